@@ -1,0 +1,47 @@
+# Everything a fresh clone needs: `make demo`, `make test`, `make check`.
+# Needs Python 3.11 or newer, git and make; everything else is installed into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types imports format lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Virtual environment and packages in .venv
+
+$(STAMP): pyproject.toml requirements.lock scripts/setup.sh
+	@sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: setup ## The real pipeline on a sample repository, with a scripted model: no key, no network
+	@$(BIN)/baton demo
+
+test: setup ## Lint, types, import rules and the whole test suite
+	@$(MAKE) --no-print-directory check
+
+check: lint types imports ## ruff, mypy --strict, import-linter, tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## Resolve the newest versions into requirements.lock
+	$(BIN)/uv pip compile --universal --no-header --no-emit-index-url --upgrade --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

@@ -1,0 +1,1 @@
+"""Role definitions, their loader, hand-off reports, tool schemas and request assembly."""

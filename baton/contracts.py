@@ -1,0 +1,255 @@
+"""The records that people and programs see: runs, tasks, decisions, evidence, errors. One model in, one out.
+
+These names are API. `show --json`, `state.json`, `decisions.json`, signals, updates and queries are made of them,
+so a field is added here, never renamed.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+
+class Contract(BaseModel):
+    """Base of every record: unknown fields are dropped, so that an older worker reads a newer record."""
+
+    model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
+
+
+class StrictContract(BaseModel):
+    """Base of what people send: an unknown field is an error, for it is most likely a typing mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+"""A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
+
+ShortText = Annotated[str, StringConstraints(max_length=2_000)]
+"""Text that may stand in a workflow history: bounded, never a transcript."""
+
+
+class RunStatus(StrEnum):
+    """The phases of a run; also the values of the search attribute `BatonStatus`."""
+
+    PLANNING = "planning"
+    WORKING = "working"
+    WAITING = "waiting"
+    PUBLISHING = "publishing"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen in the run."""
+        return self in (RunStatus.DONE, RunStatus.FAILED, RunStatus.STOPPED)
+
+
+class TaskState(StrEnum):
+    """Where a task stands. `waiting` means: on a person's decision."""
+
+    PENDING = "pending"
+    WORKING = "working"
+    WAITING = "waiting"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task will not move again."""
+        return self in (TaskState.DONE, TaskState.SKIPPED, TaskState.FAILED, TaskState.STOPPED)
+
+
+class DecisionState(StrEnum):
+    """Where a question to a person stands."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
+
+
+Maker = Literal["backend", "frontend"]
+"""The roles that a plan may give a task to."""
+
+ROLES = ("orchestrator", "backend", "frontend", "tester", "reviewer")
+"""The five roles, in the order of the pipeline."""
+
+
+class Usage(Contract):
+    """Tokens of one or more model calls, in the classes in which they are billed."""
+
+    input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Everything the model read: fresh, written to and read from the cache."""
+        return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens
+
+
+class Evidence(Contract):
+    """What the gate saw: a command, run by the engine on an exact commit. The exit code is the verdict."""
+
+    commit: str
+    command: str | None = None
+    """None where the repository has no tests that the engine could find: nothing was run."""
+    exit_code: int | None = None
+    log_digest: str = ""
+    """`sha256:` and the digest of the complete log."""
+    log_tail: str = ""
+    """The end of the log, bounded and redacted."""
+    seconds: float = 0.0
+    timed_out: bool = False
+    sandboxed: bool = True
+
+    @property
+    def green(self) -> bool:
+        """Whether nothing speaks against the commit: the command succeeded, or there is none to run."""
+        return self.command is None or self.exit_code == 0
+
+
+class GateDocument(Contract):
+    """The part of `Evidence` that stands in the run's document."""
+
+    commit: str
+    command: str | None = None
+    exit_code: int | None = None
+    log_digest: str = ""
+
+
+class ErrorRecord(Contract):
+    """One entry of `errors` in `state.json`; exactly these fields (the owner's specification)."""
+
+    timestamp: Moment
+    agent: str
+    task: str
+    error: str
+    context: dict[str, str] = Field(default_factory=dict)
+    recovery_attempted: str = ""
+    resolution: str = ""
+
+
+class Decision(Contract):
+    """A question to a person. The engine reminds, and never guesses."""
+
+    id: str
+    task_id: str | None = None
+    question: str
+    choices: list[str]
+    state: DecisionState = DecisionState.OPEN
+    choice: str | None = None
+    note: str = ""
+    by: str = ""
+    commit: str | None = None
+    """The commit the question is about; an answer is void when it has moved."""
+    default: str | None = None
+    deadline: Moment | None = None
+    opened_at: Moment | None = None
+    answered_at: Moment | None = None
+    error_type: str = ""
+    attempted: list[str] = Field(default_factory=list)
+    suggestions: list[str] = Field(default_factory=list)
+
+
+class Decide(StrictContract):
+    """Input of the signal `decide` and the update `submit_decision`."""
+
+    decision_id: str
+    choice: str
+    note: str = ""
+    by: str = ""
+
+
+class Guide(StrictContract):
+    """Input of the signal `guide`: a message to the running agents, taken in at their next turn."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    task_id: str | None = None
+
+
+class Limits(Contract):
+    """Bounds of a run. None means: not bounded."""
+
+    usd: float | None = None
+    turns: int = Field(default=80, ge=1)
+    """Turns of one session."""
+    rounds: int = Field(default=3, ge=1, le=10)
+    parallel: int = Field(default=3, ge=1, le=32)
+    wall_clock_seconds: float | None = Field(default=None, gt=0)
+
+
+class RunRequest(Contract):
+    """Input of the workflow `Pipeline`: what to change, and where."""
+
+    task: str = Field(min_length=1, max_length=60_000)
+    repo: str
+    """An absolute path or a URL, without credentials."""
+    base: str | None = None
+    """Branch, tag or commit to start from; None is the repository's HEAD."""
+    run: str = ""
+    """The run's id; the workflow id where it is empty."""
+    usd: float | None = None
+    turns: int | None = None
+    rounds: int | None = None
+    parallel: int | None = None
+    wall_clock_seconds: float | None = None
+    models: dict[str, str] = Field(default_factory=dict)
+    """Model alias or id by role, before settings and agent files."""
+    publish: bool = True
+    started_by: str = ""
+    scripted_model: bool = False
+    """Whether a stand-in answers instead of Claude; said wherever the run is shown."""
+
+
+class TaskDocument(Contract):
+    """A task in the run's document."""
+
+    id: str
+    title: str
+    role: str
+    state: TaskState = TaskState.PENDING
+    rounds: int = 0
+    cost_usd: float = 0.0
+    commit: str | None = None
+    depends_on: list[str] = Field(default_factory=list)
+    stage: str = ""
+    """What happens now, for people: a role, `gate` or `merge`."""
+    turns: int = 0
+
+
+class RunDocument(Contract):
+    """What `run --json`, `demo --json` and `show RUN --json` print, and the query `state` answers."""
+
+    run: str
+    status: RunStatus
+    repo: str
+    base_commit: str | None = None
+    branch: str | None = None
+    head_commit: str | None = None
+    cost_usd: float = 0.0
+    turns: int = 0
+    tasks: list[TaskDocument] = Field(default_factory=list)
+    decisions: list[Decision] = Field(default_factory=list)
+    gate: GateDocument | None = None
+    errors: list[ErrorRecord] = Field(default_factory=list)
+    web_ui: str | None = None
+    task: str = ""
+    """The change that was asked for, shortened."""
+    notes: list[str] = Field(default_factory=list)
+    """What a reader must know: uncommitted changes not seen, no tests found, no sandbox, a scripted model."""
+    started_at: Moment | None = None
+    ended_at: Moment | None = None

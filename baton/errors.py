@@ -1,0 +1,150 @@
+"""Every error that Baton raises on purpose.
+
+    BatonError
+    ├── UsageError                 the caller can mend it: exit code 2
+    │   ├── RepositoryError        no such repository, empty, unknown base
+    │   ├── AgentFileError         a role file that cannot be loaded
+    │   ├── ConfigurationError     baton.toml or a setting does not fit
+    │   └── UnknownRun             no run of that id
+    ├── PlanError                  the orchestrator's plan cannot be carried out
+    ├── TemporalUnreachable        exit code 4
+    ├── ServerStartFailed          the embedded server did not come up: exit code 4
+    ├── WorkspaceError             the store or a workspace is not as it should be
+    │   ├── StaleAttempt           another attempt has taken over; this one must end without effect
+    │   ├── MergeConflict          two lines of work touch the same place
+    │   └── DiskFull               no room; nothing was lost
+    ├── SandboxUnavailable         no sandbox can be made, and none was waived
+    ├── CommandTimeout             a command ran longer than it may
+    └── ModelError                 the Messages API did not give a usable answer
+        ├── ModelRefused           400, 401, 403, 404, 413: asking again cannot help
+        ├── ModelUnavailable       429, 5xx, connection, cut stream: asking again may help
+        ├── UsageLimitReached      a limit with a stated reset: wait, uncounted
+        └── AnswerTruncated        the stream ended cleanly, but too early
+
+Each message is one clear sentence that says what to do where something can be done.
+"""
+
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    WAITING = 3
+    TEMPORAL_UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+class BatonError(Exception):
+    """Root of the tree; `exit_code` is what the command line ends with when nobody catches it."""
+
+    exit_code = ExitCode.FAILED
+
+
+class UsageError(BatonError):
+    """The caller asked for something that cannot be done, and can mend it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class RepositoryError(UsageError):
+    """The target repository is missing, empty, or has no such base."""
+
+
+class AgentFileError(UsageError):
+    """A role file cannot be loaded; the message names file and reason."""
+
+
+class ConfigurationError(UsageError):
+    """A setting or the repository's `baton.toml` does not fit its schema."""
+
+
+class UnknownRun(UsageError):
+    """No run of that id is known to the Temporal namespace."""
+
+
+class PlanError(BatonError):
+    """The orchestrator's plan cannot be carried out: a cycle, an unknown role, no tasks, too many."""
+
+
+class TemporalUnreachable(BatonError):
+    """No Temporal service answers at the configured address."""
+
+    exit_code = ExitCode.TEMPORAL_UNREACHABLE
+
+
+class ServerStartFailed(TemporalUnreachable):
+    """The embedded server did not come up."""
+
+
+class WorkspaceError(BatonError):
+    """The store or a workspace is not as it should be."""
+
+
+class StaleAttempt(WorkspaceError):
+    """Another attempt has moved the ref: this one lost the race and must end without effect."""
+
+
+class MergeConflict(WorkspaceError):
+    """Two lines of work touch the same place; `paths` says where."""
+
+    def __init__(self, message: str, paths: list[str]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
+class DiskFull(WorkspaceError):
+    """The disk has no room. What was committed is kept; make room, and the run goes on."""
+
+
+class SandboxUnavailable(BatonError):
+    """No sandbox can be made on this machine, and nobody said to do without."""
+
+
+class CommandTimeout(BatonError):
+    """A command ran longer than it may and was killed with all its children."""
+
+
+class ModelError(BatonError):
+    """The Messages API did not give a usable answer."""
+
+    def __init__(self, message: str, *, kind: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        """The API's own error type, for instance `authentication_error`."""
+        self.request_id = request_id
+
+
+class ModelRefused(ModelError):
+    """The request cannot succeed as it is (400, 401, 403, 404, 413, spend limit)."""
+
+
+class ModelUnavailable(ModelError):
+    """A passing fault (429, 5xx, connection, cut stream)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        request_id: str | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, kind=kind, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class UsageLimitReached(ModelError):
+    """A usage limit whose reset is known: not a failure, a wait until `resets_at`."""
+
+    def __init__(self, message: str, *, kind: str, resets_at: datetime, request_id: str | None = None) -> None:
+        super().__init__(message, kind=kind, request_id=request_id)
+        self.resets_at = resets_at
+
+
+class AnswerTruncated(ModelUnavailable):
+    """The stream ended without `message_stop`: the answer is not whole and must not be acted on."""

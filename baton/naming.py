@@ -1,0 +1,107 @@
+"""Names that mean something in the Web UI, in refs and in branches, built from allow-lists only."""
+
+import hashlib
+import re
+import secrets
+from urllib.parse import urlsplit
+
+_SLUG = re.compile(r"[^a-z0-9]+")
+_SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_VALID_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_VALID_TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+TASK_QUEUE = "baton"
+"""Workflows and activities that need no workspace."""
+
+PLAN_TASK = "plan"
+"""The task id under which the orchestrator works."""
+
+
+def slug(text: str, limit: int = 40) -> str:
+    """Lower-case letters, digits and dashes, cut at a word's end where that is possible; never empty."""
+    words = _SLUG.sub("-", text.lower()).strip("-")
+    if len(words) > limit:
+        cut = words[:limit]
+        words = cut.rsplit("-", 1)[0] if "-" in cut[limit // 2 :] else cut
+    return words.strip("-") or "run"
+
+
+def repo_name(repo: str) -> str:
+    """The last part of a path or URL, without `.git`."""
+    path = urlsplit(repo).path if "://" in repo else repo.rpartition(":")[2] if _is_scp(repo) else repo
+    return path.rstrip("/").rpartition("/")[2].removesuffix(".git") or "repo"
+
+
+def _is_scp(repo: str) -> bool:
+    return bool(re.match(r"[\w.-]+@[\w.-]+:", repo))
+
+
+def new_run_id(repo: str, task: str) -> str:
+    """`<repo>-<slug of the task>-<4 characters>`."""
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(4))
+    return f"{slug(repo_name(repo), 24)}-{slug(task, 40)}-{suffix}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` may be a run id: safe in a ref, a path and a branch name."""
+    return bool(_VALID_RUN.fullmatch(text)) and ".." not in text and not text.endswith((".lock", "."))
+
+
+def is_task_id(text: str) -> bool:
+    """Whether `text` may be a task id: safe in a ref, a path and a workflow id."""
+    return bool(_VALID_TASK.fullmatch(text))
+
+
+def session_name(round_number: int, role: str) -> str:
+    """`<round>-<role>`, the last part of a session's workflow id."""
+    return f"{round_number}-{role}"
+
+
+def task_workflow_id(run: str, task: str) -> str:
+    """Workflow id of a task."""
+    return f"{run}/{task}"
+
+
+def session_workflow_id(run: str, task: str, round_number: int, role: str) -> str:
+    """Workflow id of a session."""
+    return f"{run}/{task}/{session_name(round_number, role)}"
+
+
+def branch(run: str) -> str:
+    """The branch that a run publishes."""
+    return f"baton/{run}"
+
+
+def host_queue(host: str) -> str:
+    """Task queue of everything that touches a workspace on `host`."""
+    return f"baton-ws-{host}"
+
+
+def task_ref(run: str, task: str) -> str:
+    """The ref whose commits are a task's checkpoints. A ref one level up would block all below it."""
+    return f"refs/baton/{run}/{task}/head"
+
+
+def run_ref(run: str) -> str:
+    """The ref that holds the run's own files: `state.json`, `decisions.json`, pinned roles."""
+    return f"refs/baton/{run}/run/head"
+
+
+def integration_ref(run: str) -> str:
+    """The ref of the project commits that tasks are merged into."""
+    return f"refs/baton/{run}/integration/head"
+
+
+RESERVED_TASK_IDS = frozenset({PLAN_TASK, "run", "integration", "gate"})
+"""Task ids that would collide with refs of the engine."""
+
+
+def repo_key(repo: str) -> str:
+    """Directory name of a repository's store: readable, and distinct for distinct repositories."""
+    digest = hashlib.sha256(repo.encode()).hexdigest()[:10]
+    return f"{slug(repo_name(repo), 40)}-{digest}"
+
+
+def content_hash(text: str) -> str:
+    """`sha256:` and the digest of a text; pins a role to the bytes that were loaded."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

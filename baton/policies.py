@@ -1,0 +1,77 @@
+"""Timeouts and the retry policy, each with its reason.
+
+The figures of the retry policy are the owner's: two attempts after the first, waits of 1 s and 2 s.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A retry policy in Temporal's words; `maximum_attempts` counts the first try."""
+
+    initial_interval: timedelta
+    backoff_coefficient: float
+    maximum_attempts: int
+
+
+OUTSIDE = Retry(timedelta(seconds=1), 2.0, 3)
+"""For every activity that talks to the outside: first try + 2, after 1 s and 2 s."""
+
+TURN_TIMEOUT = timedelta(hours=2)
+"""One attempt of a turn: tool calls and a model call, each bounded on its own. A wedged attempt ends here."""
+
+GATE_MARGIN = timedelta(minutes=5)
+"""What a gate may take beyond the time-outs of its own commands: checkout, set-up of the sandbox, log."""
+
+GIT_TIMEOUT = timedelta(minutes=15)
+"""Fetch, merge and publish. A first fetch of a large repository is the longest."""
+
+SHORT_TIMEOUT = timedelta(seconds=30)
+"""Activities that do next to nothing, such as naming a host."""
+
+HEARTBEAT = timedelta(seconds=5)
+"""Without a heartbeat for this long the worker counts as dead. Cancellation arrives by heartbeat, too."""
+
+HEARTBEAT_EVERY = timedelta(seconds=1)
+"""Sent on a timer, not per event: thinking can be silent for minutes."""
+
+SCHEDULE_TO_START = timedelta(seconds=5)
+"""A host that does not take its work within this time is gone; another one is acquired."""
+
+COMMAND_TIMEOUT = timedelta(minutes=2)
+"""A shell command of an agent, unless it asks for another time."""
+
+COMMAND_TIMEOUT_MAX = timedelta(minutes=10)
+"""The longest time a shell command of an agent may ask for."""
+
+GATE_TIMEOUT = timedelta(minutes=10)
+"""The test command, unless `baton.toml` says otherwise."""
+
+MODEL_CONNECT_TIMEOUT = timedelta(seconds=5)
+"""To reach the Messages API at all."""
+
+MODEL_READ_TIMEOUT = timedelta(minutes=10)
+"""Between two bytes of an answer. The API sends pings, which the SDK swallows."""
+
+GRACEFUL_SHUTDOWN = timedelta(seconds=10)
+"""What running activities get to checkpoint when a worker is told to stop."""
+
+MAX_LOST_HOSTS = 20
+"""So often in a row a turn is given to another host before the run asks a person."""
+
+MAX_PLAN_TASKS = 30
+"""More tasks than this are a project, not a change; the plan is sent back."""
+
+MAX_NUDGES = 3
+"""So often in a row a model may end its turn without a tool call before its session counts as failed."""
+
+TOOL_OUTPUT_LIMIT = 30_000
+"""Characters of one tool result that the model sees; the middle of a longer one is left out."""
+
+EXCERPT_LIMIT = 160
+"""Characters of model text in a turn's summary."""
+
+LOG_TAIL_LIMIT = 6_000
+"""Characters of a gate's log that are handed on; the whole log is in the store."""

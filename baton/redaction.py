@@ -1,0 +1,62 @@
+"""Keeps credentials out of whatever is stored or shown: URLs with passwords, API keys, tokens, known secrets."""
+
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+_PATTERNS = (
+    # scheme://user:password@host  ->  scheme://user:***@host
+    (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"), r"\g<keep>" + MASK),
+    # Anthropic, GitHub, AWS, Slack and JWT shapes
+    (re.compile(r"\bsk-ant-[A-Za-z0-9_-]{8,}"), MASK),
+    (re.compile(r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}"), MASK),
+    (re.compile(r"\bgithub_pat_[A-Za-z0-9_]{20,}"), MASK),
+    (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), MASK),
+    (re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"), MASK),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"), MASK),
+    (
+        re.compile(r"(?i)(?P<keep>\b(?:authorization|proxy-authorization)\s*[:=]\s*(?:bearer|basic|token)\s+)\S+"),
+        r"\g<keep>" + MASK,
+    ),
+    # password=..., secret: ..., API_KEY=...
+    (
+        re.compile(
+            r"(?i)(?P<keep>\b[\w-]*(?:password|passwd|secret|api[_-]?key|access[_-]?token|private[_-]?key)[\"']?\s*[:=]\s*[\"']?)"
+            r"[^\s\"',;&]{4,}"
+        ),
+        r"\g<keep>" + MASK,
+    ),
+)
+
+
+class Redactor:
+    """Masks what looks like a credential, and the exact secrets it was given, in any text."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # The longest first: a secret may contain another.
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+
+    def secrets(self, text: str) -> str:
+        """Mask only the exact secrets that the engine itself holds."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    def __call__(self, text: str) -> str:
+        """Mask exact secrets and everything that has the shape of a credential."""
+        text = self.secrets(text)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+def strip_url_credentials(url: str) -> str:
+    """A URL without its user information; other text unchanged."""
+    return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@", r"\1", url)
+
+
+def has_url_credentials(url: str) -> bool:
+    """Whether a URL carries a password or token (`https://user:secret@host`, `https://token@host`)."""
+    match = re.match(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<user>[^/@\s]*)@", url)
+    return match is not None and (":" in match["user"] or match["scheme"].startswith("http"))

@@ -1,0 +1,92 @@
+"""Every setting, read once from the environment at the edge of a process. Nobody else reads the environment.
+
+Temporal's own settings (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, TLS, profiles) are read by
+`temporalio.envconfig`, by the conventions of the `temporal` command.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from baton.errors import ConfigurationError
+
+
+class SandboxMode(StrEnum):
+    """`auto`: the sandbox, or no shell at all. `bwrap`: the same, said explicitly. `none`: no isolation."""
+
+    AUTO = "auto"
+    BWRAP = "bwrap"
+    NONE = "none"
+
+
+class Settings(BaseSettings):
+    """Settings of one process; `BATON_<NAME>` in the environment. `baton doctor` lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("baton", appauthor=False)),
+        description="Stores, workspaces and the embedded server's state",
+    )
+    sandbox: SandboxMode = Field(default=SandboxMode.AUTO, description="auto, bwrap or none")
+    log: Literal["console", "json"] = Field(default="console", description="Form of the log lines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="Least level of the log lines"
+    )
+    state_remote: str | None = Field(
+        default=None,
+        description="Bare repository that checkpoints are copied to, for takeover by another host",
+    )
+    prices: Path | None = Field(default=None, description="Price list to use instead of the shipped one")
+
+    orchestrator_model: str | None = Field(default=None, description="Model of the orchestrator, before its file")
+    backend_model: str | None = Field(default=None, description="Model of the backend role, before its file")
+    frontend_model: str | None = Field(default=None, description="Model of the frontend role, before its file")
+    tester_model: str | None = Field(default=None, description="Model of the tester, before its file")
+    reviewer_model: str | None = Field(default=None, description="Model of the reviewer, before its file")
+
+    max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
+    cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
+    max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")
+    server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
+    ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ANTHROPIC_API_KEY"),
+        description="Key of the Messages API (ANTHROPIC_API_KEY)",
+    )
+    base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ANTHROPIC_BASE_URL"),
+        description="Address of the Messages API or a gateway (ANTHROPIC_BASE_URL)",
+    )
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    def model_for(self, role: str) -> str | None:
+        """The model that the environment names for a role (`BATON_<ROLE>_MODEL`)."""
+        value = getattr(self, f"{role}_model", None)
+        return value if isinstance(value, str) else None
+
+    def secrets(self) -> list[str]:
+        """Values that must never be stored or shown."""
+        return [self.api_key.get_secret_value()] if self.api_key else []
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the environment; raises ConfigurationError that names the variable and what it takes."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        variable = name if name.isupper() else f"BATON_{name.upper()}"
+        raise ConfigurationError(f"{variable} does not fit: {first['msg']}") from error

@@ -1,0 +1,1 @@
+"""The deterministic part: pipeline, task and agent session."""
