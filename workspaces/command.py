@@ -1,0 +1,67 @@
+"""What is run in the sandbox and what came of it: plain values, no behaviour."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from baton import policies
+from baton.errors import UsageError
+
+INSIDE = "/workspace"
+"""Where the workspace lies inside the sandbox: always here, so that what a set-up installed keeps its paths."""
+
+TIMED_OUT = 124
+"""Exit code of a command that was killed for its time, by the convention of timeout(1)."""
+
+TOO_MUCH_OUTPUT = 153
+"""Exit code of a command that was killed for its output: 128 + SIGXFSZ, what exceeding a size limit gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A program to run: what, where, with which of the machine's directories, and for how long.
+
+    `argv` as text is a shell command; as a sequence it is run as it is. Directories are mounted as host path ->
+    path inside. Where the machine has no isolation (`BATON_SANDBOX=none`) nothing is mounted, so a caller that must
+    work there too mounts a directory at its own path.
+    """
+
+    argv: Sequence[str] | str
+    workspace: Path | None = None
+    """Directory that appears at `/workspace`."""
+    writable: bool = True
+    """Whether the command may change the workspace."""
+    cwd: str = ""
+    """Where to start, relative to the workspace, or an absolute path inside."""
+    network: bool = False
+    """Whether the command sees the host's network, the host's own loopback ports included."""
+    read_only: Mapping[Path, str] = field(default_factory=dict)
+    read_write: Mapping[Path, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the sandbox's own environment; nothing is taken over from this process."""
+    timeout: timedelta = policies.COMMAND_TIMEOUT
+    output_limit: int = policies.TOOL_OUTPUT_LIMIT
+    """Characters of output that the result keeps; the complete output is in the log and in the digest."""
+
+    def __post_init__(self) -> None:
+        if not self.argv:
+            raise UsageError("The command is empty.")
+        parts = [self.argv] if isinstance(self.argv, str) else list(self.argv)
+        if any("\0" in part for part in [*parts, self.cwd, *self.env, *self.env.values()]):
+            raise UsageError("A command cannot hold a NUL character.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """What a command did. `output` may be cut in its middle; `output_bytes` and `digest` speak of all of it."""
+
+    exit_code: int
+    """As a shell gives it: 128 + n for signal n, 124 when timed out."""
+    output: str
+    """stdout and stderr as they came, decoded; bytes that are not UTF-8 replaced."""
+    output_bytes: int
+    digest: str
+    """`sha256:` and the digest of the complete output."""
+    timed_out: bool
+    seconds: float

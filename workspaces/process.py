@@ -1,0 +1,237 @@
+"""Runs one process: own session, empty environment, output streamed, killed whole on time-out and cancellation.
+
+Knows nothing of what the process is; `sandbox.py` builds its command line.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workspaces.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
+from workspaces.output import OutputCollector
+
+OUTPUT_KILL_LIMIT = 1 << 30
+"""Bytes after which a command that does not stop writing is killed, before it fills the disk with its log."""
+
+_PIECE = 1 << 18
+_DRAIN_SECONDS = 0.5
+"""What a process that escaped its group gets to let go of the output pipe. Only possible without isolation."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended; `began` says whether the sandboxed program was started at all, None where nobody says."""
+
+    result: CommandResult
+    began: bool | None
+
+
+class _Reader:
+    """Feeds what arrives at a file descriptor to a sink, on the event loop, until it ends."""
+
+    def __init__(self, descriptor: int, sink: Callable[[bytes], None]) -> None:
+        self._descriptor = descriptor
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._ready)
+
+    def _ready(self) -> None:
+        try:
+            piece = os.read(self._descriptor, _PIECE)
+            if piece:
+                self._sink(piece)
+                return
+            self._finish(None)
+        except BlockingIOError:
+            return
+        except (
+            Exception
+        ) as error:  # whatever the sink raises (a full disk) belongs to the one who waits, not to the loop
+            self._finish(error)
+
+    def _finish(self, error: Exception | None) -> None:
+        self.close()
+        if not self.done.done():
+            self.done.set_exception(error) if error else self.done.set_result(None)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class _Status:
+    """Bubblewrap's own account (`--json-status-fd`): the sandbox's first process, and whether the program ran."""
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._seen = 0
+        self.pidfd = -1
+        self.exited = False
+
+    def feed(self, piece: bytes) -> None:
+        self._text += piece[: 4096 - len(self._text)]
+        *lines, _rest = bytes(self._text).split(b"\n")
+        for line in lines[self._seen :]:
+            with contextlib.suppress(ValueError, AttributeError):
+                document = json.loads(line)
+                if self.pidfd < 0 and isinstance(document.get("child-pid"), int):
+                    with contextlib.suppress(OSError):
+                        self.pidfd = os.pidfd_open(document["child-pid"])
+                self.exited = self.exited or "exit-code" in document
+        self._seen = len(lines)
+
+
+async def run_process(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    output_limit: int,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    status_fds: tuple[int, int] | None = None,
+) -> Finished:
+    """Run `argv` to its end. Raises OSError where it cannot be started, DiskFull where its log cannot be written.
+
+    `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. On cancellation
+    everything the process started is dead before CancelledError goes on.
+    """
+    collector = OutputCollector(output_limit, log)
+    status = _Status()
+    output_read, output_write = os.pipe()
+    readers: list[_Reader] = []
+    process: asyncio.subprocess.Process | None = None
+    began = time.monotonic()
+    timed_out = flooded = False
+    try:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output_write,
+                stderr=output_write,
+                env=dict(env),
+                cwd=cwd,
+                pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
+                start_new_session=True,
+            )
+        finally:
+            os.close(output_write)
+            if status_fds:
+                os.close(status_fds[1])
+            if process is None:
+                os.close(output_read)
+                if status_fds:
+                    os.close(status_fds[0])
+        output = _Reader(output_read, collector.feed)
+        readers.append(output)
+        if status_fds:
+            readers.append(_Reader(status_fds[0], status.feed))
+        exited = asyncio.ensure_future(process.wait())
+        try:
+            timed_out, flooded = await _watch(exited, output, collector, began + timeout)
+        finally:
+            await _end(process, exited, status)
+        if not output.done.done():
+            await asyncio.wait([output.done], timeout=_DRAIN_SECONDS)
+        if len(readers) > 1 and not readers[1].done.done():
+            await asyncio.wait([readers[1].done], timeout=_DRAIN_SECONDS)
+        if output.done.done():
+            output.done.result()
+        collector.close()
+    finally:
+        for reader in readers:
+            reader.close()
+            if reader.done.done():
+                reader.done.exception()
+        if status.pidfd >= 0:
+            os.close(status.pidfd)
+        with contextlib.suppress(OSError):
+            collector.close()
+    code = process.returncode if process.returncode is not None else -signal.SIGKILL
+    exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
+    result = CommandResult(
+        exit_code=exit_code,
+        output=collector.text(),
+        output_bytes=collector.size,
+        digest=collector.digest,
+        timed_out=timed_out,
+        seconds=time.monotonic() - began,
+    )
+    return Finished(result, (status.exited or timed_out or flooded or code < 0) if status_fds else None)
+
+
+async def _watch(
+    exited: "asyncio.Future[int]", output: _Reader, collector: OutputCollector, deadline: float
+) -> tuple[bool, bool]:
+    """Wait for the end of the process, of its time, or of what it may write: (timed out, wrote too much)."""
+    waiting: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, output.done}
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return not exited.done(), False
+        # Every second, because nothing else would notice the output's size.
+        done, _ = await asyncio.wait(waiting, timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
+        if exited in done or exited.done():
+            return False, False
+        if collector.size > OUTPUT_KILL_LIMIT:
+            return False, True
+        if output.done in done:
+            if output.done.exception() is not None:
+                return False, False
+            waiting = {exited}
+
+
+async def _end(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]", status: _Status) -> None:
+    """Kill whatever is left, and wait until it is gone; also when this very wait is cancelled once more."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Its own session, so the group has its number; daemons that stayed in the group die with it.
+        os.killpg(process.pid, signal.SIGKILL)
+    if status.pidfd >= 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(status.pidfd, signal.SIGKILL)
+    waits = [exited, *([_gone(status.pidfd)] if status.pidfd >= 0 else [])]
+    cancelled: asyncio.CancelledError | None = None
+    deadline = time.monotonic() + 5
+    while (left := deadline - time.monotonic()) > 0 and not all(wait.done() for wait in waits):
+        try:
+            await asyncio.wait(waits, timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for wait in waits:
+        if not wait.done():
+            wait.cancel()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _gone(pidfd: int) -> "asyncio.Future[int]":
+    """Done when the process behind a pidfd is dead: of a PID namespace's first process, when all of it is."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    # A descriptor of its own: the caller may close his.
+    watched = os.dup(pidfd)
+
+    def over() -> None:
+        loop.remove_reader(watched)
+        if not future.done():
+            future.set_result(0)
+
+    def close(_future: "asyncio.Future[int]") -> None:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+    loop.add_reader(watched, over)
+    future.add_done_callback(close)
+    return future

