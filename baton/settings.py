@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 
+    web_ui: str | None = Field(
+        default=None,
+        description="Address of the Web UI of a configured Temporal server, for links; the embedded one knows its own",
+    )
+
     api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("ANTHROPIC_API_KEY"),

@@ -1,0 +1,83 @@
+"""What every test may use: a real Temporal server per test process, a connected client, unique names, patience."""
+
+import asyncio
+import inspect
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from baton.settings import Settings, read_settings
+from workers.service import TemporalService, temporal_service
+
+FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_")
+"""Settings of the person who runs the tests; no test may depend on them."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests start from no settings at all, with a home of their own and no Temporal profile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(FOREIGN):
+                patch.delenv(name)
+        empty = tmp_path_factory.mktemp("settings")
+        (empty / "temporal.toml").touch()
+        patch.setenv("TEMPORAL_CONFIG_FILE", str(empty / "temporal.toml"))
+        patch.setenv("BATON_HOME", str(empty / "home"))
+        yield
+
+
+@pytest_asyncio.fixture(scope="session")
+async def service(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> AsyncIterator[TemporalService]:
+    """A real Temporal server for this test process, in a directory of its own, on free ports."""
+    settings = read_settings(home=tmp_path_factory.mktemp("server"))
+    async with temporal_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: TemporalService) -> Client:
+    """A client of the real server, with the search attributes registered."""
+    return service.client
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a home of their own."""
+    return read_settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def run_id() -> str:
+    """A run id that no other test uses."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def task_queue() -> str:
+    """A task queue that no other test uses."""
+    return f"queue-{secrets.token_hex(4)}"
+
+
+async def assert_eventually(
+    condition: Callable[[], bool | Awaitable[bool]],
+    within: timedelta = timedelta(seconds=10),
+    every: timedelta = timedelta(milliseconds=50),
+) -> None:
+    """Wait until a condition holds; fails with its source line when it does not in time."""
+    deadline = asyncio.get_running_loop().time() + within.total_seconds()
+    while True:
+        held = condition()
+        if inspect.isawaitable(held):
+            held = await held
+        if held:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"did not come true within {within}: {inspect.getsource(condition).strip()}")
+        await asyncio.sleep(every.total_seconds())

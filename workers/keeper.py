@@ -1,0 +1,249 @@
+"""The keeper: the process that starts the embedded Temporal server, restarts it, and stops it when nobody is left.
+
+`python -m workers.keeper DIRECTORY PORT UI_PORT -- COMMAND...` is started by `workers.embedded`, detached from the
+terminal. It uses the standard library only, so that it is there in a few hundredths of a second and stays small.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from workers.lease import FileLock, ServerFiles, ServerRecord, read_record, write_record
+
+POLL = 0.1
+"""Seconds between two looks at the users' lock and at the server."""
+
+START_LIMIT = 30.0
+"""Seconds that the server may take until it answers."""
+
+STOP_LIMIT = 10.0
+"""Seconds that the server may take to stop before it is killed. It takes about one."""
+
+RESTART_WAITS = (0.2, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before each restart of a server that died; after the last one the keeper gives up."""
+
+HEALTHY_AFTER = 60.0
+"""A server that has lived this many seconds has its restarts forgiven."""
+
+_PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+
+
+class CannotStart(Exception):
+    """The server does not come up; the message is for the person."""
+
+
+class Keeper:
+    """One keeper's state: its locks, its record, and the server process."""
+
+    def __init__(self, files: ServerFiles, port: int, ui_port: int, command: list[str]) -> None:
+        self.files = files
+        self.wanted = (port, ui_port)
+        self.command = command
+        self.lock = FileLock(files.keeper_lock)
+        self.users = FileLock(files.users_lock)
+        self.server_lock = FileLock(files.server_lock)
+        self.record = ServerRecord(id=uuid.uuid4().hex, state="starting", keeper=os.getpid())
+        self.server: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.told_to_stop = False
+
+    def run(self) -> int:
+        """Keep the server until nobody is left; the process's exit code."""
+        # A user that looks whether a keeper lives holds this lock for a moment, hence more than one attempt.
+        if not _within(2.0, self.lock.try_exclusive):
+            return 0
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            earlier = read_record(self.files)
+            orphan = earlier.server if earlier else 0
+            self._say(state="starting", server=orphan)
+            self._end_orphan(orphan)
+            if earlier is not None and earlier.state == "running":
+                # Its keeper was killed. Its users wait for the server where it was.
+                self.wanted = _ports_of(earlier) if all(map(_is_free, _ports_of(earlier))) else self.wanted
+            self._start()
+            self._watch()
+        except CannotStart as error:
+            self._end_server()
+            self._say(state="failed", message=str(error))
+            return 1
+        else:
+            self._end_server()
+            self.files.record.unlink(missing_ok=True)
+            return 0
+        finally:
+            # In this order: whoever gets the users' lock after us finds no keeper.
+            self.lock.close()
+            self.users.close()
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self.told_to_stop = True
+
+    def _say(self, **changes: object) -> None:
+        self.record = replace(self.record, **changes)  # type: ignore[arg-type]
+        write_record(self.files, self.record)
+
+    def _abandoned(self) -> bool:
+        return self.told_to_stop or self.users.try_exclusive()
+
+    def _watch(self) -> None:
+        deaths = 0
+        while not self._abandoned():
+            assert self.server is not None
+            if self.server.poll() is None:
+                if time.monotonic() - self.started > HEALTHY_AFTER:
+                    deaths = 0
+                time.sleep(POLL)
+                continue
+            if deaths == len(RESTART_WAITS):
+                raise CannotStart(
+                    f"The embedded Temporal server died {deaths + 1} times in a row; its log is {self.files.log}."
+                )
+            sys.stderr.write(f"keeper: the server ended with {self.server.returncode} and is started again\n")
+            if _within(RESTART_WAITS[deaths], self._abandoned):
+                return
+            deaths += 1
+            self._start()
+
+    def _start(self) -> None:
+        """Start the server and wait until it answers. After a restart the ports stay what they were."""
+        known = self.record.address != ""
+        for attempt in range(3):
+            port, ui_port = _ports_of(self.record) if known else self._ports()
+            arguments = [*self.command, "--port", str(port), "--ui-port", str(ui_port)]
+            self.started = time.monotonic()
+            # The server's environment holds nothing of ours: no key, and no setting that would change what it does.
+            try:
+                self.server = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    cwd=self.files.directory,
+                    env={"HOME": str(self.files.directory), "PATH": os.defpath, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
+                    pass_fds=(self.server_lock.descriptor,),
+                    preexec_fn=_die_with_parent(),
+                )
+            except OSError as error:
+                raise CannotStart(f"{arguments[0]} cannot be started: {error.strerror}.") from error
+            self._say(server=self.server.pid)
+            if self._answers(port, ui_port):
+                self._say(state="running", address=f"127.0.0.1:{port}", web_ui=f"http://127.0.0.1:{ui_port}")
+                return
+            self._end_server()
+            if known or 0 not in self.wanted or attempt == 2:
+                break
+        raise CannotStart(f"The embedded Temporal server did not come up; its log is {self.files.log}.")
+
+    def _ports(self) -> tuple[int, int]:
+        for port, setting in zip(self.wanted, ("BATON_SERVER_PORT (--port)", "BATON_UI_PORT (--ui-port)"), strict=True):
+            if port and not _is_free(port):
+                raise CannotStart(
+                    f"Port {port} is in use by another program: set {setting} to another port,"
+                    " or leave it out for a free one."
+                )
+        port, ui_port = (wanted or _free_port() for wanted in self.wanted)
+        return port, ui_port
+
+    def _answers(self, port: int, ui_port: int) -> bool:
+        """Wait for the server's ports; False when it ends or takes too long."""
+        _within(START_LIMIT, lambda: self._ended() or (_listens(port) and _listens(ui_port)))
+        return not self._ended() and _listens(port) and _listens(ui_port)
+
+    def _ended(self) -> bool:
+        return self.server is None or self.server.poll() is not None
+
+    def _end_server(self) -> None:
+        if self.server is None or self.server.poll() is not None:
+            return
+        self.server.terminate()
+        try:
+            self.server.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+
+    def _end_orphan(self, orphan: int) -> None:
+        """End the server of a keeper that was killed: two servers must never share a database."""
+        if self.server_lock.try_exclusive():
+            return
+        # While its lock is held the process lives, so the recorded id still is its own.
+        for number, limit in ((signal.SIGTERM, STOP_LIMIT), (signal.SIGKILL, 5.0)):
+            if orphan:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(orphan, number)
+            if _within(limit, self.server_lock.try_exclusive):
+                return
+        raise CannotStart(
+            f"Another Temporal server still uses {self.files.database} (process {orphan or 'unknown'}): end it."
+        )
+
+
+def _ports_of(record: ServerRecord) -> tuple[int, int]:
+    """Ports of server and Web UI; 0 where the record says nothing usable."""
+    port, ui_port = (address.rpartition(":")[2] for address in (record.address, record.web_ui))
+    return (int(port), int(ui_port)) if port.isdecimal() and ui_port.isdecimal() else (0, 0)
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(min(POLL, 0.02))
+    return True
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server does; a listener in the way is refused all the same.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Linux: the server is told to stop when the keeper dies, so that a killed keeper leaves nothing behind."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask
+
+
+def main(arguments: list[str]) -> int:
+    """Entry of the process."""
+    directory, port, ui_port, _, *command = arguments
+    keeper = Keeper(ServerFiles(Path(directory)), int(port), int(ui_port), command)
+    return keeper.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""The files through which commands that share a BATON_HOME share its embedded server: locks, and a record of it.
+
+`users.lock` is held shared by every user, for as long as it uses the server; whoever gets it exclusively knows that
+nobody is left. `keeper.lock` is held by the one keeper process, `server.lock` by the server itself through an inherited
+descriptor. The kernel lets go of all of them when a process dies, however it dies.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ServerFiles:
+    """Where the embedded server of one BATON_HOME keeps its things."""
+
+    directory: Path
+
+    @classmethod
+    def under(cls, home: Path) -> "ServerFiles":
+        """The files of this home; the directory is made when it is missing."""
+        directory = home / "server"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(directory)
+
+    @property
+    def users_lock(self) -> Path:
+        """Held shared by every user."""
+        return self.directory / "users.lock"
+
+    @property
+    def leavers_lock(self) -> Path:
+        """Held exclusively by a user for the moment in which it finds out whether it is the last one."""
+        return self.directory / "leavers.lock"
+
+    @property
+    def keeper_lock(self) -> Path:
+        """Held exclusively by the keeper."""
+        return self.directory / "keeper.lock"
+
+    @property
+    def server_lock(self) -> Path:
+        """Held by the server process: busy without a keeper means that a server was orphaned."""
+        return self.directory / "server.lock"
+
+    @property
+    def record(self) -> Path:
+        """What the keeper tells the users."""
+        return self.directory / "server.json"
+
+    @property
+    def database(self) -> Path:
+        """The server's SQLite file."""
+        return self.directory / "temporal.sqlite"
+
+    @property
+    def log(self) -> Path:
+        """Output of keeper and server."""
+        return self.directory / "log"
+
+
+class FileLock:
+    """An advisory lock (flock) on a file, never waiting; it is gone when the process is."""
+
+    def __init__(self, path: Path) -> None:
+        # Closed on exec, so that no tool or server that is started later keeps a lock alive.
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def try_shared(self) -> bool:
+        """Take the lock together with others; False when somebody holds it alone."""
+        return self._try(fcntl.LOCK_SH)
+
+    def try_exclusive(self) -> bool:
+        """Take the lock alone; False when anybody holds it. A shared lock held before may be lost in the attempt."""
+        return self._try(fcntl.LOCK_EX)
+
+    def _try(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go; calling it again does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock exclusively right now."""
+    lock = FileLock(path)
+    try:
+        return not lock.try_shared()
+    finally:
+        lock.close()
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """What `server.json` says. Every keeper writes under an id of its own, so that an old record is known as old."""
+
+    id: str
+    state: Literal["starting", "running", "failed"]
+    keeper: int
+    server: int = 0
+    address: str = ""
+    web_ui: str = ""
+    message: str = ""
+
+
+def write_record(files: ServerFiles, record: ServerRecord) -> None:
+    """Replace the record as a whole; only the owner may read it."""
+    draft = files.record.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(record), file)
+    draft.replace(files.record)
+
+
+def read_record(files: ServerFiles) -> ServerRecord | None:
+    """The record, or None where there is none that can be read."""
+    try:
+        data = json.loads(files.record.read_text())
+        return ServerRecord(**{field.name: data[field.name] for field in fields(ServerRecord) if field.name in data})
+    except (OSError, ValueError, TypeError):
+        return None

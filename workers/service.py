@@ -1,0 +1,106 @@
+"""The Temporal service that a command uses: the configured one, or the embedded one of this BATON_HOME."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from baton.errors import TemporalUnreachable
+from baton.settings import Settings
+from workers.connection import connect, connect_to, target
+from workers.embedded import embedded_server
+from workers.search_attributes import ensure_search_attributes
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+EMBEDDED_LIMIT = timedelta(seconds=30)
+"""How long the embedded server may take, once its port is open, until its namespace is there."""
+
+RETENTION = timedelta(days=90)
+"""How long the embedded server remembers ended runs; it would forget them after a day."""
+
+
+@dataclass(frozen=True)
+class TemporalService:
+    """A connection, and what to say about it."""
+
+    client: "Client"
+    address: str
+    web_ui: str | None
+    embedded: bool
+
+    def run_link(self, run: str) -> str | None:
+        """Where a run is found in the Web UI."""
+        return (
+            f"{self.web_ui}/namespaces/{self.client.namespace}/workflows/{quote(run, safe='')}" if self.web_ui else None
+        )
+
+
+@asynccontextmanager
+async def temporal_service(settings: Settings) -> AsyncIterator[TemporalService]:
+    """Connect to the configured server; where none is, use the embedded one and start it if it does not run.
+
+    A server that is named must answer: TemporalUnreachable otherwise, never a silent other server. The search
+    attributes are there when this is entered.
+    """
+    to = target()
+    if to.configured or to.only_default:
+        try:
+            client = await connect(to)
+        except TemporalUnreachable:
+            if to.configured:
+                raise
+        else:
+            await ensure_search_attributes(client)
+            web_ui = settings.web_ui or _known_web_ui(client)
+            yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
+            return
+    async with embedded_server(settings) as server:
+        client = await _connect_embedded(server.address, to.namespace)
+        await ensure_search_attributes(client)
+        yield TemporalService(client, server.address, server.web_ui, embedded=True)
+
+
+async def _connect_embedded(address: str, namespace: str) -> "Client":
+    """Connect to a server that has just been started: its port is open a little before its namespace is there."""
+    import asyncio
+
+    deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
+    while True:
+        try:
+            client = await connect_to(address)
+        except TemporalUnreachable:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            await _remember(client)
+            return client
+
+
+async def _remember(client: "Client") -> None:
+    """Make the embedded server remember ended runs for longer."""
+    from google.protobuf.duration_pb2 import Duration
+    from temporalio.api.namespace.v1 import NamespaceConfig
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+
+    described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    if described.config.workflow_execution_retention_ttl.ToTimedelta() >= RETENTION:
+        return
+    retention = Duration()
+    retention.FromTimedelta(RETENTION)
+    await client.workflow_service.update_namespace(
+        UpdateNamespaceRequest(
+            namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=retention)
+        )
+    )
+
+
+def _known_web_ui(client: "Client") -> str | None:
+    """Where Temporal Cloud has its Web UI; for any other server only the setting BATON_WEB_UI can tell."""
+    host = client.service_client.config.target_host
+    cloud = any(host.partition(":")[0].endswith(end) for end in (".tmprl.cloud", ".temporal.io"))
+    return "https://cloud.temporal.io" if cloud else None
