@@ -1,0 +1,83 @@
+"""What a role file says: the definition of an agent and the tools it grants, as plain data.
+
+The fields are those of Claude Code's agent files (https://code.claude.com/docs/en/sub-agents).
+"""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+ToolName = Literal["Read", "Write", "Edit", "Glob", "Grep", "Bash"]
+"""The tools that Baton offers, under Claude Code's names."""
+
+TOOL_NAMES: tuple[ToolName, ...] = get_args(ToolName)
+"""The same as a tuple, in the order in which they are offered to the model."""
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+"""How much a model should spend on an answer (`output_config.effort` of the Messages API)."""
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+
+DOCUMENTED_FIELDS = (
+    "name",
+    "description",
+    "tools",
+    "disallowedTools",
+    "model",
+    "permissionMode",
+    "maxTurns",
+    "skills",
+    "mcpServers",
+    "hooks",
+    "memory",
+    "background",
+    "effort",
+    "isolation",
+    "color",
+    "initialPrompt",
+)
+"""Frontmatter fields that Claude Code documents."""
+
+
+class ToolGrant(BaseModel):
+    """One tool that an agent may use; a pattern narrows it to some commands (`Bash(pytest:*)`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ToolName
+    pattern: str | None = None
+    """None: the tool without restriction."""
+
+    def __str__(self) -> str:
+        return self.name if self.pattern is None else f"{self.name}({self.pattern})"
+
+
+class AgentDefinition(BaseModel):
+    """An agent as its file describes it; pinned by `digest` to the text that was loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    model: str | None = None
+    """As written: alias, id, `inherit` or free text. `agents.models.resolve_model` makes an id of it."""
+    tools: list[ToolGrant]
+    max_turns: int | None = None
+    effort: Effort | None = None
+    prompt: str = ""
+    source: str
+    """Where the text came from, for people: a path or `built in`."""
+    digest: str
+    """`sha256:` and the digest of the complete text."""
+    fields: dict[str, JsonValue] = Field(default_factory=dict)
+    """The other documented fields, as written. Baton keeps them and acts on none."""
+
+    def grants(self) -> dict[ToolName, list[str] | None]:
+        """The granted tools in their fixed order, each with its patterns; None where nothing narrows it."""
+        granted: dict[ToolName, list[str] | None] = {}
+        for name in TOOL_NAMES:
+            patterns = [grant.pattern for grant in self.tools if grant.name == name]
+            if patterns:
+                # Several grants of one tool add up, as in Claude Code: an unrestricted one makes the rest moot.
+                granted[name] = None if None in patterns else [pattern for pattern in patterns if pattern is not None]
+        return granted

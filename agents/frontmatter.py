@@ -1,0 +1,168 @@
+"""Reads the YAML frontmatter of agent files, tolerantly: strict first, then re-quoted, then line by line.
+
+Of about a thousand public agent files, one in sixteen is not valid YAML (a colon in a description, `tools: *`).
+Claude Code re-quotes such lines and skips what still fails; here nothing is skipped, and what was done is told.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+from pydantic import JsonValue
+
+from agents.definition import DOCUMENTED_FIELDS
+from baton.errors import AgentFileError
+
+_MAX_FRONTMATTER = 64_000
+_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+_KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*):(?:[ \t]+(.*))?")
+_SPECIAL = re.compile(r"[:#{}\[\],&*!|>%@`'\"?]|^-\s")
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+@dataclass
+class Frontmatter:
+    """The fields and the body of a file, and what had to be overlooked to read them."""
+
+    fields: dict[str, JsonValue]
+    body: str
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Unreadable(Exception):
+    """The text is not the YAML that a frontmatter may be made of."""
+
+
+class _Loader(yaml.BaseLoader):
+    """Scalars stay text (`no`, `1.0` and dates mean themselves), and aliases are refused: they can grow without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _Unreadable("aliases are not admitted")
+        return super().compose_node(parent, index)
+
+
+def split(text: str, origin: str) -> Frontmatter:
+    """Separate and read the frontmatter; raises AgentFileError where there is none or none can be made out."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    warnings: list[str] = []
+    stripped = text.lstrip("\n \t")
+    if stripped != text and stripped.startswith("---"):
+        warnings.append("blank lines stand before the frontmatter")
+    opening = _FENCE.match(stripped)
+    if opening is None:
+        raise AgentFileError(f"{origin} is not an agent file: it does not begin with a line `---` (YAML frontmatter).")
+    closing = _FENCE.search(stripped, opening.end() + 1)
+    if closing is None:
+        raise AgentFileError(f"{origin}: the frontmatter is not closed; a second line `---` is missing.")
+    raw = stripped[opening.end() + 1 : closing.start()]
+    if len(raw) > _MAX_FRONTMATTER:
+        raise AgentFileError(f"{origin}: the frontmatter is longer than {_MAX_FRONTMATTER} characters.")
+    result = Frontmatter({}, stripped[closing.end() :].strip(), warnings)
+    result.fields = _read(raw, origin, warnings)
+    return result
+
+
+def _read(raw: str, origin: str, warnings: list[str]) -> dict[str, JsonValue]:
+    try:
+        return _strict(raw, warnings)
+    except _Unreadable as error:
+        fault = str(error)
+    try:
+        fields = _strict(_requoted(raw), warnings)
+    except _Unreadable:
+        fields = _scanned(raw)
+        if not fields:
+            raise AgentFileError(f"{origin}: the frontmatter is not YAML ({fault}).") from None
+        warnings.append(f"the frontmatter is not valid YAML ({fault}); its known fields were read line by line")
+    else:
+        warnings.append(f"the frontmatter is not valid YAML ({fault}); its values were taken as plain text")
+    return fields
+
+
+def _strict(raw: str, warnings: list[str]) -> dict[str, JsonValue]:
+    found: list[str] = []
+    try:
+        loader = _Loader(raw)
+        try:
+            node = loader.get_single_node()
+            value = None if node is None else _value(node, found)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 2}" if error.problem_mark else ""
+        raise _Unreadable(f"{error.problem or 'syntax error'}{line}") from error
+    except yaml.YAMLError as error:
+        raise _Unreadable("it contains characters that YAML does not admit") from error
+    except RecursionError as error:
+        raise _Unreadable("it is nested too deeply") from error
+    except (ValueError, IndexError, OverflowError) as error:
+        # PyYAML lets these through for odd escapes (`"\UFFFFFFFF"`).
+        raise _Unreadable("it contains an escape that YAML does not admit") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _Unreadable("it is not a list of `key: value`")
+    warnings.extend(found)
+    return value
+
+
+def _value(node: yaml.Node, warnings: list[str]) -> JsonValue:
+    if isinstance(node, yaml.ScalarNode):
+        text = str(node.value)
+        return None if node.style is None and text in _NULLS else text
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, warnings) for item in node.value]
+    fields: dict[str, JsonValue] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _Unreadable("a key is not plain text")
+        key = str(key_node.value)
+        if key in fields:
+            warnings.append(f"`{key}` is given more than once; the last one counts")
+        fields[key] = _value(value_node, warnings)
+    return fields
+
+
+def _requoted(raw: str) -> str:
+    """The same text with the values of `key: value` lines in quotes where they hold special characters."""
+    lines = []
+    for line in raw.split("\n"):
+        match = _KEY_LINE.fullmatch(line.rstrip())
+        value = match[2] if match else None
+        if match and value and not _is_quoted(value) and value[0] not in "|>" and _SPECIAL.search(value):
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            line = f'{match[1]}: "{escaped}"'
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+
+
+def _scanned(raw: str) -> dict[str, JsonValue]:
+    """Known keys at the beginning of a line, each with the text up to the next known key."""
+    collected: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in raw.split("\n"):
+        match = _KEY_LINE.fullmatch(line.rstrip())
+        if match and match[1] in DOCUMENTED_FIELDS:
+            current = collected[match[1]] = [match[2] or ""]
+        elif current is not None:
+            current.append(line.strip())
+    return {key: _scanned_value(lines) for key, lines in collected.items()}
+
+
+def _scanned_value(lines: list[str]) -> JsonValue:
+    first, rest = lines[0], [line for line in lines[1:] if line]
+    if not first and rest and all(line.startswith("- ") for line in rest):
+        return [_unquoted(line[2:].strip()) for line in rest]
+    if first in {"|", ">", "|-", ">-", "|+", ">+"}:
+        first = ""
+    text = " ".join(part for part in (first, *rest) if part)
+    return _unquoted(text) or None
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if _is_quoted(value) else value

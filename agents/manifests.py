@@ -1,0 +1,150 @@
+"""Reads package manifests tolerantly: names of dependencies and scripts out of TOML, JSON, XML and line formats.
+
+Manifests come from strangers. Parsers of the standard library do the work where they are safe; XML is searched, not
+parsed, for entity expansion has no bounds. What cannot be read counts as empty.
+"""
+
+import configparser
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_GO_MODULE = re.compile(r"^[ \t]*(?:require[ \t]+)?([a-z0-9][\w.-]*\.[a-z]{2,}/\S+)[ \t]+v\S", re.MULTILINE)
+_GEM = re.compile(r"^[ \t]*gem[ \t(]+[\"']([\w.-]+)[\"']", re.MULTILINE)
+_XML_ARTIFACT = re.compile(r"<artifactId>\s*([\w.-]+)\s*</artifactId>")
+_GRADLE = re.compile(r"[\"']([\w.-]+):([\w.-]+)(?::[^\"'\n]*)?[\"']")
+_GRADLE_PLUGIN = re.compile(r"\bid[ (]+[\"']([\w.-]+)[\"']")
+_NUGET = re.compile(r"<PackageReference\b[^>]{0,500}?\b(?:Include|Update)=[\"']([\w.-]+)[\"']")
+_PYTHON_REQUIRES = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*) ?(?:\[[^\]\n]*\] ?)?(?:[=<>!~;][^\"'\n]*)?[\"']")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The manifests of one directory by file name, and all paths below it."""
+
+    texts: Mapping[str, str]
+    paths: Sequence[str]
+
+    def has(self, *names: str) -> bool:
+        """Whether one of these files stands directly in the directory."""
+        return any(name in self.texts for name in names) or any(path in names for path in self.paths)
+
+    def text(self, name: str) -> str:
+        """The text of a manifest; empty where there is none."""
+        return self.texts.get(name, "")
+
+    def named(self, suffix: str) -> list[str]:
+        """Texts of all manifests whose name ends like this."""
+        return [text for name, text in self.texts.items() if name.endswith(suffix)]
+
+
+def toml(text: str) -> dict[str, object]:
+    """A TOML document; empty where it cannot be read."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def json_object(text: str) -> dict[str, object]:
+    """A JSON object; empty where it cannot be read or is something else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def table(value: object, *keys: str) -> dict[str, object]:
+    """The table below these keys; empty where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a list; empty where it is no list."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def ini_sections(text: str) -> dict[str, dict[str, str]]:
+    """The sections of an INI file; empty where it cannot be read."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(text)
+        return {section: dict(parser.items(section)) for section in parser.sections()}
+    except (configparser.Error, ValueError, AttributeError, TypeError):
+        # configparser trips over its own state on some broken files.
+        return {}
+
+
+def python_names(sources: Sources) -> set[str]:
+    """Distribution names, normalised, of everything a Python project requires for running, testing or building."""
+    project = toml(sources.text("pyproject.toml"))
+    lines: list[str] = texts(table(project, "project").get("dependencies"))
+    for groups in (table(project, "project", "optional-dependencies"), table(project, "dependency-groups")):
+        lines.extend(line for group in groups.values() for line in texts(group))
+    poetry = table(project, "tool", "poetry")
+    names = list(table(poetry, "dependencies")) + list(table(poetry, "dev-dependencies"))
+    for group in table(poetry, "group").values():
+        names.extend(table(group, "dependencies"))
+    lines.extend(line for group in table(project, "tool", "pdm", "dev-dependencies").values() for line in texts(group))
+    lines.extend(texts(table(project, "tool", "uv").get("dev-dependencies")))
+    pipfile = toml(sources.text("Pipfile"))
+    names.extend([*table(pipfile, "packages"), *table(pipfile, "dev-packages")])
+    for name, text in sources.texts.items():
+        if name.startswith("requirements"):
+            lines.extend(text.splitlines())
+    setup = ini_sections(sources.text("setup.cfg"))
+    lines.extend(setup.get("options", {}).get("install_requires", "").splitlines())
+    lines.extend(line for value in setup.get("options.extras_require", {}).values() for line in value.splitlines())
+    names.extend(_PYTHON_REQUIRES.findall(sources.text("setup.py")))
+    names.extend(match[1] for line in lines if (match := _REQUIREMENT.match(line)))
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
+
+
+def node_names(package: Mapping[str, object]) -> set[str]:
+    """Names of a package.json's dependencies of every kind."""
+    kinds = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
+    return {name.lower() for kind in kinds for name in table(package, kind)}
+
+
+def go_names(text: str) -> set[str]:
+    """Module paths that a go.mod requires."""
+    return {name.lower() for name in _GO_MODULE.findall(text)}
+
+
+def cargo_names(text: str) -> set[str]:
+    """Crates that a Cargo.toml depends on, of its workspace too."""
+    document = toml(text)
+    tables = [table(document, key) for key in ("dependencies", "dev-dependencies", "build-dependencies")]
+    tables.append(table(document, "workspace", "dependencies"))
+    return {name.lower() for names in tables for name in names}
+
+
+def java_names(pom: str, gradle: Iterable[str]) -> set[str]:
+    """Artifact names and plugin ids of Maven and Gradle files."""
+    names = set(_XML_ARTIFACT.findall(pom))
+    for text in gradle:
+        for group, artifact in _GRADLE.findall(text):
+            names.update((group, artifact))
+        names.update(_GRADLE_PLUGIN.findall(text))
+    return {name.lower() for name in names}
+
+
+def ruby_names(text: str) -> set[str]:
+    """Gems that a Gemfile names."""
+    return {name.lower() for name in _GEM.findall(text)}
+
+
+def php_names(composer: Mapping[str, object]) -> set[str]:
+    """Packages that a composer.json requires."""
+    return {name.lower() for kind in ("require", "require-dev") for name in table(composer, kind)}
+
+
+def dotnet_names(projects: Iterable[str]) -> set[str]:
+    """NuGet packages that project files reference."""
+    return {name.lower() for text in projects for name in _NUGET.findall(text)}

@@ -1,0 +1,56 @@
+"""Flat JSON schemas from pydantic models: no references, no titles, nothing beyond the named properties."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+JsonObject = dict[str, object]
+
+
+def flat_schema(model: type[BaseModel]) -> JsonObject:
+    """The schema of a model as the `input_schema` of a tool. The order of properties is that of the model."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    flat = _flatten(schema, definitions)
+    if not isinstance(flat, dict):
+        raise TypeError(f"{model.__name__} has no object schema")
+    flat.pop("description", None)
+    return flat
+
+
+def _flatten(node: object, definitions: Mapping[str, object]) -> object:
+    if isinstance(node, list):
+        return [_flatten(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[str(node["$ref"]).rpartition("/")[2]]
+        merged = (
+            {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+            if isinstance(target, dict)
+            else {}
+        )
+        return _flatten(merged, definitions)
+    if "anyOf" in node:
+        node = _optional(node)
+    result: JsonObject = {}
+    for key, value in node.items():
+        if key == "properties" and isinstance(value, dict):
+            result[key] = {name: _flatten(child, definitions) for name, child in value.items()}
+        elif key == "title" or (key == "default" and value is None):
+            continue
+        else:
+            result[key] = _flatten(value, definitions)
+    return result
+
+
+def _optional(node: JsonObject) -> JsonObject:
+    """`X | None` as X: an optional property is left out, which models do more reliably than writing null."""
+    branches = node["anyOf"]
+    if not isinstance(branches, list):
+        return node
+    kept = [branch for branch in branches if branch != {"type": "null"}]
+    if len(kept) != 1:
+        return node
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**kept[0], **rest}

@@ -1,0 +1,231 @@
+"""One finder per language: which manifests speak for it, what its dependencies mean, how its tests are run."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from agents import libraries, manifests
+from agents.libraries import Catalogue
+from agents.manifests import Sources
+
+LANGUAGE_OF_SUFFIX = {
+    ".py": "Python",
+    ".js": "JavaScript",
+    ".ts": "TypeScript",
+    ".tsx": "TypeScript",
+    ".go": "Go",
+    ".rs": "Rust",
+    ".java": "Java",
+    ".kt": "Kotlin",
+    ".rb": "Ruby",
+    ".php": "PHP",
+    ".cs": "C#",
+    ".c": "C",
+    ".cpp": "C++",
+    ".swift": "Swift",
+    ".ex": "Elixir",
+    ".scala": "Scala",
+}
+_PYTHON_TEST = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
+_NO_TEST = "no test specified"
+_MAX_SCRIPT = 4_000
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a finder tells about its language in one directory."""
+
+    language: str
+    framework: str | None = None
+    database: list[str] = field(default_factory=list)
+    orm: str | None = None
+    validation: str | None = None
+    authentication: list[str] = field(default_factory=list)
+    tests: str | None = None
+    test_command: str | None = None
+
+    def as_fields(self) -> dict[str, object]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def _details(
+    language: str, names: Collection[str], catalogue: Catalogue, tests: str | None, command: str | None
+) -> Details:
+    return Details(
+        language=language,
+        framework=next(iter(catalogue.find("framework", names)), None),
+        database=catalogue.find("database", names),
+        orm=next(iter(catalogue.find("orm", names)), None),
+        validation=next(iter(catalogue.find("validation", names)), None),
+        authentication=catalogue.find("authentication", names),
+        tests=tests,
+        test_command=command,
+    )
+
+
+def python(sources: Sources) -> Details | None:
+    """Python: pyproject, requirements, setup files, Pipfile, tox."""
+    files = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "tox.ini", "pytest.ini")
+    if not sources.has(*files) and not any(name.startswith("requirements") for name in sources.texts):
+        return None
+    names = manifests.python_names(sources)
+    tests, command = _python_tests(sources, names)
+    return _details("Python", names, libraries.PYTHON, tests, command)
+
+
+def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None, str | None]:
+    pyproject = manifests.toml(sources.text("pyproject.toml"))
+    tox = manifests.ini_sections(sources.text("tox.ini"))
+    configured = (
+        sources.has("pytest.ini", "conftest.py")
+        or bool(manifests.table(pyproject, "tool", "pytest"))
+        or "tool:pytest" in manifests.ini_sections(sources.text("setup.cfg"))
+        or "pytest" in tox
+    )
+    has_tests = any(_PYTHON_TEST.fullmatch(path) for path in sources.paths)
+    commands = "\n".join(section.get("commands", "") for section in tox.values())[:_MAX_SCRIPT]
+    if configured or "pytest" in names or "pytest" in commands:
+        return "pytest", "python -m pytest -q"
+    if "django" in names and "manage.py" in sources.paths:
+        return "Django's test runner", "python manage.py test --noinput"
+    if match := re.search(r"\bpython[\d.]* -m unittest\b[^\n;&|<>`$]*", commands):
+        return "unittest", match[0].strip() if "{" not in match[0] else "python -m unittest discover"
+    if commands.strip():
+        return "tox", "python -m tox"
+    # pytest runs unittest's classes too; unittest would find none of pytest's functions and call that a success.
+    return ("pytest", "python -m pytest -q") if has_tests else (None, None)
+
+
+def node(sources: Sources) -> Details | None:
+    """JavaScript and TypeScript: package.json with npm, pnpm, yarn or bun."""
+    if "package.json" not in sources.texts:
+        return None
+    package = manifests.json_object(sources.text("package.json"))
+    names = manifests.node_names(package)
+    typed = "typescript" in names or sources.has("tsconfig.json")
+    manager = _node_manager(sources, package)
+    script = manifests.table(package, "scripts").get("test")
+    script = script[:_MAX_SCRIPT] if isinstance(script, str) else ""
+    runner = next(iter(libraries.NODE.find("tests", names)), None)
+    command = None
+    if script.strip() and _NO_TEST not in script:
+        # Test runners of browser frameworks watch for changes unless they are told that nobody is looking.
+        command = f"CI=true {manager} test" if "react-scripts" in script else f"{manager} test"
+        if re.search(r"\bng test\b", script):
+            command += " -- --watch=false" if manager == "npm" else " --watch=false"
+        runner = runner or ("node:test" if re.search(r"\bnode\b.* --test\b", script) else f"{manager} test")
+    elif runner in {"vitest", "jest", "mocha"}:
+        command = {"vitest": "npx vitest run", "jest": "npx jest --ci", "mocha": "npx mocha"}[runner]
+    return _details("TypeScript" if typed else "JavaScript", names, libraries.NODE, runner, command)
+
+
+def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
+    declared = package.get("packageManager")
+    if isinstance(declared, str) and (match := re.match(r"(npm|pnpm|yarn|bun)@", declared)):
+        return match[1]
+    if sources.has("pnpm-lock.yaml"):
+        return "pnpm"
+    if sources.has("yarn.lock"):
+        return "yarn"
+    return "bun run" if sources.has("bun.lock", "bun.lockb") else "npm"
+
+
+def go(sources: Sources) -> Details | None:
+    """Go: go.mod."""
+    if "go.mod" not in sources.texts:
+        return None
+    has_tests = any(path.endswith("_test.go") for path in sources.paths)
+    found = ("go test", "go test ./...") if has_tests else (None, None)
+    return _details("Go", manifests.go_names(sources.text("go.mod")), libraries.GO, *found)
+
+
+def rust(sources: Sources) -> Details | None:
+    """Rust: Cargo.toml. Unit tests stand inside the sources, so there is always something to run."""
+    if "Cargo.toml" not in sources.texts:
+        return None
+    names = manifests.cargo_names(sources.text("Cargo.toml"))
+    return _details("Rust", names, libraries.RUST, "cargo test", "cargo test")
+
+
+def java(sources: Sources) -> Details | None:
+    """Java and Kotlin: Maven and Gradle, by their wrappers where there are any."""
+    gradle = [sources.text(name) for name in ("build.gradle", "build.gradle.kts") if name in sources.texts]
+    if "pom.xml" not in sources.texts and not gradle:
+        return None
+    names = manifests.java_names(sources.text("pom.xml"), gradle)
+    kotlin = any(path.endswith(".kt") for path in sources.paths)
+    if "pom.xml" in sources.texts:
+        command = "./mvnw -q -B test" if sources.has("mvnw") else "mvn -q -B test"
+    else:
+        command = "./gradlew test" if sources.has("gradlew") else "gradle test"
+    has_tests = any(f"/{path}".find("/src/test/") >= 0 for path in sources.paths)
+    runner = next(iter(libraries.JAVA.find("tests", names)), "JUnit") if has_tests else None
+    return _details("Kotlin" if kotlin else "Java", names, libraries.JAVA, runner, command if has_tests else None)
+
+
+def ruby(sources: Sources) -> Details | None:
+    """Ruby: Gemfile, with RSpec, Rails' runner or rake."""
+    if "Gemfile" not in sources.texts:
+        return None
+    names = manifests.ruby_names(sources.text("Gemfile"))
+    tests: tuple[str | None, str | None] = (None, None)
+    if {"rspec", "rspec-rails"} & names or any(path.startswith("spec/") for path in sources.paths):
+        tests = ("RSpec", "bundle exec rspec")
+    elif "rails" in names:
+        tests = ("Rails' test runner", "bin/rails test")
+    elif sources.has("Rakefile") and any(path.startswith("test/") for path in sources.paths):
+        tests = ("minitest", "bundle exec rake test")
+    return _details("Ruby", names, libraries.RUBY, *tests)
+
+
+def php(sources: Sources) -> Details | None:
+    """PHP: composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
+    if "composer.json" not in sources.texts:
+        return None
+    composer = manifests.json_object(sources.text("composer.json"))
+    names = manifests.php_names(composer)
+    runner = next(iter(libraries.PHP.find("tests", names)), None)
+    tests: tuple[str | None, str | None] = (runner, None)
+    if manifests.table(composer, "scripts").get("test"):
+        tests = (runner or "composer test", "composer test")
+    elif sources.has("artisan"):
+        tests = (runner or "PHPUnit", "php artisan test")
+    elif runner is not None:
+        tests = (runner, "vendor/bin/pest" if runner == "Pest" else "vendor/bin/phpunit")
+    return _details("PHP", names, libraries.PHP, *tests)
+
+
+def dotnet(sources: Sources) -> Details | None:
+    """.NET: project files; `dotnet test` in the directory of the solution or project."""
+    projects = [*sources.named(".csproj"), *sources.named(".fsproj")]
+    if not projects:
+        return None
+    names = manifests.dotnet_names(projects)
+    runner = next(iter(libraries.DOTNET.find("tests", names)), None)
+    return _details("F#" if not sources.named(".csproj") else "C#", names, libraries.DOTNET, runner,
+                    "dotnet test" if runner else None)  # fmt: skip
+
+
+FINDERS: tuple[Callable[[Sources], Details | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)
+"""In the order in which stacks of one directory are listed."""
+
+
+def tests_without_manifest(language: str, paths: Sequence[str]) -> tuple[str | None, str | None]:
+    """Test framework and command where a repository has no manifest at all."""
+    if language == "Python" and any(_PYTHON_TEST.fullmatch(path) for path in paths):
+        return "pytest", "python -m pytest -q"
+    return None, None
+
+
+def databases_of_file(name: str, text: str) -> list[str]:
+    """Databases that a compose file or Prisma's schema names."""
+    if name == "schema.prisma":
+        match = re.search(r"\bprovider\s*=\s*\"(postgresql|mysql|sqlite|sqlserver|mongodb|cockroachdb)\"", text)
+        return [libraries.DATABASE_IMAGES.get(match[1], match[1])] if match else []
+    if "compose" in name:
+        images = re.findall(r"^[ \t]*image:[ \t]*[\"']?(?:[\w.-]+/)*([\w-]+)", text, re.MULTILINE)
+        return [
+            libraries.DATABASE_IMAGES[image.lower()] for image in images if image.lower() in libraries.DATABASE_IMAGES
+        ]
+    return []

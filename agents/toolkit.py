@@ -1,0 +1,85 @@
+"""The tools that an agent is offered: schemas and descriptions, in an order that never changes."""
+
+from anthropic.types import ToolParam
+from pydantic import BaseModel
+
+from agents.definition import AgentDefinition, ToolName
+from agents.reports import Escalation, report_model
+from agents.schemas import flat_schema
+from agents.tool_inputs import INPUTS
+from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
+
+HAND_OFF = "hand_off"
+ESCALATE = "escalate"
+
+_LIMIT = f"{TOOL_OUTPUT_LIMIT:,} characters"
+
+_DESCRIPTIONS: dict[ToolName, str] = {
+    "Read": (
+        "Read a text file of the workspace. Lines come numbered, a tab after the number; the numbers are not part of "
+        f"the file. More than {_LIMIT} are cut in the middle: read large files in pieces with offset and limit. "
+        "Read a file before you change it."
+    ),
+    "Write": (
+        "Create a file or replace its whole content; missing directories are made. Prefer Edit for a change to an "
+        "existing file. A path outside your scope is refused."
+    ),
+    "Edit": (
+        "Replace an exact piece of text in a file. old_string must occur exactly once, spaces and line breaks "
+        "included; take in more lines around it to make it unique, or set replace_all. A path outside your scope is "
+        "refused."
+    ),
+    "Glob": "List files whose path matches a glob pattern, relative to the workspace root. Ignored files are left out.",
+    "Grep": (
+        "Search the contents of files for a regular expression (ripgrep). Gives path, line number and line. Narrow it "
+        f"with path and glob; at most {_LIMIT} are returned."
+    ),
+    "Bash": (
+        "Run a command in the workspace, which is /workspace and the current directory. Each call is a process of its "
+        "own: no directory, variable or background process survives it. There is a sandbox without access to the "
+        "network unless the project allows it, and without the machine's files and credentials. Standard output and "
+        f"error come back together with the exit code, cut to {_LIMIT} in the middle. The time limit is "
+        f"{int(COMMAND_TIMEOUT.total_seconds())} s unless you give another, at most "
+        f"{int(COMMAND_TIMEOUT_MAX.total_seconds())} s; then the command and its children are killed. Never start "
+        "anything that waits for input. What a command changes outside your scope is put back after the turn."
+    ),
+}
+
+_HAND_OFF = {
+    "orchestrator": "End your work with the plan.",
+    "backend": "End your work with the report to the tester and the reviewer.",
+    "frontend": "End your work with the report to the tester and the reviewer.",
+    "tester": "End your work with the verdict of the tests.",
+    "reviewer": "End your work with the verdict of the review.",
+}
+
+
+def tool_schemas(definition: AgentDefinition, role: str) -> list[ToolParam]:
+    """The tools of one session: those that the file grants, then `hand_off` with the role's report and `escalate`."""
+    report = report_model(role)
+    tools = [_tool(name, _description(name, patterns), INPUTS[name]) for name, patterns in definition.grants().items()]
+    hand_off = (
+        f"{_HAND_OFF[role]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
+        "Every field is required. If something does not fit, the result says what: mend it and call again."
+    )
+    escalate = (
+        "Ask when you cannot go on by yourself: a choice that shapes the system, missing credentials or access, work "
+        "that belongs to another role, or a failure that remains after two more attempts. The answer comes back as "
+        "the result of this call; the rest of the run goes on meanwhile. Call it alone, and do not use it for what "
+        "the repository or the instructions answer."
+    )
+    return [*tools, _tool(HAND_OFF, hand_off, report), _tool(ESCALATE, escalate, Escalation)]
+
+
+def _description(name: ToolName, patterns: list[str] | None) -> str:
+    if patterns is None:
+        return _DESCRIPTIONS[name]
+    allowed = ", ".join(f"`{pattern}`" for pattern in patterns)
+    return (
+        f"{_DESCRIPTIONS[name]} Only these commands are allowed (`:*` or `*` stands for any arguments): {allowed}. "
+        "They run without a shell: no pipes, redirections, variables, `;` or `&&`."
+    )
+
+
+def _tool(name: str, description: str, model: type[BaseModel]) -> ToolParam:
+    return {"name": name, "description": description, "input_schema": flat_schema(model)}
