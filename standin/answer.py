@@ -1,0 +1,126 @@
+"""An answer's content blocks, made from a step: ids, signatures, templates, and what `max_tokens` cuts off."""
+
+import hashlib
+import string
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from standin.prefix import Prefix, canonical, extend, seal, sign, tokens_of
+from standin.scenario import Step
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+@dataclass
+class Block:
+    """One content block, and the JSON text of its input as it is streamed (cut short where the answer is)."""
+
+    body: dict[str, Any]
+    partial_input: str | None = None
+
+
+@dataclass
+class Answer:
+    """What the model says to one request."""
+
+    message_id: str
+    model: str
+    blocks: list[Block]
+    stop_reason: str
+    stop_details: dict[str, Any] | None
+    output_tokens: int
+    digest: bytes
+    """The hash of the request and this answer together."""
+    sealed: list[str]
+    """Redacted blocks with the hash of what is before them."""
+
+    def content(self) -> list[dict[str, Any]]:
+        """The content as it stands in an answer that is not streamed."""
+        return [block.body for block in self.blocks]
+
+
+def token(seed: bytes, length: int = 22) -> str:
+    """Letters and digits that follow from the seed."""
+    number = int.from_bytes(hashlib.sha512(seed).digest(), "big")
+    letters = []
+    for _ in range(length):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return "".join(letters)
+
+
+def fill(value: Any, names: dict[str, str]) -> Any:
+    """Replace `${turn}` and the other names in every text; anything else in `${...}` stays as it is."""
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace("${" + name + "}", text)
+        return value
+    if isinstance(value, list):
+        return [fill(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: fill(item, names) for key, item in value.items()}
+    return value
+
+
+def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str, str], identity: str) -> Answer:
+    """The answer of a step to a checked request. The same request of the same `identity` gets the same ids."""
+    digest = prefix.digest
+    seed = digest + identity.encode()
+    sealed: list[str] = []
+    bodies: list[dict[str, Any]] = []
+    if step.thinking is not None:
+        thinking = fill(step.thinking, names)
+        if step.redacted:
+            data = seal(digest, thinking)
+            sealed.append(digest.hex() + data)
+            bodies.append({"type": "redacted_thinking", "data": data})
+        else:
+            bodies.append({"type": "thinking", "thinking": thinking, "signature": sign(digest, thinking)})
+    if step.text:
+        bodies.append({"type": "text", "text": fill(step.text, names)})
+    for number, call in enumerate(step.calls):
+        call_id = "toolu_01" + token(seed + b"call" + str(number).encode())
+        bodies.append({"type": "tool_use", "id": call_id, "name": call.name, "input": fill(call.input, names)})
+
+    blocks = [Block(body) for body in bodies]
+    costs = [tokens_of(canonical(body)) for body in bodies]
+    stop_reason = step.stop_reason or ("tool_use" if step.calls else "end_turn")
+    budget = request["max_tokens"]
+    total = sum(costs) if step.output_tokens is None else step.output_tokens
+    if stop_reason == "max_tokens" and costs:
+        budget = min(budget, sum(costs) - max(1, costs[-1] // 2))
+    if sum(costs) > budget:
+        blocks, stop_reason = _cut(blocks, costs, budget), "max_tokens"
+    for block in blocks:
+        digest = extend(digest, "assistant", canonical(block.body))
+    return Answer(
+        message_id="msg_01" + token(seed + b"message"),
+        model=request["model"],
+        blocks=blocks,
+        stop_reason=stop_reason,
+        stop_details=step.stop_details,
+        output_tokens=min(total, budget) if stop_reason == "max_tokens" else max(1, total),
+        digest=digest,
+        sealed=sealed,
+    )
+
+
+def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
+    """What of the blocks fits into so many tokens; the last one broken off in the middle."""
+    kept: list[Block] = []
+    for block, cost in zip(blocks, costs, strict=True):
+        if cost <= budget:
+            kept.append(block)
+            budget -= cost
+            continue
+        share = budget / cost
+        body = block.body
+        if body["type"] == "tool_use" and budget > 0:
+            whole = to_json(body["input"]).decode()
+            kept.append(Block({**body, "input": {}}, partial_input=whole[: int(len(whole) * share)]))
+        elif body["type"] == "text" and int(len(body["text"]) * share):
+            kept.append(Block({**body, "text": body["text"][: int(len(body["text"]) * share)]}))
+        break
+    return kept

@@ -1,0 +1,48 @@
+"""The models that the stand-in serves, with their limits, as `GET /v1/models` tells them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from baton.pricing import shipped_prices
+
+CONTEXT_WINDOW = 1_000_000
+MAX_OUTPUT_TOKENS = 128_000
+MIN_CACHEABLE_TOKENS = 512
+"""The smallest prefix that is cached. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The ids that are served: those of the price list, and those that a scenario adds."""
+
+    extra: tuple[str, ...] = ()
+
+    def serves(self, model: str) -> bool:
+        """Whether a request for this model is answered; retired and unknown ids are not."""
+        return shipped_prices().knows(model) or model in self.extra
+
+    def ids(self) -> list[str]:
+        """Every id, sorted."""
+        return sorted({*shipped_prices().models, *self.extra})
+
+    def info(self, model: str) -> dict[str, Any]:
+        """A model as the API describes it."""
+        words = model.removeprefix("claude-").split("-")
+        return {
+            "type": "model",
+            "id": model,
+            "display_name": " ".join(["Claude", words[0].capitalize(), ".".join(words[1:])]).strip(),
+            "created_at": "2026-09-01T00:00:00Z",
+            "lifecycle": "active",
+            "line": None,
+            "deprecated_at": None,
+            "retires_at": None,
+            "max_input_tokens": CONTEXT_WINDOW,
+            "max_tokens": MAX_OUTPUT_TOKENS,
+            "capabilities": None,
+        }
+
+    def page(self) -> dict[str, Any]:
+        """The list of models, on one page."""
+        ids = self.ids()
+        return {"data": [self.info(i) for i in ids], "has_more": False, "first_id": ids[0], "last_id": ids[-1]}

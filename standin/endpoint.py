@@ -1,0 +1,113 @@
+"""`POST /v1/messages` and `/v1/messages/count_tokens` as ASGI: they need the connection itself, to break it."""
+
+import time
+from contextlib import suppress
+from typing import Any, Protocol
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from standin.apierror import ApiError, invalid
+from standin.player import read_caller
+from standin.records import Log, RequestRecord, masked
+from standin.wire import Gone, Wire
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+_DRAIN_BYTES = 8 * MAX_BODY_BYTES
+
+
+class Answering(Protocol):
+    """What the endpoint needs of the stand-in."""
+
+    log: Log
+
+    def new_request_id(self) -> str:
+        """An id that no other request has."""
+        ...
+
+    def common_headers(self, request_id: str) -> dict[str, str]:
+        """Headers of every answer."""
+        ...
+
+    def check_key(self, headers: Headers) -> None:
+        """Raises ApiError (401) where no accepted key is sent."""
+        ...
+
+    async def count(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
+        """Answers `count_tokens`."""
+        ...
+
+    async def answer(self, body: bytes, headers: Headers, record: RequestRecord, wire: Wire) -> None:
+        """Answers `messages`, over the wire."""
+        ...
+
+
+class MessagesEndpoint:
+    """One of the two endpoints; every request leaves a record, also a refused one."""
+
+    def __init__(self, standin: Answering, *, counting: bool) -> None:
+        self._standin, self._counting = standin, counting
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one request."""
+        standin, headers = self._standin, Headers(scope=scope)
+        started = time.monotonic()
+        request_id = standin.new_request_id()
+        log = standin.log
+        record = RequestRecord(
+            number=len(log.requests) + 1,
+            path=scope["path"],
+            headers=masked(dict(headers)),
+            request_id=request_id,
+        )
+        log.requests.append(record)
+        wire = Wire(scope, receive, send, standin.common_headers(request_id))
+        try:
+            body = await _read_body(receive)
+            record.name_caller(read_caller(headers))
+            standin.check_key(headers)
+            _check_headers(scope["method"], headers)
+            if self._counting:
+                counted = await standin.count(body, record)
+                record.status = 200
+                await wire.json(200, counted)
+                record.whole = True
+            else:
+                await standin.answer(body, headers, record, wire)
+        except ApiError as error:
+            record.status, record.error_type, record.error_message = error.status, error.kind, error.message
+            with suppress(Gone):
+                await wire.error(error, request_id)
+        except Gone:
+            pass
+        finally:
+            record.seconds = time.monotonic() - started
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """The request's body; raises ApiError (413) over 32 MB, once the client has sent it all and can read an answer."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        size += len(message.get("body", b""))
+        if size <= MAX_BODY_BYTES:
+            pieces.append(message.get("body", b""))
+        elif size > _DRAIN_BYTES:
+            break
+        if not message.get("more_body", False):
+            break
+    if size > MAX_BODY_BYTES:
+        raise ApiError(413, headers={"x-should-retry": "false", "connection": "close"})
+    return b"".join(pieces)
+
+
+def _check_headers(method: str, headers: Headers) -> None:
+    if method != "POST":
+        raise ApiError(405, "Method Not Allowed")
+    if "anthropic-version" not in headers:
+        raise invalid("anthropic-version: header is required")
+    if not headers.get("content-type", "").startswith("application/json"):
+        raise invalid("content-type: must be application/json")

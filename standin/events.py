@@ -1,0 +1,107 @@
+"""An answer as the API sends it: as one message, or as a stream of server-sent events in the right order.
+
+https://docs.claude.com/en/docs/build-with-claude/streaming
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import to_json
+
+from baton.contracts import Usage
+from standin.answer import Answer, Block
+
+Event = tuple[str, dict[str, Any]]
+
+_PIECES = 8
+"""A block's text comes in about so many deltas, however long it is."""
+_LEAST_PIECE = 24
+
+
+def encode(event: Event) -> bytes:
+    """One event on the wire."""
+    name, data = event
+    return b"event: " + name.encode() + b"\ndata: " + to_json(data) + b"\n\n"
+
+
+PING: Event = ("ping", {"type": "ping"})
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Usage in the API's words."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "service_tier": "standard",
+    }
+
+
+def message_body(answer: Answer, usage: Usage) -> dict[str, Any]:
+    """The answer to a request that does not stream."""
+    body: dict[str, Any] = {
+        "model": answer.model,
+        "id": answer.message_id,
+        "type": "message",
+        "role": "assistant",
+        "content": answer.content(),
+        "stop_reason": answer.stop_reason,
+        "stop_sequence": None,
+        "usage": usage_body(usage),
+    }
+    if answer.stop_details is not None:
+        body["stop_details"] = answer.stop_details
+    return body
+
+
+def _pieces(text: str) -> Iterator[str]:
+    size = max(_LEAST_PIECE, -(-len(text) // _PIECES))
+    for start in range(0, len(text), size):
+        yield text[start : start + size]
+
+
+def _block_events(index: int, block: Block) -> Iterator[Event]:
+    body = block.body
+    kind = body["type"]
+    empty: dict[str, dict[str, Any]] = {
+        "text": {"text": ""},
+        "thinking": {"thinking": "", "signature": ""},
+        "tool_use": {"input": {}},
+    }
+    opening = {**body, **empty.get(kind, {})}
+    yield "content_block_start", {"type": "content_block_start", "index": index, "content_block": opening}
+    yield PING
+    deltas: list[dict[str, Any]] = []
+    if kind == "text":
+        deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(body["text"])]
+    elif kind == "thinking":
+        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(body["thinking"])]
+        deltas.append({"type": "signature_delta", "signature": body["signature"]})
+    elif kind == "tool_use":
+        text = to_json(body["input"]).decode() if block.partial_input is None else block.partial_input
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(text))]
+    for delta in deltas:
+        yield "content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}
+    yield "content_block_stop", {"type": "content_block_stop", "index": index}
+
+
+def stream_events(answer: Answer, usage: Usage) -> Iterator[Event]:
+    """All events of a streamed answer, pings among them."""
+    started = usage.model_copy(update={"output_tokens": min(1, usage.output_tokens)})
+    message = message_body(answer, started) | {"content": [], "stop_reason": None}
+    message.pop("stop_details", None)
+    yield "message_start", {"type": "message_start", "message": message}
+    for index, block in enumerate(answer.blocks):
+        yield from _block_events(index, block)
+    delta: dict[str, Any] = {"stop_reason": answer.stop_reason, "stop_sequence": None}
+    if answer.stop_details is not None:
+        delta["stop_details"] = answer.stop_details
+    final = usage_body(usage)
+    closing = {name: final[name] for name in final if name.endswith("_tokens")}
+    yield "message_delta", {"type": "message_delta", "delta": delta, "usage": closing}
+    yield "message_stop", {"type": "message_stop"}

@@ -1,0 +1,90 @@
+"""Reading scenario files: YAML, checked, with the file and line of the first fault in the error."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from baton.errors import ConfigurationError
+from standin.scenario import Scenario
+
+
+def shipped_scenarios() -> list[str]:
+    """Names of the scenarios that come with Baton."""
+    folder = resources.files("standin").joinpath("scenarios")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_scenario(source: str | Path) -> Scenario:
+    """A scenario from a file, or a shipped one by its name; raises ConfigurationError that names file and place."""
+    if isinstance(source, str) and source in shipped_scenarios():
+        shipped = resources.files("standin").joinpath(f"scenarios/{source}.yaml")
+        return parse_scenario(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        known = ", ".join(shipped_scenarios())
+        raise ConfigurationError(
+            f"The scenario {path} cannot be read: {error.strerror}. Give a file, or one of: {known}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The scenario {path} is not UTF-8 text.") from error
+    return parse_scenario(text, str(path))
+
+
+def parse_scenario(text: str, origin: str) -> Scenario:
+    """Check the text of a scenario; `origin` names it in errors."""
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_doubles(tree, origin)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{origin}, line {line}: not YAML: {error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{origin}: not YAML: {error}.") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{origin}: a scenario is a mapping with a list of `steps`.")
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "scenario"
+        line = _line(tree, first["loc"])
+        raise ConfigurationError(f"{origin}, line {line}: {place}: {first['msg']}.") from error
+
+
+def _refuse_doubles(node: yaml.Node | None, origin: str) -> None:
+    """YAML keeps the last of two equal keys without a word; here it is an error."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise ConfigurationError(f"{origin}, line {key.start_mark.line + 1}: `{key.value}` stands twice.")
+                seen.add(key.value)
+            _refuse_doubles(value, origin)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_doubles(value, origin)
+
+
+def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
+    """The line of the innermost node on the way to a fault."""
+    line = node.start_mark.line + 1 if node is not None else 1
+    for part in location:
+        found: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value == part:
+                    line, found = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node.value[part]
+            line = found.start_mark.line + 1
+        if found is None:
+            break
+        node = found
+    return line

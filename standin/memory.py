@@ -1,0 +1,52 @@
+"""What given-out answers oblige a caller to: redacted blocks, paused turns, and thinking that must not be left out."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from standin.answer import Answer
+from standin.apierror import invalid
+from standin.prefix import blocks_of, canonical
+
+_THINKING = ("thinking", "redacted_thinking")
+
+
+def _thinking(blocks: list[dict[str, Any]]) -> bytes:
+    digest = hashlib.sha256()
+    for block in blocks:
+        if block["type"] in _THINKING:
+            digest.update(hashlib.sha256(canonical(block)).digest())
+    return digest.digest()
+
+
+@dataclass
+class Memory:
+    """Grows with every answer, by some bytes."""
+
+    sealed: set[str] = field(default_factory=set)
+    """Redacted blocks with the hash of what was before them."""
+    paused: set[bytes] = field(default_factory=set)
+    """Hashes of conversations that ended with a paused turn, and may be sent back as they are."""
+    _before: dict[str, bytes] = field(default_factory=dict)
+
+    def keep(self, answer: Answer) -> None:
+        """Remember what of an answer must come back."""
+        self.sealed.update(answer.sealed)
+        if answer.stop_reason == "pause_turn":
+            self.paused.add(answer.digest)
+        blocks = answer.content()
+        for block in blocks:
+            if block["type"] == "tool_use":
+                self._before[block["id"]] = _thinking(blocks)
+
+    def check_thinking_is_kept(self, request: dict[str, Any]) -> None:
+        """Signatures show what was changed; this shows what was left out. Raises ApiError (400)."""
+        for index, message in enumerate(request["messages"]):
+            blocks = blocks_of(message["content"]) if message["role"] == "assistant" else []
+            first = next((block["id"] for block in blocks if block["type"] == "tool_use"), "")
+            given = self._before.get(first)
+            if given is not None and _thinking(blocks) != given:
+                raise invalid(
+                    f"messages.{index}.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant "
+                    "message cannot be modified. These blocks must remain as they were in the original response."
+                )

@@ -1,0 +1,144 @@
+"""Which step answers a request: by its `X-Baton-*` headers, and the same one again when the request is repeated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from standin.apierror import ApiError, invalid
+from standin.scenario import Fault, Scenario, Step
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What the `X-Baton-*` headers of a request say."""
+
+    run: str | None = None
+    role: str | None = None
+    task: str | None = None
+    round: int | None = None
+    turn: int | None = None
+
+    def names(self) -> dict[str, str]:
+        """What `${...}` stands for in an answer to this caller."""
+        values = {"run": self.run, "role": self.role, "task": self.task, "round": self.round, "turn": self.turn}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def read_caller(headers: Mapping[str, str]) -> Caller:
+    """Read the headers; raises ApiError (400) where a number is none."""
+
+    def number(name: str) -> int | None:
+        text = headers.get(name)
+        if text is None:
+            return None
+        if not text.isdecimal():
+            raise invalid(f"{name}: expected a number, got {text!r}")
+        return int(text)
+
+    return Caller(
+        run=headers.get("x-baton-run"),
+        role=headers.get("x-baton-role"),
+        task=headers.get("x-baton-task"),
+        round=number("x-baton-round"),
+        turn=number("x-baton-turn"),
+    )
+
+
+_Key = tuple[Caller, str]
+
+
+@dataclass
+class Turn:
+    """A request's place in the scenario."""
+
+    step: Step
+    index: int | None
+    """Number of the step in the scenario, from 0; None for the default."""
+    attempt: int
+    """The how-manieth request for this step this is, from 1."""
+    fault: Fault | None
+
+
+@dataclass
+class Player:
+    """The state of a scenario that is being played. Runs do not take steps from each other."""
+
+    scenario: Scenario
+    _chosen: dict[_Key, int] = field(default_factory=dict)
+    _used: set[tuple[str | None, int]] = field(default_factory=set)
+    _attempts: dict[tuple[_Key, int], int] = field(default_factory=dict)
+    _limits: dict[tuple[_Key, int, int], float] = field(default_factory=dict)
+
+    def play(self, caller: Caller, digest: bytes, max_tokens: int, now: float) -> Turn:
+        """Find the step and count the request; raises ApiError (400) where no step matches.
+
+        A request is a repetition when its headers are the same, turn included, or where they name no turn, when its
+        content is. A turn that is asked again for more `max_tokens` goes on to the next step that matches, if any.
+        """
+        base: _Key = (caller, "" if caller.turn is not None else digest.hex())
+        exact: _Key = (caller, f"{base[1]}/{max_tokens}")
+        index = self._chosen.get(exact)
+        if index is None:
+            found = self._next(caller)
+            index = found if found is not None else self._chosen.get(base)
+            if index is None:
+                index = self._fallback(caller)
+            self._chosen[exact] = self._chosen[base] = index
+            self._used.add((caller.run, index))
+        step = self._step(index)
+        attempt = self._attempts[base, index] = self._attempts.get((base, index), 0) + 1
+        return Turn(step, index if index >= 0 else None, attempt, self._fault(base, index, step, attempt, now))
+
+    def _step(self, index: int) -> Step:
+        step = self.scenario.steps[index] if index >= 0 else self.scenario.default
+        assert step is not None
+        return step
+
+    def _next(self, caller: Caller) -> int | None:
+        for index, step in enumerate(self.scenario.steps):
+            if not _matches(step, caller):
+                continue
+            if step.repeat is not None or (caller.run, index) not in self._used:
+                return index
+        return None
+
+    def _fallback(self, caller: Caller) -> int:
+        if self.scenario.default is not None:
+            return -1
+        said = ", ".join(
+            f"X-Baton-{name.capitalize()}={value if value is not None else '(none)'}"
+            for name, value in vars(caller).items()
+        )
+        near = [str(i) for i, step in enumerate(self.scenario.steps) if _matches(step, caller)]
+        used = f" Steps that match are used up: {', '.join(near)}." if near else ""
+        raise ApiError(400, f"scenario: no step of `{self.scenario.name or 'scenario'}` is left for {said}.{used}")
+
+    def _fault(self, key: _Key, index: int, step: Step, attempt: int, now: float) -> Fault | None:
+        """A usage limit holds until its reset, however often it is asked; other faults go by the count."""
+        for number, fault in enumerate(step.faults):
+            if fault is None or fault.usage_limit is None:
+                continue
+            reset = self._limits.get((key, index, number))
+            if reset is not None and now < reset:
+                self._attempts[key, index] -= 1
+                return fault
+        fault = step.fault(attempt)
+        if fault is not None and fault.usage_limit is not None:
+            number = next(i for i, known in enumerate(step.faults) if known is fault)
+            self._limits[key, index, number] = now + fault.usage_limit
+        return fault
+
+    def resets_at(self, caller: Caller, digest: bytes, fault: Fault, now: float) -> float:
+        """When the usage limit that was just met ends, in the seconds of the clock that `play` was given."""
+        key: _Key = (caller, "" if caller.turn is not None else digest.hex())
+        resets = [reset for (owner, _, _), reset in self._limits.items() if owner == key and reset > now]
+        return min(resets, default=now + (fault.usage_limit or 0.0))
+
+
+def _matches(step: Step, caller: Caller) -> bool:
+    for name in ("run", "role", "task", "round", "turn"):
+        wanted = getattr(step, name)
+        if wanted is not None and wanted != getattr(caller, name):
+            return False
+    if isinstance(step.repeat, int):
+        return caller.turn is not None and 1 <= caller.turn <= step.repeat
+    return True

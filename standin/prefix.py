@@ -1,0 +1,131 @@
+"""The request as the API sees it: one sequence of blocks (tools, system, messages), each with the hash of all up to it.
+
+Thinking signatures are bound to these hashes, and the prompt cache is keyed by them. Cache marks do not count, nor
+does the order of a block's own fields; the order of keys inside a tool's input does.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic_core import to_json
+
+from standin.apierror import invalid
+
+Ttl = Literal["5m", "1h"]
+
+_SECRET = b"baton stand-in: signs thinking"
+_SEED = hashlib.sha256(b"baton stand-in: prefix").digest()
+_BYTES_PER_TOKEN = 4
+_TOOL_USE_OVERHEAD = 290
+"""Tokens that a request with tools costs beside them, about what the API adds."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """The end of one block."""
+
+    digest: bytes
+    tokens: int
+    """All tokens up to and with this block."""
+    section: Literal["tools", "system", "messages"]
+    ttl: Ttl | None = None
+    """Set where the block carries a cache breakpoint."""
+
+
+@dataclass
+class Prefix:
+    """All blocks of one request."""
+
+    positions: list[Position] = field(default_factory=list)
+
+    @property
+    def digest(self) -> bytes:
+        """The hash of the whole request."""
+        return self.positions[-1].digest if self.positions else _SEED
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the whole request."""
+        return self.positions[-1].tokens if self.positions else 0
+
+
+def blocks_of(content: Any) -> list[dict[str, Any]]:
+    """Message content or a system prompt as a list of blocks; a text is one block."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
+
+
+def canonical(block: dict[str, Any]) -> bytes:
+    """The bytes of a block that count: without cache marks and absent fields, its own fields sorted."""
+    kept = {name: block[name] for name in sorted(block) if name != "cache_control" and block[name] is not None}
+    if block.get("type") == "tool_result" and isinstance(kept.get("content"), list):
+        kept["content"] = [
+            {name: part[name] for name in sorted(part) if name != "cache_control"} for part in kept["content"]
+        ]
+    return to_json(kept)
+
+
+def cache_mark(block: dict[str, Any]) -> Ttl | None:
+    """The time to live of the cache breakpoint on a block, or inside it."""
+    mark = block.get("cache_control")
+    if mark is None and isinstance(block.get("content"), list):
+        mark = next((part["cache_control"] for part in block["content"] if part.get("cache_control")), None)
+    return mark.get("ttl", "5m") if mark else None
+
+
+def tokens_of(data: bytes) -> int:
+    """About as many tokens as the text has."""
+    return len(data) // _BYTES_PER_TOKEN + 3
+
+
+def extend(digest: bytes, role: str, data: bytes) -> bytes:
+    """The hash after one more block. Consecutive messages of a role are one turn, so only the role is mixed in."""
+    return hashlib.sha256(digest + role.encode() + b"\0" + data).digest()
+
+
+def sign(digest: bytes, thinking: str) -> str:
+    """The signature of thinking that follows the prefix with this hash."""
+    mac = hmac.new(_SECRET, digest + thinking.encode(), hashlib.sha512).digest()
+    return base64.b64encode(b"\x12\x48\x0a\x46" + mac + digest).decode()
+
+
+def seal(digest: bytes, thinking: str) -> str:
+    """The `data` of a redacted thinking block: sealed, and bound like a signature."""
+    return base64.b64encode(
+        hmac.new(_SECRET, b"redacted" + digest + thinking.encode(), hashlib.sha512).digest()
+    ).decode()
+
+
+def _sections(request: dict[str, Any]) -> Iterator[tuple[Literal["tools", "system", "messages"], str, str, Any]]:
+    for index, tool in enumerate(request.get("tools") or ()):
+        yield "tools", "tools", f"tools.{index}", tool
+    for index, block in enumerate(blocks_of(request.get("system"))):
+        yield "system", "system", f"system.{index}", block
+    for index, message in enumerate(request["messages"]):
+        for inner, block in enumerate(blocks_of(message["content"])):
+            yield "messages", message["role"], f"messages.{index}.content.{inner}", block
+
+
+def read_prefix(request: dict[str, Any], *, sealed: frozenset[str] | set[str] = frozenset()) -> Prefix:
+    """Walk a checked request; raises ApiError (400) at the first thinking block that is not where it was written.
+
+    `sealed` are the redacted blocks that were given out, for their text cannot be computed again.
+    """
+    prefix = Prefix()
+    digest, tokens = _SEED, 0
+    if request.get("tools"):
+        tokens += _TOOL_USE_OVERHEAD
+    for section, role, place, block in _sections(request):
+        kind = block.get("type")
+        if kind == "thinking" and block["signature"] != sign(digest, block["thinking"]):
+            raise invalid(f"{place}: Invalid `signature` in `thinking` block")
+        if kind == "redacted_thinking" and digest.hex() + block["data"] not in sealed:
+            raise invalid(f"{place}: Invalid `data` in `redacted_thinking` block")
+        data = canonical(block)
+        digest = extend(digest, role, data)
+        tokens += tokens_of(data)
+        prefix.positions.append(Position(digest, tokens, section, cache_mark(block)))
+    return prefix

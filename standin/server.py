@@ -1,0 +1,96 @@
+"""Serving a stand-in on a real socket: inside a test or a demo (`serve`), or alone (`run_forever`)."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from baton.errors import UsageError
+from standin.app import StandIn
+from standin.loading import load_scenario
+from standin.scenario import Scenario
+from standin.schema import prepare
+from standin.wire import TRANSPORT
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's HTTP protocol, with the transport in the scope: faults break the connection itself."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        inner: Any = self.app
+
+        async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
+            await inner({**scope, TRANSPORT: transport}, receive, send)
+
+        self.app = with_transport
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise UsageError(
+            f"The stand-in cannot listen on {host}:{port}: {error.strerror}. Choose another port."
+        ) from error
+    return sock
+
+
+@asynccontextmanager
+async def serve(
+    scenario: Scenario, port: int = 0, host: str = "127.0.0.1", *, keep_bodies: bool = False
+) -> AsyncIterator[StandIn]:
+    """Serve a scenario while the block runs; `base_url` says where, `requests` what was asked.
+
+    Port 0 takes a free one. `keep_bodies` keeps every request's body in its record. On leaving, connections that
+    are still open are broken.
+    """
+    standin = StandIn(scenario, keep_bodies=keep_bodies)
+    # Without a log configuration uvicorn leaves the process's logging alone.
+    config = uvicorn.Config(standin.application(), log_config=None, access_log=False, lifespan="off", ws="none")
+    config.load()
+    prepare()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    sock = _listen(host, port)
+    server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), sock=sock, backlog=512)
+    name = f"[{host}]" if ":" in host else host
+    standin.base_url = f"http://{name}:{sock.getsockname()[1]}"
+    try:
+        yield standin
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            transport: asyncio.Transport = connection.transport
+            transport.abort()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+
+
+async def _until_stopped(scenario: Scenario, host: str, port: int) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with serve(scenario, port=port, host=host) as standin:
+        print(f"Stand-in for the Messages API: {standin.base_url} (scripted answers, no model)", flush=True)  # noqa: T201
+        await stopped.wait()
+
+
+def run_forever(scenario_path: str | Path, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Serve a scenario file, or a shipped scenario by its name, until SIGINT or SIGTERM.
+
+    Prints one line with the address on stdout; raises ConfigurationError for the file, UsageError for the port.
+    """
+    asyncio.run(_until_stopped(load_scenario(scenario_path), host, port))

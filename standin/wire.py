@@ -1,0 +1,129 @@
+"""Sending answers over a connection: whole, paced, or broken in the way a fault wants it."""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from standin.apierror import ApiError, error_body
+from standin.events import PING, Event, encode
+from standin.scenario import Fault
+
+TRANSPORT = "standin.transport"
+"""Key of the connection's transport in the ASGI scope."""
+
+_SETTLE = 0.03
+"""Seconds for what was sent to reach the client before the connection is broken."""
+_PING_EVERY = 0.2
+
+
+class Gone(Exception):
+    """The connection is broken; nothing more can be sent."""
+
+
+class Wire:
+    """One request's connection."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        self._transport: asyncio.Transport = scope[TRANSPORT]
+        self._receive, self._send = receive, send
+        self._headers = headers
+
+    async def _start(self, status: int, kind: str, headers: dict[str, str]) -> None:
+        pairs = {**self._headers, **headers, "content-type": kind}
+        raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _body(self, data: bytes, more: bool) -> None:
+        if self._transport.is_closing():
+            raise Gone
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long; raises Gone as soon as the client goes away."""
+        if seconds <= 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gone()
+
+    async def json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """A JSON answer, whole."""
+        data = to_json(body)
+        await self._start(status, "application/json", {**(headers or {}), "content-length": str(len(data))})
+        await self._body(data, more=False)
+
+    async def error(self, error: ApiError, request_id: str) -> None:
+        """An error answer in the API's shape."""
+        await self.json(error.status, error_body(error, request_id), error.headers)
+
+    async def reset(self) -> None:
+        """Break the connection with a TCP reset."""
+        await asyncio.sleep(_SETTLE)
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
+        if sock is not None:
+            # Lingering for zero seconds makes the kernel send RST in place of FIN (socket(7)).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+        await self._gone()
+
+    async def close(self) -> None:
+        """Close the connection (FIN) without ending the body."""
+        self._transport.close()
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Wait until the connection is down, and say so: the server must not try to end the answer."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise Gone
+
+    async def stream(self, events: list[Event], pace: float, fault: Fault | None, request_id: str) -> None:
+        """Send the events; raises Gone where the fault or the client breaks the stream."""
+        cut = fault.cut if fault else None
+        await self._start(200, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
+        sent = 0
+        if cut and cut[1] == 0:
+            await self._break(cut[0], fault, request_id)
+            return
+        for event in events:
+            await self.pause(pace)
+            last = event[0] == "message_stop"
+            await self._body(encode(event), more=not last)
+            if event is PING:
+                continue
+            sent += 1
+            if sent == 1 and fault and fault.pings:
+                await self._ping_for(fault.pings)
+            if cut and sent == cut[1]:
+                await self._break(cut[0], fault, request_id)
+                return
+
+    async def _ping_for(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            await self._body(encode(PING), more=True)
+            await self.pause(min(_PING_EVERY, left))
+
+    async def _break(self, how: str, fault: Fault | None, request_id: str) -> None:
+        if how == "error_event":
+            kind = (fault.error_type if fault else None) or "overloaded_error"
+            error = ApiError(529, fault.message if fault else None, kind=kind)
+            await self._body(encode(("error", error_body(error, request_id))), more=False)
+        elif how == "clean_end":
+            await self._body(b"", more=False)
+        elif how == "reset":
+            # The headers leave with the first bytes of the body; an empty one sends them.
+            await self._body(b"", more=True)
+            await self.reset()
+        elif how == "fin":
+            await self._body(b"", more=True)
+            await self.close()
+        else:
+            await self._gone()
+        raise Gone
