@@ -1,0 +1,113 @@
+"""The gate: the engine's own run of the project's tests on an exact commit. Its exit code is the verdict."""
+
+import json
+import shutil
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.heartbeat import doing, heartbeating
+from activities.journal import dump
+from activities.posture import with_posture
+from activities.stores import TECHNOLOGY, Stores, run_config, run_json
+from baton import naming
+from baton.contracts import Evidence
+from baton.redaction import Redactor
+from baton.steps import GateInput, GateResult
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.gate import run_gate
+from workspaces.integrate import project_commit
+from workspaces.sandbox import Sandbox
+from workspaces.store import Store
+from workspaces.workspace import exclusive
+
+_KEPT_LOG = 5_000_000
+"""Bytes of a gate's log that go into the store; the digest covers all of it."""
+
+
+class GateActivities:
+    """The activity `run_gate`."""
+
+    def __init__(self, stores: Stores, sandbox: Sandbox, redact: Redactor) -> None:
+        self._stores = stores
+        self._sandbox = sandbox
+        self._redact = redact
+
+    @activity.defn(name="run_gate")
+    @with_posture
+    @heartbeating
+    async def run_gate(self, gate: GateInput) -> GateResult:
+        """Run set-up and tests on a task's candidate commit, or on the integrated commit where no task is named."""
+        store = await self._stores.get(gate.repo)
+        lane = Lane(gate.run, gate.task)
+        async with exclusive(store, lane):
+            if gate.checkpoint:
+                return await self._of_task(store, lane, gate)
+            commit = await store.head(naming.integration_ref(gate.run))
+            assert commit is not None
+            evidence, _log = await self._evidence(store, gate, commit)
+            return GateResult(evidence=evidence, candidate=commit)
+
+    async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
+        checkpoints = Checkpoints(store)
+        at = activity.info().scheduled_time
+        path = f"gates/{gate.round}.json"
+        head = await checkpoints.head(lane)
+        if head is not None and head != gate.checkpoint:
+            # An earlier attempt got as far as recording its evidence: the tests are not run again.
+            recorded = await store.read(head, path)
+            if recorded is not None:
+                return GateResult.model_validate_json(recorded).model_copy(update={"checkpoint": head})
+        doing(stage="candidate")
+        candidate = await project_commit(
+            store, lane, gate.checkpoint, parent=gate.base, message=await self._message(store, gate), at=at
+        )
+        evidence, log = await self._evidence(store, gate, candidate)
+        changed = len(await store.changed_paths(gate.base, candidate))
+        result = GateResult(evidence=evidence, candidate=candidate, changed=changed)
+        commit = await checkpoints.record(
+            lane,
+            expected=gate.checkpoint,
+            files={path: result.model_dump_json().encode(), f"gates/{gate.round}.log": log},
+            workspace=None,
+            summary=f"gate, round {gate.round}: exit code {evidence.exit_code}",
+            at=at,
+        )
+        result.checkpoint = commit
+        return result
+
+    async def _evidence(self, store: Store, gate: GateInput, commit: str) -> tuple[Evidence, bytes]:
+        doing(stage="gate")
+        config = await run_config(store, gate.run)
+        technology = await run_json(store, gate.run, TECHNOLOGY)
+        directory = self._stores.home / "gates" / gate.run / gate.task
+        settings = config.gate.model_copy(update={"test": config.gate.test or technology.get("test_command")})
+        try:
+            evidence, log = await run_gate(
+                commit,
+                directory,
+                settings,
+                self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
+                checkout=store.checkout,
+                network=config.sandbox.network,
+                redact=self._redact,
+            )
+            return evidence, self._redact.secrets(_head(log)).encode()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    async def _message(self, store: Store, gate: GateInput) -> str:
+        """The commit message of a task: title, what the maker says it did, and where it comes from."""
+        lines = [self._redact(gate.title)]
+        report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
+        if report is not None:
+            lines += ["", self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip()]
+        trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
+        return "\n".join([*lines, "", *trailers]) + "\n"
+
+
+def _head(log: Path | None) -> str:
+    if log is None or not log.exists():
+        return ""
+    with log.open("rb") as file:
+        return file.read(_KEPT_LOG).decode("utf-8", "replace")

@@ -1,0 +1,93 @@
+"""The two tools that the engine itself answers: `hand_off` and `escalate`, validated before anybody relies on them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from activities.journal import dump
+from agents.reports import (
+    MakerReport,
+    OrchestratorReport,
+    Report,
+    ReportInvalid,
+    ReviewerReport,
+    TesterReport,
+    parse_escalation,
+    parse_report,
+)
+from baton.redaction import Redactor
+from baton.sessions import Escalation, HandOff, SessionKey
+
+ToolUse = dict[str, Any]
+
+_SUMMARY_LIMIT = 400
+
+
+@dataclass
+class HandOffVerdict:
+    """Whether a `hand_off` call is accepted; if not, what the model is told."""
+
+    accepted: HandOff | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    fault: str = ""
+
+
+def hand_off_of(key: SessionKey, call: ToolUse, redact: Redactor) -> HandOffVerdict | None:
+    """Validate a `hand_off` call against the role's report; None for any other call."""
+    if call["name"] != "hand_off":
+        return None
+    try:
+        report = parse_report(key.role, call["input"])
+    except ReportInvalid as fault:
+        return HandOffVerdict(fault=str(fault))
+    path = f"reports/{key.session}.json"
+    accepted = HandOff(path=path, **_gist(report, redact))
+    return HandOffVerdict(accepted=accepted, files={path: dump(report.model_dump(mode="json"))})
+
+
+def _gist(report: Report, redact: Redactor) -> dict[str, Any]:
+    match report:
+        case OrchestratorReport():
+            return {"summary": _short(report.summary, redact)}
+        case MakerReport():
+            return {"summary": _short(report.implemented, redact)}
+        case TesterReport():
+            return {
+                "verdict": report.verdict,
+                "summary": _short(report.summary, redact),
+                "blocking": len(report.failures),
+            }
+        case ReviewerReport():
+            blocking = sum(finding.severity == "blocking" for finding in report.findings)
+            return {"verdict": report.verdict, "summary": _short(report.summary, redact), "blocking": blocking}
+
+
+def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
+    """A valid `escalate` call as the workflow carries it; None for any other call and for an invalid one."""
+    if call["name"] != "escalate":
+        return None
+    try:
+        report = parse_escalation(call["input"])
+    except ReportInvalid:
+        return None
+    return Escalation(
+        error_type=redact(report.error_type)[:100],
+        question=redact(report.question)[:2_000],
+        attempted=[redact(text)[:500] for text in report.attempted[:10]],
+        suggestions=[redact(text)[:500] for text in report.suggestions[:10]],
+        choices=[redact(text)[:200] for text in report.choices[:10]],
+        architectural=report.architectural,
+    )
+
+
+def escalation_fault(call: ToolUse) -> str:
+    """What the model is told about an `escalate` call that does not fit."""
+    try:
+        parse_escalation(call["input"])
+    except ReportInvalid as fault:
+        return str(fault)
+    return "The escalation was not taken up; go on, or call `escalate` again on its own."
+
+
+def _short(text: str, redact: Redactor) -> str:
+    flat = " ".join(redact(text).split())
+    return flat if len(flat) <= _SUMMARY_LIMIT else flat[: _SUMMARY_LIMIT - 1] + "…"

@@ -1,0 +1,19 @@
+"""Which host has its hands free: answered by whoever polls the shared queue."""
+
+from temporalio import activity
+
+from activities.posture import with_posture
+from baton.steps import HostGranted
+
+
+class HostActivities:
+    """The activity `acquire_host`, on the shared queue."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+
+    @activity.defn(name="acquire_host")
+    @with_posture
+    async def acquire_host(self) -> HostGranted:
+        """Name the queue of this process's host. Workspace work goes there from now on."""
+        return HostGranted(queue=self._queue)

@@ -1,0 +1,136 @@
+"""Tasks and the line of integrated commits: a workspace from it, and an approved candidate into it."""
+
+import re
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeating
+from activities.journal import dump
+from activities.posture import with_posture
+from activities.stores import Stores, task_file, to_json
+from baton import naming
+from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.integrate import begin_from_conflict, commit_tree, merge
+from workspaces.store import Store
+
+_MOST_RACES = 10
+"""Tasks that integrate at the same moment: so often the loser of the race merges again."""
+
+
+class IntegrationActivities:
+    """The activities `open_task`, `open_repair` and `integrate_task`."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    @activity.defn(name="open_task")
+    @with_posture
+    @heartbeating
+    async def open_task(self, task: OpenTaskInput) -> TaskOpened:
+        """Open a task's lane on what is integrated so far; a retry gets the lane that is there."""
+        store = await self._stores.get(task.repo)
+        lane = Lane(task.run, task.task)
+        checkpoints = Checkpoints(store)
+        existing = await checkpoints.head(lane)
+        if existing is not None:
+            base = await checkpoints.project_base(existing)
+            return TaskOpened(commit=existing, base=base)
+        base = await self._integrated(store, task.run)
+        return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
+
+    @activity.defn(name="open_repair")
+    @with_posture
+    @heartbeating
+    async def open_repair(self, repair: RepairInput) -> None:
+        """Write down a task of the engine's own: the merged result fails although every part passed."""
+        store = await self._stores.get(repair.repo)
+        evidence = repair.evidence
+        task = {
+            "id": repair.task,
+            "title": repair.title,
+            "role": repair.role,
+            "instructions": (
+                "Each task passed its tests on its own, but the merged result fails. Find out which parts do not fit "
+                f"together and mend them. The engine ran `{evidence.command}` on commit {evidence.commit[:12]}; it "
+                f"ended with exit code {evidence.exit_code}. The end of its log:\n\n{evidence.log_tail}"
+            )[:20_000],
+            "acceptance": [f"`{evidence.command}` succeeds on the merged result"],
+            "depends_on": [],
+        }
+        ref = naming.run_ref(repair.run)
+        await store.commit_files(
+            ref,
+            expected=await store.head(ref),
+            files={task_file(repair.task): to_json(task)},
+            message=f"repair task {repair.task}",
+            at=activity.info().scheduled_time,
+        )
+
+    @activity.defn(name="integrate_task")
+    @with_posture
+    @heartbeating
+    async def integrate_task(self, integrate: IntegrateInput) -> Integrated:
+        """Put an approved candidate on top of what is integrated; a conflict becomes a workspace for its maker."""
+        store = await self._stores.get(integrate.repo)
+        ref = naming.integration_ref(integrate.run)
+        at = activity.info().scheduled_time
+        for _ in range(_MOST_RACES):
+            head = await self._integrated(store, integrate.run)
+            landed = await self._landed(store, integrate, head)
+            if landed:
+                return Integrated(commit=landed)
+            if head == integrate.base:
+                target = integrate.candidate
+            else:
+                merged = await merge(store, base=integrate.base, ours=head, theirs=integrate.candidate)
+                if merged.tree is None:
+                    return await self._conflict(store, integrate, head, merged.conflicts, merged.conflict_tree)
+                message = await store.message(integrate.candidate)
+                target = await commit_tree(store, merged.tree, [head], message, at)
+            try:
+                await store.move(ref, target, expected=head)
+            except StaleAttempt:
+                continue
+            return Integrated(commit=target)
+        raise WorkspaceError("Other tasks kept being integrated at the same moment; try again.")
+
+    async def _integrated(self, store: Store, run: str) -> str:
+        head = await store.head(naming.integration_ref(run))
+        if head is None:
+            raise WorkspaceError(f"The store has no integrated commit for run {run}.")
+        return head
+
+    async def _landed(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
+        """The commit by which this round of the task was integrated already, by an earlier attempt."""
+        wanted = re.compile(
+            rf"^Baton-Run: {re.escape(integrate.run)}\nBaton-Task: {re.escape(integrate.task)}\n"
+            rf"Baton-Round: {integrate.round}$",
+            re.MULTILINE,
+        )
+        commit = head
+        while commit != integrate.base:
+            if wanted.search(await store.message(commit)):
+                return commit
+            parents = await store.parents(commit)
+            if not parents:
+                return None
+            commit = parents[0]
+        return None
+
+    async def _conflict(
+        self, store: Store, integrate: IntegrateInput, head: str, paths: list[str], tree: str
+    ) -> Integrated:
+        lane = Lane(integrate.run, integrate.task)
+        record = {"paths": paths, "ours": head, "theirs": integrate.candidate}
+        checkpoint = await begin_from_conflict(
+            store,
+            lane,
+            expected=integrate.checkpoint,
+            tree=tree,
+            project_base=head,
+            files={f"conflicts/{integrate.round}.json": dump(record)},
+            at=activity.info().scheduled_time,
+        )
+        return Integrated(conflicts=paths[:50], checkpoint=checkpoint, base=head)

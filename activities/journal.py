@@ -1,0 +1,233 @@
+"""The journal of a session in git: what of a turn is done already, and the transcript up to it.
+
+A turn leaves up to three kinds of files under `transcript/<round>-<role>/`: `NNNNN-user.json` (tool results; the
+commit that holds it holds the workspace after them), `NNNNN-cut-K.json` (an answer that max_tokens cut off: paid for,
+never acted on) and `NNNNN-assistant.json` (the answer). What is there is never done again.
+"""
+
+import json
+from collections import OrderedDict
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agents.requests import Prefix
+from baton.contracts import Contract, Usage
+from baton.errors import StaleAttempt
+from baton.sessions import SessionKey, TurnInput, TurnResult
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.workspace import Snapshot
+
+Message = dict[str, Any]
+
+
+class UserEntry(Contract):
+    """The user's side of a turn: tool results and messages, or nothing where the model just goes on."""
+
+    turn: int
+    expected: str
+    """The checkpoint that the turn started from; tells a retry from a stranger."""
+    message: Message | None
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    """How each tool call went: name, error, exit code, seconds. For people; the model sees the message."""
+    put_back: list[str] = Field(default_factory=list)
+    result: TurnResult | None = None
+    """Set where the turn ends without asking the model."""
+
+
+class AssistantEntry(Contract):
+    """The model's side of a turn."""
+
+    turn: int
+    message: Message
+    stop_reason: str
+    stop_details: dict[str, Any] | None = None
+    model: str = ""
+    request_id: str | None = None
+    usage: Usage = Field(default_factory=Usage)
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    runnable: bool = True
+    """False: the answer was cut off, so none of its tool calls may run."""
+    result: TurnResult | None = None
+    """None in a cut answer, which ends no turn."""
+
+
+class Position(Contract):
+    """How far an earlier attempt of this turn got."""
+
+    state: Literal["fresh", "asked", "ended"]
+    head: str
+    user: UserEntry | None = None
+    result: TurnResult | None = None
+    cuts: list[AssistantEntry] = Field(default_factory=list)
+
+
+class TranscriptCache:
+    """Transcripts of the sessions at work, so that a turn does not read all the earlier ones again."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, tuple[int, Prefix, list[Message]]] = OrderedDict()
+
+    def get(self, key: str, turns: int) -> tuple[Prefix, list[Message]] | None:
+        """Prefix and messages of the first `turns` turns, if they are exactly what is kept."""
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != turns:
+            return None
+        self._kept.move_to_end(key)
+        return kept[1], kept[2]
+
+    def put(self, key: str, turns: int, prefix: Prefix, messages: list[Message]) -> None:
+        """Keep a transcript; the one used longest ago goes."""
+        self._kept[key] = (turns, prefix, messages)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+    def drop(self, key: str) -> None:
+        """Forget a session that has ended."""
+        self._kept.pop(key, None)
+
+
+class Journal:
+    """Reads and extends the journal of one session."""
+
+    def __init__(self, checkpoints: Checkpoints, key: SessionKey, cache: TranscriptCache) -> None:
+        self._checkpoints = checkpoints
+        self._store = checkpoints.store
+        self._key = key
+        self._cache = cache
+        self._cache_key = f"{key.repo}\0{key.workflow_id}"
+        self.lane = Lane(key.run, key.task)
+        self.folder = f"transcript/{key.session}"
+
+    async def position(self, turn: TurnInput) -> Position:
+        """What of this turn is done already. StaleAttempt where the lane has moved on without it."""
+        head = await self._checkpoints.head(self.lane)
+        if head is None:
+            raise StaleAttempt(f"The store has no checkpoint of {self._key.workflow_id}.")
+        user = await self._user(head, turn.turn) if head != turn.expected else None
+        if user is None and head == turn.expected:
+            return Position(state="fresh", head=head)
+        if user is None or user.expected != turn.expected:
+            raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
+        if user.result is not None:
+            return Position(state="ended", head=head, user=user, result=user.result)
+        answer = await self._read(head, f"{turn.turn:05d}-assistant.json")
+        if answer is not None:
+            entry = AssistantEntry.model_validate_json(answer)
+            return Position(state="ended", head=head, user=user, result=entry.result)
+        return Position(state="asked", head=head, user=user, cuts=await self._cuts(head, turn.turn))
+
+    async def prefix(self, head: str) -> Prefix | None:
+        """The frozen part of every request of this session; None before its first turn."""
+        data = await self._read(head, "prefix.json")
+        return Prefix.from_bytes(data) if data is not None else None
+
+    async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
+        """The frozen prefix and all messages of the first `turns` turns."""
+        cached = self._cache.get(self._cache_key, turns)
+        if cached is not None:
+            return cached[0], list(cached[1])
+        prefix = await self.prefix(head)
+        if prefix is None:
+            raise StaleAttempt(f"The store has no transcript of {self._key.workflow_id}.")
+        messages: list[Message] = []
+        for number in range(1, turns + 1):
+            user = await self._user(head, number)
+            answer = await self._read(head, f"{number:05d}-assistant.json")
+            if user is None or answer is None:
+                raise StaleAttempt(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
+            extend(messages, user.message, AssistantEntry.model_validate_json(answer).message)
+        return prefix, messages
+
+    async def last_answer(self, head: str, turn: int) -> AssistantEntry | None:
+        """The answer that ended a turn."""
+        data = await self._read(head, f"{turn:05d}-assistant.json")
+        return AssistantEntry.model_validate_json(data) if data is not None else None
+
+    async def record_user(
+        self,
+        entry: UserEntry,
+        *,
+        at: datetime,
+        snapshot: Snapshot | None,
+        prefix: Prefix | None = None,
+        files: dict[str, bytes] | None = None,
+    ) -> str:
+        """Commit the user's side of a turn together with the workspace after its tools."""
+        contents = {f"{self.folder}/{entry.turn:05d}-user.json": entry.model_dump_json(exclude_defaults=True).encode()}
+        if prefix is not None:
+            contents[f"{self.folder}/prefix.json"] = prefix.to_bytes()
+        contents.update(files or {})
+        names = ", ".join(str(tool["name"]) for tool in entry.tools)
+        return await self._checkpoints.record(
+            self.lane,
+            expected=entry.expected,
+            files=contents,
+            workspace=snapshot,
+            summary=f"{self._key.session} turn {entry.turn}: {names or 'message'}",
+            at=at,
+        )
+
+    async def record_cut(self, head: str, entry: AssistantEntry, count: int, *, at: datetime) -> str:
+        """Commit an answer that was cut off: it is paid for, and it is not acted on."""
+        path = f"{self.folder}/{entry.turn:05d}-cut-{count}.json"
+        return await self._checkpoints.record(
+            self.lane,
+            expected=head,
+            files={path: entry.model_dump_json(exclude_defaults=True).encode()},
+            workspace=None,
+            summary=f"{self._key.session} turn {entry.turn}: answer cut off",
+            at=at,
+        )
+
+    async def record_answer(
+        self, head: str, entry: AssistantEntry, *, at: datetime, files: dict[str, bytes] | None = None
+    ) -> str:
+        """Commit the model's answer. From here on the call is never made again."""
+        path = f"{self.folder}/{entry.turn:05d}-assistant.json"
+        return await self._checkpoints.record(
+            self.lane,
+            expected=head,
+            files={path: entry.model_dump_json(exclude_defaults=True).encode(), **(files or {})},
+            workspace=None,
+            summary=f"{self._key.session} turn {entry.turn}: answer ({entry.stop_reason})",
+            at=at,
+        )
+
+    def remember(self, turns: int, prefix: Prefix, messages: list[Message]) -> None:
+        """Keep the transcript for the next turn on this worker."""
+        self._cache.put(self._cache_key, turns, prefix, messages)
+
+    def forget(self) -> None:
+        """The session is over."""
+        self._cache.drop(self._cache_key)
+
+    async def _user(self, head: str, turn: int) -> UserEntry | None:
+        data = await self._read(head, f"{turn:05d}-user.json")
+        return UserEntry.model_validate_json(data) if data is not None else None
+
+    async def _cuts(self, head: str, turn: int) -> list[AssistantEntry]:
+        cuts: list[AssistantEntry] = []
+        while (data := await self._read(head, f"{turn:05d}-cut-{len(cuts) + 1}.json")) is not None:
+            cuts.append(AssistantEntry.model_validate_json(data))
+        return cuts
+
+    async def _read(self, head: str, name: str) -> bytes | None:
+        return await self._store.read(head, f"{self.folder}/{name}")
+
+
+def extend(messages: list[Message], user: Message | None, answer: Message) -> None:
+    """Append a turn. An empty answer cannot be echoed (the API refuses empty content) and is left out."""
+    if user is not None:
+        messages.append(user)
+    if answer["content"]:
+        messages.append(answer)
+
+
+def dump(value: Any) -> bytes:
+    """A report as it is kept in the store."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

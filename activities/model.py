@@ -1,0 +1,176 @@
+"""The Messages API: one streamed call through the anthropic SDK, and what its faults mean.
+
+The SDK's own retries are off: Temporal owns them, for SDK retries times Temporal retries would be paid calls nobody
+counts. Nothing is sent twice from here.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic
+
+from baton.contracts import Contract, Usage
+from baton.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable, UsageLimitReached
+from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
+
+_RETRYABLE_STATUS = frozenset({408, 409, 429})
+_RETRYABLE_KINDS = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
+_LONGEST_RETRY_AFTER = timedelta(minutes=2)
+"""A `retry-after` beyond this is a usage limit: it is waited for on a durable timer instead."""
+
+
+class Answer(Contract):
+    """A whole answer of the model."""
+
+    content: list[dict[str, Any]]
+    stop_reason: str
+    stop_details: dict[str, Any] | None = None
+    model: str
+    request_id: str | None = None
+    usage: Usage
+    seconds: float
+
+
+def make_client(api_key: str | None, base_url: str | None) -> AsyncAnthropic:
+    """The one client of a worker. Without a key requests fail with 401, and the run asks a person."""
+    return AsyncAnthropic(
+        # Always explicit: without a key the SDK would look for credentials elsewhere.
+        api_key=api_key or "missing",
+        base_url=base_url,
+        max_retries=0,
+        timeout=httpx2.Timeout(MODEL_READ_TIMEOUT.total_seconds(), connect=MODEL_CONNECT_TIMEOUT.total_seconds()),
+    )
+
+
+async def ask(client: AsyncAnthropic, request: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+    """Make one call and return the whole answer; raises the ModelError branch of the tree, nothing else."""
+    started = time.monotonic()
+    try:
+        async with client.messages.stream(**request, extra_headers=dict(headers)) as stream:
+            message = await stream.get_final_message()
+            request_id = stream.request_id
+    except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+        raise translate(error) from error
+    if message.stop_reason is None:
+        # A clean end without `message_stop` raises nothing in the SDK: tool input may be cut in the middle.
+        raise AnswerTruncated(
+            "The answer of the Messages API ended before it was complete.", kind="truncated", request_id=request_id
+        )
+    body = message.to_dict(mode="json", warnings=False)
+    content = body["content"]
+    details = body.get("stop_details")
+    return Answer(
+        content=content if isinstance(content, list) else [],
+        stop_reason=message.stop_reason,
+        stop_details=details if isinstance(details, dict) else None,
+        model=str(message.model),
+        request_id=request_id,
+        usage=usage_of(message.usage),
+        seconds=time.monotonic() - started,
+    )
+
+
+def usage_of(usage: anthropic.types.Usage) -> Usage:
+    """The token classes in which a call is billed."""
+    written = usage.cache_creation_input_tokens or 0
+    detail = usage.cache_creation
+    one_hour = detail.ephemeral_1h_input_tokens if detail else 0
+    five_minutes = detail.ephemeral_5m_input_tokens if detail else written
+    return Usage(
+        input_tokens=usage.input_tokens,
+        cache_write_5m_tokens=five_minutes,
+        cache_write_1h_tokens=one_hour,
+        cache_read_tokens=usage.cache_read_input_tokens or 0,
+        output_tokens=usage.output_tokens,
+    )
+
+
+def translate(error: Exception) -> ModelError:
+    """The error of the SDK or the transport as one of ours: can asking again help, and when?"""
+    if isinstance(error, anthropic.APITimeoutError):
+        return ModelUnavailable("The Messages API did not answer in time.", kind="timeout")
+    if isinstance(error, anthropic.APIStatusError):
+        return _translate_status(error)
+    if isinstance(error, anthropic.APIConnectionError):
+        return ModelUnavailable(
+            "The Messages API cannot be reached; check the network and ANTHROPIC_BASE_URL.", kind="connection"
+        )
+    if isinstance(error, httpx2.HTTPError):
+        return ModelUnavailable(
+            f"The connection to the Messages API broke during an answer ({type(error).__name__}).", kind="stream_broken"
+        )
+    return ModelRefused(f"The request to the Messages API could not be made: {error}", kind=type(error).__name__)
+
+
+def _translate_status(error: anthropic.APIStatusError) -> ModelError:
+    body = error.body if isinstance(error.body, dict) else {}
+    detail = body.get("error")
+    detail = detail if isinstance(detail, dict) else {}
+    # A mid-stream error event is a status error with code 200: only its type tells what happened.
+    kind = str(error.type or detail.get("type") or f"http_{error.status_code}")
+    said = str(detail.get("message") or error.message)[:500]
+    message = f"The Messages API answered {error.status_code} {kind}: {said}"
+    headers = error.response.headers
+    retry_after = _retry_after(headers)
+    if error.status_code == 401 or kind == "authentication_error":
+        message = f"The Messages API refused the key (401): {said}. Set a valid ANTHROPIC_API_KEY and retry."
+    if error.status_code == 429:
+        if _is_spend_limit(detail):
+            return ModelRefused(message, kind="spend_limit", request_id=error.request_id)
+        resets_at = _resets_at(headers, retry_after)
+        if resets_at is not None:
+            return UsageLimitReached(message, kind=kind, resets_at=resets_at, request_id=error.request_id)
+        if retry_after is None and headers.get("x-should-retry") == "false":
+            return ModelRefused(message, kind="spend_limit", request_id=error.request_id)
+    if _should_retry(error.status_code, kind, headers.get("x-should-retry")):
+        return ModelUnavailable(message, kind=kind, request_id=error.request_id, retry_after=retry_after)
+    return ModelRefused(message, kind=kind, request_id=error.request_id)
+
+
+def _should_retry(status: int, kind: str, said: str | None) -> bool:
+    if said in ("true", "false"):
+        return said == "true"
+    if status == 200:
+        return kind in _RETRYABLE_KINDS
+    return status in _RETRYABLE_STATUS or status >= 500
+
+
+def _is_spend_limit(detail: Mapping[str, Any]) -> bool:
+    codes = (detail.get("error_code"), (detail.get("details") or {}).get("error_code"))
+    return any(isinstance(code, str) and code.endswith("spend_limit_reached") for code in codes)
+
+
+def _retry_after(headers: httpx2.Headers) -> timedelta | None:
+    for name, unit in (("retry-after-ms", 1_000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value:
+            try:
+                seconds = float(value) / unit
+            except ValueError:
+                continue
+            if 0 <= seconds < 7 * 86_400:
+                return timedelta(seconds=seconds)
+    return None
+
+
+def _resets_at(headers: httpx2.Headers, retry_after: timedelta | None) -> datetime | None:
+    """When a usage limit ends, where the answer says so and it is too far off for a plain retry."""
+    if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
+        return datetime.now(UTC) + retry_after
+    stated = headers.get("anthropic-ratelimit-unified-reset")
+    if stated:
+        try:
+            moment = (
+                datetime.fromtimestamp(float(stated), UTC)
+                if stated.replace(".", "", 1).isdigit()
+                else datetime.fromisoformat(stated)
+            )
+        except (ValueError, OverflowError):
+            return None
+        if moment.tzinfo is not None and moment - datetime.now(UTC) > timedelta(0):
+            return moment
+    return None

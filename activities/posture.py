@@ -1,0 +1,92 @@
+"""One function turns an error into a retry posture: what Temporal should do about it.
+
+Every activity runs under `posture_of`, by the decorator `with_posture`. The `type` of the ApplicationError is what
+workflows decide by; the message is one clear sentence, and the root that the Web UI shows.
+"""
+
+import asyncio
+import errno
+import functools
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from baton.errors import (
+    BatonError,
+    DiskFull,
+    MergeConflict,
+    ModelRefused,
+    ModelUnavailable,
+    PlanError,
+    SandboxUnavailable,
+    StaleAttempt,
+    UsageError,
+    UsageLimitReached,
+)
+from baton.logs import get_logger
+from baton.redaction import Redactor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WORKER_SHUTDOWN = "WorkerShutdown"
+"""The worker was told to stop: the step starts over elsewhere, and no attempt is counted."""
+
+USAGE_LIMIT = "UsageLimit"
+"""details[0] is the ISO 8601 moment at which the limit resets."""
+
+_FINAL: tuple[type[BaseException], ...] = (
+    UsageError,
+    ModelRefused,
+    PlanError,
+    SandboxUnavailable,
+    StaleAttempt,
+    MergeConflict,
+)
+_redact = Redactor()
+_log = get_logger(__name__)
+
+
+def posture_of(error: BaseException) -> ApplicationError:
+    """What Temporal should do about an error: retry (when), or not at all, and under which name."""
+    message = _redact(str(error)) or type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, ApplicationError):
+        return error
+    if isinstance(error, UsageLimitReached):
+        return ApplicationError(message, error.resets_at.isoformat(), type=USAGE_LIMIT, non_retryable=True)
+    if isinstance(error, ModelUnavailable):
+        return ApplicationError(message, error.kind, type=name, next_retry_delay=error.retry_after)
+    if isinstance(error, ModelRefused):
+        return ApplicationError(message, error.kind, type=name, non_retryable=True)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ApplicationError(f"The disk is full: {message}", type=DiskFull.__name__)
+    if isinstance(error, BatonError):
+        return ApplicationError(message, type=name, non_retryable=isinstance(error, _FINAL))
+    return ApplicationError(f"{name}: {message}", type=name)
+
+
+def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Run an activity under `posture_of`; a cancellation by the worker's shutdown does not count as an attempt."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                raise ApplicationError(
+                    "The worker was stopped; the step starts over.", type=WORKER_SHUTDOWN, non_retryable=True
+                ) from None
+            raise
+        # Whatever an outside library raises must become one posture; nothing is swallowed.
+        except Exception as error:
+            posture = posture_of(error)
+            if not isinstance(error, (BatonError, ApplicationError, OSError)):
+                _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
+            raise posture from None
+
+    return wrapper

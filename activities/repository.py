@@ -1,0 +1,157 @@
+"""The start of a run: fetch the base, read its configuration, pin the roles, open the orchestrator's workspace."""
+
+import json
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeating
+from activities.posture import with_posture
+from activities.stores import CONFIG, MODELS, REQUEST, TECHNOLOGY, Stores, role_file, task_file, to_json
+from agents.loader import builtin_agent
+from agents.models import resolve_model
+from agents.plan import in_order
+from agents.reports import OrchestratorReport
+from agents.technology import Technology, detect, wanted_manifests
+from baton import naming
+from baton.contracts import ROLES, Limits, RunRequest
+from baton.errors import PlanError
+from baton.pricing import PriceList
+from baton.settings import Settings
+from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.config import ProjectConfig, parse_config
+from workspaces.sandbox import Sandbox
+from workspaces.store import Store
+
+_DEFAULT_MODEL = "sonnet"
+_MANIFEST_LIMIT = 200_000
+
+
+class RepositoryActivities:
+    """The activities `prepare_run` and `read_plan`."""
+
+    def __init__(self, stores: Stores, sandbox: Sandbox, prices: PriceList, settings: Settings) -> None:
+        self._stores = stores
+        self._sandbox = sandbox
+        self._prices = prices
+        self._settings = settings
+
+    @activity.defn(name="prepare_run")
+    @with_posture
+    @heartbeating
+    async def prepare_run(self, prepare: PrepareInput) -> Prepared:
+        """Fetch the base and freeze everything that a run must not see change under it."""
+        request = prepare.request
+        at = activity.info().scheduled_time
+        store = await self._stores.get(request.repo)
+        pinned = await self._pinned_base(store, request.run)
+        base = await store.fetch(request.base if pinned is None else pinned)
+        notes = list(base.notes)
+
+        config = parse_config(await store.read(base.commit, "baton.toml"))
+        technology = await self._technology(store, base.commit)
+        command = config.gate.test or technology.test_command
+        if command is None:
+            notes.append("No test command was found, so the gate runs nothing; set `[gate] test` in baton.toml.")
+        status = self._sandbox.status
+        if not status.isolated:
+            notes.append(status.reason)
+
+        roles, models, texts = self._roles(request, notes)
+        await store.commit_files(
+            naming.run_ref(request.run),
+            expected=await store.head(naming.run_ref(request.run)),
+            files={
+                REQUEST: to_json({**request.model_dump(mode="json"), "base_commit": base.commit}),
+                CONFIG: to_json(config.model_dump(mode="json")),
+                TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
+                MODELS: to_json(models),
+                **{role_file(role): text.encode() for role, text in texts.items()},
+            },
+            message=f"run {request.run} on {base.commit[:12]}",
+            at=at,
+        )
+        integration = naming.integration_ref(request.run)
+        if await store.head(integration) is None:
+            await store.move(integration, base.commit, expected=None)
+        plan_commit = await Checkpoints(store).begin(Lane(request.run, naming.PLAN_TASK), base.commit, at=at)
+        return Prepared(
+            base_commit=base.commit,
+            base_ref=base.ref,
+            plan_commit=plan_commit,
+            limits=limits_of(request, config),
+            models=models,
+            roles=roles,
+            test_command=command,
+            notes=notes,
+        )
+
+    @activity.defn(name="read_plan")
+    @with_posture
+    @heartbeating
+    async def read_plan(self, read: ReadPlanInput) -> Plan:
+        """Read the accepted plan, keep each task where its sessions find it, and return what the workflow needs."""
+        store = await self._stores.get(read.repo)
+        data = await store.read(read.commit, read.path)
+        if data is None:
+            raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")
+        report = OrchestratorReport.model_validate(json.loads(data))
+        ref = naming.run_ref(read.run)
+        await store.commit_files(
+            ref,
+            expected=await store.head(ref),
+            files={task_file(task.id): to_json(task.model_dump(mode="json")) for task in report.tasks},
+            message=f"plan: {len(report.tasks)} tasks",
+            at=activity.info().scheduled_time,
+        )
+        return Plan(
+            summary=report.summary[:1_000],
+            tasks=[
+                PlannedTask(id=task.id, title=task.title, role=task.role, depends_on=list(task.depends_on))
+                for task in in_order(report.tasks)
+            ],
+        )
+
+    async def _pinned_base(self, store: Store, run: str) -> str | None:
+        """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""
+        head = await store.head(naming.run_ref(run))
+        data = await store.read(head, REQUEST) if head else None
+        return str(json.loads(data)["base_commit"]) if data else None
+
+    async def _technology(self, store: Store, commit: str) -> Technology:
+        paths = await store.paths(commit)
+        manifests: dict[str, str] = {}
+        for path in wanted_manifests(paths):
+            data = await store.read(commit, path)
+            if data is not None:
+                manifests[path] = data[:_MANIFEST_LIMIT].decode("utf-8", "replace")
+        return detect(paths, manifests)
+
+    def _roles(self, request: RunRequest, notes: list[str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+        """Hash, model id and text by role. Agent files are the engine's own: a repository cannot bring any."""
+        hashes: dict[str, str] = {}
+        models: dict[str, str] = {}
+        texts: dict[str, str] = {}
+        for role in ROLES:
+            definition = builtin_agent(role).definition
+            wanted = request.models.get(role) or self._settings.model_for(role) or definition.model
+            resolved = resolve_model(wanted, self._prices, _DEFAULT_MODEL)
+            if resolved.note:
+                notes.append(f"{role}: {resolved.note}")
+            hashes[role], models[role], texts[role] = definition.digest, resolved.id, definition.text
+        return hashes, models, texts
+
+
+def limits_of(request: RunRequest, config: ProjectConfig) -> Limits:
+    """The run's bounds: what the request says, else the repository's baton.toml, else the defaults."""
+    limits = Limits()
+    given = {name: value for name, value in config.limits.values().items() if value is not None}
+    asked = {
+        "usd": request.usd,
+        "turns": request.turns,
+        "rounds": request.rounds,
+        "parallel": request.parallel,
+        "wall_clock_seconds": request.wall_clock_seconds,
+    }
+    given.update({name: value for name, value in asked.items() if value is not None})
+    return Limits.model_validate({**limits.model_dump(), **given})

@@ -1,0 +1,74 @@
+"""The stores that a worker has open, one per target repository, and where a run's own files lie in them."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from baton import naming
+from baton.errors import WorkspaceError
+from workspaces.checkpoints import Checkpoints
+from workspaces.config import ProjectConfig
+from workspaces.store import Store
+
+REQUEST = "request.json"
+CONFIG = "config.json"
+TECHNOLOGY = "technology.json"
+MODELS = "models.json"
+STATE = "state.json"
+DECISIONS = "decisions.json"
+
+
+def role_file(role: str) -> str:
+    """Where a run keeps the bytes that a role was pinned to."""
+    return f"agents/{role}.md"
+
+
+def task_file(task: str) -> str:
+    """Where a run keeps a task of the plan, with instructions and acceptance."""
+    return f"tasks/{task}.json"
+
+
+class Stores:
+    """Opens each store once per worker."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._open: dict[str, Store] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, repo: str) -> Store:
+        """The store of a target repository, made where it does not exist yet."""
+        if repo not in self._open:
+            async with self._lock:
+                if repo not in self._open:
+                    self._open[repo] = await Store.open(self.home, repo)
+        return self._open[repo]
+
+    async def checkpoints(self, repo: str) -> Checkpoints:
+        """The checkpoints in the store of a target repository."""
+        return Checkpoints(await self.get(repo))
+
+
+async def run_file(store: Store, run: str, path: str) -> bytes | None:
+    """One of the run's own files, as it stands now."""
+    head = await store.head(naming.run_ref(run))
+    return await store.read(head, path) if head else None
+
+
+async def run_json(store: Store, run: str, path: str) -> Any:
+    """One of the run's own JSON files; raises WorkspaceError where it is missing."""
+    data = await run_file(store, run, path)
+    if data is None:
+        raise WorkspaceError(f"The store has no {path} for run {run}; was the store of another host used?")
+    return json.loads(data)
+
+
+async def run_config(store: Store, run: str) -> ProjectConfig:
+    """The project's configuration as it was at the base commit."""
+    return ProjectConfig.model_validate(await run_json(store, run, CONFIG))
+
+
+def to_json(value: Any) -> bytes:
+    """JSON as it is kept in the store: stable, readable, one value a line."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

@@ -1,0 +1,170 @@
+"""The tool phase of a turn: run the calls in the task's workspace, hold the role to its scope, snapshot the result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from activities.handoffs import ToolUse, escalation_fault, escalation_of, hand_off_of
+from activities.heartbeat import doing
+from activities.journal import AssistantEntry, Journal
+from activities.stores import Stores, role_file, run_config, run_file
+from agents.definition import AgentDefinition
+from agents.loader import parse_agent
+from baton.errors import WorkspaceError
+from baton.redaction import Redactor
+from baton.sessions import HandOff, SessionKey, TurnInput
+from workspaces.sandbox import Sandbox
+from workspaces.scopes import scope_for
+from workspaces.store import Store
+from workspaces.toolbox import Toolbox, ToolOutcome
+from workspaces.workspace import Snapshot, Workspace
+
+_ENGINE_TOOLS = frozenset({"hand_off", "escalate"})
+_CUT_OFF = (
+    "Not run: the answer was cut off by its token limit in the middle of a tool call. Nothing was changed. "
+    "Send it again in smaller pieces."
+)
+
+
+def tool_uses(content: list[dict[str, Any]]) -> list[ToolUse]:
+    """The tool calls in an answer, in order."""
+    return [block for block in content if block.get("type") == "tool_use"]
+
+
+@dataclass
+class ToolPhase:
+    """What the tool calls of one answer came to."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    """One `tool_result` block a call, in order."""
+    records: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What the engine tells the model besides."""
+    put_back: list[str] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    hand_off: HandOff | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
+    committed: Callable[[str], None] = lambda _checkpoint: None
+    """To be called with the checkpoint that holds the snapshot: the workspace is clean at it."""
+
+
+class ToolRunner:
+    """Runs tool calls for any session of a worker."""
+
+    def __init__(self, stores: Stores, sandbox: Sandbox, redact: Redactor) -> None:
+        self._stores = stores
+        self._sandbox = sandbox
+        self._redact = redact
+        self._definitions: dict[tuple[str, str], AgentDefinition] = {}
+
+    async def run(self, journal: Journal, turn: TurnInput, last: AssistantEntry) -> ToolPhase:
+        """Run the calls of the last answer; what falls outside the role's scope is put back."""
+        phase = ToolPhase()
+        calls = tool_uses(last.message["content"])
+        if not last.runnable:
+            for call in calls:
+                self._answer(phase, call, ToolOutcome(content=_CUT_OFF, is_error=True, touched=set()))
+            return phase
+        outcomes: dict[str, ToolOutcome] = {}
+        if any(call["name"] not in _ENGINE_TOOLS for call in calls):
+            outcomes = await self._in_workspace(phase, journal, turn, calls)
+        failed = any(outcome.is_error for outcome in outcomes.values())
+        for call in calls:
+            outcome = outcomes.get(call["id"]) or self._by_engine(phase, turn, call, failed)
+            self._answer(phase, call, outcome)
+        return phase
+
+    async def _in_workspace(
+        self, phase: ToolPhase, journal: Journal, turn: TurnInput, calls: list[ToolUse]
+    ) -> dict[str, ToolOutcome]:
+        store = await self._stores.get(turn.key.repo)
+        definition = await self._definition(store, turn.key)
+        config = await run_config(store, turn.key.run)
+        scope = scope_for(turn.key.role, config)
+        workspace = await Workspace.materialise(store, journal.lane, turn.expected)
+        toolbox = Toolbox(
+            workspace=workspace.path,
+            scope=scope,
+            sandbox=self._sandbox,
+            grants=definition.grants(),
+            network=config.sandbox.network,
+            binds=config.sandbox.binds,
+            read_only=workspace.mounts(),
+        )
+        workspace.mark_dirty()
+        outcomes: dict[str, ToolOutcome] = {}
+        touched: set[str] | None = set()
+        for call in calls:
+            if call["name"] in _ENGINE_TOOLS:
+                continue
+            doing(stage="tools", tool=str(call["name"])[:40])
+            outcome = await toolbox.run(str(call["name"]), call["input"])
+            outcomes[call["id"]] = outcome
+            touched = None if touched is None or outcome.touched is None else touched | outcome.touched
+        doing(stage="checkpoint", tool="")
+        if touched is None or touched:
+            snapshot = await workspace.snapshot(touched)
+            outside = scope.outside(snapshot.changed)
+            if outside:
+                snapshot = await workspace.put_back(snapshot, outside)
+                phase.put_back = sorted(outside)
+                phase.note = f"put back: {', '.join(phase.put_back[:5])}"
+                phase.remarks.append(_put_back_remark(turn.key.role, phase.put_back, scope.describe()))
+            phase.snapshot = snapshot
+        phase.committed = workspace.mark_clean
+        return outcomes
+
+    def _by_engine(self, phase: ToolPhase, turn: TurnInput, call: ToolUse, failed: bool) -> ToolOutcome:
+        if call["name"] == "escalate":
+            if turn.answer is not None and escalation_of(call, self._redact) is not None:
+                return ToolOutcome(content=turn.answer, is_error=False, touched=set())
+            return ToolOutcome(content=escalation_fault(call), is_error=True, touched=set())
+        verdict = hand_off_of(turn.key, call, self._redact)
+        assert verdict is not None
+        if verdict.accepted is None:
+            return ToolOutcome(content=verdict.fault, is_error=True, touched=set())
+        if failed or phase.put_back or phase.hand_off is not None or turn.guidance or turn.answer is not None:
+            return ToolOutcome(
+                content="Not accepted yet: something above needs your attention. Look at it, then call `hand_off` again.",
+                is_error=True,
+                touched=set(),
+            )
+        phase.hand_off, phase.files = verdict.accepted, verdict.files
+        return ToolOutcome(content="Accepted.", is_error=False, touched=set())
+
+    def _answer(self, phase: ToolPhase, call: ToolUse, outcome: ToolOutcome) -> None:
+        content = outcome.content
+        # The sandbox holds no secret of the engine; this is the second wall.
+        content = self._redact.secrets(content) if isinstance(content, str) else content
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call["id"], "content": content or "(no output)"}
+        if outcome.is_error:
+            block["is_error"] = True
+        phase.results.append(block)
+        record = {"name": call["name"], "error": outcome.is_error, "seconds": round(outcome.seconds, 3)}
+        if outcome.exit_code is not None:
+            record["exit_code"] = outcome.exit_code
+        phase.records.append(record)
+
+    async def _definition(self, store: Store, key: SessionKey) -> AgentDefinition:
+        """The role as the run pinned it; the same bytes for the whole run."""
+        known = self._definitions.get((key.run, key.role))
+        if known is not None:
+            return known
+        data = await run_file(store, key.run, role_file(key.role))
+        if data is None:
+            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
+        definition = parse_agent(data.decode(), role_file(key.role)).definition
+        if len(self._definitions) > 256:
+            self._definitions.clear()
+        self._definitions[(key.run, key.role)] = definition
+        return definition
+
+
+def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
+    shown = "\n".join(f"- {path}" for path in paths[:20])
+    more = f"\n- and {len(paths) - 20} more" if len(paths) > 20 else ""
+    return (
+        f"The engine put these paths back, for they are outside what the role {role} may change:\n{shown}{more}\n"
+        f"{scope}\nLeave them as they are; say in your hand-off what another role should do there."
+    )

@@ -1,0 +1,216 @@
+"""`take_turn`: the tool calls that the model asked for, then the model's next answer, exactly once.
+
+Temporal gives at-least-once; the journal in git makes it once. An attempt first looks how far an earlier one got:
+an answer that was committed is returned, tool results that were committed are not made again, and tool calls that
+were cut short start over from the checkpoint, so that their effects in the workspace happen once.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from anthropic import AsyncAnthropic
+from temporalio import activity
+
+from activities.heartbeat import doing, heartbeating
+from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
+from activities.model import Answer, ask
+from activities.opening import Opener
+from activities.posture import with_posture
+from activities.stores import Stores
+from activities.handoffs import escalation_of, hand_off_of
+from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
+from agents.requests import Prefix, build_request
+from baton.errors import WorkspaceError
+from baton.policies import EXCERPT_LIMIT
+from baton.pricing import PriceList
+from baton.redaction import Redactor
+from baton.sessions import TurnInput, TurnOutcome, TurnResult
+from baton.settings import Settings
+from workspaces.sandbox import Sandbox
+from workspaces.workspace import exclusive
+
+_MOST_CUTS = 2
+"""So often an answer that max_tokens cut off in a tool call is asked for again, each time with twice the room."""
+_LARGEST_OUTPUT = 128_000
+
+
+class TurnActivities:
+    """The activity `take_turn` with the clients it needs."""
+
+    def __init__(
+        self, stores: Stores, model: AsyncAnthropic, sandbox: Sandbox, prices: PriceList, settings: Settings
+    ) -> None:
+        self._stores = stores
+        self._model = model
+        self._prices = prices
+        self._settings = settings
+        self._redact = Redactor(settings.secrets())
+        self._cache = TranscriptCache()
+        self._opener = Opener(stores, prices, settings)
+        self._tools = ToolRunner(stores, sandbox, self._redact)
+
+    @activity.defn(name="take_turn")
+    @with_posture
+    @heartbeating
+    async def take_turn(self, turn: TurnInput) -> TurnResult:
+        """Run the pending tool calls, commit, ask the model, commit; do only what no earlier attempt did."""
+        at = activity.info().scheduled_time
+        doing(stage="workspace", turn=turn.turn)
+        checkpoints = await self._stores.checkpoints(turn.key.repo)
+        journal = Journal(checkpoints, turn.key, self._cache)
+        async with exclusive(checkpoints.store, journal.lane):
+            position = await journal.position(turn)
+            if position.state == "fresh":
+                position = await self._user_side(journal, turn, at)
+            if position.result is not None:
+                return position.result.model_copy(update={"commit": position.head})
+            return await self._model_side(journal, turn, position, at)
+
+    async def _user_side(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
+        if turn.turn == 1:
+            return await self._open(journal, turn, at)
+        last = await journal.last_answer(turn.expected, turn.turn - 1)
+        if last is None:
+            raise WorkspaceError(f"The store has no answer of turn {turn.turn - 1} of {turn.key.workflow_id}.")
+        phase = await self._tools.run(journal, turn, last)
+        entry = UserEntry(
+            turn=turn.turn,
+            expected=turn.expected,
+            message=user_message(turn, last, phase),
+            tools=phase.records,
+            put_back=phase.put_back,
+        )
+        if phase.hand_off is not None:
+            entry.result = TurnResult(commit="", outcome="handed_off", hand_off=phase.hand_off, note=phase.note)
+        head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files=phase.files)
+        phase.committed(head)
+        return Position(state="asked", head=head, user=entry, result=entry.result)
+
+    async def _open(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
+        prefix, brief = await self._opener.open(turn.key, turn.expected)
+        content = [{"type": "text", "text": text} for text in (brief, *map(_from_person, turn.guidance))]
+        entry = UserEntry(turn=1, expected=turn.expected, message={"role": "user", "content": content})
+        head = await journal.record_user(entry, at=at, snapshot=None, prefix=prefix)
+        return Position(state="asked", head=head, user=entry)
+
+    async def _model_side(self, journal: Journal, turn: TurnInput, position: Position, at: datetime) -> TurnResult:
+        assert position.user is not None
+        if turn.turn == 1:
+            prefix, messages = await journal.prefix(position.head), list[Message]()
+            assert prefix is not None
+        else:
+            prefix, messages = await journal.transcript(position.head, turn.turn - 1)
+        history = [*messages, *([position.user.message] if position.user.message else [])]
+        note = f"put back: {', '.join(position.user.put_back[:5])}" if position.user.put_back else ""
+
+        head, cuts = position.head, list(position.cuts)
+        while True:
+            room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
+            if self._over_budget(turn, prefix, history, room):
+                return TurnResult(commit=head, outcome="over_budget", note=note)
+            doing(stage="model", tool="")
+            answer = await self._ask(turn, prefix, history, room)
+            entry = self._entry(turn, answer)
+            cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
+            if not cut or len(cuts) >= _MOST_CUTS or room >= _LARGEST_OUTPUT:
+                break
+            cuts.append(entry)
+            head = await journal.record_cut(head, entry, len(cuts), at=at)
+
+        entry.runnable = not cut
+        result, files = self._conclude(turn, entry, cuts, note)
+        entry.result = result
+        commit = await journal.record_answer(head, entry, at=at, files=files)
+        if result.outcome == "handed_off":
+            journal.forget()
+        else:
+            extend(messages, position.user.message, entry.message)
+            journal.remember(turn.turn, prefix, messages)
+        return result.model_copy(update={"commit": commit})
+
+    def _over_budget(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int) -> bool:
+        if turn.usd_left is None:
+            return False
+        # Three characters a token is more tokens than any text has: the estimate errs on the safe side.
+        characters = len(prefix.to_bytes()) + sum(len(str(message)) for message in history)
+        return self._prices.worst_case_usd(prefix.model, characters // 3, room) > turn.usd_left
+
+    async def _ask(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int) -> Answer:
+        request = build_request(prefix, history, self._settings.cache_ttl)
+        request["max_tokens"] = room
+        key = turn.key
+        headers = {
+            "X-Baton-Run": key.run,
+            "X-Baton-Task": key.task,
+            "X-Baton-Role": key.role,
+            "X-Baton-Round": str(key.round),
+            "X-Baton-Turn": str(turn.turn),
+        }
+        return await ask(self._model, request, headers)
+
+    def _entry(self, turn: TurnInput, answer: Answer) -> AssistantEntry:
+        return AssistantEntry(
+            turn=turn.turn,
+            message={"role": "assistant", "content": answer.content},
+            stop_reason=answer.stop_reason,
+            stop_details=answer.stop_details,
+            model=answer.model,
+            request_id=answer.request_id,
+            usage=answer.usage,
+            cost_usd=self._prices.cost_usd(answer.model, answer.usage),
+            seconds=round(answer.seconds, 3),
+        )
+
+    def _conclude(
+        self, turn: TurnInput, entry: AssistantEntry, cuts: list[AssistantEntry], note: str
+    ) -> tuple[TurnResult, dict[str, bytes]]:
+        """What the workflow needs to know of an answer."""
+        content = entry.message["content"]
+        calls = tool_uses(content)
+        result = TurnResult(
+            commit="",
+            tools=[str(call["name"])[:40] for call in calls][:10],
+            excerpt=self._redact(_excerpt(content)),
+            usage=sum((cut.usage for cut in cuts), entry.usage),
+            cost_usd=round(entry.cost_usd + sum(cut.cost_usd for cut in cuts), 8),
+            note=note,
+        )
+        files: dict[str, bytes] = {}
+        outcome: TurnOutcome = "continue"
+        if entry.stop_reason == "refusal":
+            outcome = "refused"
+            details = entry.stop_details or {}
+            result.excerpt = self._redact(str(details.get("explanation") or result.excerpt))[:EXCERPT_LIMIT]
+        elif entry.stop_reason == "model_context_window_exceeded":
+            outcome = "context_full"
+        elif entry.stop_reason != "pause_turn" and not calls:
+            outcome = "nudge"
+        elif entry.runnable and calls:
+            escalation = next((found for call in calls if (found := escalation_of(call, self._redact))), None)
+            verdict = hand_off_of(turn.key, calls[0], self._redact) if len(calls) == 1 else None
+            if escalation is not None:
+                outcome, result.escalation = "escalated", escalation
+            elif verdict is not None and verdict.accepted is not None:
+                outcome, result.hand_off, files = "handed_off", verdict.accepted, verdict.files
+        result.outcome = outcome
+        return result, files
+
+
+def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Message | None:
+    """The user's side of a turn: tool results first, then what the engine and people have to say."""
+    texts = [*phase.remarks, *map(_from_person, turn.guidance)]
+    if not phase.results and not texts:
+        if last.stop_reason == "pause_turn":
+            return None
+        texts = ["Go on. When the work is done, call `hand_off`; if you cannot go on, call `escalate`."]
+    content: list[dict[str, Any]] = [*phase.results, *({"type": "text", "text": text} for text in texts)]
+    return {"role": "user", "content": content}
+
+
+def _from_person(text: str) -> str:
+    return f"A message from the person who runs this pipeline:\n\n{text}"
+
+
+def _excerpt(content: list[dict[str, Any]]) -> str:
+    text = " ".join(" ".join(block["text"] for block in content if block.get("type") == "text").split())
+    return text if len(text) <= EXCERPT_LIMIT else text[: EXCERPT_LIMIT - 1] + "…"

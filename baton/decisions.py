@@ -1,0 +1,84 @@
+"""The book of decisions: questions to a person, their answers, and why an answer is refused. Pure."""
+
+from datetime import datetime
+
+from baton.contracts import Decide, Decision, DecisionState
+
+ALWAYS = ("retry", "skip", "abort")
+"""Choices that every decision has, after its own."""
+
+_MOST_REFUSALS = 20
+
+
+class DecisionRefused(ValueError):
+    """An answer that cannot be taken; the message says why."""
+
+
+class DecisionBook:
+    """All decisions of a run, in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        self._decisions: dict[str, Decision] = {}
+        self.refusals: list[str] = []
+        """Answers by signal that were refused, with the reason; the newest last, bounded."""
+
+    def all(self) -> list[Decision]:
+        """Every decision, open or not."""
+        return list(self._decisions.values())
+
+    def open_ones(self) -> list[Decision]:
+        """Decisions that wait for an answer."""
+        return [decision for decision in self._decisions.values() if decision.state is DecisionState.OPEN]
+
+    def get(self, decision_id: str) -> Decision:
+        """One decision; KeyError where there is none of that id."""
+        return self._decisions[decision_id]
+
+    def open(self, decision: Decision) -> Decision:
+        """Open a question: it gets the next id, and the choices that every decision has."""
+        own = list(dict.fromkeys(choice.strip() for choice in decision.choices if choice.strip()))
+        choices = [*[choice for choice in own if choice.lower() not in ALWAYS], *ALWAYS]
+        opened = decision.model_copy(update={"id": f"D{len(self._decisions) + 1}", "choices": choices})
+        self._decisions[opened.id] = opened
+        return opened
+
+    def check(self, answer: Decide) -> str:
+        """The choice as it is written in the decision; raises DecisionRefused with the reason."""
+        decision = self._decisions.get(answer.decision_id.strip().upper())
+        if decision is None:
+            known = ", ".join(found.id for found in self.open_ones()) or "none"
+            raise DecisionRefused(f"There is no decision {answer.decision_id!r}; open decisions: {known}.")
+        if decision.state is DecisionState.ANSWERED:
+            by = f" by {decision.by}" if decision.by else ""
+            raise DecisionRefused(f"Decision {decision.id} was answered already{by}: {decision.choice}.")
+        if decision.state is DecisionState.WITHDRAWN:
+            raise DecisionRefused(f"Decision {decision.id} is stale: the work it asked about has moved on.")
+        wanted = answer.choice.strip().casefold()
+        for choice in decision.choices:
+            if choice.casefold() == wanted:
+                return choice
+        raise DecisionRefused(
+            f"Decision {decision.id} has no choice {answer.choice!r}; choose one of: {', '.join(decision.choices)}."
+        )
+
+    def answer(self, answer: Decide, now: datetime) -> Decision:
+        """Take an answer; raises DecisionRefused where it cannot be taken. An answer has one effect, once."""
+        choice = self.check(answer)
+        decision = self._decisions[answer.decision_id.strip().upper()]
+        decision.state = DecisionState.ANSWERED
+        decision.choice = choice
+        decision.note = answer.note
+        decision.by = answer.by
+        decision.answered_at = now
+        return decision
+
+    def refuse(self, text: str) -> None:
+        """Record an answer that came by signal and could not be taken."""
+        self.refusals = [*self.refusals[-(_MOST_REFUSALS - 1) :], text]
+
+    def withdraw(self, decision_id: str, now: datetime) -> None:
+        """Close a question that nobody needs to answer any more."""
+        decision = self._decisions[decision_id]
+        if decision.state is DecisionState.OPEN:
+            decision.state = DecisionState.WITHDRAWN
+            decision.answered_at = now

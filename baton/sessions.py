@@ -1,0 +1,159 @@
+"""What passes between the session workflow and the turn activity: ids, numbers and excerpts, never transcripts.
+
+These records stand in the history once a turn, so they are lean: a field at its default is not written.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from baton import naming
+from baton.contracts import Contract, ShortText, Usage
+
+
+class Lean(Contract):
+    """A record that leaves out what equals its default when it is written."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in written.items()
+            if name not in fields
+            or fields[name].is_required()
+            or getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+
+class SessionKey(Lean):
+    """Whose turn it is: one role at work on one task of a run."""
+
+    run: str
+    repo: str
+    task: str
+    round: int
+    role: str
+
+    @property
+    def session(self) -> str:
+        """`<round>-<role>`."""
+        return naming.session_name(self.round, self.role)
+
+    @property
+    def workflow_id(self) -> str:
+        """Id of the session's workflow."""
+        return naming.session_workflow_id(self.run, self.task, self.round, self.role)
+
+
+class Escalation(Lean):
+    """Why work cannot go on without somebody else, and what could be done."""
+
+    error_type: str
+    question: ShortText
+    attempted: list[ShortText] = Field(default_factory=list, max_length=10)
+    suggestions: list[ShortText] = Field(default_factory=list, max_length=10)
+    choices: list[str] = Field(default_factory=list, max_length=10)
+    architectural: bool = False
+    error: ShortText = ""
+    """The failure in its own words, redacted; empty where a role asked by itself."""
+    operation: str = ""
+
+
+class HandOff(Lean):
+    """What the workflow must know of a hand-off; the whole report is in the store at `path`."""
+
+    path: str
+    verdict: str = ""
+    summary: str = ""
+    blocking: int = 0
+    """Blocking findings of a review, or failures of a test report."""
+
+
+class TurnInput(Lean):
+    """Input of `take_turn`."""
+
+    key: SessionKey
+    turn: int
+    expected: str
+    """The checkpoint that this turn starts from."""
+    guidance: list[str] = Field(default_factory=list)
+    """Messages from people, oldest first."""
+    answer: str | None = None
+    """The answer to the `escalate` call of the turn before."""
+    usd_left: float | None = None
+
+
+TurnOutcome = Literal["continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget"]
+
+
+class TurnResult(Lean):
+    """What a turn came to."""
+
+    commit: str
+    outcome: TurnOutcome = "continue"
+    tools: list[str] = Field(default_factory=list)
+    """Names of the tools that the answer asks for; they run in the next turn."""
+    excerpt: str = ""
+    usage: Usage = Field(default_factory=Usage)
+    cost_usd: float = 0.0
+    hand_off: HandOff | None = None
+    escalation: Escalation | None = None
+    note: str = ""
+    """What a reader should know, for instance which paths were put back."""
+
+
+class SessionInput(Lean):
+    """Input of the workflow `AgentSession`, and its state when it continues as new."""
+
+    key: SessionKey
+    commit: str
+    """The checkpoint that the next turn starts from."""
+    turn: int = 1
+    """The next turn."""
+    last_turn: int
+    """The turn after which the session must ask for more."""
+    queue: str = ""
+    guidance: list[str] = Field(default_factory=list)
+    answer: str | None = None
+    usd_left: float | None = None
+    turns: int = 0
+    cost_usd: float = 0.0
+    usage: Usage = Field(default_factory=Usage)
+    nudges: int = 0
+    tools: list[str] = Field(default_factory=list)
+
+
+class SessionResult(Lean):
+    """How a session ended."""
+
+    outcome: Literal["handed_off", "escalated"]
+    commit: str
+    queue: str = ""
+    next_turn: int = 1
+    turns: int = 0
+    """Turns taken in this execution."""
+    cost_usd: float = 0.0
+    usage: Usage = Field(default_factory=Usage)
+    hand_off: HandOff | None = None
+    escalation: Escalation | None = None
+    guidance: list[str] = Field(default_factory=list)
+    """Messages that came too late for this session."""
+
+
+class SessionStatus(Contract):
+    """Answer of the session's query `status`."""
+
+    run: str
+    task: str
+    round: int
+    role: str
+    turn: int
+    tools: list[str] = Field(default_factory=list)
+    """What runs now: the tools that the last answer asked for."""
+    excerpt: str = ""
+    turns: int = 0
+    cost_usd: float = 0.0
+    usage: Usage = Field(default_factory=Usage)
+    waiting_for: str = ""

@@ -1,0 +1,236 @@
+"""What passes between workflows and the steps around the sessions: prepare, open, gate, integrate, save, publish."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from baton.contracts import Decision, Evidence, Limits, Moment, RunDocument, RunRequest
+from baton.sessions import Escalation, Lean
+
+
+class HostGranted(Lean):
+    """Which host's queue the workspace work of a run goes to."""
+
+    queue: str
+
+
+class PrepareInput(Lean):
+    """Input of `prepare_run`."""
+
+    request: RunRequest
+
+
+class Prepared(Lean):
+    """What the engine found out about the target repository."""
+
+    base_commit: str
+    base_ref: str = ""
+    plan_commit: str
+    """Checkpoint 0 of the orchestrator's lane."""
+    limits: Limits
+    models: dict[str, str] = Field(default_factory=dict)
+    roles: dict[str, str] = Field(default_factory=dict)
+    """Content hash by role: the roles are pinned to these bytes for the whole run."""
+    test_command: str | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class PlannedTask(Lean):
+    """A task of the plan, as far as the workflow needs it; instructions are in the store."""
+
+    id: str
+    title: str
+    role: str
+    depends_on: list[str] = Field(default_factory=list)
+
+
+class ReadPlanInput(Lean):
+    """Input of `read_plan`."""
+
+    run: str
+    repo: str
+    commit: str
+    path: str
+
+
+class Plan(Lean):
+    """The validated plan."""
+
+    summary: str = ""
+    tasks: list[PlannedTask] = Field(default_factory=list)
+
+
+class OpenTaskInput(Lean):
+    """Input of `open_task`: a workspace for a task, from what is integrated so far."""
+
+    run: str
+    repo: str
+    task: str
+    at: Moment
+
+
+class TaskOpened(Lean):
+    """A task's workspace."""
+
+    commit: str
+    base: str
+    """The project commit it started from."""
+
+
+class GateInput(Lean):
+    """Input of `run_gate`: for a task's checkpoint, or (without one) for the integrated commit."""
+
+    run: str
+    repo: str
+    task: str
+    round: int = 0
+    title: str = ""
+    role: str = ""
+    checkpoint: str = ""
+    base: str = ""
+
+
+class GateResult(Lean):
+    """Evidence, and where the task stands after it was recorded."""
+
+    evidence: Evidence
+    checkpoint: str = ""
+    candidate: str = ""
+    """The project commit that the gate ran on."""
+    changed: int = 0
+    """Number of files that differ from the base."""
+
+
+class IntegrateInput(Lean):
+    """Input of `integrate_task`."""
+
+    run: str
+    repo: str
+    task: str
+    round: int
+    candidate: str
+    base: str
+    checkpoint: str
+
+
+class Integrated(Lean):
+    """Where the task's work landed, or what stands in its way."""
+
+    commit: str = ""
+    conflicts: list[str] = Field(default_factory=list)
+    checkpoint: str = ""
+    """With conflicts: the workspace that holds both sides, for the maker."""
+    base: str = ""
+
+
+class RepairInput(Lean):
+    """Input of `open_repair`: a task made by the engine because the merged result fails its tests."""
+
+    run: str
+    repo: str
+    task: str
+    role: str
+    title: str
+    evidence: Evidence
+
+
+class SaveInput(Lean):
+    """Input of `save_state`: the run's own files."""
+
+    run: str
+    repo: str
+    state: RunDocument
+    decisions: list[Decision] = Field(default_factory=list)
+    at: Moment
+
+
+class Saved(Lean):
+    """The commit that holds the run's own files."""
+
+    commit: str
+
+
+class PublishInput(Lean):
+    """Input of `publish_run`."""
+
+    run: str
+    repo: str
+    commit: str
+
+
+class Published(Lean):
+    """The branch as it lies in the target repository."""
+
+    branch: str
+    commit: str
+
+
+class CleanUpInput(Lean):
+    """Input of `clean_up`: the run is over; its workspaces go, its checkpoints stay."""
+
+    run: str
+    repo: str
+
+
+Stage = Literal["open", "make", "test", "gate", "review", "integrate"]
+
+
+class TaskProgress(Lean):
+    """Where a task stands inside its rounds: enough to go on from there, also in a new execution."""
+
+    round: int = 1
+    last_round: int = 3
+    """The round after which a person is asked."""
+    stage: Stage = "open"
+    commit: str = ""
+    base: str = ""
+    candidate: str = ""
+    turn: int = 1
+    """The next turn of the session at this stage."""
+    last_turn: int = 0
+    asks: bool = False
+    """Whether the session at this stage waits for the answer to an `escalate` call."""
+    answer: str | None = None
+    conflicts_met: int = 0
+    tester_verdict: str = ""
+    guidance: list[str] = Field(default_factory=list)
+    evidence: Evidence | None = None
+
+
+class TaskInput(Lean):
+    """Input of the workflow `Task`."""
+
+    run: str
+    repo: str
+    task: PlannedTask
+    limits: Limits
+    queue: str
+    progress: TaskProgress = Field(default_factory=TaskProgress)
+    usd_left: float | None = None
+    integrate: bool = True
+
+
+class TaskResult(Lean):
+    """How a task's execution ended: done, or with a question that somebody else must answer."""
+
+    outcome: Literal["done", "escalated"]
+    commit: str = ""
+    """The project commit that was integrated."""
+    progress: TaskProgress
+    queue: str = ""
+    escalation: Escalation | None = None
+    role: str = ""
+    """Who escalated."""
+    evidence: Evidence | None = None
+
+
+class TaskNews(Lean):
+    """Signal `news` of a task to its pipeline: what happens now, and what the last step cost."""
+
+    task: str
+    stage: str
+    round: int
+    turns: int = 0
+    cost_usd: float = 0.0
+    evidence: Evidence | None = None
+    role: str = ""

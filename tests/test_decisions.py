@@ -1,0 +1,59 @@
+"""Decisions: every answer has one effect, and what cannot be taken is refused with the reason."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baton.contracts import Decide, Decision, DecisionState
+from baton.decisions import DecisionBook, DecisionRefused
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def book_with(*choices: str) -> DecisionBook:
+    book = DecisionBook()
+    book.open(Decision(id="", question="Which store?", choices=list(choices)))
+    return book
+
+
+def test_every_decision_can_be_retried_skipped_and_aborted() -> None:
+    book = book_with("postgres", "sqlite", "Retry", "postgres")
+    assert book.get("D1").choices == ["postgres", "sqlite", "retry", "skip", "abort"]
+
+
+def test_an_answer_takes_effect_once() -> None:
+    book = book_with("postgres", "sqlite")
+    book.answer(Decide(decision_id="d1 ", choice="SQLite", by="ada"), NOW)
+    assert book.get("D1").choice == "sqlite"
+    with pytest.raises(DecisionRefused, match="answered already by ada: sqlite"):
+        book.answer(Decide(decision_id="D1", choice="postgres"), NOW)
+    assert book.get("D1").choice == "sqlite"
+
+
+def test_unknown_and_stale_answers_are_refused() -> None:
+    book = book_with("a")
+    with pytest.raises(DecisionRefused, match="open decisions: D1"):
+        book.check(Decide(decision_id="D7", choice="a"))
+    with pytest.raises(DecisionRefused, match="choose one of: a, retry, skip, abort"):
+        book.check(Decide(decision_id="D1", choice="b"))
+    book.withdraw("D1", NOW)
+    with pytest.raises(DecisionRefused, match="stale"):
+        book.check(Decide(decision_id="D1", choice="a"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["D1", "D2", "D9", ""]), st.sampled_from(["a", "b", "retry", "x"]))))
+def test_no_sequence_of_answers_changes_an_answered_decision(answers: list[tuple[str, str]]) -> None:
+    book = book_with("a", "b")
+    book.open(Decision(id="", question="And?", choices=["a"]))
+    seen: dict[str, str | None] = {}
+    for decision_id, choice in answers:
+        try:
+            book.answer(Decide(decision_id=decision_id, choice=choice), NOW)
+        except DecisionRefused as refusal:
+            book.refuse(str(refusal))
+        for decision in book.all():
+            if decision.state is DecisionState.ANSWERED:
+                assert seen.setdefault(decision.id, decision.choice) == decision.choice
+    assert len(book.refusals) <= 20

@@ -1,0 +1,40 @@
+"""Foreign text in Markdown must stay text."""
+
+import pytest
+
+from baton.contracts import Decision, RunDocument, RunStatus, TaskDocument
+from baton.markdown import code, escape
+from workflows.board import details
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["<script>alert(1)</script>", "[click](https://evil.example)", "# Heading", "![x](http://e/x.png)", "a\n\n- b"],
+)
+def test_markup_is_escaped(hostile: str) -> None:
+    shown = escape(hostile)
+    assert "<" not in shown
+    assert "](" not in shown
+    assert "\n" not in shown
+    assert "://" not in shown
+
+
+def test_code_cannot_be_closed_from_inside() -> None:
+    assert code("a ``` b") == "````a ``` b````"
+    assert code("`x`") == "`` `x` ``"
+
+
+def test_details_name_the_command_that_answers_and_stay_small() -> None:
+    document = RunDocument(
+        run="shop-x-ab12",
+        status=RunStatus.WAITING,
+        repo="/srv/shop",
+        tasks=[TaskDocument(id=f"t{n}", title="<b>title</b> " * 50, role="backend") for n in range(30)],
+        notes=["x" * 5_000] * 10,
+    )
+    text = details(document, [Decision(id="D1", question="<img src=x>?", choices=["a", "retry"])])
+    assert "baton decide shop-x-ab12 D1 CHOICE" in text
+    assert '{"decision_id": "D1", "choice": "a"}' in text
+    assert "<img" not in text
+    assert "<b>" not in text
+    assert len(text.encode()) < 20_000

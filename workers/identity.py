@@ -1,0 +1,47 @@
+"""Who this host is, and whether the top-level packages that were imported are Baton's own."""
+
+import importlib
+import importlib.util
+import os
+import secrets
+from pathlib import Path
+
+from baton.errors import ConfigurationError
+
+PACKAGES = ("baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
+
+
+def host_id(home: Path) -> str:
+    """The stable name of this host: one per `BATON_HOME`, for the workspaces under it are what makes a host."""
+    path = home / "host-id"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        candidate = home / f"host-id.{os.getpid()}.{secrets.token_hex(4)}"
+        candidate.write_text(secrets.token_hex(4) + "\n")
+        try:
+            # Link and not rename: of two processes that start at once, the first names the host.
+            os.link(candidate, path)
+        except FileExistsError:
+            pass
+        finally:
+            candidate.unlink()
+        return path.read_text().strip()
+
+
+def check_packages() -> None:
+    """Raise ConfigurationError where another distribution has taken one of the top-level names.
+
+    `agents` and `workflows` are also the import names of other packages; installed into one environment, one
+    overwrites the other without a word.
+    """
+    ours = Path(importlib.import_module("baton").__file__ or "").resolve().parent.parent
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+        if origin != ours:
+            raise ConfigurationError(
+                f"The package {name!r} is not Baton's own (found in {origin}). Another distribution has taken its name:"
+                " install Baton into an environment of its own (`uv tool install`, or a fresh virtual environment)."
+            )

@@ -1,0 +1,111 @@
+"""The worker: settings become clients, clients become activities, and two pollers serve the shared and the host's queue."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from anthropic import AsyncAnthropic
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.gate import GateActivities
+from activities.hosts import HostActivities
+from activities.integration import IntegrationActivities
+from activities.model import make_client
+from activities.publishing import PublishingActivities
+from activities.repository import RepositoryActivities
+from activities.state import StateActivities
+from activities.stores import Stores
+from activities.turn import TurnActivities
+from baton import naming
+from baton.logs import get_logger
+from baton.policies import GRACEFUL_SHUTDOWN
+from baton.pricing import load_prices
+from baton.redaction import Redactor
+from baton.settings import Settings
+from workers.identity import check_packages, host_id
+from workflows.pipeline import Pipeline
+from workflows.session import AgentSession
+from workflows.task import Task
+from workspaces.sandbox import Sandbox
+
+WORKFLOWS = [Pipeline, Task, AgentSession]
+
+_STICKY = timedelta(seconds=2)
+"""A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerHandle:
+    """A running worker."""
+
+    queue: str
+    """Task queue of this host."""
+    sandbox: Sandbox
+
+
+@asynccontextmanager
+async def running_worker(
+    client: Client,
+    settings: Settings,
+    *,
+    model: AsyncAnthropic | None = None,
+    task_queue: str = naming.TASK_QUEUE,
+) -> AsyncIterator[WorkerHandle]:
+    """Run a worker until the context is left; activities then get a moment to checkpoint.
+
+    Raises ConfigurationError where the environment is not Baton's own. `model` replaces the client of the Messages
+    API that the settings describe.
+    """
+    check_packages()
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    queue = naming.host_queue(host_id(settings.home))
+    sandbox = await Sandbox.open(settings.sandbox, home=settings.home)
+    if not sandbox.status.isolated:
+        _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
+    stores = Stores(settings.home)
+    prices = load_prices(settings.prices)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    own_model = None if model is not None else make_client(key, settings.base_url)
+    messages = model or own_model
+    assert messages is not None
+    repository = RepositoryActivities(stores, sandbox, prices, settings)
+    integration = IntegrationActivities(stores)
+    publishing = PublishingActivities(stores)
+    shared = Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=[HostActivities(queue).acquire_host],
+        sticky_queue_schedule_to_start_timeout=_STICKY,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+    host = Worker(
+        client,
+        task_queue=queue,
+        activities=[
+            repository.prepare_run,
+            repository.read_plan,
+            integration.open_task,
+            integration.open_repair,
+            integration.integrate_task,
+            TurnActivities(stores, messages, sandbox, prices, settings).take_turn,
+            GateActivities(stores, sandbox, Redactor(settings.secrets())).run_gate,
+            StateActivities(stores).save_state,
+            publishing.publish_run,
+            publishing.clean_up,
+        ],
+        max_concurrent_activities=settings.max_activities,
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+    try:
+        async with shared, host:
+            yield WorkerHandle(queue=queue, sandbox=sandbox)
+    finally:
+        if own_model is not None:
+            await own_model.close()

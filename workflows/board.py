@@ -1,0 +1,97 @@
+"""What a run shows of itself: its document, search attributes and current details. No workflow logic."""
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.markdown import code, escape
+
+REPO = SearchAttributeKey.for_keyword("BatonRepo")
+STATUS = SearchAttributeKey.for_keyword("BatonStatus")
+PENDING_DECISIONS = SearchAttributeKey.for_int("BatonPendingDecisions")
+COST_USD = SearchAttributeKey.for_float("BatonCostUsd")
+
+_MARKS = {
+    TaskState.PENDING: "waits for its turn",
+    TaskState.WORKING: "at work",
+    TaskState.WAITING: "waits for a decision",
+    TaskState.DONE: "done",
+    TaskState.SKIPPED: "skipped",
+    TaskState.FAILED: "failed",
+    TaskState.STOPPED: "stopped",
+}
+_DETAILS_LIMIT = 18_000
+"""Bytes; the server takes 20 kB."""
+
+
+class Board:
+    """Publishes a run's document where people look for it, and only what has changed."""
+
+    def __init__(self, document: RunDocument) -> None:
+        self._document = document
+        self._shown: tuple[RunStatus | None, int, float] = (None, 0, 0.0)
+
+    def show(self, decisions: list[Decision]) -> None:
+        """Update search attributes and current details."""
+        document = self._document
+        pending = sum(decision.state is DecisionState.OPEN for decision in decisions)
+        now = (document.status, pending, round(document.cost_usd, 6))
+        if now != self._shown:
+            updates: list[SearchAttributeUpdate[Any]] = [
+                STATUS.value_set(document.status.value),
+                PENDING_DECISIONS.value_set(pending),
+                COST_USD.value_set(now[2]),
+            ]
+            if self._shown[0] is None:
+                updates.insert(0, REPO.value_set(document.repo))
+            workflow.upsert_search_attributes(updates)
+            self._shown = now
+        workflow.set_current_details(details(document, decisions))
+
+
+def details(document: RunDocument, decisions: list[Decision]) -> str:
+    """The run in Markdown, for the Web UI: open decisions first, then tasks, cost, what to know. Bullets, no tables."""
+    lines = [f"**{document.status.value}** · {len(document.tasks)} tasks · ${document.cost_usd:.4f}"]
+    for decision in decisions:
+        if decision.state is DecisionState.OPEN:
+            lines += _decision(document.run, decision)
+    if document.tasks:
+        lines += ["", "### Tasks", *map(_task, document.tasks)]
+    if document.branch and document.head_commit:
+        lines += ["", f"Branch {code(document.branch)} at {code(document.head_commit[:12])}"]
+    if document.notes:
+        lines += ["", "### To know", *(f"- {escape(note)}" for note in document.notes)]
+    if document.errors:
+        lines += [
+            "",
+            "### Errors",
+            *(f"- {escape(error.task)}: {escape(error.error[:300])}" for error in document.errors[-5:]),
+        ]
+    text = "\n".join(lines)
+    while len(text.encode()) > _DETAILS_LIMIT:
+        text = text[: len(text) * 9 // 10] + "\n- …"
+    return text
+
+
+def _decision(run: str, decision: Decision) -> list[str]:
+    task = f" (task {escape(decision.task_id)})" if decision.task_id else ""
+    answer = f'{{"decision_id": "{decision.id}", "choice": "{decision.choices[0]}"}}'
+    return [
+        "",
+        f"### Decision {decision.id}{task}",
+        escape(decision.question),
+        "",
+        *(f"- {code(choice)}" for choice in decision.choices),
+        "",
+        f"Answer here: send the signal {code('decide')} with {code(answer)}",
+        f"Or in a terminal: {code(f'baton decide {run} {decision.id} CHOICE')}",
+    ]
+
+
+def _task(task: TaskDocument) -> str:
+    stage = f", {escape(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
+    rounds = f", round {task.rounds}" if task.rounds else ""
+    return f"- **{escape(task.id)}** {escape(task.title)}: {_MARKS[task.state]}{stage}{rounds}, ${task.cost_usd:.4f}"

@@ -1,0 +1,40 @@
+"""Waiting for a child workflow while messages for it come in, and ending it when the parent is cancelled."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, ChildWorkflowError
+
+Result = TypeVar("Result")
+
+
+async def tend(
+    child: workflow.ChildWorkflowHandle[Any, Result],
+    inbox: list[str],
+    send: Callable[[str], Awaitable[None]],
+) -> Result:
+    """Wait for a child's result and forward what arrives in `inbox` meanwhile.
+
+    What could not be delivered, since the child ended first, stays in the inbox. A cancellation is passed on to the
+    child, and waited for: its workspace needs cleaning.
+    """
+    try:
+        while not child.done():
+            await workflow.wait_condition(lambda: child.done() or bool(inbox))
+            if inbox and not child.done():
+                text = inbox[0]
+                try:
+                    await send(text)
+                except ApplicationError:
+                    break  # The child ended while the message was on its way.
+                inbox.pop(0)
+        return await child
+    except asyncio.CancelledError:
+        child.cancel()
+        try:
+            await child
+        except (asyncio.CancelledError, ChildWorkflowError):
+            pass
+        raise

@@ -1,0 +1,145 @@
+"""What happens when work cannot go on: an error record, a decision where one blocks, and the way on from its answer."""
+
+from typing import Protocol
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Decide, Decision, DecisionState, ErrorRecord, Limits, RunDocument
+    from baton.decisions import DecisionBook, DecisionRefused
+    from baton.redaction import Redactor
+    from baton.sessions import Escalation
+    from baton.steps import TaskProgress, TaskResult
+
+_redact = Redactor()
+_MOST_ERRORS = 200
+
+
+class Abort(Exception):
+    """A person ended the run by a decision."""
+
+
+class Skip(Exception):
+    """A person gave a task up by a decision."""
+
+
+class Changed(Protocol):
+    """Called when the run's document has changed."""
+
+    def __call__(self, *, save: bool = False) -> None: ...
+
+
+class Escalations:
+    """Takes a run's escalations to their answers."""
+
+    def __init__(self, document: RunDocument, book: DecisionBook, changed: Changed) -> None:
+        self._document = document
+        self._book = book
+        self._changed = changed
+        self.usd_added = 0.0
+
+    def take(self, answer: Decide) -> None:
+        """An answer by signal: it takes effect, or the refusal is recorded."""
+        try:
+            self.answer(answer)
+        except DecisionRefused as refusal:
+            self._book.refuse(str(refusal))
+            workflow.logger.warning("answer refused: %s", refusal)
+            self._changed(save=True)
+
+    def answer(self, answer: Decide) -> Decision:
+        """An answer by update; raises DecisionRefused where it cannot be taken."""
+        taken = answer.model_copy(update={"note": _redact(answer.note)[:2_000], "by": answer.by[:200]})
+        decision = self._book.answer(taken, workflow.now())
+        for record in self._document.errors:
+            if record.context.get("decision") == decision.id:
+                by = f" by {decision.by}" if decision.by else ""
+                record.resolution = f"answered{by}: {decision.choice}"
+        self._changed(save=True)
+        return decision
+
+    def record_error(
+        self,
+        agent: str,
+        task: str,
+        error: str,
+        operation: str,
+        attempted: list[str],
+        resolution: str,
+        **context: str,
+    ) -> None:
+        """Step 1 of every escalation: the failure goes into `errors` of `state.json`."""
+        record = ErrorRecord(
+            timestamp=workflow.now(),
+            agent=agent,
+            task=task,
+            error=_redact(error)[:2_000],
+            context={"operation": operation, **{key: _redact(value)[:500] for key, value in context.items()}},
+            recovery_attempted="; ".join(_redact(text) for text in attempted)[:1_000],
+            resolution=resolution,
+        )
+        self._document.errors = [*self._document.errors[-(_MOST_ERRORS - 1) :], record]
+
+    async def ask(self, escalation: Escalation, *, task_id: str, agent: str, commit: str) -> Decision:
+        """Record the error, open the decision, wait for its answer. Waiting costs nothing."""
+        decision = self._book.open(
+            Decision(
+                id="",
+                task_id=task_id,
+                question=_redact(escalation.question),
+                choices=escalation.choices,
+                commit=commit or None,
+                opened_at=workflow.now(),
+                error_type=escalation.error_type,
+                attempted=escalation.attempted,
+                suggestions=escalation.suggestions,
+            )
+        )
+        self.record_error(
+            agent,
+            task_id,
+            escalation.error or escalation.question,
+            escalation.operation or "escalate",
+            escalation.attempted,
+            f"escalated - decision {decision.id}",
+            decision=decision.id,
+            error_type=escalation.error_type,
+        )
+        self._changed(save=True)
+        await workflow.wait_condition(lambda: decision.state is not DecisionState.OPEN)
+        by = f" by {decision.by}" if decision.by else ""
+        if decision.choice == "abort":
+            raise Abort(f"The run was stopped at decision {decision.id}{by}; its work is kept in the store.")
+        if decision.choice == "skip":
+            raise Skip(f"skipped at decision {decision.id}{by}")
+        return decision
+
+    async def settle(self, task_id: str, result: TaskResult, limits: Limits) -> TaskProgress:
+        """Ask what a task escalated; returns where it goes on. Raises Skip or Abort where it does not."""
+        escalation = result.escalation
+        assert escalation is not None
+        progress = result.progress
+        decision = await self.ask(escalation, task_id=task_id, agent=result.role, commit=progress.commit)
+        return self.apply(decision, escalation, progress, limits)
+
+    def apply(self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: Limits) -> TaskProgress:
+        """Turn an answer into the place from which a task goes on."""
+        said = f"{decision.choice}" + (f". {decision.note}" if decision.note else "")
+        if decision.choice == "accept":
+            progress.stage, progress.round = "integrate", progress.round - 1
+            return progress
+        if progress.asks:
+            progress.answer = (
+                f"Try again. {decision.note}".strip() if decision.choice == "retry" else f"The person decided: {said}"
+            )
+            progress.asks = False
+        elif decision.note or decision.choice != "retry":
+            progress.guidance = [*progress.guidance, f"Your question was: {decision.question}\nThe answer: {said}"]
+        match escalation.error_type:
+            case "turn_limit":
+                progress.last_turn += limits.turns
+            case "gate_red" | "review_rejected":
+                progress.last_round = progress.round - 1 + limits.rounds
+            case "budget":
+                self.usd_added += limits.usd or 0.0
+        return progress

@@ -1,0 +1,348 @@
+"""The workflow `Pipeline`: one run, from the change request to the published branch. It owns decisions and budget."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.gate import GateActivities
+    from activities.integration import IntegrationActivities
+    from activities.publishing import PublishingActivities
+    from activities.repository import RepositoryActivities
+    from baton import naming
+    from baton.contracts import (
+        Decide,
+        Decision,
+        Evidence,
+        GateDocument,
+        Guide,
+        RunDocument,
+        RunRequest,
+        RunStatus,
+        TaskDocument,
+        TaskState,
+    )
+    from baton.decisions import DecisionBook
+    from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
+    from baton.steps import (
+        GateInput,
+        PlannedTask,
+        Prepared,
+        PrepareInput,
+        PublishInput,
+        RepairInput,
+        TaskInput,
+        TaskNews,
+        TaskProgress,
+        TaskResult,
+    )
+    from workflows.board import Board
+    from workflows.children import tend
+    from workflows.escalation import Abort, Escalations, Skip
+    from workflows.planning import make_plan
+    from workflows.saving import Saver
+    from workflows.steps import Host, StepFailed
+    from workflows.task import Task
+
+_REPAIR = "merge-repair"
+
+
+@workflow.defn(name="Pipeline", failure_exception_types=[ApplicationError])
+class Pipeline:
+    """prepare -> plan -> tasks by their dependencies, in parallel -> gate -> publish."""
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        run = workflow.info().workflow_id
+        self._request = request.model_copy(update={"run": run})
+        self._document = RunDocument(
+            run=run,
+            status=RunStatus.PLANNING,
+            repo=request.repo,
+            task=request.task[:500],
+            started_at=workflow.info().start_time,
+        )
+        if request.scripted_model:
+            self._document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
+        self._book = DecisionBook()
+        self._board = Board(self._document)
+        self._host = Host()
+        self._saver = Saver(self._document, self._book, self._host)
+        self._escalations = Escalations(self._document, self._book, self._changed)
+        self._inboxes: dict[str, list[str]] = {}
+        self._prepared: Prepared | None = None
+        self._slots = asyncio.Semaphore(1)
+
+    # ---- what people send
+
+    @workflow.signal(
+        description='Answer an open decision. Input: {"decision_id": "D1", "choice": "...", "note": "...", "by": "..."}'
+    )
+    def decide(self, answer: Decide) -> None:
+        """Answer a decision; an answer that cannot be taken is recorded as refused."""
+        self._escalations.take(answer)
+
+    @workflow.update(
+        description='Answer an open decision. Input: {"decision_id": "D1", "choice": "...", "note": "...", "by": "..."}'
+    )
+    def submit_decision(self, answer: Decide) -> Decision:
+        """Answer a decision; returns it as answered."""
+        return self._escalations.answer(answer)
+
+    @submit_decision.validator
+    def _check_decision(self, answer: Decide) -> None:
+        self._book.check(answer)
+
+    @workflow.signal(
+        description='A message to the agents at work, taken in at their next turn. Input: {"text": "...", "task_id": "t1"}'
+    )
+    def guide(self, message: Guide) -> None:
+        """Give a message to one task's agent, or to all that are at work."""
+        for task, inbox in self._inboxes.items():
+            if message.task_id in (None, task):
+                inbox.append(message.text)
+
+    @workflow.signal(description="Internal: a task tells what it does now.")
+    def news(self, news: TaskNews) -> None:
+        """Take in what a task tells of itself."""
+        self._document.cost_usd = round(self._document.cost_usd + news.cost_usd, 8)
+        self._document.turns += news.turns
+        for task in self._document.tasks:
+            if task.id == news.task:
+                task.rounds = max(task.rounds, news.round)
+                task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
+                task.turns += news.turns
+                task.stage = news.stage or task.stage
+        self._changed(save=bool(news.turns))
+
+    # ---- what people ask
+
+    @workflow.query(description="Status, open decisions, cost, in short")
+    def status(self) -> dict[str, object]:
+        """The run in short."""
+        document = self._document
+        return {
+            "run": document.run,
+            "status": document.status.value,
+            "pending_decisions": [decision.id for decision in self._book.open_ones()],
+            "cost_usd": document.cost_usd,
+            "turns": document.turns,
+            "tasks": {task.id: task.state.value for task in document.tasks},
+            "branch": document.branch,
+            "head_commit": document.head_commit,
+        }
+
+    @workflow.query(description="The run's document: what state.json holds")
+    def state(self) -> RunDocument:
+        """The run's document."""
+        return self._saver.current()
+
+    @workflow.query(description="All decisions: what decisions.json holds")
+    def decisions(self) -> list[Decision]:
+        """All decisions, open or not."""
+        return self._book.all()
+
+    # ---- the run
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunDocument:
+        """Carry the run out. Fails with one useful line; a cancellation keeps the work and ends as cancelled."""
+        self._changed()
+        saving = asyncio.create_task(self._saver.run())
+        try:
+            await self._carry_out()
+            failure = None
+        except Abort as abort:
+            failure = await self._end(RunStatus.STOPPED, str(abort))
+        except StepFailed as failed:
+            self._escalations.record_error("engine", "run", str(failed), "run", failed.attempted, "the run failed")
+            failure = await self._end(RunStatus.FAILED, str(failed))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) or (
+                isinstance(error, Exception) and is_cancelled_exception(error)
+            ):
+                await self._end(RunStatus.STOPPED, "The run was stopped; its work is kept in the store.")
+            raise
+        finally:
+            saving.cancel()
+        if failure is not None:
+            raise failure
+        return self._saver.current()
+
+    async def _carry_out(self) -> None:
+        prepared = await self._prepare()
+        plan = await make_plan(self._request, prepared, self._host, self._escalations, self._inboxes, self.news)
+        self._document.tasks = [
+            TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
+            for task in plan.tasks
+        ]
+        self._set_status(RunStatus.WORKING)
+        self._slots = asyncio.Semaphore(prepared.limits.parallel)
+        await asyncio.gather(*(self._drive(task) for task in plan.tasks))
+        done = [task for task in self._document.tasks if task.state is TaskState.DONE]
+        if not done:
+            raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
+        await self._publish(prepared)
+        self._document.ended_at = workflow.now()
+        self._set_status(RunStatus.DONE)
+        await self._saver.save_now()
+
+    async def _prepare(self) -> Prepared:
+        prepared = await self._host.step(
+            RepositoryActivities.prepare_run,
+            PrepareInput(request=self._request),
+            timeout=GIT_TIMEOUT,
+            summary=f"prepare {self._request.repo}",
+        )
+        self._prepared = prepared
+        self._document.base_commit = prepared.base_commit
+        self._document.notes += prepared.notes
+        self._changed(save=True)
+        return prepared
+
+    async def _drive(self, task: PlannedTask) -> None:
+        """One task to its end: after its dependencies, with whatever decisions it takes."""
+        document = self._task(task.id)
+        await workflow.wait_condition(lambda: all(self._task(needed).state.is_final for needed in task.depends_on))
+        unmet = [needed for needed in task.depends_on if self._task(needed).state is not TaskState.DONE]
+        if unmet:
+            document.state, document.stage = TaskState.SKIPPED, f"needs {', '.join(unmet)}"
+            self._changed(save=True)
+            return
+        assert self._prepared is not None
+        progress = TaskProgress(last_round=self._prepared.limits.rounds)
+        while True:
+            async with self._slots:
+                document.state = TaskState.WORKING
+                self._set_status(RunStatus.WORKING)
+                result = await self._run_task(task, progress)
+            if result.outcome == "done":
+                document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
+                self._document.head_commit = result.commit
+                self._changed(save=True)
+                return
+            document.state = TaskState.WAITING
+            self._changed()
+            try:
+                progress = await self._escalations.settle(task.id, result, self._prepared.limits)
+            except Skip as skip:
+                document.state, document.stage = TaskState.SKIPPED, str(skip)
+                self._changed(save=True)
+                return
+
+    async def _run_task(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
+        assert self._prepared is not None
+        run = self._request.run
+        inbox = self._inboxes.setdefault(task.id, [])
+        child = await workflow.start_child_workflow(
+            Task.run,
+            TaskInput(
+                run=run,
+                repo=self._request.repo,
+                task=task,
+                limits=self._prepared.limits,
+                queue=self._host.queue,
+                progress=progress,
+                usd_left=self._usd_left(),
+            ),
+            id=naming.task_workflow_id(run, task.id),
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=f"{task.id}: {task.title}"[:200],
+        )
+        try:
+            return await tend(child, inbox, lambda text: child.signal(Task.guide, text))
+        finally:
+            self._inboxes.pop(task.id, None)
+
+    def _usd_left(self) -> float | None:
+        assert self._prepared is not None
+        cap = self._prepared.limits.usd
+        return None if cap is None else cap + self._escalations.usd_added - self._document.cost_usd
+
+    # ---- the end
+
+    async def _publish(self, prepared: Prepared) -> None:
+        """Gate on the integrated commit, repair what only fails together, publish."""
+        self._set_status(RunStatus.PUBLISHING)
+        evidence = await self._final_gate(prepared)
+        if not evidence.green:
+            role = next(task.role for task in reversed(self._document.tasks) if task.state is TaskState.DONE)
+            repair = PlannedTask(id=_REPAIR, title="Make the merged tasks pass their tests together", role=role)
+            await self._host.step(
+                IntegrationActivities.open_repair,
+                RepairInput(
+                    run=self._request.run,
+                    repo=self._request.repo,
+                    task=repair.id,
+                    role=role,
+                    title=repair.title,
+                    evidence=evidence,
+                ),
+                timeout=GIT_TIMEOUT,
+                summary="open a repair task",
+            )
+            self._document.tasks.append(TaskDocument(id=repair.id, title=repair.title, role=role))
+            await self._drive(repair)
+            if self._task(repair.id).state is not TaskState.DONE:
+                raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
+            self._set_status(RunStatus.PUBLISHING)
+            evidence = await self._final_gate(prepared)
+            if not evidence.green:
+                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
+        self._document.head_commit = evidence.commit
+        if self._request.publish:
+            published = await self._host.step(
+                PublishingActivities.publish_run,
+                PublishInput(run=self._request.run, repo=self._request.repo, commit=evidence.commit),
+                timeout=GIT_TIMEOUT,
+                summary=f"publish {naming.branch(self._request.run)}",
+            )
+            self._document.branch = published.branch
+        else:
+            self._document.notes.append("The branch was not published, as asked; the commit is in the store.")
+
+    async def _final_gate(self, prepared: Prepared) -> Evidence:
+        result = await self._host.step(
+            GateActivities.run_gate,
+            GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=prepared.base_commit),
+            timeout=TURN_TIMEOUT,
+            summary="gate on the merged result",
+        )
+        self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
+        self._changed(save=True)
+        return result.evidence
+
+    async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
+        """Close the books of a run that was not carried out to its end; work stays in the store."""
+        for task in self._document.tasks:
+            if not task.state.is_final:
+                task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
+        for decision in self._book.open_ones():
+            self._book.withdraw(decision.id, workflow.now())
+        self._document.notes.append(reason)
+        self._document.ended_at = workflow.now()
+        self._set_status(status)
+        await self._saver.save_last()
+        return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")
+
+    def _task(self, task_id: str) -> TaskDocument:
+        return next(task for task in self._document.tasks if task.id == task_id)
+
+    def _set_status(self, status: RunStatus) -> None:
+        self._document.status = status
+        self._changed(save=True)
+
+    def _changed(self, *, save: bool = False) -> None:
+        """Show what has changed; a run in which nothing but decisions is open waits."""
+        document = self._document
+        if document.status in (RunStatus.PLANNING, RunStatus.WORKING, RunStatus.WAITING):
+            idle = not any(task.state is TaskState.WORKING for task in document.tasks)
+            if self._book.open_ones() and idle:
+                document.status = RunStatus.WAITING
+            else:
+                document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
+        self._board.show(self._book.all())
+        if save:
+            self._saver.mark()

@@ -1,0 +1,74 @@
+"""Keeps `state.json` and `decisions.json` in the store up to date, next to the checkpoints; they outlive the history."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.state import StateActivities
+    from baton.contracts import RunDocument
+    from baton.decisions import DecisionBook
+    from baton.policies import GIT_TIMEOUT
+    from baton.steps import SaveInput
+    from workflows.steps import Host, StepFailed
+
+_LAST_SAVE_LIMIT = 30.0
+"""Seconds that a stopped run waits for a worker to keep its last state; a dead host must not hold up its end."""
+
+
+class Saver:
+    """Saves when something has changed, one save at a time; several changes during a save make one more."""
+
+    def __init__(self, document: RunDocument, book: DecisionBook, host: Host) -> None:
+        self._document = document
+        self._book = book
+        self._host = host
+        self._changed = False
+        self._saving = asyncio.Lock()
+
+    def mark(self) -> None:
+        """Something has changed that must be kept."""
+        self._changed = True
+
+    def current(self) -> RunDocument:
+        """The document as it is now, with the decisions in it."""
+        document = self._document.model_copy(update={"decisions": self._book.all()})
+        refused = [f"An answer was refused: {text}" for text in self._book.refusals]
+        return document.model_copy(update={"notes": [*document.notes, *refused]})
+
+    async def run(self) -> None:
+        """Save whenever something has changed, until cancelled."""
+        while True:
+            await workflow.wait_condition(lambda: self._changed and self._document.base_commit is not None)
+            try:
+                await self.save_now()
+            except StepFailed as failure:
+                # The state is in the workflow; a store that cannot be written now gets the next change.
+                workflow.logger.warning("state.json could not be saved: %s", failure)
+
+    async def save_now(self) -> None:
+        """Save the current state."""
+        async with self._saving:
+            self._changed = False
+            await self._host.step(
+                StateActivities.save_state,
+                SaveInput(
+                    run=self._document.run,
+                    repo=self._document.repo,
+                    state=self.current(),
+                    decisions=self._book.all(),
+                    at=workflow.now(),
+                ),
+                timeout=GIT_TIMEOUT,
+                summary="save state.json and decisions.json",
+            )
+
+    async def save_last(self) -> None:
+        """Save the state of a run that ends early; a missing worker delays its end, and no more than that."""
+        if self._document.base_commit is None:
+            return
+        try:
+            await asyncio.wait_for(self.save_now(), _LAST_SAVE_LIMIT)
+        except (StepFailed, ActivityError, asyncio.TimeoutError, TimeoutError):
+            workflow.logger.warning("the last state.json could not be saved")

@@ -1,0 +1,150 @@
+"""The workflow `AgentSession`: one role at work on one task, turn after turn. It carries ids, never transcripts."""
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.turn import TurnActivities
+    from baton.policies import MAX_NUDGES, TURN_TIMEOUT
+    from baton.sessions import (
+        Escalation,
+        SessionInput,
+        SessionResult,
+        SessionStatus,
+        TurnInput,
+        TurnResult,
+    )
+    from workflows.steps import Host, StepFailed
+
+
+@workflow.defn(name="AgentSession", failure_exception_types=[ApplicationError])
+class AgentSession:
+    """Takes turns until the role hands off, asks for help, or cannot go on."""
+
+    @workflow.init
+    def __init__(self, session: SessionInput) -> None:
+        self._state = session
+        self._host = Host(session.queue)
+        self._excerpt = ""
+
+    @workflow.signal(description="A message for the agent at work; it is taken in at its next turn. Input: text.")
+    def guide(self, text: str) -> None:
+        """Take a message in at the next turn."""
+        self._state.guidance.append(text)
+
+    @workflow.query(description="What the session does now, its turns and cost")
+    def status(self) -> SessionStatus:
+        """What the session does now."""
+        state = self._state
+        return SessionStatus(
+            **state.key.model_dump(include={"run", "task", "round", "role"}),
+            turn=state.turn,
+            tools=state.tools,
+            excerpt=self._excerpt,
+            turns=state.turns,
+            cost_usd=round(state.cost_usd, 6),
+            usage=state.usage,
+            waiting_for=self._host.waiting_for,
+        )
+
+    @workflow.run
+    async def run(self, session: SessionInput) -> SessionResult:
+        """Take turns to the end of the session."""
+        state = self._state
+        while True:
+            if state.turn > state.last_turn:
+                return self._escalate(
+                    "turn_limit",
+                    f"The {state.key.role} has used its {state.last_turn} turns and is not done. Give it more?",
+                )
+            guidance = list(state.guidance)
+            try:
+                result = await self._take_turn(guidance)
+            except StepFailed as failure:
+                return self._escalate_failure(failure)
+            self._account(result, guidance)
+            if result.outcome == "over_budget":
+                return self._escalate("budget", "The next model call could exceed the budget. Go on?")
+            state.commit = result.commit
+            state.turn += 1
+            ended = self._conclude(result)
+            if ended is not None:
+                return ended
+            if workflow.info().is_continue_as_new_suggested():
+                state.queue = self._host.queue
+                workflow.continue_as_new(state)
+
+    async def _take_turn(self, guidance: list[str]) -> TurnResult:
+        state = self._state
+        tools = ", ".join(state.tools) or ("opening" if state.turn == 1 else "message")
+        return await self._host.step(
+            TurnActivities.take_turn,
+            TurnInput(
+                key=state.key,
+                turn=state.turn,
+                expected=state.commit,
+                guidance=guidance,
+                answer=state.answer,
+                usd_left=state.usd_left,
+            ),
+            timeout=TURN_TIMEOUT,
+            summary=f"{state.key.role} turn {state.turn}: {tools}",
+        )
+
+    def _account(self, result: TurnResult, guidance: list[str]) -> None:
+        state = self._state
+        state.guidance = state.guidance[len(guidance) :]
+        state.turns += 1
+        state.cost_usd += result.cost_usd
+        state.usage = state.usage + result.usage
+        state.tools = result.tools
+        state.nudges = state.nudges + 1 if result.outcome == "nudge" else 0
+        if state.usd_left is not None:
+            state.usd_left -= result.cost_usd
+        self._excerpt = result.excerpt
+
+    def _conclude(self, result: TurnResult) -> SessionResult | None:
+        """The session's end, where this turn was its last."""
+        role = self._state.key.role
+        self._state.answer = None
+        match result.outcome:
+            case "handed_off":
+                return self._result(SessionResult(outcome="handed_off", commit="", hand_off=result.hand_off))
+            case "escalated":
+                return self._result(SessionResult(outcome="escalated", commit="", escalation=result.escalation))
+            case "refused":
+                return self._escalate("refusal", f"The model declined to go on as {role}: {result.excerpt}")
+            case "context_full":
+                return self._escalate("context_full", f"The {role}'s conversation has outgrown the model's context.")
+            case "nudge" if self._state.nudges >= MAX_NUDGES:
+                return self._escalate("no_progress", f"The {role} ends its turns without working or handing off.")
+        return None
+
+    def _escalate_failure(self, failure: StepFailed) -> SessionResult:
+        """A turn that still fails after its retries."""
+        kind = failure.detail or failure.kind
+        question = f"The {self._state.key.role} cannot go on: {failure}"
+        return self._escalate(kind, question, error=str(failure), attempted=failure.attempted)
+
+    def _escalate(
+        self, kind: str, question: str, *, error: str = "", attempted: list[str] | None = None
+    ) -> SessionResult:
+        escalation = Escalation(
+            error_type=kind,
+            question=question[:2_000],
+            error=error[:2_000],
+            attempted=attempted or [],
+            operation=f"turn {self._state.turn}",
+        )
+        return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))
+
+    def _result(self, ending: SessionResult) -> SessionResult:
+        state = self._state
+        ending.commit = state.commit
+        ending.queue = self._host.queue
+        ending.next_turn = state.turn
+        ending.turns = state.turns
+        ending.cost_usd = round(state.cost_usd, 8)
+        ending.usage = state.usage
+        ending.guidance = state.guidance
+        return ending

@@ -1,0 +1,120 @@
+"""How workflows call activities: on the host that holds the workspace, and on another one when that host is gone."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.hosts import HostActivities
+    from activities.posture import USAGE_LIMIT, WORKER_SHUTDOWN
+    from baton.naming import TASK_QUEUE
+    from baton.policies import HEARTBEAT, MAX_LOST_HOSTS, OUTSIDE, SCHEDULE_TO_START, SHORT_TIMEOUT, Retry
+
+Result = TypeVar("Result")
+
+
+class StepFailed(Exception):
+    """A step failed after its retries; `kind` is the error's type, the message its one clear sentence."""
+
+    def __init__(self, message: str, kind: str, detail: str = "", *, retried: bool = True) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.detail = detail
+        self.attempted = (
+            ["3 attempts, after waits of 1 s and 2 s"] if retried else ["1 attempt; trying again cannot help"]
+        )
+
+
+def retry_policy(retry: Retry = OUTSIDE) -> RetryPolicy:
+    """A retry policy of the kernel as Temporal's own."""
+    return RetryPolicy(
+        initial_interval=retry.initial_interval,
+        backoff_coefficient=retry.backoff_coefficient,
+        maximum_attempts=retry.maximum_attempts,
+    )
+
+
+class Host:
+    """The host that a workflow's workspace work goes to. Kept across steps; acquired again when it is gone."""
+
+    def __init__(self, queue: str = "") -> None:
+        self.queue = queue
+        self.waiting_for = ""
+        """What a durable timer waits for, for people."""
+
+    async def acquire(self) -> str:
+        """Ask whoever polls the shared queue which host it is. Waits, without cost, until there is a worker."""
+        granted = await workflow.execute_activity_method(
+            HostActivities.acquire_host,
+            task_queue=TASK_QUEUE,
+            start_to_close_timeout=SHORT_TIMEOUT,
+            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+            summary="find a host",
+        )
+        self.queue = granted.queue
+        return granted.queue
+
+    async def step(
+        self,
+        method: Callable[[Any, Any], Awaitable[Result]],
+        argument: Any,
+        *,
+        timeout: timedelta,
+        summary: str,
+        retry: Retry = OUTSIDE,
+    ) -> Result:
+        """Run a step to its end. Lost hosts, stopped workers and usage limits are not failures: they are waited for.
+
+        Raises StepFailed after the retries, or at once where retrying cannot help; a cancellation passes through.
+        """
+        lost = 0
+        while True:
+            queue = self.queue or await self.acquire()
+            try:
+                return await workflow.execute_activity_method(
+                    method,
+                    argument,
+                    task_queue=queue,
+                    start_to_close_timeout=timeout,
+                    schedule_to_start_timeout=SCHEDULE_TO_START,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=retry_policy(retry),
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    summary=summary[:200],
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                cause = error.cause
+                if isinstance(cause, ApplicationError) and cause.type == USAGE_LIMIT:
+                    await self._wait_for_reset(cause)
+                elif isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN:
+                    self.queue = ""
+                elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
+                    # A host that took the work and fell silent counts; one that never took it costs nothing.
+                    lost += cause.type is not TimeoutType.SCHEDULE_TO_START
+                    self.queue = ""
+                else:
+                    raise _failed(cause) from error
+
+    async def _wait_for_reset(self, cause: ApplicationError) -> None:
+        until = datetime.fromisoformat(str(cause.details[0]))
+        wait = max(until - workflow.now(), timedelta(seconds=1)) + timedelta(seconds=1)
+        self.waiting_for = f"the usage limit, until {until:%Y-%m-%d %H:%M} UTC"
+        try:
+            await workflow.sleep(wait, summary=f"usage limit until {until:%H:%M} UTC")
+        finally:
+            self.waiting_for = ""
+
+
+def _failed(cause: BaseException | None) -> StepFailed:
+    if isinstance(cause, ApplicationError):
+        detail = str(cause.details[0]) if cause.details else ""
+        return StepFailed(cause.message, cause.type or "ApplicationError", detail, retried=not cause.non_retryable)
+    if isinstance(cause, TimeoutError):
+        return StepFailed(f"The step did not finish: {cause.message}", "Timeout")
+    return StepFailed(str(cause), type(cause).__name__)

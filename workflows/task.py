@@ -1,0 +1,290 @@
+"""The workflow `Task`: rounds of maker, tester, gate and reviewer until the work is approved and integrated.
+
+It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
+"""
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.gate import GateActivities
+    from activities.integration import IntegrationActivities
+    from baton.contracts import Evidence
+    from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
+    from baton.sessions import Escalation, HandOff, SessionInput, SessionKey, SessionResult
+    from baton.steps import (
+        GateInput,
+        IntegrateInput,
+        OpenTaskInput,
+        Stage,
+        TaskInput,
+        TaskNews,
+        TaskProgress,
+        TaskResult,
+    )
+    from workflows.children import tend
+    from workflows.session import AgentSession
+    from workflows.steps import Host, StepFailed
+
+_MOST_CONFLICTS = 2
+"""So often a conflict goes back to the maker as work; then a person is asked."""
+
+
+class _Escalated(Exception):
+    """Leaves the rounds with a question for somebody else."""
+
+    def __init__(self, escalation: Escalation, role: str) -> None:
+        super().__init__(escalation.question)
+        self.escalation = escalation
+        self.role = role
+
+
+@workflow.defn(name="Task", failure_exception_types=[ApplicationError])
+class Task:
+    """One task of the plan, from its workspace to the integrated commit."""
+
+    @workflow.init
+    def __init__(self, task: TaskInput) -> None:
+        self._input = task
+        self._progress: TaskProgress = task.progress
+        self._host = Host(task.queue)
+        self._inbox: list[str] = []
+        self._usd_left = task.usd_left
+        self._role = ""
+
+    @workflow.signal(description="A message for the agent at work on this task. Input: text.")
+    def guide(self, text: str) -> None:
+        """Pass a message on to the running session, or keep it for the next one."""
+        self._inbox.append(text)
+
+    @workflow.query(description="Where the task stands in its rounds")
+    def status(self) -> TaskProgress:
+        """Where the task stands."""
+        return self._progress
+
+    @workflow.run
+    async def run(self, task: TaskInput) -> TaskResult:
+        """Go through the rounds from where the task stands."""
+        progress = self._progress
+        try:
+            while True:
+                await self._tell(progress.stage)
+                match progress.stage:
+                    case "open":
+                        await self._open()
+                    case "make":
+                        await self._session(task.task.role)
+                        progress.stage = "test"
+                    case "test":
+                        await self._test()
+                    case "gate":
+                        await self._gate()
+                    case "review":
+                        await self._review()
+                    case "integrate":
+                        commit = await self._integrate()
+                        if commit:
+                            return self._result(TaskResult(outcome="done", commit=commit, progress=progress))
+        except _Escalated as asked:
+            return self._result(
+                TaskResult(outcome="escalated", progress=progress, escalation=asked.escalation, role=asked.role)
+            )
+        except StepFailed as failure:
+            escalation = Escalation(
+                error_type=failure.detail or failure.kind,
+                question=f"Task {task.task.id} cannot go on ({progress.stage}): {failure}"[:2_000],
+                error=str(failure)[:2_000],
+                attempted=failure.attempted,
+                operation=progress.stage,
+            )
+            role = self._role or "engine"
+            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
+
+    async def _open(self) -> None:
+        task, progress = self._input, self._progress
+        opened = await self._host.step(
+            IntegrationActivities.open_task,
+            OpenTaskInput(run=task.run, repo=task.repo, task=task.task.id, at=workflow.now()),
+            timeout=GIT_TIMEOUT,
+            summary="open a workspace",
+        )
+        progress.commit, progress.base = opened.commit, opened.base
+        self._enter("make")
+
+    async def _session(self, role: str) -> HandOff:
+        """Run or go on with the session of this stage; raises _Escalated where it needs help."""
+        task, progress = self._input, self._progress
+        key = SessionKey(run=task.run, repo=task.repo, task=task.task.id, round=progress.round, role=role)
+        self._role = role
+        last_turn = max(progress.last_turn, task.limits.turns)
+        guidance, progress.guidance = progress.guidance, []
+        child = await workflow.start_child_workflow(
+            AgentSession.run,
+            SessionInput(
+                key=key,
+                commit=progress.commit,
+                turn=progress.turn,
+                last_turn=last_turn,
+                queue=self._host.queue,
+                guidance=guidance,
+                answer=progress.answer,
+                usd_left=self._usd_left,
+            ),
+            id=key.workflow_id,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=f"round {progress.round}: {role}",
+        )
+        result = await tend(child, self._inbox, lambda text: child.signal(AgentSession.guide, text))
+        self._account(result)
+        progress.commit, progress.answer = result.commit, None
+        progress.guidance = [*result.guidance, *self._inbox]
+        self._inbox.clear()
+        self._host.queue = result.queue or self._host.queue
+        await self._tell(progress.stage, result)
+        if result.outcome == "escalated" or result.hand_off is None:
+            assert result.escalation is not None
+            progress.turn, progress.last_turn = result.next_turn, last_turn
+            progress.asks = not result.escalation.operation
+            raise _Escalated(result.escalation, role)
+        progress.turn, progress.last_turn, progress.asks = 1, 0, False
+        self._role = ""
+        return result.hand_off
+
+    async def _test(self) -> None:
+        hand_off = await self._session("tester")
+        self._progress.tester_verdict = hand_off.verdict
+        self._enter("gate")
+
+    async def _gate(self) -> None:
+        task, progress = self._input, self._progress
+        result = await self._host.step(
+            GateActivities.run_gate,
+            GateInput(
+                run=task.run,
+                repo=task.repo,
+                task=task.task.id,
+                round=progress.round,
+                title=task.task.title,
+                role=task.task.role,
+                checkpoint=progress.commit,
+                base=progress.base,
+            ),
+            timeout=TURN_TIMEOUT,
+            summary=f"gate, round {progress.round}",
+        )
+        progress.commit, progress.candidate = result.checkpoint, result.candidate
+        progress.evidence = result.evidence
+        red = not result.evidence.green
+        # Without a test command there is no exit code to go by; the tester's word is all there is.
+        if result.evidence.command is None and progress.tester_verdict == "fail":
+            red = True
+        if red:
+            self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
+        else:
+            self._enter("review")
+
+    async def _review(self) -> None:
+        hand_off = await self._session("reviewer")
+        if hand_off.verdict == "approve":
+            self._enter("integrate")
+            return
+        self._next_round(
+            "review_rejected",
+            f"The reviewer still asks for changes to task {self._input.task.id}: {hand_off.summary}",
+            self._progress.evidence,
+        )
+
+    def _next_round(self, kind: str, question: str, evidence: Evidence | None) -> None:
+        """Enter the next round; after the last one a person is asked first."""
+        progress = self._progress
+        over = progress.round >= progress.last_round
+        spent = progress.round
+        progress.round += 1
+        self._enter("make")
+        if not over:
+            return
+        accept = ["accept"] if kind == "review_rejected" else []
+        error = f"exit code {evidence.exit_code} of `{evidence.command}`" if evidence and not evidence.green else ""
+        raise _Escalated(
+            Escalation(
+                error_type=kind,
+                question=f"{question} (after {spent} rounds). How should it go on?"[:2_000],
+                choices=accept,
+                attempted=[f"{spent} rounds of maker, tester and reviewer"],
+                error=error,
+                operation=f"round {spent}",
+            ),
+            "reviewer" if kind == "review_rejected" else self._input.task.role,
+        )
+
+    async def _integrate(self) -> str:
+        """The integrated commit; empty where a conflict went back to the maker."""
+        task, progress = self._input, self._progress
+        integrated = await self._host.step(
+            IntegrationActivities.integrate_task,
+            IntegrateInput(
+                run=task.run,
+                repo=task.repo,
+                task=task.task.id,
+                round=progress.round,
+                candidate=progress.candidate,
+                base=progress.base,
+                checkpoint=progress.commit,
+            ),
+            timeout=GIT_TIMEOUT,
+            summary="integrate",
+        )
+        if integrated.commit:
+            return integrated.commit
+        progress.commit, progress.base = integrated.checkpoint, integrated.base
+        progress.conflicts_met += 1
+        # A conflict is nobody's fault: its round is not counted.
+        progress.round += 1
+        progress.last_round = max(progress.last_round, progress.round)
+        self._enter("make")
+        if progress.conflicts_met > _MOST_CONFLICTS:
+            paths = ", ".join(integrated.conflicts[:10])
+            raise _Escalated(
+                Escalation(
+                    error_type="merge_conflict",
+                    question=f"Task {task.task.id} conflicts with work that was integrated before it: {paths}",
+                    attempted=[f"{_MOST_CONFLICTS} rounds in which the maker resolved it"],
+                    error=f"merge conflict in {paths}"[:2_000],
+                    operation="integrate",
+                ),
+                task.task.role,
+            )
+        return ""
+
+    def _enter(self, stage: Stage) -> None:
+        progress = self._progress
+        progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
+
+    def _account(self, result: SessionResult) -> None:
+        if self._usd_left is not None:
+            self._usd_left -= result.cost_usd
+
+    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
+        """Tell the pipeline what happens now. A pipeline that is gone needs no news."""
+        parent = workflow.info().parent
+        if parent is None:
+            return
+        news = TaskNews(
+            task=self._input.task.id,
+            stage="" if result else stage,
+            round=self._progress.round,
+            turns=result.turns if result else 0,
+            cost_usd=result.cost_usd if result else 0.0,
+            role=self._role,
+            evidence=self._progress.evidence,
+        )
+        try:
+            await workflow.get_external_workflow_handle(parent.workflow_id).signal("news", news)
+        except ApplicationError:
+            workflow.logger.warning("the pipeline of this task is gone")
+
+    def _result(self, result: TaskResult) -> TaskResult:
+        result.queue = self._host.queue
+        result.evidence = self._progress.evidence
+        return result
