@@ -1,0 +1,1 @@
+"""A small orders service: repository, service and HTTP layer."""
