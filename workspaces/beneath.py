@@ -1,0 +1,156 @@
+"""Opens, writes and removes files strictly beneath a directory: no symbolic link on the way is ever followed.
+
+A planted link would otherwise make the engine read a secret into a checkpoint, or write outside the workspace. Each
+part of a path is opened relative to the one before it with O_NOFOLLOW, as openat2(RESOLVE_NO_SYMLINKS) would.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workspaces.objects import parts
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Beneath:
+    """File access beneath one directory, by project-relative paths; a part that is no real directory is an OSError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def directory(self, path: str = "") -> Iterator[int]:
+        """A descriptor of the directory at `path`."""
+        descriptor = os.open(self.root, _DIRECTORY)
+        try:
+            for name in parts(path) if path else []:
+                below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, bytes]]:
+        name = parts(path)[-1]
+        with self.directory(path.rpartition("/")[0]) as descriptor:
+            yield descriptor, name
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """The state of what stands at `path` itself; None where there is nothing."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return None
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file; OSError for anything else (a pipe would hang, a device would not end)."""
+        with self._parent(path) as (parent, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(f"not a regular file: {path!r}")
+                return file.read()
+
+    def readlink(self, path: str) -> bytes:
+        """Where a symbolic link points, as text; it is not followed."""
+        with self._parent(path) as (parent, name):
+            return os.readlink(name, dir_fd=parent)
+
+    def names(self, path: str = "") -> list[str]:
+        """The names in a directory."""
+        with self.directory(path) as descriptor:
+            return os.listdir(descriptor)
+
+    def make_directory(self, path: str, mode: int = 0o755) -> None:
+        """Make a directory and those above it, in the place of whatever else stands there."""
+        at = ""
+        for name in path.split("/") if path else []:
+            at = f"{at}/{name}" if at else name
+            with self._parent(at) as (parent, raw):
+                try:
+                    there = os.stat(raw, dir_fd=parent, follow_symlinks=False)
+                except FileNotFoundError:
+                    there = None
+                if there is not None and stat.S_ISDIR(there.st_mode):
+                    continue
+                if there is not None:
+                    os.unlink(raw, dir_fd=parent)
+                os.mkdir(raw, mode, dir_fd=parent)
+            self.chmod(at, mode)
+
+    def write(self, path: str, data: bytes, mode: int) -> None:
+        """Write a file in the place of whatever stands there."""
+        self.make_directory(path.rpartition("/")[0])
+        self.remove(path)
+        with self._parent(path) as (parent, name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), mode)
+
+    def link(self, path: str, target: bytes) -> None:
+        """Make a symbolic link in the place of whatever stands there."""
+        self.make_directory(path.rpartition("/")[0])
+        self.remove(path)
+        with self._parent(path) as (parent, name):
+            os.symlink(target, name, dir_fd=parent)
+
+    def remove(self, path: str) -> None:
+        """Remove whatever stands at `path`, a directory with all that is in it; nothing there is fine."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                remove_tree(name, parent)
+            else:
+                os.unlink(name, dir_fd=parent)
+
+    def remove_empty(self, path: str) -> bool:
+        """Remove a directory if nothing is in it; whether it was."""
+        try:
+            with self._parent(path) as (parent, name):
+                os.rmdir(name, dir_fd=parent)
+        except OSError:
+            return False
+        return True
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permissions of a file or directory; never of what a link points to."""
+        with self._parent(path) as (parent, name):
+            descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
+                    # fchmod refuses O_PATH, and another way to open needs the permission that may be missing.
+                    os.chmod(f"/proc/self/fd/{descriptor}", mode)
+            finally:
+                os.close(descriptor)
+
+
+def remove_tree(name: bytes, parent: int) -> None:
+    """Remove a directory with all that is in it, also where its permissions stand in the way."""
+
+    try:
+        shutil.rmtree(os.fsdecode(name), dir_fd=parent)
+    except PermissionError:
+        _unlock(name, parent)
+        shutil.rmtree(os.fsdecode(name), dir_fd=parent)
+
+
+def _unlock(name: bytes, parent: int) -> None:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o700)
+    finally:
+        os.close(descriptor)
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        with os.scandir(descriptor) as found:
+            below = [os.fsencode(entry.name) for entry in found if entry.is_dir(follow_symlinks=False)]
+        for inner in below:
+            _unlock(inner, descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""Checkpoints: the commits that hold workspace and transcript of a task after each turn.
+
+Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (what git cannot hold), `base` (the
+project commit it began from), and the task's own files such as `transcript/NNNNN.json`. Author and dates are
+given, so a retry makes the same commit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pygit2
+from pygit2.enums import SortMode
+
+from baton import naming
+from baton.errors import WorkspaceError
+from workspaces.faults import translated
+from workspaces.git import git
+from workspaces.meta import Meta, parse_meta
+from workspaces.objects import EMPTY_TREE, TREE, Entry
+from workspaces.store import Store
+from workspaces.threads import in_thread
+
+WORKSPACE = "workspace"
+META = "meta.json"
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One task's line of checkpoints, and the workspace that goes with it."""
+
+    run: str
+    task: str
+
+    def __post_init__(self) -> None:
+        if not naming.is_run_id(self.run) or not naming.is_task_id(self.task):
+            raise WorkspaceError(f"{self.run!r}/{self.task!r} cannot name a line of checkpoints.")
+
+    @property
+    def ref(self) -> str:
+        """The ref of its newest checkpoint."""
+        return naming.task_ref(self.run, self.task)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a workspace, already in the store."""
+
+    tree: str
+    changed: list[str]
+    """Files, links and permissions that differ from the checkpoint the workspace was at, sorted."""
+    meta: bytes
+    """The `meta.json` that goes with the tree."""
+    left_out: tuple[str, ...] = ()
+    """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """One checkpoint of a history."""
+
+    commit: str
+    parent: str | None
+    summary: str
+    at: datetime
+
+
+class Checkpoints:
+    """The checkpoints of a store, by lane."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def begin(
+        self,
+        lane: Lane,
+        project_commit: str,
+        *,
+        at: datetime,
+        replace: str | None = None,
+        tree: str | None = None,
+    ) -> str:
+        """Checkpoint 0 of a lane: the files of a project commit, or of `tree` instead (a merge with conflicts).
+
+        What exists is given back when it began from the same commit. With `replace`, the lane's checkpoint of that
+        id, the lane goes on from the new base: its files outside the workspace stay. Raises StaleAttempt when the
+        lane is elsewhere.
+        """
+        current = await self.head(lane)
+        files = tree or self.store.source.tree_of(project_commit)
+        if current is not None and current != replace:
+            if await self._began_from(current, project_commit, files):
+                return current
+            if replace is None:
+                raise WorkspaceError(
+                    f"{lane.run}/{lane.task} has begun from another commit than {project_commit[:12]}."
+                )
+        gitlinks = await self._gitlinks(files)
+
+        def build() -> str:
+            objects = self.store.objects
+            plain = objects.edit(files, dict.fromkeys(gitlinks))
+            base = objects.tree_of(replace) if replace else EMPTY_TREE
+            meta = Meta(empty=frozenset(gitlinks), gitlinks=gitlinks)
+            with_workspace = objects.edit(base, {WORKSPACE: Entry(TREE, plain)})
+            own = {META: meta.dump(), BASE: f"{project_commit}\n{files}\n".encode()}
+            return self.store.add_files(with_workspace, own)
+
+        with translated("beginning a task"):
+            built = await in_thread(build)
+        message = f"begin from {project_commit[:12]}"
+        return await self.store.commit(lane.ref, built, expected=replace, message=message, at=at)
+
+    async def head(self, lane: Lane) -> str | None:
+        """The newest checkpoint of a lane; None before it has begun."""
+        return await self.store.head(lane.ref)
+
+    async def record(
+        self,
+        lane: Lane,
+        *,
+        expected: str,
+        files: Mapping[str, bytes],
+        workspace: Snapshot | None,
+        summary: str,
+        at: datetime,
+    ) -> str:
+        """A new checkpoint on top of `expected`: files outside the workspace, and the workspace where it changed.
+
+        The same call gives the same id. Raises StaleAttempt when the lane is not at `expected`.
+        """
+        if taken := [path for path in files if path.split("/")[0] in (WORKSPACE, META, BASE)]:
+            raise WorkspaceError(f"{taken[0]!r} is kept by the checkpoint itself and cannot be written as a file.")
+
+        def build() -> str:
+            objects = self.store.objects
+            tree = objects.tree_of(expected)
+            if workspace is not None:
+                tree = objects.edit(tree, {WORKSPACE: Entry(TREE, workspace.tree)})
+                tree = self.store.add_files(tree, {META: workspace.meta})
+            return self.store.add_files(tree, files)
+
+        with translated("writing a checkpoint"):
+            tree = await in_thread(build)
+        return await self.store.commit(lane.ref, tree, expected=expected, message=summary, at=at)
+
+    async def history(self, lane: Lane) -> list[CheckpointInfo]:
+        """The checkpoints of a lane, the oldest first."""
+        head = await self.head(lane)
+        if head is None:
+            return []
+
+        def walk() -> list[CheckpointInfo]:
+            walker = self.store.objects.repo.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.REVERSE)
+            return [_info(commit) for commit in walker]
+
+        with translated("reading checkpoints"):
+            return await in_thread(walk)
+
+    def project_commit(self, checkpoint: str) -> str:
+        """The project commit that a checkpoint's workspace began from."""
+        return self._base(checkpoint)[0]
+
+    def tree(self, checkpoint: str) -> str:
+        """The tree of a checkpoint's workspace."""
+        return self.store.tree(f"{checkpoint}:{WORKSPACE}")
+
+    def meta(self, checkpoint: str) -> Meta:
+        """What git cannot hold of a checkpoint's workspace."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), META)
+            return parse_meta(objects.data(entry.oid) if entry else None)
+
+    def _base(self, checkpoint: str) -> tuple[str, str]:
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), BASE)
+            if entry is None:
+                raise WorkspaceError(f"{checkpoint[:12]} is not a checkpoint.")
+            commit, files = objects.data(entry.oid).decode().split()
+            return commit, files
+
+    async def _began_from(self, checkpoint: str, project_commit: str, files: str) -> bool:
+        return self._base(checkpoint) == (project_commit, files)
+
+    async def _gitlinks(self, tree: str) -> dict[str, str]:
+        if tree == EMPTY_TREE:
+            return {}
+        listed = await git(["ls-tree", "-r", "-z", tree], git_dir=self.store.path)
+        found = {}
+        for line in listed.names():
+            if line.startswith("160000 "):
+                about, _, path = line.partition("\t")
+                found[path] = about.split()[2]
+        return found
+
+
+def _info(commit: pygit2.Commit) -> CheckpointInfo:
+    return CheckpointInfo(
+        commit=str(commit.id),
+        parent=str(commit.parent_ids[0]) if commit.parent_ids else None,
+        summary=commit.message.strip(),
+        at=datetime.fromtimestamp(commit.commit_time, UTC),
+    )

@@ -1,0 +1,58 @@
+"""Turns faults of git, libgit2 and the file system into the errors of `baton.errors`; a full disk above all."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pygit2
+
+from baton.errors import DiskFull, WorkspaceError
+from baton.redaction import Redactor
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("no space left on device", "disk quota exceeded")
+_FULL_MESSAGE = "The disk is full while {doing}: what was committed is kept; make room, and the run goes on."
+
+
+class GitFailed(WorkspaceError):
+    """git ended with an error; `stderr` is what it said, bounded and without credentials."""
+
+    def __init__(self, message: str, *, stderr: str = "", code: int | None = None) -> None:
+        super().__init__(message)
+        self.stderr = stderr
+        self.code = code
+
+
+def is_disk_full(text: str) -> bool:
+    """Whether a program's words mean that the disk is full."""
+    lowered = text.lower()
+    return any(words in lowered for words in _FULL_WORDS)
+
+
+def disk_full(doing: str) -> DiskFull:
+    """The error for a full disk, in one sentence."""
+    return DiskFull(_FULL_MESSAGE.format(doing=doing))
+
+
+def clean_text(text: str, limit: int = 600) -> str:
+    """A foreign program's words for a message: one line, printable, bounded, without credentials."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    flat = " ".join(line for line in lines if line and not line.startswith("hint:"))
+    printable = "".join(char if char.isprintable() else "?" for char in flat)
+    return Redactor()(printable)[:limit]
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise DiskFull or WorkspaceError instead of what libgit2 and the system raise while `doing` something."""
+    try:
+        yield
+    except OSError as error:
+        # pygit2 raises OSError without errno for some faults of libgit2, with the reason in its text.
+        if error.errno in _FULL or is_disk_full(str(error)):
+            raise disk_full(doing) from error
+        raise WorkspaceError(f"Failed while {doing}: {clean_text(str(error))}.") from error
+    except (pygit2.GitError, KeyError, ValueError) as error:
+        if is_disk_full(str(error)):
+            raise disk_full(doing) from error
+        raise WorkspaceError(f"Failed while {doing}: {clean_text(str(error))}.") from error

@@ -1,0 +1,64 @@
+"""Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
+
+import os
+from pathlib import Path
+
+import pygit2
+
+from baton.redaction import strip_url_credentials
+from workspaces.objects import prepare_library
+
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+\tlogAllRefUpdates = false
+\tfsync = all
+\thooksPath = /dev/null
+\tfsmonitor = false
+[gc]
+\tauto = 0
+\tpruneExpire = never
+\treflogExpire = never
+[maintenance]
+\tauto = false
+[protocol "ext"]
+\tallow = never
+[uploadpack]
+\tallowAnySHA1InWant = true
+"""
+
+ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
+"""Bytes go in and out as they are. Not `binary`: that would make every merge a conflict."""
+
+
+def create_repositories(root: Path, repo: str) -> None:
+    """Make `source.git` and `store.git` under `root`; what a crash left half made is completed."""
+    prepare_library()
+    for name in ("source.git", "store.git"):
+        path = root / name
+        pygit2.init_repository(str(path), bare=True)
+        write_durably(path / "config", _CONFIG)
+        write_durably(path / "info/attributes", ATTRIBUTES)
+        write_durably(path / "info/exclude", "")
+    # Relative, so that a home can be moved.
+    write_durably(root / "store.git/objects/info/alternates", "../../source.git/objects\n")
+    write_durably(root / "repository", strip_url_credentials(repo) + "\n")
+    write_durably(root / "ready", "1\n")
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a file so that after a crash either the old or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,115 @@
+"""Talks to the person's repository: what it is, what it holds, and in one sentence why it cannot be reached."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+
+from baton.errors import RepositoryError
+from baton.redaction import strip_url_credentials
+from workspaces.faults import GitFailed, clean_text
+from workspaces.git import ALLOWED_PROTOCOLS, git
+from workspaces.objects import prepare_library
+from workspaces.threads import in_thread
+
+_SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
+_URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)://[^\s]+")
+
+# The words of git, http and ssh, the more telling ones first.
+_REASONS = (
+    (r"dubious ownership", "it belongs to another user; git says how to trust it (safe.directory)"),
+    (
+        r"mismatched algorithms|unknown object format|object-format",
+        "it uses SHA-256 object ids, which are not supported",
+    ),
+    (
+        r"authentication failed|could not read (username|password)|terminal prompts disabled|permission denied"
+        r"|publickey|access denied|\b40[13]\b",
+        "access was denied; check your git credentials for it",
+    ),
+    (
+        r"could not resolve|couldn't resolve|could not connect|failed to connect|couldn't connect|connection refused"
+        r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset",
+        "it cannot be reached; check the address and the network",
+    ),
+    (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
+    (
+        r"not a git repository|does not appear to be a git repository|repository .*not found|\b404\b",
+        "it is not a git repository; check the path or the URL",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository offers: ids by full ref name, and the branch its HEAD is on."""
+
+    refs: dict[str, str]
+    branch: str | None
+
+    def named(self, prefix: str) -> dict[str, str]:
+        """The refs below a prefix."""
+        return {name: oid for name, oid in self.refs.items() if name.startswith(prefix)}
+
+
+def local_path(repo: str) -> Path | None:
+    """The directory that a repository is, None for a URL; RepositoryError for what is neither."""
+    if repo.startswith("/") and "\0" not in repo:
+        path = Path(repo)
+        if not path.is_dir():
+            raise RepositoryError(f"There is no directory {shown(repo)}; check the path of the repository.")
+        return path
+    if _URL.fullmatch(repo) or _SCP.fullmatch(repo):
+        return None
+    raise RepositoryError(
+        f"{shown(repo)} names no repository: give an absolute path, or a URL with https, http, ssh, git or file."
+    )
+
+
+def shown(repo: str) -> str:
+    """A repository's name for messages: without credentials, printable, bounded."""
+    return clean_text(strip_url_credentials(repo), 300)
+
+
+def unreachable(repo: str, error: GitFailed, doing: str = "read") -> RepositoryError:
+    """The error for a repository that git could not work with, with the reason in plain words where it is known."""
+    for pattern, reason in _REASONS:
+        if re.search(pattern, error.stderr, re.IGNORECASE):
+            return RepositoryError(f"The repository {shown(repo)} cannot be {doing}: {reason}.")
+    return RepositoryError(f"The repository {shown(repo)} cannot be {doing}: {clean_text(error.stderr, 300)}")
+
+
+async def listing(repo: str, git_dir: Path, *patterns: str) -> Listing:
+    """Ask a repository for its refs; RepositoryError where it does not answer."""
+    local_path(repo)
+    try:
+        answer = await git(["ls-remote", "--symref", "--", repo, *patterns], git_dir=git_dir, persons=True)
+    except GitFailed as error:
+        raise unreachable(repo, error) from error
+    refs: dict[str, str] = {}
+    branch = None
+    for line in answer.text.splitlines():
+        value, _, name = line.partition("\t")
+        if value.startswith("ref: "):
+            branch = value.removeprefix("ref: ") if name == "HEAD" else branch
+        else:
+            refs[name] = value
+    return Listing(refs, branch)
+
+
+async def is_dirty(path: Path) -> bool:
+    """Whether a checkout has changes that are not committed.
+
+    By libgit2, which runs neither hooks nor filters nor file monitors: the checkout may have been made by a stranger.
+    """
+
+    def look() -> bool:
+        prepare_library()
+        try:
+            repo = pygit2.Repository(str(path))
+            return not repo.is_bare and bool(repo.status(untracked_files="normal"))
+        except (pygit2.GitError, KeyError, ValueError, OSError):
+            return False  # for a note only: whether it can be read at all, the fetch says
+
+    return await in_thread(look)

@@ -1,0 +1,186 @@
+"""The store: the engine's own bare repositories of one project, where checkpoints and project commits are kept.
+
+    <home>/stores/<key>/source.git   what was fetched, and the project commits that the engine makes: all that an
+                                     agent may see (its disposable `.git` borrows these objects, read-only)
+    <home>/stores/<key>/store.git    checkpoints with transcripts and the run's own files; borrows from source.git
+
+Nothing is ever pruned. Refs move by compare-and-swap only.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pygit2
+
+from baton import naming
+from baton.errors import StaleAttempt, WorkspaceError
+from workspaces.faults import translated
+from workspaces.fetch import Base, fetch
+from workspaces.git import git
+from workspaces.layout import create_repositories
+from workspaces.locks import locked
+from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Author, ENGINE, Entry, Objects
+from workspaces.threads import in_thread
+
+_REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+_OBJECT = re.compile(r"[0-9a-f]{40}")
+
+
+class Store:
+    """The repositories of one project; cheap to open, safe to use from several processes at once."""
+
+    def __init__(self, home: Path, repo: str) -> None:
+        self.home = home
+        self.repo = repo
+        self.root = home / "stores" / naming.repo_key(repo)
+        self.source_path = self.root / "source.git"
+        self.path = self.root / "store.git"
+        self.objects = Objects(self.path)
+        self.source = Objects(self.source_path)
+
+    @classmethod
+    async def open(cls, home: Path, repo: str) -> "Store":
+        """The store of a repository (an absolute path or a URL), made where it is missing."""
+        root = home / "stores" / naming.repo_key(repo)
+        with translated("opening the store"):
+            if not (root / "ready").exists():
+                async with locked(root / "create.lock"):
+                    await in_thread(create_repositories, root, repo)
+            return cls(home, repo)
+
+    async def fetch(self, base: str | None) -> Base:
+        """Bring in all branches and tags, and find the commit that a run starts from; see `fetch.fetch`."""
+        return await fetch(self, base)
+
+    async def head(self, ref: str) -> str | None:
+        """The commit that a ref of the engine points to; None where there is no such ref."""
+        with translated(f"reading {ref}"):
+            return self._head(ref)
+
+    async def move(self, ref: str, new: str, *, expected: str | None) -> None:
+        """Let a ref point to `new` if it points to `expected` (None: if there is none), durably.
+
+        A ref that already is at `new` is left: the same attempt was here before. Raises StaleAttempt when it is
+        anywhere else, for then another attempt has taken over.
+        """
+        async with locked(self.root / "refs.lock"):
+            with translated(f"moving {ref}"):
+                await in_thread(self._move, ref, new, expected)
+
+    def _head(self, ref: str) -> str | None:
+        found = self._keeper(ref).references.get(ref)
+        return None if found is None else str(found.target)
+
+    def _move(self, ref: str, new: str, expected: str | None) -> None:
+        repo = self._keeper(ref)
+        current = self._head(ref)
+        if current == new:
+            return
+        if current != expected:
+            raise StaleAttempt(
+                f"{ref} is at {_short(current)}, not at {_short(expected)}: another attempt has taken over, this one ends."
+            )
+        # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+        (Path(repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+        with repo.transaction() as transaction:
+            transaction.lock_ref(ref)
+            transaction.set_target(ref, pygit2.Oid(hex=new))
+
+    def _keeper(self, ref: str) -> pygit2.Repository:
+        """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
+        if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
+            raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
+        return self.source.repo if ref.endswith("/integration/head") else self.objects.repo
+
+    async def read(self, commit: str, path: str) -> bytes | None:
+        """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
+        with translated(f"reading {path}"):
+            entry = self.objects.entry(self.objects.tree_of(commit), path)
+            return self.objects.data(entry.oid) if entry and entry.mode in (FILE, EXECUTABLE, LINK, 0o100664) else None
+
+    async def paths(self, commit: str, prefix: str = "") -> list[str]:
+        """Every file beneath a directory of a commit's tree, with its full path."""
+        prefix = prefix.strip("/")
+        tree = self.tree(f"{commit}:{prefix}")
+        if tree == EMPTY_TREE:
+            return []
+        listed = await git(["ls-tree", "-r", "-z", "--name-only", tree], git_dir=self.path)
+        return [f"{prefix}/{name}" if prefix else name for name in listed.names()]
+
+    async def diff(self, old: str, new: str, limit: int) -> str:
+        """The changes between two commits, trees, or directories of commits (`<commit>:workspace`), as a patch.
+
+        At most `limit` bytes of it, with a last line that says so where it was longer.
+        """
+        options = ["--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--submodule=short"]
+        trees = [self.tree(old), self.tree(new)]
+        result = await git(["diff", *options, *trees, "--"], git_dir=self.path, limit=limit)
+        text = result.stdout.decode(errors="replace")
+        return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
+
+    async def changed_paths(self, old: str, new: str) -> list[str]:
+        """The files that differ between two commits, trees, or directories of commits."""
+        with translated("comparing commits"):
+            changes = await in_thread(lambda: list(self.objects.differences(self.tree(old), self.tree(new))))
+        return [change.path for change in changes]
+
+    def tree(self, treeish: str) -> str:
+        """The id of the tree that `<commit or tree>[:directory]` names; empty where there is no such directory."""
+        commit, _, path = treeish.partition(":")
+        if not _OBJECT.fullmatch(commit):
+            raise WorkspaceError(f"{commit!r} is not the full id of a commit.")
+        with translated(f"looking for {commit}"):
+            entry = self.objects.entry(self.objects.tree_of(commit), path)
+        return entry.oid if entry is not None and entry.mode == TREE else EMPTY_TREE
+
+    async def commit_files(
+        self,
+        ref: str,
+        *,
+        expected: str | None,
+        files: Mapping[str, bytes],
+        message: str,
+        at: datetime,
+        keep: bool = True,
+    ) -> str:
+        """Commit files onto a ref: on top of the files of `expected`, or (without `keep`) in their place.
+
+        The same call gives the same id. Raises StaleAttempt when the ref is not at `expected`.
+        """
+
+        def build() -> str:
+            base = self.objects.tree_of(expected) if expected and keep else EMPTY_TREE
+            return self.add_files(base, files)
+
+        with translated(f"writing to {ref}"):
+            tree = await in_thread(build)
+        return await self.commit(ref, tree, expected=expected, message=message, at=at)
+
+    def add_files(self, tree: str, files: Mapping[str, bytes]) -> str:
+        """A tree with these files in it, written to the store."""
+        return self.objects.edit(tree, {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()})
+
+    async def commit(
+        self,
+        ref: str,
+        tree: str,
+        *,
+        expected: str | None,
+        message: str,
+        at: datetime,
+        parents: Sequence[str] | None = None,
+        author: Author = ENGINE,
+    ) -> str:
+        """Commit a tree and move the ref to it; the parent is `expected` unless others are given."""
+        objects = self.source if self._keeper(ref) is self.source.repo else self.objects
+        before = ([expected] if expected else []) if parents is None else list(parents)
+        with translated(f"writing to {ref}"):
+            new = await in_thread(objects.commit, tree, before, message, at, author)
+        await self.move(ref, new, expected=expected)
+        return new
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "nothing"
