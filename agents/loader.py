@@ -120,10 +120,14 @@ def load_directory(path: Path) -> AgentDirectory:
 @cache
 def builtin_agent(role: str) -> LoadedAgent:
     """The role file that comes with Baton; raises AgentFileError for a role that there is not."""
+    return parse_agent(builtin_text(role), f"built in ({role}.md)")
+
+
+def builtin_text(role: str) -> str:
+    """The bytes of a role file that comes with Baton, as text: what a run is pinned to."""
     if role not in ROLES:
         raise AgentFileError(f"There is no role `{role}`; the roles are {', '.join(ROLES)}.")
-    text = resources.files("agents").joinpath(f"definitions/{role}.md").read_text(encoding="utf-8")
-    return parse_agent(text, f"built in ({role}.md)")
+    return resources.files("agents").joinpath(f"definitions/{role}.md").read_text(encoding="utf-8")
 
 
 def builtin_agents() -> dict[str, LoadedAgent]:

@@ -87,7 +87,9 @@ class Finding(_Strict):
         description="blocking: the change must not be merged like this. advice: worth knowing, changes no verdict"
     )
     file: Item = Field(description="Path of the file, relative to the root")
-    line: int | None = Field(default=None, ge=1, description="Line in the new state of the file; null for the file")
+    line: int | None = Field(
+        default=None, ge=1, description="Line in the new state of the file; leave it out for the whole file"
+    )
     message: Text = Field(
         description="What is wrong, the evidence (code, criterion, test or command output), what to do"
     )

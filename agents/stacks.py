@@ -203,8 +203,13 @@ def dotnet(sources: Sources) -> Details | None:
         return None
     names = manifests.dotnet_names(projects)
     runner = next(iter(libraries.DOTNET.find("tests", names)), None)
-    return _details("F#" if not sources.named(".csproj") else "C#", names, libraries.DOTNET, runner,
-                    "dotnet test" if runner else None)  # fmt: skip
+    return _details(
+        "F#" if not sources.named(".csproj") else "C#",
+        names,
+        libraries.DOTNET,
+        runner,
+        "dotnet test" if runner else None,
+    )
 
 
 FINDERS: tuple[Callable[[Sources], Details | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)

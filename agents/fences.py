@@ -1,0 +1,53 @@
+"""Wraps foreign text (requests, logs, diffs, reports) as data: bounded, made visible, in a fence it cannot close."""
+
+import hashlib
+import re
+from typing import Literal
+
+# Control characters, direction overrides and tag characters: what a terminal or a reader would not show as it is.
+# https://trojansource.codes/
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+Keep = Literal["start", "both", "end"]
+
+
+def fence(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
+    """The text as data between two markers that hold a digest of it, so that the text cannot contain its own end.
+
+    The same text gives the same fence, so that a repeated attempt sends the same bytes. `limit` is in characters;
+    `keep` says which part of a longer text stays.
+    """
+    body = clip(visible(text), limit, keep)
+    attempt = 0
+    while True:
+        marker = hashlib.sha256(f"{attempt}:{label}:{body}".encode()).hexdigest()[:16]
+        if marker not in body:
+            break
+        attempt += 1
+    return f"<data {marker}: {_one_line(label)}>\n{body}\n</data {marker}>"
+
+
+def visible(text: str) -> str:
+    """The text with line ends as `\\n` and characters that hide or reorder others written as `<U+202E>`."""
+    text = text.replace("\r\n", "\n")
+    return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def clip(text: str, limit: int, keep: Keep = "both") -> str:
+    """At most about `limit` characters; where something is left out, a line says how much."""
+    if len(text) <= limit:
+        return text
+    gone = f"[... {len(text) - limit:,} characters left out ...]"
+    match keep:
+        case "start":
+            return f"{text[:limit]}\n{gone}"
+        case "end":
+            return f"{gone}\n{text[-limit:]}"
+    head = limit * 2 // 3
+    return f"{text[:head]}\n{gone}\n{text[len(text) - (limit - head) :]}"
+
+
+def _one_line(label: str) -> str:
+    return " ".join(visible(label).replace("<", "(").replace(">", ")").split())[:120]
