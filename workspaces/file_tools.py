@@ -1,0 +1,145 @@
+"""Read, Write and Edit: the SDK's file tools, confined further and with answers that a model can act on.
+
+What the SDK's tools leave open and is closed here: a Write to a FIFO blocks, a hard link or a link leads a change
+around the scope, an image that the API cannot decode would spoil the transcript for good.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from anthropic.lib.tools import ToolError
+from anthropic.lib.tools.agent_toolset import beta_edit_tool, beta_read_tool, beta_write_tool
+
+from workspaces.inside import Inside, Place
+from workspaces.scopes import Scope
+from workspaces.tool_inputs import EditInput, ReadInput, ToolFault, WriteInput
+
+MAX_READ_BYTES = 64 << 20
+MAX_EDIT_BYTES = 4 << 20
+_MAX_LINE = 2_000
+_BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
+
+
+class FileTools:
+    """The file tools on one workspace for one role."""
+
+    def __init__(self, inside: Inside, scope: Scope) -> None:
+        self._inside = inside
+        self._scope = scope
+        context = inside.context
+        context.max_file_bytes = MAX_EDIT_BYTES
+        self._read = beta_read_tool(context)
+        self._write = beta_write_tool(context)
+        self._edit = beta_edit_tool(context)
+
+    async def read(self, call: ReadInput) -> str:
+        """Lines of a text file, numbered."""
+        place = self._inside.find(call.file_path)
+        status = self._inside.plain_file(place, "Read")
+        if place.target.suffix.lower() in _BINARY:
+            # As an image block it would stay in the transcript; one that the API cannot decode ends the session.
+            raise ToolFault(
+                f"Read: {place.shown} is an image or PDF ({status.st_size:,} bytes); only text can be read."
+            )
+        if status.st_size > MAX_READ_BYTES:
+            raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
+        first = max(call.offset, 1)
+        # Two lines more than asked for show whether there are more, or only the last line's own end.
+        text = await self._call(self._read, file_path=place.path, view_range=[first, first + call.limit + 1])
+        lines = text.split("\n")
+        if len(lines) <= call.limit + 1 and lines[-1] == "":
+            lines.pop()
+        more = len(lines) > call.limit
+        lines = lines[: call.limit]
+        if not lines:
+            return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
+        shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
+        return f"{shown}\n(more lines follow: read on with offset={first + call.limit})" if more else shown
+
+    async def write(self, call: WriteInput) -> tuple[str, str]:
+        """Make or replace a file: the answer, and the path that changed."""
+        place = self._place(call.file_path, "Write")
+        if place.status() is not None:
+            self._inside.plain_file(place, "Write")
+            _own_copy(place.target)
+        await self._change(self._write, place, content=call.content)
+        return f"Wrote {place.shown} ({len(call.content.encode()):,} bytes).", place.path
+
+    async def edit(self, call: EditInput) -> tuple[str, str]:
+        """Replace text in a file: the answer, and the path that changed."""
+        place = self._place(call.file_path, "Edit")
+        self._inside.plain_file(place, "Edit")
+        if not call.old_string:
+            raise ToolFault("Edit: old_string is empty; use Write to replace a whole file.")
+        if call.old_string == call.new_string:
+            raise ToolFault("Edit: old_string and new_string are the same; nothing was changed.")
+        _own_copy(place.target)
+        old, new = self._as_in_file(place.target, call.old_string, call.new_string)
+        await self._change(self._edit, place, old_string=old, new_string=new, replace_all=call.replace_all)
+        return f"Edited {place.shown}.", place.path
+
+    def _place(self, text: str, tool: str) -> Place:
+        place = self._inside.find(text)
+        if not place.path:
+            raise ToolFault(f"{tool}: {text} is the workspace itself.")
+        if not self._scope.allows(place.path):
+            raise ToolFault(f"{tool}: {self._scope.refusal(place.path)}")
+        return place
+
+    def _as_in_file(self, target: Path, old: str, new: str) -> tuple[str, str]:
+        """Models write bare line feeds; where the file has CRLF and the text is found only so, that is meant."""
+        try:
+            data = target.read_bytes() if target.stat().st_size <= MAX_EDIT_BYTES else b""
+        except OSError:
+            return old, new  # the tool itself says what is wrong
+        if b"\r\n" in data and "\r" not in old and old.encode() not in data:
+            old, new = old.replace("\n", "\r\n"), new.replace("\r\n", "\n").replace("\n", "\r\n")
+        return old, new
+
+    async def _change(self, tool: Any, place: Place, **arguments: object) -> None:
+        try:
+            await self._call(tool, file_path=place.path, **arguments)
+        except ToolFault as fault:
+            # Directories may have been made, half of the content written.
+            raise ToolFault(str(fault), touched={place.path}) from fault
+
+    async def _call(self, tool: Any, **arguments: object) -> str:
+        try:
+            result = await tool.call(arguments)
+        except ToolError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise error.__cause__ from None
+            content = error.content
+            text = content if isinstance(content, str) else str(error)
+            raise ToolFault(self._readable(text) or "The tool failed without saying why.") from error
+        except ValueError as error:
+            raise ToolFault(self._readable(str(error)) or "The tool failed without saying why.") from error
+        return result if isinstance(result, str) else str(result)
+
+    def _readable(self, text: str) -> str:
+        text = self._inside.words(text)
+        if "view_range" in text:
+            return "Read: these lines are too long to be shown; ask for fewer with limit, or look with Grep."
+        return text[:1].upper() + text[1:]
+
+
+def _own_copy(target: Path) -> None:
+    """Part a file from its hard links: what is written under this name must not appear under a forbidden one."""
+    if os.lstat(target).st_nlink < 2:
+        return
+    copy = target.with_name(f".baton-{secrets.token_hex(8)}")
+    try:
+        shutil.copy2(target, copy, follow_symlinks=False)
+        os.replace(copy, target)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise ToolFault(f"{target.name}: {(error.strerror or 'cannot be written').lower()}.") from error
+
+
+def _short(line: str) -> str:
+    line = line.removesuffix("\r")
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} [... {len(line) - _MAX_LINE:,} characters more]"
