@@ -20,7 +20,7 @@ from standin.events import Event, message_body, stream_events
 from standin.failures import raise_status
 from standin.memory import Memory
 from standin.player import Player, Turn, read_caller
-from standin.prefix import read_prefix
+from standin.prefix import last_text, read_prefix
 from standin.records import Log, RequestRecord
 from standin.rules import check_model, check_rules, check_size
 from standin.scenario import Scenario, Step
@@ -124,7 +124,7 @@ class StandIn:
 
         caller = read_caller(headers)
         now = time.monotonic()
-        turn = self.player.play(caller, prefix.digest, request["max_tokens"], now)
+        turn = self.player.play(caller, prefix.digest, request["max_tokens"], now, last_text(request))
         record.step, record.attempt = turn.index, turn.attempt
         fault = turn.fault
         if fault is not None:

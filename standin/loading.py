@@ -57,8 +57,12 @@ def parse_scenario(text: str, origin: str) -> Scenario:
         raise ConfigurationError(f"{origin}, line {line}: {place}: {first['msg']}.") from error
 
 
-def _refuse_doubles(node: yaml.Node | None, origin: str) -> None:
-    """YAML keeps the last of two equal keys without a word; here it is an error."""
+def _refuse_doubles(node: yaml.Node | None, origin: str, above: tuple[int, ...] = ()) -> None:
+    """YAML keeps the last of two equal keys without a word; here it is an error, and so is a part of itself."""
+    if id(node) in above:
+        line = node.start_mark.line + 1 if node is not None else 1
+        raise ConfigurationError(f"{origin}, line {line}: a part cannot contain itself.")
+    above = (*above, id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -66,10 +70,10 @@ def _refuse_doubles(node: yaml.Node | None, origin: str) -> None:
                 if key.value in seen:
                     raise ConfigurationError(f"{origin}, line {key.start_mark.line + 1}: `{key.value}` stands twice.")
                 seen.add(key.value)
-            _refuse_doubles(value, origin)
+            _refuse_doubles(value, origin, above)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_doubles(value, origin)
+            _refuse_doubles(value, origin, above)
 
 
 def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:

@@ -68,20 +68,21 @@ class Player:
     _attempts: dict[tuple[_Key, int], int] = field(default_factory=dict)
     _limits: dict[tuple[_Key, int, int], float] = field(default_factory=dict)
 
-    def play(self, caller: Caller, digest: bytes, max_tokens: int, now: float) -> Turn:
+    def play(self, caller: Caller, digest: bytes, max_tokens: int, now: float, said: str = "") -> Turn:
         """Find the step and count the request; raises ApiError (400) where no step matches.
 
         A request is a repetition when its headers are the same, turn included, or where they name no turn, when its
         content is. A turn that is asked again for more `max_tokens` goes on to the next step that matches, if any.
+        `said` is the text of the request's last message, `now` a clock's seconds.
         """
         base: _Key = (caller, "" if caller.turn is not None else digest.hex())
         exact: _Key = (caller, f"{base[1]}/{max_tokens}")
         index = self._chosen.get(exact)
         if index is None:
-            found = self._next(caller)
+            found = self._next(caller, said)
             index = found if found is not None else self._chosen.get(base)
             if index is None:
-                index = self._fallback(caller)
+                index = self._fallback(caller, said)
             self._chosen[exact] = self._chosen[base] = index
             self._used.add((caller.run, index))
         step = self._step(index)
@@ -93,24 +94,24 @@ class Player:
         assert step is not None
         return step
 
-    def _next(self, caller: Caller) -> int | None:
+    def _next(self, caller: Caller, said: str) -> int | None:
         for index, step in enumerate(self.scenario.steps):
-            if not _matches(step, caller):
+            if not _matches(step, caller, said):
                 continue
             if step.repeat is not None or (caller.run, index) not in self._used:
                 return index
         return None
 
-    def _fallback(self, caller: Caller) -> int:
+    def _fallback(self, caller: Caller, said: str) -> int:
         if self.scenario.default is not None:
             return -1
-        said = ", ".join(
+        headers = ", ".join(
             f"X-Baton-{name.capitalize()}={value if value is not None else '(none)'}"
             for name, value in vars(caller).items()
         )
-        near = [str(i) for i, step in enumerate(self.scenario.steps) if _matches(step, caller)]
+        near = [str(i) for i, step in enumerate(self.scenario.steps) if _matches(step, caller, said)]
         used = f" Steps that match are used up: {', '.join(near)}." if near else ""
-        raise ApiError(400, f"scenario: no step of `{self.scenario.name or 'scenario'}` is left for {said}.{used}")
+        raise ApiError(400, f"scenario: no step of `{self.scenario.name or 'scenario'}` is left for {headers}.{used}")
 
     def _fault(self, key: _Key, index: int, step: Step, attempt: int, now: float) -> Fault | None:
         """A usage limit holds until its reset, however often it is asked; other faults go by the count."""
@@ -134,11 +135,13 @@ class Player:
         return min(resets, default=now + (fault.usage_limit or 0.0))
 
 
-def _matches(step: Step, caller: Caller) -> bool:
+def _matches(step: Step, caller: Caller, said: str) -> bool:
     for name in ("run", "role", "task", "round", "turn"):
         wanted = getattr(step, name)
         if wanted is not None and wanted != getattr(caller, name):
             return False
+    if step.contains is not None and step.contains not in said:
+        return False
     if isinstance(step.repeat, int):
         return caller.turn is not None and 1 <= caller.turn <= step.repeat
     return True

@@ -58,6 +58,15 @@ def blocks_of(content: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
+def last_text(request: dict[str, Any]) -> str:
+    """All text in the last message: of its own and of tool results."""
+    texts: list[str] = []
+    for block in blocks_of(request["messages"][-1]["content"]):
+        inner = blocks_of(block["content"]) if block["type"] == "tool_result" and block.get("content") else [block]
+        texts += [part["text"] for part in inner if part["type"] == "text"]
+    return "\n".join(texts)
+
+
 def canonical(block: dict[str, Any]) -> bytes:
     """The bytes of a block that count: without cache marks and absent fields, its own fields sorted."""
     kept = {name: block[name] for name in sorted(block) if name != "cache_control" and block[name] is not None}

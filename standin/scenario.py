@@ -82,7 +82,7 @@ class Fault(_Strict):
 
     @model_validator(mode="after")
     def _one_ending(self) -> "Fault":
-        named = [name for name in _ENDINGS if getattr(self, name) not in (None, False)]
+        named = [name for name in _ENDINGS if getattr(self, name) is not None and getattr(self, name) is not False]
         if len(named) > 1:
             raise ValueError(f"a request can fail in one way only, not {' and '.join(named)}")
         if not named and not self.delay and not self.pings and self.pace is None:
@@ -107,6 +107,8 @@ class Step(_Strict):
     task: str | None = None
     round: int | None = Field(default=None, ge=1)
     turn: int | None = Field(default=None, ge=0)
+    contains: str | None = None
+    """Text that the last message of the request must have in it: what a tool or a person said."""
     repeat: int | Literal["always"] | None = None
     """A number: turns 1 to N, in every session. `always`: any number of requests. Without it: once in a run."""
 
