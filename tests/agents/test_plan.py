@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.plan import PlannedTask, dependants, find_cycle, in_order, plan_faults, ready_tasks, require_plan
@@ -69,6 +69,7 @@ def test_the_order_of_a_circle_is_an_error() -> None:
         in_order([task("a", "z")])
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 7), max_size=4), min_size=1, max_size=8))
 def test_a_plan_has_an_order_exactly_when_it_has_no_circle(edges: list[list[int]]) -> None:
     count = len(edges)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import reports
@@ -148,6 +148,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ROLES), _JSON)
 def test_whatever_a_model_sends_gives_a_bounded_error(role: str, data: object) -> None:
     message = faults(role, data)
