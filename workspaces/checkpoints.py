@@ -80,32 +80,34 @@ class Checkpoints:
         at: datetime,
         replace: str | None = None,
         tree: str | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> str:
         """Checkpoint 0 of a lane: the files of a project commit, or of `tree` instead (a merge with conflicts).
 
         What exists is given back when it began from the same commit. With `replace`, the lane's checkpoint of that
-        id, the lane goes on from the new base: its files outside the workspace stay. Raises StaleAttempt when the
-        lane is elsewhere.
+        id, the lane goes on from the new base: its files outside the workspace stay. `files` come to them. Raises
+        StaleAttempt when the lane is elsewhere.
         """
         current = await self.head(lane)
-        files = tree or self.store.source.tree_of(project_commit)
+        with translated("beginning a task"):
+            began = tree or self.store.source.tree_of(project_commit)
         if current is not None and current != replace:
-            if await self._began_from(current, project_commit, files):
+            if await self._began_from(current, project_commit, began):
                 return current
             if replace is None:
                 raise WorkspaceError(
                     f"{lane.run}/{lane.task} has begun from another commit than {project_commit[:12]}."
                 )
-        gitlinks = await self._gitlinks(files)
+        gitlinks = await self._gitlinks(began)
 
         def build() -> str:
             objects = self.store.objects
-            plain = objects.edit(files, dict.fromkeys(gitlinks))
+            plain = objects.edit(began, dict.fromkeys(gitlinks))
             base = objects.tree_of(replace) if replace else EMPTY_TREE
             meta = Meta(empty=frozenset(gitlinks), gitlinks=gitlinks)
             with_workspace = objects.edit(base, {WORKSPACE: Entry(TREE, plain)})
-            own = {META: meta.dump(), BASE: f"{project_commit}\n{files}\n".encode()}
-            return self.store.add_files(with_workspace, own)
+            own = {META: meta.dump(), BASE: f"{project_commit}\n{began}\n".encode()}
+            return self.store.add_files(with_workspace, {**(files or {}), **own})
 
         with translated("beginning a task"):
             built = await in_thread(build)
@@ -182,8 +184,8 @@ class Checkpoints:
             commit, files = objects.data(entry.oid).decode().split()
             return commit, files
 
-    async def _began_from(self, checkpoint: str, project_commit: str, files: str) -> bool:
-        return self._base(checkpoint) == (project_commit, files)
+    async def _began_from(self, checkpoint: str, project_commit: str, tree: str) -> bool:
+        return self._base(checkpoint) == (project_commit, tree)
 
     async def _gitlinks(self, tree: str) -> dict[str, str]:
         if tree == EMPTY_TREE:

@@ -95,7 +95,7 @@ _FETCH_OPTIONS = (
 async def _bring(store: "Store", offered: Listing) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
     have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
-    present = dict(reversed(line.split("\t")) for line in have.text.splitlines())
+    present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
     if present == {FETCHED + name.removeprefix("refs/"): oid for name, oid in wanted.items()}:
         return
     for left in [*store.source_path.glob("*.lock"), *(store.source_path / FETCHED).rglob("*.lock")]:

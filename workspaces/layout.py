@@ -1,12 +1,17 @@
 """Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pygit2
 
 from baton.redaction import strip_url_credentials
 from workspaces.objects import prepare_library
+from workspaces.threads import in_thread
 
 _CONFIG = """\
 [core]
@@ -62,3 +67,24 @@ def write_durably(path: Path, text: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@asynccontextmanager
+async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
+    """A git directory for one piece of work: an index, refs and attributes of its own, and nobody else's."""
+    place = await in_thread(_make_scratch, root, attributes)
+    try:
+        yield place
+    finally:
+        await in_thread(shutil.rmtree, place, ignore_errors=True)
+
+
+def _make_scratch(root: Path, attributes: str) -> Path:
+    (root / "scratch").mkdir(exist_ok=True)
+    place = Path(tempfile.mkdtemp(dir=root / "scratch"))
+    for directory in ("objects", "refs/heads", "info"):
+        (place / directory).mkdir(parents=True)
+    (place / "HEAD").write_text("ref: refs/heads/none\n")
+    (place / "config").write_text(_CONFIG)
+    (place / "info/attributes").write_text(attributes)
+    return place

@@ -19,9 +19,9 @@ from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import git
-from workspaces.layout import create_repositories
+from workspaces.layout import create_repositories, scratch
 from workspaces.locks import locked
-from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Author, ENGINE, Entry, Objects
+from workspaces.objects import EMPTY_TREE, ENGINE, EXECUTABLE, FILE, LINK, TREE, Author, Entry, Objects
 from workspaces.threads import in_thread
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
@@ -80,7 +80,8 @@ class Store:
             return
         if current != expected:
             raise StaleAttempt(
-                f"{ref} is at {_short(current)}, not at {_short(expected)}: another attempt has taken over, this one ends."
+                f"{ref} is at {_short(current)}, not at {_short(expected)}:"
+                " another attempt has taken over, this one ends."
             )
         # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
         (Path(repo.path) / f"{ref}.lock").unlink(missing_ok=True)
@@ -134,6 +135,31 @@ class Store:
         with translated(f"looking for {commit}"):
             entry = self.objects.entry(self.objects.tree_of(commit), path)
         return entry.oid if entry is not None and entry.mode == TREE else EMPTY_TREE
+
+    async def message(self, commit: str) -> str:
+        """The message of a commit."""
+        with translated(f"reading {commit}"):
+            return self.objects.commit_object(commit).message
+
+    async def parents(self, commit: str) -> list[str]:
+        """The parents of a commit."""
+        with translated(f"reading {commit}"):
+            return self.objects.parents(commit)
+
+    async def checkout(self, commit: str, directory: Path) -> None:
+        """Write the files of a commit into an empty directory, as a checkout with the project's attributes would.
+
+        No filter is run. The directory gets no `.git`.
+        """
+        with translated("checking a commit out"):
+            await in_thread(directory.mkdir, parents=True, exist_ok=True)
+            async with scratch(self.root, "* -filter\n") as place:
+                await git(["read-tree", "--reset", "-u", commit], git_dir=place, work_tree=directory, env=self.env())
+
+    def env(self, *, write_to: Path | None = None) -> dict[str, str]:
+        """Variables with which git in a scratch directory reads both repositories, and writes to one if it may."""
+        paths = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.path / "objects")}
+        return {**paths, "GIT_OBJECT_DIRECTORY": str(write_to / "objects")} if write_to else paths
 
     async def commit_files(
         self,

@@ -1,0 +1,83 @@
+"""Publishes a commit as a branch of the person's repository: once, whatever happens in between, and no other ref."""
+
+from dataclasses import dataclass
+
+import pygit2
+
+from baton.errors import DiskFull, RepositoryError, WorkspaceError
+from workspaces.faults import clean_text
+from workspaces.fetch import HEADS
+from workspaces.git import GitResult, git
+from workspaces.remote import listing, shown
+from workspaces.store import Store
+
+
+@dataclass(frozen=True)
+class Published:
+    """A branch as it now stands in the repository; `already` says that an earlier attempt had done it."""
+
+    branch: str
+    commit: str
+    already: bool
+
+
+async def publish(store: Store, commit: str, branch: str, *, expected: str | None) -> Published:
+    """Let the repository's branch point to a project commit, if it points to `expected` (None: if it is not there).
+
+    A branch that is there at this commit is success. Where a push ends without a clear answer, the repository is
+    asked what came of it. Raises RepositoryError where the branch stands elsewhere, the push is rejected, or the
+    repository cannot be reached.
+    """
+    ref = f"{HEADS}{branch}"
+    if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
+        raise RepositoryError(f"{clean_text(branch, 100)!r} cannot be the name of a branch.")
+    before = await _look(store, ref)
+    if before == commit:
+        return Published(branch, commit, already=True)
+    if before != expected:
+        raise RepositoryError(_elsewhere(store, branch, before, expected))
+    lease = f"--force-with-lease={ref}:{expected or ''}"
+    options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed", lease]
+    said: GitResult | None = None
+    fault: WorkspaceError | None = None
+    try:
+        said = await git(
+            ["push", *options, "--", store.repo, f"{commit}:{ref}"],
+            git_dir=store.source_path,
+            persons=True,
+            check=False,
+        )
+    except DiskFull:
+        raise
+    except WorkspaceError as error:  # it took too long: what came of it, only the repository can say
+        fault = error
+    if said is not None and said.code == 0:
+        return Published(branch, commit, already=False)
+    after = await _look(store, ref)
+    if after == commit:
+        return Published(branch, commit, already=False)
+    if after != before:
+        raise RepositoryError(_elsewhere(store, branch, after, expected))
+    raise RepositoryError(
+        f"The branch {branch} could not be pushed to {shown(store.repo)}: {_reason(said) if said else fault}"
+    )
+
+
+async def _look(store: Store, ref: str) -> str | None:
+    return (await listing(store.repo, store.source_path, ref)).refs.get(ref)
+
+
+def _elsewhere(store: Store, branch: str, found: str | None, expected: str | None) -> str:
+    where = f"is at {found[:12]}" if found else "is gone"
+    wanted = f"at {expected[:12]}" if expected else "new"
+    return (
+        f"The branch {branch} of {shown(store.repo)} {where}, but should be {wanted}: somebody else has moved it, so it"
+        " was left as it is; rename or remove it and try again."
+    )
+
+
+def _reason(said: GitResult) -> str:
+    """Why a push failed: the remote's verdict on the ref, then what its hooks said."""
+    verdicts = [line.split("\t")[-1] for line in said.text.splitlines() if line.startswith("!")]
+    words = [line for line in said.stderr.splitlines() if not line.startswith(("error: failed to push", "To "))]
+    return clean_text(" ".join([*verdicts, *words]), 500) or f"git ended with {said.code}."

@@ -1,0 +1,184 @@
+"""Git at work on a workspace that an agent had its hands on: in a sandbox of its own, with nothing to gain or to harm.
+
+For a scan the workspace and the store are read-only; new objects and the new index go into a quarantine directory, and
+the engine moves the objects into the store after checking each. For a restore the workspace is writable. No network,
+no secrets, no configuration but the engine's, and never a gitlink in the index.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from baton.errors import WorkspaceError
+from workspaces.faults import clean_text, disk_full, is_disk_full, translated
+from workspaces.git import CONFIG
+from workspaces.sandbox import Command, Sandbox
+from workspaces.store import Store
+from workspaces.threads import in_thread
+
+_TIMEOUT = timedelta(minutes=10)
+
+# Constant text: whatever differs comes in by variables and files, so no name can become a command. git ends with 1
+# when it left a file out that it refuses; those are known by name and told to the agent.
+_SCAN = """\
+set -e
+if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
+git add -A --ignore-errors --pathspec-from-file="$QUARANTINE/paths" --pathspec-file-nul || [ $? = 1 ]
+git write-tree > "$QUARANTINE/tree"
+"""
+_RESTORE = """\
+set -e
+git read-tree --reset -u "$SEED"
+git clean -ffdq
+git update-index --refresh
+git write-tree > "$QUARANTINE/tree"
+"""
+
+_FANOUT = re.compile(r"[0-9a-f]{2}")
+_REST = re.compile(r"[0-9a-f]{38}")
+_PIECE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A directory that sandboxed git may write to, and the index that comes out of it."""
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        """The index it works on."""
+        return self.path / "index"
+
+    @property
+    def objects(self) -> Path:
+        """Where its new objects are."""
+        return self.path / "objects"
+
+    def prepare(self, index: Path | None) -> None:
+        """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.objects.mkdir(parents=True)
+        self.path.chmod(0o700)
+        if index is not None:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(index, self.index)
+
+    def tree(self) -> str:
+        """The tree that git wrote."""
+        return (self.path / "tree").read_text().strip()
+
+
+async def add_all(
+    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, *, seed: str, leave_out: Sequence[str]
+) -> str:
+    """Add everything in a workspace to the quarantined index and move the new objects into the store.
+
+    `seed` is the tree the index must start from, empty where it does. Gives the tree; `leave_out` is as in the seed.
+    """
+    paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
+    await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
+    await _run(sandbox, store, work, quarantine, _SCAN, seed, writable=False)
+    with translated("keeping a snapshot"):
+        await in_thread(adopt_objects, quarantine.objects, store.path / "objects")
+        return quarantine.tree()
+
+
+async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
+    """Make the files of a workspace those of a tree; what is ignored stays. Gives the tree that came out."""
+    await _run(sandbox, store, work, quarantine, _RESTORE, tree, writable=True)
+    with translated("restoring a workspace"):
+        return quarantine.tree()
+
+
+async def _run(
+    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, seed: str, *, writable: bool
+) -> None:
+    settings = dict(entry.split("=", 1) for entry in CONFIG)
+    env = {
+        "GIT_DIR": str(store.path),
+        "GIT_WORK_TREE": ".",
+        "GIT_INDEX_FILE": str(quarantine.index),
+        "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(store.path / "objects"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "QUARANTINE": str(quarantine.path),
+        "SEED": seed,
+        "LC_ALL": "C",
+    }
+    for number, (name, value) in enumerate(settings.items()):
+        env[f"GIT_CONFIG_KEY_{number}"] = name
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    command = Command(
+        argv=["sh", "-c", f"umask 022\n{script}"],
+        workspace=work,
+        writable=writable,
+        # At their own paths, so that it also works where nothing can be mounted (BATON_SANDBOX=none).
+        read_only={store.root: str(store.root)},
+        read_write={quarantine.path: str(quarantine.path)},
+        env=env,
+        timeout=_TIMEOUT,
+        output_limit=4_000,
+    )
+    result = await sandbox.run(command)
+    if is_disk_full(result.output):
+        raise disk_full("git looked through a workspace")
+    if result.timed_out:
+        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
+    if result.exit_code != 0:
+        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+
+
+def adopt_objects(quarantine: Path, objects: Path) -> None:
+    """Move loose objects into a store, each checked against its name, durably before anything refers to them.
+
+    git synced their contents in the quarantine; here the directories are. Raises WorkspaceError for an object that
+    is not what its name says: then nothing refers to what was moved before it.
+    """
+    for fanout in sorted(os.listdir(quarantine)):
+        if not _FANOUT.fullmatch(fanout):
+            continue
+        target = objects / fanout
+        target.mkdir(exist_ok=True)
+        for rest in os.listdir(quarantine / fanout):
+            if not _REST.fullmatch(rest):
+                continue  # tmp_obj_*: git did not finish it, nothing names it
+            path = quarantine / fanout / rest
+            _check(path, fanout + rest)
+            path.rename(target / rest)
+        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check(path: Path, oid: str) -> None:
+    digest = hashlib.sha1(usedforsecurity=False)
+    unpacker = zlib.decompressobj()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise WorkspaceError(f"The object {oid} in the quarantine is no file.")
+        try:
+            while piece := file.read(_PIECE):
+                while piece:
+                    digest.update(unpacker.decompress(piece, _PIECE))
+                    piece = unpacker.unconsumed_tail
+            digest.update(unpacker.flush())
+        except zlib.error as error:
+            raise WorkspaceError(f"The object {oid} in the quarantine is damaged.") from error
+    if not unpacker.eof or digest.hexdigest() != oid:
+        raise WorkspaceError(f"The object {oid} in the quarantine is not what its name says.")

@@ -1,0 +1,160 @@
+"""Walks a workspace and notes what git does not: permissions, empty directories, nested repositories, odd names.
+
+Walks by descriptors and never follows a link. What is ignored and not tracked is not entered.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pygit2
+
+from workspaces.beneath import Beneath
+from workspaces.ignored import Ignores
+from workspaces.meta import PLAIN_DIRECTORY, is_plain, kept_mode
+
+LARGEST_FILE = 100 * 1024 * 1024
+"""Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""
+
+DEEPEST = 100
+"""Directories within directories; git and the system give up not far beyond."""
+
+# Names that git refuses in a tree because some file system takes them for `.git`.
+_REFUSED = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.IGNORECASE | re.DOTALL)
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass
+class Survey:
+    """What a walk found; paths are relative to the workspace."""
+
+    modes: dict[str, int] = field(default_factory=dict)
+    """Permissions of files and directories where they are not the plain ones."""
+    empty: set[str] = field(default_factory=set)
+    nested: list[str] = field(default_factory=list)
+    """Directories that have a `.git`, the outer ones only."""
+    gits: list[str] = field(default_factory=list)
+    """Every directory but the top that has a `.git`."""
+    refused: list[str] = field(default_factory=list)
+    """Files and directories with a name that git refuses, or too deep to keep."""
+    large: list[str] = field(default_factory=list)
+
+
+def is_refused(path: str) -> bool:
+    """Whether git refuses a path because of one of its names."""
+    return any(_REFUSED.fullmatch(part) for part in re.split(r"[/\\]", path))
+
+
+def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
+    """Walk the workspace; `tree` is the one it is at, for what is tracked is never left out.
+
+    Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
+    """
+    found = Survey()
+    tracked = repo.get(tree, None)
+    with files.directory() as top:
+        _walk(top, "", tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files), False, 0)
+    return found
+
+
+def _walk(
+    at: int, path: str, tree: pygit2.Tree | None, found: Survey, ignores: Ignores, nested: bool, depth: int
+) -> None:
+    with os.scandir(at) as listing:
+        entries = list(listing)
+        if not entries and path:
+            found.empty.add(path)
+        if path and any(entry.name == ".git" for entry in entries):
+            found.gits.append(path)
+            if not nested:
+                found.nested.append(path)
+                nested = True
+        directories: list[tuple[str, str]] = []
+        for entry in entries:
+            name = entry.name
+            if name == ".git":
+                continue
+            below = f"{path}/{name}" if path else name
+            if is_refused(name):
+                if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
+                    found.refused.append(below)
+            elif entry.is_dir(follow_symlinks=False):
+                directories.append((name, below))
+            elif entry.is_file(follow_symlinks=False):
+                state = entry.stat(follow_symlinks=False)
+                if not is_plain(state.st_mode):
+                    found.modes[below] = kept_mode(state.st_mode)
+                    if not state.st_mode & 0o400:
+                        _permit(name, at, kept_mode(state.st_mode))
+                if state.st_size > LARGEST_FILE and not ignores.ignored(below):
+                    found.large.append(below)
+    for name, below in directories:
+        subtree = _subtree(tree, name)
+        if subtree is None and ignores.ignored(below, directory=True):
+            continue
+        if depth >= DEEPEST:
+            found.refused.append(below)
+            continue
+        with _entered(name, at) as (descriptor, mode):
+            if mode != PLAIN_DIRECTORY:
+                found.modes[below] = mode
+            _walk(descriptor, below, subtree, found, ignores, nested, depth + 1)
+
+
+def _subtree(tree: pygit2.Tree | None, name: str) -> pygit2.Tree | None:
+    if tree is None:
+        return None
+    try:
+        below = tree[name]
+    except (KeyError, ValueError):  # ValueError: not UTF-8, which this lookup does not take
+        return None
+    return below if isinstance(below, pygit2.Tree) else None
+
+
+@contextmanager
+def _entered(name: str, parent: int) -> Iterator[tuple[int, int]]:
+    mode = stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode) & 0o777
+    if mode & 0o700 != 0o700:
+        mode |= 0o700
+        _permit(name, parent, mode)
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        yield descriptor, mode
+    finally:
+        os.close(descriptor)
+
+
+def _permit(name: str, parent: int, mode: int) -> None:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
+
+
+def nested_files(files: Beneath, directory: str) -> Iterator[str]:
+    """The files and links of a nested repository that its project would keep, without any `.git`."""
+    ignores = Ignores(files)
+    waiting = [directory]
+    while waiting:
+        at = waiting.pop()
+        for name in sorted(files.names(at)):
+            path = f"{at}/{name}"
+            if name == ".git" or is_refused(name):
+                continue
+            state = files.stat(path)
+            if state is None:
+                continue
+            if stat.S_ISDIR(state.st_mode):
+                if path.count("/") < DEEPEST and not ignores.ignored(path, directory=True):
+                    waiting.append(path)
+            elif (
+                (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode))
+                and state.st_size <= LARGEST_FILE
+                and not ignores.ignored(path)
+            ):
+                yield path

@@ -1,0 +1,288 @@
+"""A task's workspace: a directory at exactly a checkpoint, and what has become of it since.
+
+<home>/workspaces/<run>/<task>/work    what agents see, at /workspace in their sandbox
+                              /index   git's memory of it, which makes a scan cheap
+                              /clean   says which tree and meta data it is at, while nobody works in it
+                              /lock    held by the one attempt that works in it
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+from baton.errors import WorkspaceError
+from baton.naming import is_run_id
+from baton.settings import SandboxMode
+from workspaces import gitdir
+from workspaces.beneath import Beneath
+from workspaces.capture import capture_nested, capture_touched
+from workspaces.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.faults import translated
+from workspaces.git import git
+from workspaces.locks import locked
+from workspaces.meta import Meta, parse_meta
+from workspaces.objects import GITLINK, TREE, Entry
+from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
+from workspaces.sandbox import Sandbox
+from workspaces.scan import Quarantine, add_all
+from workspaces.store import Store
+from workspaces.survey import Survey, survey
+from workspaces.threads import in_thread
+
+__all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
+
+
+def _directory(store: Store, lane: Lane) -> Path:
+    return store.home / "workspaces" / lane.run / lane.task
+
+
+@asynccontextmanager
+async def exclusive(store: Store, lane: Lane) -> AsyncIterator[None]:
+    """Hold a lane's workspace: a zombie attempt and its successor never work in it at once. Waits without blocking."""
+    async with locked(_directory(store, lane) / "lock"):
+        yield
+
+
+async def discard_run(store: Store, run: str) -> None:
+    """Remove all workspaces of a run, each once nobody works in it; the checkpoints stay."""
+    if not is_run_id(run):
+        raise WorkspaceError(f"{run!r} is not the id of a run.")
+    directory = store.home / "workspaces" / run
+    if not directory.is_dir():
+        return
+    for task in sorted(directory.iterdir()):
+        async with locked(task / "lock"):
+            await in_thread(_remove, task)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+
+
+class Workspace:
+    """The workspace of one lane, to be used by whoever holds it (`exclusive`)."""
+
+    def __init__(self, store: Store, lane: Lane, sandbox: Sandbox) -> None:
+        self._store = store
+        self._checkpoints = Checkpoints(store)
+        self._sandbox = sandbox
+        self._home = _directory(store, lane)
+        self.path = self._home / "work"
+        self._files = Beneath(self.path)
+        self._index = self._home / "index"
+        self._index_tree = self._home / "index.tree"
+        self._marker = self._home / "clean"
+        self._quarantine = Quarantine(self._home / "quarantine")
+        self._tree = ""
+        self._meta = Meta()
+
+    @classmethod
+    async def materialise(
+        cls, store: Store, lane: Lane, checkpoint: str, *, sandbox: Sandbox | None = None
+    ) -> "Workspace":
+        """The lane's workspace at exactly this checkpoint; nothing is done where it is there already.
+
+        `sandbox` is for git when it looks at what an agent left; without one the machine's is used, and nothing where
+        there is none (SandboxUnavailable). Raises DiskFull.
+        """
+        workspace = cls(store, lane, sandbox or await _own_sandbox())
+        await workspace._go_to(checkpoint)
+        return workspace
+
+    def mounts(self) -> dict[Path, str]:
+        """What commands must see besides the workspace: the project's history, read-only (host path -> path inside)."""
+        objects = self._store.source_path / "objects"
+        return {objects: str(objects)}
+
+    def mark_dirty(self) -> None:
+        """Say that from now on the files may be anything: an attempt that ends here leaves work for the next one."""
+        self._marker.unlink(missing_ok=True)
+
+    def mark_clean(self, checkpoint: str) -> None:
+        """Say that the files are those of a checkpoint, which was just made from a snapshot of them."""
+        self._tree = self._checkpoints.tree(checkpoint)
+        self._meta = self._checkpoints.meta(checkpoint)
+        with translated("marking a workspace"):
+            self._marker.write_text(self._state())
+
+    async def snapshot(self, touched: Collection[str] | None) -> Snapshot:
+        """What the workspace holds now, stored, and what differs from the checkpoint it was at.
+
+        `touched` are the only paths that can have changed, which makes it quick; None means that anything can have:
+        then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, the store is as before.
+        """
+        if touched is None:
+            return await self._scan()
+        with translated("keeping a snapshot"):
+            tree, meta, left_out = await in_thread(
+                capture_touched, self._files, self._store.objects, self._tree, self._meta, touched
+            )
+            return await in_thread(self._compare, tree, meta, left_out)
+
+    async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
+        """Undo what happened at these paths since the checkpoint: contents, permissions, what was added or deleted."""
+        with translated("putting files back"):
+            return await in_thread(self._put_back, snapshot, sorted(set(paths)))
+
+    async def discard(self) -> None:
+        """Remove the workspace; its checkpoints stay. The next `materialise` makes it anew."""
+        with translated("removing a workspace"):
+            await in_thread(_remove, self._home, keep_lock=True)
+
+    async def _go_to(self, checkpoint: str) -> None:
+        self._tree = self._checkpoints.tree(checkpoint)
+        self._meta = self._checkpoints.meta(checkpoint)
+        commit = self._checkpoints.project_commit(checkpoint)
+        objects = self._store.source_path / "objects"
+        with translated("making a workspace"):
+            if self._is_clean():
+                if not await in_thread(gitdir.is_pristine, self.path, objects, commit):
+                    await self._make_git(commit)
+                return
+            self.mark_dirty()
+        arguments = (self._store, self.path, self._quarantine)
+        if not await restore_in_place(self._sandbox, *arguments, self._index, self._tree, self._meta):
+            await rebuild(*arguments, self._tree, self._meta)
+        with translated("making a workspace"):
+            await in_thread(self._adopt_index, self._tree)
+            await self._make_git(commit)
+            self._marker.write_text(self._state())
+
+    async def _make_git(self, commit: str) -> None:
+        index = self._home / "agent.index"
+        await in_thread(shutil.copyfile, self._index, index)
+        if self._store.source.tree_of(commit) != self._known_index_tree():
+            env = {"GIT_INDEX_FILE": str(index)}
+            await git(["read-tree", "--reset", "-i", commit], git_dir=self._store.path, env=env)
+        await in_thread(gitdir.make, self.path, self._store.source_path / "objects", commit, index)
+
+    async def _scan(self) -> Snapshot:
+        with translated("looking through a workspace"):
+            found = await in_thread(survey, self._files, self._store.objects.repo, self._tree)
+        seed = "" if self._known_index_tree() == self._tree else self._tree
+        nested = list(found.nested)
+        while True:
+            with translated("looking through a workspace"):
+                await in_thread(self._quarantine.prepare, self._index)
+            leave_out = [*nested, *found.refused, *found.large]
+            tree = await add_all(
+                self._sandbox, self._store, self.path, self._quarantine, seed=seed or self._seed(), leave_out=leave_out
+            )
+            with translated("keeping a snapshot"):
+                links = await in_thread(self._gitlinks, tree)
+                if not links:
+                    await in_thread(self._adopt_index, tree)
+                    whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested)
+                    meta = await in_thread(self._surveyed, whole, found)
+                    left_out = [*found.refused, *found.large]
+                    return await in_thread(self._compare, whole, meta, left_out)
+            if set(links) <= set(nested):
+                raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
+            nested += links
+
+    def _seed(self) -> str:
+        return "" if self._index.exists() else self._tree
+
+    def _gitlinks(self, tree: str) -> list[str]:
+        changes = self._store.objects.differences(self._tree, tree)
+        return [change.path for change in changes if change.new is not None and change.new.mode == GITLINK]
+
+    def _surveyed(self, tree: str, found: Survey) -> Meta:
+        """The meta data of what was found, for what is kept: a path in the tree, or an empty directory."""
+        objects = self._store.objects
+        known: dict[str, bool] = {}
+        for path in found.modes:
+            known[path] = path in found.empty or objects.entry(tree, path) is not None
+        modes = {path: mode for path, mode in found.modes.items() if known[path]}
+        return Meta(modes=modes, empty=frozenset(found.empty), gitlinks=self._meta.gitlinks)
+
+    def _compare(self, tree: str, meta: Meta, left_out: Collection[str]) -> Snapshot:
+        objects = self._store.objects
+        changed = {change.path for change in objects.differences(self._tree, tree)} | set(left_out)
+        for path in self._meta.modes.keys() | meta.modes.keys():
+            if self._meta.modes.get(path) != meta.modes.get(path):
+                entries = [objects.entry(one, path) for one in (self._tree, tree)]
+                if any(entry is not None and entry.mode != TREE for entry in entries):
+                    changed.add(path)
+        return Snapshot(tree=tree, changed=sorted(changed), meta=meta.dump(), left_out=tuple(sorted(left_out)))
+
+    def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
+        objects, files = self._store.objects, self._files
+        meta = parse_meta(snapshot.meta)
+        changes: dict[str, Entry | None] = {}
+        modes, empty = dict(meta.modes), set(meta.empty)
+        # What was added goes first: a file may stand where a directory has to come back.
+        for path in sorted(paths, key=lambda path: objects.entry(self._tree, path) is not None):
+            put_back_path(files, objects, path, self._meta.modes, self._tree)
+            changes[path] = objects.entry(self._tree, path)
+            modes.pop(path, None)
+            if path in self._meta.modes:
+                modes[path] = self._meta.modes[path]
+        for path in paths:
+            above = path.rpartition("/")[0]
+            if changes[path] is None:
+                remove_empty_upwards(files, above, objects, self._tree, self._meta.empty)
+            while above:
+                empty.discard(above)
+                there = files.stat(above)
+                if there is not None and above in self._meta.empty:
+                    empty.add(above)
+                above = above.rpartition("/")[0]
+        tree = objects.edit(snapshot.tree, changes)
+        kept = Meta(modes=modes, empty=frozenset(empty), gitlinks=meta.gitlinks)
+        return self._compare(tree, kept, [path for path in snapshot.left_out if path not in changes])
+
+    def _is_clean(self) -> bool:
+        try:
+            return self._marker.read_text() == self._state() and self._index.exists() and self.path.is_dir()
+        except FileNotFoundError:
+            return False
+
+    def _state(self) -> str:
+        """What the marker says. It holds until the machine starts anew: after a power cut files may be half written."""
+        meta = hashlib.sha256(self._meta.dump()).hexdigest()
+        return json.dumps({"boot": _boot(), "tree": self._tree, "meta": meta})
+
+    def _adopt_index(self, tree: str) -> None:
+        self._index_tree.unlink(missing_ok=True)
+        self._quarantine.index.replace(self._index)
+        self._index_tree.write_text(tree)
+        shutil.rmtree(self._quarantine.path, ignore_errors=True)
+
+    def _known_index_tree(self) -> str:
+        try:
+            return self._index_tree.read_text()
+        except FileNotFoundError:
+            return ""
+
+
+def _remove(directory: Path, *, keep_lock: bool = False) -> None:
+    """Remove a workspace and all beside it; its lock last, and only by who holds it."""
+    files = Beneath(directory)
+    for name in files.names():
+        if name != "lock":
+            files.remove(name)
+    if not keep_lock:
+        files.remove("lock")
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+_sandboxes: dict[SandboxMode, Sandbox] = {}
+
+
+async def _own_sandbox() -> Sandbox:
+    if SandboxMode.AUTO not in _sandboxes:
+        _sandboxes[SandboxMode.AUTO] = await Sandbox.open(SandboxMode.AUTO)
+    return _sandboxes[SandboxMode.AUTO]
