@@ -27,7 +27,6 @@ DATABASE_IMAGES = {
     "postgresql": "PostgreSQL",
     "postgis": "PostgreSQL",
     "pgvector": "PostgreSQL",
-    "timescaledb": "PostgreSQL",
     "mysql": "MySQL",
     "mariadb": "MariaDB",
     "sqlite": "SQLite",
@@ -38,7 +37,6 @@ DATABASE_IMAGES = {
     "valkey": "Redis",
     "cockroachdb": "CockroachDB",
     "cockroach": "CockroachDB",
-    "elasticsearch": "Elasticsearch",
 }
 """Names of container images and of Prisma's providers."""
 
@@ -49,10 +47,7 @@ PYTHON = Catalogue(
             "django": "Django",
             "flask": "Flask",
             "litestar": "Litestar",
-            "sanic": "Sanic",
             "tornado": "Tornado",
-            "falcon": "Falcon",
-            "pyramid": "Pyramid",
             "aiohttp": "aiohttp",
             "starlette": "Starlette",
         },
@@ -74,8 +69,6 @@ PYTHON = Catalogue(
             "django": "Django ORM",
             "tortoise-orm": "Tortoise ORM",
             "peewee": "Peewee",
-            "pony": "Pony",
-            "mongoengine": "MongoEngine",
             "beanie": "Beanie",
         },
         "validation": {
@@ -84,7 +77,6 @@ PYTHON = Catalogue(
             "djangorestframework": "Django REST serializers",
             "marshmallow": "marshmallow",
             "msgspec": "msgspec",
-            "cerberus": "Cerberus",
             "jsonschema": "jsonschema",
         },
         "authentication": {
@@ -111,15 +103,12 @@ NODE = Catalogue(
             "@nestjs/core": "NestJS",
             "fastify": "Fastify",
             "express": "Express",
-            "koa": "Koa",
             "hono": "Hono",
-            "@hapi/hapi": "hapi",
             "@angular/core": "Angular",
             "@sveltejs/kit": "SvelteKit",
             "svelte": "Svelte",
             "vue": "Vue",
             "react": "React",
-            "solid-js": "Solid",
         },
         "database": {
             "pg": "PostgreSQL",
@@ -147,7 +136,6 @@ NODE = Catalogue(
         "validation": {
             "zod": "zod",
             "joi": "Joi",
-            "yup": "Yup",
             "valibot": "Valibot",
             "class-validator": "class-validator",
             "ajv": "Ajv",
@@ -169,7 +157,6 @@ NODE = Catalogue(
             "vitest": "vitest",
             "jest": "jest",
             "mocha": "mocha",
-            "ava": "AVA",
             "@playwright/test": "Playwright",
             "cypress": "Cypress",
         },
@@ -256,7 +243,7 @@ JAVA = Catalogue(
 
 RUBY = Catalogue(
     {
-        "framework": {"rails": "Rails", "hanami": "Hanami", "sinatra": "Sinatra", "grape": "Grape"},
+        "framework": {"rails": "Rails", "hanami": "Hanami", "sinatra": "Sinatra"},
         "database": {
             "pg": "PostgreSQL",
             "mysql2": "MySQL",
@@ -276,7 +263,6 @@ PHP = Catalogue(
             "laravel/framework": "Laravel",
             "symfony/framework-bundle": "Symfony",
             "slim/slim": "Slim",
-            "cakephp/cakephp": "CakePHP",
         },
         "database": {"ext-pdo_pgsql": "PostgreSQL", "ext-pgsql": "PostgreSQL", "ext-pdo_mysql": "MySQL"},
         "orm": {"laravel/framework": "Eloquent", "doctrine/orm": "Doctrine"},
