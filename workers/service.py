@@ -1,5 +1,6 @@
 """The Temporal service that a command uses: the configured one, or the embedded one of this BATON_HOME."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from baton.errors import TemporalUnreachable
 from baton.settings import Settings
-from workers.connection import connect, connect_to, target
+from workers.connection import Target, connect, connect_to, target
 from workers.embedded import embedded_server
 from workers.search_attributes import ensure_search_attributes
 
@@ -40,13 +41,13 @@ class TemporalService:
 
 
 @asynccontextmanager
-async def temporal_service(settings: Settings) -> AsyncIterator[TemporalService]:
+async def temporal_service(settings: Settings, *, embedded_only: bool = False) -> AsyncIterator[TemporalService]:
     """Connect to the configured server; where none is, use the embedded one and start it if it does not run.
 
     A server that is named must answer: TemporalUnreachable otherwise, never a silent other server. The search
-    attributes are there when this is entered.
+    attributes are there when this is entered. `embedded_only` passes over whatever is configured.
     """
-    to = target()
+    to = Target(None, "default", {}) if embedded_only else target()
     if to.configured or to.only_default:
         try:
             client = await connect(to)
@@ -59,15 +60,13 @@ async def temporal_service(settings: Settings) -> AsyncIterator[TemporalService]
             yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
             return
     async with embedded_server(settings) as server:
-        client = await _connect_embedded(server.address, to.namespace)
+        client = await _connect_embedded(server.address)
         await ensure_search_attributes(client)
         yield TemporalService(client, server.address, server.web_ui, embedded=True)
 
 
-async def _connect_embedded(address: str, namespace: str) -> "Client":
+async def _connect_embedded(address: str) -> "Client":
     """Connect to a server that has just been started: its port is open a little before its namespace is there."""
-    import asyncio
-
     deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
     while True:
         try:

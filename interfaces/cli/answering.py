@@ -1,0 +1,131 @@
+"""The commands `decide`, `guide` and `stop`: what people say to a run."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from baton.errors import UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import line, message, one_line, print_json
+
+if TYPE_CHECKING:
+    from baton.contracts import Decide, Guide
+    from baton.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog='Example: baton decide shop-add-pagination-x7k2 D1 url --note "as in the other pages"')(decide)
+    app.command(epilog='Example: baton guide shop-add-pagination-x7k2 "Keep the old parameter working" --task t1')(
+        guide
+    )
+    app.command(epilog="Example: baton stop shop-add-pagination-x7k2")(stop)
+
+
+def decide(
+    run: options.Run,
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="Its id, for instance D1.")],
+    choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
+    note: Annotated[str, typer.Option(help="A word to the agent about why.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who answers; your user name where not given.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
+    from baton.contracts import Decide
+    from interfaces.cli.asking import who
+
+    options.check_run_id(run)
+    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who())
+    execute(_decide(options.settings(), run, answer, as_json))
+
+
+def guide(
+    run: options.Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the agents should know or do.")],
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="Only for the agents of this task.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Give a message to the agents at work; they take it in at their next turn."""
+    from pydantic import ValidationError
+
+    from baton.contracts import Guide
+
+    options.check_run_id(run)
+    try:
+        words = Guide(text=text.strip(), task_id=task)
+    except ValidationError as error:
+        raise UsageError("The message must have between 1 and 20000 characters.") from error
+    execute(_guide(options.settings(), run, words, as_json))
+
+
+def stop(run: options.Run, as_json: options.Json = False) -> None:
+    """Stop a run: its processes are ended, its work is kept. Waits until it has ended."""
+    options.check_run_id(run)
+    execute(
+        _stop(options.settings(), run, as_json),
+        farewell=lambda: f"The run {run} was told to stop; it ends as soon as a worker is there.",
+    )
+
+
+async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: bool) -> None:
+    from contextlib import AsyncExitStack
+
+    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.engine import has_worker, reading_worker, serving
+    from interfaces.cli.following import send_answer
+
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(serving(settings, worker=False))
+        if is_closed(await describe(service.client, run)):
+            raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
+        at_work = await has_worker(service)
+        if not at_work:
+            await stack.enter_async_context(reading_worker(service))
+        decision = await send_answer(service, run, answer)
+    if as_json:
+        print_json(decision)
+    else:
+        line(f"{decision.id} {decision.state.value}: {one_line(decision.choice or '')}")
+    if not at_work:
+        message(f"No worker is at work: the run goes on with `baton up` or `baton watch {run}`.")
+
+
+async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:
+    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.engine import serving
+
+    async with serving(settings, worker=False) as service:
+        if is_closed(await describe(service.client, run)):
+            raise UsageError(f"The run {run} has ended: there is nobody to guide any more.")
+        await service.client.get_workflow_handle(run).signal("guide", words)
+    if as_json:
+        print_json({"run": run, "task_id": words.task_id, "text": words.text})
+    else:
+        message("Sent; the agents take it in at their next turn.")
+
+
+async def _stop(settings: "Settings", run: str, as_json: bool) -> None:
+    from contextlib import AsyncExitStack
+
+    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.engine import serving
+    from interfaces.cli.reading import current_document
+    from workers.worker import running_worker
+
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(serving(settings, worker=False))
+        if is_closed(await describe(service.client, run)):
+            raise UsageError(f"The run {run} has ended already.")
+        await service.client.get_workflow_handle(run).cancel()
+        if service.embedded:
+            # Somebody must be there to end the run; told to stop before, it begins nothing new.
+            await stack.enter_async_context(running_worker(service.client, settings))
+        while not is_closed(await describe(service.client, run)):  # noqa: ASYNC110 - the run is elsewhere
+            await asyncio.sleep(0.2)
+        document = await current_document(settings, service, run)
+    if as_json:
+        print_json(document)
+    else:
+        line(f"{run} {document.status.value}")

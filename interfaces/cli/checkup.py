@@ -1,0 +1,201 @@
+"""The command `doctor`: what a run needs on this machine, whether it is there, and what to do where it is not."""
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from baton.errors import BatonError, ExitCode
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import line, one_line, print_json
+
+if TYPE_CHECKING:
+    from baton.settings import Settings
+
+_GIT_NEEDED = (2, 38)
+"""The first git with `merge-tree --write-tree`."""
+
+_DISK_WARN = 5_000_000_000
+_DISK_FAIL = 500_000_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    advice: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(epilog="Example: baton doctor --json")(doctor)
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Check server, sandbox, git, key and disk, and say what to do about each; list the settings.
+
+    Exit code: 1 when something fails. No model is called.
+    """
+    execute(_doctor(options.settings(), as_json))
+
+
+async def _doctor(settings: "Settings", as_json: bool) -> int:
+    checks = [check async for check in _checks(settings)]
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        print_json({"ok": not failed, "checks": [asdict(check) for check in checks], "settings": _settings(settings)})
+        return ExitCode.FAILED if failed else ExitCode.DONE
+    for check in checks:
+        line(f"{check.status:<5} {check.name:<9} {one_line(check.detail, 300)}")
+        if check.advice:
+            line(f"{'':<16}{one_line(check.advice, 600)}")
+    line("\nsettings")
+    for setting in _settings(settings):
+        line(f"  {setting['variable']:<26} {one_line(str(setting['value']), 80)}  ({setting['source']})")
+        line(f"  {'':<26} {setting['description']}")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+async def _checks(settings: "Settings") -> AsyncIterator[Check]:
+    yield _packages()
+    yield _home(settings)
+    yield _git()
+    yield await _sandbox(settings)
+    yield _key(settings)
+    yield _prices(settings)
+    yield await _server(settings)
+
+
+def _packages() -> Check:
+    from workers.identity import check_packages
+
+    try:
+        check_packages()
+    except BatonError as error:
+        return Check("packages", "fail", str(error))
+    return Check("packages", "ok", "The top-level packages are Baton's own.")
+
+
+def _home(settings: "Settings") -> Check:
+    probe = settings.home / ".doctor"
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.write_text("")
+        probe.unlink()
+        free = shutil.disk_usage(settings.home).free
+    except OSError as error:
+        return Check("disk", "fail", f"{settings.home}: {error.strerror}.", "Set BATON_HOME to a directory of yours.")
+    detail = f"{free / 1e9:.1f} GB free at {settings.home}."
+    if free < _DISK_WARN:
+        status: Literal["warn", "fail"] = "fail" if free < _DISK_FAIL else "warn"
+        return Check("disk", status, detail, "Make room, or set BATON_HOME to a larger disk.")
+    return Check("disk", "ok", detail)
+
+
+def _git() -> Check:
+    import subprocess
+
+    advice = "Install git 2.38 or newer (Debian: apt install git)."
+    try:
+        said = subprocess.run(
+            ["git", "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("git", "fail", f"git cannot be run: {error}", advice)
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < _GIT_NEEDED:
+        return Check("git", "fail", f"{said} is too old.", advice)
+    return Check("git", "ok", f"{said}.")
+
+
+async def _sandbox(settings: "Settings") -> Check:
+    from workspaces.sandbox import probe
+
+    status = await probe(settings.sandbox)
+    grade: dict[str, Literal["ok", "warn", "fail"]] = {"bwrap": "ok", "none": "warn", "unavailable": "fail"}
+    return Check("sandbox", grade[status.kind], status.reason, status.advice)
+
+
+def _key(settings: "Settings") -> Check:
+    if settings.api_key is None and settings.base_url is None:
+        return Check(
+            "key",
+            "warn",
+            "ANTHROPIC_API_KEY is not set.",
+            "Set it to run on your repositories; `baton demo` needs none.",
+        )
+    where = settings.base_url or "the Messages API of Anthropic"
+    known = "ANTHROPIC_API_KEY is set" if settings.api_key else "ANTHROPIC_API_KEY is not set"
+    return Check("key", "ok", f"{known}; calls would go to {where}. No call was made.")
+
+
+def _prices(settings: "Settings") -> Check:
+    from baton.pricing import load_prices
+
+    try:
+        prices = load_prices(settings.prices)
+    except BatonError as error:
+        return Check("prices", "fail", str(error), "Mend the file, or unset BATON_PRICES.")
+    return Check("prices", "ok", f"{settings.prices or 'the shipped list'}, of {prices.date}.")
+
+
+async def _server(settings: "Settings") -> Check:
+    from workers.embedded import running_server
+    from workers.service import temporal_service
+
+    shared = running_server(settings) is not None
+    try:
+        async with temporal_service(settings) as service:
+            if not service.embedded:
+                return Check("server", "ok", f"Temporal answers at {service.address}.")
+            how = f"The embedded server runs at {service.address}, Web UI {service.web_ui}."
+            return Check("server", "ok", how if shared else "The embedded server starts when it is needed (tried).")
+    except BatonError as error:
+        return Check("server", "fail", str(error))
+
+
+def _settings(settings: "Settings") -> list[dict[str, Any]]:
+    """Every setting with its value, masked where it is a secret, and where it comes from."""
+    from pydantic import SecretStr
+
+    from baton.redaction import Redactor
+
+    redact = Redactor(settings.secrets())
+    listed = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        alias = field.validation_alias
+        variable = str(getattr(alias, "choices", [f"BATON_{name.upper()}"])[0])
+        shown = (
+            "***" if isinstance(value, SecretStr) else redact(str(value)) if isinstance(value, str | Path) else value
+        )
+        listed.append(
+            {
+                "variable": variable,
+                "value": shown if shown is not None else "-",
+                "source": "environment" if name in settings.model_fields_set else "default",
+                "description": field.description or "",
+            }
+        )
+    return [*listed, *_temporal()]
+
+
+def _temporal() -> list[dict[str, Any]]:
+    from workers.connection import target
+
+    try:
+        to = target()
+    except BatonError as error:
+        return [{"variable": "TEMPORAL_ADDRESS", "value": "-", "source": "unreadable", "description": str(error)}]
+    source = "environment or profile" if to.address else "default"
+    address = to.address or "the embedded server"
+    description = "Temporal's own settings: also TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, TEMPORAL_PROFILE"
+    return [{"variable": "TEMPORAL_ADDRESS", "value": address, "source": source, "description": description}]

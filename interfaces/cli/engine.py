@@ -1,0 +1,62 @@
+"""What a command needs to move runs: a Temporal service and a worker in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from baton import naming
+from interfaces.cli.output import message
+
+if TYPE_CHECKING:
+    from baton.settings import Settings
+    from workers.service import TemporalService
+
+
+@asynccontextmanager
+async def serving(
+    settings: "Settings", *, worker: bool = True, embedded_only: bool = False
+) -> "AsyncIterator[TemporalService]":
+    """The Temporal service, with a worker of this process beside it."""
+    from workers.service import temporal_service
+
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(temporal_service(settings, embedded_only=embedded_only))
+        if worker:
+            from workers.worker import running_worker
+
+            await stack.enter_async_context(running_worker(service.client, settings))
+        yield service
+
+
+def tell_where(service: "TemporalService") -> None:
+    """Say which server is used, and where its Web UI is."""
+    kind = "embedded server" if service.embedded else "Temporal server"
+    web_ui = f", Web UI {service.web_ui}" if service.web_ui else ""
+    message(f"{kind} {service.address}{web_ui}")
+
+
+async def has_worker(service: "TemporalService") -> bool:
+    """Whether somebody has asked for work on the shared task queue of late (within five minutes)."""
+    from temporalio.api.enums.v1 import TaskQueueType
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+
+    described = await service.client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=service.client.namespace,
+            task_queue=TaskQueue(name=naming.TASK_QUEUE),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    return bool(described.pollers)
+
+
+@asynccontextmanager
+async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
+    """A worker that runs workflow code only, so that queries and updates are answered; no work is begun by it."""
+    from temporalio.worker import Worker
+
+    from workers.worker import WORKFLOWS
+
+    async with Worker(service.client, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
+        yield

@@ -1,0 +1,108 @@
+"""What has happened in a run between two looks at it, as lines for people. Pure."""
+
+from collections.abc import Iterator
+
+from baton.contracts import Decision, DecisionState, RunDocument, TaskDocument, TaskState
+from baton.sessions import SessionStatus
+from interfaces.cli.documents import Snapshot, role_at_work
+from interfaces.cli.output import count, one_line, short, usd
+
+_ENDED = {
+    TaskState.DONE: "done",
+    TaskState.SKIPPED: "skipped",
+    TaskState.FAILED: "failed",
+    TaskState.STOPPED: "stopped",
+    TaskState.WAITING: "waits for a decision",
+}
+_DOING = {"gate": "gate: the project's tests", "integrate": "merging", "open": "preparing its workspace"}
+
+
+def events(before: Snapshot | None, now: Snapshot) -> list[str]:
+    """Lines for everything that is new, in the order in which it is best read."""
+    old, new = (before.document if before else None), now.document
+    lines = [f"note: {one_line(note, 300)}" for note in new.notes[len(old.notes) if old else 0 :]]
+    if new.base_commit and (old is None or old.base_commit is None):
+        lines.append(f"base {short(new.base_commit)} of {one_line(new.repo)}")
+    if old is None or len(new.tasks) > len(old.tasks):
+        lines += _plan(new.tasks[len(old.tasks) if old else 0 :])
+    lines += _turns(before.sessions if before else [], now.sessions)
+    lines += _tasks(old, new)
+    for decision in new.decisions:
+        lines += _decision(_known(old, decision), decision)
+    errors = new.errors[len(old.errors) if old else 0 :]
+    lines += [f"error in {one_line(error.task)}: {one_line(error.error, 300)}" for error in errors]
+    if new.gate and (old is None or old.gate != new.gate):
+        lines.append(f"gate on {short(new.gate.commit)}: {gate_verdict(new)}")
+    if new.branch and (old is None or old.branch is None):
+        lines.append(f"published {new.branch} at {short(new.head_commit)}")
+    if old is None or old.status is not new.status:
+        lines.append(f"{new.status.value}, {usd(new.cost_usd)}")
+    return lines
+
+
+def gate_verdict(document: RunDocument) -> str:
+    """What the gate on the merged result said."""
+    gate = document.gate
+    if gate is None:
+        return "not run"
+    if gate.command is None:
+        return "no tests were found"
+    verdict = "green" if gate.exit_code == 0 else f"red (exit code {gate.exit_code})"
+    return f"{verdict}, {one_line(gate.command)}"
+
+
+def doing(task: TaskDocument, session: SessionStatus | None) -> str:
+    """What happens in a task right now."""
+    if task.state is not TaskState.WORKING:
+        return _ENDED.get(task.state, one_line(task.stage, 60) or "waits for its turn")
+    if session is not None:
+        tools = ", ".join(session.tools) or one_line(session.excerpt, 60) or "thinking"
+        return f"turn {session.turn}: {one_line(tools, 60)}"
+    role = role_at_work(task)
+    return _DOING.get(task.stage, f"{role} begins" if role else one_line(task.stage, 60) or "begins")
+
+
+def _plan(tasks: list[TaskDocument]) -> Iterator[str]:
+    if tasks:
+        yield f"plan: {count(len(tasks), 'task')}"
+    for task in tasks:
+        needs = f" (after {', '.join(task.depends_on)})" if task.depends_on else ""
+        yield f"  {one_line(task.id)} {one_line(task.role)}: {one_line(task.title)}{one_line(needs)}"
+
+
+def _turns(old: list[SessionStatus], new: list[SessionStatus]) -> Iterator[str]:
+    known = {(session.task, session.round, session.role): session for session in old}
+    for session in new:
+        before = known.get((session.task, session.round, session.role))
+        if before is None or before.turn != session.turn:
+            doing_now = ", ".join(session.tools) or session.excerpt or "thinking"
+            yield (
+                f"{one_line(session.task)} {session.role} round {session.round} turn {session.turn}:"
+                f" {one_line(doing_now)}  {usd(session.cost_usd)}"
+            )
+
+
+def _tasks(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
+    known = {task.id: task for task in old.tasks} if old else {}
+    for task in new.tasks:
+        before = known.get(task.id)
+        name = one_line(task.id)
+        if task.state in _ENDED and (before is None or before.state is not task.state):
+            rounds = f" after {count(task.rounds, 'round')}" if task.rounds else ""
+            yield f"{name} {_ENDED[task.state]}{rounds}, {usd(task.cost_usd)}"
+        elif task.stage in ("gate", "integrate") and (before is None or before.stage != task.stage):
+            yield f"{name} round {task.rounds}: {_DOING[task.stage]}"
+
+
+def _known(document: RunDocument | None, decision: Decision) -> Decision | None:
+    return next((known for known in document.decisions if known.id == decision.id), None) if document else None
+
+
+def _decision(before: Decision | None, now: Decision) -> Iterator[str]:
+    about = f" (task {one_line(now.task_id)})" if now.task_id else ""
+    if before is None:
+        yield f"decision {now.id}{about}: {one_line(now.question, 500)}"
+        yield f"  choices: {', '.join(one_line(choice) for choice in now.choices)}"
+    if now.state is not DecisionState.OPEN and (before is None or before.state is not now.state):
+        by = f" by {one_line(now.by)}" if now.by else ""
+        yield f"decision {now.id} {now.state.value}{by}: {one_line(now.choice or '-')}"

@@ -1,0 +1,132 @@
+"""Follows a run until it ends, or until only a person can move it on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
+from baton.errors import ExitCode, TemporalUnreachable, UsageError
+from interfaces.cli.documents import Snapshot, look
+from interfaces.cli.output import message
+from interfaces.cli.progress import View
+
+if TYPE_CHECKING:
+    from workers.service import TemporalService
+
+EVERY = 0.5
+"""Seconds between two looks. Queries leave nothing in the history."""
+
+PATIENCE = 60.0
+"""Seconds without an answer from the service or a worker until that is an error."""
+
+Asker = Callable[[Decision], Awaitable[Decide | None]]
+"""Asks a person; None means that the question is left open."""
+
+
+async def follow(
+    service: "TemporalService", run: str, view: View, ask: Asker | None, every: float = EVERY
+) -> RunDocument:
+    """Show the run until it has ended, and return its document.
+
+    Decisions are put to `ask`; what it leaves open, and everything where there is no `ask`, ends this as soon as the
+    run waits for nothing else.
+    """
+    left_open: set[str] = set()
+    with view:
+        while True:
+            now = await _patiently(service, run)
+            view.show(now)
+            document = now.document
+            if now.closed:
+                return document
+            unasked = [found for found in open_decisions(document) if found.id not in left_open]
+            if ask is not None and unasked:
+                view.pause()
+                if not await _put(service, run, unasked[0], ask):
+                    left_open.add(unasked[0].id)
+            elif document.status is RunStatus.WAITING:
+                return document
+            else:
+                await asyncio.sleep(every)
+
+
+async def _put(service: "TemporalService", run: str, decision: Decision, ask: Asker) -> bool:
+    """Ask, unless somebody answers elsewhere first; whether the decision is settled."""
+    asking = asyncio.ensure_future(ask(decision))
+    try:
+        while not asking.done():
+            await asyncio.wait({asking}, timeout=1.0)
+            document = (await _patiently(service, run)).document
+            if not asking.done() and decision.id not in {found.id for found in open_decisions(document)}:
+                message(f"\nDecision {decision.id} was settled elsewhere.")
+                return True
+    finally:
+        asking.cancel()
+    answer = asking.result()
+    return answer is not None and await submit(service, run, answer)
+
+
+async def submit(service: "TemporalService", run: str, answer: Decide) -> bool:
+    """Send an answer; False (with the reason said) where the run refuses it."""
+    try:
+        await send_answer(service, run, answer)
+    except UsageError as refused:
+        message(str(refused))
+        return False
+    return True
+
+
+async def send_answer(service: "TemporalService", run: str, answer: Decide) -> Decision:
+    """Send an answer and wait until the run has taken it; raises UsageError with the run's reason for refusing."""
+    from temporalio.client import WorkflowUpdateFailedError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    handle = service.client.get_workflow_handle(run)
+    try:
+        decision: Decision = await handle.execute_update("submit_decision", answer, result_type=Decision)
+    except WorkflowUpdateFailedError as error:
+        raise UsageError(str(error.cause)) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise UsageError(f"The run {run} has ended: there is nothing to decide any more.") from error
+        raise
+    return decision
+
+
+def open_decisions(document: RunDocument) -> list[Decision]:
+    """Decisions that wait for an answer."""
+    return [decision for decision in document.decisions if decision.state is DecisionState.OPEN]
+
+
+def exit_code(document: RunDocument) -> ExitCode:
+    """What the state of a run means for a command's end."""
+    if document.status is RunStatus.DONE:
+        return ExitCode.DONE
+    return ExitCode.FAILED if document.status.is_final else ExitCode.WAITING
+
+
+async def _patiently(service: "TemporalService", run: str) -> Snapshot:
+    """Look at the run; a server that is being restarted, or a worker that has just begun, is waited for."""
+    from temporalio.client import WorkflowQueryFailedError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    passing = (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    )
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return await look(service, run)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            if isinstance(error, RPCError) and error.status not in passing:
+                raise
+            if asyncio.get_running_loop().time() > deadline:
+                raise TemporalUnreachable(
+                    f"The run {run} has not answered for {PATIENCE:.0f} s ({error}); it is not lost, and"
+                    f" `baton watch {run}` looks again."
+                ) from error
+            await asyncio.sleep(EVERY)

@@ -1,0 +1,98 @@
+"""The commands `log` and `diff`: what agents said and did, and what came of it. Read from the stores alone."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from baton.errors import UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import line, message, print_json, write
+
+_DIFF_LIMIT = 50_000_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: baton log shop-add-pagination-x7k2 --task t1 --session 1-backend")(log)
+    app.command(epilog="Example: baton diff shop-add-pagination-x7k2 --stat")(diff)
+
+
+def log(
+    run: options.Run,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="Only this task (`plan` for the plan).")] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="ROUND-ROLE", help="Only this session, for instance 1-backend.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print the transcripts of a run's sessions: every message, tool call and result."""
+    options.check_run_id(run)
+    execute(_log(options.settings().home, run, task, session, as_json))
+
+
+def diff(
+    run: options.Run,
+    stat: Annotated[bool, typer.Option("--stat", help="Only the files and how many lines changed.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Print the change that a run has made so far, against the commit it started from."""
+    options.check_run_id(run)
+    execute(_diff(options.settings().home, run, stat, as_json))
+
+
+async def _log(home: Path, run: str, task: str | None, session: str | None, as_json: bool) -> None:
+    from baton.naming import PLAN_TASK, is_task_id
+    from interfaces.cli.archive import find_run
+    from interfaces.cli.transcript import render
+
+    archive = await find_run(home, run)
+    known = [PLAN_TASK, *(entry.id for entry in (await archive.document()).tasks)]
+    if task is not None and (not is_task_id(task) or task not in known):
+        raise UsageError(f"The run {run} has no task {task!r}; it has: {', '.join(known)}.")
+    found: list[dict[str, Any]] = []
+    for name in [task] if task else known:
+        parts = [part for part in await archive.transcript(name) if session in (None, part.session)]
+        found += [
+            {"task": name, "session": part.session, "number": part.number, "side": part.side, "entry": part.content}
+            for part in parts
+        ]
+        if not as_json:
+            for text in render(parts, name):
+                line(text)
+    if as_json:
+        print_json(found)
+    elif not found:
+        message("There is no transcript of that yet.")
+
+
+async def _diff(home: Path, run: str, stat: bool, as_json: bool) -> None:
+    from interfaces.cli.archive import find_run
+    from interfaces.cli.patch import statistics
+
+    archive = await find_run(home, run)
+    document = await archive.document()
+    head = await archive.result()
+    if document.base_commit is None or head is None:
+        message("There is no change yet: no task has been finished.")
+        if as_json:
+            print_json({"run": run, "base_commit": document.base_commit, "commit": None, "files": [], "patch": ""})
+        return
+    patch = await archive.store.diff(document.base_commit, head, _DIFF_LIMIT)
+    files = statistics(patch)
+    if as_json:
+        print_json(
+            {
+                "run": run,
+                "base_commit": document.base_commit,
+                "commit": head,
+                "files": [file.as_json() for file in files],
+                "patch": "" if stat else patch,
+            }
+        )
+    elif stat:
+        for file in files:
+            line(f"{file.added:>6} +  {file.removed:>6} -  {file.path}")
+    else:
+        write(patch)

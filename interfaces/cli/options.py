@@ -1,0 +1,52 @@
+"""Arguments and options that several commands share, and what is read from them."""
+
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
+
+import typer
+
+from baton.errors import UsageError
+
+if TYPE_CHECKING:
+    from baton.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, as `baton list` shows it.")]
+Sandbox = Annotated[
+    str | None,
+    typer.Option("--sandbox", metavar="MODE", help="auto, bwrap or none (no isolation: only where you trust all)."),
+]
+Port = Annotated[int | None, typer.Option("--port", min=1, max=65_535, help="Port of the embedded server.")]
+UiPort = Annotated[int | None, typer.Option("--ui-port", min=1, max=65_535, help="Port of its Web UI.")]
+
+
+def settings(**overrides: object) -> "Settings":
+    """The settings of the environment, with what the options say on top; logging is set up by them.
+
+    Raises ConfigurationError that names the variable or option.
+    """
+    from baton.logs import configure_logging
+    from baton.redaction import Redactor
+    from baton.settings import read_settings
+    from interfaces.cli.streams import CurrentStderr
+
+    read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
+    configure_logging(read.log, read.log_level, Redactor(read.secrets()), cast(TextIO, CurrentStderr()))
+    return read
+
+
+def check_run_id(run: str) -> str:
+    """A run id as typed; UsageError when it cannot be one."""
+    from baton.naming import is_run_id
+
+    if not is_run_id(run):
+        raise UsageError(f"{run!r} is not a run id; `baton list` shows the runs there are.")
+    return run
+
+
+def require_model_access(read: "Settings") -> None:
+    """UsageError where the Messages API cannot be called for want of a key."""
+    if read.api_key is None and read.base_url is None:
+        raise UsageError(
+            "ANTHROPIC_API_KEY is not set, so no model can be called: set it (or ANTHROPIC_BASE_URL for a gateway)."
+            " `baton demo` shows everything without a key."
+        )

@@ -1,0 +1,163 @@
+"""The commands `list` and `show`: what runs there are, and where one stands."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from baton.errors import UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import line, message, one_line, print_json, usd
+
+if TYPE_CHECKING:
+    from temporalio.client import WorkflowExecution
+
+    from baton.contracts import RunDocument
+    from baton.settings import Settings
+    from workers.service import TemporalService
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("list", epilog="Example: baton list --status waiting")(list_runs)
+    app.command(epilog="Example: baton show shop-add-pagination-x7k2 --decisions")(show)
+
+
+def list_runs(
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only runs of this status, for instance waiting.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most runs to list, the newest first.")] = 50,
+    as_json: options.Json = False,
+) -> None:
+    """List the runs of the Temporal service, the newest first."""
+    from baton.contracts import RunStatus
+
+    known = [entry.value for entry in RunStatus]
+    if status is not None and status not in known:
+        raise UsageError(f"There is no status {status!r}; choose one of: {', '.join(known)}.")
+    execute(_list(options.settings(), status, limit, as_json))
+
+
+def show(
+    run: options.Run,
+    state: Annotated[bool, typer.Option("--state", help="Print state.json, as the store has it.")] = False,
+    decisions: Annotated[bool, typer.Option("--decisions", help="Only the decisions.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show where a run stands: tasks, cost, gate, decisions, errors."""
+    options.check_run_id(run)
+    if state and decisions:
+        raise UsageError("--state and --decisions exclude each other.")
+    execute(_show(options.settings(), run, state, decisions, as_json))
+
+
+async def _list(settings: "Settings", status: str | None, limit: int, as_json: bool) -> None:
+    from interfaces.cli.engine import serving
+
+    async with serving(settings, worker=False) as service:
+        rows: list[dict[str, Any]] = []
+        # The status is compared here, for a workflow that was ended from outside could not write its own.
+        async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
+            row = await _row(service, found)
+            if status is None or row["status"] == status:
+                rows.append(row)
+            if len(rows) == limit:
+                break
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        message("No runs yet." if status is None else f"No runs are {status}.")
+    for row in rows:
+        pending = f", {row['pending_decisions']} to decide" if row["pending_decisions"] else ""
+        line(
+            f"{row['run']}  {row['status']}{pending}  {usd(row['cost_usd'])}  {row['started_at'] or ''}"
+            f"  {one_line(row['task'], 60)}"
+        )
+
+
+async def _row(service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
+    """The first fields of a run's document, from what the list itself knows."""
+    from temporalio.client import WorkflowExecutionStatus
+    from temporalio.common import SearchAttributeKey
+
+    from baton.contracts import RunStatus
+    from baton.naming import branch
+    from workflows.board import COST_USD, PENDING_DECISIONS, REPO, STATUS
+
+    def attribute(key: SearchAttributeKey[Any], missing: Any) -> Any:
+        value = found.typed_search_attributes.get(key)
+        return missing if value is None else value
+
+    memo = await found.memo()
+    status = str(attribute(STATUS, RunStatus.PLANNING.value))
+    if found.status is not WorkflowExecutionStatus.RUNNING and status not in ("done", "failed", "stopped"):
+        stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
+        status = "stopped" if stopped else "failed"
+    return {
+        "run": found.id,
+        "status": status,
+        "repo": attribute(REPO, memo.get("repo", "")),
+        "base": memo.get("base") or None,
+        "branch": branch(found.id) if status == "done" else None,
+        "cost_usd": attribute(COST_USD, 0.0),
+        "pending_decisions": attribute(PENDING_DECISIONS, 0),
+        "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",
+        "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
+        "task": memo.get("task", ""),
+        "web_ui": service.run_link(found.id),
+    }
+
+
+async def _show(settings: "Settings", run: str, state: bool, decisions: bool, as_json: bool) -> None:
+    from interfaces.cli.engine import serving
+    from interfaces.cli.summary import decision_lines, document_lines
+
+    if state:
+        from interfaces.cli.archive import find_run
+
+        print_json(await (await find_run(settings.home, run)).document())
+        return
+    async with serving(settings, worker=False) as service:
+        document = await current_document(settings, service, run)
+    if as_json:
+        print_json([entry.model_dump(mode="json") for entry in document.decisions] if decisions else document)
+        return
+    for text in decision_lines(document)[1:] if decisions else document_lines(document):
+        line(text)
+
+
+async def current_document(settings: "Settings", service: "TemporalService", run: str) -> "RunDocument":
+    """The run's document from whoever can tell: a worker at work, else the store, else a worker of our own.
+
+    The store is asked before a worker is started, for while no worker is at work nothing moves.
+    """
+    from temporalio.client import WorkflowQueryFailedError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    from baton.errors import UnknownRun, WorkspaceError
+    from interfaces.cli.archive import find_run
+    from interfaces.cli.documents import describe, is_closed, look
+    from interfaces.cli.engine import has_worker, reading_worker
+
+    try:
+        description = await describe(service.client, run)
+    except UnknownRun:
+        # A server forgets ended runs after a while; the store does not.
+        return await (await find_run(settings.home, run)).document()
+    if await has_worker(service):
+        try:
+            return (await look(service, run)).document
+        except (RPCError, WorkflowQueryFailedError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:
+                raise
+            message("The worker does not answer; reading the history instead.")
+    try:
+        stored = await (await find_run(settings.home, run)).document()
+    except (UnknownRun, WorkspaceError):
+        stored = None
+    if stored is not None and stored.status.is_final == is_closed(description):
+        return stored.model_copy(update={"web_ui": service.run_link(run)})
+    async with reading_worker(service):
+        return (await look(service, run)).document

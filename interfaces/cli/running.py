@@ -1,0 +1,244 @@
+"""The commands `run` and `watch`: start a run, work on it in this process, see it to its end."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from baton.errors import UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import line, message, print_json
+
+if TYPE_CHECKING:
+    from baton.contracts import RunDocument, RunRequest
+    from baton.settings import Settings
+    from workers.service import TemporalService
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog='Example: baton run "Add pagination to GET /orders" --repo . --usd 5')(run)
+    app.command(epilog="Example: baton watch shop-add-pagination-x7k2")(watch)
+
+
+def run(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What to change; `-` reads stdin, `@FILE` a file.")],
+    repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
+    base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, help="Most that the model may cost, in USD.")] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Most turns of one session.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, max=10, help="Most rounds of a task.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, max=32, help="Tasks at work at once.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=MODEL", help="Model of a role; may be given several times.")
+    ] = None,
+    sandbox: options.Sandbox = None,
+    no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave the result in Baton's store.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the run, print its id, and leave.")] = False,
+    run_id: Annotated[str | None, typer.Option(metavar="ID", help="Id of the run, instead of a made one.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make a change to a repository: plan, work, test, review, and publish a branch.
+
+    Shows progress and waits for the end. Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
+    """
+    settings = options.settings(sandbox=sandbox)
+    request = _request(task, repo, base, usd, turns, rounds, parallel, model or [], not no_publish, run_id)
+    if detach:
+        execute(_detach(settings, request, as_json))
+    options.require_model_access(settings)
+    execute(
+        _run(settings, request, as_json),
+        farewell=lambda: (
+            f"Interrupted. The run {request.run} keeps its work: `baton watch {request.run}` goes on with it,"
+            f" `baton stop {request.run}` ends it."
+        ),
+    )
+
+
+def watch(run: options.Run, as_json: options.Json = False) -> None:
+    """Follow a run until its end, with a server and a worker in this process where they are needed.
+
+    Asks open decisions in a terminal. Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
+    """
+    options.check_run_id(run)
+    execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")
+
+
+def _request(
+    task: str,
+    repo: str,
+    base: str | None,
+    usd: float | None,
+    turns: int | None,
+    rounds: int | None,
+    parallel: int | None,
+    models: list[str],
+    publish: bool,
+    run_id: str | None,
+) -> "RunRequest":
+    """Everything that can be said without a server, checked; raises UsageError."""
+    from pydantic import ValidationError
+
+    from baton.contracts import RunRequest
+    from baton.naming import new_run_id
+    from interfaces.cli.asking import who
+    from interfaces.cli.repositories import resolve_repository
+
+    text = _read_task(task)
+    chosen = _models(models)
+    if run_id is not None:
+        options.check_run_id(run_id)
+    where = resolve_repository(repo, base)
+    try:
+        return RunRequest(
+            task=text,
+            repo=where,
+            base=base,
+            run=run_id or new_run_id(where, text),
+            usd=usd,
+            turns=turns,
+            rounds=rounds,
+            parallel=parallel,
+            models=chosen,
+            publish=publish,
+            started_by=who(),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"The {first['loc'][0]} does not fit: {first['msg']}.") from error
+
+
+def _read_task(task: str) -> str:
+    if task == "-":
+        text = sys.stdin.buffer.read().decode(errors="replace")
+    elif task.startswith("@"):
+        try:
+            text = Path(task[1:]).expanduser().read_bytes().decode()
+        except OSError as error:
+            raise UsageError(f"The task file {task[1:]} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"The task file {task[1:]} is not UTF-8 text.") from error
+    else:
+        text = task
+    if not text.strip():
+        raise UsageError("The task is empty: say what to change.")
+    return text.strip()
+
+
+def _models(given: list[str]) -> dict[str, str]:
+    from baton.contracts import ROLES
+
+    models = {}
+    for entry in given:
+        role, separator, name = entry.partition("=")
+        if role not in ROLES or not separator or not name.strip():
+            raise UsageError(f"--model {entry!r} does not fit: write ROLE=MODEL with a role of {', '.join(ROLES)}.")
+        models[role] = name.strip()
+    return models
+
+
+async def start_run(service: "TemporalService", request: "RunRequest") -> None:
+    """Start the workflow of a run; raises UsageError where its id is taken."""
+    from temporalio.common import (
+        SearchAttributePair,
+        TypedSearchAttributes,
+        WorkflowIDConflictPolicy,
+        WorkflowIDReusePolicy,
+    )
+    from temporalio.exceptions import WorkflowAlreadyStartedError
+
+    from baton.contracts import RunStatus
+    from baton.naming import TASK_QUEUE
+    from interfaces.cli.output import one_line
+    from workflows.board import REPO, STATUS
+
+    try:
+        await service.client.start_workflow(
+            "Pipeline",
+            request,
+            id=request.run,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={"repo": request.repo, "task": request.task[:200], "base": request.base or ""},
+            search_attributes=TypedSearchAttributes(
+                [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
+            ),
+            static_summary=one_line(request.task, 180),
+        )
+    except WorkflowAlreadyStartedError as error:
+        raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
+
+
+async def _run(settings: "Settings", request: "RunRequest", as_json: bool) -> int:
+    from interfaces.cli.engine import serving, tell_where
+
+    async with serving(settings) as service:
+        tell_where(service)
+        message(f"run {request.run}")
+        await start_run(service, request)
+        return await see_to_end(service, request.run, as_json)
+
+
+async def see_to_end(service: "TemporalService", run: str, as_json: bool) -> int:
+    """Follow a run, print how it ended, and give the exit code."""
+    from interfaces.cli.asking import ask_in_terminal, can_ask
+    from interfaces.cli.following import exit_code, follow
+    from interfaces.cli.progress import choose_view
+
+    ask = ask_in_terminal if can_ask(as_json=as_json) else None
+    document = await follow(service, run, choose_view(as_json=as_json), ask)
+    print_ending(document, as_json)
+    return exit_code(document)
+
+
+def print_ending(document: "RunDocument", as_json: bool) -> None:
+    """Print the result of a run: its document, or the same for people."""
+    from interfaces.cli.summary import ending
+
+    if as_json:
+        print_json(document)
+    else:
+        for text in ending(document):
+            line(text)
+
+
+async def _detach(settings: "Settings", request: "RunRequest", as_json: bool) -> None:
+    from interfaces.cli.engine import has_worker, serving
+
+    async with serving(settings, worker=False) as service:
+        await start_run(service, request)
+        at_work = await has_worker(service)
+        link = service.run_link(request.run)
+    if as_json:
+        print_json({"run": request.run, "web_ui": link})
+    else:
+        line(request.run)
+    if at_work:
+        message(f"A worker is at work; follow the run with: baton watch {request.run}")
+    else:
+        message(f"No worker is at work yet: start one with `baton up`, or `baton watch {request.run}`.")
+
+
+async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
+    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.reading import current_document
+    from workers.worker import running_worker
+
+    async with serving(settings, worker=False) as service:
+        if is_closed(await describe(service.client, run)):
+            from interfaces.cli.following import exit_code
+
+            document = await current_document(settings, service, run)
+            print_ending(document, as_json)
+            return exit_code(document)
+        tell_where(service)
+        if not service.embedded:
+            return await see_to_end(service, run, as_json)
+        options.require_model_access(settings)
+        async with running_worker(service.client, settings):
+            return await see_to_end(service, run, as_json)

@@ -1,0 +1,69 @@
+"""The demo's place on disk: a home of its own, and a fresh git repository made of the sample project."""
+
+import shutil
+import time
+from importlib import resources
+from pathlib import Path
+
+import pygit2
+
+from baton.errors import UsageError
+from workers.lease import FileLock, ServerFiles
+
+KEPT = 3
+"""So many demos are kept under BATON_HOME, so that they can be looked at; older ones are removed."""
+
+
+def make_place(home: Path, keep: Path | None) -> Path:
+    """A new directory for a demo; raises UsageError where the directory that was asked for is not empty."""
+    if keep is not None:
+        place = keep.expanduser().absolute()
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UsageError(f"{place} is not an empty directory: name another one with --keep.")
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+    demos = home / "demo"
+    demos.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_old(demos)
+    place = demos / time.strftime("%Y%m%d-%H%M%S")
+    number = 1
+    while True:
+        try:
+            place.mkdir()
+        except FileExistsError:
+            number += 1
+            place = demos / f"{time.strftime('%Y%m%d-%H%M%S')}-{number}"
+        else:
+            return place
+
+
+def make_repository(path: Path) -> str:
+    """Copy the sample project to `path` and commit it on `main`; returns the commit."""
+    with resources.as_file(resources.files("standin").joinpath("sample")) as sample:
+        shutil.copytree(sample, path, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".pytest_cache"))
+    repository = pygit2.init_repository(str(path), initial_head="main")
+    repository.index.add_all()
+    tree = repository.index.write_tree()
+    repository.index.write()
+    author = pygit2.Signature("Sample", "sample@example.org")
+    return str(repository.create_commit("HEAD", author, author, "A small orders service\n", tree, []))
+
+
+def commits(path: Path, base: str, branch: str) -> list[str]:
+    """The commits of a branch since `base`, the oldest first, as `<short id> <subject>`."""
+    repository = pygit2.Repository(str(path))
+    walker = repository.walk(repository.revparse_single(branch).id, pygit2.enums.SortMode.TOPOLOGICAL)
+    walker.hide(repository.revparse_single(base).id)
+    return [f"{str(commit.id)[:9]} {commit.message.splitlines()[0]}" for commit in walker][::-1]
+
+
+def _remove_old(demos: Path) -> None:
+    """Remove the oldest demos, except those somebody still uses."""
+    places = sorted(place for place in demos.iterdir() if place.is_dir() and not place.is_symlink())
+    for place in places[: max(0, len(places) - KEPT + 1)]:
+        lock = FileLock(ServerFiles.under(place / "home").users_lock)
+        try:
+            if lock.try_exclusive():
+                shutil.rmtree(place, ignore_errors=True)
+        finally:
+            lock.close()

@@ -1,0 +1,76 @@
+"""The commands that stay: `up` (server and worker), `worker`, and `standin` (a scripted Messages API)."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from baton.errors import ExitCode, TemporalUnreachable, UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import message
+
+if TYPE_CHECKING:
+    from baton.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: baton up --port 7233 --ui-port 8233")(up)
+    app.command(epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker")(worker)
+    app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
+
+
+def up(port: options.Port = None, ui_port: options.UiPort = None, sandbox: options.Sandbox = None) -> None:
+    """Serve in the foreground until Ctrl-C: Temporal server with Web UI, and a worker for all runs."""
+    settings = options.settings(server_port=port, ui_port=ui_port, sandbox=sandbox)
+    execute(_up(settings), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE)
+
+
+def worker(sandbox: options.Sandbox = None) -> None:
+    """Work on runs until Ctrl-C, with a Temporal server that runs elsewhere or in another `baton up`."""
+    settings = options.settings(sandbox=sandbox)
+    options.require_model_access(settings)
+    execute(_worker(settings), farewell=lambda: "Stopped. Open runs go on elsewhere.", terminated=ExitCode.DONE)
+
+
+def standin(
+    scenario: Annotated[Path, typer.Option(metavar="FILE", help="Scenario file: who answers what, at which turn.")],
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 0,
+) -> None:
+    """Serve a scripted stand-in for the Messages API; point ANTHROPIC_BASE_URL at it."""
+    from standin.server import run_forever
+
+    run_forever(scenario, "127.0.0.1", port)
+
+
+async def _up(settings: "Settings") -> None:
+    from interfaces.cli.engine import serving, tell_where
+
+    able = settings.api_key is not None or settings.base_url is not None
+    async with serving(settings, worker=able) as service:
+        if not service.embedded and (settings.server_port or settings.ui_port):
+            raise UsageError(f"TEMPORAL_ADDRESS names the server {service.address}: leave out --port and --ui-port.")
+        tell_where(service)
+        if able:
+            message("A worker is at work. Ctrl-C stops.")
+        else:
+            message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
+        await asyncio.Event().wait()
+
+
+async def _worker(settings: "Settings") -> None:
+    from interfaces.cli.engine import serving, tell_where
+    from workers.connection import target
+    from workers.embedded import running_server
+
+    if not target().configured and running_server(settings) is None:
+        raise TemporalUnreachable(
+            "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
+            " or use `baton up`."
+        )
+    async with serving(settings) as service:
+        tell_where(service)
+        message("A worker is at work. Ctrl-C stops.")
+        await asyncio.Event().wait()

@@ -1,0 +1,82 @@
+"""The end of a run in words: what came of it, what it cost, where to look further."""
+
+import shlex
+
+from baton.contracts import RunDocument, RunStatus, TaskState
+from interfaces.cli.events import gate_verdict
+from interfaces.cli.following import open_decisions
+from interfaces.cli.output import count, one_line, short, usd
+
+_WORDS = {
+    RunStatus.DONE: "The change is done.",
+    RunStatus.FAILED: "The run failed; its work is kept.",
+    RunStatus.STOPPED: "The run was stopped; its work is kept.",
+    RunStatus.WAITING: "The run waits for a decision; nothing is lost, and nothing is spent meanwhile.",
+}
+
+
+def document_lines(document: RunDocument) -> list[str]:
+    """The document of a run for people: facts, tasks, decisions, notes."""
+    lines = [
+        f"run       {document.run}",
+        f"status    {document.status.value}",
+        f"task      {one_line(document.task, 200)}",
+        f"repo      {one_line(document.repo, 200)}",
+        f"base      {short(document.base_commit)}",
+        f"branch    {document.branch or '-'}" + (f" at {short(document.head_commit)}" if document.branch else ""),
+        f"gate      {gate_verdict(document)}",
+        f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
+    ]
+    if document.web_ui:
+        lines.append(f"Web UI    {document.web_ui}")
+    if document.tasks:
+        lines += ["", "tasks"]
+    for task in document.tasks:
+        stage = f" ({one_line(task.stage, 40)})" if task.stage and not task.state.is_final else ""
+        lines.append(
+            f"  {one_line(task.id, 40)}  {task.state.value}{stage}, {one_line(task.role, 20)},"
+            f" {count(task.rounds, 'round')}, {usd(task.cost_usd)}: {one_line(task.title, 80)}"
+        )
+    lines += decision_lines(document)
+    if document.errors:
+        lines += ["", "errors"]
+    for error in document.errors:
+        where = f"{one_line(error.task, 40)} {one_line(error.agent, 20)}"
+        lines.append(f"  {error.timestamp:%H:%M:%S} {where}: {one_line(error.error, 300)}")
+    if document.notes:
+        lines += ["", "to know"]
+    lines += [f"  {one_line(note, 300)}" for note in document.notes]
+    return lines
+
+
+def decision_lines(document: RunDocument) -> list[str]:
+    """The decisions of a run; the open ones with the command that answers them."""
+    lines = ["", "decisions"] if document.decisions else []
+    for decision in document.decisions:
+        about = f" (task {one_line(decision.task_id, 40)})" if decision.task_id else ""
+        answer = f": {one_line(decision.choice, 200)}" if decision.choice else ""
+        by = f" by {one_line(decision.by, 60)}" if decision.by else ""
+        lines.append(f"  {decision.id} {decision.state.value}{answer}{by}{about}: {one_line(decision.question, 500)}")
+    for decision in open_decisions(document):
+        lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
+        lines.append(
+            f"  answer: baton decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
+        )
+    return lines
+
+
+def ending(document: RunDocument) -> list[str]:
+    """What `run` and `watch` say when they end."""
+    finished = sum(task.state is TaskState.DONE for task in document.tasks)
+    lines = ["", _WORDS.get(document.status, f"The run is {document.status.value}.")]
+    lines += [f"{finished} of {count(len(document.tasks), 'task')} done"] if document.tasks else []
+    return [*lines, "", *document_lines(document), "", *next_commands(document)]
+
+
+def next_commands(document: RunDocument, prefix: str = "") -> list[str]:
+    """Commands that look further."""
+    run = document.run
+    commands = [f"baton show {run}", f"baton log {run}", f"baton diff {run}"]
+    if not document.status.is_final:
+        commands.append(f"baton watch {run}")
+    return ["Look further:", *(f"  {prefix}{command}" for command in commands)]
