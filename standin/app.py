@@ -40,7 +40,7 @@ class StandIn:
         self.base_url = ""
         """Where it is served; set by the server."""
         self._number = 0
-        self._catalogue = Catalogue(tuple(scenario.models))
+        self._catalogue = Catalogue(tuple(scenario.models), scenario.context_window)
         self.reset()
 
     def reset(self) -> None:
@@ -119,7 +119,7 @@ class StandIn:
         self._memory.check_thinking_is_kept(request)
         if request["messages"][-1]["role"] == "assistant" and prefix.digest not in self._memory.paused:
             check_rules(request)
-        check_size(prefix)
+        check_size(prefix, self._catalogue)
         record.blocks = len(prefix.positions)
 
         caller = read_caller(headers)

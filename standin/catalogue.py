@@ -5,7 +5,6 @@ from typing import Any
 
 from baton.pricing import shipped_prices
 
-CONTEXT_WINDOW = 1_000_000
 MAX_OUTPUT_TOKENS = 128_000
 MIN_CACHEABLE_TOKENS = 512
 """The smallest prefix that is cached. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
@@ -16,6 +15,7 @@ class Catalogue:
     """The ids that are served: those of the price list, and those that a scenario adds."""
 
     extra: tuple[str, ...] = ()
+    context_window: int = 1_000_000
 
     def serves(self, model: str) -> bool:
         """Whether a request for this model is answered; retired and unknown ids are not."""
@@ -37,7 +37,7 @@ class Catalogue:
             "line": None,
             "deprecated_at": None,
             "retires_at": None,
-            "max_input_tokens": CONTEXT_WINDOW,
+            "max_input_tokens": self.context_window,
             "max_tokens": MAX_OUTPUT_TOKENS,
             "capabilities": None,
         }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from standin.apierror import ApiError, invalid
-from standin.catalogue import CONTEXT_WINDOW, MAX_OUTPUT_TOKENS, Catalogue
+from standin.catalogue import MAX_OUTPUT_TOKENS, Catalogue
 from standin.prefix import Prefix, blocks_of
 
 MAX_CACHE_MARKS = 4
@@ -37,10 +37,10 @@ def check_model(request: dict[str, Any], catalogue: Catalogue) -> None:
         )
 
 
-def check_size(prefix: Prefix) -> None:
+def check_size(prefix: Prefix, catalogue: Catalogue) -> None:
     """The prompt fits the context window; raises ApiError (400)."""
-    if prefix.tokens > CONTEXT_WINDOW:
-        raise invalid(f"prompt is too long: {prefix.tokens} tokens > {CONTEXT_WINDOW} maximum")
+    if prefix.tokens > catalogue.context_window:
+        raise invalid(f"prompt is too long: {prefix.tokens} tokens > {catalogue.context_window} maximum")
 
 
 def check_rules(request: dict[str, Any], *, prefill: bool = False) -> None:

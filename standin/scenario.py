@@ -156,3 +156,5 @@ class Scenario(_Strict):
     """The API keys that are accepted; without it any key that is not empty."""
     models: list[str] = Field(default_factory=list)
     """Model ids that are served beside those of the price list."""
+    context_window: int = Field(default=1_000_000, ge=1)
+    """Tokens that a prompt may have. Load tests raise it: 500 turns with 20 kB each are 2.5 million tokens."""
