@@ -7,7 +7,6 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.heartbeat import doing, heartbeating
-from activities.journal import dump
 from activities.posture import with_posture
 from activities.stores import TECHNOLOGY, Stores, run_config, run_json
 from baton import naming
@@ -84,11 +83,11 @@ class GateActivities:
         settings = config.gate.model_copy(update={"test": config.gate.test or technology.get("test_command")})
         try:
             evidence, log = await run_gate(
+                store.checkout,
                 commit,
                 directory,
                 settings,
                 self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
-                checkout=store.checkout,
                 network=config.sandbox.network,
                 redact=self._redact,
             )

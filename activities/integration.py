@@ -35,7 +35,7 @@ class IntegrationActivities:
         checkpoints = Checkpoints(store)
         existing = await checkpoints.head(lane)
         if existing is not None:
-            base = await checkpoints.project_base(existing)
+            base = checkpoints.project_commit(existing)
             return TaskOpened(commit=existing, base=base)
         base = await self._integrated(store, task.run)
         return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)

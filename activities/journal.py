@@ -124,7 +124,7 @@ class Journal:
     async def prefix(self, head: str) -> Prefix | None:
         """The frozen part of every request of this session; None before its first turn."""
         data = await self._read(head, "prefix.json")
-        return Prefix.from_bytes(data) if data is not None else None
+        return Prefix.from_json(data) if data is not None else None
 
     async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
         """The frozen prefix and all messages of the first `turns` turns."""
@@ -160,7 +160,7 @@ class Journal:
         """Commit the user's side of a turn together with the workspace after its tools."""
         contents = {f"{self.folder}/{entry.turn:05d}-user.json": entry.model_dump_json(exclude_defaults=True).encode()}
         if prefix is not None:
-            contents[f"{self.folder}/prefix.json"] = prefix.to_bytes()
+            contents[f"{self.folder}/prefix.json"] = prefix.to_json()
         contents.update(files or {})
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
         return await self._checkpoints.record(

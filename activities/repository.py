@@ -7,11 +7,11 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.stores import CONFIG, MODELS, REQUEST, TECHNOLOGY, Stores, role_file, task_file, to_json
-from agents.loader import builtin_agent
+from agents.loader import builtin_agent, builtin_text
 from agents.models import resolve_model
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
-from agents.technology import Technology, detect, wanted_manifests
+from agents.technology import Technology, detect, wanted
 from baton import naming
 from baton.contracts import ROLES, Limits, RunRequest
 from baton.errors import PlanError
@@ -121,7 +121,7 @@ class RepositoryActivities:
     async def _technology(self, store: Store, commit: str) -> Technology:
         paths = await store.paths(commit)
         manifests: dict[str, str] = {}
-        for path in wanted_manifests(paths):
+        for path in wanted(paths):
             data = await store.read(commit, path)
             if data is not None:
                 manifests[path] = data[:_MANIFEST_LIMIT].decode("utf-8", "replace")
@@ -138,20 +138,26 @@ class RepositoryActivities:
             resolved = resolve_model(wanted, self._prices, _DEFAULT_MODEL)
             if resolved.note:
                 notes.append(f"{role}: {resolved.note}")
-            hashes[role], models[role], texts[role] = definition.digest, resolved.id, definition.text
+            hashes[role], models[role], texts[role] = definition.digest, resolved.id, builtin_text(role)
         return hashes, models, texts
 
 
 def limits_of(request: RunRequest, config: ProjectConfig) -> Limits:
     """The run's bounds: what the request says, else the repository's baton.toml, else the defaults."""
-    limits = Limits()
-    given = {name: value for name, value in config.limits.values().items() if value is not None}
-    asked = {
+    wall_clock = config.limits.wall_clock
+    given: dict[str, object] = {
+        "usd": config.limits.usd,
+        "turns": config.limits.turns,
+        "rounds": config.limits.rounds,
+        "parallel": config.limits.parallel,
+        "wall_clock_seconds": wall_clock.total_seconds() if wall_clock else None,
+    }
+    asked: dict[str, object] = {
         "usd": request.usd,
         "turns": request.turns,
         "rounds": request.rounds,
         "parallel": request.parallel,
         "wall_clock_seconds": request.wall_clock_seconds,
     }
-    given.update({name: value for name, value in asked.items() if value is not None})
-    return Limits.model_validate({**limits.model_dump(), **given})
+    chosen = {name: value for name, value in [*given.items(), *asked.items()] if value is not None}
+    return Limits.model_validate({**Limits().model_dump(), **chosen})

@@ -82,7 +82,7 @@ class ToolRunner:
         definition = await self._definition(store, turn.key)
         config = await run_config(store, turn.key.run)
         scope = scope_for(turn.key.role, config)
-        workspace = await Workspace.materialise(store, journal.lane, turn.expected)
+        workspace = await Workspace.materialise(store, journal.lane, turn.expected, sandbox=self._sandbox)
         toolbox = Toolbox(
             workspace=workspace.path,
             scope=scope,
@@ -91,6 +91,7 @@ class ToolRunner:
             network=config.sandbox.network,
             binds=config.sandbox.binds,
             read_only=workspace.mounts(),
+            home=self._stores.home,
         )
         workspace.mark_dirty()
         outcomes: dict[str, ToolOutcome] = {}
@@ -126,7 +127,7 @@ class ToolRunner:
             return ToolOutcome(content=verdict.fault, is_error=True, touched=set())
         if failed or phase.put_back or phase.hand_off is not None or turn.guidance or turn.answer is not None:
             return ToolOutcome(
-                content="Not accepted yet: something above needs your attention. Look at it, then call `hand_off` again.",
+                content="Not accepted yet: something above needs your attention; then call `hand_off` again.",
                 is_error=True,
                 touched=set(),
             )

@@ -11,13 +11,13 @@ from typing import Any
 from anthropic import AsyncAnthropic
 from temporalio import activity
 
+from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
 from activities.model import Answer, ask
 from activities.opening import Opener
 from activities.posture import with_posture
 from activities.stores import Stores
-from activities.handoffs import escalation_of, hand_off_of
 from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
 from baton.errors import WorkspaceError
@@ -46,7 +46,7 @@ class TurnActivities:
         self._settings = settings
         self._redact = Redactor(settings.secrets())
         self._cache = TranscriptCache()
-        self._opener = Opener(stores, prices, settings)
+        self._opener = Opener(stores, settings)
         self._tools = ToolRunner(stores, sandbox, self._redact)
 
     @activity.defn(name="take_turn")
@@ -132,7 +132,7 @@ class TurnActivities:
         if turn.usd_left is None:
             return False
         # Three characters a token is more tokens than any text has: the estimate errs on the safe side.
-        characters = len(prefix.to_bytes()) + sum(len(str(message)) for message in history)
+        characters = len(prefix.to_json()) + sum(len(str(message)) for message in history)
         return self._prices.worst_case_usd(prefix.model, characters // 3, room) > turn.usd_left
 
     async def _ask(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int) -> Answer:

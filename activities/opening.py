@@ -1,0 +1,182 @@
+"""The opening of a session: the frozen prefix of all its requests, and the brief that its role starts from.
+
+Everything is read from the store at the session's first checkpoint and from the run's pinned files, so that a retry
+finds the same words.
+"""
+
+import json
+from typing import Any
+
+from activities.stores import MODELS, REQUEST, TECHNOLOGY, Stores, role_file, run_config, run_file, run_json, task_file
+from agents.briefs import (
+    DIFF_LIMIT,
+    Feedback,
+    MakerInput,
+    PlanInput,
+    ReviewerInput,
+    TesterInput,
+    maker_brief,
+    plan_brief,
+    reviewer_brief,
+    tester_brief,
+)
+from agents.loader import parse_agent
+from agents.plan import PlannedTask
+from agents.reports import MakerReport, ReviewerReport, TesterReport
+from agents.requests import Prefix, freeze_prefix
+from agents.technology import Technology
+from baton.contracts import Evidence
+from baton.errors import WorkspaceError
+from baton.naming import session_name
+from baton.sessions import SessionKey
+from baton.settings import Settings
+from baton.steps import GateResult
+from workspaces.checkpoints import Checkpoints
+from workspaces.scopes import scope_for
+from workspaces.store import Store
+
+
+class Opener:
+    """Opens sessions of any role."""
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
+        self._settings = settings
+
+    async def open(self, key: SessionKey, checkpoint: str) -> tuple[Prefix, str]:
+        """The frozen prefix and the first message of a session that starts at this checkpoint."""
+        store = await self._stores.get(key.repo)
+        technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
+        definition_text = await run_file(store, key.run, role_file(key.role))
+        if definition_text is None:
+            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
+        models = await run_json(store, key.run, MODELS)
+        config = await run_config(store, key.run)
+        prefix = freeze_prefix(
+            parse_agent(definition_text.decode(), role_file(key.role)).definition,
+            key.role,
+            model=str(models[key.role]),
+            max_tokens=self._settings.max_output_tokens,
+            scope=scope_for(key.role, config).describe(),
+            technology=technology,
+        )
+        return prefix, await self._brief(store, key, checkpoint, technology)
+
+    async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology) -> str:
+        request = await run_json(store, key.run, REQUEST)
+        if key.role == "orchestrator":
+            files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
+            return plan_brief(PlanInput(task=str(request["task"]), technology=technology, files=files))
+        lane = _Lane(store, checkpoint)
+        task = PlannedTask.model_validate(await run_json(store, key.run, task_file(key.task)))
+        match key.role:
+            case "tester":
+                return tester_brief(await self._tester(lane, key, task))
+            case "reviewer":
+                return reviewer_brief(await self._reviewer(lane, key, task))
+            case _:
+                return maker_brief(await self._maker(lane, key, task))
+
+    async def _maker(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> MakerInput:
+        last = key.round - 1
+        review, test, gate = await lane.review(last), await lane.test(last), await lane.gate(last)
+        conflict = await lane.conflict(last)
+        feedback = Feedback(
+            findings=review.findings if review else [],
+            failures=test.failures if test else [],
+            gate=gate if gate and not gate.green else None,
+            conflicts=conflict,
+        )
+        return MakerInput(
+            role=task.role,
+            title=task.title,
+            instructions=task.instructions,
+            acceptance=list(task.acceptance),
+            round=key.round,
+            rounds=max(3, key.round),
+            feedback=feedback,
+            previous=await lane.maker(last, task.role),
+        )
+
+    async def _tester(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> TesterInput:
+        made = await lane.maker(key.round, task.role)
+        earlier, review = await lane.test(key.round - 1), await lane.review(key.round - 1)
+        return TesterInput(
+            title=task.title,
+            instructions=task.instructions,
+            acceptance=list(task.acceptance),
+            files_changed=await lane.changed(),
+            needs_testing=made.needs_testing if made else [],
+            role=task.role,
+            round=key.round,
+            rounds=max(3, key.round),
+            gate=await lane.gate(key.round - 1),
+            earlier_failures=earlier.failures if earlier else [],
+            earlier_findings=review.findings if review else [],
+        )
+
+    async def _reviewer(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> ReviewerInput:
+        result = await lane.gate_result(key.round)
+        if result is None:
+            raise WorkspaceError(f"There is no gate of round {key.round} for the review of {key.workflow_id}.")
+        return ReviewerInput(
+            title=task.title,
+            acceptance=list(task.acceptance),
+            diff=await lane.diff(result.candidate),
+            evidence=result.evidence,
+            tester=await lane.test(key.round),
+            round=key.round,
+            rounds=max(3, key.round),
+            earlier_findings=[
+                finding for number in range(1, key.round) for finding in await lane.findings(number)
+            ],
+        )
+
+
+class _Lane:
+    """What earlier sessions of a task left in its lane."""
+
+    def __init__(self, store: Store, checkpoint: str) -> None:
+        self._store = store
+        self._checkpoint = checkpoint
+        self._base = Checkpoints(store).project_commit(checkpoint)
+
+    async def maker(self, round_number: int, role: str) -> MakerReport | None:
+        data = await self._json(f"reports/{session_name(round_number, role)}.json")
+        return None if data is None else MakerReport.model_validate(data)
+
+    async def test(self, round_number: int) -> TesterReport | None:
+        data = await self._json(f"reports/{session_name(round_number, 'tester')}.json")
+        return None if data is None else TesterReport.model_validate(data)
+
+    async def review(self, round_number: int) -> ReviewerReport | None:
+        data = await self._json(f"reports/{session_name(round_number, 'reviewer')}.json")
+        return None if data is None else ReviewerReport.model_validate(data)
+
+    async def findings(self, round_number: int) -> list[Any]:
+        review = await self.review(round_number)
+        return list(review.findings) if review else []
+
+    async def gate_result(self, round_number: int) -> GateResult | None:
+        data = await self._json(f"gates/{round_number}.json")
+        return None if data is None else GateResult.model_validate(data)
+
+    async def gate(self, round_number: int) -> Evidence | None:
+        result = await self.gate_result(round_number)
+        return result.evidence if result else None
+
+    async def conflict(self, round_number: int) -> list[str]:
+        data = await self._json(f"conflicts/{round_number}.json")
+        return [str(path) for path in data["paths"]] if data else []
+
+    async def changed(self) -> list[str]:
+        """Project paths that differ from what the task started from, as the engine sees them."""
+        tree = Checkpoints(self._store).tree(self._checkpoint)
+        return (await self._store.changed_paths(self._base, tree))[:300]
+
+    async def diff(self, candidate: str) -> str:
+        return await self._store.diff(self._base, candidate, DIFF_LIMIT)
+
+    async def _json(self, path: str) -> Any:
+        data = await self._store.read(self._checkpoint, path)
+        return None if data is None else json.loads(data)

@@ -1,0 +1,130 @@
+"""Every fault of the Messages API, over a real socket, becomes the right branch of the error tree and retry posture."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities.model import ask, make_client
+from activities.posture import USAGE_LIMIT, posture_of
+from baton import errors
+from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, UsageLimitReached
+from standin.scenario import Fault, Scenario, Step
+from standin.server import serve
+
+REQUEST: dict[str, Any] = {
+    "model": "claude-sonnet-5-5",
+    "max_tokens": 1_000,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+
+
+async def failure(fault: Fault) -> Exception:
+    async with serve(Scenario(steps=[Step(text="Hello to you", faults=[fault])])) as standin:
+        client = make_client("sk-ant-test-key", standin.base_url)
+        try:
+            with pytest.raises(errors.ModelError) as caught:
+                await ask(client, REQUEST, {})
+            assert len(standin.requests) == 1, "the client must not retry by itself"
+            return caught.value
+        finally:
+            await client.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(status=429, retry_after=2), "rate_limit_error"),
+        (Fault(status=529), "overloaded_error"),
+        (Fault(status=500), "api_error"),
+        (Fault(status=503), "api_error"),
+        (Fault(reset_before_response=True), "connection"),
+        (Fault(error_event_after=2), "overloaded_error"),
+        (Fault(reset_after=3), "stream_broken"),
+        (Fault(fin_after=3), "stream_broken"),
+        (Fault(clean_end_after=3), "truncated"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+async def test_passing_faults_may_be_tried_again(fault: Fault, kind: str) -> None:
+    error = await failure(fault)
+    assert isinstance(error, ModelUnavailable)
+    assert error.kind == kind
+    assert not posture_of(error).non_retryable
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+async def test_what_cannot_succeed_is_not_tried_again(status: int) -> None:
+    error = await failure(Fault(status=status))
+    assert isinstance(error, ModelRefused)
+    assert posture_of(error).non_retryable
+
+
+async def test_retry_after_wins_over_the_waits_of_the_policy() -> None:
+    posture = posture_of(await failure(Fault(status=429, retry_after=7)))
+    assert posture.next_retry_delay == timedelta(seconds=7)
+
+
+async def test_the_api_may_forbid_a_retry() -> None:
+    assert isinstance(await failure(Fault(status=529, should_retry=False)), ModelRefused)
+
+
+async def test_a_usage_limit_with_a_stated_reset_is_waited_for() -> None:
+    error = await failure(Fault(usage_limit=600))
+    assert isinstance(error, UsageLimitReached)
+    posture = posture_of(error)
+    assert (posture.type, posture.non_retryable) == (USAGE_LIMIT, True)
+    reset = datetime.fromisoformat(str(posture.details[0]))
+    assert timedelta(seconds=580) < reset - datetime.now(UTC) <= timedelta(seconds=620)
+
+
+async def test_a_spend_limit_is_final() -> None:
+    error = await failure(Fault(spend_limit=True))
+    assert isinstance(error, ModelRefused)
+    assert error.kind == "spend_limit"
+
+
+async def test_an_unreachable_address_is_a_passing_fault_with_advice() -> None:
+    client = make_client("sk-ant-test-key", "http://127.0.0.1:9")
+    with pytest.raises(ModelUnavailable, match="ANTHROPIC_BASE_URL"):
+        await ask(client, REQUEST, {})
+    await client.close()
+
+
+async def test_a_wrong_key_is_named_and_never_shown() -> None:
+    async with serve(Scenario(steps=[Step(text="Hello")], keys=["sk-ant-the-right-one"])) as standin:
+        client = make_client("sk-ant-the-wrong-one", standin.base_url)
+        with pytest.raises(ModelRefused, match="ANTHROPIC_API_KEY") as caught:
+            await ask(client, REQUEST, {})
+        await client.close()
+    assert "sk-ant-the-wrong-one" not in str(caught.value)
+
+
+def test_every_error_of_the_tree_has_a_posture() -> None:
+    """The mapping is total: each class of the tree becomes an ApplicationError under a name."""
+    now = datetime.now(UTC)
+    for error_type in vars(errors).values():
+        if not isinstance(error_type, type) or not issubclass(error_type, errors.BatonError):
+            continue
+        if issubclass(error_type, UsageLimitReached):
+            error: errors.BatonError = error_type("m", kind="k", resets_at=now)
+        elif issubclass(error_type, errors.ModelError):
+            error = error_type("m", kind="k")
+        elif issubclass(error_type, errors.MergeConflict):
+            error = error_type("m", ["a"])
+        else:
+            error = error_type("m")
+        posture = posture_of(error)
+        assert posture.type
+        assert posture.message == "m"
+        retryable = issubclass(error_type, (ModelUnavailable, AnswerTruncated))
+        if issubclass(error_type, (errors.UsageError, ModelRefused, errors.StaleAttempt)):
+            assert posture.non_retryable
+        if retryable:
+            assert not posture.non_retryable
+
+
+def test_a_full_disk_is_named() -> None:
+    posture = posture_of(OSError(28, "No space left on device"))
+    assert posture.type == "DiskFull"
+    assert not posture.non_retryable

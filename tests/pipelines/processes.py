@@ -1,0 +1,57 @@
+"""Workers as processes of their own, to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from baton.settings import Settings
+
+
+def environment(settings: Settings, address: str) -> dict[str, str]:
+    """The environment of a worker process: these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "ANTHROPIC_"))}
+    assert settings.api_key is not None
+    assert settings.base_url is not None
+    return {
+        **kept,
+        "BATON_HOME": str(settings.home),
+        "ANTHROPIC_API_KEY": settings.api_key.get_secret_value(),
+        "ANTHROPIC_BASE_URL": settings.base_url,
+        "TEMPORAL_ADDRESS": address,
+    }
+
+
+class WorkerProcess:
+    """`baton worker` in a process of its own."""
+
+    def __init__(self, settings: Settings, address: str, log: Path) -> None:
+        self._settings = settings
+        self._address = address
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the worker; it polls a second or two later."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("baton")), "worker"],
+                env=environment(self._settings, self._address),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL: nothing can be tidied up."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self._process.wait(30)
