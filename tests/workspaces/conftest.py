@@ -1,0 +1,147 @@
+"""A project repository made with plain git, and a laboratory: a store of it, one lane, and its workspace."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from baton.settings import SandboxMode
+from workspaces.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.sandbox import Sandbox
+from workspaces.store import Store
+from workspaces.workspace import Workspace
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_ENV = {
+    "PATH": os.defpath,
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Person",
+    "GIT_AUTHOR_EMAIL": "person@example.org",
+    "GIT_COMMITTER_NAME": "Person",
+    "GIT_COMMITTER_EMAIL": "person@example.org",
+}
+
+
+def run_git(directory: Path, *arguments: str, check: bool = True) -> str:
+    """The person's own git in a directory."""
+    done = subprocess.run(["git", *arguments], cwd=directory, env=_ENV, capture_output=True, check=False)
+    assert not check or done.returncode == 0, done.stderr.decode()
+    return os.fsdecode(done.stdout).rstrip("\n")
+
+
+class Project:
+    """A repository of a person, as they made it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *arguments: str, check: bool = True) -> str:
+        return run_git(self.path, *arguments, check=check)
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def commit(self, files: Mapping[str, bytes], message: str = "change") -> str:
+        self.write(files)
+        if files:
+            self.git("add", "--force", "--", *files)
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+
+def contents(directory: Path) -> dict[str, tuple[str, int, bytes]]:
+    """Everything beneath a directory but its top `.git`: kind, permissions, bytes, by path."""
+    found: dict[str, tuple[str, int, bytes]] = {}
+    for top, directories, files in os.walk(directory):
+        if Path(top) == directory and ".git" in directories:
+            directories.remove(".git")
+        for name in [*directories, *files]:
+            path = Path(top, name)
+            state = path.lstat()
+            key = str(path.relative_to(directory))
+            mode = stat.S_IMODE(state.st_mode)
+            if stat.S_ISLNK(state.st_mode):
+                found[key] = ("link", 0, os.fsencode(os.readlink(path)))
+            elif stat.S_ISDIR(state.st_mode):
+                found[key] = ("directory", mode, b"")
+            else:
+                found[key] = ("file", mode, path.read_bytes())
+    return found
+
+
+@dataclass
+class Lab:
+    """A store with one lane that has begun, and the means to work in it."""
+
+    home: Path
+    project: Project
+    store: Store
+    lane: Lane
+    sandbox: Sandbox
+    checkpoint: str
+    base: str
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.store)
+
+    async def workspace(self, checkpoint: str | None = None) -> Workspace:
+        return await Workspace.materialise(self.store, self.lane, checkpoint or self.checkpoint, sandbox=self.sandbox)
+
+    async def record(self, workspace: Workspace, snapshot: Snapshot, name: str = "turn") -> str:
+        self.checkpoint = await self.checkpoints.record(
+            self.lane,
+            expected=self.checkpoint,
+            files={f"transcript/{name}.json": b"{}"},
+            workspace=snapshot,
+            summary=name,
+            at=AT,
+        )
+        workspace.mark_clean(self.checkpoint)
+        return self.checkpoint
+
+    async def rebase(self, run: str) -> None:
+        """Begin another lane on what the project's HEAD is now."""
+        base = await self.store.fetch(None)
+        self.base = base.commit
+        self.lane = Lane(run, self.lane.task)
+        self.checkpoint = await self.checkpoints.begin(self.lane, base.commit, at=AT)
+
+
+@pytest.fixture(scope="session")
+async def machine_sandbox() -> Sandbox:
+    opened = await Sandbox.open(SandboxMode.AUTO)
+    opened.require()
+    return opened
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path / "project")
+    made.commit({"README.md": b"hello\n", "src/app.py": b"print(1)\n", "src/lib/util.py": b"x = 1\n"}, "first")
+    return made
+
+
+@pytest.fixture
+async def store(tmp_path: Path, project: Project) -> Store:
+    return await Store.open(tmp_path / "home", str(project.path))
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, project: Project, store: Store, machine_sandbox: Sandbox) -> Lab:
+    base = await store.fetch(None)
+    lane = Lane("run-1", "task-1")
+    checkpoint = await Checkpoints(store).begin(lane, base.commit, at=AT)
+    return Lab(tmp_path / "home", project, store, lane, machine_sandbox, checkpoint, base.commit)
