@@ -19,10 +19,10 @@ def shipped_scenarios() -> list[str]:
 
 def load_scenario(source: str | Path) -> Scenario:
     """A scenario from a file, or a shipped one by its name; raises ConfigurationError that names file and place."""
-    if isinstance(source, str) and source in shipped_scenarios():
+    path = Path(source)
+    if str(source) in shipped_scenarios() and not path.exists():
         shipped = resources.files("standin").joinpath(f"scenarios/{source}.yaml")
         return parse_scenario(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
-    path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -60,7 +60,9 @@ async def serve(
     """
     standin = StandIn(scenario, keep_bodies=keep_bodies)
     # Without a log configuration uvicorn leaves the process's logging alone.
-    config = uvicorn.Config(standin.application(), log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(
+        standin.application(), log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=3600
+    )
     config.load()
     prepare()
     state = ServerState()

@@ -56,6 +56,7 @@ def test_shipped_scenarios_load_by_name() -> None:
     assert "demo" in shipped_scenarios()
     for name in shipped_scenarios():
         assert load_scenario(name).steps
+        assert load_scenario(Path(name)) == load_scenario(name)
 
 
 def test_a_file_and_python_say_the_same() -> None:
