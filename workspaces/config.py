@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from baton import policies
 from baton.contracts import ROLES, StrictContract
@@ -46,7 +54,15 @@ def _duration(value: object) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-CommandText = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*\S[^\x00]*$")]
+
+
+def _runnable(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("must be a shell command")
+    return text
+
+
+CommandText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_runnable)]
 
 
 class _Table(StrictContract):

@@ -9,17 +9,23 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from baton.errors import DiskFull
 from workspaces.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
 from workspaces.output import OutputCollector
+
+Result = TypeVar("Result")
 
 OUTPUT_KILL_LIMIT = 1 << 30
 """Bytes after which a command that does not stop writing is killed, before it fills the disk with its log."""
 
 _PIECE = 1 << 18
+_BEGIN_SECONDS = 0.8
+_DEATH_SECONDS = 5.0
 _DRAIN_SECONDS = 0.5
 """What a process that escaped its group gets to let go of the output pipe. Only possible without isolation."""
 
@@ -76,6 +82,7 @@ class _Status:
         self._text = bytearray()
         self._seen = 0
         self.pidfd = -1
+        self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exited = False
 
     def feed(self, piece: bytes) -> None:
@@ -87,6 +94,8 @@ class _Status:
                 if self.pidfd < 0 and isinstance(document.get("child-pid"), int):
                     with contextlib.suppress(OSError):
                         self.pidfd = os.pidfd_open(document["child-pid"])
+                    if not self.known.done():
+                        self.known.set_result(None)
                 self.exited = self.exited or "exit-code" in document
         self._seen = len(lines)
 
@@ -108,56 +117,58 @@ async def run_process(
     everything the process started is dead before CancelledError goes on.
     """
     collector = OutputCollector(output_limit, log)
-    status = _Status()
+    status = _Status() if status_fds else None
     output_read, output_write = os.pipe()
     readers: list[_Reader] = []
-    process: asyncio.subprocess.Process | None = None
     began = time.monotonic()
     timed_out = flooded = False
     try:
+        spawn = asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output_write,
+            stderr=output_write,
+            env=dict(env),
+            cwd=cwd,
+            pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
+            start_new_session=True,
+        )
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output_write,
-                stderr=output_write,
-                env=dict(env),
-                cwd=cwd,
-                pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
-                start_new_session=True,
-            )
+            process, cancelled = await _whole(spawn)
+        except BaseException:
+            os.close(output_read)
+            if status_fds:
+                os.close(status_fds[0])
+            raise
         finally:
             os.close(output_write)
             if status_fds:
                 os.close(status_fds[1])
-            if process is None:
-                os.close(output_read)
-                if status_fds:
-                    os.close(status_fds[0])
-        output = _Reader(output_read, collector.feed)
-        readers.append(output)
-        if status_fds:
+        readers.append(_Reader(output_read, collector.feed))
+        if status_fds and status:
             readers.append(_Reader(status_fds[0], status.feed))
         exited = asyncio.ensure_future(process.wait())
         try:
-            timed_out, flooded = await _watch(exited, output, collector, began + timeout)
+            if cancelled is not None:
+                raise cancelled
+            timed_out, flooded = await _watch(exited, readers[0], collector, began + timeout)
         finally:
-            await _end(process, exited, status)
-        if not output.done.done():
-            await asyncio.wait([output.done], timeout=_DRAIN_SECONDS)
-        if len(readers) > 1 and not readers[1].done.done():
-            await asyncio.wait([readers[1].done], timeout=_DRAIN_SECONDS)
-        if output.done.done():
-            output.done.result()
+            _nothing, again = await _whole(_kill(process, exited, status))
+        if again is not None:
+            raise again
+        # Everything is dead, so both pipes end; only what escaped without isolation can hold the output open.
+        await asyncio.wait([reader.done for reader in readers], timeout=_DRAIN_SECONDS)
+        if readers[0].done.done():
+            readers[0].done.result()
         collector.close()
     finally:
         for reader in readers:
             reader.close()
             if reader.done.done():
                 reader.done.exception()
-        if status.pidfd >= 0:
+        if status and status.pidfd >= 0:
             os.close(status.pidfd)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DiskFull):
             collector.close()
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
@@ -169,7 +180,7 @@ async def run_process(
         timed_out=timed_out,
         seconds=time.monotonic() - began,
     )
-    return Finished(result, (status.exited or timed_out or flooded or code < 0) if status_fds else None)
+    return Finished(result, (status.exited or timed_out or flooded or code < 0) if status else None)
 
 
 async def _watch(
@@ -193,27 +204,38 @@ async def _watch(
             waiting = {exited}
 
 
-async def _end(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]", status: _Status) -> None:
-    """Kill whatever is left, and wait until it is gone; also when this very wait is cancelled once more."""
+async def _whole(work: Coroutine[Any, Any, Result]) -> tuple[Result, asyncio.CancelledError | None]:
+    """Do something to its end even when cancelled meanwhile; the cancellation is handed back, to be raised then.
+
+    Left to itself, a cancelled start of a process kills bubblewrap and forgets what bubblewrap had begun.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return task.result(), cancelled
+
+
+async def _kill(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]", status: _Status | None) -> None:
+    if status is not None and status.pidfd < 0:
+        # Bubblewrap's child asks to die with its parent only when the sandbox is set up. Killed before that, the parent
+        # would leave it running; so the child is known first. It takes milliseconds.
+        first: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, status.known}
+        await asyncio.wait(first, timeout=_BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         # Its own session, so the group has its number; daemons that stayed in the group die with it.
         os.killpg(process.pid, signal.SIGKILL)
-    if status.pidfd >= 0:
+    waits: list[asyncio.Future[int]] = [exited]
+    if status is not None and status.pidfd >= 0:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(status.pidfd, signal.SIGKILL)
-    waits = [exited, *([_gone(status.pidfd)] if status.pidfd >= 0 else [])]
-    cancelled: asyncio.CancelledError | None = None
-    deadline = time.monotonic() + 5
-    while (left := deadline - time.monotonic()) > 0 and not all(wait.done() for wait in waits):
-        try:
-            await asyncio.wait(waits, timeout=left)
-        except asyncio.CancelledError as error:
-            cancelled = error
+        waits.append(_gone(status.pidfd))
+    await asyncio.wait(waits, timeout=_DEATH_SECONDS)
     for wait in waits:
-        if not wait.done():
-            wait.cancel()
-    if cancelled is not None:
-        raise cancelled
+        wait.cancel()
 
 
 def _gone(pidfd: int) -> "asyncio.Future[int]":

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from baton.contracts import ROLES
 from workspaces.config import ProjectConfig
@@ -92,7 +93,7 @@ class Scope:
 def scope_for(role: str, config: ProjectConfig | None = None) -> Scope:
     """The scope of a role in a project; a role that is not known may change nothing."""
     custom = dict(config.scope) if config is not None else {}
-    rules = {name: Rules(custom.get(name, _DEFAULTS[name])) for name in ROLES}
+    rules = {name: _rules(tuple(custom.get(name, _DEFAULTS[name]))) for name in ROLES}
     own = custom.get(role)
     return Scope(
         role=role,
@@ -100,6 +101,12 @@ def scope_for(role: str, config: ProjectConfig | None = None) -> Scope:
         custom=tuple(own) if own is not None else None,
         others={name: other for name, other in rules.items() if name != role},
     )
+
+
+@lru_cache(maxsize=256)
+def _rules(patterns: tuple[str, ...]) -> Rules:
+    # Making hundreds of expressions takes longer than a whole turn may; a scope is asked for in each.
+    return Rules(patterns)
 
 
 def is_clean(path: str) -> bool:

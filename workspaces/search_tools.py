@@ -10,11 +10,11 @@ import stat
 import sys
 from pathlib import Path
 
-from pathspec import lookup_pattern
-
 from baton import policies
+from baton.errors import ConfigurationError
 from workspaces.inside import Inside, Place
 from workspaces.output import cut_middle
+from workspaces.patterns import compile_pattern
 from workspaces.process import run_process
 from workspaces.tool_inputs import GlobInput, GrepInput, ToolFault
 from workspaces.toolchains import SYSTEM_PATH
@@ -23,7 +23,6 @@ _SECONDS = 20.0
 _MAX_LISTING = 20_000_000
 _MAX_FILES = 200
 _MAX_ALTERNATIVES = 64
-_MAX_STARS = 6
 
 # What is never looked through, even where a pattern would name it.
 _LEAVE_OUT = ("!.git", "!node_modules", "!.venv", "!__pycache__")
@@ -142,21 +141,11 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    segments = pattern.split("/")
-    if (
-        any(segment.count("*") > 3 for segment in segments)
-        or segments.count("**") > 3
-        or pattern.count("*") > 4 * _MAX_STARS
-    ):
-        raise ToolFault("The pattern has too many stars.")
+    """With a directory in it, a pattern is tied to where the search begins; a bare name is found at any depth."""
     try:
-        # With a directory in it, it is anchored, as with every shell; a bare name is found at any depth.
-        regex = lookup_pattern("gitignore")(pattern.rstrip("/") or "**").regex  # type: ignore[attr-defined]
-    except ValueError as error:
-        raise ToolFault(f"{pattern[:100]} is not a glob pattern.") from error
-    if not isinstance(regex, re.Pattern):
-        raise ToolFault(f"{pattern[:100]} matches nothing.")
-    return regex
+        return compile_pattern(pattern.rstrip("/") or "**")
+    except ConfigurationError as error:
+        raise ToolFault(f"Glob: {error}") from error
 
 
 def _modified(path: Path) -> float:
