@@ -1,0 +1,494 @@
+"""The sandbox under attack: what a hostile command tries to see, reach, change, outlive or exhaust."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from baton.errors import ConfigurationError, DiskFull, SandboxUnavailable, UsageError
+from baton.settings import SandboxMode
+from workspaces import process
+from workspaces import sandbox as sandbox_module
+from workspaces.output import OutputCollector
+from workspaces.sandbox import TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult, Sandbox, SandboxStatus, probe
+from workspaces.toolchains import Toolchains, environment, own_toolchains, refuse_bind
+
+
+@pytest.fixture(scope="module")
+async def sandbox() -> Sandbox:
+    opened = await Sandbox.open(SandboxMode.AUTO)
+    opened.require()
+    return opened
+
+
+@pytest.fixture(scope="module")
+async def plain() -> Sandbox:
+    return await Sandbox.open(SandboxMode.NONE)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory
+
+
+async def run(sandbox: Sandbox, text: str, work: Path | None = None, *, seconds: float = 20) -> CommandResult:
+    return await sandbox.run(Command(argv=text, workspace=work, timeout=timedelta(seconds=seconds)))
+
+
+def alive(marker: str) -> list[int]:
+    """Processes of this machine whose command line holds a marker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if marker in (entry / "cmdline").read_bytes().decode(errors="replace"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def still_alive_after(marker: str, seconds: float) -> list[int]:
+    """What is left of the marked processes when they were given so long to die."""
+    deadline = time.monotonic() + seconds
+    while alive(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive(marker)
+
+
+async def test_a_command_works_in_the_workspace(sandbox: Sandbox, work: Path) -> None:
+    (work / "in.txt").write_text("hello")
+    result = await run(sandbox, "pwd; cat in.txt; echo to-stderr >&2; echo made > out.txt; exit 7", work)
+    assert result.exit_code == 7
+    assert result.output == "/workspace\nhelloto-stderr\n"
+    assert (work / "out.txt").read_text() == "made\n"
+    assert result.digest == "sha256:" + hashlib.sha256(result.output.encode()).hexdigest()
+    assert result.output_bytes == len(result.output)
+    assert not result.timed_out
+    assert 0 < result.seconds < 10
+
+
+async def test_python_and_pytest_are_there_on_a_fresh_machine(sandbox: Sandbox, work: Path) -> None:
+    (work / "test_it.py").write_text("def test_it():\n    assert True\n")
+    result = await run(sandbox, "python -m pytest -q && python3 --version && git --version", work)
+    assert result.exit_code == 0, result.output
+    assert "1 passed" in result.output
+    assert not list(work.rglob("*.pyc"))
+
+
+async def test_arguments_are_not_read_by_a_shell(sandbox: Sandbox, work: Path) -> None:
+    command = Command(argv=["printf", "%s\n", "$(id)", "; touch x"], workspace=work)
+    assert (await sandbox.run(command)).output == "$(id)\n; touch x\n"
+    assert not (work / "x").exists()
+
+
+async def test_exit_codes_are_those_of_a_shell(sandbox: Sandbox, plain: Sandbox, work: Path) -> None:
+    for box in (sandbox, plain):
+        assert (await run(box, "kill -9 $$", work)).exit_code == 137
+        missing = await box.run(Command(argv=["no-such-program"], workspace=work))
+        assert missing.exit_code in (126, 127)
+        assert "no-such-program" in missing.output
+
+
+async def test_nothing_of_the_machine_is_visible(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("CANARY-7f3a")
+    (work / "link").symlink_to(secret)
+    for path in (secret, work / "link", work / ".." / "secret.txt", Path("/workspace/../secret.txt")):
+        assert "CANARY" not in (await run(sandbox, f"cat '{path}' link", work)).output
+    listing = (
+        await run(sandbox, "cat /etc/shadow /etc/passwd /etc/hosts; ls -A /root /home /var /run /sys /opt", work)
+    ).output
+    assert "agent:x:1000" in listing
+    assert socket.gethostname() not in listing
+    for line in Path("/etc/passwd").read_text().splitlines()[1:]:
+        assert line not in listing
+    private = await run(sandbox, "ls -A /home/agent /tmp /dev/shm", work)
+    assert private.output.split() == ["/dev/shm:", "/home/agent:", "/tmp:"]
+
+
+async def test_the_system_and_the_root_cannot_be_written(sandbox: Sandbox, work: Path) -> None:
+    tries = "/usr/x /etc/x /x /dev/x /proc/sys/kernel/x /workspace/../x " + " ".join(
+        f"{directory}/x" for directory in sandbox.toolchains.directories
+    )
+    text = f"for f in {tries}; do touch $f && echo WROTE $f; done; mount -o remount,rw /usr && echo WROTE"
+    result = await run(sandbox, text, work)
+    assert "WROTE" not in result.output
+
+
+async def test_kernel_settings_cannot_be_written(sandbox: Sandbox, work: Path) -> None:
+    before = Path("/proc/sys/kernel/domainname").read_text()
+    targets = "/proc/sys/kernel/domainname /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sysrq-trigger"
+    text = f"for f in {targets}; do echo evil > $f && echo WROTE $f; done; umount /proc/sys && echo WROTE"
+    result = await run(sandbox, f"{text}; mount -t proc proc /tmp && echo WROTE", work)
+    assert "WROTE" not in result.output
+    assert Path("/proc/sys/kernel/domainname").read_text() == before
+
+
+async def test_no_capabilities_and_no_new_namespaces(sandbox: Sandbox, work: Path) -> None:
+    result = await run(
+        sandbox, "grep Cap /proc/self/status; id -u; unshare -Ur id && echo NESTED; chroot / id && echo ROOT", work
+    )
+    assert "CapEff:\t0000000000000000" in result.output
+    assert "CapBnd:\t0000000000000000" in result.output
+    assert "\n1000\n" in result.output
+    assert "NESTED" not in result.output
+    assert "ROOT" not in result.output
+
+
+async def test_loopback_ports_of_the_machine_are_out_of_reach(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as abstract:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        name = f"baton-test-{os.getpid()}"
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        script = (
+            "import socket\n"
+            f"port, name = {tcp.getsockname()[1]}, '\\0{name}'\n"
+            "for kind, to in ((socket.AF_INET, ('127.0.0.1', port)), (socket.AF_UNIX, name)):\n"
+            "    try:\n"
+            "        socket.socket(kind).connect(to)\n"
+            "        print('REACHED', to)\n"
+            "    except OSError as error:\n"
+            "        print(error.errno)\n"
+        )
+        (work / "try.py").write_text(script)
+        result = await run(sandbox, "python try.py", work)
+        assert result.output == "111\n111\n"
+        # The attack itself works where it is allowed: with the host's network the port is reached.
+        command = Command(argv="python try.py", workspace=work, network=True)
+        assert "REACHED" in (await sandbox.run(command)).output
+
+
+async def test_the_environment_of_this_process_is_invisible(
+    sandbox: Sandbox, plain: Sandbox, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "CANARY-key")
+    monkeypatch.setenv("LD_PRELOAD_CANARY", "CANARY-too")
+    result = await run(sandbox, "env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/*/cmdline | tr '\\0' '\\n'", work)
+    assert "CANARY" not in result.output
+    assert "HOME=/home/agent" in result.output
+    assert "CANARY" not in (await run(plain, "env; cat /proc/$$/environ", work)).output
+
+
+async def test_extra_environment_and_mounts(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    seen, kept = tmp_path / "seen", tmp_path / "kept"
+    seen.mkdir()
+    kept.mkdir()
+    (seen / "a").write_text("A")
+    result = await sandbox.run(
+        Command(
+            argv='echo "$GREETING"; cat /seen/a; touch /seen/b; echo new > /kept/c; touch /workspace/d',
+            workspace=work,
+            writable=False,
+            env={"GREETING": "a b"},
+            read_only={seen: "/seen"},
+            read_write={kept: "/kept"},
+        )
+    )
+    assert result.output.startswith("a b\nA")
+    assert result.output.count("Read-only file system") == 2
+    assert (kept / "c").read_text() == "new\n"
+    assert not list(work.iterdir())
+
+
+async def test_the_worker_cannot_be_killed(sandbox: Sandbox, work: Path) -> None:
+    result = await run(sandbox, f"kill -9 {os.getpid()}; kill -9 {os.getppid()}; ls -d /proc/[0-9]* | wc -l", work)
+    assert "No such process" in result.output
+    assert int(result.output.split()[-1]) < 8
+    # Everything it may kill is the sandbox itself, and that is told as a failure, not as a success.
+    assert (await run(sandbox, "kill -9 -1; kill -9 1; sleep 0.1; exit 5", work)).exit_code != 0
+
+
+async def test_daemons_end_with_the_command(sandbox: Sandbox, work: Path) -> None:
+    marker = f"31536{os.getpid()}"
+    began = time.monotonic()
+    result = await run(
+        sandbox, f"setsid nohup sleep {marker} > /dev/null 2>&1 & (setsid sleep {marker} &) ; echo done", work
+    )
+    assert result.output == "done\n"
+    assert time.monotonic() - began < 3
+    assert alive(f"sleep\0{marker}") == []
+
+
+async def test_a_time_out_kills_what_ignores_term_with_its_children(sandbox: Sandbox, work: Path) -> None:
+    marker = f"41536{os.getpid()}"
+    (work / "stubborn.sh").write_text(
+        f"trap '' TERM INT HUP\n(trap '' TERM; setsid sleep {marker}) &\necho begun\nwhile :; do sleep {marker}; done\n"
+    )
+    result = await run(sandbox, "sh stubborn.sh", work, seconds=0.7)
+    assert (result.exit_code, result.timed_out, result.output) == (TIMED_OUT, True, "begun\n")
+    assert 0.7 <= result.seconds < 1.7
+    assert alive(f"sleep\0{marker}") == []
+
+
+async def test_without_isolation_the_group_still_dies_and_an_escaped_daemon_cannot_hold_us(
+    plain: Sandbox, work: Path
+) -> None:
+    marker = f"51536{os.getpid()}"
+    result = await run(plain, f"trap '' TERM; sleep {marker} & sleep {marker}", work, seconds=0.5)
+    assert (result.exit_code, result.timed_out) == (TIMED_OUT, True)
+    assert still_alive_after(f"sleep\0{marker}", 1) == []
+    began = time.monotonic()
+    # It left the group and holds the output open: the command is over nevertheless.
+    result = await run(plain, "setsid sleep 4 & echo done", work)
+    assert result.output == "done\n"
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+async def test_cancelling_kills_within_a_second(sandbox: Sandbox, plain: Sandbox, work: Path, isolated: bool) -> None:
+    marker = f"6153{int(isolated)}{os.getpid()}"
+    box = sandbox if isolated else plain
+    task = asyncio.create_task(
+        run(box, f"trap '' TERM; touch begun; sleep {marker} & sleep {marker}", work, seconds=60)
+    )
+    while not (work / "begun").exists():
+        await asyncio.sleep(0.01)
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 1
+    assert still_alive_after(f"sleep\0{marker}", 0.5) == []
+
+
+async def test_cancelling_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, work: Path) -> None:
+    marker = f"7153{os.getpid()}"
+    before = len(os.listdir("/proc/self/fd"))
+    for step in range(40):
+        task = asyncio.create_task(run(sandbox, f"sleep {marker}", work, seconds=60))
+        await asyncio.sleep(step * 0.0005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert still_alive_after(f"sleep\0{marker}", 1) == []
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_the_command_dies_with_its_parent(work: Path) -> None:
+    marker = f"8153{os.getpid()}"
+    script = (
+        "import asyncio\nfrom pathlib import Path\nfrom baton.settings import SandboxMode\n"
+        "from workspaces.sandbox import Command, Sandbox\n"
+        "async def main():\n"
+        "    sandbox = await Sandbox.open(SandboxMode.AUTO)\n"
+        f"    text = 'setsid sleep {marker} & touch begun; sleep {marker}'\n"
+        f"    await sandbox.run(Command(argv=text, workspace=Path({str(work)!r})))\n"
+        "asyncio.run(main())\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        deadline = time.monotonic() + 20
+        while not (work / "begun").exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        assert alive(f"sleep\0{marker}")
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    assert still_alive_after(f"sleep\0{marker}", 1) == []
+
+
+async def test_much_output_is_kept_on_disk_and_cut_for_reading(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "out.log"
+    text = "echo BEGIN; head -c 12000000 /dev/zero | tr '\\0' 'x'; echo; echo END"
+    result = await sandbox.run(Command(argv=text, workspace=work, output_limit=2_000), log=log)
+    assert result.output_bytes == 12_000_011 == log.stat().st_size
+    assert result.digest == "sha256:" + hashlib.sha256(log.read_bytes()).hexdigest()
+    assert result.output.startswith("BEGIN\nxxx")
+    assert result.output.endswith("xxx\nEND\n")
+    assert "left out here" in result.output
+    assert len(result.output) < 2_100
+
+
+async def test_a_command_that_never_stops_writing_is_killed(
+    sandbox: Sandbox, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "OUTPUT_KILL_LIMIT", 5_000_000)
+    result = await run(sandbox, "yes", work, seconds=30)
+    assert (result.exit_code, result.timed_out) == (TOO_MUCH_OUTPUT, False)
+    assert result.seconds < 10
+
+
+async def test_a_full_disk_under_the_log_is_said_as_such(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    marker = f"9153{os.getpid()}"
+    log = tmp_path / "full.log"
+    log.symlink_to("/dev/full")
+    text = f"head -c 3000000 /dev/zero; sleep {marker}"
+    with pytest.raises(DiskFull, match="make room"):
+        await sandbox.run(Command(argv=text, workspace=work), log=log)
+    assert alive(f"sleep\0{marker}") == []
+
+
+async def test_output_that_is_not_utf8_is_shown_with_replacements(sandbox: Sandbox, work: Path) -> None:
+    assert (await run(sandbox, r"printf 'a\377b\000c'", work)).output == "a\ufffdb\0c"
+
+
+async def test_limits_hold(sandbox: Sandbox, work: Path) -> None:
+    result = await run(
+        sandbox, "ulimit -c; ulimit -n; ulimit -f; ulimit -t; dd if=/dev/zero of=/tmp/big bs=1M count=1100", work
+    )
+    core, files, size, cpu = result.output.split()[:4]
+    assert core == "0"
+    assert int(files) <= 16_384
+    assert size != "unlimited"
+    assert cpu != "unlimited"
+    assert "No space left on device" in result.output
+
+
+async def test_bubblewraps_status_cannot_be_forged(sandbox: Sandbox, work: Path) -> None:
+    result = await run(
+        sandbox, "ls /proc/self/fd; for f in 3 4 5 6 7 8 9; do echo '{\"exit-code\": 0}' >&$f; done; exit 9", work
+    )
+    assert result.exit_code == 9
+    assert result.output.split()[:4] == ["0", "1", "2", "3"]  # 3 is ls's own view of the directory
+
+
+async def test_a_sandbox_that_cannot_be_set_up_is_no_verdict(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(SandboxUnavailable, match="could not be set up"):
+        await run(sandbox, "true", tmp_path / "missing")
+
+
+async def test_an_unavailable_sandbox_runs_nothing(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = work / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sandbox_module, "_candidates", lambda: [broken, work / "nothing"])
+    status = await probe(SandboxMode.AUTO)
+    assert status.kind == "unavailable"
+    assert "No permissions to create new namespace" in status.reason
+    assert "apt install bubblewrap" in status.advice
+    box = Sandbox(status)
+    with pytest.raises(SandboxUnavailable, match="BATON_SANDBOX=none"):
+        await run(box, "touch ran", work)
+    assert not (work / "ran").exists()
+
+
+async def test_a_sandbox_that_only_pretends_is_found_out(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = work / "bwrap"
+    fake.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sandbox_module, "_candidates", lambda: [fake])
+    assert (await probe(SandboxMode.BWRAP)).kind == "unavailable"
+
+
+async def test_without_isolation_it_says_so(plain: Sandbox, work: Path) -> None:
+    assert plain.status.kind == "none"
+    assert not plain.status.isolated
+    assert "without isolation" in plain.status.reason
+    (work / "sub").mkdir()
+    result = await plain.run(Command(argv="pwd; echo $HOME", workspace=work, cwd="sub"))
+    assert result.output.splitlines()[0] == str(work / "sub")
+    assert not Path(result.output.splitlines()[1]).exists()
+
+
+@pytest.mark.parametrize("argv", ["", [], "a\0b", ["a", "b\0"]])
+def test_commands_that_are_none(argv: str | list[str]) -> None:
+    with pytest.raises(UsageError):
+        Command(argv=argv)
+
+
+# --- toolchains
+
+
+REFUSED_BINDS = (
+    *("/", "//", "/root", "/root/", "/home", "/home/ann", "/etc", "/etc/ssl", "/proc/1/root", "/sys/fs", "/dev/shm"),
+    *("/var", "/run/x", "relative", "~/x", "/opt/../etc", "/root/.ssh", "/root/.SSH", "/home/ann/.aws/x"),
+    *("/home/ann/.config", "/srv/secrets", "/opt/a\0b", ""),
+)
+
+
+@pytest.mark.parametrize("bind", REFUSED_BINDS)
+def test_binds_that_are_refused(bind: str) -> None:
+    assert refuse_bind(bind)
+    with pytest.raises(ConfigurationError, match="binds"):
+        Toolchains().with_binds([bind])
+
+
+async def test_a_bound_toolchain_is_there_and_read_only(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    (tool / "bin").mkdir(parents=True)
+    (tool / "bin" / "greet").write_text("#!/bin/sh\necho hello from $0\n")
+    (tool / "bin" / "greet").chmod(0o755)
+    box = sandbox.with_binds([str(tool)])
+    result = await run(box, f"greet; touch {tool}/x && echo WROTE", work)
+    assert result.output.startswith(f"hello from {tool}/bin/greet")
+    assert "WROTE" not in result.output
+
+
+def test_links_and_contents_of_a_bind_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "to-root").symlink_to("/root")
+    (tmp_path / "to-etc").symlink_to("/etc/ssl")
+    cargo = tmp_path / "cargo"
+    (cargo / "bin").mkdir(parents=True)
+    (cargo / "credentials.toml").write_text("token")
+    (tmp_path / "file").write_text("")
+    home = tmp_path / "tools" / "baton"
+    home.mkdir(parents=True)
+    for bind in ("to-root", "to-etc", "cargo", "file", "missing", "tools", "tools/baton"):
+        with pytest.raises(ConfigurationError):
+            Toolchains().with_binds([str(tmp_path / bind)], home=home)
+    with pytest.raises(ConfigurationError):
+        Toolchains().with_binds([str(Path.home())])
+
+
+def test_an_interpreter_that_holds_batons_data_is_left_out() -> None:
+    left_out = own_toolchains(home=Path(sys.prefix) / "share" / "baton")
+    assert Path(sys.prefix) not in left_out.directories
+    assert left_out.notes
+
+
+def test_the_environment_is_made_of_constants() -> None:
+    offline, online = (environment(Toolchains(), network=network) for network in (False, True))
+    assert offline["PIP_RETRIES"] == "0" == offline["npm_config_fetch_retries"]
+    assert "PIP_RETRIES" not in online
+    assert json.dumps(offline) == json.dumps(environment(Toolchains(), network=False))
+
+
+# --- output
+
+
+@pytest.fixture
+def pieces() -> list[bytes]:
+    text = "".join(f"{number:06} ä\n" for number in range(5_000)).encode()
+    return [text[start : start + 777] for start in range(0, len(text), 777)]
+
+
+def test_the_collector_keeps_head_and_tail_and_counts_everything(pieces: list[bytes]) -> None:
+    collector = OutputCollector(1_000)
+    for piece in pieces:
+        collector.feed(piece)
+    text = collector.text()
+    assert text.startswith("000000 ä\n000001 ä\n")
+    assert text.endswith("004999 ä\n")
+    assert "\ufffd" not in text
+    kept = sum(len(part.encode()) for part in text.split("\n[... "))
+    assert collector.size == 50_000
+    assert kept < 2_100
+    assert collector.digest == "sha256:" + hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1_000, 1_001, 3_999, 4_000, 4_001, 8_000, 8_001, 20_000])
+def test_the_collector_is_exact_at_its_edges(size: int) -> None:
+    collector = OutputCollector(1_000)
+    for _ in range(size):
+        collector.feed(b"x")
+    text = collector.text()
+    assert len(text) <= 1_100
+    assert (text == "x" * size) == (size <= 1_000)
+
+
+def test_status_words() -> None:
+    assert not SandboxStatus("unavailable", "x").isolated
