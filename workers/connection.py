@@ -71,9 +71,13 @@ async def connect_to(address: str, limit: timedelta = CONNECT_LIMIT, **config: A
     from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.service import RPCError, RPCStatusCode
 
+    from workers.core import core_runtime
+
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            client = await Client.connect(address, data_converter=pydantic_data_converter, **config)
+            client = await Client.connect(
+                address, data_converter=pydantic_data_converter, runtime=core_runtime(), **config
+            )
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     except (TimeoutError, RuntimeError, ValueError) as error:
         # The SDK raises RuntimeError for a connection that fails, ValueError for an address that is none.

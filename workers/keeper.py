@@ -68,9 +68,6 @@ class Keeper:
             orphan = earlier.server if earlier else 0
             self._say(state="starting", server=orphan)
             self._end_orphan(orphan)
-            if earlier is not None and earlier.state == "running":
-                # Its keeper was killed. Its users wait for the server where it was.
-                self.wanted = _ports_of(earlier) if all(map(_is_free, _ports_of(earlier))) else self.wanted
             self._start()
             self._watch()
         except CannotStart as error:
@@ -119,7 +116,7 @@ class Keeper:
         """Start the server and wait until it answers. After a restart the ports stay what they were."""
         known = self.record.address != ""
         for attempt in range(3):
-            port, ui_port = _ports_of(self.record) if known else self._ports()
+            port, ui_port = self._last_ports() if known else self._ports()
             arguments = [*self.command, "--port", str(port), "--ui-port", str(ui_port)]
             self.started = time.monotonic()
             # The server's environment holds nothing of ours: no key, and no setting that would change what it does.
@@ -136,6 +133,7 @@ class Keeper:
                 raise CannotStart(f"{arguments[0]} cannot be started: {error.strerror}.") from error
             self._say(server=self.server.pid)
             if self._answers(port, ui_port):
+                self.files.ports.write_text(f"{port} {ui_port}\n")
                 self._say(state="running", address=f"127.0.0.1:{port}", web_ui=f"http://127.0.0.1:{ui_port}")
                 return
             self._end_server()
@@ -150,7 +148,18 @@ class Keeper:
                     f"Port {port} is in use by another program: set {setting} to another port,"
                     " or leave it out for a free one."
                 )
-        port, ui_port = (wanted or _free_port() for wanted in self.wanted)
+        # The last ports, if they are free: links stay true, and users whose keeper was killed find the server again.
+        port, ui_port = (
+            wanted or (last if _is_free(last) else _free_port())
+            for wanted, last in zip(self.wanted, self._last_ports(), strict=True)
+        )
+        return port, ui_port
+
+    def _last_ports(self) -> tuple[int, int]:
+        try:
+            port, ui_port = map(int, self.files.ports.read_text().split())
+        except (OSError, ValueError):
+            return 0, 0
         return port, ui_port
 
     def _answers(self, port: int, ui_port: int) -> bool:
@@ -187,12 +196,6 @@ class Keeper:
         )
 
 
-def _ports_of(record: ServerRecord) -> tuple[int, int]:
-    """Ports of server and Web UI; 0 where the record says nothing usable."""
-    port, ui_port = (address.rpartition(":")[2] for address in (record.address, record.web_ui))
-    return (int(port), int(ui_port)) if port.isdecimal() and ui_port.isdecimal() else (0, 0)
-
-
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -209,6 +212,8 @@ def _listens(port: int) -> bool:
 
 
 def _is_free(port: int) -> bool:
+    if not 0 < port < 65_536:
+        return False
     with socket.socket() as probe:
         # As the server does; a listener in the way is refused all the same.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -52,6 +52,11 @@ class ServerFiles:
         return self.directory / "server.json"
 
     @property
+    def ports(self) -> Path:
+        """The ports of the last start, so that links to the Web UI stay true where that is possible."""
+        return self.directory / "ports"
+
+    @property
     def database(self) -> Path:
         """The server's SQLite file."""
         return self.directory / "temporal.sqlite"

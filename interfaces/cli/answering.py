@@ -47,7 +47,10 @@ def guide(
     task: Annotated[str | None, typer.Option(metavar="TASK", help="Only for the agents of this task.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Give a message to the agents at work; they take it in at their next turn."""
+    """Give a message to the agents at work.
+
+    They take it in at their next turn.
+    """
     from pydantic import ValidationError
 
     from baton.contracts import Guide
@@ -61,7 +64,10 @@ def guide(
 
 
 def stop(run: options.Run, as_json: options.Json = False) -> None:
-    """Stop a run: its processes are ended, its work is kept. Waits until it has ended."""
+    """Stop a run.
+
+    Its processes are ended, its work is kept. Waits until it has ended.
+    """
     options.check_run_id(run)
     execute(
         _stop(options.settings(), run, as_json),

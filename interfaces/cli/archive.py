@@ -66,6 +66,15 @@ class Archive:
         # By number, for 10.json comes before 2.json.
         return [evidence for _, evidence in sorted(found, key=lambda entry: (len(entry[0]), entry[0]))]
 
+    async def reviews(self, task: str) -> list[str]:
+        """The reviewer's verdict in each round of a task that came so far."""
+        head = await self.task_head(task)
+        verdicts = []
+        for path in await self.store.paths(head, "reports") if head else []:
+            if path.endswith("-reviewer.json") and (data := await self.store.read(head or "", path)) is not None:
+                verdicts.append((len(path), path, str(json.loads(data).get("verdict", ""))))
+        return [verdict for _, _, verdict in sorted(verdicts)]
+
     async def transcript(self, task: str) -> list[Part]:
         """All messages of a task's sessions, in their order."""
         head = await self.task_head(task)

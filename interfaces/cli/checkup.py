@@ -40,9 +40,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Check server, sandbox, git, key and disk, and say what to do about each; list the settings.
+    """Check this machine, and list the settings.
 
-    Exit code: 1 when something fails. No model is called.
+    Looks at server, sandbox, git, key and disk, and says what to do about each. No model is called.
+    Exit code: 1 when something fails.
     """
     execute(_doctor(options.settings(), as_json))
 

@@ -10,7 +10,7 @@ import typer
 from baton.errors import SandboxUnavailable
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import line, message, one_line, short, usd
+from interfaces.cli.output import count, line, message, one_line, short, usd
 
 if TYPE_CHECKING:
     from baton.contracts import Decide, Decision, RunDocument
@@ -38,7 +38,9 @@ def demo(
     sandbox: options.Sandbox = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show one complete run: plan, two tasks, tests red and green, a rejected review, a decision, a branch.
+    """Show one complete run with a scripted model.
+
+    Plan, two tasks, tests red and green, a rejected review, a decision, a branch.
 
     Server, worker, git, sandbox and tests are the real ones; only the model's answers are scripted, so that no key
     and no network are needed. Takes less than a minute.
@@ -127,15 +129,20 @@ async def _summarise(
     line()
     line("The change is done." if document.branch else f"The run is {document.status.value}.")
     for task in document.tasks:
-        line(f"  {task.id}  {task.role}: {one_line(task.title)}: {task.state.value} after {task.rounds} rounds")
+        line(
+            f"  {task.id}  {task.role}: {one_line(task.title)}: {task.state.value} after {count(task.rounds, 'round')}"
+        )
         evidence = await archive.gates(task.id)
         verdicts = ["green" if seen.green else f"red (exit code {seen.exit_code})" for seen in evidence]
-        line(f"      tests on each round's commit: {' -> '.join(verdicts) or 'not run'}")
+        line(f"      tests    {' -> '.join(verdicts) or 'not run'}")
+        line(f"      reviews  {' -> '.join(await archive.reviews(task.id)) or 'none'}")
     line(f"tests     {gate_verdict(document)}, on the merged result {short(document.head_commit)}")
     if document.branch:
         line(f"branch    {document.branch} in {repository}")
         for commit in commits(repository, base, document.branch):
             line(f"            {one_line(commit)}")
+    for decision in document.decisions:
+        line(f"decision  {decision.id} {decision.state.value} by {decision.by}: {one_line(decision.choice or '-')}")
     line(f"cost      {usd(document.cost_usd)} in {document.turns} turns, had Claude answered; the model was scripted")
     prefix = f"BATON_HOME={shlex.quote(str(settings.home))} "
     if target().configured:
@@ -143,7 +150,8 @@ async def _summarise(
     line("Look further:")
     for command in ("show", "log", "diff"):
         line(f"  {prefix}baton {command} {document.run}")
-    line(f"  {prefix}baton up    # the Web UI, until Ctrl-C; the run is {document.run}")
+    line(f"  {prefix}baton up    # until Ctrl-C, then the Web UI is at")
+    line(f"      {document.web_ui}")
     line(f"  git -C {shlex.quote(str(repository))} log -p main..{document.branch or ''}")
     line("On your own repository, with ANTHROPIC_API_KEY set:")
     line('  baton run "What to change" --repo PATH_OR_URL')

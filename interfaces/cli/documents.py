@@ -63,14 +63,25 @@ async def query_document(service: "TemporalService", run: str) -> RunDocument:
 
 async def look(service: "TemporalService", run: str) -> Snapshot:
     """The run now: its document with the cost and turns of the sessions at work added."""
-    description, document = await asyncio.gather(describe(service.client, run), query_document(service, run))
+    description = await describe(service.client, run)
     if is_closed(description):
-        # The query may have been answered a moment before the end.
-        return Snapshot(settled(await query_document(service, run), description), closed=True)
+        return Snapshot(await final_document(service, description), closed=True)
+    document = await query_document(service, run)
     candidates = _at_work(document)
     found = await asyncio.gather(*(_session(service.client, workflow_id) for workflow_id in candidates))
     sessions = [session for session in found if session is not None]
     return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions)
+
+
+async def final_document(service: "TemporalService", description: "WorkflowExecutionDescription") -> RunDocument:
+    """The document of a workflow that has ended: its result, or its answer to a query where it has none."""
+    from temporalio.client import WorkflowExecutionStatus
+
+    if description.status is not WorkflowExecutionStatus.COMPLETED:
+        return settled(await query_document(service, description.id), description)
+    handle = service.client.get_workflow_handle(description.id, result_type=RunDocument)
+    document: RunDocument = await handle.result()
+    return document.model_copy(update={"web_ui": service.run_link(description.id)})
 
 
 def settled(document: RunDocument, description: "WorkflowExecutionDescription") -> RunDocument:

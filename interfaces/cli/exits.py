@@ -11,6 +11,7 @@ import typer
 
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
 from interfaces.cli.output import message
+from interfaces.cli.streams import drain_logs
 
 _SETTLE = 0.05
 """Seconds between the last call and the end: https://github.com/temporalio/sdk-python/issues/300."""
@@ -83,6 +84,7 @@ def leave(code: int) -> NoReturn:
 
     The SDK's threads crash a short-lived process while the interpreter shuts down, so it is not given the chance.
     """
+    drain_logs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

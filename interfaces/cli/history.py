@@ -27,7 +27,10 @@ def log(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Print the transcripts of a run's sessions: every message, tool call and result."""
+    """Print the transcripts of a run.
+
+    Every message, tool call and result of its sessions, in their order.
+    """
     options.check_run_id(run)
     execute(_log(options.settings().home, run, task, session, as_json))
 
@@ -37,7 +40,10 @@ def diff(
     stat: Annotated[bool, typer.Option("--stat", help="Only the files and how many lines changed.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Print the change that a run has made so far, against the commit it started from."""
+    """Print the change that a run has made so far.
+
+    As a patch against the commit that it started from.
+    """
     options.check_run_id(run)
     execute(_diff(options.settings().home, run, stat, as_json))
 
@@ -59,8 +65,7 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
             for part in parts
         ]
         if not as_json:
-            for text in render(parts, name):
-                line(text)
+            line("\n".join(render(parts, name)))
     if as_json:
         print_json(found)
     elif not found:

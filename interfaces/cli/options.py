@@ -19,18 +19,23 @@ Port = Annotated[int | None, typer.Option("--port", min=1, max=65_535, help="Por
 UiPort = Annotated[int | None, typer.Option("--ui-port", min=1, max=65_535, help="Port of its Web UI.")]
 
 
-def settings(**overrides: object) -> "Settings":
+def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     """The settings of the environment, with what the options say on top; logging is set up by them.
 
-    Raises ConfigurationError that names the variable or option.
+    `quiet` keeps the SDK's warnings (one for every failed attempt, with a traceback) off the screen of a person who
+    did not ask for log lines. Raises ConfigurationError that names the variable or option.
     """
+    import logging
+
     from baton.logs import configure_logging
     from baton.redaction import Redactor
     from baton.settings import read_settings
-    from interfaces.cli.streams import CurrentStderr
+    from interfaces.cli.streams import log_stream
 
     read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
-    configure_logging(read.log, read.log_level, Redactor(read.secrets()), cast(TextIO, CurrentStderr()))
+    configure_logging(read.log, read.log_level, Redactor(read.secrets()), cast(TextIO, log_stream()))
+    if quiet and "log_level" not in read.model_fields_set:
+        logging.getLogger("temporalio").setLevel(logging.ERROR)
     return read
 
 

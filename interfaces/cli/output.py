@@ -5,6 +5,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
@@ -32,7 +34,7 @@ def message(text: str) -> None:
 
 def write(text: str) -> None:
     """Write a part of the result, on stdout; a terminal is shielded, a pipe gets it as it is."""
-    sys.stdout.write(clean(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
+    _put(clean(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
 
 
 def line(text: str = "") -> None:
@@ -44,7 +46,16 @@ def print_json(result: "BaseModel | list[Any] | dict[str, Any]") -> None:
     """Write the one JSON document of a command."""
     data = result if isinstance(result, list | dict) else result.model_dump(mode="json")
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    _put(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
+
+def _put(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has seen enough (`baton log RUN | head`): an end, not an error.
+        raise typer.Exit(0) from None
 
 
 def console() -> "Console":

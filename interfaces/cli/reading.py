@@ -30,7 +30,7 @@ def list_runs(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most runs to list, the newest first.")] = 50,
     as_json: options.Json = False,
 ) -> None:
-    """List the runs of the Temporal service, the newest first."""
+    """List the runs, the newest first."""
     from baton.contracts import RunStatus
 
     known = [entry.value for entry in RunStatus]

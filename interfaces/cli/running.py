@@ -40,9 +40,11 @@ def run(
     run_id: Annotated[str | None, typer.Option(metavar="ID", help="Id of the run, instead of a made one.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a change to a repository: plan, work, test, review, and publish a branch.
+    """Make a change to a repository.
 
-    Shows progress and waits for the end. Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
+    Agents plan, work, test and review, and the result is published as a branch.
+    Shows progress and waits for the end.
+    Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
     settings = options.settings(sandbox=sandbox)
     request = _request(task, repo, base, usd, turns, rounds, parallel, model or [], not no_publish, run_id)
@@ -59,9 +61,10 @@ def run(
 
 
 def watch(run: options.Run, as_json: options.Json = False) -> None:
-    """Follow a run until its end, with a server and a worker in this process where they are needed.
+    """Follow a run until its end.
 
-    Asks open decisions in a terminal. Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
+    Brings a server and a worker where they are needed, and asks open decisions in a terminal.
+    Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
     options.check_run_id(run)
     execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")

@@ -23,14 +23,20 @@ def register(app: typer.Typer) -> None:
 
 
 def up(port: options.Port = None, ui_port: options.UiPort = None, sandbox: options.Sandbox = None) -> None:
-    """Serve in the foreground until Ctrl-C: Temporal server with Web UI, and a worker for all runs."""
-    settings = options.settings(server_port=port, ui_port=ui_port, sandbox=sandbox)
+    """Serve in the foreground: server, Web UI, worker.
+
+    Until Ctrl-C; what is open then goes on at the next start.
+    """
+    settings = options.settings(quiet=False, server_port=port, ui_port=ui_port, sandbox=sandbox)
     execute(_up(settings), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE)
 
 
 def worker(sandbox: options.Sandbox = None) -> None:
-    """Work on runs until Ctrl-C, with a Temporal server that runs elsewhere or in another `baton up`."""
-    settings = options.settings(sandbox=sandbox)
+    """Work on the runs of a Temporal server.
+
+    The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C.
+    """
+    settings = options.settings(quiet=False, sandbox=sandbox)
     options.require_model_access(settings)
     execute(_worker(settings), farewell=lambda: "Stopped. Open runs go on elsewhere.", terminated=ExitCode.DONE)
 
@@ -39,7 +45,10 @@ def standin(
     scenario: Annotated[Path, typer.Option(metavar="FILE", help="Scenario file: who answers what, at which turn.")],
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 0,
 ) -> None:
-    """Serve a scripted stand-in for the Messages API; point ANTHROPIC_BASE_URL at it."""
+    """Serve a scripted stand-in for the model.
+
+    Point ANTHROPIC_BASE_URL at it; it answers as the scenario says.
+    """
     from standin.server import run_forever
 
     run_forever(scenario, "127.0.0.1", port)

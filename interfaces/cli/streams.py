@@ -1,16 +1,60 @@
-"""A stream for log lines that follows `sys.stderr`, which a live display replaces while it is shown."""
+"""The way of log lines to stderr: through a thread of their own.
+
+Workflow code logs, too. Whatever stands in for `sys.stderr` at that moment (a live display renders and redraws) must
+not run in its thread, where the SDK's sandbox forbids clocks and imports: an error raised there would change what
+the workflow does.
+"""
 
 import io
+import queue
 import sys
+import threading
 
 
-class CurrentStderr(io.TextIOBase):
-    """Writes to whatever `sys.stderr` is at that moment."""
+class LogStream(io.TextIOBase):
+    """Takes log lines from any thread; a thread of its own writes them to the current `sys.stderr`."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._write_all, name="log lines", daemon=True).start()
 
     def write(self, text: str) -> int:
-        """Write a part of a log line."""
-        return sys.stderr.write(text)
+        """Hand over a log line; returns at once."""
+        self._lines.put(text)
+        return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
-        sys.stderr.flush()
+        """Do nothing: whoever logs does not wait. `drain` does."""
+
+    def drain(self) -> None:
+        """Wait until everything has been written."""
+        self._lines.join()
+
+    def _write_all(self) -> None:
+        while True:
+            text = self._lines.get()
+            try:
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                # Nobody reads any more; log lines are not worth an error.
+                pass
+            finally:
+                self._lines.task_done()
+
+
+_current: LogStream | None = None
+
+
+def log_stream() -> LogStream:
+    """The stream of this process."""
+    global _current
+    if _current is None:
+        _current = LogStream()
+    return _current
+
+
+def drain_logs() -> None:
+    """Wait for the log lines of this process, if there are any."""
+    if _current is not None:
+        _current.drain()
