@@ -1,13 +1,12 @@
 """Captures paths of a workspace that are known, without git: a few milliseconds, and nothing of theirs is run."""
 
-import os
 import stat
 from collections.abc import Collection, Iterable
 
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
 from workspaces.meta import Meta, is_plain, kept_mode
-from workspaces.objects import EXECUTABLE, FILE, LINK, TREE, Entry, Objects
+from workspaces.objects import EXECUTABLE, FILE, LINK, TREE, Entry, Objects, is_path
 from workspaces.survey import LARGEST_FILE, is_refused, nested_files
 
 
@@ -36,9 +35,9 @@ def capture_touched(
     full: set[str] = set()
     left_out: list[str] = []
     for path in sorted(touched):
-        state = files.stat(path) if _is_path(path) else None
-        known = objects.entry(tree, path) if _is_path(path) else None
-        if not _is_path(path) or (state is not None and state.st_size > LARGEST_FILE):
+        state = files.stat(path) if _can_be_kept(path) else None
+        known = objects.entry(tree, path) if _can_be_kept(path) else None
+        if not _can_be_kept(path) or (state is not None and state.st_size > LARGEST_FILE):
             left_out.append(path)
             continue
         if known is None and state is not None and ignores.ignored(path):
@@ -66,9 +65,8 @@ def capture_nested(files: Beneath, objects: Objects, tree: str, nested: Iterable
     return objects.edit(tree, changes)
 
 
-def _is_path(path: str) -> bool:
-    names = os.fsencode(path).split(b"/")
-    return not is_refused(path) and all(name not in (b"", b".", b"..") for name in names) and "\0" not in path
+def _can_be_kept(path: str) -> bool:
+    return is_path(path) and not is_refused(path)
 
 
 def _above(path: str) -> list[str]:

@@ -1,8 +1,11 @@
 """Turns faults of git, libgit2 and the file system into the errors of `baton.errors`; a full disk above all."""
 
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pygit2
 
@@ -40,6 +43,12 @@ def clean_text(text: str, limit: int = 600) -> str:
     flat = " ".join(line for line in lines if line and not line.startswith("hint:"))
     printable = "".join(char if char.isprintable() else "?" for char in flat)
     return Redactor()(printable)[:limit]
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raise OSError (ENOSPC, EDQUOT) if a file of `size` bytes finds no room: libgit2 loses the reason of a failure."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 @contextmanager

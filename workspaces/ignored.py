@@ -54,16 +54,24 @@ def parse_rule(line: str) -> Rule | None:
 
 
 def _expression(part: str) -> str:
-    """A glob of git as one of `fnmatch`, which knows no backslash and only `!` in brackets; then as an expression."""
+    """A glob of git as one of `fnmatch`, which knows no backslash and only `!` in brackets; then as an expression.
+
+    re.error for a bracket that nobody closes: git matches nothing with it.
+    """
     out = ""
     at = 0
     while at < len(part):
         if part[at] == "\\" and at + 1 < len(part):
             out += f"[{part[at + 1]}]" if part[at + 1] in "*?[" else part[at + 1]
             at += 2
-        elif part.startswith("[^", at):
-            out += "[!"
-            at += 2
+        elif part[at] == "[":
+            negated = part[at + 1 : at + 2] in ("!", "^")
+            first = at + (2 if negated else 1)
+            end = part.find("]", first + 1)
+            if end < 0:
+                raise re.error("a bracket is not closed")
+            out += f"[{'!' if negated else ''}{part[first:end]}]"
+            at = end + 1
         else:
             out += part[at]
             at += 1

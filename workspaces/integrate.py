@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import ObjectType
 
 from baton.errors import WorkspaceError
 from workspaces.beneath import Beneath
@@ -128,7 +127,7 @@ def copy_tree(source: Objects, target: Objects, tree: str) -> None:
             copy_tree(source, target, entry.oid)
         elif entry.mode != 0o160000 and not target.has(entry.oid):
             target.blob(source.data(entry.oid))
-    target.repo.write(ObjectType.TREE, source.repo.read(tree)[1])
+    target.raw_tree(source.repo.read(tree)[1])
 
 
 def _is_free(objects: Objects, tree: str, path: str) -> bool:

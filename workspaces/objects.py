@@ -6,6 +6,7 @@ text with surrogates for what is not UTF-8 (`os.fsencode`), relative, with `/` b
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -15,11 +16,16 @@ from typing import NamedTuple
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
+from workspaces.faults import require_room
+
 FILE = 0o100644
 EXECUTABLE = 0o100755
 LINK = 0o120000
 TREE = 0o040000
 GITLINK = 0o160000
+_BLOCK = 1 << 16
+"""Bytes that a small file and its directories may need."""
+
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
@@ -58,11 +64,20 @@ def prepare_library() -> None:
 
 
 def parts(path: str) -> list[bytes]:
-    """The names of a path; ValueError for one that could leave its tree or reach into a `.git`."""
+    """The names of a path; ValueError for one that could leave its directory or reach into a `.git`."""
     names = os.fsencode(path).split(b"/")
-    if any(name in (b"", b".", b"..") or b"\0" in name or name.lower() == b".git" for name in names):
+    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
         raise ValueError(f"not a path of a project: {path!r}")
     return names
+
+
+def is_path(path: str) -> bool:
+    """Whether a path stays within its directory and out of every `.git`."""
+    try:
+        parts(path)
+    except ValueError:
+        return False
+    return True
 
 
 class Objects:
@@ -74,7 +89,8 @@ class Objects:
 
     def blob(self, data: bytes) -> str:
         """Store bytes; gives their id."""
-        return str(self.repo.create_blob(data))
+        with self._writing(len(data)):
+            return str(self.repo.create_blob(data))
 
     def data(self, oid: str) -> bytes:
         """The bytes of a blob; KeyError where there is none."""
@@ -107,7 +123,12 @@ class Objects:
         """Store a tree in git's own order, in which a directory sorts as if its name ended in `/`."""
         ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].mode == TREE else item[0])
         raw = b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in ordered)
-        return str(self.repo.write(ObjectType.TREE, raw))
+        return self.raw_tree(raw)
+
+    def raw_tree(self, raw: bytes) -> str:
+        """Store the bytes of a tree."""
+        with self._writing(len(raw)):
+            return str(self.repo.write(ObjectType.TREE, raw))
 
     def entry(self, tree: str, path: str) -> Entry | None:
         """What stands at a path, or None. The empty path is the tree itself."""
@@ -195,4 +216,19 @@ class Objects:
         by = pygit2.Signature(author.name, author.email, when, 0)
         engine = pygit2.Signature(ENGINE.name, ENGINE.email, when, 0)
         text = message.encode(errors="replace").decode().replace("\0", "")
-        return str(self.repo.create_commit(None, by, engine, text, tree, list(parents)))
+        with self._writing(len(text)):
+            return str(self.repo.create_commit(None, by, engine, text, tree, list(parents)))
+
+    def move(self, ref: str, new: str) -> None:
+        """Let a ref point to an object, whatever it points to now."""
+        with self._writing(0), self.repo.transaction() as transaction:
+            transaction.lock_ref(ref)
+            transaction.set_target(ref, pygit2.Oid(hex=new))
+
+    @contextmanager
+    def _writing(self, size: int) -> Iterator[None]:
+        try:
+            yield
+        except pygit2.GitError:
+            require_room(Path(self.repo.path), size + _BLOCK)
+            raise

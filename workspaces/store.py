@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import pygit2
-
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.faults import translated
@@ -70,11 +68,11 @@ class Store:
                 await in_thread(self._move, ref, new, expected)
 
     def _head(self, ref: str) -> str | None:
-        found = self._keeper(ref).references.get(ref)
+        found = self._keeper(ref).repo.references.get(ref)
         return None if found is None else str(found.target)
 
     def _move(self, ref: str, new: str, expected: str | None) -> None:
-        repo = self._keeper(ref)
+        keeper = self._keeper(ref)
         current = self._head(ref)
         if current == new:
             return
@@ -84,16 +82,14 @@ class Store:
                 " another attempt has taken over, this one ends."
             )
         # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
-        (Path(repo.path) / f"{ref}.lock").unlink(missing_ok=True)
-        with repo.transaction() as transaction:
-            transaction.lock_ref(ref)
-            transaction.set_target(ref, pygit2.Oid(hex=new))
+        (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+        keeper.move(ref, new)
 
-    def _keeper(self, ref: str) -> pygit2.Repository:
+    def _keeper(self, ref: str) -> Objects:
         """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
             raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
-        return self.source.repo if ref.endswith("/integration/head") else self.objects.repo
+        return self.source if ref.endswith("/integration/head") else self.objects
 
     async def read(self, commit: str, path: str) -> bytes | None:
         """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
@@ -200,7 +196,7 @@ class Store:
         author: Author = ENGINE,
     ) -> str:
         """Commit a tree and move the ref to it; the parent is `expected` unless others are given."""
-        objects = self.source if self._keeper(ref) is self.source.repo else self.objects
+        objects = self._keeper(ref)
         before = ([expected] if expected else []) if parents is None else list(parents)
         with translated(f"writing to {ref}"):
             new = await in_thread(objects.commit, tree, before, message, at, author)

@@ -26,12 +26,12 @@ from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.locks import locked
 from workspaces.meta import Meta, parse_meta
-from workspaces.objects import GITLINK, TREE, Entry
+from workspaces.objects import GITLINK, TREE, Entry, is_path
 from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
-from workspaces.survey import Survey, survey
+from workspaces.survey import Survey, is_refused, survey
 from workspaces.threads import in_thread
 
 __all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
@@ -214,6 +214,7 @@ class Workspace:
         meta = parse_meta(snapshot.meta)
         changes: dict[str, Entry | None] = {}
         modes, empty = dict(meta.modes), set(meta.empty)
+        paths = [path for path in paths if is_path(path)]  # anything else is not in a workspace
         # What was added goes first: a file may stand where a directory has to come back.
         for path in sorted(paths, key=lambda path: objects.entry(self._tree, path) is not None):
             put_back_path(files, objects, path, self._meta.modes, self._tree)
@@ -231,7 +232,7 @@ class Workspace:
                 if there is not None and above in self._meta.empty:
                     empty.add(above)
                 above = above.rpartition("/")[0]
-        tree = objects.edit(snapshot.tree, changes)
+        tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
         kept = Meta(modes=modes, empty=frozenset(empty), gitlinks=meta.gitlinks)
         return self._compare(tree, kept, [path for path in snapshot.left_out if path not in changes])
 
