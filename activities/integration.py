@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.journal import dump
 from activities.posture import with_posture
-from activities.stores import Stores, task_file, to_json
+from activities.stores import Stores, task_file, to_json, write_run_files
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
@@ -59,13 +59,12 @@ class IntegrationActivities:
             "acceptance": [f"`{evidence.command}` succeeds on the merged result"],
             "depends_on": [],
         }
-        ref = naming.run_ref(repair.run)
-        await store.commit_files(
-            ref,
-            expected=await store.head(ref),
-            files={task_file(repair.task): to_json(task)},
-            message=f"repair task {repair.task}",
-            at=activity.info().scheduled_time,
+        await write_run_files(
+            store,
+            repair.run,
+            {task_file(repair.task): to_json(task)},
+            f"repair task {repair.task}",
+            activity.info().scheduled_time,
         )
 
     @activity.defn(name="integrate_task")

@@ -127,9 +127,7 @@ class Opener:
             tester=await lane.test(key.round),
             round=key.round,
             rounds=max(3, key.round),
-            earlier_findings=[
-                finding for number in range(1, key.round) for finding in await lane.findings(number)
-            ],
+            earlier_findings=[finding for number in range(1, key.round) for finding in await lane.findings(number)],
         )
 
 

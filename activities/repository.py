@@ -6,7 +6,17 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from activities.stores import CONFIG, MODELS, REQUEST, TECHNOLOGY, Stores, role_file, task_file, to_json
+from activities.stores import (
+    CONFIG,
+    MODELS,
+    REQUEST,
+    TECHNOLOGY,
+    Stores,
+    role_file,
+    task_file,
+    to_json,
+    write_run_files,
+)
 from agents.loader import builtin_agent, builtin_text
 from agents.models import resolve_model
 from agents.plan import in_order
@@ -58,18 +68,18 @@ class RepositoryActivities:
             notes.append(status.reason)
 
         roles, models, texts = self._roles(request, notes)
-        await store.commit_files(
-            naming.run_ref(request.run),
-            expected=await store.head(naming.run_ref(request.run)),
-            files={
+        await write_run_files(
+            store,
+            request.run,
+            {
                 REQUEST: to_json({**request.model_dump(mode="json"), "base_commit": base.commit}),
                 CONFIG: to_json(config.model_dump(mode="json")),
                 TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
                 MODELS: to_json(models),
                 **{role_file(role): text.encode() for role, text in texts.items()},
             },
-            message=f"run {request.run} on {base.commit[:12]}",
-            at=at,
+            f"run {request.run} on {base.commit[:12]}",
+            at,
         )
         integration = naming.integration_ref(request.run)
         if await store.head(integration) is None:
@@ -96,13 +106,12 @@ class RepositoryActivities:
         if data is None:
             raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")
         report = OrchestratorReport.model_validate(json.loads(data))
-        ref = naming.run_ref(read.run)
-        await store.commit_files(
-            ref,
-            expected=await store.head(ref),
-            files={task_file(task.id): to_json(task.model_dump(mode="json")) for task in report.tasks},
-            message=f"plan: {len(report.tasks)} tasks",
-            at=activity.info().scheduled_time,
+        await write_run_files(
+            store,
+            read.run,
+            {task_file(task.id): to_json(task.model_dump(mode="json")) for task in report.tasks},
+            f"plan: {len(report.tasks)} tasks",
+            activity.info().scheduled_time,
         )
         return Plan(
             summary=report.summary[:1_000],

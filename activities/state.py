@@ -4,8 +4,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from activities.stores import DECISIONS, STATE, Stores, to_json
-from baton import naming
+from activities.stores import DECISIONS, STATE, Stores, to_json, write_run_files
 from baton.steps import Saved, SaveInput
 
 
@@ -21,15 +20,14 @@ class StateActivities:
     async def save_state(self, save: SaveInput) -> Saved:
         """Commit both files to the run's ref."""
         store = await self._stores.get(save.repo)
-        ref = naming.run_ref(save.run)
-        commit = await store.commit_files(
-            ref,
-            expected=await store.head(ref),
-            files={
+        commit = await write_run_files(
+            store,
+            save.run,
+            {
                 STATE: to_json(save.state.model_dump(mode="json")),
                 DECISIONS: to_json([decision.model_dump(mode="json") for decision in save.decisions]),
             },
-            message=f"{save.state.status.value}: {len(save.decisions)} decisions, ${save.state.cost_usd:.4f}",
-            at=save.at,
+            f"{save.state.status.value}: {len(save.decisions)} decisions, ${save.state.cost_usd:.4f}",
+            save.at,
         )
         return Saved(commit=commit)

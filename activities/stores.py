@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from baton import naming
-from baton.errors import WorkspaceError
+from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.checkpoints import Checkpoints
 from workspaces.config import ProjectConfig
 from workspaces.store import Store
@@ -17,6 +19,8 @@ TECHNOLOGY = "technology.json"
 MODELS = "models.json"
 STATE = "state.json"
 DECISIONS = "decisions.json"
+
+_MOST_RACES = 20
 
 
 def role_file(role: str) -> str:
@@ -67,6 +71,17 @@ async def run_json(store: Store, run: str, path: str) -> Any:
 async def run_config(store: Store, run: str) -> ProjectConfig:
     """The project's configuration as it was at the base commit."""
     return ProjectConfig.model_validate(await run_json(store, run, CONFIG))
+
+
+async def write_run_files(store: Store, run: str, files: Mapping[str, bytes], message: str, at: datetime) -> str:
+    """Commit some of the run's own files; writers of other files at the same moment lose nothing."""
+    ref = naming.run_ref(run)
+    for _ in range(_MOST_RACES):
+        try:
+            return await store.commit_files(ref, expected=await store.head(ref), files=files, message=message, at=at)
+        except StaleAttempt:
+            continue
+    raise WorkspaceError(f"The files of run {run} kept being written by others; try again.")
 
 
 def to_json(value: Any) -> bytes:

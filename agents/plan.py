@@ -72,7 +72,7 @@ def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
                     f"the ids are {', '.join(_quoted(name) for name in sorted(known))}."
                 )
     if not faults and (cycle := find_cycle(tasks)):
-        faults.append(f"tasks: the dependencies go round in a circle ({' -> '.join(cycle)}); remove one of them.")
+        faults.append(f"tasks: the dependencies form a cycle ({' -> '.join(cycle)}); remove one of them.")
     return faults
 
 

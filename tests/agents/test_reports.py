@@ -105,7 +105,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         (
             "orchestrator",
             {**PLAN, "tasks": [{**PLAN["tasks"][0], "depends_on": ["t1"]}]},
-            ["go round in a circle (t1 -> t1)"],
+            ["form a cycle (t1 -> t1)"],
         ),
         ("backend", {**MAKER, "implemented": "\ud800"}, ["implemented: must be valid Unicode text"]),
     ],

@@ -40,9 +40,7 @@ def session(role: str, task_id: str, calls: Sequence[Sequence[Call] | Step], *, 
     steps = []
     for number, entry in enumerate(calls, start=1):
         step = entry if isinstance(entry, Step) else Step(calls=list(entry))
-        steps.append(
-            step.model_copy(update={"role": role, "task": task_id, "round": round_number, "turn": number})
-        )
+        steps.append(step.model_copy(update={"role": role, "task": task_id, "round": round_number, "turn": number}))
     return steps
 
 

@@ -84,7 +84,9 @@ async def test_an_answer_cut_off_in_a_tool_call_is_never_run(staged) -> None:  #
     cut = Step(calls=[write("src/new.txt", "half a file\n" * 50)], stop_reason="max_tokens", repeat="always")
     script = scenario(
         plan(task("t1")),
-        session("backend", "t1", [cut.model_copy(update={"repeat": None}), [write("src/new.txt", "whole\n")], [made()]]),
+        session(
+            "backend", "t1", [cut.model_copy(update={"repeat": None}), [write("src/new.txt", "whole\n")], [made()]]
+        ),
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
@@ -132,7 +134,9 @@ async def test_a_usage_limit_waits_on_a_timer_and_counts_as_no_attempt(staged) -
 async def test_invalid_reports_and_calls_go_back_to_the_model(staged) -> None:  # type: ignore[no-untyped-def]
     cycle = [task("a", depends_on=["b"]), task("b", depends_on=["a"])]
     script = scenario(
-        session("orchestrator", "plan", [[Call("hand_off", {"summary": "A plan", "tasks": cycle})], plan(task("t1"))[0]]),
+        session(
+            "orchestrator", "plan", [[Call("hand_off", {"summary": "A plan", "tasks": cycle})], plan(task("t1"))[0]]
+        ),
         session(
             "backend",
             "t1",

@@ -17,12 +17,16 @@ async def test_what_falls_outside_a_scope_is_put_back_and_said(staged) -> None: 
             "backend",
             "t1",
             [
-                [bash("echo mine > src/new.txt; echo broken > web/index.html; echo evil > tests/base.expect; rm check.sh")],
+                [
+                    bash(
+                        "echo mine > src/new.txt; echo broken > web/index.html; echo evil > tests/base.expect; rm check.sh"
+                    )
+                ],
                 [write("web/index.html", "refused\n")],
                 [made()],
             ],
         ),
-        session("tester", "t1", [[bash("echo test >> tests/new.expect; echo oops >> src/orders.txt")], [tested()]]),
+        session("tester", "t1", [[bash("echo src/new.txt mine >> tests/new.expect; echo oops >> src/orders.txt")], [tested()]]),
         session("reviewer", "t1", [[bash("echo graffiti > src/new.txt; touch web/x")], [reviewed()]]),
     )
     async with staged(script) as stage:
@@ -93,8 +97,12 @@ async def test_conflicting_tasks_are_resolved_by_their_maker(staged) -> None:  #
     )
     async with staged(script) as stage:
         document = await stage.finish()
-        seen = next(r.body for r in stage.standin.requests if (r.task, r.role, r.round, r.turn) == ("b", "backend", 2, 2))
-        brief = next(r.body for r in stage.standin.requests if (r.task, r.role, r.round, r.turn) == ("b", "backend", 2, 1))
+        seen = next(
+            r.body for r in stage.standin.requests if (r.task, r.role, r.round, r.turn) == ("b", "backend", 2, 2)
+        )
+        brief = next(
+            r.body for r in stage.standin.requests if (r.task, r.role, r.round, r.turn) == ("b", "backend", 2, 1)
+        )
     assert document.status is RunStatus.DONE, document
     assert "<<<<<<<" in json.dumps(seen)
     assert "src/orders.txt" in json.dumps(brief)

@@ -89,4 +89,6 @@ async def test_independent_tasks_run_side_by_side_and_dependent_ones_build_on_th
     assert subjects[0] == "Task c"
     assert sorted(subjects) == ["Task a", "Task b", "Task c"]
     order = stage.asked()
-    assert order.index(("c", "backend", 1, 1)) > max(order.index(("a", "reviewer", 1, 1)), order.index(("b", "reviewer", 1, 1)))
+    assert order.index(("c", "backend", 1, 1)) > max(
+        order.index(("a", "reviewer", 1, 1)), order.index(("b", "reviewer", 1, 1))
+    )
