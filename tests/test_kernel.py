@@ -52,7 +52,7 @@ def test_an_unknown_model_is_billed_at_the_dearest_prices() -> None:
 
 
 def test_a_broken_price_list_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="mine.toml"):
+    with pytest.raises(ConfigurationError, match=r"mine\.toml"):
         parse_prices("date = 2026-01-01\n[models.x]\ntiers = []", "mine.toml")
 
 

@@ -1,4 +1,4 @@
-"""The worker: settings become clients, clients become activities, and two pollers serve the shared and the host's queue."""
+"""The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,6 +1,7 @@
 """Waiting for a child workflow while messages for it come in, and ending it when the parent is cancelled."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -33,8 +34,6 @@ async def tend(
         return await child
     except asyncio.CancelledError:
         child.cancel()
-        try:
+        with contextlib.suppress(asyncio.CancelledError, ChildWorkflowError):
             await child
-        except (asyncio.CancelledError, ChildWorkflowError):
-            pass
         raise

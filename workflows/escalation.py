@@ -26,7 +26,8 @@ class Skip(Exception):
 class Changed(Protocol):
     """Called when the run's document has changed."""
 
-    def __call__(self, *, save: bool = False) -> None: ...
+    def __call__(self, *, save: bool = False) -> None:
+        """Show the change; `save`: also keep it in the store."""
 
 
 class Escalations:

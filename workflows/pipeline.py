@@ -95,7 +95,7 @@ class Pipeline:
         self._book.check(answer)
 
     @workflow.signal(
-        description='A message to the agents at work, taken in at their next turn. Input: {"text": "...", "task_id": "t1"}'
+        description='A message to the agents at work, for their next turn. Input: {"text": "...", "task_id": "t1"}'
     )
     def guide(self, message: Guide) -> None:
         """Give a message to one task's agent, or to all that are at work."""

@@ -1,4 +1,4 @@
-"""Keeps `state.json` and `decisions.json` in the store up to date, next to the checkpoints; they outlive the history."""
+"""Keeps `state.json` and `decisions.json` in the store, next to the checkpoints, where they outlive the history."""
 
 import asyncio
 
@@ -70,5 +70,5 @@ class Saver:
             return
         try:
             await asyncio.wait_for(self.save_now(), _LAST_SAVE_LIMIT)
-        except (StepFailed, ActivityError, asyncio.TimeoutError, TimeoutError):
+        except (StepFailed, ActivityError, TimeoutError):
             workflow.logger.warning("the last state.json could not be saved")
