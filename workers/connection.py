@@ -48,7 +48,9 @@ def target() -> Target:
     try:
         config = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, ValueError, OSError) as error:
-        raise ConfigurationError(f"Temporal's configuration cannot be read: {error}") from error
+        # The first line only: those below repeat the file's, which may hold a key.
+        reason = (str(error).splitlines() or ["unknown reason"])[0]
+        raise ConfigurationError(f"Temporal's configuration (TEMPORAL_*, profile) cannot be read: {reason}.") from error
     address = config.pop("target_host", None)
     if address is None and (config.get("api_key") or config.get("tls")):
         raise ConfigurationError("A Temporal API key or TLS is configured, but no address: set TEMPORAL_ADDRESS.")

@@ -1,0 +1,112 @@
+"""Runs the installed command `baton` as its users do: a process of its own."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+import pytest
+import pytest_asyncio
+
+from interfaces.cli.sample import make_repository
+from standin.app import StandIn
+from standin.loading import load_scenario
+from standin.server import serve
+
+BATON = Path(sys.executable).parent / "baton"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Cli:
+    """The command with a home and an environment."""
+
+    def __init__(self, home: Path, **env: str) -> None:
+        self.home = home
+        self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
+
+    async def start(self, *arguments: str, cwd: Path | None = None) -> asyncio.subprocess.Process:
+        """Start a command and leave it running."""
+        return await asyncio.create_subprocess_exec(
+            str(BATON),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.env,
+            cwd=cwd or self.home.parent,
+        )
+
+    async def __call__(self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = 120) -> Result:
+        """Run a command to its end."""
+        process = await self.start(*arguments, cwd=cwd)
+        return await finish(process, given, within)
+
+
+async def finish(process: asyncio.subprocess.Process, given: str = "", within: float = 120) -> Result:
+    """Wait for the end of a command; one that does not come is a failure."""
+    try:
+        out, err = await asyncio.wait_for(process.communicate(given.encode()), within)
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+        pytest.fail(f"the command did not end within {within} s\n{out.decode()}\n{err.decode()}")
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command with a home of its own and no key."""
+    return Cli(tmp_path / "home")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with one commit: the sample project."""
+    path = tmp_path / "orders"
+    make_repository(path)
+    return path
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def standin() -> AsyncIterator[StandIn]:
+    """The demo's scripted model, without its pauses."""
+    async with serve(load_scenario("demo").model_copy(update={"seconds": 0.0})) as served:
+        yield served
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, standin: StandIn) -> Cli:
+    """The command with the scripted model behind it."""
+    return Cli(tmp_path / "home", ANTHROPIC_BASE_URL=standin.base_url, ANTHROPIC_API_KEY="sk-ant-scripted-key-000000")
+
+
+@pytest.fixture
+def empty_repository(tmp_path: Path) -> Path:
+    """A git repository without a commit."""
+    path = tmp_path / "empty"
+    pygit2.init_repository(str(path), initial_head="main")
+    return path
+
+
+def nothing_runs(home: Path) -> bool:
+    """Whether no process mentions this home any more: neither keeper, server nor worker."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                if str(home).encode() in (entry / "cmdline").read_bytes():
+                    return False
+            except OSError:
+                continue
+    return True

@@ -1,0 +1,86 @@
+"""Every command explains itself: a help text, an example that fits the command, and quickly."""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from interfaces.cli.main import app
+from tests.cli.conftest import Cli
+
+EXPECTED = {
+    *("demo", "up", "run", "list", "show", "watch", "log", "diff", "decide", "guide", "stop", "worker", "doctor"),
+    *("standin", "agents list", "agents show", "agents check"),
+}
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its full name."""
+
+    def walk(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from walk(command, f"{prefix}{name} ")
+            else:
+                yield f"{prefix}{name}", command
+
+    return dict(walk(typer.main.get_command(app), ""))
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    assert commands().keys() >= EXPECTED
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_has_a_description_and_an_example_that_fits_it(name: str) -> None:
+    command = commands()[name]
+    assert command.help, name
+    assert (command.epilog or "").startswith("Example: "), name
+    words = shlex.split(command.epilog.removeprefix("Example: "))
+    # What stands before is a variable of the environment.
+    words = words[words.index("baton") + 1 :]
+    assert words[: len(name.split())] == name.split()
+    # Parses the example's arguments without running the command; a wrong one raises.
+    command.make_context(name, words[len(name.split()) :])
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_is_explained(name: str) -> None:
+    for parameter in commands()[name].params:
+        if getattr(parameter, "hidden", False) or parameter.name == "help":
+            continue
+        assert getattr(parameter, "help", None), f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+async def test_help_is_printed(cli: Cli, name: str) -> None:
+    result = await cli(*name.split(), "--help")
+    assert result.code == 0
+    assert "Example: " in result.out
+
+
+async def test_commands_that_print_a_result_do_so_as_json_too() -> None:
+    without = {name for name, command in commands().items() if all(p.name != "as_json" for p in command.params)}
+    # These print no result: they serve until they are stopped.
+    assert without <= {"up", "worker", "standin", "webhook"}
+
+
+async def test_help_and_version_are_quick(cli: Cli) -> None:
+    await cli("--version")
+    started = time.monotonic()
+    result = await cli("--version")
+    # 0.1 s on an idle machine; the limit leaves room for a busy one, and is far below any heavy import.
+    assert time.monotonic() - started < 1.0
+    assert result.out.startswith("baton ")
+    assert (await cli("--help")).out.count("\n") > 10
+
+
+async def test_nothing_heavy_is_imported_for_help() -> None:
+    heavy = ("temporalio", "anthropic", "pydantic_settings", "pygit2", "rich")
+    code = f"import sys, interfaces.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

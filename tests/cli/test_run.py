@@ -1,0 +1,180 @@
+"""Real runs from the command line: the scripted model on a real socket, real server, git, sandbox and tests."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pygit2
+import pytest
+
+from standin.app import StandIn
+from tests.cli.conftest import Cli, Result, finish, nothing_runs
+from tests.conftest import assert_eventually
+
+
+def document(result: Result) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(result.out)
+    return data
+
+
+FIRST_FIELDS = ["run", "status", "repo", "base_commit", "branch", "head_commit", "cost_usd", "turns", "tasks"]
+
+
+async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
+    scripted: Cli, repository: Path, standin: StandIn, run_id: str
+) -> None:
+    """The whole way of a person without a terminal: run, 3, show, decide, watch, 0, log, diff."""
+    checkout = pygit2.Repository(str(repository))
+    (repository / "orders" / "draft.py").write_text("unfinished = True\n")
+    head = str(checkout.head.target)
+
+    waiting = await scripted("run", "Add pagination", "--repo", ".", "--run-id", run_id, "--json", cwd=repository)
+    assert waiting.code == 3, waiting
+    found = document(waiting)
+    assert list(found)[: len(FIRST_FIELDS)] == FIRST_FIELDS
+    assert (found["run"], found["status"], found["base_commit"]) == (run_id, "waiting", head)
+    assert found["repo"] == str(repository)
+    assert any("uncommitted" in note for note in found["notes"])
+    assert [task["state"] for task in found["tasks"]] == ["done", "waiting"]
+    assert "decision D1" in waiting.err
+    assert nothing_runs(scripted.home)
+
+    listed = json.loads((await scripted("list", "--json", "--status", "waiting")).out)
+    assert [(row["run"], row["status"], row["pending_decisions"]) for row in listed] == [(run_id, "waiting", 1)]
+    assert listed[0]["repo"] == str(repository)
+    shown = document(await scripted("show", run_id, "--json"))
+    assert shown["status"] == "waiting"
+    assert shown["decisions"][0]["state"] == "open"
+    assert shown["web_ui"].endswith(f"/workflows/{run_id}")
+    assert f"baton decide {run_id} D1" in (await scripted("show", run_id)).out
+
+    again = await scripted("run", "x", "--repo", str(repository), "--run-id", run_id)
+    assert (again.code, again.out) == (2, "")
+    assert f"There is a run {run_id} already" in again.err
+
+    refused = await scripted("decide", run_id, "D1", "maybe")
+    assert (refused.code, refused.out) == (2, "")
+    assert "has no choice 'maybe'; choose one of: url, local-storage, retry, skip, abort." in refused.err
+    assert "There is no decision 'D9'" in (await scripted("decide", run_id, "D9", "url")).err
+
+    answered = await scripted("decide", run_id, "d1", "URL", "--note", "links", "--by", "ada", "--json")
+    assert answered.code == 0, answered
+    assert document(answered)["choice"] == "url"
+    assert "baton up" in answered.err
+    twice = await scripted("decide", run_id, "D1", "local-storage")
+    assert twice.code == 2
+    assert "answered already by ada: url" in twice.err
+
+    asked = len(standin.requests)
+    done = await scripted("watch", run_id, "--json")
+    assert done.code == 0, done
+    final = document(done)
+    assert final["status"] == "done"
+    assert final["decisions"][0] | {"choice": "url", "note": "links", "by": "ada"} == final["decisions"][0]
+    assert final["gate"]["exit_code"] == 0
+    assert final["gate"]["commit"] == final["head_commit"]
+    assert len(standin.requests) > asked
+    branch = checkout.lookup_reference(f"refs/heads/baton/{run_id}")
+    assert str(branch.target) == final["head_commit"]
+    assert str(checkout.head.target) == head
+    assert (repository / "orders" / "draft.py").exists()
+
+    # What is over can be looked at without any worker, and is the same everywhere.
+    assert document(await scripted("show", run_id, "--json")) | {"web_ui": ""} == final | {"web_ui": ""}
+    assert document(await scripted("show", run_id, "--state")) | {"web_ui": ""} == final | {"web_ui": ""}
+    assert (await scripted("watch", run_id)).code == 0
+    log = (await scripted("log", run_id, "--task", "t2")).out
+    assert "t2: frontend, round 1" in log
+    assert "> escalate" in log
+    entries = json.loads((await scripted("log", run_id, "--task", "t1", "--session", "1-backend", "--json")).out)
+    assert {entry["session"] for entry in entries} == {"1-backend"}
+    assert [entry["side"] for entry in entries[:2]] == ["user", "assistant"]
+    assert "has no task 't9'" in (await scripted("log", run_id, "--task", "t9")).err
+    change = json.loads((await scripted("diff", run_id, "--json")).out)
+    assert change["commit"] == final["head_commit"]
+    assert {"orders/api.py", "web/app.js"} <= {file["path"] for file in change["files"]}
+    patch = await scripted("diff", run_id)
+    await apply(patch.out, repository)
+    assert (await scripted("diff", run_id, "--stat")).out.count("\n") == len(change["files"])
+    late = await scripted("guide", run_id, "hello")
+    assert late.code == 2
+    assert "has ended" in late.err
+    assert nothing_runs(scripted.home)
+
+
+async def apply(patch: str, repository: Path) -> None:
+    """The printed patch is one that git takes."""
+    process = await asyncio.create_subprocess_exec(
+        "git", "apply", "--check", "-", cwd=repository, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate(patch.encode())
+    assert process.returncode == 0, err.decode()
+
+
+async def test_a_detached_run_is_worked_on_by_up_and_stopped(
+    scripted: Cli, repository: Path, standin: StandIn, run_id: str
+) -> None:
+    detached = await scripted("run", "Add pagination", "--repo", str(repository), "--run-id", run_id, "--detach")
+    assert (detached.code, detached.out) == (0, f"{run_id}\n")
+    assert "baton up" in detached.err
+    assert standin.requests == []
+    assert nothing_runs(scripted.home)
+
+    serving = await scripted.start("up")
+    await assert_eventually(lambda: len(standin.requests) > 3)
+    # A second command shares the server of the first.
+    guided = await scripted("guide", run_id, "Keep the old parameters working")
+    assert guided.code == 0, guided
+    live = document(await scripted("show", run_id, "--json"))
+    assert live["run"] == run_id
+    assert live["cost_usd"] > 0
+    assert [row["run"] for row in json.loads((await scripted("list", "--json")).out)] == [run_id]
+
+    stopped = await scripted("stop", run_id, "--json")
+    assert stopped.code == 0, stopped
+    assert document(stopped)["status"] == "stopped"
+    assert (await scripted("stop", run_id)).code == 2
+    assert (await scripted("list")).out.split()[1] == "stopped"
+
+    serving.send_signal(signal.SIGTERM)
+    result = await finish(serving, within=30)
+    assert result.code == 0
+    assert "Web UI http://127.0.0.1:" in result.err
+    assert result.out == ""
+    assert nothing_runs(scripted.home)
+    assert (await scripted("watch", run_id)).code == 1
+
+
+async def test_ctrl_c_leaves_the_run_to_be_continued(
+    scripted: Cli, repository: Path, standin: StandIn, run_id: str
+) -> None:
+    running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
+    await assert_eventually(lambda: len(standin.requests) > 2)
+    running.send_signal(signal.SIGINT)
+    result = await finish(running, within=30)
+    assert result.code == 130
+    assert f"baton watch {run_id}" in result.err
+    assert "Traceback" not in result.err
+    assert nothing_runs(scripted.home)
+    assert document(await scripted("show", run_id, "--json"))["status"] in ("planning", "working")
+    # Without anybody at work, stopping brings a worker of its own.
+    assert (await scripted("stop", run_id)).out == f"{run_id} stopped\n"
+
+
+async def test_a_second_ctrl_c_ends_at_once(scripted: Cli, repository: Path, standin: StandIn, run_id: str) -> None:
+    running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
+    await assert_eventually(lambda: len(standin.requests) > 2)
+    running.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    assert (await finish(running, within=2)).code == 130
+    await assert_eventually(lambda: nothing_runs(scripted.home))
+
+
+@pytest.mark.parametrize("times", range(8))
+async def test_short_lived_commands_end_cleanly(cli: Cli, times: int) -> None:
+    """The SDK's threads crash processes that end right after a call; no exit code but ours may be seen."""
+    result = await cli("list", "--json")
+    assert (result.code, result.out) == (0, "[]\n")

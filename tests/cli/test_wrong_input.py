@@ -1,0 +1,195 @@
+"""Wrong input to each command: one clear sentence on stderr, the right exit code, nothing on stdout, no traceback."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pygit2
+import pytest
+
+from tests.cli.conftest import Cli, Result, nothing_runs
+
+KEY = "sk-ant-some-key-0000000000"
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    assert result.code == code, result
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert len(result.err.strip().splitlines()) == 1, result.err
+    assert result.err.startswith("baton: ")
+    for word in words:
+        assert word in result.err
+
+
+async def test_run_without_a_key_names_the_variable_and_the_demo(cli: Cli, repository: Path) -> None:
+    refused(await cli("run", "x", "--repo", str(repository)), 2, "ANTHROPIC_API_KEY", "baton demo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x", "--repo", "/no/such/place"], ["/no/such/place", "does not exist"]),
+        (["x", "--repo", "{empty}"], ["no commits"]),
+        (["x", "--repo", "{plain}"], ["not a git repository"]),
+        (["x", "--repo", "{repository}", "--base", "no-such-branch"], ["no-such-branch", "does not exist"]),
+        (["x", "--repo", "{repository}", "--base", "--upload-pack=x"], ["does not exist"]),
+        (["x", "--repo", "https://user:hunter2@example.org/a.git"], ["credentials"]),
+        (["x", "--repo", "https://ghp_0123456789abcdef@example.org/a.git"], ["credentials"]),
+        (["  ", "--repo", "{repository}"], ["task is empty"]),
+        (["@/no/such/file", "--repo", "{repository}"], ["/no/such/file"]),
+        (["x" * 60_001, "--repo", "{repository}"], ["task does not fit"]),
+        (["x", "--repo", "{repository}", "--model", "cook=opus"], ["ROLE=MODEL"]),
+        (["x", "--repo", "{repository}", "--model", "backend"], ["ROLE=MODEL"]),
+        (["x", "--repo", "{repository}", "--run-id", "../up"], ["not a run id"]),
+        (["x", "--repo", "{repository}", "--sandbox", "maybe"], ["BATON_SANDBOX", "auto"]),
+    ],
+)
+async def test_run_refuses_before_anything_is_started(
+    tmp_path: Path, repository: Path, empty_repository: Path, arguments: list[str], words: list[str]
+) -> None:
+    cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
+    (tmp_path / "plain").mkdir()
+    places = {"repository": repository, "empty": empty_repository, "plain": tmp_path / "plain"}
+    # No other repository above the directory that is none.
+    cli.env["GIT_CEILING_DIRECTORIES"] = str(tmp_path)
+    given = [argument.format(**places) if "{" in argument else argument for argument in arguments]
+    result = await cli("run", *given)
+    refused(result, 2, *words)
+    assert "hunter2" not in result.err
+    assert "ghp_" not in result.err
+    assert not (cli.home / "server").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "x", "--usd", "-1"],
+        ["run", "x", "--rounds", "11"],
+        ["run", "x", "--parallel", "many"],
+        ["list", "--limit", "0"],
+        ["up", "--port", "70000"],
+        ["no-such-command"],
+        ["show"],
+        ["decide", "run"],
+    ],
+)
+async def test_arguments_that_do_not_fit_are_usage_errors(cli: Cli, arguments: list[str]) -> None:
+    result = await cli(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "log", "diff", "stop"])
+async def test_a_run_that_is_not_there(cli: Cli, command: str) -> None:
+    refused(await cli(command, "no-such-run"), 2, "no-such-run", "baton list")
+    refused(await cli(command, "no/../run"), 2, "not a run id")
+
+
+async def test_decide_and_guide_a_run_that_is_not_there(cli: Cli) -> None:
+    refused(await cli("decide", "no-such-run", "D1", "retry"), 2, "no-such-run")
+    refused(await cli("guide", "no-such-run", "hello"), 2, "no-such-run")
+    refused(await cli("guide", "no-such-run", " "), 2, "between 1 and")
+    assert nothing_runs(cli.home)
+
+
+async def test_a_status_that_does_not_exist(cli: Cli) -> None:
+    refused(await cli("list", "--status", "sleeping"), 2, "sleeping", "waiting")
+
+
+async def test_a_configured_server_that_does_not_answer_is_never_replaced(cli: Cli) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        cli.env["TEMPORAL_ADDRESS"] = address
+        refused(await cli("list"), 4, address, "TEMPORAL_ADDRESS")
+    assert not (cli.home / "server").exists()
+
+
+async def test_temporal_settings_that_do_not_fit_together(cli: Cli) -> None:
+    cli.env["TEMPORAL_API_KEY"] = "secret-key-of-temporal"
+    result = await cli("list")
+    refused(result, 2, "TEMPORAL_ADDRESS")
+    assert "secret-key-of-temporal" not in result.err
+
+
+async def test_a_broken_profile_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("[profile.default\naddress=")
+    cli.env["TEMPORAL_CONFIG_FILE"] = str(tmp_path / "broken.toml")
+    refused(await cli("list"), 2, "Temporal's configuration")
+
+
+async def test_a_port_in_use(cli: Cli) -> None:
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
+        refused(await cli("up", "--port", str(port)), 4, f"Port {port} is in use")
+    assert nothing_runs(cli.home)
+
+
+async def test_worker_without_any_server(cli: Cli) -> None:
+    cli.env["ANTHROPIC_API_KEY"] = KEY
+    refused(await cli("worker"), 4, "TEMPORAL_ADDRESS", "baton up")
+
+
+async def test_a_setting_that_does_not_fit(cli: Cli) -> None:
+    cli.env["BATON_MAX_ACTIVITIES"] = "lots"
+    refused(await cli("list"), 2, "BATON_MAX_ACTIVITIES")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a path that even root cannot write")
+async def test_a_home_that_cannot_be_written(cli: Cli) -> None:
+    cli.env["BATON_HOME"] = "/proc/baton"
+    refused(await cli("list"), 1, "/proc/baton")
+
+
+async def test_standin_with_a_broken_scenario(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("steps: [{turn: x}]")
+    refused(await cli("standin", "--scenario", str(tmp_path / "broken.yaml")), 2, "broken.yaml")
+    refused(await cli("standin", "--scenario", str(tmp_path / "missing.yaml")), 2, "missing.yaml")
+
+
+async def test_agents(cli: Cli, tmp_path: Path) -> None:
+    refused(await cli("agents", "show", "cook"), 2, "cook", "backend")
+    refused(await cli("agents", "check", str(tmp_path / "none")), 2, "none")
+    files = tmp_path / "agents"
+    files.mkdir()
+    (files / "good.md").write_text("---\nname: good\ndescription: d\ntools: Read, Fly\n---\nWork.\n")
+    (files / "bad.md").write_bytes(b"\xff\xfe\x00")
+    result = await cli("agents", "check", str(files))
+    assert result.code == 2
+    assert "bad.md" in result.out
+    assert "UTF-8" in result.out
+    assert "Fly" in result.out
+    (files / "bad.md").unlink()
+    assert (await cli("agents", "check", str(files))).code == 0
+
+
+async def test_demo_into_a_directory_that_is_not_empty(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "thesis.txt").write_text("my only copy")
+    refused(await cli("demo", "--keep", str(tmp_path / "kept")), 2, "not an empty directory")
+    assert (tmp_path / "kept" / "thesis.txt").read_text() == "my only copy"
+
+
+async def test_a_base_that_is_a_tree_is_none(tmp_path: Path, repository: Path) -> None:
+    cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
+    tree = str(pygit2.Repository(str(repository)).revparse_single("HEAD^{tree}").id)
+    refused(await cli("run", "x", "--repo", str(repository), "--base", tree), 2, tree)
+
+
+async def test_a_closed_pipe_is_an_end_and_no_error(cli: Cli) -> None:
+    script = f"{cli_path()} agents show backend | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, env=cli.env)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def cli_path() -> str:
+    from tests.cli.conftest import BATON
+
+    return str(BATON)
