@@ -5,6 +5,7 @@ from typing import Any
 
 from activities.journal import dump
 from agents.reports import (
+    GuidanceReport,
     MakerReport,
     OrchestratorReport,
     Report,
@@ -36,7 +37,7 @@ def hand_off_of(key: SessionKey, call: ToolUse, redact: Redactor) -> HandOffVerd
     if call["name"] != "hand_off":
         return None
     try:
-        report = parse_report(key.role, call["input"])
+        report = parse_report(key.kind, call["input"])
     except ReportInvalid as fault:
         return HandOffVerdict(fault=str(fault))
     path = f"reports/{key.session}.json"
@@ -56,6 +57,8 @@ def _gist(report: Report, redact: Redactor) -> dict[str, Any]:
                 "summary": _short(report.summary, redact),
                 "blocking": len(report.failures),
             }
+        case GuidanceReport():
+            return {"verdict": report.action, "summary": _short(report.reason, redact)}
         case ReviewerReport():
             blocking = sum(finding.severity == "blocking" for finding in report.findings)
             return {"verdict": report.verdict, "summary": _short(report.summary, redact), "blocking": blocking}

@@ -7,22 +7,36 @@ finds the same words.
 import json
 from typing import Any
 
-from activities.stores import MODELS, REQUEST, TECHNOLOGY, Stores, role_file, run_config, run_file, run_json, task_file
+from activities.stores import (
+    MODELS,
+    REQUEST,
+    TECHNOLOGY,
+    Stores,
+    report_file,
+    role_file,
+    run_config,
+    run_file,
+    run_json,
+    task_file,
+)
 from agents.briefs import (
     DIFF_LIMIT,
     Feedback,
     MakerInput,
     PlanInput,
     ReviewerInput,
+    StuckInput,
     TesterInput,
+    guidance_brief,
     maker_brief,
     plan_brief,
     reviewer_brief,
     tester_brief,
 )
+from agents.failures import FailureClass, classify
 from agents.loader import parse_agent
 from agents.plan import PlannedTask
-from agents.reports import MakerReport, ReviewerReport, TesterReport
+from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
 from agents.requests import Prefix, freeze_prefix
 from agents.technology import Technology
 from baton.contracts import Evidence
@@ -54,7 +68,7 @@ class Opener:
         config = await run_config(store, key.run)
         prefix = freeze_prefix(
             parse_agent(definition_text.decode(), role_file(key.role)).definition,
-            key.role,
+            key.kind,
             model=str(models[key.role]),
             max_tokens=self._settings.max_output_tokens,
             scope=scope_for(key.role, config).describe(),
@@ -63,6 +77,8 @@ class Opener:
         return prefix, await self._brief(store, key, checkpoint, technology)
 
     async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology) -> str:
+        if key.kind == GUIDANCE:
+            return guidance_brief(StuckInput.model_validate(await run_json(store, key.run, report_file(key.round))))
         request = await run_json(store, key.run, REQUEST)
         if key.role == "orchestrator":
             files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
@@ -81,11 +97,13 @@ class Opener:
         last = key.round - 1
         review, test, gate = await lane.review(last), await lane.test(last), await lane.gate(last)
         conflict = await lane.conflict(last)
+        red = gate is not None and not gate.green
         feedback = Feedback(
             findings=review.findings if review else [],
             failures=test.failures if test else [],
-            gate=gate if gate and not gate.green else None,
+            gate=gate if red else None,
             conflicts=conflict,
+            notes=_diagnosis(gate.log_tail) if gate and red else [],
         )
         return MakerInput(
             role=task.role,
@@ -178,3 +196,11 @@ class _Lane:
     async def _json(self, path: str) -> Any:
         data = await self._store.read(self._checkpoint, path)
         return None if data is None else json.loads(data)
+
+
+def _diagnosis(log: str) -> list[str]:
+    """What a failing test run looks like, and what to try: only where it is one of the known classes."""
+    diagnosis = classify(log)
+    if diagnosis.kind is FailureClass.UNKNOWN:
+        return []
+    return [f"The log looks like this: {diagnosis.kind.value}.", *diagnosis.suggestions]

@@ -4,15 +4,23 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from activities.stores import DECISIONS, STATE, Stores, to_json, write_run_files
-from baton.steps import Saved, SaveInput
+from activities.stores import DECISIONS, STATE, Stores, report_file, to_json, write_run_files
+from agents.briefs import StuckInput
+from agents.reports import GuidanceReport
+from baton.errors import WorkspaceError
+from baton.redaction import Redactor
+from baton.steps import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
+
+_GUIDANCE_LIMIT = 8_000
+"""Characters of the orchestrator's guidance that go on to the agent."""
 
 
 class StateActivities:
-    """The activity `save_state`."""
+    """The activities `save_state`, `write_report` and `read_guidance`."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, redact: Redactor) -> None:
         self._stores = stores
+        self._redact = redact
 
     @activity.defn(name="save_state")
     @with_posture
@@ -31,3 +39,41 @@ class StateActivities:
             save.at,
         )
         return Saved(commit=commit)
+
+    @activity.defn(name="write_report")
+    @with_posture
+    @heartbeating
+    async def write_report(self, report: StuckReport) -> None:
+        """Keep what the orchestrator is told where its session finds it."""
+        store = await self._stores.get(report.repo)
+        escalation = report.escalation
+        brief = StuckInput(
+            title=report.title,
+            role=report.role,
+            error_type=escalation.error_type,
+            question=escalation.question,
+            attempted=escalation.attempted,
+            suggestions=escalation.suggestions,
+            failure_class=escalation.failure_class,
+            error=escalation.error,
+            evidence=report.evidence,
+        )
+        await write_run_files(
+            store,
+            report.run,
+            {report_file(report.number): to_json(brief.model_dump(mode="json"))},
+            f"report {report.number} to the orchestrator: {escalation.error_type}",
+            activity.info().scheduled_time,
+        )
+
+    @activity.defn(name="read_guidance")
+    @with_posture
+    @heartbeating
+    async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
+        """The orchestrator's accepted answer."""
+        store = await self._stores.get(read.repo)
+        data = await store.read(read.commit, read.path)
+        if data is None:
+            raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")
+        report = GuidanceReport.model_validate_json(data)
+        return Guidance(text=self._redact(report.guidance)[:_GUIDANCE_LIMIT], reason=self._redact(report.reason)[:500])

@@ -33,6 +33,11 @@ def task_file(task: str) -> str:
     return f"tasks/{task}.json"
 
 
+def report_file(number: int) -> str:
+    """Where a run keeps the report of an agent that was stuck, by the round of the orchestrator's answer to it."""
+    return f"stuck/{number}.json"
+
+
 class Stores:
     """Opens each store once per worker."""
 

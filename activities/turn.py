@@ -11,6 +11,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 from temporalio import activity
 
+from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
@@ -119,6 +120,8 @@ class TurnActivities:
 
         entry.runnable = not cut
         result, files = self._conclude(turn, entry, cuts, note)
+        if result.escalation is not None:
+            result.escalation = diagnose(result.escalation, history, self._redact)
         entry.result = result
         commit = await journal.record_answer(head, entry, at=at, files=files)
         if result.outcome == "handed_off":

@@ -184,6 +184,37 @@ def reviewer_brief(brief: ReviewerInput) -> str:
     )
 
 
+class StuckInput(_Input):
+    """The report of an agent that cannot go on, as the orchestrator gets it."""
+
+    title: str
+    role: str
+    error_type: str
+    question: str
+    attempted: list[str] = Field(default_factory=list)
+    suggestions: list[str] = Field(default_factory=list)
+    failure_class: str = ""
+    error: str = ""
+    evidence: Evidence | None = None
+
+
+def guidance_brief(brief: StuckInput) -> str:
+    """The orchestrator's first message when an agent is stuck."""
+    return _joined(
+        f"# The {brief.role} is stuck",
+        _DATA,
+        fence("title of the task", brief.title, limit=400),
+        fence("error type", brief.error_type + (f" ({brief.failure_class})" if brief.failure_class else ""), limit=400),
+        fence("the question", brief.question, limit=4_000),
+        brief.error and fence("the failure", brief.error, limit=4_000),
+        _fenced_list("what was attempted", brief.attempted),
+        _fenced_list("suggestions", brief.suggestions),
+        _evidence(brief.evidence),
+        "You may answer once. Look at the repository as far as you need, then call `hand_off`: `guide` with concrete "
+        "guidance, or `ask_person` where it is about architecture, credentials or money, or where you would guess.",
+    )
+
+
 def _work_order(title: str, instructions: str, acceptance: Sequence[str]) -> str:
     criteria = _numbered(acceptance) if acceptance else "(none given: derive them from the instructions)"
     text = f"{title}\n\nInstructions:\n{instructions}\n\nAcceptance criteria:\n{criteria}"

@@ -118,7 +118,23 @@ class Escalation(_Strict):
     )
 
 
-Report = OrchestratorReport | MakerReport | TesterReport | ReviewerReport
+class GuidanceReport(_Strict):
+    """The orchestrator's answer to a report that an agent is stuck: guidance, or a question for a person."""
+
+    action: Literal["guide", "ask_person"] = Field(
+        description="guide: you can help with what is in the repository and the request. ask_person: it is about "
+        "architecture, credentials or money, or guidance would be a guess"
+    )
+    guidance: str = Field(
+        max_length=20_000, description="What the agent should do now, concrete: files, steps, the decision taken"
+    )
+    reason: Text = Field(description="Why you answer like this, in a sentence or two; it goes into the record")
+
+
+Report = OrchestratorReport | MakerReport | TesterReport | ReviewerReport | GuidanceReport
+
+GUIDANCE = "guidance"
+"""The kind of session in which the orchestrator answers a report; all other kinds are called like their role."""
 
 REPORTS: dict[str, type[Report]] = {
     "orchestrator": OrchestratorReport,
@@ -130,12 +146,14 @@ REPORTS: dict[str, type[Report]] = {
 """The model of each role's hand-off."""
 
 
-def report_model(role: str) -> type[Report]:
-    """The model of a role's hand-off; raises UsageError for a role that there is not."""
+def report_model(kind: str) -> type[Report]:
+    """The model that ends a session of a kind, a role or `guidance`; raises UsageError for one that there is not."""
+    if kind == GUIDANCE:
+        return GuidanceReport
     try:
-        return REPORTS[role]
+        return REPORTS[kind]
     except KeyError:
-        raise UsageError(f"There is no role `{role}`; the roles are {', '.join(REPORTS)}.") from None
+        raise UsageError(f"There is no role `{kind}`; the roles are {', '.join(REPORTS)}.") from None
 
 
 def parse_report(role: str, data: object) -> Report:
@@ -164,6 +182,8 @@ def _contradictions(report: Report) -> list[str]:
     match report:
         case OrchestratorReport():
             return plan_faults(report.tasks)
+        case GuidanceReport(action="guide", guidance=guidance) if not guidance.strip():
+            return ["guidance: the action is `guide`; say what the agent should do."]
         case TesterReport(verdict="pass", failures=[_, *_]):
             return ["verdict: it is `pass`, but failures are listed; say `fail`, or leave `failures` empty."]
         case TesterReport(verdict="fail", failures=[]):

@@ -84,9 +84,12 @@ class Prefix:
 
 
 def freeze_prefix(
-    definition: AgentDefinition, role: str, *, model: str, max_tokens: int, scope: str, technology: Technology
+    definition: AgentDefinition, kind: str, *, model: str, max_tokens: int, scope: str, technology: Technology
 ) -> Prefix:
-    """Make the prefix of a new session; `scope` says in words which paths the role may change."""
+    """Make the prefix of a new session; `scope` says in words which paths the role may change.
+
+    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck.
+    """
     facts = (
         f"## Technology of this repository\n{describe(technology)}\n\n## Your scope\n{scope.strip()}\n\n{_WORKSPACE}"
     )
@@ -94,7 +97,7 @@ def freeze_prefix(
         model=model,
         max_tokens=max_tokens,
         system=tuple(text for text in (definition.prompt, facts) if text.strip()),
-        tools_json=_canonical(tool_schemas(definition, role)),
+        tools_json=_canonical(tool_schemas(definition, kind)),
         effort=definition.effort,
     )
 

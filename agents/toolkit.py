@@ -4,7 +4,7 @@ from anthropic.types import ToolParam
 from pydantic import BaseModel
 
 from agents.definition import AgentDefinition, ToolName
-from agents.reports import Escalation, report_model
+from agents.reports import GUIDANCE, Escalation, report_model
 from agents.schemas import flat_schema
 from agents.tool_inputs import INPUTS
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
@@ -51,15 +51,19 @@ _HAND_OFF = {
     "frontend": "End your work with the report to the tester and the reviewer.",
     "tester": "End your work with the verdict of the tests.",
     "reviewer": "End your work with the verdict of the review.",
+    GUIDANCE: "Answer the report: guide the agent, or pass the question on to a person.",
 }
 
 
-def tool_schemas(definition: AgentDefinition, role: str) -> list[ToolParam]:
-    """The tools of one session: those that the file grants, then `hand_off` with the role's report and `escalate`."""
-    report = report_model(role)
+def tool_schemas(definition: AgentDefinition, kind: str) -> list[ToolParam]:
+    """The tools of one session: those that the file grants, then `hand_off` with the report of its kind and `escalate`.
+
+    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck.
+    """
+    report = report_model(kind)
     tools = [_tool(name, _description(name, patterns), INPUTS[name]) for name, patterns in definition.grants().items()]
     hand_off = (
-        f"{_HAND_OFF[role]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
+        f"{_HAND_OFF[kind]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
         "Every field is required. If something does not fit, the result says what: mend it and call again."
     )
     escalate = (

@@ -35,6 +35,13 @@ class SessionKey(Lean):
     task: str
     round: int
     role: str
+    purpose: str = ""
+    """Empty: the role's own work. `guidance`: the orchestrator answers an agent that is stuck."""
+
+    @property
+    def kind(self) -> str:
+        """Which report ends the session."""
+        return self.purpose or self.role
 
     @property
     def session(self) -> str:
@@ -59,6 +66,10 @@ class Escalation(Lean):
     error: ShortText = ""
     """The failure in its own words, redacted; empty where a role asked by itself."""
     operation: str = ""
+    failure_class: str = ""
+    """One of the known classes (`agents.failures`), or empty."""
+    context: dict[str, str] = Field(default_factory=dict)
+    """What else identifies the failure, credentials masked."""
 
 
 class HandOff(Lean):

@@ -60,6 +60,35 @@ class Plan(Lean):
     tasks: list[PlannedTask] = Field(default_factory=list)
 
 
+class StuckReport(Lean):
+    """Input of `write_report`: what the orchestrator is told of an agent that cannot go on."""
+
+    run: str
+    repo: str
+    number: int
+    title: str
+    role: str
+    escalation: Escalation
+    evidence: Evidence | None = None
+
+
+class ReadGuidanceInput(Lean):
+    """Input of `read_guidance`."""
+
+    run: str
+    repo: str
+    commit: str
+    path: str
+
+
+class Guidance(Lean):
+    """The orchestrator's answer to a report."""
+
+    text: str = ""
+    """What the agent should do; empty where the question is passed on to a person."""
+    reason: str = ""
+
+
 class OpenTaskInput(Lean):
     """Input of `open_task`: a workspace for a task, from what is integrated so far."""
 

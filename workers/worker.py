@@ -75,6 +75,8 @@ async def running_worker(
     repository = RepositoryActivities(stores, sandbox, prices, settings)
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
+    redact = Redactor(settings.secrets())
+    state = StateActivities(stores, redact)
     shared = Worker(
         client,
         task_queue=task_queue,
@@ -93,8 +95,10 @@ async def running_worker(
             integration.open_repair,
             integration.integrate_task,
             TurnActivities(stores, messages, sandbox, prices, settings).take_turn,
-            GateActivities(stores, sandbox, Redactor(settings.secrets())).run_gate,
-            StateActivities(stores).save_state,
+            GateActivities(stores, sandbox, redact).run_gate,
+            state.save_state,
+            state.write_report,
+            state.read_guidance,
             publishing.publish_run,
             publishing.clean_up,
         ],

@@ -5,14 +5,28 @@ from typing import Protocol
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Decide, Decision, DecisionState, ErrorRecord, Limits, RunDocument
+    from agents.failures import SUGGESTIONS, FailureClass, classify
+    from baton.contracts import Decide, Decision, DecisionState, ErrorRecord, Evidence, Limits, RunDocument
     from baton.decisions import DecisionBook, DecisionRefused
     from baton.redaction import Redactor
     from baton.sessions import Escalation
-    from baton.steps import TaskProgress, TaskResult
+    from baton.steps import Guidance, TaskProgress, TaskResult
 
 _redact = Redactor()
 _MOST_ERRORS = 200
+
+
+def _class_of(escalation: Escalation, evidence: Evidence | None) -> str:
+    """The class of a failure as its own words and the log of the gate show it."""
+    red = evidence.log_tail if evidence is not None and not evidence.green else ""
+    return classify("\n".join([red, escalation.error, escalation.question])).kind.value
+
+
+def _known(record: ErrorRecord) -> FailureClass:
+    try:
+        return FailureClass(record.context.get("class", ""))
+    except ValueError:
+        return FailureClass.UNKNOWN
 
 
 class Abort(Exception):
@@ -68,7 +82,7 @@ class Escalations:
         attempted: list[str],
         resolution: str,
         **context: str,
-    ) -> None:
+    ) -> ErrorRecord:
         """Step 1 of every escalation: the failure goes into `errors` of `state.json`."""
         record = ErrorRecord(
             timestamp=workflow.now(),
@@ -80,9 +94,32 @@ class Escalations:
             resolution=resolution,
         )
         self._document.errors = [*self._document.errors[-(_MOST_ERRORS - 1) :], record]
+        return record
 
-    async def ask(self, escalation: Escalation, *, task_id: str, agent: str, commit: str) -> Decision:
-        """Record the error, open the decision, wait for its answer. Waiting costs nothing."""
+    def record(self, task_id: str, agent: str, escalation: Escalation, evidence: Evidence | None = None) -> ErrorRecord:
+        """The error record of an escalation, with its class where it is a known one."""
+        known = escalation.failure_class or _class_of(escalation, evidence)
+        context = {"file": "", **escalation.context, "error_type": escalation.error_type, "class": known}
+        if evidence is not None and evidence.command is not None:
+            context |= {"commit": evidence.commit, "command": evidence.command, "exit_code": str(evidence.exit_code)}
+        record = self.record_error(
+            agent,
+            task_id,
+            escalation.error or escalation.question,
+            escalation.operation or "escalate",
+            escalation.attempted,
+            "reported to the orchestrator",
+            **context,
+        )
+        self._changed(save=True)
+        return record
+
+    async def ask(
+        self, escalation: Escalation, *, task_id: str, agent: str, commit: str, record: ErrorRecord | None = None
+    ) -> Decision:
+        """Open the decision of a recorded error and wait for its answer. Waiting costs nothing."""
+        record = record or self.record(task_id, agent, escalation)
+        suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_known(record), [])]
         decision = self._book.open(
             Decision(
                 id="",
@@ -93,19 +130,11 @@ class Escalations:
                 opened_at=workflow.now(),
                 error_type=escalation.error_type,
                 attempted=escalation.attempted,
-                suggestions=escalation.suggestions,
+                suggestions=list(dict.fromkeys(suggestions)),
             )
         )
-        self.record_error(
-            agent,
-            task_id,
-            escalation.error or escalation.question,
-            escalation.operation or "escalate",
-            escalation.attempted,
-            f"escalated - decision {decision.id}",
-            decision=decision.id,
-            error_type=escalation.error_type,
-        )
+        record.context["decision"] = decision.id
+        record.resolution = f"escalated - decision {decision.id}"
         self._changed(save=True)
         await workflow.wait_condition(lambda: decision.state is not DecisionState.OPEN)
         by = f" by {decision.by}" if decision.by else ""
@@ -115,13 +144,33 @@ class Escalations:
             raise Skip(f"skipped at decision {decision.id}{by}")
         return decision
 
-    async def settle(self, task_id: str, result: TaskResult, limits: Limits) -> TaskProgress:
+    async def settle(
+        self, task_id: str, result: TaskResult, limits: Limits, record: ErrorRecord, *, passed_on: str = ""
+    ) -> TaskProgress:
         """Ask what a task escalated; returns where it goes on. Raises Skip or Abort where it does not."""
         escalation = result.escalation
         assert escalation is not None
         progress = result.progress
-        decision = await self.ask(escalation, task_id=task_id, agent=result.role, commit=progress.commit)
+        if passed_on:
+            record.context["orchestrator"] = _redact(passed_on)[:500]
+        decision = await self.ask(escalation, task_id=task_id, agent=result.role, commit=progress.commit, record=record)
         return self.apply(decision, escalation, progress, limits)
+
+    def guided(self, result: TaskResult, guidance: Guidance, record: ErrorRecord) -> TaskProgress:
+        """Go on with the orchestrator's guidance: one more round, or the answer to the role's question."""
+        escalation, progress = result.escalation, result.progress
+        assert escalation is not None
+        record.context["orchestrator"] = _redact(guidance.reason)[:500]
+        record.resolution = "guided by the orchestrator"
+        if progress.asks:
+            progress.answer, progress.asks = f"The orchestrator answers: {guidance.text}", False
+        else:
+            progress.guidance = [*progress.guidance, f"Guidance of the orchestrator: {guidance.text}"]
+        if escalation.error_type in ("gate_red", "review_rejected"):
+            progress.last_round = progress.round
+        progress.conflicts_met = 0
+        self._changed(save=True)
+        return progress
 
     def apply(self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: Limits) -> TaskProgress:
         """Turn an answer into the place from which a task goes on."""

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.steps import (
         GateInput,
+        Guidance,
         PlannedTask,
         Prepared,
         PrepareInput,
@@ -40,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.board import Board
     from workflows.children import tend
     from workflows.escalation import Abort, Escalations, Skip
-    from workflows.planning import make_plan
+    from workflows.orchestrator import Orchestrator
     from workflows.saving import Saver
     from workflows.steps import Host, StepFailed
     from workflows.task import Task
@@ -70,6 +71,7 @@ class Pipeline:
         self._host = Host()
         self._saver = Saver(self._document, self._book, self._host)
         self._escalations = Escalations(self._document, self._book, self._changed)
+        self._orchestrator = Orchestrator(self._request, self._host, self.news)
         self._inboxes: dict[str, list[str]] = {}
         self._prepared: Prepared | None = None
         self._slots = asyncio.Semaphore(1)
@@ -172,7 +174,7 @@ class Pipeline:
 
     async def _carry_out(self) -> None:
         prepared = await self._prepare()
-        plan = await make_plan(self._request, prepared, self._host, self._escalations, self._inboxes, self.news)
+        plan = await self._orchestrator.plan(prepared, self._escalations, self._inboxes, self._usd_left)
         self._document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
@@ -222,14 +224,28 @@ class Pipeline:
                 self._document.head_commit = result.commit
                 self._changed(save=True)
                 return
-            document.state = TaskState.WAITING
-            self._changed()
             try:
-                progress = await self._escalations.settle(task.id, result, self._prepared.limits)
+                progress = await self._settle(task, result)
             except Skip as skip:
                 document.state, document.stage = TaskState.SKIPPED, str(skip)
                 self._changed(save=True)
                 return
+
+    async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
+        """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
+        assert self._prepared is not None
+        assert result.escalation is not None
+        guidance: Guidance | None = None
+        record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
+        if self._orchestrator.may_answer(task, result.escalation):
+            self._task(task.id).stage = "report to the orchestrator"
+            self._changed()
+            guidance = await self._orchestrator.answer(task, result, self._usd_left)
+        if guidance is not None and guidance.text:
+            return self._escalations.guided(result, guidance, record)
+        reason = guidance.reason if guidance else ""
+        self._task(task.id).state = TaskState.WAITING
+        return await self._escalations.settle(task.id, result, self._prepared.limits, record, passed_on=reason)
 
     async def _run_task(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
         assert self._prepared is not None

@@ -1,0 +1,58 @@
+"""What a conversation shows of a failure: its class, the file it was about, the address it could not reach."""
+
+import re
+from typing import Any
+
+from agents.failures import FailureClass, classify
+from baton.redaction import Redactor
+from baton.sessions import Escalation
+
+Message = dict[str, Any]
+
+_LOOKED_BACK = 6
+"""Messages of the user's side in which a failing tool call still counts as the reason of an escalation."""
+
+_DATABASE_URL = re.compile(
+    r"\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|sqlite)(?:\+\w+)?://[^\s'\"<>]{1,300}"
+)
+
+
+def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) -> Escalation:
+    """The escalation with what the last failing tool calls say about it; credentials masked."""
+    output = "\n".join(_failing_output(messages))
+    diagnosis = classify("\n".join([output, escalation.question]))
+    context: dict[str, str] = {}
+    path = _last_file(messages)
+    if path:
+        context["file"] = redact(path)[:300]
+    url = _DATABASE_URL.search(output)
+    if url:
+        context["database_url"] = redact(url.group())
+    if diagnosis.symptoms:
+        context["symptom"] = redact(diagnosis.symptoms[-1])[:300]
+    known = "" if diagnosis.kind is FailureClass.UNKNOWN else diagnosis.kind.value
+    return escalation.model_copy(update={"failure_class": known, "context": context})
+
+
+def _failing_output(messages: list[Message]) -> list[str]:
+    """What failing tool calls printed lately, the newest last."""
+    found: list[str] = []
+    users = [message for message in messages if message["role"] == "user"][-_LOOKED_BACK:]
+    for message in users:
+        for block in message["content"]:
+            if block.get("type") == "tool_result" and block.get("is_error") and isinstance(block.get("content"), str):
+                found.append(block["content"])
+    return found
+
+
+def _last_file(messages: list[Message]) -> str:
+    """The path of the last file tool call."""
+    for message in reversed(messages):
+        if message["role"] != "assistant":
+            continue
+        for block in reversed(message["content"]):
+            if block.get("type") == "tool_use" and isinstance(block.get("input"), dict):
+                path = block["input"].get("file_path") or block["input"].get("path")
+                if isinstance(path, str):
+                    return path
+    return ""

@@ -1,0 +1,184 @@
+"""The orchestrator's part in a run: the plan at its start, and one answer to each task that is stuck."""
+
+import asyncio
+from collections.abc import Callable
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.repository import RepositoryActivities
+    from activities.state import StateActivities
+    from agents.reports import GUIDANCE
+    from baton.contracts import RunRequest
+    from baton.naming import PLAN_TASK
+    from baton.policies import GIT_TIMEOUT
+    from baton.sessions import Escalation, SessionInput, SessionKey, SessionResult
+    from baton.steps import (
+        Guidance,
+        Plan,
+        PlannedTask,
+        Prepared,
+        ReadGuidanceInput,
+        ReadPlanInput,
+        StuckReport,
+        TaskNews,
+        TaskProgress,
+        TaskResult,
+    )
+    from workflows.children import tend
+    from workflows.escalation import Abort, Escalations, Skip
+    from workflows.session import AgentSession
+    from workflows.steps import Host, StepFailed
+
+_ROLE = "orchestrator"
+_GUIDANCE_TURNS = 6
+"""An answer to a report takes a look at the repository, not a project of its own."""
+
+_ANSWERABLE = frozenset({"gate_red", "review_rejected", "merge_conflict", "no_progress"})
+"""Escalations of the engine that guidance may help with; what a role asks by itself may be answered, too."""
+
+_FOR_A_PERSON = ("architect", "credential", "secret", "api key", "password", "permission", "money", "budget", "cost")
+"""Words in an error type that make a question one for a person, whatever else is said of it."""
+
+
+class Orchestrator:
+    """Runs the orchestrator's sessions, one at a time, in a lane of their own."""
+
+    def __init__(self, request: RunRequest, host: Host, tell: Callable[[TaskNews], None]) -> None:
+        self._request = request
+        self._host = host
+        self._tell = tell
+        self._commit = ""
+        self._round = 0
+        self._guided: set[str] = set()
+        self._turn_taking = asyncio.Lock()
+
+    async def plan(
+        self,
+        prepared: Prepared,
+        escalations: Escalations,
+        inboxes: dict[str, list[str]],
+        usd: Callable[[], float | None],
+    ) -> Plan:
+        """Run the planning session until it hands a plan off; what it escalates becomes decisions of the run."""
+        self._commit, self._round = prepared.plan_commit, 1
+        progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns)
+        inbox = inboxes.setdefault(PLAN_TASK, [])
+        while True:
+            result = await self._session(progress, inbox, usd(), purpose="")
+            progress.commit, progress.turn, progress.answer = result.commit, result.next_turn, None
+            progress.guidance = [*result.guidance, *inbox]
+            inbox.clear()
+            if result.hand_off is not None:
+                inboxes.pop(PLAN_TASK, None)
+                return await self._host.step(
+                    RepositoryActivities.read_plan,
+                    ReadPlanInput(
+                        run=self._request.run,
+                        repo=self._request.repo,
+                        commit=result.commit,
+                        path=result.hand_off.path,
+                    ),
+                    timeout=GIT_TIMEOUT,
+                    summary="read the plan",
+                )
+            assert result.escalation is not None
+            progress.asks = not result.escalation.operation
+            try:
+                decision = await escalations.ask(
+                    result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit
+                )
+            except Skip as skip:
+                raise Abort(f"Without a plan there is no work: {skip}.") from skip
+            progress = escalations.apply(decision, result.escalation, progress, prepared.limits)
+
+    def may_answer(self, task: PlannedTask, escalation: Escalation) -> bool:
+        """Whether a report may be answered: once a task, and never about architecture, credentials or money."""
+        if task.id in self._guided or escalation.architectural:
+            return False
+        kind = escalation.error_type.lower()
+        if any(word in kind for word in _FOR_A_PERSON):
+            return False
+        return kind in _ANSWERABLE or not escalation.operation
+
+    async def answer(self, task: PlannedTask, result: TaskResult, usd: Callable[[], float | None]) -> Guidance:
+        """Give the orchestrator the report of a task that is stuck; its answer, or why there is none."""
+        escalation = result.escalation
+        assert escalation is not None
+        self._guided.add(task.id)
+        async with self._turn_taking:
+            self._round += 1
+            try:
+                return await self._answer(task, result, escalation, usd())
+            except StepFailed as failure:
+                return Guidance(reason=f"the orchestrator could not be asked: {failure}")
+
+    async def _answer(
+        self, task: PlannedTask, stuck: TaskResult, escalation: Escalation, usd_left: float | None
+    ) -> Guidance:
+        run, repo, number = self._request.run, self._request.repo, self._round
+        await self._host.step(
+            StateActivities.write_report,
+            StuckReport(
+                run=run,
+                repo=repo,
+                number=number,
+                title=task.title,
+                role=stuck.role,
+                escalation=escalation,
+                evidence=stuck.evidence,
+            ),
+            timeout=GIT_TIMEOUT,
+            summary=f"report of {task.id} to the orchestrator",
+        )
+        progress = TaskProgress(stage="make", round=number, commit=self._commit, last_turn=_GUIDANCE_TURNS)
+        result = await self._session(progress, [], usd_left, purpose=GUIDANCE)
+        if result.hand_off is None:
+            why = result.escalation.question if result.escalation else "no answer"
+            return Guidance(reason=f"the orchestrator passed it on: {why}"[:500])
+        if result.hand_off.verdict != "guide":
+            return Guidance(reason=f"the orchestrator passed it on: {result.hand_off.summary}")
+        return await self._host.step(
+            StateActivities.read_guidance,
+            ReadGuidanceInput(run=run, repo=repo, commit=result.commit, path=result.hand_off.path),
+            timeout=GIT_TIMEOUT,
+            summary="read the orchestrator's guidance",
+        )
+
+    async def _session(
+        self, progress: TaskProgress, inbox: list[str], usd_left: float | None, *, purpose: str
+    ) -> SessionResult:
+        run, repo = self._request.run, self._request.repo
+        key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
+        guidance, progress.guidance = progress.guidance, []
+        child = await workflow.start_child_workflow(
+            AgentSession.run,
+            SessionInput(
+                key=key,
+                commit=progress.commit,
+                turn=progress.turn,
+                last_turn=progress.last_turn,
+                queue=self._host.queue,
+                guidance=guidance,
+                answer=progress.answer,
+                usd_left=usd_left,
+            ),
+            id=key.workflow_id,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=f"orchestrator: {purpose or 'plan'}",
+        )
+        result = await tend(child, inbox, lambda text: child.signal(AgentSession.guide, text))
+        self._tell(
+            TaskNews(
+                task=PLAN_TASK,
+                stage="",
+                round=progress.round,
+                turns=result.turns,
+                cost_usd=result.cost_usd,
+                role=_ROLE,
+            )
+        )
+        self._commit = result.commit
+        self._host.queue = result.queue or self._host.queue
+        return result
