@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,8 @@ class Stage:
     async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 60) -> RunDocument:
         """Wait for the end of a run and return its document."""
         async with asyncio.timeout(limit):
-            try:
+            with suppress(WorkflowFailureError):
                 await handle.result()
-            except WorkflowFailureError:
-                pass
         return await handle.query(Pipeline.state)
 
     async def until_waiting(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 40) -> RunDocument:

@@ -1,4 +1,4 @@
-"""Escalation: what goes into the record, when the orchestrator answers, when a person is asked, what goes on meanwhile."""
+"""Escalation: what goes into the record, when the orchestrator answers, when a person is asked."""
 
 import json
 
@@ -40,11 +40,7 @@ async def test_the_orchestrator_answers_once_and_the_session_goes_on(staged) -> 
             "backend",
             "t1",
             [
-                [
-                    bash(
-                        "echo 'psycopg.OperationalError: connection refused, postgresql://app:hunter2@db/shop' >&2; exit 1"
-                    )
-                ],
+                [bash("echo 'psycopg.OperationalError: refused, postgresql://app:hunter2@db/shop' >&2; exit 1")],
                 [stuck("unclear", architectural=False)],
                 [stuck("unclear", architectural=False)],
                 [write("src/table.txt", "orders\n"), made()],

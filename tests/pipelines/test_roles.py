@@ -19,14 +19,18 @@ async def test_what_falls_outside_a_scope_is_put_back_and_said(staged) -> None: 
             [
                 [
                     bash(
-                        "echo mine > src/new.txt; echo broken > web/index.html; echo evil > tests/base.expect; rm check.sh"
+                        "echo mine > src/new.txt; echo bad > web/index.html; echo evil > tests/base.expect; rm check.sh"
                     )
                 ],
                 [write("web/index.html", "refused\n")],
                 [made()],
             ],
         ),
-        session("tester", "t1", [[bash("echo src/new.txt mine >> tests/new.expect; echo oops >> src/orders.txt")], [tested()]]),
+        session(
+            "tester",
+            "t1",
+            [[bash("echo src/new.txt mine >> tests/new.expect; echo oops >> src/orders.txt")], [tested()]],
+        ),
         session("reviewer", "t1", [[bash("echo graffiti > src/new.txt; touch web/x")], [reviewed()]]),
     )
     async with staged(script) as stage:
