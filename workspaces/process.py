@@ -1,6 +1,8 @@
 """Runs one process: own session, empty environment, output streamed, killed whole on time-out and cancellation.
 
-Knows nothing of what the process is; `sandbox.py` builds its command line.
+Knows nothing of what the process is; `sandbox.py` builds its command line. One gap is known: bubblewrap asks to die
+with its parent only once the sandbox is set up, so a worker that is killed with SIGKILL in the first milliseconds of a
+command leaves it running, isolated and within its limits, until it ends by itself.
 """
 
 import asyncio
@@ -234,6 +236,11 @@ async def _kill(process: asyncio.subprocess.Process, exited: "asyncio.Future[int
             signal.pidfd_send_signal(status.pidfd, signal.SIGKILL)
         waits.append(_gone(status.pidfd))
     await asyncio.wait(waits, timeout=_DEATH_SECONDS)
+    if status is not None and status.pidfd >= 0:
+        # Bubblewrap does not wait for its child. Where this process is the first of a container, the child is ours now,
+        # and nobody else would take it off the table of processes.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, status.pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - WNOHANG does not wait
     for wait in waits:
         wait.cancel()
 

@@ -301,6 +301,34 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
     assert still_alive_after(f"sleep\0{marker}", 1) == []
 
 
+ZOMBIES = """
+import asyncio, ctypes, os
+from pathlib import Path
+from baton.settings import SandboxMode
+from workspaces.sandbox import Command, Sandbox
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to a container's first process
+def zombies():
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, parent = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state == "Z" and int(parent) == os.getpid():
+            yield entry
+async def main():
+    sandbox = await Sandbox.open(SandboxMode.AUTO)
+    for _ in range(8):
+        await sandbox.run(Command(argv="sleep 9 & true"))
+    print(len(list(zombies())))
+asyncio.run(main())
+"""
+
+
+def test_no_zombies_pile_up_in_a_container() -> None:
+    done = subprocess.run([sys.executable, "-c", ZOMBIES], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 async def test_much_output_is_kept_on_disk_and_cut_for_reading(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "out.log"
     text = "echo BEGIN; head -c 12000000 /dev/zero | tr '\\0' 'x'; echo; echo END"
