@@ -23,7 +23,7 @@ from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
 from baton import naming
-from baton.contracts import ROLES, Limits, RunRequest
+from baton.contracts import ROLES, DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
 from baton.pricing import PriceList
 from baton.settings import Settings
@@ -90,6 +90,7 @@ class RepositoryActivities:
             base_ref=base.ref,
             plan_commit=plan_commit,
             limits=limits_of(request, config),
+            decisions=decisions_of(request, config),
             models=models,
             roles=roles,
             test_command=command,
@@ -170,3 +171,12 @@ def limits_of(request: RunRequest, config: ProjectConfig) -> Limits:
     }
     chosen = {name: value for name, value in [*given.items(), *asked.items()] if value is not None}
     return Limits.model_validate({**Limits().model_dump(), **chosen})
+
+
+def decisions_of(request: RunRequest, config: ProjectConfig) -> DecisionPolicy:
+    """How long decisions wait: what the request says, else the repository's baton.toml, else for ever."""
+    table = config.decisions
+    default, deadline = table.default, table.deadline.total_seconds() if table.deadline else None
+    if request.decision_default is not None:
+        default, deadline = request.decision_default, request.decision_deadline_seconds or deadline
+    return DecisionPolicy(default=default, deadline_seconds=deadline, remind_seconds=table.remind.total_seconds())

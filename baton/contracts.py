@@ -30,6 +30,9 @@ def _iso(moment: datetime) -> str:
 Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
 """A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
 
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""An amount of money in USD; never NaN, which no cap could hold back."""
+
 ShortText = Annotated[str, StringConstraints(max_length=2_000)]
 """Text that may stand in a workflow history: bounded, never a transcript."""
 
@@ -163,6 +166,7 @@ class Decision(Contract):
     error_type: str = ""
     attempted: list[str] = Field(default_factory=list)
     suggestions: list[str] = Field(default_factory=list)
+    reminders: int = 0
 
 
 class Decide(StrictContract):
@@ -184,12 +188,31 @@ class Guide(StrictContract):
 class Limits(Contract):
     """Bounds of a run. None means: not bounded."""
 
-    usd: float | None = None
+    usd: Usd | None = None
+    """Of the whole run."""
+    usd_per_task: Usd | None = None
+    usd_per_session: Usd | None = None
     turns: int = Field(default=80, ge=1)
     """Turns of one session."""
+    turns_per_task: int | None = Field(default=None, ge=1)
+    turns_per_run: int | None = Field(default=None, ge=1)
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
+
+
+Fallback = Literal["retry", "skip", "abort"]
+"""What may be chosen in a person's place once a deadline has passed: only what every decision offers."""
+
+
+class DecisionPolicy(Contract):
+    """How long a decision waits. Without a deadline, as long as it takes."""
+
+    default: Fallback | None = None
+    deadline_seconds: float | None = Field(default=None, gt=0)
+    """From the moment it is opened; then `default` is taken, where there is one."""
+    remind_seconds: float = Field(default=86_400.0, gt=0)
+    """Until the first reminder; each further one takes twice as long."""
 
 
 class RunRequest(Contract):
@@ -202,13 +225,19 @@ class RunRequest(Contract):
     """Branch, tag or commit to start from; None is the repository's HEAD."""
     run: str = ""
     """The run's id; the workflow id where it is empty."""
-    usd: float | None = None
+    usd: Usd | None = None
+    usd_per_task: Usd | None = None
+    usd_per_session: Usd | None = None
     turns: int | None = None
+    turns_per_task: int | None = None
+    turns_per_run: int | None = None
     rounds: int | None = None
     parallel: int | None = None
     wall_clock_seconds: float | None = None
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
+    decision_default: Fallback | None = None
+    decision_deadline_seconds: float | None = Field(default=None, gt=0)
     publish: bool = True
     started_by: str = ""
     scripted_model: bool = False
@@ -253,3 +282,9 @@ class RunDocument(Contract):
     """What a reader must know: uncommitted changes not seen, no tests found, no sandbox, a scripted model."""
     started_at: Moment | None = None
     ended_at: Moment | None = None
+    cost_by_role: dict[str, float] = Field(default_factory=dict)
+    cost_by_model: dict[str, float] = Field(default_factory=dict)
+    unconfirmed_usd: float = 0.0
+    """The most that calls may have cost beyond `cost_usd`, whose end nobody saw; known when the run has ended."""
+    models: dict[str, str] = Field(default_factory=dict)
+    """Model id by role."""

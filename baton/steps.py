@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.contracts import Decision, Evidence, Limits, Moment, RunDocument, RunRequest
+from baton.contracts import Decision, DecisionPolicy, Evidence, Limits, Moment, RunDocument, RunRequest
 from baton.sessions import Escalation, Lean
 
 
@@ -28,6 +28,7 @@ class Prepared(Lean):
     plan_commit: str
     """Checkpoint 0 of the orchestrator's lane."""
     limits: Limits
+    decisions: DecisionPolicy = Field(default_factory=DecisionPolicy)
     models: dict[str, str] = Field(default_factory=dict)
     roles: dict[str, str] = Field(default_factory=dict)
     """Content hash by role: the roles are pinned to these bytes for the whole run."""

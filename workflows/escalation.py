@@ -1,12 +1,22 @@
 """What happens when work cannot go on: an error record, a decision where one blocks, and the way on from its answer."""
 
+from datetime import timedelta
 from typing import Protocol
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from agents.failures import SUGGESTIONS, FailureClass, classify
-    from baton.contracts import Decide, Decision, DecisionState, ErrorRecord, Evidence, Limits, RunDocument
+    from baton.contracts import (
+        Decide,
+        Decision,
+        DecisionPolicy,
+        DecisionState,
+        ErrorRecord,
+        Evidence,
+        Limits,
+        RunDocument,
+    )
     from baton.decisions import DecisionBook, DecisionRefused
     from baton.redaction import Redactor
     from baton.sessions import Escalation
@@ -52,6 +62,7 @@ class Escalations:
         self._book = book
         self._changed = changed
         self.usd_added = 0.0
+        self.policy = DecisionPolicy()
 
     def take(self, answer: Decide) -> None:
         """An answer by signal: it takes effect, or the refusal is recorded."""
@@ -119,6 +130,8 @@ class Escalations:
     ) -> Decision:
         """Open the decision of a recorded error and wait for its answer. Waiting costs nothing."""
         record = record or self.record(task_id, agent, escalation)
+        seconds = self.policy.deadline_seconds
+        deadline = workflow.now() + timedelta(seconds=seconds) if seconds and self.policy.default else None
         suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_known(record), [])]
         decision = self._book.open(
             Decision(
@@ -131,18 +144,41 @@ class Escalations:
                 error_type=escalation.error_type,
                 attempted=escalation.attempted,
                 suggestions=list(dict.fromkeys(suggestions)),
+                default=self.policy.default if deadline else None,
+                deadline=deadline,
             )
         )
         record.context["decision"] = decision.id
         record.resolution = f"escalated - decision {decision.id}"
         self._changed(save=True)
-        await workflow.wait_condition(lambda: decision.state is not DecisionState.OPEN)
+        await self._answered(decision)
         by = f" by {decision.by}" if decision.by else ""
         if decision.choice == "abort":
             raise Abort(f"The run was stopped at decision {decision.id}{by}; its work is kept in the store.")
         if decision.choice == "skip":
             raise Skip(f"skipped at decision {decision.id}{by}")
         return decision
+
+    async def _answered(self, decision: Decision) -> None:
+        """Wait for an answer; remind of it now and then, and take the default once the deadline has passed."""
+        remind = timedelta(seconds=self.policy.remind_seconds)
+        while decision.state is DecisionState.OPEN:
+            left = decision.deadline - workflow.now() if decision.deadline else None
+            wait = remind if left is None else min(remind, left)
+            try:
+                await workflow.wait_condition(
+                    lambda: decision.state is not DecisionState.OPEN,
+                    timeout=max(wait, timedelta(0)),
+                    timeout_summary=f"reminder of {decision.id}" if wait == remind else f"deadline of {decision.id}",
+                )
+            except TimeoutError:
+                if decision.deadline and workflow.now() >= decision.deadline and decision.default:
+                    self.answer(Decide(decision_id=decision.id, choice=decision.default, by="deadline"))
+                    return
+                decision.reminders += 1
+                remind *= 2
+                workflow.logger.warning("decision %s waits for an answer: %s", decision.id, decision.question)
+                self._changed(save=True)
 
     async def settle(
         self, task_id: str, result: TaskResult, limits: Limits, record: ErrorRecord, *, passed_on: str = ""

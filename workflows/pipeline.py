@@ -200,6 +200,7 @@ class Pipeline:
         self._prepared = prepared
         self._document.base_commit = prepared.base_commit
         self._document.notes += prepared.notes
+        self._escalations.policy = prepared.decisions
         self._changed(save=True)
         return prepared
 

@@ -19,10 +19,11 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from baton import policies
-from baton.contracts import ROLES, StrictContract
+from baton.contracts import ROLES, Fallback, StrictContract
 from baton.errors import ConfigurationError
 from workspaces.patterns import compile_pattern
 from workspaces.toolchains import refuse_bind
@@ -91,6 +92,22 @@ class LimitsConfig(_Table):
     wall_clock: Duration | None = None
 
 
+class DecisionsConfig(_Table):
+    """`[decisions]`: how long a question waits for a person."""
+
+    default: Fallback | None = None
+    """What is chosen once the deadline has passed."""
+    deadline: Duration | None = None
+    remind: Duration = timedelta(days=1)
+    """Until the first reminder; each further one takes twice as long."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "DecisionsConfig":
+        if (self.default is None) != (self.deadline is None):
+            raise ValueError("takes `default` and `deadline` together: one without the other has no effect")
+        return self
+
+
 class SandboxConfig(_Table):
     """`[sandbox]`: what commands may see beyond their workspace."""
 
@@ -114,6 +131,7 @@ class ProjectConfig(_Table):
     scope: dict[str, list[str]] = Field(default_factory=dict)
     """Patterns by role; a role that is named here has these instead of the default ones."""
     limits: LimitsConfig = LimitsConfig()
+    decisions: DecisionsConfig = DecisionsConfig()
     sandbox: SandboxConfig = SandboxConfig()
 
     @field_validator("scope")

@@ -35,6 +35,13 @@ def run(
         list[str] | None, typer.Option(metavar="ROLE=MODEL", help="Model of a role; may be given several times.")
     ] = None,
     sandbox: options.Sandbox = None,
+    unanswered: Annotated[
+        str | None,
+        typer.Option(metavar="CHOICE", help="What an unanswered decision becomes: retry, skip or abort."),
+    ] = None,
+    answer_within: Annotated[
+        float | None, typer.Option(metavar="HOURS", min=0.0, help="After so many hours (with --unanswered).")
+    ] = None,
     no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave the result in Baton's store.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start the run, print its id, and leave.")] = False,
     run_id: Annotated[str | None, typer.Option(metavar="ID", help="Id of the run, instead of a made one.")] = None,
@@ -47,17 +54,36 @@ def run(
     Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
     settings = options.settings(sandbox=sandbox)
-    request = _request(task, repo, base, usd, turns, rounds, parallel, model or [], not no_publish, run_id)
+    if (unanswered is None) != (answer_within is None):
+        raise UsageError("--unanswered and --answer-within go together: what is chosen, and after how many hours.")
+    request = _request(
+        task,
+        repo,
+        base=base,
+        usd=usd,
+        turns=turns,
+        rounds=rounds,
+        parallel=parallel,
+        models=_models(model or []),
+        decision_default=unanswered,
+        decision_deadline_seconds=None if answer_within is None else answer_within * 3_600,
+        publish=not no_publish,
+        run=run_id,
+    )
     if detach:
         execute(_detach(settings, request, as_json))
     options.require_model_access(settings)
-    execute(
-        _run(settings, request, as_json),
-        farewell=lambda: (
+    started: list[str] = []
+
+    def farewell() -> str:
+        if not started:
+            return "Interrupted before the run was started."
+        return (
             f"Interrupted. The run {request.run} keeps its work: `baton watch {request.run}` goes on with it,"
             f" `baton stop {request.run}` ends it."
-        ),
-    )
+        )
+
+    execute(_run(settings, request, as_json, started), farewell=farewell)
 
 
 def watch(run: options.Run, as_json: options.Json = False) -> None:
@@ -70,18 +96,7 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")
 
 
-def _request(
-    task: str,
-    repo: str,
-    base: str | None,
-    usd: float | None,
-    turns: int | None,
-    rounds: int | None,
-    parallel: int | None,
-    models: list[str],
-    publish: bool,
-    run_id: str | None,
-) -> "RunRequest":
+def _request(task: str, repo: str, *, base: str | None, run: str | None, **options_given: object) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
     from pydantic import ValidationError
 
@@ -91,23 +106,19 @@ def _request(
     from interfaces.cli.repositories import resolve_repository
 
     text = _read_task(task)
-    chosen = _models(models)
-    if run_id is not None:
-        options.check_run_id(run_id)
+    if run is not None:
+        options.check_run_id(run)
     where = resolve_repository(repo, base)
     try:
-        return RunRequest(
-            task=text,
-            repo=where,
-            base=base,
-            run=run_id or new_run_id(where, text),
-            usd=usd,
-            turns=turns,
-            rounds=rounds,
-            parallel=parallel,
-            models=chosen,
-            publish=publish,
-            started_by=who(),
+        return RunRequest.model_validate(
+            {
+                "task": text,
+                "repo": where,
+                "base": base,
+                "run": run or new_run_id(where, text),
+                "started_by": who(),
+                **options_given,
+            }
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -176,13 +187,15 @@ async def start_run(service: "TemporalService", request: "RunRequest") -> None:
         raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
 
 
-async def _run(settings: "Settings", request: "RunRequest", as_json: bool) -> int:
+async def _run(settings: "Settings", request: "RunRequest", as_json: bool, started: list[str]) -> int:
+    """Start a run and see it to its end; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import serving, tell_where
 
     async with serving(settings) as service:
         tell_where(service)
         message(f"run {request.run}")
         await start_run(service, request)
+        started.append(request.run)
         return await see_to_end(service, request.run, as_json)
 
 

@@ -1,0 +1,76 @@
+"""A run that waits for a person: it costs nothing, it reminds, and it takes the default only where one was given."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import EventType
+
+from baton.contracts import Decide, RunStatus, TaskState
+from tests.pipelines.conftest import events
+from tests.pipelines.repositories import CONFIG
+from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from workflows.pipeline import Pipeline
+
+
+def asking() -> list:  # type: ignore[type-arg]
+    return session("backend", "t1", [[escalate("Which store?", "postgres", "sqlite")], [made()]])
+
+
+async def test_a_waiting_run_has_no_activity_and_its_history_does_not_grow(staged) -> None:  # type: ignore[no-untyped-def]
+    async with staged(scenario(plan(task("t1")), asking())) as stage:
+        handle = await stage.start()
+        await stage.until_waiting(handle)
+        await asyncio.sleep(1.0)
+        before = await handle.describe()
+        asked = len(stage.standin.requests)
+        await asyncio.sleep(2.5)
+        after = await handle.describe()
+        assert after.raw_description.pending_activities == []
+        assert after.raw_description.pending_children == []
+        assert after.history_length == before.history_length
+        assert len(stage.standin.requests) == asked
+        attributes = after.typed_search_attributes
+        shown = {pair.key.name: pair.value for pair in attributes}
+        assert shown["BatonStatus"] == "waiting"
+        assert shown["BatonPendingDecisions"] == 1
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))
+        await stage.outcome(handle)
+
+
+async def test_the_engine_reminds(staged, repo) -> None:  # type: ignore[no-untyped-def]
+    (repo / "baton.toml").write_text(CONFIG + "\n[decisions]\nremind = 1\n")
+    from tests.pipelines.repositories import git
+
+    git(repo, "commit", "-qam", "Remind every second")
+    async with staged(scenario(plan(task("t1")), asking())) as stage:
+        handle = await stage.start()
+        await stage.until_waiting(handle)
+        await asyncio.sleep(4)
+        (decision,) = await handle.query(Pipeline.decisions)
+        # After one second, then after twice as long.
+        assert decision.reminders == 2
+        assert decision.state == "open"
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))
+        await stage.outcome(handle)
+
+
+async def test_a_deadline_takes_the_default_that_a_person_gave(staged) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(
+        plan(task("t1"), task("t2")),
+        asking(),
+        session("backend", "t2", [[made()]]),
+        session("tester", "t2", [[tested()]]),
+        session("reviewer", "t2", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        handle = await stage.start(decision_default="skip", decision_deadline_seconds=2.0)
+        document = await stage.outcome(handle)
+        timers = await events(handle, EventType.EVENT_TYPE_TIMER_STARTED)
+    (decision,) = document.decisions
+    assert (decision.choice, decision.by, decision.state) == ("skip", "deadline", "answered")
+    assert decision.deadline is not None
+    assert decision.opened_at is not None
+    assert decision.deadline - decision.opened_at == timedelta(seconds=2)
+    assert {t.id: t.state for t in document.tasks} == {"t1": TaskState.SKIPPED, "t2": TaskState.DONE}
+    assert document.status is RunStatus.DONE
+    assert len(timers) == 1
