@@ -19,7 +19,7 @@ from workspaces.objects import TREE, Objects
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, reset
 from workspaces.store import Store
-from workspaces.survey import survey
+from workspaces.survey import disarm, survey
 from workspaces.threads import in_thread
 
 
@@ -30,7 +30,9 @@ async def restore_in_place(
     if not await in_thread(_is_there, work, index):
         return False
     try:
-        await in_thread(quarantine.prepare, index)
+        with translated("restoring a workspace"):
+            await in_thread(quarantine.prepare, index)
+            await in_thread(disarm, Beneath(work), store.objects.repo, tree)
         if await reset(sandbox, store, work, quarantine, tree) != tree:
             return False
         with translated("restoring a workspace"):

@@ -65,12 +65,15 @@ class Quarantine:
 
     def prepare(self, index: Path | None) -> None:
         """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
+        if self.path.is_symlink():
+            self.path.unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self.objects.mkdir(parents=True)
         self.path.chmod(0o700)
         if index is not None:
             with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(index, self.index)
+                # With its time: many a git compares seconds only, and looks again at files as young as its index.
+                shutil.copy2(index, self.index)
 
     def tree(self) -> str:
         """The tree that git wrote."""

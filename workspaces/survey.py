@@ -22,6 +22,8 @@ LARGEST_FILE = 100 * 1024 * 1024
 DEEPEST = 100
 """Directories within directories; git and the system give up not far beyond."""
 
+_READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
+
 # Names that git refuses in a tree because some file system takes them for `.git`.
 _REFUSED = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.IGNORECASE | re.DOTALL)
 
@@ -42,6 +44,8 @@ class Survey:
     refused: list[str] = field(default_factory=list)
     """Files and directories with a name that git refuses, or too deep to keep."""
     large: list[str] = field(default_factory=list)
+    traps: list[str] = field(default_factory=list)
+    """Pipes and the like under names that git reads: it would wait there for ever."""
 
 
 def is_refused(path: str) -> bool:
@@ -58,6 +62,14 @@ def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
     tracked = repo.get(tree, None)
     with files.directory() as top:
         _walk(top, "", tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files), False, 0)
+    return found
+
+
+def disarm(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
+    """Walk the workspace and remove the traps for git; nothing of them could be kept."""
+    found = survey(files, repo, tree)
+    for path in found.traps:
+        files.remove(path)
     return found
 
 
@@ -92,6 +104,8 @@ def _walk(
                         _permit(name, at, kept_mode(state.st_mode))
                 if state.st_size > LARGEST_FILE and not ignores.ignored(below):
                     found.large.append(below)
+            elif name in _READ_BY_GIT and not entry.is_symlink():
+                found.traps.append(below)
     for name, below in directories:
         subtree = _subtree(tree, name)
         if subtree is None and ignores.ignored(below, directory=True):

@@ -31,7 +31,7 @@ from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, res
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
-from workspaces.survey import Survey, is_refused, survey
+from workspaces.survey import Survey, disarm, is_refused
 from workspaces.threads import in_thread
 
 __all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
@@ -153,7 +153,7 @@ class Workspace:
 
     async def _make_git(self, commit: str) -> None:
         index = self._home / "agent.index"
-        await in_thread(shutil.copyfile, self._index, index)
+        await in_thread(shutil.copy2, self._index, index)
         if self._store.source.tree_of(commit) != self._known_index_tree():
             env = {"GIT_INDEX_FILE": str(index)}
             await git(["read-tree", "--reset", "-i", commit], git_dir=self._store.path, env=env)
@@ -161,7 +161,7 @@ class Workspace:
 
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
-            found = await in_thread(survey, self._files, self._store.objects.repo, self._tree)
+            found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree)
         seed = "" if self._known_index_tree() == self._tree else self._tree
         nested = list(found.nested)
         while True:

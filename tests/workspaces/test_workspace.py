@@ -211,6 +211,30 @@ async def test_known_paths_and_a_full_look_give_the_same(lab: Lab) -> None:
     assert "tool" in quick.changed
 
 
+async def test_changes_of_equal_length_within_a_second_are_seen(lab: Lab) -> None:
+    """git compares times by the second, and trusts what is older than its index; a copy must not look newer."""
+    workspace = await lab.workspace()
+    file = workspace.path / "README.md"
+    await asyncio.sleep(1.01 - time.time() % 1)
+    for text in ("aaaaa\n", "bbbbb\n"):
+        workspace.mark_dirty()
+        file.write_text(text)
+        snapshot = await workspace.snapshot(None)
+        assert snapshot.changed == ["README.md"], text
+        await lab.record(workspace, snapshot, text.strip())
+        assert await lab.store.read(snapshot.tree, "README.md") == text.encode()
+    workspace.mark_dirty()
+    file.write_text("ccccc\n")
+    await asyncio.sleep(1.01 - time.time() % 1)
+    assert (await workspace.snapshot(None)).changed == ["README.md"]
+    file.write_text("ddddd\n")
+    await asyncio.sleep(1.01 - time.time() % 1)
+    await lab.workspace()
+    assert file.read_text() == "bbbbb\n"
+    file.write_text("eeeee\n")
+    assert run_git(workspace.path, "status", "--porcelain") == " M README.md"
+
+
 async def test_a_full_look_after_known_paths_keeps_what_is_tracked(lab: Lab) -> None:
     """The index is older than the checkpoint then; a tracked file that is ignored must not fall out."""
     lab.project.commit({".gitignore": b"*.log\n", "kept.log": b"tracked\n"})

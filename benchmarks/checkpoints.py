@@ -1,0 +1,133 @@
+"""What a checkpoint costs, in small, medium and large repositories, beside the figures it is held to.
+
+Run it with `python -m benchmarks.checkpoints [small medium large]`.
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from baton.settings import SandboxMode
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.integrate import merge, project_commit
+from workspaces.sandbox import Sandbox
+from workspaces.store import Store
+from workspaces.workspace import Workspace
+
+SIZES = {"small": 128, "medium": 7_092, "large": 51_514}
+
+# Milliseconds, measured with plain git and libgit2 on two shared cores; a checkpoint may take 1.5 times as long.
+HELD_TO = {
+    "known paths, with commit": (2.6, 5.7, 21),
+    "scan in the sandbox, with commit": (48, 178, 489),
+    "files only (an answer)": (10, 10, 10),
+    "restore in place": (102, 418, 900),
+    "made from nothing": (300, 2_200, 2_100),
+    "merge of two tasks": (16, 16, 16),
+}
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make_repository(path: Path, files: int) -> None:
+    """A repository with this many small files, ten to a directory, in one commit."""
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(path)], check=True)
+    stream = ["commit refs/heads/main\ncommitter A <a@b> 1700000000 +0000\ndata 1\nx\n"]
+    for number in range(files):
+        data = f"# file {number}\n" + "value = 1\n" * (number % 200)
+        name = f"package{number // 500}/module{number // 10 % 50}/file{number}.py"
+        stream.append(f"M 100644 inline {name}\ndata {len(data)}\n{data}\n")
+    environment = {"PATH": os.defpath}
+    subprocess.run(
+        ["git", "fast-import", "--quiet"], cwd=path, env=environment, input="".join(stream).encode(), check=True
+    )
+
+
+async def timed(action: Callable[[int], Awaitable[object]], times: int) -> float:
+    """Median milliseconds."""
+    taken = []
+    for number in range(times):
+        began = time.perf_counter()
+        await action(number)
+        taken.append((time.perf_counter() - began) * 1_000)
+    return statistics.median(taken)
+
+
+async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
+    """Every row of the table for one size."""
+    with tempfile.TemporaryDirectory(prefix="baton-benchmark-") as directory:
+        place = Path(directory)
+        make_repository(place / "project.git", SIZES[size])
+        store = await Store.open(place / "home", str(place / "project.git"))
+        base = (await store.fetch(None)).commit
+        checkpoints, lane = Checkpoints(store), Lane("run", "task")
+        head = await checkpoints.begin(lane, base, at=_AT)
+        found: dict[str, float] = {}
+
+        async def fresh(number: int) -> None:
+            other = Lane("run", f"fresh{number}")
+            await Workspace.materialise(store, other, await checkpoints.begin(other, base, at=_AT), sandbox=sandbox)
+
+        found["made from nothing"] = await timed(fresh, 3)
+        workspace = await Workspace.materialise(store, lane, head, sandbox=sandbox)
+        edited = "package0/module1/file15.py"
+
+        async def change(number: int, touched: list[str] | None) -> None:
+            nonlocal head
+            workspace.mark_dirty()
+            (workspace.path / edited).write_text(f"changed {touched} {number}\n")
+            snapshot = await workspace.snapshot(touched)
+            assert snapshot.changed == [edited]
+            head = await checkpoints.record(
+                lane, expected=head, files={f"t/{number}": b"{}" * 500}, workspace=snapshot, summary="turn", at=_AT
+            )
+            workspace.mark_clean(head)
+
+        async def answer(number: int) -> None:
+            nonlocal head
+            head = await checkpoints.record(
+                lane, expected=head, files={f"a/{number}": b"{}" * 500}, workspace=None, summary="answer", at=_AT
+            )
+
+        async def restore(_number: int) -> None:
+            workspace.mark_dirty()
+            (workspace.path / edited).write_text("wrecked\n")
+            (workspace.path / "junk").write_text("junk\n")
+            await Workspace.materialise(store, lane, head, sandbox=sandbox)
+
+        found["known paths, with commit"] = await timed(lambda number: change(number, [edited]), 15)
+        found["scan in the sandbox, with commit"] = await timed(lambda number: change(number, None), 9)
+        found["files only (an answer)"] = await timed(answer, 25)
+        found["restore in place"] = await timed(restore, 7)
+        (workspace.path / "other.py").write_text("x\n")
+        snapshot = await workspace.snapshot(["other.py"])
+        head = await checkpoints.record(lane, expected=head, files={}, workspace=snapshot, summary="more", at=_AT)
+        first = (await checkpoints.history(lane))[1].commit
+        one = await project_commit(store, lane, first, parent=base, message="one", at=_AT)
+        other = await project_commit(store, lane, head, parent=base, message="other", at=_AT)
+        found["merge of two tasks"] = await timed(lambda _: merge(store, base=base, ours=one, theirs=other), 9)
+        return found
+
+
+async def main(sizes: list[str]) -> None:
+    """Print the table."""
+    sandbox = await Sandbox.open(SandboxMode.AUTO)
+    sandbox.require()
+    print(f"{'milliseconds, median':36}" + "".join(f"{size:>10}{'held to':>10}" for size in sizes))
+    columns = [await measure(size, sandbox) for size in sizes]
+    for row, limits in HELD_TO.items():
+        cells = [
+            f"{column[row]:10.1f}{limits[list(SIZES).index(size)]:10}"
+            for size, column in zip(sizes, columns, strict=True)
+        ]
+        print(f"{row:36}" + "".join(cells))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:] or list(SIZES)))
