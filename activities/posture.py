@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -69,13 +70,22 @@ def posture_of(error: BaseException) -> ApplicationError:
     return ApplicationError(f"{name}: {message}", type=name)
 
 
+def _context() -> dict[str, str]:
+    """Run, task and session of this activity, for every log line."""
+    info = activity.info()
+    parts = (info.workflow_id or "").split("/")
+    named = dict(zip(("run", "task", "session"), parts, strict=False))
+    return {**named, "activity": info.activity_type, "attempt": str(info.attempt)}
+
+
 def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     """Run an activity under `posture_of`; a cancellation by the worker's shutdown does not count as an attempt."""
 
     @functools.wraps(function)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await function(*args, **kwargs)
+            with structlog.contextvars.bound_contextvars(**_context()):
+                return await function(*args, **kwargs)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 raise ApplicationError(

@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
+from activities.roles import pin_roles
 from activities.stores import (
     CONFIG,
     MODELS,
@@ -17,13 +18,11 @@ from activities.stores import (
     to_json,
     write_run_files,
 )
-from agents.loader import builtin_agent, builtin_text
-from agents.models import resolve_model
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
 from baton import naming
-from baton.contracts import ROLES, DecisionPolicy, Limits, RunRequest
+from baton.contracts import DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
 from baton.pricing import PriceList
 from baton.settings import Settings
@@ -33,7 +32,6 @@ from workspaces.config import ProjectConfig, parse_config
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 
-_DEFAULT_MODEL = "sonnet"
 _MANIFEST_LIMIT = 200_000
 
 
@@ -67,7 +65,8 @@ class RepositoryActivities:
         if not status.isolated:
             notes.append(status.reason)
 
-        roles, models, texts = self._roles(request, notes)
+        roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
+        notes += roles.notes
         await write_run_files(
             store,
             request.run,
@@ -75,8 +74,8 @@ class RepositoryActivities:
                 REQUEST: to_json({**request.model_dump(mode="json"), "base_commit": base.commit}),
                 CONFIG: to_json(config.model_dump(mode="json")),
                 TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
-                MODELS: to_json(models),
-                **{role_file(role): text.encode() for role, text in texts.items()},
+                MODELS: to_json(roles.models),
+                **{role_file(role): text.encode() for role, text in roles.texts.items()},
             },
             f"run {request.run} on {base.commit[:12]}",
             at,
@@ -89,10 +88,10 @@ class RepositoryActivities:
             base_commit=base.commit,
             base_ref=base.ref,
             plan_commit=plan_commit,
-            limits=limits_of(request, config),
+            limits=limits_of(request, config).model_copy(update={"role_turns": roles.turns}),
             decisions=decisions_of(request, config),
-            models=models,
-            roles=roles,
+            models=roles.models,
+            roles=roles.hashes,
             test_command=command,
             notes=notes,
         )
@@ -136,20 +135,6 @@ class RepositoryActivities:
             if data is not None:
                 manifests[path] = data[:_MANIFEST_LIMIT].decode("utf-8", "replace")
         return detect(paths, manifests)
-
-    def _roles(self, request: RunRequest, notes: list[str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-        """Hash, model id and text by role. Agent files are the engine's own: a repository cannot bring any."""
-        hashes: dict[str, str] = {}
-        models: dict[str, str] = {}
-        texts: dict[str, str] = {}
-        for role in ROLES:
-            definition = builtin_agent(role).definition
-            wanted = request.models.get(role) or self._settings.model_for(role) or definition.model
-            resolved = resolve_model(wanted, self._prices, _DEFAULT_MODEL)
-            if resolved.note:
-                notes.append(f"{role}: {resolved.note}")
-            hashes[role], models[role], texts[role] = definition.digest, resolved.id, builtin_text(role)
-        return hashes, models, texts
 
 
 def limits_of(request: RunRequest, config: ProjectConfig) -> Limits:

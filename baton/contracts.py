@@ -194,11 +194,17 @@ class Limits(Contract):
     usd_per_session: Usd | None = None
     turns: int = Field(default=80, ge=1)
     """Turns of one session."""
+    role_turns: dict[str, int] = Field(default_factory=dict)
+    """Fewer turns for a role, where its file says so (`maxTurns`)."""
     turns_per_task: int | None = Field(default=None, ge=1)
     turns_per_run: int | None = Field(default=None, ge=1)
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
+
+    def turns_of(self, role: str) -> int:
+        """Turns of one session of a role."""
+        return min(self.turns, self.role_turns.get(role, self.turns))
 
 
 Fallback = Literal["retry", "skip", "abort"]

@@ -62,7 +62,7 @@ class Orchestrator:
     ) -> Plan:
         """Run the planning session until it hands a plan off; what it escalates becomes decisions of the run."""
         self._commit, self._round = prepared.plan_commit, 1
-        progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns)
+        progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
         inbox = inboxes.setdefault(PLAN_TASK, [])
         while True:
             result = await self._session(progress, inbox, usd(), purpose="")

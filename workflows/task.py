@@ -116,7 +116,7 @@ class Task:
         task, progress = self._input, self._progress
         key = SessionKey(run=task.run, repo=task.repo, task=task.task.id, round=progress.round, role=role)
         self._role = role
-        last_turn = max(progress.last_turn, task.limits.turns)
+        last_turn = max(progress.last_turn, task.limits.turns_of(role))
         guidance, progress.guidance = progress.guidance, []
         child = await workflow.start_child_workflow(
             AgentSession.run,

@@ -1,0 +1,81 @@
+"""Pins the roles of a run: the built-in files, or the repository's own of the same name at the base commit."""
+
+from dataclasses import dataclass, field
+
+from agents.loader import builtin_text, parse_agent
+from agents.models import resolve_model
+from baton.contracts import ROLES, RunRequest
+from baton.errors import AgentFileError
+from baton.naming import content_hash
+from baton.pricing import PriceList
+from baton.settings import Settings
+from workspaces.store import Store
+
+AGENT_FILES = ".claude/agents"
+"""Where Claude Code keeps a project's agents. Nobody's scope reaches it, and it is read from the base commit only."""
+
+_DEFAULT_MODEL = "sonnet"
+_LARGEST_FILE = 200_000
+_MOST_FILES = 200
+
+
+@dataclass
+class PinnedRoles:
+    """What a run is pinned to, by role."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    turns: dict[str, int] = field(default_factory=dict)
+    """Where a file says `maxTurns`."""
+    notes: list[str] = field(default_factory=list)
+
+
+async def pin_roles(
+    store: Store, commit: str, request: RunRequest, settings: Settings, prices: PriceList
+) -> PinnedRoles:
+    """Read every role once. Raises AgentFileError where a role's own file is broken: it is never replaced silently."""
+    pinned = PinnedRoles()
+    own = await _of_repository(store, commit, pinned.notes)
+    for role in ROLES:
+        path, text = own.get(role, (f"built in ({role}.md)", ""))
+        text = text or builtin_text(role)
+        loaded = parse_agent(text, path)
+        definition = loaded.definition
+        if role in own:
+            pinned.notes.append(f"The role {role} is the repository's own: {path}.")
+            pinned.notes.extend(f"{path}: {warning}." for warning in loaded.warnings[:5])
+        wanted = request.models.get(role) or settings.model_for(role) or definition.model
+        resolved = resolve_model(wanted, prices, _DEFAULT_MODEL)
+        if resolved.note:
+            pinned.notes.append(f"{role}: {resolved.note}")
+        pinned.texts[role], pinned.hashes[role], pinned.models[role] = text, content_hash(text), resolved.id
+        if definition.max_turns is not None:
+            pinned.turns[role] = definition.max_turns
+    return pinned
+
+
+async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[str, tuple[str, str]]:
+    """Path and text of the repository's files that are named like a role."""
+    found: dict[str, tuple[str, str]] = {}
+    paths = [path for path in await store.paths(commit, AGENT_FILES) if path.endswith(".md")]
+    for path in paths[:_MOST_FILES]:
+        data = await store.read(commit, path)
+        stem = path.rpartition("/")[2].removesuffix(".md")
+        try:
+            if data is None or len(data) > _LARGEST_FILE:
+                raise AgentFileError(f"{path} is not a plain file of at most {_LARGEST_FILE:,} bytes.")
+            text = data.decode("utf-8")
+            name = parse_agent(text, path).definition.name
+        except (UnicodeDecodeError, AgentFileError) as error:
+            if stem in ROLES:
+                raise AgentFileError(f"The repository's agent file {path} cannot be used: {error}") from error
+            notes.append(f"{path} was not loaded: {error}")
+            continue
+        if name not in ROLES:
+            notes.append(f"{path} was not used: {name} is none of Baton's roles ({', '.join(ROLES)}).")
+        elif name in found:
+            raise AgentFileError(f"Both {found[name][0]} and {path} are named {name}; keep one of them.")
+        else:
+            found[name] = (path, text)
+    return found
