@@ -1,4 +1,4 @@
-"""A repository's own agent files: used from the base commit, pinned, held to the same scope; broken ones stop the run."""
+"""A repository's own agent files: used from the base commit, held to the same scope; broken ones stop the run."""
 
 import json
 from pathlib import Path
