@@ -69,9 +69,10 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
     Its processes are ended, its work is kept. Waits until it has ended.
     """
     options.check_run_id(run)
+    told: list[str] = []
     execute(
-        _stop(options.settings(), run, as_json),
-        farewell=lambda: f"The run {run} was told to stop; it ends as soon as a worker is there.",
+        _stop(options.settings(), run, as_json, told),
+        farewell=lambda: f"The run {run} was told to stop; it ends as soon as a worker is there." if told else None,
     )
 
 
@@ -112,7 +113,8 @@ async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) 
         message("Sent; the agents take it in at their next turn.")
 
 
-async def _stop(settings: "Settings", run: str, as_json: bool) -> None:
+async def _stop(settings: "Settings", run: str, as_json: bool, told: list[str]) -> None:
+    """Stop a run; `told` gets its id as soon as the run has been told."""
     from contextlib import AsyncExitStack
 
     from interfaces.cli.documents import describe, is_closed
@@ -125,6 +127,7 @@ async def _stop(settings: "Settings", run: str, as_json: bool) -> None:
         if is_closed(await describe(service.client, run)):
             raise UsageError(f"The run {run} has ended already.")
         await service.client.get_workflow_handle(run).cancel()
+        told.append(run)
         if service.embedded:
             # Somebody must be there to end the run; told to stop before, it begins nothing new.
             await stack.enter_async_context(running_worker(service.client, settings))

@@ -76,6 +76,9 @@ def explain(error: Exception) -> tuple[str, ExitCode] | None:
         if error.status in (status.INVALID_ARGUMENT, status.NOT_FOUND):
             return f"The Temporal service refuses this: {error.message}.", UsageError.exit_code
         return f"The Temporal service failed: {error.message}.", ExitCode.FAILED
+    client = sys.modules.get("temporalio.client")
+    if client is not None and isinstance(error, client.WorkflowQueryFailedError):
+        return f"The run's history cannot be read by this version of Baton: {error}.", ExitCode.FAILED
     return None
 
 

@@ -125,8 +125,10 @@ async def _patiently(service: "TemporalService", run: str) -> Snapshot:
             if isinstance(error, RPCError) and error.status not in passing:
                 raise
             if asyncio.get_running_loop().time() > deadline:
+                if not isinstance(error, RPCError):
+                    raise
                 raise TemporalUnreachable(
-                    f"The run {run} has not answered for {PATIENCE:.0f} s ({error}); it is not lost, and"
-                    f" `baton watch {run}` looks again."
+                    f"The run {run} has not answered for {PATIENCE:.0f} s ({error}); it is not lost. Is a worker at"
+                    f" work? `baton watch {run}` looks again."
                 ) from error
             await asyncio.sleep(EVERY)

@@ -56,11 +56,12 @@ def standin(
 
 async def _up(settings: "Settings") -> None:
     from interfaces.cli.engine import serving, tell_where
+    from workers.connection import target
 
+    if (address := target().address) and (settings.server_port or settings.ui_port):
+        raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     able = settings.api_key is not None or settings.base_url is not None
     async with serving(settings, worker=able) as service:
-        if not service.embedded and (settings.server_port or settings.ui_port):
-            raise UsageError(f"TEMPORAL_ADDRESS names the server {service.address}: leave out --port and --ui-port.")
         tell_where(service)
         if able:
             message("A worker is at work. Ctrl-C stops.")

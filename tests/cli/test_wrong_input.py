@@ -131,6 +131,23 @@ async def test_a_port_in_use(cli: Cli) -> None:
     assert nothing_runs(cli.home)
 
 
+async def test_ports_make_no_sense_with_a_configured_server(cli: Cli) -> None:
+    cli.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    refused(await cli("up", "--port", "7233"), 2, "--port")
+
+
+async def test_code_in_the_working_directory_is_never_ours(cli: Cli, tmp_path: Path) -> None:
+    """The directory a command is called in may be a stranger's repository."""
+    hostile = tmp_path / "hostile"
+    for package in ("workers", "baton", "interfaces", "temporalio", "json"):
+        (hostile / package).mkdir(parents=True)
+        (hostile / package / "__init__.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
+    (hostile / "workers" / "keeper.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
+    result = await cli("list", "--json", cwd=hostile)
+    assert (result.code, result.out) == (0, "[]\n")
+    assert not (tmp_path / "canary").exists()
+
+
 async def test_worker_without_any_server(cli: Cli) -> None:
     cli.env["ANTHROPIC_API_KEY"] = KEY
     refused(await cli("worker"), 4, "TEMPORAL_ADDRESS", "baton up")

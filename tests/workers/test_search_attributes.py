@@ -1,15 +1,20 @@
 """Search attributes on a real server: added when missing, refused when of another type, never touched when right."""
 
+import asyncio
+import secrets
+
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
-from baton.errors import ConfigurationError
-from baton.settings import Settings
+from baton.errors import ConfigurationError, TemporalUnreachable
+from workers.connection import connect_to
 from workers.search_attributes import SEARCH_ATTRIBUTES, ensure_search_attributes
-from workers.service import TemporalService, temporal_service
+from workers.service import TemporalService
 
 
 async def listed(client: Client) -> dict[str, int]:
@@ -19,35 +24,53 @@ async def listed(client: Client) -> dict[str, int]:
     return dict(answer.custom_attributes)
 
 
+async def new_namespace(service: TemporalService) -> Client:
+    """A client of a fresh namespace; it is known to the whole server only after a while."""
+    name = f"space-{secrets.token_hex(4)}"
+    await service.client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
+    )
+    client = await Client.connect(service.address, namespace=name)
+    for _ in range(200):
+        try:
+            await listed(client)
+        except RPCError:
+            await asyncio.sleep(0.1)
+        else:
+            return client
+    pytest.fail("the namespace did not appear")
+
+
 async def test_the_embedded_server_has_them_from_the_start(service: TemporalService) -> None:
-    assert SEARCH_ATTRIBUTES.keys() <= (await listed(service.client)).keys()
+    assert (await listed(service.client)).keys() >= SEARCH_ATTRIBUTES.keys()
     assert await ensure_search_attributes(service.client) == []
 
 
-async def new_namespace(client: Client, name: str, connect_to: str) -> Client:
-    from google.protobuf.duration_pb2 import Duration
-
-    await client.workflow_service.register_namespace(
-        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
-    )
-    return await Client.connect(connect_to, namespace=name)
+async def test_missing_ones_are_added_and_then_left_alone(service: TemporalService) -> None:
+    client = await new_namespace(service)
+    assert await ensure_search_attributes(client) == list(SEARCH_ATTRIBUTES)
+    assert await ensure_search_attributes(client) == []
+    assert (await listed(client))["BatonCostUsd"] == IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE
 
 
-async def test_a_wrong_type_is_an_error_and_missing_ones_are_added(settings: Settings) -> None:
-    async with temporal_service(settings) as service:
-        fresh = await new_namespace(service.client, "fresh", service.address)
-        for _ in range(200):  # a new namespace is known to the whole server only after a while
-            try:
-                await listed(fresh)
-                break
-            except Exception:
-                import asyncio
-
-                await asyncio.sleep(0.1)
-        await fresh.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace="fresh", search_attributes={"BatonCostUsd": IndexedValueType.INDEXED_VALUE_TYPE_INT}
-            )
+async def test_a_wrong_type_is_a_clear_error(service: TemporalService) -> None:
+    client = await new_namespace(service)
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace, search_attributes={"BatonCostUsd": IndexedValueType.INDEXED_VALUE_TYPE_INT}
         )
-        with pytest.raises(ConfigurationError, match="BatonCostUsd that is not of type Double"):
-            await ensure_search_attributes(fresh)
+    )
+    with pytest.raises(ConfigurationError, match="BatonCostUsd that is not of type Double"):
+        await ensure_search_attributes(client)
+    assert "BatonRepo" not in await listed(client)
+
+
+async def test_a_namespace_that_is_not_there_is_named(service: TemporalService) -> None:
+    with pytest.raises(TemporalUnreachable, match="has no namespace nowhere"):
+        await connect_to(service.address, namespace="nowhere")
+
+
+@pytest.mark.parametrize("address", ["not an address", "127.0.0.1:notaport", ""])
+async def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(TemporalUnreachable, match="set TEMPORAL_ADDRESS"):
+        await connect_to(address)

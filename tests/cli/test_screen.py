@@ -1,0 +1,247 @@
+"""What is written for people: events, transcripts, patches, and text that could steer a terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from baton.contracts import Decision, DecisionState, ErrorRecord, GateDocument, RunDocument, RunStatus, TaskDocument
+from baton.contracts import TaskState as State
+from baton.errors import ExitCode
+from baton.sessions import SessionStatus
+from interfaces.cli.archive import Part
+from interfaces.cli.asking import match_choice
+from interfaces.cli.documents import Snapshot, role_at_work
+from interfaces.cli.events import events
+from interfaces.cli.following import exit_code
+from interfaces.cli.output import clean, one_line, print_json, usd
+from interfaces.cli.patch import statistics
+from interfaces.cli.summary import ending
+from interfaces.cli.transcript import render
+
+ESCAPE = "\x1b[2J\x1b]0;owned\x07"
+HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
+
+
+def run(status: RunStatus = RunStatus.WORKING, **fields: Any) -> RunDocument:
+    return RunDocument(run="shop-x7k2", status=status, repo="/srv/shop", **fields)
+
+
+def question(**fields: Any) -> Decision:
+    return Decision(id="D1", task_id="t1", question="Where?", choices=["url", "2", "abort"], **fields)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, f"a{ESCAPE}b", "\x00", "\x7f\x85"])
+def test_control_characters_never_reach_a_terminal(text: str) -> None:
+    for shown in (clean(text), one_line(text)):
+        assert not any((ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160 for char in shown)
+        assert "\u202e" not in shown
+
+
+def test_json_on_stdout_is_whole_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"text": HOSTILE + "é\ud800"})
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["text"] == HOSTILE + "é\ud800"
+    assert "\x1b" not in printed
+    assert "\x9b" not in printed
+    assert "é" in printed
+
+
+def test_every_line_of_progress_and_summary_is_clean() -> None:
+    record = ErrorRecord(timestamp=datetime.now(UTC), agent=HOSTILE, task=HOSTILE, error=HOSTILE)
+    document = run(
+        RunStatus.WAITING,
+        task=HOSTILE,
+        tasks=[TaskDocument(id="t1", title=HOSTILE, role="backend", stage=HOSTILE, state=State.WORKING)],
+        decisions=[Decision(id="D1", question=HOSTILE, choices=[HOSTILE], by=HOSTILE, choice=HOSTILE)],
+        notes=[HOSTILE],
+        errors=[record],
+        gate=GateDocument(commit="a" * 40, command=HOSTILE, exit_code=1),
+    )
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=1, excerpt=HOSTILE)
+    for text in [*events(None, Snapshot(document, closed=False, sessions=[session])), *ending(document)]:
+        assert text == clean(text)
+        assert "\n" not in text
+
+
+def test_events_tell_only_what_is_new() -> None:
+    first = Snapshot(run(RunStatus.PLANNING), closed=False)
+    assert events(None, first) == ["planning, $0.0000"]
+    assert events(first, first) == []
+    tasks = [TaskDocument(id="t1", title="Pages", role="backend", state=State.WORKING, rounds=1, stage="make")]
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read", "Bash"], cost_usd=0.02)
+    second = Snapshot(run(tasks=tasks, base_commit="b" * 40), closed=False, sessions=[session])
+    assert events(first, second) == [
+        "base bbbbbbbbbbbb of /srv/shop",
+        "plan: 1 task",
+        "  t1 backend: Pages",
+        "t1 backend round 1 turn 2: Read, Bash  $0.0200",
+        "working, $0.0000",
+    ]
+    done = [tasks[0].model_copy(update={"state": State.DONE, "stage": "", "cost_usd": 1.5})]
+    answered = question(state=DecisionState.ANSWERED, choice="url", by="ada")
+    opened = Snapshot(run(tasks=tasks, base_commit="b" * 40, decisions=[question()]), closed=False)
+    assert events(second, opened)[0] == "decision D1 (task t1): Where?"
+    third = Snapshot(
+        run(
+            RunStatus.DONE,
+            tasks=done,
+            base_commit="b" * 40,
+            decisions=[answered],
+            branch="baton/x",
+            head_commit="c" * 40,
+        ),
+        closed=True,
+    )
+    assert events(opened, third) == [
+        "t1 done after 1 round, $1.50",
+        "decision D1 answered by ada: url",
+        "published baton/x at cccccccccccc",
+        "done, $0.0000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "role"),
+    [("make", "backend"), ("test", "tester"), ("review", "reviewer"), ("gate", None), ("integrate", None), ("", None)],
+)
+def test_who_works_at_a_stage(stage: str, role: str | None) -> None:
+    assert role_at_work(TaskDocument(id="t1", title="x", role="backend", stage=stage)) == role
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (RunStatus.DONE, ExitCode.DONE),
+        (RunStatus.FAILED, ExitCode.FAILED),
+        (RunStatus.STOPPED, ExitCode.FAILED),
+        (RunStatus.WAITING, ExitCode.WAITING),
+    ],
+)
+def test_exit_codes_say_how_a_run_ended(status: RunStatus, code: ExitCode) -> None:
+    assert exit_code(run(status)) == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "choice"),
+    [("url", "url"), ("URL", "url"), ("1", "url"), ("2", "2"), ("3", "abort"), ("4", None), ("0", None), ("²", None)],
+)
+def test_choices_by_words_or_number(answer: str, choice: str | None) -> None:
+    assert match_choice(question(), answer) == choice
+
+
+def test_an_open_decision_comes_with_the_command_that_answers_it() -> None:
+    text = "\n".join(ending(run(RunStatus.WAITING, decisions=[question()])))
+    assert "baton decide shop-x7k2 D1 url" in text
+    assert "baton watch shop-x7k2" in text
+
+
+def test_money_is_readable() -> None:
+    assert [usd(0), usd(0.0123), usd(12.345)] == ["$0.0000", "$0.0123", "$12.35"]
+
+
+def test_a_transcript_reads_like_a_conversation() -> None:
+    asked = {"message": {"role": "user", "content": "Do it"}}
+    answer = {
+        "model": "m",
+        "cost_usd": 0.5,
+        "seconds": 1.25,
+        "message": {
+            "content": [
+                {"type": "thinking", "thinking": "hm"},
+                {"type": "text", "text": "I run the tests."},
+                {"type": "tool_use", "id": "x", "name": "Bash", "input": {"command": "pytest -q"}},
+            ]
+        },
+    }
+    result = {
+        "tools": [{"name": "Bash", "exit_code": 1}],
+        "put_back": ["web/app.js"],
+        "message": {
+            "content": [
+                {"type": "tool_result", "tool_use_id": "x", "is_error": True, "content": "1 failed\n" + "x" * 9_000}
+            ]
+        },
+    }
+    parts = [
+        Part("1-backend", 1, "user", asked),
+        Part("1-backend", 1, "assistant", answer),
+        Part("1-backend", 2, "user", result),
+    ]
+    text = "\n".join(render(parts, "t1"))
+    assert text.startswith("=== t1: backend, round 1 =")
+    assert "--- turn 1  m  $0.5000  1.2 s" in text
+    assert "  (thinking) hm" in text
+    assert "  > Bash pytest -q" in text
+    assert "  < Bash, exit code 1, error\n    1 failed" in text
+    assert "characters left out" in text
+    assert "put back, outside the role's scope: web/app.js" in text
+
+
+@pytest.mark.parametrize("entry", [None, [], "x", {"message": None}, {"message": {"content": [1, {"type": "text"}]}}])
+def test_a_transcript_of_another_shape_is_no_error(entry: Any) -> None:
+    assert list(render([Part("1-backend", 1, "assistant", entry)], "t1"))
+
+
+def test_statistics_count_lines_and_not_headers() -> None:
+    patch = (
+        "diff --git a/a b.py b/a b.py\n--- a/a b.py\n+++ b/a b.py\n"
+        "@@ -1,2 +1,2 @@\n-old\n--- looks like a header\n+new\n"
+        "diff --git a/bin b/bin\nBinary files differ\n"
+    )
+    assert [file.as_json() for file in statistics(patch)] == [
+        {"path": "a b.py", "added": 1, "removed": 2},
+        {"path": "bin", "added": 0, "removed": 0},
+    ]
+    assert statistics("") == []
+
+
+ASK = """
+import asyncio
+from baton.contracts import Decision
+from interfaces.cli.asking import ask_in_terminal
+answer = asyncio.run(ask_in_terminal(Decision(id="D1", question="Where?", choices=["url", "abort"])))
+print("ANSWER", answer and answer.model_dump(include={"choice", "note"}))
+"""
+
+
+def dialogue(*replies: str) -> str:
+    """Let a person at a terminal give these replies, one for each prompt; what the terminal shows."""
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", ASK], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown, given, deadline = "", 0, time.monotonic() + 30
+    try:
+        while "ANSWER" not in shown or not shown.endswith("\n"):
+            assert time.monotonic() < deadline, shown
+            if select.select([terminal], [], [], 0.2)[0]:
+                shown += os.read(terminal, 4096).decode()
+            if given < len(replies) and len(re.findall(r"(?:open|empty)\): ", shown)) > given:
+                os.write(terminal, replies[given].encode())
+                given += 1
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("replies", "answer"),
+    [
+        (["1\n", "as elsewhere\n"], "ANSWER {'choice': 'url', 'note': 'as elsewhere'}"),
+        (["maybe\n", "ABORT\n", "no more\n"], "ANSWER {'choice': 'abort', 'note': 'no more'}"),
+        (["\n"], "ANSWER None"),
+    ],
+)
+def test_a_person_answers_at_a_terminal(replies: list[str], answer: str) -> None:
+    assert answer in dialogue(*replies)
