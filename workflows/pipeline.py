@@ -6,16 +6,11 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.gate import GateActivities
-    from activities.integration import IntegrationActivities
-    from activities.publishing import PublishingActivities
     from activities.repository import RepositoryActivities
     from baton import naming
     from baton.contracts import (
         Decide,
         Decision,
-        Evidence,
-        GateDocument,
         Guide,
         RunDocument,
         RunRequest,
@@ -24,15 +19,12 @@ with workflow.unsafe.imports_passed_through():
         TaskState,
     )
     from baton.decisions import DecisionBook
-    from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
+    from baton.policies import GIT_TIMEOUT
     from baton.steps import (
-        GateInput,
         Guidance,
         PlannedTask,
         Prepared,
         PrepareInput,
-        PublishInput,
-        RepairInput,
         TaskInput,
         TaskNews,
         TaskProgress,
@@ -41,12 +33,11 @@ with workflow.unsafe.imports_passed_through():
     from workflows.board import Board
     from workflows.children import tend
     from workflows.escalation import Abort, Escalations, Skip
+    from workflows.finishing import Finish
     from workflows.orchestrator import Orchestrator
     from workflows.saving import Saver
     from workflows.steps import Host, StepFailed
     from workflows.task import Task
-
-_REPAIR = "merge-repair"
 
 
 @workflow.defn(name="Pipeline", failure_exception_types=[ApplicationError])
@@ -100,10 +91,15 @@ class Pipeline:
         description='A message to the agents at work, for their next turn. Input: {"text": "...", "task_id": "t1"}'
     )
     def guide(self, message: Guide) -> None:
-        """Give a message to one task's agent, or to all that are at work."""
-        for task, inbox in self._inboxes.items():
-            if message.task_id in (None, task):
-                inbox.append(message.text)
+        """Give a message to one task, or to all; those that are not at work take it in when they go on."""
+        ended = {task.id for task in self._document.tasks if task.state.is_final}
+        reached = [task for task in self._inboxes if task not in ended and message.task_id in (None, task)]
+        for task in reached:
+            self._inboxes[task].append(message.text)
+        if not reached:
+            whom = f"task {message.task_id}" if message.task_id else "any task"
+            self._document.notes = [*self._document.notes[-50:], f"A message for {whom} reached nobody."]
+            self._changed(save=True)
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, news: TaskNews) -> None:
@@ -181,11 +177,14 @@ class Pipeline:
         ]
         self._set_status(RunStatus.WORKING)
         self._slots = asyncio.Semaphore(prepared.limits.parallel)
-        await asyncio.gather(*(self._drive(task) for task in plan.tasks))
+        self._inboxes = {task.id: [] for task in plan.tasks}
+        await self._drive_all(plan.tasks)
         done = [task for task in self._document.tasks if task.state is TaskState.DONE]
         if not done:
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
-        await self._publish(prepared)
+        self._set_status(RunStatus.PUBLISHING)
+        finish = Finish(self._request, self._document, self._host, self._drive, lambda: self._changed(save=True))
+        await finish.run(prepared.base_commit)
         self._document.ended_at = workflow.now()
         self._set_status(RunStatus.DONE)
         await self._saver.save_now()
@@ -203,6 +202,17 @@ class Pipeline:
         self._escalations.policy = prepared.decisions
         self._changed(save=True)
         return prepared
+
+    async def _drive_all(self, tasks: list[PlannedTask]) -> None:
+        """All tasks to their ends; when one ends the run, the others are cancelled and waited for."""
+        drives = [asyncio.create_task(self._drive(task)) for task in tasks]
+        try:
+            await asyncio.gather(*drives)
+        except BaseException:
+            for drive in drives:
+                drive.cancel()
+            await asyncio.gather(*drives, return_exceptions=True)
+            raise
 
     async def _drive(self, task: PlannedTask) -> None:
         """One task to its end: after its dependencies, with whatever decisions it takes."""
@@ -268,10 +278,7 @@ class Pipeline:
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             static_summary=f"{task.id}: {task.title}"[:200],
         )
-        try:
-            return await tend(child, inbox, lambda text: child.signal(Task.guide, text))
-        finally:
-            self._inboxes.pop(task.id, None)
+        return await tend(child, inbox, lambda text: child.signal(Task.guide, text))
 
     def _usd_left(self) -> float | None:
         assert self._prepared is not None
@@ -279,57 +286,6 @@ class Pipeline:
         return None if cap is None else cap + self._escalations.usd_added - self._document.cost_usd
 
     # ---- the end
-
-    async def _publish(self, prepared: Prepared) -> None:
-        """Gate on the integrated commit, repair what only fails together, publish."""
-        self._set_status(RunStatus.PUBLISHING)
-        evidence = await self._final_gate(prepared)
-        if not evidence.green:
-            role = next(task.role for task in reversed(self._document.tasks) if task.state is TaskState.DONE)
-            repair = PlannedTask(id=_REPAIR, title="Make the merged tasks pass their tests together", role=role)
-            await self._host.step(
-                IntegrationActivities.open_repair,
-                RepairInput(
-                    run=self._request.run,
-                    repo=self._request.repo,
-                    task=repair.id,
-                    role=role,
-                    title=repair.title,
-                    evidence=evidence,
-                ),
-                timeout=GIT_TIMEOUT,
-                summary="open a repair task",
-            )
-            self._document.tasks.append(TaskDocument(id=repair.id, title=repair.title, role=role))
-            await self._drive(repair)
-            if self._task(repair.id).state is not TaskState.DONE:
-                raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
-            self._set_status(RunStatus.PUBLISHING)
-            evidence = await self._final_gate(prepared)
-            if not evidence.green:
-                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
-        self._document.head_commit = evidence.commit
-        if self._request.publish:
-            published = await self._host.step(
-                PublishingActivities.publish_run,
-                PublishInput(run=self._request.run, repo=self._request.repo, commit=evidence.commit),
-                timeout=GIT_TIMEOUT,
-                summary=f"publish {naming.branch(self._request.run)}",
-            )
-            self._document.branch = published.branch
-        else:
-            self._document.notes.append("The branch was not published, as asked; the commit is in the store.")
-
-    async def _final_gate(self, prepared: Prepared) -> Evidence:
-        result = await self._host.step(
-            GateActivities.run_gate,
-            GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=prepared.base_commit),
-            timeout=TURN_TIMEOUT,
-            summary="gate on the merged result",
-        )
-        self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
-        self._changed(save=True)
-        return result.evidence
 
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
         """Close the books of a run that was not carried out to its end; work stays in the store."""

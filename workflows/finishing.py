@@ -1,0 +1,105 @@
+"""The end of a run: the gate on the integrated commit, a repair where the parts only fail together, the branch."""
+
+from collections.abc import Awaitable, Callable
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.gate import GateActivities
+    from activities.integration import IntegrationActivities
+    from activities.publishing import PublishingActivities
+    from baton import naming
+    from baton.contracts import Evidence, GateDocument, RunDocument, RunRequest, TaskDocument, TaskState
+    from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
+    from baton.steps import CleanUpInput, GateInput, PlannedTask, PublishInput, RepairInput
+    from workflows.steps import Host, StepFailed
+
+_REPAIR = "merge-repair"
+
+
+class Finish:
+    """Takes the integrated commit of a run to the target repository."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        document: RunDocument,
+        host: Host,
+        drive: Callable[[PlannedTask], Awaitable[None]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self._document = document
+        self._host = host
+        self._drive = drive
+        self._changed = changed
+
+    async def run(self, base_commit: str) -> None:
+        """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
+        evidence = await self._gate(base_commit)
+        if not evidence.green:
+            await self._repair(evidence)
+            evidence = await self._gate(base_commit)
+            if not evidence.green:
+                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
+        self._document.head_commit = evidence.commit
+        if self._request.publish:
+            await self._publish(evidence.commit)
+        else:
+            self._document.notes.append("The branch was not published, as asked; the commit is in the store.")
+        await self._clean_up()
+
+    async def _gate(self, base_commit: str) -> Evidence:
+        result = await self._host.step(
+            GateActivities.run_gate,
+            GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit),
+            timeout=TURN_TIMEOUT,
+            summary="gate on the merged result",
+        )
+        self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
+        self._changed()
+        return result.evidence
+
+    async def _repair(self, evidence: Evidence) -> None:
+        """Each task passed on its own, the merged result does not: one more task mends what does not fit together."""
+        role = next(task.role for task in reversed(self._document.tasks) if task.state is TaskState.DONE)
+        repair = PlannedTask(id=_REPAIR, title="Make the merged tasks pass their tests together", role=role)
+        await self._host.step(
+            IntegrationActivities.open_repair,
+            RepairInput(
+                run=self._request.run,
+                repo=self._request.repo,
+                task=repair.id,
+                role=role,
+                title=repair.title,
+                evidence=evidence,
+            ),
+            timeout=GIT_TIMEOUT,
+            summary="open a repair task",
+        )
+        document = TaskDocument(id=repair.id, title=repair.title, role=role)
+        self._document.tasks.append(document)
+        await self._drive(repair)
+        if document.state is not TaskState.DONE:
+            raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
+
+    async def _publish(self, commit: str) -> None:
+        published = await self._host.step(
+            PublishingActivities.publish_run,
+            PublishInput(run=self._request.run, repo=self._request.repo, commit=commit),
+            timeout=GIT_TIMEOUT,
+            summary=f"publish {naming.branch(self._request.run)}",
+        )
+        self._document.branch = published.branch
+
+    async def _clean_up(self) -> None:
+        """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""
+        try:
+            await self._host.step(
+                PublishingActivities.clean_up,
+                CleanUpInput(run=self._request.run, repo=self._request.repo),
+                timeout=GIT_TIMEOUT,
+                summary="remove the workspaces",
+            )
+        except StepFailed as failure:
+            workflow.logger.warning("the workspaces were not removed: %s", failure)
