@@ -20,7 +20,7 @@ class DecisionBook:
     def __init__(self) -> None:
         self._decisions: dict[str, Decision] = {}
         self.refusals: list[str] = []
-        """Answers by signal that were refused, with the reason; the newest last, bounded."""
+        """What people sent by signal and was refused, with the reason; the newest last, bounded."""
 
     def all(self) -> list[Decision]:
         """Every decision, open or not."""
@@ -47,7 +47,7 @@ class DecisionBook:
         decision = self._decisions.get(answer.decision_id.strip().upper())
         if decision is None:
             known = ", ".join(found.id for found in self.open_ones()) or "none"
-            raise DecisionRefused(f"There is no decision {answer.decision_id!r}; open decisions: {known}.")
+            raise DecisionRefused(f"There is no decision {answer.decision_id[:80]!r}; open decisions: {known}.")
         if decision.state is DecisionState.ANSWERED:
             by = f" by {decision.by}" if decision.by else ""
             raise DecisionRefused(f"Decision {decision.id} was answered already{by}: {decision.choice}.")
@@ -57,9 +57,8 @@ class DecisionBook:
         for choice in decision.choices:
             if choice.casefold() == wanted:
                 return choice
-        raise DecisionRefused(
-            f"Decision {decision.id} has no choice {answer.choice!r}; choose one of: {', '.join(decision.choices)}."
-        )
+        choices = ", ".join(decision.choices)
+        raise DecisionRefused(f"Decision {decision.id} has no choice {answer.choice[:80]!r}; choose one of: {choices}.")
 
     def answer(self, answer: Decide, now: datetime) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken. An answer has one effect, once."""
@@ -73,7 +72,7 @@ class DecisionBook:
         return decision
 
     def refuse(self, text: str) -> None:
-        """Record an answer that came by signal and could not be taken."""
+        """Record something that came by signal and could not be taken."""
         self.refusals = [*self.refusals[-(_MOST_REFUSALS - 1) :], text]
 
     def withdraw(self, decision_id: str, now: datetime) -> None:

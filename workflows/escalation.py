@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
         Limits,
         RunDocument,
     )
-    from baton.decisions import DecisionBook, DecisionRefused
+    from baton.decisions import DecisionBook
     from baton.redaction import Redactor
     from baton.sessions import Escalation
     from baton.steps import Guidance, TaskProgress, TaskResult
@@ -64,17 +64,13 @@ class Escalations:
         self.usd_added = 0.0
         self.policy = DecisionPolicy()
 
-    def take(self, answer: Decide) -> None:
-        """An answer by signal: it takes effect, or the refusal is recorded."""
-        try:
-            self.answer(answer)
-        except DecisionRefused as refusal:
-            self._book.refuse(str(refusal))
-            workflow.logger.warning("answer refused: %s", refusal)
-            self._changed(save=True)
+    def refuse(self, text: str) -> None:
+        """Show that something a person sent has no effect: a signal has no answer of its own."""
+        self._book.refuse(_redact(text)[:500])
+        self._changed(save=True)
 
     def answer(self, answer: Decide) -> Decision:
-        """An answer by update; raises DecisionRefused where it cannot be taken."""
+        """Take an answer; raises DecisionRefused where it cannot be taken."""
         taken = answer.model_copy(update={"note": _redact(answer.note)[:2_000], "by": answer.by[:200]})
         decision = self._book.answer(taken, workflow.now())
         for record in self._document.errors:

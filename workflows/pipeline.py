@@ -1,6 +1,7 @@
 """The workflow `Pipeline`: one run, from the change request to the published branch. It owns decisions and budget."""
 
 import asyncio
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
@@ -18,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         TaskDocument,
         TaskState,
     )
-    from baton.decisions import DecisionBook
+    from baton.decisions import DecisionBook, DecisionRefused
     from baton.policies import GIT_TIMEOUT
     from baton.steps import (
         Guidance,
@@ -34,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.children import tend
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
+    from workflows.messages import Unreadable, read
     from workflows.orchestrator import Orchestrator
     from workflows.saving import Saver
     from workflows.steps import Host, StepFailed
@@ -72,38 +74,50 @@ class Pipeline:
     @workflow.signal(
         description='Answer an open decision. Input: {"decision_id": "D1", "choice": "...", "note": "...", "by": "..."}'
     )
-    def decide(self, answer: Decide) -> None:
-        """Answer a decision; an answer that cannot be taken is recorded as refused."""
-        self._escalations.take(answer)
+    def decide(self, *answer: Any) -> None:
+        """Answer a decision (`Decide`); an answer that cannot be taken is recorded as refused."""
+        try:
+            self._escalations.answer(read(Decide, answer))
+        except (Unreadable, DecisionRefused) as refusal:
+            self._escalations.refuse(f"An answer was refused: {refusal}")
 
     @workflow.update(
         description='Answer an open decision. Input: {"decision_id": "D1", "choice": "...", "note": "...", "by": "..."}'
     )
-    def submit_decision(self, answer: Decide) -> Decision:
-        """Answer a decision; returns it as answered."""
-        return self._escalations.answer(answer)
+    def submit_decision(self, *answer: Any) -> Decision:
+        """Answer a decision (`Decide`); returns it as answered."""
+        return self._escalations.answer(read(Decide, answer))
 
     @submit_decision.validator
-    def _check_decision(self, answer: Decide) -> None:
-        self._book.check(answer)
+    def _check_decision(self, *answer: Any) -> None:
+        self._book.check(read(Decide, answer))
 
     @workflow.signal(
         description='A message to the agents at work, for their next turn. Input: {"text": "...", "task_id": "t1"}'
     )
-    def guide(self, message: Guide) -> None:
-        """Give a message to one task, or to all; those that are not at work take it in when they go on."""
+    def guide(self, *given: Any) -> None:
+        """Give a message (`Guide`) to one task, or to all; those that are not at work take it in when they go on."""
+        try:
+            message = read(Guide, given)
+        except Unreadable as fault:
+            self._escalations.refuse(f"A message to the agents was refused: {fault}")
+            return
         ended = {task.id for task in self._document.tasks if task.state.is_final}
         reached = [task for task in self._inboxes if task not in ended and message.task_id in (None, task)]
         for task in reached:
             self._inboxes[task].append(message.text)
         if not reached:
-            whom = f"task {message.task_id}" if message.task_id else "any task"
-            self._document.notes = [*self._document.notes[-50:], f"A message for {whom} reached nobody."]
-            self._changed(save=True)
+            whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
+            self._escalations.refuse(f"A message for {whom} reached nobody.")
 
     @workflow.signal(description="Internal: a task tells what it does now.")
-    def news(self, news: TaskNews) -> None:
-        """Take in what a task tells of itself."""
+    def news(self, *told: Any) -> None:
+        """Take in what a task tells of itself (`TaskNews`)."""
+        try:
+            news = read(TaskNews, told)
+        except Unreadable as fault:
+            workflow.logger.warning("news that cannot be read: %s", fault)
+            return
         self._document.cost_usd = round(self._document.cost_usd + news.cost_usd, 8)
         self._document.turns += news.turns
         for task in self._document.tasks:

@@ -34,8 +34,7 @@ class Saver:
     def current(self) -> RunDocument:
         """The document as it is now, with the decisions in it."""
         document = self._document.model_copy(update={"decisions": self._book.all()})
-        refused = [f"An answer was refused: {text}" for text in self._book.refusals]
-        return document.model_copy(update={"notes": [*document.notes, *refused]})
+        return document.model_copy(update={"notes": [*document.notes, *self._book.refusals]})
 
     async def run(self) -> None:
         """Save whenever something has changed, until cancelled."""

@@ -1,5 +1,7 @@
 """The workflow `AgentSession`: one role at work on one task, turn after turn. It carries ids, never transcripts."""
 
+from typing import Any
+
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
@@ -14,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
+    from workflows.messages import Unreadable, read_text
     from workflows.steps import Host, StepFailed
 
 
@@ -28,9 +31,12 @@ class AgentSession:
         self._excerpt = ""
 
     @workflow.signal(description="A message for the agent at work; it is taken in at its next turn. Input: text.")
-    def guide(self, text: str) -> None:
+    def guide(self, *text: Any) -> None:
         """Take a message in at the next turn."""
-        self._state.guidance.append(text)
+        try:
+            self._state.guidance.append(read_text(text))
+        except Unreadable as fault:
+            workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.query(description="What the session does now, its turns and cost")
     def status(self) -> SessionStatus:

@@ -3,6 +3,8 @@
 It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
 """
 
+from typing import Any
+
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
@@ -23,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from workflows.children import tend
+    from workflows.messages import Unreadable, read_text
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
 
@@ -53,9 +56,12 @@ class Task:
         self._role = ""
 
     @workflow.signal(description="A message for the agent at work on this task. Input: text.")
-    def guide(self, text: str) -> None:
+    def guide(self, *text: Any) -> None:
         """Pass a message on to the running session, or keep it for the next one."""
-        self._inbox.append(text)
+        try:
+            self._inbox.append(read_text(text))
+        except Unreadable as fault:
+            workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.query(description="Where the task stands in its rounds")
     def status(self) -> TaskProgress:

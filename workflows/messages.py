@@ -1,0 +1,39 @@
+"""What people and programs send to a workflow, read with care: whatever arrives, it must not stop the workflow.
+
+Temporal hands a signal over as it came: without input, or with too much of it. An exception in its handler fails the
+workflow task, again and again, for what is in the history stays there. So handlers take anything, and it is read here.
+"""
+
+from typing import TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import BaseModel, ValidationError
+
+Message = TypeVar("Message", bound=BaseModel)
+
+
+class Unreadable(ValueError):
+    """A message that does not fit; the text says how, and what would."""
+
+
+def read(kind: type[Message], given: tuple[object, ...]) -> Message:
+    """The one message among a handler's arguments; raises Unreadable."""
+    wanted = ", ".join(f'"{name}"' for name in kind.model_fields)
+    if len(given) != 1:
+        raise Unreadable(f"It must come with one JSON object as its input ({wanted}), not with {len(given)} values.")
+    try:
+        return kind.model_validate(given[0])
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in error.errors()[:3]]
+        raise Unreadable(
+            f"It does not fit: {'; '.join(faults)}. The input is a JSON object with {wanted}."[:500]
+        ) from error
+
+
+def read_text(given: tuple[object, ...], limit: int = 20_000) -> str:
+    """The one text among a handler's arguments, bounded; raises Unreadable."""
+    if len(given) != 1 or not isinstance(given[0], str) or not given[0].strip():
+        raise Unreadable("It must come with one JSON string as its input.")
+    return given[0][:limit]
