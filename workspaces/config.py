@@ -82,11 +82,21 @@ class GateConfig(_Table):
     """For each of the two commands."""
 
 
+Money = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
 class LimitsConfig(_Table):
     """`[limits]`: bounds of a run on this project; None leaves it to the caller."""
 
-    usd: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None = None
-    turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    usd: Money | None = None
+    """Of the whole run."""
+    usd_per_task: Money | None = None
+    usd_per_session: Money | None = None
+    turns: Count | None = None
+    """Of one session."""
+    turns_per_task: Count | None = None
+    turns_per_run: Count | None = None
     rounds: Annotated[int, Field(ge=1, le=10)] | None = None
     parallel: Annotated[int, Field(ge=1, le=32)] | None = None
     wall_clock: Duration | None = None

@@ -35,6 +35,8 @@ CONFIG = (
     "core.safecrlf=false",
     "core.quotePath=false",
     "core.precomposeUnicode=false",
+    # Not the owner: in the sandbox files seem to belong to another user, and all of them would be read again.
+    "core.checkStat=minimal",
     # git syncs next to nothing by default in plumbing: https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsync
     "core.fsync=all",
     "core.fsyncMethod=batch",
@@ -146,6 +148,7 @@ async def git(
     check: bool = True,
     limit: int | None = None,
     timeout: timedelta = policies.GIT_TIMEOUT,
+    pass_fds: Sequence[int] = (),
 ) -> GitResult:
     """Run git on one of the engine's repositories.
 
@@ -164,6 +167,7 @@ async def git(
         cwd=work_tree or git_dir,
         env=None if persons else {**FIXED_ENVIRONMENT, **where},
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+        pass_fds=pass_fds,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # a group to kill, and no terminal on which ssh could ask

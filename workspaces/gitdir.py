@@ -19,6 +19,7 @@ _CONFIG = """\
 \tfilemode = true
 \tbare = false
 \tlogallrefupdates = true
+\tcheckStat = minimal
 [user]
 \tname = Agent
 \temail = agent@localhost

@@ -1,6 +1,5 @@
 """Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import pygit2
 
 from baton.redaction import strip_url_credentials
+from workspaces.durable import write_durably
 from workspaces.objects import prepare_library
 from workspaces.threads import in_thread
 
@@ -51,22 +51,6 @@ def create_repositories(root: Path, repo: str) -> None:
     write_durably(root / "store.git/objects/info/alternates", "../../source.git/objects\n")
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
     write_durably(root / "ready", "1\n")
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replace a file so that after a crash either the old or the new one is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @asynccontextmanager

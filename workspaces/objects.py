@@ -5,6 +5,7 @@ text with surrogates for what is not UTF-8 (`os.fsencode`), relative, with `/` b
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
+from workspaces.durable import sync_files, sync_names
 from workspaces.faults import require_room
 
 FILE = 0o100644
@@ -57,8 +59,7 @@ ENGINE = Author()
 
 @cache
 def prepare_library() -> None:
-    """Make libgit2 sync what it writes, and read no configuration but that of the repository it opens."""
-    pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+    """Make libgit2 read no configuration but that of the repository it opens."""
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
 
@@ -86,11 +87,14 @@ class Objects:
     def __init__(self, path: Path) -> None:
         prepare_library()
         self.repo = pygit2.Repository(str(path))
+        self._path = path
+        self._written: set[str] = set()
+        self._lock = threading.Lock()
 
     def blob(self, data: bytes) -> str:
         """Store bytes; gives their id."""
         with self._writing(len(data)):
-            return str(self.repo.create_blob(data))
+            return self.written(str(self.repo.create_blob(data)))
 
     def data(self, oid: str) -> bytes:
         """The bytes of a blob; KeyError where there is none."""
@@ -128,7 +132,7 @@ class Objects:
     def raw_tree(self, raw: bytes) -> str:
         """Store the bytes of a tree."""
         with self._writing(len(raw)):
-            return str(self.repo.write(ObjectType.TREE, raw))
+            return self.written(str(self.repo.write(ObjectType.TREE, raw)))
 
     def entry(self, tree: str, path: str) -> Entry | None:
         """What stands at a path, or None. The empty path is the tree itself."""
@@ -211,19 +215,42 @@ class Objects:
         return self.repo[commit].peel(pygit2.Commit)
 
     def commit(self, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> str:
-        """Store a commit; the same arguments give the same id, whenever and wherever it is made."""
+        """Store a commit, durably with all that was written before it.
+
+        The same arguments give the same id, whenever and wherever it is made.
+        """
         when = int(at.astimezone(UTC).timestamp())
         by = pygit2.Signature(author.name, author.email, when, 0)
         engine = pygit2.Signature(ENGINE.name, ENGINE.email, when, 0)
         text = message.encode(errors="replace").decode().replace("\0", "")
         with self._writing(len(text)):
-            return str(self.repo.create_commit(None, by, engine, text, tree, list(parents)))
+            made = self.written(str(self.repo.create_commit(None, by, engine, text, tree, list(parents))))
+        self.sync()
+        return made
+
+    def written(self, oid: str) -> str:
+        """Note an object that has to be on the disk before a commit may name it. libgit2's own syncing waits for each.
+
+        Also noted is what was there before: another process may have written it, and not have come to sync it.
+        """
+        with self._lock:
+            self._written.add(oid)
+        return oid
+
+    def sync(self) -> None:
+        """Return when everything written so far is on the disk."""
+        objects = self._path / "objects"
+        with self._lock:  # who comes second waits for the first, who may be at the second's objects
+            if self._written:
+                sync_files([objects / oid[:2] / oid[2:] for oid in self._written], objects)
+                self._written.clear()
 
     def move(self, ref: str, new: str) -> None:
-        """Let a ref point to an object, whatever it points to now."""
+        """Let a ref point to an object, whatever it points to now, durably."""
         with self._writing(0), self.repo.transaction() as transaction:
             transaction.lock_ref(ref)
             transaction.set_target(ref, pygit2.Oid(hex=new))
+        sync_names(self._path / ref, self._path / "refs")
 
     @contextmanager
     def _writing(self, size: int) -> Iterator[None]:

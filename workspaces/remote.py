@@ -74,10 +74,15 @@ def shown(repo: str) -> str:
 
 def unreachable(repo: str, error: GitFailed, doing: str = "read") -> RepositoryError:
     """The error for a repository that git could not work with, with the reason in plain words where it is known."""
-    for pattern, reason in _REASONS:
-        if re.search(pattern, error.stderr, re.IGNORECASE):
-            return RepositoryError(f"The repository {shown(repo)} cannot be {doing}: {reason}.")
-    return RepositoryError(f"The repository {shown(repo)} cannot be {doing}: {clean_text(error.stderr, 300)}")
+    reason = reason_of(error.stderr)
+    return RepositoryError(
+        f"The repository {shown(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(error.stderr, 300)}"
+    )
+
+
+def reason_of(stderr: str) -> str | None:
+    """What git's words about another repository mean, in plain ones; None where that is not known."""
+    return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
 async def listing(repo: str, git_dir: Path, *patterns: str) -> Listing:

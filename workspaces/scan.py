@@ -31,6 +31,7 @@ _TIMEOUT = timedelta(minutes=10)
 _SCAN = """\
 set -e
 if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
+if [ -n "$FRESH" ]; then git update-index -q --refresh --force-write-index || true; fi
 git add -A --ignore-errors --pathspec-from-file="$QUARANTINE/paths" --pathspec-file-nul || [ $? = 1 ]
 git write-tree > "$QUARANTINE/tree"
 """
@@ -81,31 +82,42 @@ class Quarantine:
 
 
 async def add_all(
-    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, *, seed: str, leave_out: Sequence[str]
+    sandbox: Sandbox,
+    store: Store,
+    work: Path,
+    quarantine: Quarantine,
+    *,
+    seed: str,
+    fresh: bool,
+    leave_out: Sequence[str],
 ) -> str:
     """Add everything in a workspace to the quarantined index and move the new objects into the store.
 
-    `seed` is the tree the index must start from, empty where it does. Gives the tree; `leave_out` is as in the seed.
+    `seed` is the tree the index must start from, empty where it does. `fresh` says that the files were written right
+    before their index: git would add them all once more, but first finds them unchanged if asked to. Gives the tree;
+    what `leave_out` names is in it as in the seed.
     """
     paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
     await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
-    await _run(sandbox, store, work, quarantine, _SCAN, seed, writable=False)
+    await _run(sandbox, store, work, quarantine, _SCAN, writable=False, SEED=seed, FRESH="1" if fresh else "")
     with translated("keeping a snapshot"):
-        await in_thread(adopt_objects, quarantine.objects, store.path / "objects")
+        for oid in await in_thread(adopt_objects, quarantine.objects, store.path / "objects"):
+            store.objects.written(oid)
         return quarantine.tree()
 
 
 async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
     """Make the files of a workspace those of a tree; what is ignored stays. Gives the tree that came out."""
-    await _run(sandbox, store, work, quarantine, _RESTORE, tree, writable=True)
+    await _run(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
     with translated("restoring a workspace"):
         return quarantine.tree()
 
 
 async def _run(
-    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, seed: str, *, writable: bool
+    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, *, writable: bool, **variables: str
 ) -> None:
-    settings = dict(entry.split("=", 1) for entry in CONFIG)
+    # What it writes is synced by the commit that needs it.
+    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
     env = {
         "GIT_DIR": str(store.path),
         "GIT_WORK_TREE": ".",
@@ -118,8 +130,8 @@ async def _run(
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_CONFIG_COUNT": str(len(settings)),
         "QUARANTINE": str(quarantine.path),
-        "SEED": seed,
         "LC_ALL": "C",
+        **variables,
     }
     for number, (name, value) in enumerate(settings.items()):
         env[f"GIT_CONFIG_KEY_{number}"] = name
@@ -144,12 +156,12 @@ async def _run(
         raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
 
 
-def adopt_objects(quarantine: Path, objects: Path) -> None:
-    """Move loose objects into a store, each checked against its name, durably before anything refers to them.
+def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
+    """Move loose objects into a store, each checked against its name; gives their ids, for a commit to sync.
 
-    git synced their contents in the quarantine; here the directories are. Raises WorkspaceError for an object that
-    is not what its name says: then nothing refers to what was moved before it.
+    Raises WorkspaceError for an object that is not what its name says: nothing refers to what was moved before it.
     """
+    adopted = []
     for fanout in sorted(os.listdir(quarantine)):
         if not _FANOUT.fullmatch(fanout):
             continue
@@ -161,11 +173,8 @@ def adopt_objects(quarantine: Path, objects: Path) -> None:
             path = quarantine / fanout / rest
             _check(path, fanout + rest)
             path.rename(target / rest)
-        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            adopted.append(fanout + rest)
+    return adopted
 
 
 def _check(path: Path, oid: str) -> None:

@@ -14,7 +14,7 @@ import pygit2
 
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
-from workspaces.meta import PLAIN_DIRECTORY, is_plain, kept_mode
+from workspaces.meta import PLAIN_DIRECTORY, PLAIN_EXECUTABLE, PLAIN_FILE, is_plain, kept_mode
 
 LARGEST_FILE = 100 * 1024 * 1024
 """Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""
@@ -22,6 +22,7 @@ LARGEST_FILE = 100 * 1024 * 1024
 DEEPEST = 100
 """Directories within directories; git and the system give up not far beyond."""
 
+_PLAIN = (stat.S_IFREG | PLAIN_FILE, stat.S_IFREG | PLAIN_EXECUTABLE)
 _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
 
 # Names that git refuses in a tree because some file system takes them for `.git`.
@@ -86,20 +87,22 @@ def _walk(
                 found.nested.append(path)
                 nested = True
         directories: list[tuple[str, str]] = []
+        # The hot loop: tens of thousands of plain files must cost little more than asking for their state.
         for entry in entries:
             name = entry.name
             if name == ".git":
                 continue
             below = f"{path}/{name}" if path else name
-            if is_refused(name):
+            if (name[0] in ".gG" or "\\" in name) and is_refused(name):
                 if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
                     found.refused.append(below)
             elif entry.is_dir(follow_symlinks=False):
                 directories.append((name, below))
             elif entry.is_file(follow_symlinks=False):
                 state = entry.stat(follow_symlinks=False)
-                if not is_plain(state.st_mode):
-                    found.modes[below] = kept_mode(state.st_mode)
+                if state.st_mode not in _PLAIN:
+                    if not is_plain(state.st_mode):  # setuid and the like are not kept
+                        found.modes[below] = kept_mode(state.st_mode)
                     if not state.st_mode & 0o400:
                         _permit(name, at, kept_mode(state.st_mode))
                 if state.st_size > LARGEST_FILE and not ignores.ignored(below):

@@ -147,14 +147,14 @@ class Workspace:
         if not await restore_in_place(self._sandbox, *arguments, self._index, self._tree, self._meta):
             await rebuild(*arguments, self._tree, self._meta)
         with translated("making a workspace"):
-            await in_thread(self._adopt_index, self._tree)
+            await in_thread(self._adopt_index, self._tree, fresh=True)
             await self._make_git(commit)
             self._marker.write_text(self._state())
 
     async def _make_git(self, commit: str) -> None:
         index = self._home / "agent.index"
         await in_thread(shutil.copy2, self._index, index)
-        if self._store.source.tree_of(commit) != self._known_index_tree():
+        if self._store.source.tree_of(commit) != self._known_index()[0]:
             env = {"GIT_INDEX_FILE": str(index)}
             await git(["read-tree", "--reset", "-i", commit], git_dir=self._store.path, env=env)
         await in_thread(gitdir.make, self.path, self._store.source_path / "objects", commit, index)
@@ -162,14 +162,15 @@ class Workspace:
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
             found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree)
-        seed = "" if self._known_index_tree() == self._tree else self._tree
+        known, fresh = self._known_index()
+        seed = "" if known == self._tree else self._tree
         nested = list(found.nested)
         while True:
             with translated("looking through a workspace"):
                 await in_thread(self._quarantine.prepare, self._index)
             leave_out = [*nested, *found.refused, *found.large]
             tree = await add_all(
-                self._sandbox, self._store, self.path, self._quarantine, seed=seed or self._seed(), leave_out=leave_out
+                self._sandbox, self._store, self.path, self._quarantine, seed=seed, fresh=fresh, leave_out=leave_out
             )
             with translated("keeping a snapshot"):
                 links = await in_thread(self._gitlinks, tree)
@@ -182,9 +183,6 @@ class Workspace:
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
-
-    def _seed(self) -> str:
-        return "" if self._index.exists() else self._tree
 
     def _gitlinks(self, tree: str) -> list[str]:
         changes = self._store.objects.differences(self._tree, tree)
@@ -247,17 +245,19 @@ class Workspace:
         meta = hashlib.sha256(self._meta.dump()).hexdigest()
         return json.dumps({"boot": _boot(), "tree": self._tree, "meta": meta})
 
-    def _adopt_index(self, tree: str) -> None:
+    def _adopt_index(self, tree: str, *, fresh: bool = False) -> None:
         self._index_tree.unlink(missing_ok=True)
         self._quarantine.index.replace(self._index)
-        self._index_tree.write_text(tree)
+        self._index_tree.write_text(f"{tree} {'fresh' if fresh else 'seen'}")
         shutil.rmtree(self._quarantine.path, ignore_errors=True)
 
-    def _known_index_tree(self) -> str:
+    def _known_index(self) -> tuple[str, bool]:
+        """The tree that the index was last at, and whether no scan has been over it since; no tree where it is lost."""
         try:
-            return self._index_tree.read_text()
-        except FileNotFoundError:
-            return ""
+            tree, state = self._index_tree.read_text().split()
+        except (FileNotFoundError, ValueError):
+            return "", False
+        return (tree, state == "fresh") if self._index.exists() else ("", False)
 
 
 def _remove(directory: Path, *, keep_lock: bool = False) -> None:

@@ -429,7 +429,7 @@ async def test_damage_is_mended(lab: Lab, tmp_path: Path, damage: str) -> None:
     elif damage == "index of another tree":
         (workspace.path / "README.md").write_text("x")
         await workspace.snapshot(None)
-        (home / "index.tree").write_text(lab.checkpoints.tree(lab.checkpoint))
+        (home / "index.tree").write_text(f"{lab.checkpoints.tree(lab.checkpoint)} seen")
     else:
         shutil.rmtree(workspace.path)
         if damage == "work is a link":
