@@ -36,6 +36,16 @@ class UserEntry(Contract):
     """Set where the turn ends without asking the model."""
 
 
+class LostCall(Contract):
+    """A call of a turn that came to nothing: cut off in its stream, or by the end of its worker."""
+
+    call: str
+    day: str
+    usd: float = 0.0
+    most: float = 0.0
+    """USD: the most that it can have cost."""
+
+
 class AssistantEntry(Contract):
     """The model's side of a turn."""
 
@@ -47,6 +57,12 @@ class AssistantEntry(Contract):
     request_id: str | None = None
     usage: Usage = Field(default_factory=Usage)
     cost_usd: float = 0.0
+    call: str = ""
+    """Its id in the ledger."""
+    day: str = ""
+    """The UTC day on which it counts."""
+    lost: list[LostCall] = Field(default_factory=list)
+    """Calls of this turn that came to nothing."""
     seconds: float = 0.0
     runnable: bool = True
     """False: the answer was cut off, so none of its tool calls may run."""

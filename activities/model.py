@@ -6,6 +6,7 @@ counts. Nothing is sent twice from here.
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,10 +18,35 @@ from baton.contracts import Contract, Usage
 from baton.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable, UsageLimitReached
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
 
+_CHARACTERS_PER_TOKEN = 4
+"""Of an answer that broke off, where the API did not come to say how many tokens it had."""
 _RETRYABLE_STATUS = frozenset({408, 409, 429})
 _RETRYABLE_KINDS = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
 _LONGEST_RETRY_AFTER = timedelta(minutes=2)
 """A `retry-after` beyond this is a usage limit: it is waited for on a durable timer instead."""
+
+
+class Meter:
+    """How far a call got: what it is billed for even where no answer comes of it."""
+
+    def __init__(self) -> None:
+        self.free = False
+        """Certainly not billed: it was refused before an answer began, or never sent."""
+        self.begun: Usage | None = None
+        """The prompt as billed, and as much of the answer as was seen; None before an answer began."""
+        self.model = ""
+
+    def failed(self, error: Exception) -> None:
+        """Take in how a call ended before its answer began."""
+        unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+        self.free = self.begun is None and (isinstance(error, anthropic.APIStatusError) or unsent)
+
+    def read(self, message: anthropic.types.Message) -> None:
+        """Take in what has come of an answer."""
+        usage = usage_of(message.usage)
+        seen = sum(len(block.to_json(indent=None)) for block in message.content) // _CHARACTERS_PER_TOKEN
+        self.begun = usage.model_copy(update={"output_tokens": max(usage.output_tokens, seen)})
+        self.model = str(message.model)
 
 
 class Answer(Contract):
@@ -46,14 +72,25 @@ def make_client(api_key: str | None, base_url: str | None) -> AsyncAnthropic:
     )
 
 
-async def ask(client: AsyncAnthropic, request: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-    """Make one call and return the whole answer; raises the ModelError branch of the tree, nothing else."""
+async def ask(
+    client: AsyncAnthropic, request: Mapping[str, Any], headers: Mapping[str, str], meter: Meter | None = None
+) -> Answer:
+    """Make one call and return the whole answer; raises the ModelError branch of the tree, nothing else.
+
+    The meter tells what was billed, however the call ends.
+    """
     started = time.monotonic()
+    meter = meter or Meter()
     try:
         async with client.messages.stream(**request, extra_headers=dict(headers)) as stream:
-            message = await stream.get_final_message()
+            try:
+                message = await stream.get_final_message()
+            finally:
+                with suppress(AssertionError):  # Nothing has come yet.
+                    meter.read(stream.current_message_snapshot)
             request_id = stream.request_id
     except (anthropic.AnthropicError, httpx2.HTTPError) as error:
+        meter.failed(error)
         raise translate(error) from error
     if message.stop_reason is None:
         # A clean end without `message_stop` raises nothing in the SDK: tool input may be cut in the middle.

@@ -39,6 +39,9 @@ WORKER_SHUTDOWN = "WorkerShutdown"
 USAGE_LIMIT = "UsageLimit"
 """details[0] is the ISO 8601 moment at which the limit resets."""
 
+ASKED_TO_WAIT = "AskedToWait"
+"""The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+
 _FINAL: tuple[type[BaseException], ...] = (
     UsageError,
     ModelRefused,
@@ -59,8 +62,12 @@ def posture_of(error: BaseException) -> ApplicationError:
         return error
     if isinstance(error, UsageLimitReached):
         return ApplicationError(message, error.resets_at.isoformat(), type=USAGE_LIMIT, non_retryable=True)
+    if isinstance(error, ModelUnavailable) and error.retry_after:
+        # Waited for on a durable timer of the workflow's, and not counted as an attempt.
+        seconds = error.retry_after.total_seconds()
+        return ApplicationError(message, error.kind, seconds, type=ASKED_TO_WAIT, non_retryable=True)
     if isinstance(error, ModelUnavailable):
-        return ApplicationError(message, error.kind, type=name, next_retry_delay=error.retry_after)
+        return ApplicationError(message, error.kind, type=name)
     if isinstance(error, ModelRefused):
         return ApplicationError(message, error.kind, type=name, non_retryable=True)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -9,6 +9,7 @@ from activities.posture import with_posture
 from activities.roles import pin_roles
 from activities.stores import (
     CONFIG,
+    LIMITS,
     MODELS,
     REQUEST,
     TECHNOLOGY,
@@ -22,6 +23,7 @@ from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
 from baton import naming
+from baton.budget import Caps
 from baton.contracts import DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
 from baton.pricing import PriceList
@@ -67,6 +69,7 @@ class RepositoryActivities:
 
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
+        limits = limits_of(request, config, self._settings).model_copy(update={"role_turns": roles.turns})
         await write_run_files(
             store,
             request.run,
@@ -75,6 +78,7 @@ class RepositoryActivities:
                 CONFIG: to_json(config.model_dump(mode="json")),
                 TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
                 MODELS: to_json(roles.models),
+                LIMITS: to_json(Caps(limits=limits).model_dump(mode="json")),
                 **{role_file(role): text.encode() for role, text in roles.texts.items()},
             },
             f"run {request.run} on {base.commit[:12]}",
@@ -88,7 +92,7 @@ class RepositoryActivities:
             base_commit=base.commit,
             base_ref=base.ref,
             plan_commit=plan_commit,
-            limits=limits_of(request, config).model_copy(update={"role_turns": roles.turns}),
+            limits=limits,
             decisions=decisions_of(request, config),
             models=roles.models,
             roles=roles.hashes,
@@ -137,23 +141,46 @@ class RepositoryActivities:
         return detect(paths, manifests)
 
 
-def limits_of(request: RunRequest, config: ProjectConfig) -> Limits:
-    """The run's bounds: what the request says, else the repository's baton.toml, else the defaults."""
+_SETTINGS_OF_LIMITS = {
+    "usd": "usd_per_run",
+    "usd_per_task": "usd_per_task",
+    "usd_per_session": "usd_per_session",
+    "turns_per_task": "turns_per_task",
+    "turns_per_run": "turns_per_run",
+}
+
+
+def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) -> Limits:
+    """The run's bounds: what the request says, else the stricter of the repository's baton.toml and the settings.
+
+    A repository is not trusted: it can make a person's caps tighter, never wider.
+    """
     wall_clock = config.limits.wall_clock
-    given: dict[str, object] = {
+    given: dict[str, float | None] = {
         "usd": config.limits.usd,
+        "usd_per_task": config.limits.usd_per_task,
+        "usd_per_session": config.limits.usd_per_session,
         "turns": config.limits.turns,
+        "turns_per_task": config.limits.turns_per_task,
+        "turns_per_run": config.limits.turns_per_run,
         "rounds": config.limits.rounds,
         "parallel": config.limits.parallel,
         "wall_clock_seconds": wall_clock.total_seconds() if wall_clock else None,
     }
-    asked: dict[str, object] = {
+    asked: dict[str, float | None] = {
         "usd": request.usd,
+        "usd_per_task": request.usd_per_task,
+        "usd_per_session": request.usd_per_session,
         "turns": request.turns,
+        "turns_per_task": request.turns_per_task,
+        "turns_per_run": request.turns_per_run,
         "rounds": request.rounds,
         "parallel": request.parallel,
         "wall_clock_seconds": request.wall_clock_seconds,
     }
+    for name, setting in _SETTINGS_OF_LIMITS.items():
+        bounds = [bound for bound in (given[name], getattr(settings, setting)) if bound is not None]
+        given[name] = min(bounds, default=None)
     chosen = {name: value for name, value in [*given.items(), *asked.items()] if value is not None}
     return Limits.model_validate({**Limits().model_dump(), **chosen})
 

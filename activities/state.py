@@ -3,10 +3,12 @@
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
+from activities.ledger import Ledger
 from activities.posture import with_posture
 from activities.stores import DECISIONS, STATE, Stores, report_file, to_json, write_run_files
 from agents.briefs import StuckInput
 from agents.reports import GuidanceReport
+from baton.budget import with_costs
 from baton.errors import WorkspaceError
 from baton.redaction import Redactor
 from baton.steps import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
@@ -18,8 +20,9 @@ _GUIDANCE_LIMIT = 8_000
 class StateActivities:
     """The activities `save_state`, `write_report` and `read_guidance`."""
 
-    def __init__(self, stores: Stores, redact: Redactor) -> None:
+    def __init__(self, stores: Stores, redact: Redactor, ledger: Ledger) -> None:
         self._stores = stores
+        self._ledger = ledger
         self._redact = redact
 
     @activity.defn(name="save_state")
@@ -28,17 +31,19 @@ class StateActivities:
     async def save_state(self, save: SaveInput) -> Saved:
         """Commit both files to the run's ref."""
         store = await self._stores.get(save.repo)
+        costs = await self._ledger.costs(save.run) if save.closing else []
+        state = with_costs(save.state, costs)
         commit = await write_run_files(
             store,
             save.run,
             {
-                STATE: to_json(save.state.model_dump(mode="json")),
+                STATE: to_json(state.model_dump(mode="json")),
                 DECISIONS: to_json([decision.model_dump(mode="json") for decision in save.decisions]),
             },
-            f"{save.state.status.value}: {len(save.decisions)} decisions, ${save.state.cost_usd:.4f}",
+            f"{save.state.status.value}: {len(save.decisions)} decisions, ${state.cost_usd:.4f}",
             save.at,
         )
-        return Saved(commit=commit)
+        return Saved(commit=commit, costs=costs)
 
     @activity.defn(name="write_report")
     @with_posture

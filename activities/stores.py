@@ -17,6 +17,7 @@ REQUEST = "request.json"
 CONFIG = "config.json"
 TECHNOLOGY = "technology.json"
 MODELS = "models.json"
+LIMITS = "limits.json"
 STATE = "state.json"
 DECISIONS = "decisions.json"
 

@@ -5,7 +5,9 @@ an answer that was committed is returned, tool results that were committed are n
 were cut short start over from the checkpoint, so that their effects in the workspace happen once.
 """
 
+import json
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from anthropic import AsyncAnthropic
@@ -15,12 +17,15 @@ from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
-from activities.model import Answer, ask
+from activities.ledger import Call
+from activities.model import Answer, Meter, ask
 from activities.opening import Opener
 from activities.posture import with_posture
+from activities.spending import Purse
 from activities.stores import Stores
 from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
+from baton.budget import Reached
 from baton.errors import WorkspaceError
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
@@ -33,18 +38,27 @@ from workspaces.workspace import exclusive
 _MOST_CUTS = 2
 """So often an answer that max_tokens cut off in a tool call is asked for again, each time with twice the room."""
 _LARGEST_OUTPUT = 128_000
+_REQUEST_OVERHEAD = 1_000
+"""Tokens that the API adds to a request with tools, and more."""
 
 
 class TurnActivities:
     """The activity `take_turn` with the clients it needs."""
 
     def __init__(
-        self, stores: Stores, model: AsyncAnthropic, sandbox: Sandbox, prices: PriceList, settings: Settings
+        self,
+        stores: Stores,
+        model: AsyncAnthropic,
+        sandbox: Sandbox,
+        prices: PriceList,
+        settings: Settings,
+        purse: Purse,
     ) -> None:
         self._stores = stores
         self._model = model
         self._prices = prices
         self._settings = settings
+        self._purse = purse
         self._redact = Redactor(settings.secrets())
         self._cache = TranscriptCache()
         self._opener = Opener(stores, settings)
@@ -105,13 +119,17 @@ class TurnActivities:
         note = f"put back: {', '.join(position.user.put_back[:5])}" if position.user.put_back else ""
 
         head, cuts = position.head, list(position.cuts)
+        last = await journal.last_answer(head, turn.turn - 1) if turn.turn > 1 else None
+        prompt = _longest_prompt(prefix, history, last)
         while True:
             room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
-            if self._over_budget(turn, prefix, history, room):
-                return TurnResult(commit=head, outcome="over_budget", note=note)
+            worst = self._prices.worst_case_usd(prefix.model, prompt, room)
+            call = await self._purse.reserve(turn.key, turn.turn, prefix.model, worst)
+            if isinstance(call, Reached):
+                return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
             doing(stage="model", tool="")
-            answer = await self._ask(turn, prefix, history, room)
-            entry = self._entry(turn, answer)
+            answer = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
+            entry = self._entry(call, answer)
             cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
             if not cut or len(cuts) >= _MOST_CUTS or room >= _LARGEST_OUTPUT:
                 break
@@ -119,6 +137,7 @@ class TurnActivities:
             head = await journal.record_cut(head, entry, len(cuts), at=at)
 
         entry.runnable = not cut
+        entry.lost = await self._purse.lost(call, [cut.call for cut in cuts])
         result, files = self._conclude(turn, entry, cuts, note)
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
@@ -131,14 +150,7 @@ class TurnActivities:
             journal.remember(turn.turn, prefix, messages)
         return result.model_copy(update={"commit": commit})
 
-    def _over_budget(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int) -> bool:
-        if turn.usd_left is None:
-            return False
-        # Three characters a token is more tokens than any text has: the estimate errs on the safe side.
-        characters = len(prefix.to_json()) + sum(len(str(message)) for message in history)
-        return self._prices.worst_case_usd(prefix.model, characters // 3, room) > turn.usd_left
-
-    async def _ask(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int) -> Answer:
+    async def _ask(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int, meter: Meter) -> Answer:
         request = build_request(prefix, history, self._settings.cache_ttl)
         request["max_tokens"] = room
         key = turn.key
@@ -149,11 +161,13 @@ class TurnActivities:
             "X-Baton-Round": str(key.round),
             "X-Baton-Turn": str(turn.turn),
         }
-        return await ask(self._model, request, headers)
+        return await ask(self._model, request, headers, meter)
 
-    def _entry(self, turn: TurnInput, answer: Answer) -> AssistantEntry:
+    def _entry(self, call: Call, answer: Answer) -> AssistantEntry:
         return AssistantEntry(
-            turn=turn.turn,
+            turn=call.turn,
+            call=call.id,
+            day=call.day,
             message={"role": "assistant", "content": answer.content},
             stop_reason=answer.stop_reason,
             stop_details=answer.stop_details,
@@ -175,7 +189,7 @@ class TurnActivities:
             tools=[str(call["name"])[:40] for call in calls][:10],
             excerpt=self._redact(_excerpt(content)),
             usage=sum((cut.usage for cut in cuts), entry.usage),
-            cost_usd=round(entry.cost_usd + sum(cut.cost_usd for cut in cuts), 8),
+            cost_usd=round(entry.cost_usd + sum(c.cost_usd for c in cuts) + sum(lost.usd for lost in entry.lost), 8),
             note=note,
         )
         files: dict[str, bytes] = {}
@@ -208,6 +222,22 @@ def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Mes
         texts = ["Go on. When the work is done, call `hand_off`; if you cannot go on, call `escalate`."]
     content: list[dict[str, Any]] = [*phase.results, *({"type": "text", "text": text} for text in texts)]
     return {"role": "user", "content": content}
+
+
+def _longest_prompt(prefix: Prefix, history: list[Message], last: AssistantEntry | None) -> int:
+    """The most tokens that a request can have: what the last one had, its answer, and a token a byte of what is new.
+
+    A token stands for a byte at least, so that no text, however odd, has more of them.
+    """
+    if last is None:
+        return len(prefix.to_json()) + sum(_bytes(message) for message in history) + _REQUEST_OVERHEAD
+    new = history[-1:] if history and history[-1]["role"] == "user" else []
+    before = last.usage.prompt_tokens + last.usage.output_tokens
+    return before + sum(_bytes(message) for message in new) + _REQUEST_OVERHEAD
+
+
+def _bytes(message: Message) -> int:
+    return len(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _from_person(text: str) -> str:

@@ -61,6 +61,9 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=10)
 MAX_LOST_HOSTS = 20
 """So often in a row a turn is given to another host before the run asks a person."""
 
+MAX_ASKED_WAITS = 30
+"""So often in a row a step waits as the Messages API asks, for up to 2 minutes each, before a person is asked."""
+
 MAX_PLAN_TASKS = 30
 """More tasks than this are a project, not a change; the plan is sent back."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from baton import naming
+from baton.budget import Reached
 from baton.contracts import Contract, ShortText, Usage
 
 
@@ -70,6 +71,8 @@ class Escalation(Lean):
     """One of the known classes (`agents.failures`), or empty."""
     context: dict[str, str] = Field(default_factory=dict)
     """What else identifies the failure, credentials masked."""
+    reached: Reached | None = None
+    """The cap that it is about."""
 
 
 class HandOff(Lean):
@@ -93,7 +96,6 @@ class TurnInput(Lean):
     """Messages from people, oldest first."""
     answer: str | None = None
     """The answer to the `escalate` call of the turn before."""
-    usd_left: float | None = None
 
 
 TurnOutcome = Literal["continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget"]
@@ -113,6 +115,8 @@ class TurnResult(Lean):
     escalation: Escalation | None = None
     note: str = ""
     """What a reader should know, for instance which paths were put back."""
+    reached: Reached | None = None
+    """The cap that does not allow the model call of this turn."""
 
 
 class SessionInput(Lean):
@@ -128,7 +132,6 @@ class SessionInput(Lean):
     queue: str = ""
     guidance: list[str] = Field(default_factory=list)
     answer: str | None = None
-    usd_left: float | None = None
     turns: int = 0
     cost_usd: float = 0.0
     usage: Usage = Field(default_factory=Usage)

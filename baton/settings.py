@@ -49,6 +49,19 @@ class Settings(BaseSettings):
     tester_model: str | None = Field(default=None, description="Model of the tester, before its file")
     reviewer_model: str | None = Field(default=None, description="Model of the reviewer, before its file")
 
+    usd_per_run: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one run")
+    usd_per_task: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one task")
+    usd_per_session: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Most USD of one session"
+    )
+    usd_per_day: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Most USD of a UTC day, over all runs of this home"
+    )
+    turns_per_run: int | None = Field(default=None, ge=1, description="Most turns of one run")
+    turns_per_task: int | None = Field(default=None, ge=1, description="Most turns of one task")
+    turns_per_day: int | None = Field(
+        default=None, ge=1, description="Most turns of a UTC day, over all runs of this home"
+    )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from baton.budget import Caps, Cost
 from baton.contracts import Decision, DecisionPolicy, Evidence, Limits, Moment, RunDocument, RunRequest
 from baton.sessions import Escalation, Lean
 
@@ -172,12 +173,25 @@ class SaveInput(Lean):
     state: RunDocument
     decisions: list[Decision] = Field(default_factory=list)
     at: Moment
+    closing: bool = False
+    """Whether the run ends here: its costs are then taken from the ledger, to the last call."""
 
 
 class Saved(Lean):
     """The commit that holds the run's own files."""
 
     commit: str
+    costs: list[Cost] = Field(default_factory=list)
+    """At the end of a run: what the ledger has, as it was written into `state.json`."""
+
+
+class SetCapsInput(Lean):
+    """Input of `set_caps`: the caps of a run after a person has raised one."""
+
+    run: str
+    repo: str
+    caps: Caps
+    at: Moment
 
 
 class PublishInput(Lean):
@@ -236,7 +250,6 @@ class TaskInput(Lean):
     limits: Limits
     queue: str
     progress: TaskProgress = Field(default_factory=TaskProgress)
-    usd_left: float | None = None
     integrate: bool = True
 
 

@@ -12,9 +12,11 @@ from temporalio.worker import Worker
 from activities.gate import GateActivities
 from activities.hosts import HostActivities
 from activities.integration import IntegrationActivities
+from activities.ledger import Ledger
 from activities.model import make_client
 from activities.publishing import PublishingActivities
 from activities.repository import RepositoryActivities
+from activities.spending import Purse, SpendingActivities
 from activities.state import StateActivities
 from activities.stores import Stores
 from activities.turn import TurnActivities
@@ -68,6 +70,8 @@ async def running_worker(
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
     stores = Stores(settings.home)
     prices = load_prices(settings.prices)
+    ledger = Ledger(settings.home)
+    purse = Purse(stores, ledger, prices, settings)
     key = settings.api_key.get_secret_value() if settings.api_key else None
     own_model = None if model is not None else make_client(key, settings.base_url)
     messages = model or own_model
@@ -76,7 +80,7 @@ async def running_worker(
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
     redact = Redactor(settings.secrets())
-    state = StateActivities(stores, redact)
+    state = StateActivities(stores, redact, ledger)
     shared = Worker(
         client,
         task_queue=task_queue,
@@ -94,8 +98,9 @@ async def running_worker(
             integration.open_task,
             integration.open_repair,
             integration.integrate_task,
-            TurnActivities(stores, messages, sandbox, prices, settings).take_turn,
+            TurnActivities(stores, messages, sandbox, prices, settings, purse).take_turn,
             GateActivities(stores, sandbox, redact).run_gate,
+            SpendingActivities(stores).set_caps,
             state.save_state,
             state.write_report,
             state.read_guidance,
@@ -113,3 +118,4 @@ async def running_worker(
     finally:
         if own_model is not None:
             await own_model.close()
+        await ledger.close()

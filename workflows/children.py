@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
+with workflow.unsafe.imports_passed_through():
+    from workflows.halt import Halt
+
 Result = TypeVar("Result")
 
 
@@ -15,15 +18,27 @@ async def tend(
     child: workflow.ChildWorkflowHandle[Any, Result],
     inbox: list[str],
     send: Callable[[str], Awaitable[None]],
+    halt: Halt,
+    stop: Callable[[], Awaitable[None]],
 ) -> Result:
-    """Wait for a child's result and forward what arrives in `inbox` meanwhile.
+    """Wait for a child's result and forward what arrives in `inbox` meanwhile, and a halt.
 
     What could not be delivered, since the child ended first, stays in the inbox. A cancellation is passed on to the
     child, and waited for: its workspace needs cleaning.
     """
+    told = False
+
+    def stirs() -> bool:
+        return child.done() or bool(inbox) or (halt.asked and not told)
+
     try:
         while not child.done():
-            await workflow.wait_condition(lambda: child.done() or bool(inbox))
+            await workflow.wait_condition(stirs)
+            if halt.asked and not told and not child.done():
+                told = True
+                with contextlib.suppress(ApplicationError):  # The child has ended already.
+                    await stop()
+                continue
             if inbox and not child.done():
                 text = inbox[0]
                 try:

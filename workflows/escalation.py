@@ -7,6 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from agents.failures import SUGGESTIONS, FailureClass, classify
+    from baton.budget import RAISE, amount_in
     from baton.contracts import (
         Decide,
         Decision,
@@ -61,7 +62,6 @@ class Escalations:
         self._document = document
         self._book = book
         self._changed = changed
-        self.usd_added = 0.0
         self.policy = DecisionPolicy()
 
     def refuse(self, text: str) -> None:
@@ -122,10 +122,10 @@ class Escalations:
         return record
 
     async def ask(
-        self, escalation: Escalation, *, task_id: str, agent: str, commit: str, record: ErrorRecord | None = None
+        self, escalation: Escalation, *, task_id: str | None, agent: str, commit: str, record: ErrorRecord | None = None
     ) -> Decision:
         """Open the decision of a recorded error and wait for its answer. Waiting costs nothing."""
-        record = record or self.record(task_id, agent, escalation)
+        record = record or self.record(task_id or "run", agent, escalation)
         seconds = self.policy.deadline_seconds
         deadline = workflow.now() + timedelta(seconds=seconds) if seconds and self.policy.default else None
         suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_known(record), [])]
@@ -215,13 +215,11 @@ class Escalations:
                 f"Try again. {decision.note}".strip() if decision.choice == "retry" else f"The person decided: {said}"
             )
             progress.asks = False
-        elif decision.note or decision.choice != "retry":
+        elif (decision.note or decision.choice != "retry") and decision.choice != RAISE:
             progress.guidance = [*progress.guidance, f"Your question was: {decision.question}\nThe answer: {said}"]
         match escalation.error_type:
             case "turn_limit":
-                progress.last_turn += limits.turns
+                progress.last_turn += int(amount_in(decision.note, "turns") or limits.turns)
             case "gate_red" | "review_rejected":
                 progress.last_round = progress.round - 1 + limits.rounds
-            case "budget":
-                self.usd_added += limits.usd or 0.0
         return progress

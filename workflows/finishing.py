@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import Evidence, GateDocument, RunDocument, RunRequest, TaskDocument, TaskState
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.steps import CleanUpInput, GateInput, PlannedTask, PublishInput, RepairInput
+    from workflows.caps import CapKeeper
     from workflows.steps import Host, StepFailed
 
 _REPAIR = "merge-repair"
@@ -27,12 +28,14 @@ class Finish:
         host: Host,
         drive: Callable[[PlannedTask], Awaitable[None]],
         changed: Callable[[], None],
+        caps: CapKeeper,
     ) -> None:
         self._request = request
         self._document = document
         self._host = host
         self._drive = drive
         self._changed = changed
+        self._caps = caps
 
     async def run(self, base_commit: str) -> None:
         """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
@@ -50,11 +53,12 @@ class Finish:
         await self._clean_up()
 
     async def _gate(self, base_commit: str) -> Evidence:
-        result = await self._host.step(
-            GateActivities.run_gate,
-            GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit),
-            timeout=TURN_TIMEOUT,
-            summary="gate on the merged result",
+        gate = GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit)
+        result = await self._caps.within_clock(
+            "gate",
+            lambda: self._host.step(
+                GateActivities.run_gate, gate, timeout=TURN_TIMEOUT, summary="gate on the merged result"
+            ),
         )
         self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
         self._changed()

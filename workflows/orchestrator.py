@@ -25,8 +25,10 @@ with workflow.unsafe.imports_passed_through():
         TaskProgress,
         TaskResult,
     )
+    from workflows.caps import CapKeeper
     from workflows.children import tend
     from workflows.escalation import Abort, Escalations, Skip
+    from workflows.halt import Halt
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
 
@@ -44,10 +46,11 @@ _FOR_A_PERSON = ("architect", "credential", "secret", "api key", "password", "pe
 class Orchestrator:
     """Runs the orchestrator's sessions, one at a time, in a lane of their own."""
 
-    def __init__(self, request: RunRequest, host: Host, tell: Callable[[TaskNews], None]) -> None:
+    def __init__(self, request: RunRequest, host: Host, tell: Callable[[TaskNews], None], halt: Halt) -> None:
         self._request = request
         self._host = host
         self._tell = tell
+        self._halt = halt
         self._commit = ""
         self._round = 0
         self._guided: set[str] = set()
@@ -58,15 +61,17 @@ class Orchestrator:
         prepared: Prepared,
         escalations: Escalations,
         inboxes: dict[str, list[str]],
-        usd: Callable[[], float | None],
+        caps: CapKeeper,
     ) -> Plan:
         """Run the planning session until it hands a plan off; what it escalates becomes decisions of the run."""
         self._commit, self._round = prepared.plan_commit, 1
         progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
         inbox = inboxes.setdefault(PLAN_TASK, [])
         while True:
-            result = await self._session(progress, inbox, usd(), purpose="")
-            progress.commit, progress.turn, progress.answer = result.commit, result.next_turn, None
+            result = await self._session(progress, inbox, purpose="")
+            if result.next_turn > progress.turn:
+                progress.answer = None
+            progress.commit, progress.turn = result.commit, result.next_turn
             progress.guidance = [*result.guidance, *inbox]
             inbox.clear()
             if result.hand_off is not None:
@@ -85,6 +90,9 @@ class Orchestrator:
             assert result.escalation is not None
             progress.asks = not result.escalation.operation
             try:
+                if caps.concerns(result.escalation):
+                    await caps.settle(result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit)
+                    continue
                 decision = await escalations.ask(
                     result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit
                 )
@@ -101,7 +109,7 @@ class Orchestrator:
             return False
         return kind in _ANSWERABLE or not escalation.operation
 
-    async def answer(self, task: PlannedTask, result: TaskResult, usd: Callable[[], float | None]) -> Guidance:
+    async def answer(self, task: PlannedTask, result: TaskResult) -> Guidance:
         """Give the orchestrator the report of a task that is stuck; its answer, or why there is none."""
         escalation = result.escalation
         assert escalation is not None
@@ -109,13 +117,11 @@ class Orchestrator:
         async with self._turn_taking:
             self._round += 1
             try:
-                return await self._answer(task, result, escalation, usd())
+                return await self._answer(task, result, escalation)
             except StepFailed as failure:
                 return Guidance(reason=f"the orchestrator could not be asked: {failure}")
 
-    async def _answer(
-        self, task: PlannedTask, stuck: TaskResult, escalation: Escalation, usd_left: float | None
-    ) -> Guidance:
+    async def _answer(self, task: PlannedTask, stuck: TaskResult, escalation: Escalation) -> Guidance:
         run, repo, number = self._request.run, self._request.repo, self._round
         await self._host.step(
             StateActivities.write_report,
@@ -132,7 +138,7 @@ class Orchestrator:
             summary=f"report of {task.id} to the orchestrator",
         )
         progress = TaskProgress(stage="make", round=number, commit=self._commit, last_turn=_GUIDANCE_TURNS)
-        result = await self._session(progress, [], usd_left, purpose=GUIDANCE)
+        result = await self._session(progress, [], purpose=GUIDANCE)
         if result.hand_off is None:
             why = result.escalation.question if result.escalation else "no answer"
             return Guidance(reason=f"the orchestrator passed it on: {why}"[:500])
@@ -145,9 +151,7 @@ class Orchestrator:
             summary="read the orchestrator's guidance",
         )
 
-    async def _session(
-        self, progress: TaskProgress, inbox: list[str], usd_left: float | None, *, purpose: str
-    ) -> SessionResult:
+    async def _session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
         run, repo = self._request.run, self._request.repo
         key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
         guidance, progress.guidance = progress.guidance, []
@@ -161,14 +165,19 @@ class Orchestrator:
                 queue=self._host.queue,
                 guidance=guidance,
                 answer=progress.answer,
-                usd_left=usd_left,
             ),
             id=key.workflow_id,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             static_summary=f"orchestrator: {purpose or 'plan'}",
         )
-        result = await tend(child, inbox, lambda text: child.signal(AgentSession.guide, text))
+        result = await tend(
+            child,
+            inbox,
+            lambda text: child.signal(AgentSession.guide, text),
+            self._halt,
+            lambda: child.signal(AgentSession.halt),
+        )
         self._tell(
             TaskNews(
                 task=PLAN_TASK,

@@ -32,7 +32,9 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from workflows.board import Board
+    from workflows.caps import CapKeeper
     from workflows.children import tend
+    from workflows.clock import WallClock
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
     from workflows.messages import Unreadable, read
@@ -64,7 +66,9 @@ class Pipeline:
         self._host = Host()
         self._saver = Saver(self._document, self._book, self._host)
         self._escalations = Escalations(self._document, self._book, self._changed)
-        self._orchestrator = Orchestrator(self._request, self._host, self.news)
+        self._clock = WallClock(lambda: self._document.status is RunStatus.WAITING)
+        self._caps = CapKeeper(self._request, self._host, self._escalations, self._clock)
+        self._orchestrator = Orchestrator(self._request, self._host, self.news, self._clock.halt)
         self._inboxes: dict[str, list[str]] = {}
         self._prepared: Prepared | None = None
         self._slots = asyncio.Semaphore(1)
@@ -120,6 +124,10 @@ class Pipeline:
             return
         self._document.cost_usd = round(self._document.cost_usd + news.cost_usd, 8)
         self._document.turns += news.turns
+        if news.cost_usd:
+            model = self._document.models.get(news.role, "unknown")
+            for costs, name in ((self._document.cost_by_role, news.role), (self._document.cost_by_model, model)):
+                costs[name] = round(costs.get(name, 0.0) + news.cost_usd, 8)
         for task in self._document.tasks:
             if task.id == news.task:
                 task.rounds = max(task.rounds, news.round)
@@ -184,7 +192,14 @@ class Pipeline:
 
     async def _carry_out(self) -> None:
         prepared = await self._prepare()
-        plan = await self._orchestrator.plan(prepared, self._escalations, self._inboxes, self._usd_left)
+        clock = asyncio.create_task(self._clock.run(prepared.limits.wall_clock_seconds))
+        try:
+            await self._work(prepared)
+        finally:
+            clock.cancel()
+
+    async def _work(self, prepared: Prepared) -> None:
+        plan = await self._orchestrator.plan(prepared, self._escalations, self._inboxes, self._caps)
         self._document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
@@ -197,11 +212,13 @@ class Pipeline:
         if not done:
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         self._set_status(RunStatus.PUBLISHING)
-        finish = Finish(self._request, self._document, self._host, self._drive, lambda: self._changed(save=True))
+        finish = Finish(
+            self._request, self._document, self._host, self._drive, lambda: self._changed(save=True), self._caps
+        )
         await finish.run(prepared.base_commit)
         self._document.ended_at = workflow.now()
         self._set_status(RunStatus.DONE)
-        await self._saver.save_now()
+        await self._saver.save_now(closing=True)
 
     async def _prepare(self) -> Prepared:
         prepared = await self._host.step(
@@ -213,6 +230,8 @@ class Pipeline:
         self._prepared = prepared
         self._document.base_commit = prepared.base_commit
         self._document.notes += prepared.notes
+        self._document.models = prepared.models
+        self._caps.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
         self._changed(save=True)
         return prepared
@@ -260,12 +279,18 @@ class Pipeline:
         """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
         assert self._prepared is not None
         assert result.escalation is not None
+        if self._caps.concerns(result.escalation):
+            self._task(task.id).state = TaskState.WAITING
+            self._changed()
+            progress = result.progress
+            await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
+            return progress
         guidance: Guidance | None = None
         record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
         if self._orchestrator.may_answer(task, result.escalation):
             self._task(task.id).stage = "report to the orchestrator"
             self._changed()
-            guidance = await self._orchestrator.answer(task, result, self._usd_left)
+            guidance = await self._orchestrator.answer(task, result)
         if guidance is not None and guidance.text:
             return self._escalations.guided(result, guidance, record)
         reason = guidance.reason if guidance else ""
@@ -285,19 +310,19 @@ class Pipeline:
                 limits=self._prepared.limits,
                 queue=self._host.queue,
                 progress=progress,
-                usd_left=self._usd_left(),
             ),
             id=naming.task_workflow_id(run, task.id),
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             static_summary=f"{task.id}: {task.title}"[:200],
         )
-        return await tend(child, inbox, lambda text: child.signal(Task.guide, text))
-
-    def _usd_left(self) -> float | None:
-        assert self._prepared is not None
-        cap = self._prepared.limits.usd
-        return None if cap is None else cap + self._escalations.usd_added - self._document.cost_usd
+        return await tend(
+            child,
+            inbox,
+            lambda text: child.signal(Task.guide, text),
+            self._clock.halt,
+            lambda: child.signal(Task.halt),
+        )
 
     # ---- the end
 
@@ -324,11 +349,11 @@ class Pipeline:
     def _changed(self, *, save: bool = False) -> None:
         """Show what has changed; a run in which nothing but decisions is open waits."""
         document = self._document
-        if document.status in (RunStatus.PLANNING, RunStatus.WORKING, RunStatus.WAITING):
+        if not document.status.is_final:
             idle = not any(task.state is TaskState.WORKING for task in document.tasks)
             if self._book.open_ones() and idle:
                 document.status = RunStatus.WAITING
-            else:
+            elif document.status is not RunStatus.PUBLISHING:
                 document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
         self._board.show(self._book.all())
         if save:

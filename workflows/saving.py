@@ -7,6 +7,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.state import StateActivities
+    from baton.budget import with_costs
     from baton.contracts import RunDocument
     from baton.decisions import DecisionBook
     from baton.policies import GIT_TIMEOUT
@@ -46,11 +47,11 @@ class Saver:
                 # The state is in the workflow; a store that cannot be written now gets the next change.
                 workflow.logger.warning("state.json could not be saved: %s", failure)
 
-    async def save_now(self) -> None:
-        """Save the current state."""
+    async def save_now(self, *, closing: bool = False) -> None:
+        """Save the current state; at the end of the run with its costs to the last call."""
         async with self._saving:
             self._changed = False
-            await self._host.step(
+            saved = await self._host.step(
                 StateActivities.save_state,
                 SaveInput(
                     run=self._document.run,
@@ -58,16 +59,20 @@ class Saver:
                     state=self.current(),
                     decisions=self._book.all(),
                     at=workflow.now(),
+                    closing=closing,
                 ),
                 timeout=GIT_TIMEOUT,
                 summary="save state.json and decisions.json",
             )
+            final = with_costs(self._document, saved.costs)
+            for name in ("cost_usd", "unconfirmed_usd", "cost_by_role", "cost_by_model", "tasks"):
+                setattr(self._document, name, getattr(final, name))
 
     async def save_last(self) -> None:
         """Save the state of a run that ends early; a missing worker delays its end, and no more than that."""
         if self._document.base_commit is None:
             return
         try:
-            await asyncio.wait_for(self.save_now(), _LAST_SAVE_LIMIT)
+            await asyncio.wait_for(self.save_now(closing=True), _LAST_SAVE_LIMIT)
         except (StepFailed, ActivityError, TimeoutError):
             workflow.logger.warning("the last state.json could not be saved")

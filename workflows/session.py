@@ -7,6 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
+    from baton.budget import ERROR_TYPE, RAISE, question
     from baton.policies import MAX_NUDGES, TURN_TIMEOUT
     from baton.sessions import (
         Escalation,
@@ -16,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
+    from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
     from workflows.steps import Host, StepFailed
 
@@ -28,6 +30,7 @@ class AgentSession:
     def __init__(self, session: SessionInput) -> None:
         self._state = session
         self._host = Host(session.queue)
+        self._halt = Halt()
         self._excerpt = ""
 
     @workflow.signal(description="A message for the agent at work; it is taken in at its next turn. Input: text.")
@@ -37,6 +40,11 @@ class AgentSession:
             self._state.guidance.append(read_text(text))
         except Unreadable as fault:
             workflow.logger.warning("a message that cannot be read: %s", fault)
+
+    @workflow.signal(description="Internal: break the turn off and end; the session goes on from its checkpoint later.")
+    def halt(self) -> None:
+        """Break off what is under way."""
+        self._halt.asked = True
 
     @workflow.query(description="What the session does now, its turns and cost")
     def status(self) -> SessionStatus:
@@ -62,15 +70,23 @@ class AgentSession:
                 return self._escalate(
                     "turn_limit",
                     f"The {state.key.role} has used its {state.last_turn} turns and is not done. Give it more?",
+                    choices=[RAISE],
                 )
             guidance = list(state.guidance)
             try:
-                result = await self._take_turn(guidance)
+                self._halt.check()
+                result = await self._halt.unless(self._take_turn(guidance))
+            except Halted:
+                return self._result(
+                    SessionResult(outcome="escalated", commit="", escalation=halted(f"turn {state.turn}"))
+                )
             except StepFailed as failure:
                 return self._escalate_failure(failure)
-            self._account(result, guidance)
             if result.outcome == "over_budget":
-                return self._escalate("budget", "The next model call could exceed the budget. Go on?")
+                # The tools have run and the messages are taken in; only the model is still to be asked.
+                state.guidance = state.guidance[len(guidance) :]
+                return self._escalate_cap(result)
+            self._account(result, guidance)
             state.commit = result.commit
             state.turn += 1
             ended = self._conclude(result)
@@ -91,7 +107,6 @@ class AgentSession:
                 expected=state.commit,
                 guidance=guidance,
                 answer=state.answer,
-                usd_left=state.usd_left,
             ),
             timeout=TURN_TIMEOUT,
             summary=f"{state.key.role} turn {state.turn}: {tools}",
@@ -105,8 +120,6 @@ class AgentSession:
         state.usage = state.usage + result.usage
         state.tools = result.tools
         state.nudges = state.nudges + 1 if result.outcome == "nudge" else 0
-        if state.usd_left is not None:
-            state.usd_left -= result.cost_usd
         self._excerpt = result.excerpt
 
     def _conclude(self, result: TurnResult) -> SessionResult | None:
@@ -132,14 +145,33 @@ class AgentSession:
         question = f"The {self._state.key.role} cannot go on: {failure}"
         return self._escalate(kind, question, error=str(failure), attempted=failure.attempted)
 
+    def _escalate_cap(self, result: TurnResult) -> SessionResult:
+        """The next model call could pass a cap; the question gets its figures from whoever asks it."""
+        assert result.reached is not None
+        escalation = Escalation(
+            error_type=ERROR_TYPE,
+            question=question(result.reached),
+            choices=[RAISE],
+            operation=f"turn {self._state.turn}",
+            reached=result.reached,
+        )
+        return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))
+
     def _escalate(
-        self, kind: str, question: str, *, error: str = "", attempted: list[str] | None = None
+        self,
+        kind: str,
+        question: str,
+        *,
+        error: str = "",
+        attempted: list[str] | None = None,
+        choices: list[str] | None = None,
     ) -> SessionResult:
         escalation = Escalation(
             error_type=kind,
             question=question[:2_000],
             error=error[:2_000],
             attempted=attempted or [],
+            choices=choices or [],
             operation=f"turn {self._state.turn}",
         )
         return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))

@@ -10,9 +10,17 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
-    from activities.posture import USAGE_LIMIT, WORKER_SHUTDOWN
+    from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
-    from baton.policies import HEARTBEAT, MAX_LOST_HOSTS, OUTSIDE, SCHEDULE_TO_START, SHORT_TIMEOUT, Retry
+    from baton.policies import (
+        HEARTBEAT,
+        MAX_ASKED_WAITS,
+        MAX_LOST_HOSTS,
+        OUTSIDE,
+        SCHEDULE_TO_START,
+        SHORT_TIMEOUT,
+        Retry,
+    )
 
 Result = TypeVar("Result")
 
@@ -71,7 +79,7 @@ class Host:
 
         Raises StepFailed after the retries, or at once where retrying cannot help; a cancellation passes through.
         """
-        lost = 0
+        lost = waits = 0
         while True:
             queue = self.queue or await self.acquire()
             try:
@@ -92,6 +100,9 @@ class Host:
                 cause = error.cause
                 if isinstance(cause, ApplicationError) and cause.type == USAGE_LIMIT:
                     await self._wait_for_reset(cause)
+                elif isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT and waits < MAX_ASKED_WAITS:
+                    waits += 1
+                    await self._wait_as_asked(cause)
                 elif isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN:
                     self.queue = ""
                 elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
@@ -104,9 +115,16 @@ class Host:
     async def _wait_for_reset(self, cause: ApplicationError) -> None:
         until = datetime.fromisoformat(str(cause.details[0]))
         wait = max(until - workflow.now(), timedelta(seconds=1)) + timedelta(seconds=1)
-        self.waiting_for = f"the usage limit, until {until:%Y-%m-%d %H:%M} UTC"
+        await self._wait(wait, f"the usage limit, until {until:%Y-%m-%d %H:%M} UTC")
+
+    async def _wait_as_asked(self, cause: ApplicationError) -> None:
+        seconds = float(cause.details[1])
+        await self._wait(timedelta(seconds=seconds), f"the Messages API, which asked to wait {seconds:g} s")
+
+    async def _wait(self, wait: timedelta, what: str) -> None:
+        self.waiting_for = what
         try:
-            await workflow.sleep(wait, summary=f"usage limit until {until:%H:%M} UTC")
+            await workflow.sleep(wait, summary=what)
         finally:
             self.waiting_for = ""
 

@@ -3,7 +3,9 @@
 It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -25,9 +27,12 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from workflows.children import tend
+    from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
+
+Result = TypeVar("Result")
 
 _MOST_CONFLICTS = 2
 """So often a conflict goes back to the maker as work; then a person is asked."""
@@ -52,7 +57,7 @@ class Task:
         self._progress: TaskProgress = task.progress
         self._host = Host(task.queue)
         self._inbox: list[str] = []
-        self._usd_left = task.usd_left
+        self._halt = Halt()
         self._role = ""
 
     @workflow.signal(description="A message for the agent at work on this task. Input: text.")
@@ -62,6 +67,11 @@ class Task:
             self._inbox.append(read_text(text))
         except Unreadable as fault:
             workflow.logger.warning("a message that cannot be read: %s", fault)
+
+    @workflow.signal(description="Internal: break off what is under way; the task goes on from its checkpoint later.")
+    def halt(self) -> None:
+        """Break off what is under way."""
+        self._halt.asked = True
 
     @workflow.query(description="Where the task stands in its rounds")
     def status(self) -> TaskProgress:
@@ -74,6 +84,7 @@ class Task:
         progress = self._progress
         try:
             while True:
+                self._halt.check()
                 await self._tell(progress.stage)
                 match progress.stage:
                     case "open":
@@ -95,6 +106,10 @@ class Task:
             return self._result(
                 TaskResult(outcome="escalated", progress=progress, escalation=asked.escalation, role=asked.role)
             )
+        except Halted:
+            escalation = halted(progress.stage)
+            role = self._role or "engine"
+            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
         except StepFailed as failure:
             escalation = Escalation(
                 error_type=failure.detail or failure.kind,
@@ -108,7 +123,7 @@ class Task:
 
     async def _open(self) -> None:
         task, progress = self._input, self._progress
-        opened = await self._host.step(
+        opened = await self._step(
             IntegrationActivities.open_task,
             OpenTaskInput(run=task.run, repo=task.repo, task=task.task.id, at=workflow.now()),
             timeout=GIT_TIMEOUT,
@@ -134,16 +149,23 @@ class Task:
                 queue=self._host.queue,
                 guidance=guidance,
                 answer=progress.answer,
-                usd_left=self._usd_left,
             ),
             id=key.workflow_id,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             static_summary=f"round {progress.round}: {role}",
         )
-        result = await tend(child, self._inbox, lambda text: child.signal(AgentSession.guide, text))
-        self._account(result)
-        progress.commit, progress.answer = result.commit, None
+        result = await tend(
+            child,
+            self._inbox,
+            lambda text: child.signal(AgentSession.guide, text),
+            self._halt,
+            lambda: child.signal(AgentSession.halt),
+        )
+        progress.commit = result.commit
+        if result.next_turn > progress.turn:
+            # Until its turn has ended, an answer may still have to be given.
+            progress.answer = None
         progress.guidance = [*result.guidance, *self._inbox]
         self._inbox.clear()
         self._host.queue = result.queue or self._host.queue
@@ -164,7 +186,7 @@ class Task:
 
     async def _gate(self) -> None:
         task, progress = self._input, self._progress
-        result = await self._host.step(
+        result = await self._step(
             GateActivities.run_gate,
             GateInput(
                 run=task.run,
@@ -227,7 +249,7 @@ class Task:
     async def _integrate(self) -> str:
         """The integrated commit; empty where a conflict went back to the maker."""
         task, progress = self._input, self._progress
-        integrated = await self._host.step(
+        integrated = await self._step(
             IntegrationActivities.integrate_task,
             IntegrateInput(
                 run=task.run,
@@ -263,13 +285,15 @@ class Task:
             )
         return ""
 
+    async def _step(
+        self, method: Callable[[Any, Any], Awaitable[Result]], argument: Any, *, timeout: timedelta, summary: str
+    ) -> Result:
+        """A step of the task's own; raises Halted where it was broken off."""
+        return await self._halt.unless(self._host.step(method, argument, timeout=timeout, summary=summary))
+
     def _enter(self, stage: Stage) -> None:
         progress = self._progress
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
-
-    def _account(self, result: SessionResult) -> None:
-        if self._usd_left is not None:
-            self._usd_left -= result.cost_usd
 
     async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
         """Tell the pipeline what happens now. A pipeline that is gone needs no news."""

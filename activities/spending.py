@@ -1,0 +1,210 @@
+"""What stands between a turn and its model call: the caps, the ledger, and what the store knows of money spent.
+
+A call is made only once the ledger has it with its worst case. Where calls of other sessions hold what is left, a turn
+waits for their end, for most cost far less than their worst case.
+"""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.heartbeat import doing, heartbeating
+from activities.journal import AssistantEntry, LostCall
+from activities.ledger import Call, Entry, Ledger
+from activities.model import Answer, Meter
+from activities.posture import with_posture
+from activities.stores import LIMITS, Stores, run_file, to_json, write_run_files
+from baton import naming
+from baton.budget import Caps, Reached, caps_of
+from baton.errors import BatonError, WorkspaceError
+from baton.logs import get_logger
+from baton.pricing import PriceList
+from baton.sessions import SessionKey
+from baton.settings import Settings
+from baton.steps import SetCapsInput
+from workspaces.store import Store
+from workspaces.threads import in_thread
+
+_PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
+_LANE = re.compile(r"refs/baton/(?P<run>[^/]+)/(?P<task>[^/]+)/head")
+_POLL = 0.1
+"""Seconds between two looks at calls in flight; each look takes less than a millisecond."""
+
+_log = get_logger(__name__)
+
+
+class Purse:
+    """Lets calls through that the caps allow, and keeps the accounts of those that were made."""
+
+    def __init__(self, stores: Stores, ledger: Ledger, prices: PriceList, settings: Settings) -> None:
+        self._stores = stores
+        self._ledger = ledger
+        self._prices = prices
+        self._settings = settings
+
+    async def reserve(self, key: SessionKey, turn: int, model: str, worst_usd: float) -> Call | Reached:
+        """Enter a call, or say which cap does not allow it."""
+        store = await self._stores.get(key.repo)
+        caps = await read_caps(store, key.run)
+        await self._catch_up(store, key, turn)
+        name = secrets.token_hex(6)
+        while True:
+            day = f"{datetime.now(UTC):%Y-%m-%d}"
+            call = Call(key.run, key.task, key.session, turn, name, day, model)
+            bounds = caps_of(
+                caps,
+                task=key.task,
+                session=key.session,
+                day=day,
+                usd_per_day=self._settings.usd_per_day,
+                turns_per_day=self._settings.turns_per_day,
+            )
+            verdict = await self._ledger.reserve(call, bounds, worst_usd)
+            if verdict == "granted":
+                return call
+            if isinstance(verdict, Reached):
+                return verdict
+            doing(stage="budget")
+            await asyncio.sleep(_POLL)
+            caps = await read_caps(store, key.run)
+
+    async def pay(self, call: Call, room: int, make: Callable[[Meter], Awaitable[Answer]]) -> Answer:
+        """Make the call, and enter what it cost, also where no answer came of it."""
+        meter = Meter()
+        try:
+            answer = await make(meter)
+        # Whatever ended it, a cancellation too: what was begun is billed.
+        except BaseException:
+            await self._end_without_answer(call, room, meter)
+            raise
+        cost = self._prices.cost_usd(answer.model, answer.usage)
+        try:
+            await self._ledger.end(call, cost, cost)
+        except BatonError as error:
+            # The answer is worth more than the entry: the call stays counted with its worst case.
+            _log.warning("a call could not be entered", error=str(error))
+        return answer
+
+    async def lost(self, call: Call, kept: list[str]) -> list[LostCall]:
+        """The calls of this turn that came to nothing, to be kept with its answer; `kept` names those with one."""
+        known = {*kept, call.id}
+        found = await self._ledger.ended(call.run, call.task, call.session, call.turn)
+        return [
+            LostCall(call=entry.call.id, day=entry.call.day, usd=round(entry.usd, 9), most=round(entry.most, 9))
+            for entry in found
+            if entry.call.id not in known
+        ]
+
+    async def _end_without_answer(self, call: Call, room: int, meter: Meter) -> None:
+        try:
+            if meter.free:
+                await self._ledger.release(call)
+            elif meter.begun is not None:
+                usd = self._prices.cost_usd(meter.model, meter.begun)
+                longest = meter.begun.model_copy(update={"output_tokens": max(room, meter.begun.output_tokens)})
+                await self._ledger.end(call, usd, self._prices.cost_usd(meter.model, longest))
+            else:
+                await self._ledger.abandon(call)
+        except BatonError as error:
+            # The error of the call itself says more; without an end the call counts with its worst case.
+            _log.warning("a call could not be entered", error=str(error))
+
+    async def _catch_up(self, store: Store, key: SessionKey, turn: int) -> None:
+        """Enter what the store knows and the ledger does not: another host's turns, or all, where it was lost."""
+        if not await self._ledger.knows("stores"):
+            await self._read_today()
+            await self._ledger.learnt("stores")
+        # A host that has just taken over, or comes back, lacks the turn before; a session's first turn tells nothing.
+        if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session, turn - 1):
+            for task, head in (await in_thread(_lanes, store)).get(key.run, []):
+                await self._read_lane(store, key.run, task, head)
+
+    async def _read_today(self) -> None:
+        """What all runs of this home spent today; needed where the ledger is new and the home is not."""
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+        for repository in await in_thread(_repositories, self._stores.home):
+            store = await self._stores.get(repository)
+            for run, lanes in (await in_thread(_lanes, store)).items():
+                for task, head in lanes:
+                    if store.objects.commit_object(head).commit_time >= midnight:
+                        await self._read_lane(store, run, task, head)
+
+    async def _read_lane(self, store: Store, run: str, task: str, head: str) -> None:
+        known = await self._ledger.turns(run, task)
+        entries: list[Entry] = []
+        for session, name in await in_thread(_answers, store, head):
+            if (session, int(name[:5])) in known:
+                continue
+            data = await store.read(head, f"transcript/{session}/{name}")
+            if data is not None:
+                entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
+        if entries:
+            await self._ledger.add(entries)
+
+
+class SpendingActivities:
+    """The activity `set_caps`."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    @activity.defn(name="set_caps")
+    @with_posture
+    @heartbeating
+    async def set_caps(self, change: SetCapsInput) -> None:
+        """Keep the caps as they are now; every turn reads them before it asks the model."""
+        store = await self._stores.get(change.repo)
+        await write_run_files(
+            store, change.run, {LIMITS: to_json(change.caps.model_dump(mode="json"))}, "caps", change.at
+        )
+
+
+async def read_caps(store: Store, run: str) -> Caps:
+    """The caps of a run; WorkspaceError where they are missing, for then nothing may be spent."""
+    data = await run_file(store, run, LIMITS)
+    if data is None:
+        raise WorkspaceError(f"The store has no {LIMITS} for run {run}; was the store of another host used?")
+    return Caps.model_validate(json.loads(data))
+
+
+def _repositories(home: Path) -> list[str]:
+    found = {file.parent.name: file.read_text().strip() for file in sorted((home / "stores").glob("*/repository"))}
+    return [repository for name, repository in found.items() if naming.repo_key(repository) == name]
+
+
+def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
+    """Task and newest checkpoint of every lane, by run."""
+    lanes: dict[str, list[tuple[str, str]]] = {}
+    references = store.objects.repo.references
+    for name in references:
+        found = _LANE.fullmatch(name)
+        if found and found["task"] != "run":
+            lanes.setdefault(found["run"], []).append((found["task"], str(references[name].target)))
+    return lanes
+
+
+def _answers(store: Store, head: str) -> list[tuple[str, str]]:
+    """Session and file name of every answer in a lane's checkpoint."""
+    objects = store.objects
+    transcript = objects.entry(objects.tree_of(head), "transcript")
+    sessions = objects.entries(transcript.oid) if transcript else {}
+    return [
+        (session.decode(), name.decode())
+        for session, entry in sessions.items()
+        for name in objects.entries(entry.oid)
+        if _PAID.fullmatch(name)
+    ]
+
+
+def _entries(run: str, task: str, session: str, kept: AssistantEntry) -> list[Entry]:
+    def call(name: str, day: str) -> Call:
+        return Call(run, task, session, kept.turn, name, day, kept.model)
+
+    own = Entry(call(kept.call, kept.day), kept.cost_usd, kept.cost_usd)
+    return [own, *(Entry(call(lost.call, lost.day), lost.usd, lost.most) for lost in kept.lost)]

@@ -1,0 +1,263 @@
+"""Caps on money, turns and time: when one is reached, what a person is asked then, and what the answer changes. Pure.
+
+A call is counted before it is made, with the most that it can cost; afterwards with what it did cost. A call whose
+end nobody saw (the worker was killed, the stream broke) stays counted with the most that it can have cost, for the
+API bills answers that never arrived, too.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from baton.contracts import Contract, Limits, RunDocument
+
+Scope = Literal["session", "task", "run", "day"]
+Unit = Literal["usd", "turns", "seconds"]
+
+ERROR_TYPE = "budget"
+"""Error type of an escalation about a cap: never answered by the orchestrator."""
+
+RAISE = "raise"
+"""The choice that raises a cap."""
+
+_HAIR = 1e-9
+"""USD; sums of many small floats may be off by less."""
+_MOST = 1_000_000.0
+_AMOUNT = re.compile(r"\$?\s*(\d{1,7}(?:\.\d{1,6})?)\s*(\$|usd|turns?|s|m|min|h)?", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600}
+
+
+class Reached(Contract):
+    """A cap that does not allow the next step."""
+
+    scope: Scope
+    unit: Unit
+    name: str = ""
+    """Which session, task or day; empty for the run."""
+    cap: float
+    spent: float
+    """USD of calls that ended, turns taken, or seconds worked."""
+    unconfirmed: float = 0.0
+    """USD: the most that calls can have cost beyond that, whose end nobody saw."""
+    worst: float = 0.0
+    """USD: the worst case of the next call."""
+    step: float
+    """What `raise` adds unless the note names an amount."""
+    raised: float = 0.0
+    """How much of the cap people have added already."""
+
+    @property
+    def key(self) -> str:
+        """Names the cap within its run."""
+        return cap_key(self.scope, self.unit, self.name)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other tasks run into the same cap."""
+        return self.scope in ("run", "day")
+
+    @property
+    def least(self) -> float:
+        """USD by which the cap must be raised at least for the next call."""
+        return max(0.0, self.spent + self.unconfirmed + self.worst - self.cap)
+
+
+class Caps(Contract):
+    """The run's file `limits.json`: the limits it began with, and what people added since."""
+
+    limits: Limits = Field(default_factory=Limits)
+    raised: dict[str, float] = Field(default_factory=dict)
+    """Added amount by the cap's key."""
+
+    def raise_by(self, reached: Reached, note: str) -> float:
+        """Raise a cap by the amount in the note, else by its step; gives the amount."""
+        amount = amount_in(note, reached.unit) or reached.step
+        self.raised[reached.key] = round(self.raised.get(reached.key, 0.0) + amount, 9)
+        return amount
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One bound that holds for a call."""
+
+    scope: Scope
+    unit: Unit
+    name: str
+    amount: float
+    """As it is now, with what was added."""
+    step: float
+    raised: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What was spent in a scope."""
+
+    known: float = 0.0
+    """USD that ended calls are known to have cost."""
+    unconfirmed: float = 0.0
+    """USD that calls may have cost beyond that, whose end nobody saw."""
+    in_flight: float = 0.0
+    """USD: the worst cases of calls that others make just now."""
+    turns: int = 0
+
+
+def cap_key(scope: Scope, unit: Unit, name: str) -> str:
+    """`usd:run`, `turns:task:t1`, `usd:session:t1/1-backend`, `usd:day:2026-11-01`."""
+    return f"{unit}:{scope}:{name}".rstrip(":")
+
+
+def caps_of(
+    caps: Caps, *, task: str, session: str, day: str, usd_per_day: float | None, turns_per_day: int | None
+) -> list[Cap]:
+    """All bounds that hold for a call of this session on this day, the narrowest first."""
+    limits = caps.limits
+    bounds: list[tuple[Scope, Unit, str, float | None]] = [
+        ("session", "usd", f"{task}/{session}", limits.usd_per_session),
+        ("task", "usd", task, limits.usd_per_task),
+        ("task", "turns", task, limits.turns_per_task),
+        ("run", "usd", "", limits.usd),
+        ("run", "turns", "", limits.turns_per_run),
+        ("day", "usd", day, usd_per_day),
+        ("day", "turns", day, turns_per_day),
+    ]
+    found = []
+    for scope, unit, name, amount in bounds:
+        if amount is not None:
+            raised = caps.raised.get(cap_key(scope, unit, name), 0.0)
+            found.append(Cap(scope, unit, name, amount + raised, amount, raised))
+    return found
+
+
+def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Reached | Literal["wait", "clear"]:
+    """Whether a call may be made under a cap; `wait`: perhaps, once calls in flight have ended."""
+    # Written so that a figure that is no number stands in the way: a cap fails closed.
+    if cap.unit == "turns":
+        if not new_turn or spent.turns + 1 <= cap.amount:
+            return "clear"
+        return Reached(
+            scope=cap.scope,
+            unit="turns",
+            name=cap.name,
+            cap=cap.amount,
+            spent=spent.turns,
+            step=max(1.0, cap.step),
+            raised=cap.raised,
+        )
+    if not spent.known + spent.unconfirmed + worst_usd <= cap.amount + _HAIR:
+        return Reached(
+            scope=cap.scope,
+            unit="usd",
+            name=cap.name,
+            cap=cap.amount,
+            spent=round(spent.known, 6),
+            unconfirmed=round(spent.unconfirmed, 6),
+            worst=round(worst_usd, 6),
+            step=cap.step or worst_usd,
+            raised=cap.raised,
+        )
+    if not spent.known + spent.unconfirmed + spent.in_flight + worst_usd <= cap.amount + _HAIR:
+        return "wait"
+    return "clear"
+
+
+def amount_in(note: str, unit: Unit) -> float | None:
+    """The amount that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`); None for anything else."""
+    found = _AMOUNT.fullmatch(note.strip())
+    if found is None:
+        return None
+    amount, suffix = float(found[1]), (found[2] or "").lower()
+    if unit == "seconds":
+        amount *= _SECONDS.get(suffix, 1)
+    if unit == "turns":
+        amount = math.floor(amount)
+    return amount if 0 < amount <= _MOST else None
+
+
+def question(reached: Reached) -> str:
+    """What a person is asked, with the figures."""
+    whose = {
+        "session": f"The session {reached.name}",
+        "task": f"Task {reached.name}",
+        "run": "The run",
+        "day": f"The day {reached.name} (UTC), with all runs of this home,",
+    }[reached.scope]
+    match reached.unit:
+        case "turns":
+            return f"{whose} has taken {reached.spent:.0f} turns; its cap is {reached.cap:.0f}. Raise the cap?"
+        case "seconds":
+            return f"{whose} has worked for {_span(reached.spent)}; its cap is {_span(reached.cap)}. Let it go on?"
+    unconfirmed = (
+        f", up to {_usd(reached.unconfirmed)} more may be billed for calls whose end was not seen"
+        if reached.unconfirmed
+        else ""
+    )
+    return (
+        f"{whose} has spent {_usd(reached.spent)} of its cap of {_usd(reached.cap)}{unconfirmed}, and the next model "
+        f"call can cost up to {_usd(reached.worst)}. Raise the cap?"
+    )
+
+
+def suggestions(reached: Reached) -> list[str]:
+    """What the choices do, for the person who decides."""
+    if reached.unit == "usd":
+        step, least = _usd(reached.step), f"; the next call needs at least {_usd(reached.least)}"
+    else:
+        step = _span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
+        least = ""
+    said = [f"`raise` adds {step}, or the amount that the note consists of{least}"]
+    if reached.scope == "day":
+        said.append("`retry` asks again, and finds a new day after midnight UTC")
+    if reached.shared:
+        said.append("`skip` gives up the tasks that wait for this")
+    return said
+
+
+class Cost(Contract):
+    """What one session cost, as the ledger has it."""
+
+    task: str
+    role: str
+    model: str
+    usd: float
+    unconfirmed: float = 0.0
+
+
+def with_costs(document: RunDocument, costs: list[Cost]) -> RunDocument:
+    """The document with the ledger's figures, which also have the calls that came to nothing.
+
+    A ledger that knows less than the document (another host did a part) is not believed.
+    """
+    total = round(sum(cost.usd for cost in costs), 8)
+    if not costs or total < document.cost_usd - 1e-6:
+        return document
+    tasks = [
+        task.model_copy(update={"cost_usd": round(sum(cost.usd for cost in costs if cost.task == task.id), 8)})
+        for task in document.tasks
+    ]
+    by_role: dict[str, float] = {}
+    by_model: dict[str, float] = {}
+    for cost in costs:
+        by_role[cost.role] = round(by_role.get(cost.role, 0.0) + cost.usd, 8)
+        by_model[cost.model] = round(by_model.get(cost.model, 0.0) + cost.usd, 8)
+    return document.model_copy(
+        update={
+            "cost_usd": total,
+            "tasks": tasks,
+            "cost_by_role": by_role,
+            "cost_by_model": by_model,
+            "unconfirmed_usd": round(sum(cost.unconfirmed for cost in costs), 8),
+        }
+    )
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.2f}" if math.isclose(amount, round(amount, 2), abs_tol=1e-7) else f"${amount:.4f}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))

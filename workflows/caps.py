@@ -1,0 +1,95 @@
+"""Caps of a run that were reached: one decision for all who wait for the same cap, and what its answer changes."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.spending import SpendingActivities
+    from baton.budget import RAISE, Caps, Reached, question, suggestions
+    from baton.contracts import Limits, RunRequest
+    from baton.policies import GIT_TIMEOUT
+    from baton.sessions import Escalation
+    from baton.steps import SetCapsInput
+    from workflows.clock import WallClock
+    from workflows.escalation import Abort, Escalations, Skip
+    from workflows.halt import WALL_CLOCK, Halted, halted
+    from workflows.steps import Host
+
+
+Result = TypeVar("Result")
+
+
+class CapKeeper:
+    """Asks when a cap is reached. Work that meets the same cap meanwhile waits for the same answer."""
+
+    def __init__(self, request: RunRequest, host: Host, escalations: Escalations, clock: WallClock) -> None:
+        self._request = request
+        self._host = host
+        self._escalations = escalations
+        self._clock = clock
+        self._caps = Caps()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._writing = asyncio.Lock()
+
+    def begin(self, limits: Limits) -> None:
+        """Take over the limits that the run starts with."""
+        self._caps.limits = limits
+
+    def concerns(self, escalation: Escalation) -> bool:
+        """Whether an escalation is about a cap."""
+        return escalation.reached is not None or escalation.error_type == WALL_CLOCK
+
+    async def settle(self, escalation: Escalation, *, task_id: str | None, agent: str, commit: str = "") -> None:
+        """Return once the work may be tried again. Raises Skip or Abort where it may not."""
+        reached = escalation.reached or self._clock.reached()
+        if self._raised_since(reached, escalation):
+            return
+        asking = self._asking.get(reached.key)
+        if asking is None:
+            about = escalation.model_copy(
+                update={"question": question(reached), "suggestions": suggestions(reached), "choices": [RAISE]}
+            )
+            whose = None if reached.shared else task_id
+            asking = asyncio.create_task(self._ask(about, reached, whose, agent, "" if reached.shared else commit))
+            self._asking[reached.key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(reached.key, None))
+        await asking
+
+    async def within_clock(self, operation: str, step: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """The result of a step of the run itself; broken off and begun again where time runs out meanwhile."""
+        while True:
+            try:
+                return await self._clock.halt.unless(step())
+            except Halted:
+                try:
+                    await self.settle(halted(operation), task_id=None, agent="engine")
+                except Skip as skip:
+                    raise Abort(f"Without its {operation} the run has no result: {skip}.") from skip
+
+    def _raised_since(self, reached: Reached, escalation: Escalation) -> bool:
+        if escalation.error_type == WALL_CLOCK:
+            return not self._clock.halt.asked
+        return self._caps.raised.get(reached.key, 0.0) > reached.raised
+
+    async def _ask(
+        self, escalation: Escalation, reached: Reached, task_id: str | None, agent: str, commit: str
+    ) -> None:
+        decision = await self._escalations.ask(escalation, task_id=task_id, agent=agent, commit=commit)
+        if decision.choice != RAISE:
+            return
+        amount = self._caps.raise_by(reached, decision.note)
+        if reached.unit == "seconds":
+            self._clock.extend(amount)
+            return
+        async with self._writing:
+            await self._host.step(
+                SpendingActivities.set_caps,
+                SetCapsInput(
+                    run=self._request.run, repo=self._request.repo, caps=self._caps.model_copy(), at=workflow.now()
+                ),
+                timeout=GIT_TIMEOUT,
+                summary=f"raise the cap {reached.key}",
+            )

@@ -1,0 +1,49 @@
+"""The wall clock of a run: a durable timer over the time in which it works. Waiting for a person does not count."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.budget import Reached
+    from workflows.halt import Halt
+
+
+class WallClock:
+    """Counts from the start of the run; asks for a halt when its time is used up. Without a limit it does nothing."""
+
+    def __init__(self, waits: Callable[[], bool]) -> None:
+        self._waits = waits
+        self._limit: float | None = None
+        self._step = 0.0
+        self._worked = 0.0
+        self.halt = Halt()
+
+    async def run(self, limit_seconds: float | None) -> None:
+        """Count until cancelled."""
+        if limit_seconds is None:
+            return
+        self._limit = self._step = limit_seconds
+        self._worked = (workflow.now() - workflow.info().start_time).total_seconds()
+        while True:
+            await workflow.wait_condition(lambda: not self._waits() and not self.halt.asked)
+            began = workflow.now()
+            left = max(0.0, self._limit - self._worked)
+            try:
+                await workflow.wait_condition(
+                    self._waits, timeout=timedelta(seconds=left), timeout_summary="wall-clock time of the run"
+                )
+            except TimeoutError:
+                self.halt.asked = True
+            self._worked += (workflow.now() - began).total_seconds()
+
+    def reached(self) -> Reached:
+        """The figures for the question."""
+        limit = self._limit or 0.0
+        return Reached(scope="run", unit="seconds", cap=limit, spent=round(self._worked, 3), step=self._step)
+
+    def extend(self, seconds: float) -> None:
+        """Let the run work for so much longer."""
+        self._limit = max(self._limit or 0.0, self._worked) + seconds
+        self.halt.asked = False

@@ -1,0 +1,63 @@
+"""Breaking work off without losing it: a step is cancelled and waited for, and starts over from its checkpoint."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from baton.sessions import Escalation
+
+Result = TypeVar("Result")
+
+WALL_CLOCK = "wall_clock"
+"""Error type of the escalation with which halted work ends."""
+
+
+class Halted(Exception):
+    """The step was broken off; nothing of it counts."""
+
+
+class Halt:
+    """Whether work must stop here. What has ended by itself meanwhile counts."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def check(self) -> None:
+        """Raise Halted where nothing new may begin."""
+        if self.asked:
+            raise Halted
+
+    async def unless(self, step: Coroutine[Any, Any, Result]) -> Result:
+        """The result of a step; raises Halted once a halt was asked for and the step has come to its end."""
+        work = asyncio.ensure_future(step)
+        try:
+            await workflow.wait_condition(lambda: work.done() or self.asked)
+        except asyncio.CancelledError:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ActivityError):
+                await work
+            raise
+        if work.done():
+            return await work
+        work.cancel()
+        try:
+            return await work
+        except (asyncio.CancelledError, ActivityError) as error:
+            if is_cancelled_exception(error):
+                raise Halted from error
+            raise
+
+
+def halted(operation: str) -> Escalation:
+    """How halted work tells that it did not end by itself."""
+    return Escalation(
+        error_type=WALL_CLOCK,
+        question="The run has used up its wall-clock time.",
+        choices=["raise"],
+        operation=operation,
+    )
