@@ -12,6 +12,8 @@
     ├── WorkspaceError             the store or a workspace is not as it should be
     │   ├── StaleAttempt           another attempt has taken over; this one must end without effect
     │   ├── MergeConflict          two lines of work touch the same place
+    │   ├── WorkElsewhere          what a step needs lies in the store of another host
+    │   ├── StateRemoteAway        the state remote did not take or give what it should
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
@@ -95,6 +97,14 @@ class MergeConflict(WorkspaceError):
     def __init__(self, message: str, paths: list[str]) -> None:
         super().__init__(message)
         self.paths = paths
+
+
+class WorkElsewhere(WorkspaceError):
+    """This host's store lacks what a step needs: it lies on another host, which may come back."""
+
+
+class StateRemoteAway(WorkspaceError):
+    """The state remote cannot be reached, or refuses; the step is not done before it has its copy."""
 
 
 class DiskFull(WorkspaceError):

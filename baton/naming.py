@@ -92,6 +92,11 @@ def integration_ref(run: str) -> str:
     return f"refs/baton/{run}/integration/head"
 
 
+def candidate_ref(run: str, task: str, commit: str) -> str:
+    """The ref that keeps a project commit that the gate ran on, until it is integrated; each has its own."""
+    return f"refs/baton/{run}/{task}/candidate/{commit}"
+
+
 RESERVED_TASK_IDS = frozenset({PLAN_TASK, "run", "integration", "gate"})
 """Task ids that would collide with refs of the engine."""
 

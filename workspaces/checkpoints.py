@@ -118,6 +118,26 @@ class Checkpoints:
         """The newest checkpoint of a lane; None before it has begun."""
         return await self.store.head(lane.ref)
 
+    async def claim(self, lane: Lane) -> str | None:
+        """The newest checkpoint of a lane after this host, where there are several, has made it its own.
+
+        For whoever is going to write, at the start, while holding the lane's workspace: what another host wrote is
+        brought here, and what it may still try to write is refused. Raises StateRemoteAway.
+        """
+        await self.store.catch_up(lane.run, lane.ref)
+        return await self.head(lane)
+
+    def stands_at(self, head: str, checkpoint: str) -> bool:
+        """Whether a lane's head is this checkpoint, but for hosts that took the lane over since (see `takeover`)."""
+        objects = self.store.objects
+        with translated("reading checkpoints"):
+            while head != checkpoint:
+                parents = objects.parents(head)
+                if len(parents) != 1 or objects.tree_of(parents[0]) != objects.tree_of(head):
+                    return False
+                head = parents[0]
+        return True
+
     async def record(
         self,
         lane: Lane,

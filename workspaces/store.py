@@ -4,7 +4,7 @@
                                      agent may see (its disposable `.git` borrows these objects, read-only)
     <home>/stores/<key>/store.git    checkpoints with transcripts and the run's own files; borrows from source.git
 
-Nothing is ever pruned. Refs move by compare-and-swap only.
+Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to the state remote where there is one.
 """
 
 import re
@@ -13,13 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from baton import naming
-from baton.errors import StaleAttempt, WorkspaceError
+from baton.errors import StaleAttempt, WorkElsewhere, WorkspaceError
+from workspaces import takeover
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import git
 from workspaces.layout import create_repositories, scratch
 from workspaces.locks import locked
 from workspaces.objects import EMPTY_TREE, ENGINE, EXECUTABLE, FILE, LINK, TREE, Author, Entry, Objects
+from workspaces.state_remote import OURS, StateRemote
 from workspaces.threads import in_thread
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
@@ -29,9 +31,10 @@ _OBJECT = re.compile(r"[0-9a-f]{40}")
 class Store:
     """The repositories of one project; cheap to open, safe to use from several processes at once."""
 
-    def __init__(self, home: Path, repo: str) -> None:
+    def __init__(self, home: Path, repo: str, remote: StateRemote | None = None) -> None:
         self.home = home
         self.repo = repo
+        self.remote = remote
         self.root = home / "stores" / naming.repo_key(repo)
         self.source_path = self.root / "source.git"
         self.path = self.root / "store.git"
@@ -39,14 +42,20 @@ class Store:
         self.source = Objects(self.source_path)
 
     @classmethod
-    async def open(cls, home: Path, repo: str) -> "Store":
-        """The store of a repository (an absolute path or a URL), made where it is missing."""
+    async def open(cls, home: Path, repo: str, remote: StateRemote | None = None) -> "Store":
+        """The store of a repository (an absolute path or a URL), made where it is missing.
+
+        Whoever moves refs of a home with a state remote opens it with that. Raises ConfigurationError where the
+        repository is its own state remote.
+        """
+        if remote is not None:
+            remote.refuse_target(repo)
         root = home / "stores" / naming.repo_key(repo)
         with translated("opening the store"):
             if not (root / "ready").exists():
                 async with locked(root / "create.lock"):
                     await in_thread(create_repositories, root, repo)
-            return cls(home, repo)
+            return cls(home, repo, remote)
 
     async def fetch(self, base: str | None) -> Base:
         """Bring in all branches and tags, and find the commit that a run starts from; see `fetch.fetch`."""
@@ -61,18 +70,49 @@ class Store:
         """Let a ref point to `new` if it points to `expected` (None: if there is none), durably.
 
         A ref that already is at `new` is left: the same attempt was here before. Raises StaleAttempt when it is
-        anywhere else, for then another attempt has taken over.
+        anywhere else, for then another attempt has taken over, on this host or (with a state remote) on another one;
+        and StateRemoteAway when the remote has not got its copy: then this is made up for by the next step.
         """
         async with locked(self.root / "refs.lock"):
             with translated(f"moving {ref}"):
                 await in_thread(self._move, ref, new, expected)
+        if self.remote is not None:
+            await takeover.publish(self, self.remote, ref, new, before=expected)
+
+    async def catch_up(self, run: str, lane: str | None = None) -> None:
+        """Bring what the state remote knows of a run to this host, and take over the lane whose ref is given.
+
+        To be called at a step's start, while holding the lane's workspace. Nothing is done without a state remote.
+        Raises StateRemoteAway.
+        """
+        if self.remote is not None:
+            await takeover.catch_up(self, self.remote, run, lane)
+
+    def require(self, run: str, *commits: str) -> None:
+        """Raise WorkElsewhere, which says what to do, where one of these commits of a run is not in this store."""
+        if missing := [commit for commit in commits if not self.objects.has(commit)]:
+            raise self.elsewhere(run, f"commit {missing[0][:12]}")
+
+    def elsewhere(self, run: str, what: str) -> WorkElsewhere:
+        """The error for a part of a run that another host has, and this one not."""
+        if self.remote is None:
+            advice = (
+                "it lies on the host that worked on the run before; start that one again, or set BATON_STATE_REMOTE on"
+                " all hosts so that they can take over from each other"
+            )
+        else:
+            advice = (
+                "the state remote does not have it either; start the host that worked on the run before, with the same"
+                " BATON_STATE_REMOTE"
+            )
+        return WorkElsewhere(f"This host has no {what} of run {run}: {advice}.")
 
     def _head(self, ref: str) -> str | None:
-        found = self._keeper(ref).repo.references.get(ref)
+        found = self.keeper(ref).repo.references.get(ref)
         return None if found is None else str(found.target)
 
     def _move(self, ref: str, new: str, expected: str | None) -> None:
-        keeper = self._keeper(ref)
+        keeper = self.keeper(ref)
         current = self._head(ref)
         if current == new:
             return
@@ -85,11 +125,26 @@ class Store:
         (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
         keeper.move(ref, new)
 
-    def _keeper(self, ref: str) -> Objects:
+    def put(self, ref: str, value: str | None) -> None:
+        """Let a ref be this, whatever it was; for whoever holds `refs.lock` and knows what the state remote has."""
+        keeper = self.keeper(ref)
+        (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+        if value is not None:
+            keeper.move(ref, value)
+        elif ref in keeper.repo.references:
+            keeper.repo.references.delete(ref)
+
+    def refs(self, run: str) -> list[str]:
+        """All refs of a run, sorted."""
+        with translated("listing refs"):
+            names = [*self.source.repo.references, *self.objects.repo.references]
+        return sorted(name for name in names if name.startswith(f"{OURS}{run}/"))
+
+    def keeper(self, ref: str) -> Objects:
         """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
             raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
-        return self.source if ref.endswith("/integration/head") else self.objects
+        return self.source if ref.endswith("/integration/head") or "/candidate/" in ref else self.objects
 
     async def read(self, commit: str, path: str) -> bytes | None:
         """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
@@ -196,7 +251,7 @@ class Store:
         author: Author = ENGINE,
     ) -> str:
         """Commit a tree and move the ref to it; the parent is `expected` unless others are given."""
-        objects = self._keeper(ref)
+        objects = self.keeper(ref)
         before = ([expected] if expected else []) if parents is None else list(parents)
         with translated(f"writing to {ref}"):
             new = await in_thread(objects.commit, tree, before, message, at, author)
