@@ -27,6 +27,7 @@ from baton.pricing import load_prices
 from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.identity import check_packages, host_id
+from workers.versioning import deployment
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
@@ -56,11 +57,13 @@ async def running_worker(
     *,
     model: AsyncAnthropic | None = None,
     task_queue: str = naming.TASK_QUEUE,
+    build_id: str | None = None,
 ) -> AsyncIterator[WorkerHandle]:
     """Run a worker until the context is left; activities then get a moment to checkpoint.
 
     Raises ConfigurationError where the environment is not Baton's own. `model` replaces the client of the Messages
-    API that the settings describe.
+    API that the settings describe. `build_id` makes it a worker of that version (`workers.versioning`); the host's own
+    queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -87,6 +90,7 @@ async def running_worker(
         workflows=WORKFLOWS,
         activities=[HostActivities(queue).acquire_host],
         sticky_queue_schedule_to_start_timeout=_STICKY,
+        deployment_config=deployment(build_id),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     host = Worker(

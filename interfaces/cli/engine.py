@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def serving(
-    settings: "Settings", *, worker: bool = True, embedded_only: bool = False
+    settings: "Settings", *, worker: bool = True, embedded_only: bool = False, build_id: str | None = None
 ) -> "AsyncIterator[TemporalService]":
     """The Temporal service, with a worker of this process beside it."""
     from workers.service import temporal_service
@@ -24,7 +24,7 @@ async def serving(
         if worker:
             from workers.worker import running_worker
 
-            await stack.enter_async_context(running_worker(service.client, settings))
+            await stack.enter_async_context(running_worker(service.client, settings, build_id=build_id))
         yield service
 
 

@@ -31,14 +31,28 @@ def up(port: options.Port = None, ui_port: options.UiPort = None, sandbox: optio
     execute(_up(settings), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE)
 
 
-def worker(sandbox: options.Sandbox = None) -> None:
+def worker(
+    sandbox: options.Sandbox = None,
+    build_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Version of this worker, for rolling deployments.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
+    ] = False,
+) -> None:
     """Work on the runs of a Temporal server.
 
     The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C.
     """
     settings = options.settings(quiet=False, sandbox=sandbox)
     options.require_model_access(settings)
-    execute(_worker(settings), farewell=lambda: "Stopped. Open runs go on elsewhere.", terminated=ExitCode.DONE)
+    if promote and build_id is None:
+        raise UsageError("--promote needs --build-id: which version is to serve all runs?")
+    execute(
+        _worker(settings, build_id, promote=promote),
+        farewell=lambda: "Stopped. Open runs go on elsewhere.",
+        terminated=ExitCode.DONE,
+    )
 
 
 def standin(
@@ -70,7 +84,7 @@ async def _up(settings: "Settings") -> None:
         await asyncio.Event().wait()
 
 
-async def _worker(settings: "Settings") -> None:
+async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) -> None:
     from interfaces.cli.engine import serving, tell_where
     from workers.connection import target
     from workers.embedded import running_server
@@ -80,7 +94,12 @@ async def _worker(settings: "Settings") -> None:
             "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
             " or use `baton up`."
         )
-    async with serving(settings) as service:
+    async with serving(settings, build_id=build_id) as service:
         tell_where(service)
+        if build_id is not None and promote:
+            from workers.versioning import make_current
+
+            await make_current(service.client, build_id)
+            message(f"The version {build_id} serves all runs from now on.")
         message("A worker is at work. Ctrl-C stops.")
         await asyncio.Event().wait()

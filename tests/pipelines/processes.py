@@ -26,7 +26,8 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
 class WorkerProcess:
     """`baton worker` in a process of its own."""
 
-    def __init__(self, settings: Settings, address: str, log: Path) -> None:
+    def __init__(self, settings: Settings, address: str, log: Path, *arguments: str) -> None:
+        self._arguments = arguments
         self._settings = settings
         self._address = address
         self._log = log
@@ -36,7 +37,7 @@ class WorkerProcess:
         """Start the worker; it polls a second or two later."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("baton")), "worker"],
+                [str(Path(sys.executable).with_name("baton")), "worker", *self._arguments],
                 env=environment(self._settings, self._address),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,63 @@
+"""Worker Deployment Versioning: which build of the workflow code serves the runs, and how a new one takes over.
+
+https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkerDeploymentConfig
+
+from baton.errors import TemporalUnreachable
+
+DEPLOYMENT = "baton"
+
+PROMOTION_LIMIT = timedelta(seconds=60)
+"""How long a new version may take until its worker polls every queue of the one before."""
+
+_AGAIN = 0.5
+
+
+def deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
+    """The versioning of a worker; None without a build id: then any worker serves any run.
+
+    Open runs go on with the current version (auto-upgrade): a run may wait for a person for weeks, and no old worker
+    is kept alive for it. Recorded histories are replayed in the tests, so new code takes up what old code began.
+    """
+    if build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+async def make_current(client: Client, build_id: str, within: timedelta = PROMOTION_LIMIT) -> None:
+    """Let a version serve all runs from now on; waits until the server has seen its worker on every queue.
+
+    Raises TemporalUnreachable where that does not happen in time.
+    """
+    deadline = asyncio.get_running_loop().time() + within.total_seconds()
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace,
+        deployment_name=DEPLOYMENT,
+        build_id=build_id,
+        identity=client.service_client.config.identity or "baton",
+    )
+    while True:
+        try:
+            await client.workflow_service.set_worker_deployment_current_version(request)
+        except RPCError as error:
+            passing = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
+            if not passing or asyncio.get_running_loop().time() > deadline:
+                raise TemporalUnreachable(
+                    f"The version {build_id} could not be made current: {error.message}. Does a worker of it run?"
+                ) from error
+            await asyncio.sleep(_AGAIN)
+        else:
+            return
