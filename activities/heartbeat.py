@@ -1,6 +1,7 @@
 """A decorator that heartbeats an activity on a timer, with what it does just now as the details.
 
-Not per event: the Messages API can be silent for minutes, and a shell command too.
+Not per event: the Messages API can be silent for minutes, and a shell command too. The first one waits a moment: what
+is over by then needs none, and the server writes each to its database.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from temporalio import activity
 
 from baton.contracts import Contract
-from baton.policies import HEARTBEAT_EVERY
+from baton.policies import HEARTBEAT_EVERY, HEARTBEAT_FIRST
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +49,7 @@ def heartbeating(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
         token = _doing.set(now)
 
         async def beat() -> None:
+            await asyncio.sleep(HEARTBEAT_FIRST.total_seconds())
             while True:
                 activity.heartbeat(now.model_dump(exclude_defaults=True))
                 await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())

@@ -37,6 +37,9 @@ HEARTBEAT = timedelta(seconds=5)
 HEARTBEAT_EVERY = timedelta(seconds=1)
 """Sent on a timer, not per event: thinking can be silent for minutes."""
 
+HEARTBEAT_FIRST = timedelta(milliseconds=250)
+"""Before the first heartbeat. A step that ends sooner sends none; cancelling one that does not is no later for it."""
+
 SCHEDULE_TO_START = timedelta(seconds=5)
 """A host that does not take its work within this time is gone; another one is acquired."""
 

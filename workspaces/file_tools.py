@@ -8,11 +8,12 @@ import errno
 import os
 import secrets
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from anthropic.lib.tools import ToolError
-from anthropic.lib.tools.agent_toolset import beta_edit_tool, beta_read_tool, beta_write_tool
+from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_edit_tool, beta_read_tool, beta_write_tool
 
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
@@ -24,17 +25,20 @@ _MAX_LINE = 2_000
 _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 
 
+@lru_cache(maxsize=256)
+def _tools_on(root: Path) -> tuple[Any, Any, Any]:
+    """The SDK's tools on a directory. They hold nothing but its path, and making them takes milliseconds."""
+    context = AgentToolContext(workdir=root, max_file_bytes=MAX_EDIT_BYTES)
+    return beta_read_tool(context), beta_write_tool(context), beta_edit_tool(context)
+
+
 class FileTools:
     """The file tools on one workspace for one role."""
 
     def __init__(self, inside: Inside, scope: Scope) -> None:
         self._inside = inside
         self._scope = scope
-        context = inside.context
-        context.max_file_bytes = MAX_EDIT_BYTES
-        self._read = beta_read_tool(context)
-        self._write = beta_write_tool(context)
-        self._edit = beta_edit_tool(context)
+        self._read, self._write, self._edit = _tools_on(inside.root)
 
     async def read(self, call: ReadInput) -> str:
         """Lines of a text file, numbered."""
