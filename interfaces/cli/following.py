@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
-from baton.errors import ExitCode, TemporalUnreachable, UsageError
-from interfaces.cli.documents import Snapshot, look
-from interfaces.cli.output import message
+from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
+from interfaces.cli.documents import QUERY_LIMIT, Snapshot, look
+from interfaces.cli.output import message, one_line
 from interfaces.cli.progress import View
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ EVERY = 0.5
 
 PATIENCE = 60.0
 """Seconds without an answer from the service or a worker until that is an error."""
+
+FAILING = 3
+"""Attempts of one workflow task after which its failure is no passing one."""
 
 Asker = Callable[[Decision], Awaitable[Decide | None]]
 """Asks a person; None means that the question is left open."""
@@ -124,6 +127,12 @@ async def _patiently(service: "TemporalService", run: str) -> Snapshot:
         except (RPCError, WorkflowQueryFailedError) as error:
             if isinstance(error, RPCError) and error.status not in passing:
                 raise
+            failure = await _workflow_failure(service, run)
+            if failure is not None:
+                raise BatonError(
+                    f"The workflow of the run {run} cannot go on with this version of Baton: {failure}. Its work is"
+                    " kept; with a worker of a version that can, it goes on by itself."
+                ) from error
             if asyncio.get_running_loop().time() > deadline:
                 if not isinstance(error, RPCError):
                     raise
@@ -132,3 +141,24 @@ async def _patiently(service: "TemporalService", run: str) -> Snapshot:
                     f" work? `baton watch {run}` looks again."
                 ) from error
             await asyncio.sleep(EVERY)
+
+
+async def _workflow_failure(service: "TemporalService", run: str) -> str | None:
+    """Why the workflow's code fails, where it does so again and again; Temporal repeats such a task for ever."""
+    from temporalio.api.enums.v1 import EventType
+    from temporalio.service import RPCError
+
+    handle = service.client.get_workflow_handle(run)
+    try:
+        description = await handle.describe(rpc_timeout=QUERY_LIMIT)
+        if description.raw_description.pending_workflow_task.attempt < FAILING:
+            return None
+        reason = None
+        async for event in handle.fetch_history_events():
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                reason = event.workflow_task_failed_event_attributes.failure.message
+            elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                reason = None
+        return one_line(reason, 300) if reason else None
+    except RPCError:
+        return None

@@ -33,11 +33,12 @@ class Cli:
 
     def __init__(self, home: Path, **env: str) -> None:
         self.home = home
+        self.started: list[asyncio.subprocess.Process] = []
         self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
 
     async def start(self, *arguments: str, cwd: Path | None = None) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             str(BATON),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
@@ -46,8 +47,17 @@ class Cli:
             env=self.env,
             cwd=cwd or self.home.parent,
         )
+        self.started.append(process)
+        return process
 
-    async def __call__(self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = 120) -> Result:
+    async def end(self) -> None:
+        """End what a failed test has left running."""
+        for process in self.started:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def __call__(self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = 240) -> Result:
         """Run a command to its end."""
         process = await self.start(*arguments, cwd=cwd)
         return await finish(process, given, within)
@@ -65,10 +75,12 @@ async def finish(process: asyncio.subprocess.Process, given: str = "", within: f
     return Result(process.returncode, out.decode(), err.decode())
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+@pytest_asyncio.fixture(loop_scope="session")
+async def cli(tmp_path: Path) -> AsyncIterator[Cli]:
     """The command with a home of its own and no key."""
-    return Cli(tmp_path / "home")
+    command = Cli(tmp_path / "home")
+    yield command
+    await command.end()
 
 
 @pytest.fixture
@@ -86,10 +98,12 @@ async def standin() -> AsyncIterator[StandIn]:
         yield served
 
 
-@pytest.fixture
-def scripted(tmp_path: Path, standin: StandIn) -> Cli:
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripted(tmp_path: Path, standin: StandIn) -> AsyncIterator[Cli]:
     """The command with the scripted model behind it."""
-    return Cli(tmp_path / "home", ANTHROPIC_BASE_URL=standin.base_url, ANTHROPIC_API_KEY="sk-ant-scripted-key-000000")
+    command = Cli(tmp_path / "home", ANTHROPIC_BASE_URL=standin.base_url, ANTHROPIC_API_KEY="sk-ant-scripted-key-0000")
+    yield command
+    await command.end()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`baton demo` from beginning to end: what it promises is what lies in the repository afterwards."""
 
 import json
-import time
 from pathlib import Path
 
 import pygit2
@@ -13,10 +12,9 @@ async def test_the_demo_shows_what_it_promises(cli: Cli, tmp_path: Path) -> None
     place = tmp_path / "kept"
     # A server that somebody has configured is none of a demo's business.
     cli.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
-    started = time.monotonic()
-    result = await cli("demo", "--keep", str(place))
+    # 33 s on an idle machine with two cores.
+    result = await cli("demo", "--keep", str(place), within=240)
     assert result.code == 0, result
-    assert time.monotonic() - started < 90
     assert "model is scripted" in result.err
     assert "D1" in result.err
     assert "red (exit code 1) -> green -> green" in result.out

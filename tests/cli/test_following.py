@@ -1,0 +1,36 @@
+"""Following a run whose workflow code fails: said in one sentence, soon, and not waited for in silence."""
+
+import time
+
+import pytest
+from temporalio import workflow
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from baton.errors import BatonError
+from interfaces.cli.following import follow
+from interfaces.cli.progress import PlainView
+from workers.service import TemporalService
+
+
+@workflow.defn(name="Pipeline")
+class Broken:
+    """A workflow of another version, whose code does not fit."""
+
+    @workflow.run
+    async def run(self) -> None:
+        raise TypeError("step() got an unexpected argument")
+
+
+async def test_a_workflow_that_cannot_go_on_is_no_endless_wait(
+    service: TemporalService, run_id: str, task_queue: str
+) -> None:
+    worker = Worker(
+        service.client, task_queue=task_queue, workflows=[Broken], workflow_runner=UnsandboxedWorkflowRunner()
+    )
+    async with worker:
+        handle = await service.client.start_workflow("Pipeline", id=run_id, task_queue=task_queue)
+        started = time.monotonic()
+        with pytest.raises(BatonError, match=r"cannot go on with this version of Baton: step\(\) got an unexpected"):
+            await follow(service, run_id, PlainView(), None)
+        assert time.monotonic() - started < 55
+        await handle.terminate()
