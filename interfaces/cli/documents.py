@@ -140,6 +140,12 @@ def _with_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunD
     """Add what sessions at work have used; they report to the run only when they end."""
     if not sessions:
         return document
+    by_role, by_model = dict(document.cost_by_role), dict(document.cost_by_model)
+    for session in sessions:
+        model = document.models.get(session.role, "unknown")
+        for costs, name in ((by_role, session.role), (by_model, model)):
+            if session.cost_usd:
+                costs[name] = round(costs.get(name, 0.0) + session.cost_usd, 8)
     tasks = []
     for task in document.tasks:
         mine = [session for session in sessions if session.task == task.id]
@@ -154,6 +160,8 @@ def _with_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunD
     return document.model_copy(
         update={
             "tasks": tasks,
+            "cost_by_role": by_role,
+            "cost_by_model": by_model,
             "cost_usd": round(document.cost_usd + sum(session.cost_usd for session in sessions), 6),
             "turns": document.turns + sum(session.turns for session in sessions),
         }

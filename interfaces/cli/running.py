@@ -27,8 +27,17 @@ def run(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to change; `-` reads stdin, `@FILE` a file.")],
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
     base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.0, help="Most that the model may cost, in USD.")] = None,
+    usd: Annotated[
+        float | None, typer.Option(min=0.0, help="Most that the run's model calls may cost, in USD.")
+    ] = None,
+    usd_per_task: Annotated[float | None, typer.Option(min=0.0, help="The same for one task.")] = None,
+    usd_per_session: Annotated[float | None, typer.Option(min=0.0, help="The same for one session.")] = None,
     turns: Annotated[int | None, typer.Option(min=1, help="Most turns of one session.")] = None,
+    turns_per_task: Annotated[int | None, typer.Option(min=1, help="Most turns of one task.")] = None,
+    turns_per_run: Annotated[int | None, typer.Option(min=1, help="Most turns of the run.")] = None,
+    wall_clock: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest that the run may work: 90s, 30m, 2h.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=10, help="Most rounds of a task.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=32, help="Tasks at work at once.")] = None,
     model: Annotated[
@@ -61,7 +70,12 @@ def run(
         repo,
         base=base,
         usd=usd,
+        usd_per_task=usd_per_task,
+        usd_per_session=usd_per_session,
         turns=turns,
+        turns_per_task=turns_per_task,
+        turns_per_run=turns_per_run,
+        wall_clock_seconds=_seconds(wall_clock),
         rounds=rounds,
         parallel=parallel,
         models=_models(model or []),
@@ -140,6 +154,17 @@ def _read_task(task: str) -> str:
     if not text.strip():
         raise UsageError("The task is empty: say what to change.")
     return text.strip()
+
+
+def _seconds(text: str | None) -> float | None:
+    from baton.budget import amount_in
+
+    if text is None:
+        return None
+    seconds = amount_in(text, "seconds")
+    if seconds is None:
+        raise UsageError(f"--wall-clock {text!r} does not fit: write a time such as 90s, 30m or 2h.")
+    return seconds
 
 
 def _models(given: list[str]) -> dict[str, str]:

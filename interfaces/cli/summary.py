@@ -26,6 +26,7 @@ def document_lines(document: RunDocument) -> list[str]:
         f"branch    {document.branch or '-'}" + (f" at {short(document.head_commit)}" if document.branch else ""),
         f"gate      {gate_verdict(document)}",
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
+        *cost_lines(document),
     ]
     if document.web_ui:
         lines.append(f"Web UI    {document.web_ui}")
@@ -46,6 +47,18 @@ def document_lines(document: RunDocument) -> list[str]:
     if document.notes:
         lines += ["", "to know"]
     lines += [f"  {one_line(note, 300)}" for note in document.notes]
+    return lines
+
+
+def cost_lines(document: RunDocument) -> list[str]:
+    """The cost by role and by model, the dearest first."""
+    lines = []
+    for title, costs in (("by role", document.cost_by_role), ("by model", document.cost_by_model)):
+        dearest = sorted(costs.items(), key=lambda entry: -entry[1])
+        named = ", ".join(f"{one_line(name, 60)} {usd(amount)}" for name, amount in dearest)
+        lines += [f"  {title:8}{named}"] if named else []
+    if document.unconfirmed_usd >= 0.00005:
+        lines.append(f"          and up to {usd(document.unconfirmed_usd)} for calls whose end was not seen")
     return lines
 
 
