@@ -42,8 +42,10 @@ class GateActivities:
         async with exclusive(store, lane):
             if gate.checkpoint:
                 return await self._of_task(store, lane, gate)
+            await store.catch_up(gate.run)
             commit = await store.head(naming.integration_ref(gate.run))
-            assert commit is not None
+            if commit is None:
+                raise store.elsewhere(gate.run, "integrated commit")
             evidence, _log = await self._evidence(store, gate, commit)
             return GateResult(evidence=evidence, candidate=commit)
 
@@ -51,7 +53,8 @@ class GateActivities:
         checkpoints = Checkpoints(store)
         at = activity.info().scheduled_time
         path = f"gates/{gate.round}.json"
-        head = await checkpoints.head(lane)
+        head = await checkpoints.claim(lane)
+        store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
             # An earlier attempt got as far as recording its evidence: the tests are not run again.
             recorded = await store.read(head, path)
@@ -61,12 +64,14 @@ class GateActivities:
         candidate = await project_commit(
             store, lane, gate.checkpoint, parent=gate.base, message=await self._message(store, gate), at=at
         )
+        # A ref of its own, so that another host finds the commit, too.
+        await store.move(naming.candidate_ref(gate.run, gate.task, candidate), candidate, expected=None)
         evidence, log = await self._evidence(store, gate, candidate)
         changed = len(await store.changed_paths(gate.base, candidate))
         result = GateResult(evidence=evidence, candidate=candidate, changed=changed)
         commit = await checkpoints.record(
             lane,
-            expected=gate.checkpoint,
+            expected=head if head and checkpoints.stands_at(head, gate.checkpoint) else gate.checkpoint,
             files={path: result.model_dump_json().encode(), f"gates/{gate.round}.log": log},
             workspace=None,
             summary=f"gate, round {gate.round}: exit code {evidence.exit_code}",

@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.journal import dump
 from activities.posture import with_posture
-from activities.stores import Stores, task_file, to_json, write_run_files
+from activities.stores import Stores, holding, task_file, to_json, write_run_files
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
@@ -32,13 +32,13 @@ class IntegrationActivities:
         """Open a task's lane on what is integrated so far; a retry gets the lane that is there."""
         store = await self._stores.get(task.repo)
         lane = Lane(task.run, task.task)
-        checkpoints = Checkpoints(store)
-        existing = await checkpoints.head(lane)
-        if existing is not None:
-            base = checkpoints.project_commit(existing)
-            return TaskOpened(commit=existing, base=base)
-        base = await self._integrated(store, task.run)
-        return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
+        async with holding(store, task.run, task.task) as checkpoints:
+            existing = await checkpoints.head(lane)
+            if existing is not None:
+                base = checkpoints.project_commit(existing)
+                return TaskOpened(commit=existing, base=base)
+            base = await self._integrated(store, task.run)
+            return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
 
     @activity.defn(name="open_repair")
     @with_posture
@@ -73,6 +73,11 @@ class IntegrationActivities:
     async def integrate_task(self, integrate: IntegrateInput) -> Integrated:
         """Put an approved candidate on top of what is integrated; a conflict becomes a workspace for its maker."""
         store = await self._stores.get(integrate.repo)
+        needed = (integrate.candidate, integrate.base, integrate.checkpoint)
+        async with holding(store, integrate.run, integrate.task, *needed) as checkpoints:
+            return await self._integrate(store, checkpoints, integrate)
+
+    async def _integrate(self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput) -> Integrated:
         ref = naming.integration_ref(integrate.run)
         at = activity.info().scheduled_time
         for _ in range(_MOST_RACES):
@@ -85,7 +90,8 @@ class IntegrationActivities:
             else:
                 merged = await merge(store, base=integrate.base, ours=head, theirs=integrate.candidate)
                 if merged.tree is None:
-                    return await self._conflict(store, integrate, head, merged.conflicts, merged.conflict_tree)
+                    tree = merged.conflict_tree
+                    return await self._conflict(store, checkpoints, integrate, head, merged.conflicts, tree)
                 message = await store.message(integrate.candidate)
                 target = await commit_tree(store, merged.tree, [head], message, at)
             try:
@@ -98,7 +104,7 @@ class IntegrationActivities:
     async def _integrated(self, store: Store, run: str) -> str:
         head = await store.head(naming.integration_ref(run))
         if head is None:
-            raise WorkspaceError(f"The store has no integrated commit for run {run}.")
+            raise store.elsewhere(run, "integrated commit")
         return head
 
     async def _landed(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
@@ -119,14 +125,22 @@ class IntegrationActivities:
         return None
 
     async def _conflict(
-        self, store: Store, integrate: IntegrateInput, head: str, paths: list[str], tree: str
+        self,
+        store: Store,
+        checkpoints: Checkpoints,
+        integrate: IntegrateInput,
+        head: str,
+        paths: list[str],
+        tree: str,
     ) -> Integrated:
         lane = Lane(integrate.run, integrate.task)
+        current = await checkpoints.head(lane)
+        standing = current is not None and checkpoints.stands_at(current, integrate.checkpoint)
         record = {"paths": paths, "ours": head, "theirs": integrate.candidate}
         checkpoint = await begin_from_conflict(
             store,
             lane,
-            expected=integrate.checkpoint,
+            expected=current if current is not None and standing else integrate.checkpoint,
             tree=tree,
             project_base=head,
             files={f"conflicts/{integrate.round}.json": dump(record)},

@@ -118,15 +118,20 @@ class Journal:
         self._cache_key = f"{key.repo}\0{key.workflow_id}"
         self.lane = Lane(key.run, key.task)
         self.folder = f"transcript/{key.session}"
+        self._head: str | None = None
 
     async def position(self, turn: TurnInput) -> Position:
-        """What of this turn is done already. StaleAttempt where the lane has moved on without it."""
-        head = await self._checkpoints.head(self.lane)
+        """Make the lane this attempt's, and say what of this turn is done already.
+
+        Raises StaleAttempt where the lane has moved on without it, and WorkElsewhere where it is not to be had here.
+        """
+        self._head = head = await self._checkpoints.claim(self.lane)
         if head is None:
-            raise StaleAttempt(f"The store has no checkpoint of {self._key.workflow_id}.")
-        user = await self._user(head, turn.turn) if head != turn.expected else None
-        if user is None and head == turn.expected:
+            raise self._store.elsewhere(self._key.run, f"checkpoint of task {self._key.task}")
+        self._store.require(self._key.run, turn.expected)
+        if self._checkpoints.stands_at(head, turn.expected):
             return Position(state="fresh", head=head)
+        user = await self._user(head, turn.turn)
         if user is None or user.expected != turn.expected:
             raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
         if user.result is not None:
@@ -181,7 +186,8 @@ class Journal:
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
         return await self._checkpoints.record(
             self.lane,
-            expected=entry.expected,
+            # Not `entry.expected`: this host may have taken the lane over since.
+            expected=self._head or entry.expected,
             files=contents,
             workspace=snapshot,
             summary=f"{self._key.session} turn {entry.turn}: {names or 'message'}",

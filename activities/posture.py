@@ -23,9 +23,9 @@ from baton.errors import (
     ModelUnavailable,
     PlanError,
     SandboxUnavailable,
-    StaleAttempt,
     UsageError,
     UsageLimitReached,
+    WorkElsewhere,
 )
 from baton.logs import get_logger
 from baton.redaction import Redactor
@@ -39,6 +39,9 @@ WORKER_SHUTDOWN = "WorkerShutdown"
 USAGE_LIMIT = "UsageLimit"
 """details[0] is the ISO 8601 moment at which the limit resets."""
 
+WORK_ELSEWHERE = WorkElsewhere.__name__
+"""The work lies on another host, and no state remote has it."""
+
 ASKED_TO_WAIT = "AskedToWait"
 """The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
 
@@ -47,9 +50,10 @@ _FINAL: tuple[type[BaseException], ...] = (
     ModelRefused,
     PlanError,
     SandboxUnavailable,
-    StaleAttempt,
     MergeConflict,
 )
+# Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
+# finds in the journal what the winner did, and goes on from there.
 _redact = Redactor()
 _log = get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """The start of a run: fetch the base, read its configuration, pin the roles, open the orchestrator's workspace."""
 
 import json
+from datetime import datetime
 
 from temporalio import activity
 
@@ -14,6 +15,7 @@ from activities.stores import (
     REQUEST,
     TECHNOLOGY,
     Stores,
+    holding,
     role_file,
     task_file,
     to_json,
@@ -52,8 +54,11 @@ class RepositoryActivities:
     async def prepare_run(self, prepare: PrepareInput) -> Prepared:
         """Fetch the base and freeze everything that a run must not see change under it."""
         request = prepare.request
-        at = activity.info().scheduled_time
         store = await self._stores.get(request.repo)
+        async with holding(store, request.run, naming.PLAN_TASK):
+            return await self._prepare(store, request, activity.info().scheduled_time)
+
+    async def _prepare(self, store: Store, request: RunRequest, at: datetime) -> Prepared:
         pinned = await self._pinned_base(store, request.run)
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
@@ -83,6 +88,7 @@ class RepositoryActivities:
             },
             f"run {request.run} on {base.commit[:12]}",
             at,
+            begins=True,
         )
         integration = naming.integration_ref(request.run)
         if await store.head(integration) is None:
@@ -106,7 +112,8 @@ class RepositoryActivities:
     async def read_plan(self, read: ReadPlanInput) -> Plan:
         """Read the accepted plan, keep each task where its sessions find it, and return what the workflow needs."""
         store = await self._stores.get(read.repo)
-        data = await store.read(read.commit, read.path)
+        async with holding(store, read.run, naming.PLAN_TASK, read.commit):
+            data = await store.read(read.commit, read.path)
         if data is None:
             raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")
         report = OrchestratorReport.model_validate(json.loads(data))

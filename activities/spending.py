@@ -22,7 +22,7 @@ from activities.posture import with_posture
 from activities.stores import LIMITS, Stores, run_file, to_json, write_run_files
 from baton import naming
 from baton.budget import Caps, Reached, caps_of
-from baton.errors import BatonError, WorkspaceError
+from baton.errors import BatonError
 from baton.logs import get_logger
 from baton.pricing import PriceList
 from baton.sessions import SessionKey
@@ -166,10 +166,10 @@ class SpendingActivities:
 
 
 async def read_caps(store: Store, run: str) -> Caps:
-    """The caps of a run; WorkspaceError where they are missing, for then nothing may be spent."""
+    """The caps of a run; WorkElsewhere where they are missing, for then nothing may be spent."""
     data = await run_file(store, run, LIMITS)
     if data is None:
-        raise WorkspaceError(f"The store has no {LIMITS} for run {run}; was the store of another host used?")
+        raise store.elsewhere(run, LIMITS)
     return Caps.model_validate(json.loads(data))
 
 

@@ -5,9 +5,10 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.ledger import Ledger
 from activities.posture import with_posture
-from activities.stores import DECISIONS, STATE, Stores, report_file, to_json, write_run_files
+from activities.stores import DECISIONS, STATE, Stores, holding, report_file, to_json, write_run_files
 from agents.briefs import StuckInput
 from agents.reports import GuidanceReport
+from baton import naming
 from baton.budget import with_costs
 from baton.errors import WorkspaceError
 from baton.redaction import Redactor
@@ -42,6 +43,7 @@ class StateActivities:
             },
             f"{save.state.status.value}: {len(save.decisions)} decisions, ${state.cost_usd:.4f}",
             save.at,
+            alone=STATE,
         )
         return Saved(commit=commit, costs=costs)
 
@@ -77,7 +79,8 @@ class StateActivities:
     async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
         """The orchestrator's accepted answer."""
         store = await self._stores.get(read.repo)
-        data = await store.read(read.commit, read.path)
+        async with holding(store, read.run, naming.PLAN_TASK, read.commit):
+            data = await store.read(read.commit, read.path)
         if data is None:
             raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")
         report = GuidanceReport.model_validate_json(data)

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
-from workspaces.checkpoints import Checkpoints
+from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
+from workspaces.state_remote import StateRemote
 from workspaces.store import Store
+from workspaces.workspace import exclusive
 
 REQUEST = "request.json"
 CONFIG = "config.json"
@@ -42,8 +45,9 @@ def report_file(number: int) -> str:
 class Stores:
     """Opens each store once per worker."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, remote: StateRemote | None = None) -> None:
         self.home = home
+        self._remote = remote
         self._open: dict[str, Store] = {}
         self._lock = asyncio.Lock()
 
@@ -52,12 +56,26 @@ class Stores:
         if repo not in self._open:
             async with self._lock:
                 if repo not in self._open:
-                    self._open[repo] = await Store.open(self.home, repo)
+                    self._open[repo] = await Store.open(self.home, repo, self._remote)
         return self._open[repo]
 
     async def checkpoints(self, repo: str) -> Checkpoints:
         """The checkpoints in the store of a target repository."""
         return Checkpoints(await self.get(repo))
+
+
+@asynccontextmanager
+async def holding(store: Store, run: str, task: str, *needed: str) -> AsyncIterator[Checkpoints]:
+    """Hold a task's lane for a step that reads or writes it, with all of it here that any host has written.
+
+    Raises WorkElsewhere where one of the commits that the step needs is not to be had.
+    """
+    lane = Lane(run, task)
+    async with exclusive(store, lane):
+        checkpoints = Checkpoints(store)
+        await checkpoints.claim(lane)
+        store.require(run, *needed)
+        yield checkpoints
 
 
 async def run_file(store: Store, run: str, path: str) -> bytes | None:
@@ -67,10 +85,10 @@ async def run_file(store: Store, run: str, path: str) -> bytes | None:
 
 
 async def run_json(store: Store, run: str, path: str) -> Any:
-    """One of the run's own JSON files; raises WorkspaceError where it is missing."""
+    """One of the run's own JSON files; raises WorkElsewhere where it is missing."""
     data = await run_file(store, run, path)
     if data is None:
-        raise WorkspaceError(f"The store has no {path} for run {run}; was the store of another host used?")
+        raise store.elsewhere(run, path)
     return json.loads(data)
 
 
@@ -79,14 +97,36 @@ async def run_config(store: Store, run: str) -> ProjectConfig:
     return ProjectConfig.model_validate(await run_json(store, run, CONFIG))
 
 
-async def write_run_files(store: Store, run: str, files: Mapping[str, bytes], message: str, at: datetime) -> str:
-    """Commit some of the run's own files; writers of other files at the same moment lose nothing."""
+async def write_run_files(
+    store: Store,
+    run: str,
+    files: Mapping[str, bytes],
+    message: str,
+    at: datetime,
+    *,
+    begins: bool = False,
+    alone: str | None = None,
+) -> str:
+    """Commit some of the run's own files; writers of other files at the same moment lose nothing.
+
+    Only `begins` may write the first ones: WorkElsewhere where there are none otherwise. `alone` is a file that nobody
+    else should write meanwhile; StaleAttempt where somebody does, for one of the two attempts was given up.
+    """
     ref = naming.run_ref(run)
+    head = await store.head(ref)
+    if head is None and not begins:
+        await store.catch_up(run)
+        head = await store.head(ref)
+        if head is None:
+            raise store.elsewhere(run, "file")
+    seen = await store.read(head, alone) if head and alone else None
     for _ in range(_MOST_RACES):
         try:
-            return await store.commit_files(ref, expected=await store.head(ref), files=files, message=message, at=at)
+            return await store.commit_files(ref, expected=head, files=files, message=message, at=at)
         except StaleAttempt:
-            continue
+            head = await store.head(ref)
+            if head and alone and await store.read(head, alone) != seen:
+                raise
     raise WorkspaceError(f"The files of run {run} kept being written by others; try again.")
 
 

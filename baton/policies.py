@@ -28,9 +28,6 @@ GATE_MARGIN = timedelta(minutes=5)
 GIT_TIMEOUT = timedelta(minutes=15)
 """Fetch, merge and publish. A first fetch of a large repository is the longest."""
 
-SHORT_TIMEOUT = timedelta(seconds=30)
-"""Activities that do next to nothing, such as naming a host."""
-
 HEARTBEAT = timedelta(seconds=5)
 """Without a heartbeat for this long the worker counts as dead. Cancellation arrives by heartbeat, too."""
 
@@ -60,6 +57,12 @@ MODEL_READ_TIMEOUT = timedelta(minutes=10)
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=10)
 """What running activities get to checkpoint when a worker is told to stop."""
+
+HOST_ANSWER = timedelta(seconds=5)
+"""To name a host is nothing to do: one that does not answer within this time has been stopped with the question."""
+
+ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20, 40, 60, 60, 60, 60, 60))
+"""Between two looks whether the host is back that alone has a run's work; then a person is asked."""
 
 MAX_LOST_HOSTS = 20
 """So often in a row a turn is given to another host before the run asks a person."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 MASK = "***"
 
@@ -54,6 +55,16 @@ class Redactor:
 def strip_url_credentials(url: str) -> str:
     """A URL without its user information; other text unchanged."""
     return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@", r"\1", url)
+
+
+def url_secrets(url: str) -> list[str]:
+    """Password and token of a URL, as they stand there and decoded; nothing where it has none."""
+    match = re.match(r"^(?:https?)://(?P<user>[^:/@\s]*)(?::(?P<password>[^/@\s]*))?@", url)
+    if match is None:
+        return []
+    # A user alone is a token, with a password it is a name.
+    secret = match["password"] or match["user"]
+    return sorted({secret, unquote(secret)})
 
 
 def has_url_credentials(url: str) -> bool:

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from baton.errors import ConfigurationError
+from baton.redaction import url_secrets
 
 
 class SandboxMode(StrEnum):
@@ -96,7 +97,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""
-        return [self.api_key.get_secret_value()] if self.api_key else []
+        own = [self.api_key.get_secret_value()] if self.api_key else []
+        return [*own, *url_secrets(self.state_remote or "")]
 
 
 def read_settings(**overrides: object) -> Settings:

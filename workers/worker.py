@@ -32,6 +32,7 @@ from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
 from workspaces.sandbox import Sandbox
+from workspaces.state_remote import StateRemote
 
 WORKFLOWS = [Pipeline, Task, AgentSession]
 
@@ -67,11 +68,13 @@ async def running_worker(
     """
     check_packages()
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    queue = naming.host_queue(host_id(settings.home))
+    host_name = host_id(settings.home)
+    queue = naming.host_queue(host_name)
+    remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
     sandbox = await Sandbox.open(settings.sandbox, home=settings.home)
     if not sandbox.status.isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
-    stores = Stores(settings.home)
+    stores = Stores(settings.home, remote)
     prices = load_prices(settings.prices)
     ledger = Ledger(settings.home)
     purse = Purse(stores, ledger, prices, settings)

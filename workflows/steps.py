@@ -10,15 +10,16 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
-    from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, WORKER_SHUTDOWN
+    from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
     from baton.policies import (
+        ELSEWHERE_WAITS,
         HEARTBEAT,
+        HOST_ANSWER,
         MAX_ASKED_WAITS,
         MAX_LOST_HOSTS,
         OUTSIDE,
         SCHEDULE_TO_START,
-        SHORT_TIMEOUT,
         Retry,
     )
 
@@ -51,6 +52,8 @@ class Host:
 
     def __init__(self, queue: str = "") -> None:
         self.queue = queue
+        self._left = ""
+        """The queue of the host that was given up last: the work may lie there."""
         self.waiting_for = ""
         """What a durable timer waits for, for people."""
 
@@ -59,7 +62,7 @@ class Host:
         granted = await workflow.execute_activity_method(
             HostActivities.acquire_host,
             task_queue=TASK_QUEUE,
-            start_to_close_timeout=SHORT_TIMEOUT,
+            start_to_close_timeout=HOST_ANSWER,
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
             summary="find a host",
         )
@@ -79,11 +82,11 @@ class Host:
 
         Raises StepFailed after the retries, or at once where retrying cannot help; a cancellation passes through.
         """
-        lost = waits = 0
+        lost = waits = looks = 0
         while True:
             queue = self.queue or await self.acquire()
             try:
-                return await workflow.execute_activity_method(
+                done = await workflow.execute_activity_method(
                     method,
                     argument,
                     task_queue=queue,
@@ -94,6 +97,8 @@ class Host:
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
+                self._left = ""
+                return done
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
@@ -104,13 +109,24 @@ class Host:
                     waits += 1
                     await self._wait_as_asked(cause)
                 elif isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN:
-                    self.queue = ""
+                    self._leave(queue)
+                elif isinstance(cause, ApplicationError) and cause.type == WORK_ELSEWHERE and self._left:
+                    self.queue = self._left
+                    if looks == len(ELSEWHERE_WAITS):
+                        raise _failed(cause) from error
+                    await self._wait(ELSEWHERE_WAITS[looks], "the host that has this run's work")
+                    looks += 1
                 elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
                     # A host that took the work and fell silent counts; one that never took it costs nothing.
                     lost += cause.type is not TimeoutType.SCHEDULE_TO_START
-                    self.queue = ""
+                    self._leave(queue)
                 else:
                     raise _failed(cause) from error
+
+    def _leave(self, queue: str) -> None:
+        """Look for another host. The first one that was left is remembered until a step has been done elsewhere."""
+        self._left = self._left or queue
+        self.queue = ""
 
     async def _wait_for_reset(self, cause: ApplicationError) -> None:
         until = datetime.fromisoformat(str(cause.details[0]))

@@ -66,7 +66,7 @@ async def catch_up(store: "Store", remote: StateRemote, run: str, lane: str | No
             continue
         for ref, oid in (offered if foreign else shared).items():
             await _adopt(store, ref, oid, known=ref in shared)
-        if naming.run_ref(run) not in offered:
+        if not offered.keys() >= set(_shared(run)):
             await _copy_all(store, remote, run, offered)
         if lane is None:
             return
@@ -108,7 +108,7 @@ async def _make_up(store: "Store", remote: StateRemote, lane: str, there: str | 
 
 
 async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict[str, str]) -> None:
-    """Push all of a run that the remote does not know: it was set, or emptied, after the run had begun here."""
+    """Push all of a run that the remote does not know: a push failed, or the remote was set or emptied meanwhile."""
     for ref in sorted(store.refs(run), key=lambda ref: ref != naming.integration_ref(run)):
         here = await store.head(ref)
         if here is not None and ref not in offered:
@@ -161,9 +161,8 @@ async def _adopt(store: "Store", ref: str, oid: str, *, known: bool) -> None:
 
 
 async def _set(store: "Store", ref: str, value: str | None) -> None:
-    async with locked(store.root / "refs.lock"):
-        with translated(f"moving {ref}"):
-            await in_thread(store.put, ref, value)
+    with translated(f"moving {ref}"):
+        await in_thread(store.put, ref, value)
 
 
 def _is_ours(store: "Store", lane: str, there: str) -> bool:

@@ -117,8 +117,9 @@ def test_every_error_of_the_tree_has_a_posture() -> None:
         posture = posture_of(error)
         assert posture.type
         assert posture.message == "m"
-        retryable = issubclass(error_type, (ModelUnavailable, AnswerTruncated))
-        if issubclass(error_type, (errors.UsageError, ModelRefused, errors.StaleAttempt)):
+        # A live attempt that lost a race goes on from what the winner did; to any other nobody listens.
+        retryable = issubclass(error_type, (ModelUnavailable, AnswerTruncated, errors.StaleAttempt))
+        if issubclass(error_type, (errors.UsageError, ModelRefused)):
             assert posture.non_retryable
         if retryable:
             assert not posture.non_retryable
