@@ -32,6 +32,8 @@ class UserEntry(Contract):
     tools: list[dict[str, Any]] = Field(default_factory=list)
     """How each tool call went: name, error, exit code, seconds. For people; the model sees the message."""
     put_back: list[str] = Field(default_factory=list)
+    heard: int = 0
+    """How many of the turn's messages from people are in it; more may have come until the turn is tried again."""
     result: TurnResult | None = None
     """Set where the turn ends without asking the model."""
 

@@ -77,9 +77,12 @@ class TurnActivities:
             position = await journal.position(turn)
             if position.state == "fresh":
                 position = await self._user_side(journal, turn, at)
+            assert position.user is not None
             if position.result is not None:
-                return position.result.model_copy(update={"commit": position.head})
-            return await self._model_side(journal, turn, position, at)
+                result = position.result.model_copy(update={"commit": position.head})
+            else:
+                result = await self._model_side(journal, turn, position, at)
+            return result.model_copy(update={"unheard": max(0, len(turn.guidance) - position.user.heard)})
 
     async def _user_side(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
         if turn.turn == 1:
@@ -94,6 +97,7 @@ class TurnActivities:
             message=user_message(turn, last, phase),
             tools=phase.records,
             put_back=phase.put_back,
+            heard=len(turn.guidance),
         )
         if phase.hand_off is not None:
             entry.result = TurnResult(commit="", outcome="handed_off", hand_off=phase.hand_off, note=phase.note)
@@ -104,7 +108,8 @@ class TurnActivities:
     async def _open(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
         prefix, brief = await self._opener.open(turn.key, turn.expected)
         content = [{"type": "text", "text": text} for text in (brief, *map(_from_person, turn.guidance))]
-        entry = UserEntry(turn=1, expected=turn.expected, message={"role": "user", "content": content})
+        message = {"role": "user", "content": content}
+        entry = UserEntry(turn=1, expected=turn.expected, message=message, heard=len(turn.guidance))
         head = await journal.record_user(entry, at=at, snapshot=None, prefix=prefix)
         return Position(state="asked", head=head, user=entry)
 

@@ -115,6 +115,8 @@ class TurnResult(Lean):
     escalation: Escalation | None = None
     note: str = ""
     """What a reader should know, for instance which paths were put back."""
+    unheard: int = 0
+    """How many of the last messages came after the turn's tool results were committed; the next turn takes them in."""
     reached: Reached | None = None
     """The cap that does not allow the model call of this turn."""
 

@@ -55,6 +55,8 @@ class Orchestrator:
         self._round = 0
         self._guided: set[str] = set()
         self._turn_taking = asyncio.Lock()
+        self.left_over: list[str] = []
+        """Messages of people that came too late for the plan; they are for its tasks."""
 
     async def plan(
         self,
@@ -76,6 +78,7 @@ class Orchestrator:
             inbox.clear()
             if result.hand_off is not None:
                 inboxes.pop(PLAN_TASK, None)
+                self.left_over = progress.guidance
                 return await self._host.step(
                     RepositoryActivities.read_plan,
                     ReadPlanInput(
@@ -154,7 +157,8 @@ class Orchestrator:
     async def _session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
         run, repo = self._request.run, self._request.repo
         key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
-        guidance, progress.guidance = progress.guidance, []
+        guidance, progress.guidance = [*progress.guidance, *inbox], []
+        inbox.clear()
         child = await workflow.start_child_workflow(
             AgentSession.run,
             SessionInput(

@@ -206,7 +206,7 @@ class Pipeline:
         ]
         self._set_status(RunStatus.WORKING)
         self._slots = asyncio.Semaphore(prepared.limits.parallel)
-        self._inboxes = {task.id: [] for task in plan.tasks}
+        self._inboxes = {task.id: list(self._orchestrator.left_over) for task in plan.tasks}
         await self._drive_all(plan.tasks)
         done = [task for task in self._document.tasks if task.state is TaskState.DONE]
         if not done:
@@ -218,7 +218,11 @@ class Pipeline:
         await finish.run(prepared.base_commit)
         self._document.ended_at = workflow.now()
         self._set_status(RunStatus.DONE)
-        await self._saver.save_now(closing=True)
+        try:
+            await self._saver.save_now(closing=True)
+        except StepFailed as failure:
+            # The branch is there: a full disk must not make a failed run of it now.
+            self._document.notes.append(f"The last state.json could not be written: {failure}")
 
     async def _prepare(self) -> Prepared:
         prepared = await self._host.step(
@@ -301,6 +305,9 @@ class Pipeline:
         assert self._prepared is not None
         run = self._request.run
         inbox = self._inboxes.setdefault(task.id, [])
+        # What came while the task was not at work is there from its first turn on.
+        progress.guidance = [*progress.guidance, *inbox]
+        inbox.clear()
         child = await workflow.start_child_workflow(
             Task.run,
             TaskInput(

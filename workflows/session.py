@@ -83,8 +83,7 @@ class AgentSession:
             except StepFailed as failure:
                 return self._escalate_failure(failure)
             if result.outcome == "over_budget":
-                # The tools have run and the messages are taken in; only the model is still to be asked.
-                state.guidance = state.guidance[len(guidance) :]
+                # The tools have run; only the model is still to be asked. The journal knows which messages are in it.
                 return self._escalate_cap(result)
             self._account(result, guidance)
             state.commit = result.commit
@@ -114,7 +113,7 @@ class AgentSession:
 
     def _account(self, result: TurnResult, guidance: list[str]) -> None:
         state = self._state
-        state.guidance = state.guidance[len(guidance) :]
+        state.guidance = state.guidance[len(guidance) - result.unheard :]
         state.turns += 1
         state.cost_usd += result.cost_usd
         state.usage = state.usage + result.usage
@@ -127,6 +126,9 @@ class AgentSession:
         role = self._state.key.role
         self._state.answer = None
         match result.outcome:
+            case "handed_off" if self._state.guidance and self._state.turn <= self._state.last_turn:
+                # A person said something meanwhile: the role hears it, and hands off again.
+                return None
             case "handed_off":
                 return self._result(SessionResult(outcome="handed_off", commit="", hand_off=result.hand_off))
             case "escalated":

@@ -317,4 +317,6 @@ class Task:
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue
         result.evidence = self._progress.evidence
+        # What came after the last session, during a gate for instance, is for the next one.
+        result.progress.guidance = [*result.progress.guidance, *self._inbox]
         return result
