@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from standin.app import StandIn
 from standin.scenario import Scenario
 from standin.server import serve
 from tests.pipelines.repositories import make_repository
-from workers.worker import running_worker
+from workers.worker import WorkerHandle, running_worker
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workspaces.store import Store
@@ -59,13 +59,21 @@ class Stage:
                 await handle.result()
         return await handle.query(Pipeline.state)
 
-    async def until_waiting(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 40) -> RunDocument:
-        """Wait until nothing goes on any more without a decision."""
+    async def until_waiting(
+        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 40, *, decision: str = ""
+    ) -> RunDocument:
+        """Wait until nothing goes on any more without a decision, and the named one is the last of them."""
         async with asyncio.timeout(limit):
-            while (document := await handle.query(Pipeline.state)).status != "waiting":
+            while (document := await handle.query(Pipeline.state)).status != "waiting" or (
+                decision and document.decisions[-1].id != decision
+            ):
                 assert not document.status.is_final, document
                 await asyncio.sleep(0.05)
         return document
+
+    def worker(self) -> AbstractAsyncContextManager[WorkerHandle]:
+        """Another worker of this process with the test's settings: for what must happen while there is none."""
+        return running_worker(self.client, self.settings)
 
     def session(self, task: str, name: str) -> WorkflowHandle[AgentSession, Any]:
         """The handle of a session's workflow."""

@@ -1,0 +1,106 @@
+"""`guide`: a person's message reaches the agent it is meant for, at its next turn, once, and nobody else."""
+
+from typing import Any
+
+from baton.contracts import Decide, Guide, RunStatus, TaskState
+from standin.scenario import Fault, Step
+from tests.conftest import assert_eventually
+from tests.pipelines.conftest import Stage
+from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, simple_task, task, write
+from workflows.pipeline import Pipeline
+
+
+def hearers(stage: Stage, text: str) -> list[tuple[Any, ...]]:
+    """(task, role, turn) of the requests whose last message says this: the turns at which it was taken in."""
+    return [
+        (record.task, record.role, record.turn)
+        for record in stage.standin.requests
+        if record.body is not None and text in str(record.body["messages"][-1])
+    ]
+
+
+async def test_a_message_reaches_running_agents_at_their_next_turn(staged) -> None:  # type: ignore[no-untyped-def]
+    # A hand-off beside a new message is not taken: the role is asked once more.
+    work = [[bash("touch src/started; sleep 2; rm src/started")], [made()], [made()]]
+    script = scenario(
+        plan(task("t1"), task("t2"), task("t3", depends_on=["t1", "t2"])),
+        session("backend", "t1", work),
+        simple_task("t1")[1:],
+        session("backend", "t2", work),
+        simple_task("t2")[1:],
+        simple_task("t3", write("src/t3.txt", "x\n")),
+    )
+    async with staged(script) as stage:
+        handle = await stage.start()
+        await assert_eventually(lambda: len(list(stage.settings.home.glob("workspaces/**/src/started"))) == 2)
+        before = await handle.query(Pipeline.decisions)
+        await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-T1", task_id="t1"))
+        await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-ALL"))
+        await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-LATER", task_id="t3"))
+        await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-NOBODY", task_id="t9"))
+        document = await stage.outcome(handle)
+        assert await handle.query(Pipeline.decisions) == before == []
+
+    assert document.status is RunStatus.DONE, document
+    assert hearers(stage, "MEANT-FOR-T1") == [("t1", "backend", 3)]
+    heard = hearers(stage, "MEANT-FOR-ALL")
+    assert {("t1", "backend", 3), ("t2", "backend", 3)} <= set(heard)
+    assert len(heard) == len(set(heard))
+    assert hearers(stage, "MEANT-FOR-LATER") == [("t3", "backend", 1)]
+    assert hearers(stage, "MEANT-FOR-NOBODY") == []
+    assert [note for note in document.notes if "t9" in note]
+    assert document.errors == []
+
+
+async def test_a_message_reaches_a_waiting_task_together_with_its_answer(staged) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[escalate("Which?", "this", "that")], [bash("echo x > src/x.txt")], [made()]]),
+        simple_task("t1")[1:],
+    )
+    async with staged(script) as stage:
+        handle = await stage.start()
+        await stage.until_waiting(handle)
+        await handle.signal(Pipeline.guide, Guide(text="ONE-MORE-THING"))
+        waiting = await stage.until_waiting(handle)
+        assert len(stage.asked("backend")) == 1
+        assert [found.state for found in waiting.tasks] == [TaskState.WAITING]
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="this"))
+        document = await stage.outcome(handle)
+        second = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))
+
+    assert document.status is RunStatus.DONE, document
+    assert hearers(stage, "ONE-MORE-THING") == [("t1", "backend", 2)]
+    answer, message = second["messages"][-1]["content"]
+    assert (answer["type"], message["type"]) == ("tool_result", "text")
+    assert "this" in answer["content"]
+
+
+async def test_a_message_too_late_for_the_plan_goes_to_the_tasks(staged) -> None:  # type: ignore[no-untyped-def]
+    """The orchestrator has used its last turn when it arrives, so that it cannot be asked again."""
+    script = scenario(plan(task("t1"), faults=[Fault(delay=1.5)]), simple_task("t1"))
+    async with staged(script) as stage:
+        handle = await stage.start(turns=1)
+        await assert_eventually(lambda: stage.asked() == [("plan", "orchestrator", 1, 1)])
+        await handle.signal(Pipeline.guide, Guide(text="KEEP-THE-OLD-NAME"))
+        document = await stage.outcome(handle)
+
+    assert document.status is RunStatus.DONE, document
+    assert ("t1", "backend", 1) in hearers(stage, "KEEP-THE-OLD-NAME")
+
+
+async def test_a_note_beside_a_retry_is_heard(staged) -> None:  # type: ignore[no-untyped-def]
+    """The turn that is tried again has said its part already; the note follows in the next one."""
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)]), [made()]]),
+        simple_task("t1")[1:],
+    )
+    async with staged(script) as stage:
+        handle = await stage.start()
+        await stage.until_waiting(handle)
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry", note="USE-TABS"))
+        document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+    assert hearers(stage, "USE-TABS") == [("t1", "backend", 2)]
+    assert stage.asked("backend") == [("t1", "backend", 1, 1), ("t1", "backend", 1, 1), ("t1", "backend", 1, 2)]
