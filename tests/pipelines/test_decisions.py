@@ -175,10 +175,8 @@ async def test_only_the_first_answer_counts(staged) -> None:  # type: ignore[no-
 
             answers = [Decide(decision_id="D1", choice="abort", by=f"person {number}") for number in range(6)]
 
-            async def send(answer: Decide) -> Decision:
-                taken: Decision = await handle.execute_update(Pipeline.submit_decision, answer)
-
-            return taken
+            async def send(answer: Decide) -> object:
+                return await handle.execute_update(Pipeline.submit_decision, answer)
 
             outcomes = await asyncio.gather(*map(send, answers), return_exceptions=True)
             effective = [outcome for outcome in outcomes if isinstance(outcome, Decision)]
