@@ -67,7 +67,7 @@ def task_queue() -> str:
 
 async def assert_eventually(
     condition: Callable[[], bool | Awaitable[bool]],
-    within: timedelta = timedelta(seconds=10),
+    within: timedelta = timedelta(seconds=30),
     every: timedelta = timedelta(milliseconds=50),
 ) -> None:
     """Wait until a condition holds; fails with its source line when it does not in time."""
