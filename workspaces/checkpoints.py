@@ -109,10 +109,8 @@ class Checkpoints:
             own = {META: meta.dump(), BASE: f"{project_commit}\n{began}\n".encode()}
             return self.store.add_files(with_workspace, {**(files or {}), **own})
 
-        with translated("beginning a task"):
-            built = await in_thread(build)
         message = f"begin from {project_commit[:12]}"
-        return await self.store.commit(lane.ref, built, expected=replace, message=message, at=at)
+        return await self.store.commit(lane.ref, build, expected=replace, message=message, at=at)
 
     async def head(self, lane: Lane) -> str | None:
         """The newest checkpoint of a lane; None before it has begun."""
@@ -163,9 +161,7 @@ class Checkpoints:
                 tree = self.store.add_files(tree, {META: workspace.meta})
             return self.store.add_files(tree, files)
 
-        with translated("writing a checkpoint"):
-            tree = await in_thread(build)
-        return await self.store.commit(lane.ref, tree, expected=expected, message=summary, at=at)
+        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
 
     async def history(self, lane: Lane) -> list[CheckpointInfo]:
         """The checkpoints of a lane, the oldest first."""

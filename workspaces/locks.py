@@ -7,10 +7,11 @@ with its holder, however that dies.
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_WAIT = 0.001
 _LONGEST_WAIT = 0.05
 
@@ -28,9 +29,20 @@ async def locked(path: Path) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def held_briefly(path: Path) -> Iterator[None]:
+    """Hold the lock at `path` in a thread, which waits: for work of milliseconds, on a file that is never removed."""
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _try(path: Path) -> int | None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever removed the directory meanwhile removed this lock with it: then it protects nothing.

@@ -247,10 +247,12 @@ class Objects:
 
     def move(self, ref: str, new: str) -> None:
         """Let a ref point to an object, whatever it points to now, durably."""
+        path = self._path / ref
+        known = path.exists()
         with self._writing(0), self.repo.transaction() as transaction:
             transaction.lock_ref(ref)
             transaction.set_target(ref, pygit2.Oid(hex=new))
-        sync_names(self._path / ref, self._path / "refs")
+        sync_names(path, path.parent if known else self._path / "refs")
 
     @contextmanager
     def _writing(self, size: int) -> Iterator[None]:

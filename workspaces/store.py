@@ -8,7 +8,7 @@ Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to th
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import git
 from workspaces.layout import create_repositories, scratch
-from workspaces.locks import locked
-from workspaces.objects import EMPTY_TREE, ENGINE, EXECUTABLE, FILE, LINK, TREE, Author, Entry, Objects
+from workspaces.locks import held_briefly, locked
+from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry, Objects
 from workspaces.state_remote import OURS, StateRemote
 from workspaces.threads import in_thread
 
@@ -73,9 +73,8 @@ class Store:
         anywhere else, for then another attempt has taken over, on this host or (with a state remote) on another one;
         and StateRemoteAway when the remote has not got its copy: then this is made up for by the next step.
         """
-        async with locked(self.root / "refs.lock"):
-            with translated(f"moving {ref}"):
-                await in_thread(self._move, ref, new, expected)
+        with translated(f"moving {ref}"):
+            await in_thread(self._move, ref, new, expected)
         if self.remote is not None:
             await takeover.publish(self, self.remote, ref, new, before=expected)
 
@@ -113,26 +112,28 @@ class Store:
 
     def _move(self, ref: str, new: str, expected: str | None) -> None:
         keeper = self.keeper(ref)
-        current = self._head(ref)
-        if current == new:
-            return
-        if current != expected:
-            raise StaleAttempt(
-                f"{ref} is at {_short(current)}, not at {_short(expected)}:"
-                " another attempt has taken over, this one ends."
-            )
-        # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
-        (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
-        keeper.move(ref, new)
+        with held_briefly(self.root / "refs.lock"):
+            current = self._head(ref)
+            if current == new:
+                return
+            if current != expected:
+                raise StaleAttempt(
+                    f"{ref} is at {_short(current)}, not at {_short(expected)}:"
+                    " another attempt has taken over, this one ends."
+                )
+            # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+            (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+            keeper.move(ref, new)
 
     def put(self, ref: str, value: str | None) -> None:
-        """Let a ref be this, whatever it was; for whoever holds `refs.lock` and knows what the state remote has."""
+        """Let a ref be this, whatever it was; for whoever knows what the state remote has."""
         keeper = self.keeper(ref)
-        (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
-        if value is not None:
-            keeper.move(ref, value)
-        elif ref in keeper.repo.references:
-            keeper.repo.references.delete(ref)
+        with held_briefly(self.root / "refs.lock"):
+            (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+            if value is not None:
+                keeper.move(ref, value)
+            elif ref in keeper.repo.references:
+                keeper.repo.references.delete(ref)
 
     def refs(self, run: str) -> list[str]:
         """All refs of a run, sorted."""
@@ -231,31 +232,30 @@ class Store:
             base = self.objects.tree_of(expected) if expected and keep else EMPTY_TREE
             return self.add_files(base, files)
 
-        with translated(f"writing to {ref}"):
-            tree = await in_thread(build)
-        return await self.commit(ref, tree, expected=expected, message=message, at=at)
+        return await self.commit(ref, build, expected=expected, message=message, at=at)
 
     def add_files(self, tree: str, files: Mapping[str, bytes]) -> str:
         """A tree with these files in it, written to the store."""
         return self.objects.edit(tree, {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()})
 
     async def commit(
-        self,
-        ref: str,
-        tree: str,
-        *,
-        expected: str | None,
-        message: str,
-        at: datetime,
-        parents: Sequence[str] | None = None,
-        author: Author = ENGINE,
+        self, ref: str, build: Callable[[], str], *, expected: str | None, message: str, at: datetime
     ) -> str:
-        """Commit a tree and move the ref to it; the parent is `expected` unless others are given."""
+        """Commit the tree that `build` makes on top of `expected` and move the ref there, durably.
+
+        `build` runs in a thread. The same tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
+        """
         objects = self.keeper(ref)
-        before = ([expected] if expected else []) if parents is None else list(parents)
+
+        def work() -> str:
+            new = objects.commit(build(), [expected] if expected else [], message, at)
+            self._move(ref, new, expected)
+            return new
+
         with translated(f"writing to {ref}"):
-            new = await in_thread(objects.commit, tree, before, message, at, author)
-        await self.move(ref, new, expected=expected)
+            new = await in_thread(work)
+        if self.remote is not None:
+            await takeover.publish(self, self.remote, ref, new, before=expected)
         return new
 
 

@@ -116,11 +116,12 @@ class Workspace:
         """
         if touched is None:
             return await self._scan()
+
+        def capture() -> Snapshot:
+            return self._compare(*capture_touched(self._files, self._store.objects, self._tree, self._meta, touched))
+
         with translated("keeping a snapshot"):
-            tree, meta, left_out = await in_thread(
-                capture_touched, self._files, self._store.objects, self._tree, self._meta, touched
-            )
-            return await in_thread(self._compare, tree, meta, left_out)
+            return await in_thread(capture)
 
     async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
         """Undo what happened at these paths since the checkpoint: contents, permissions, what was added or deleted."""
