@@ -1,7 +1,9 @@
 """Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
 
+import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,9 @@ _CONFIG = """\
 \tallowAnySHA1InWant = true
 """
 
+_ABANDONED = 24 * 60 * 60
+"""Seconds after which a temporary file counts as left by a crash."""
+
 ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 """Bytes go in and out as they are. Not `binary`: that would make every merge a conflict."""
 
@@ -51,6 +56,16 @@ def create_repositories(root: Path, repo: str) -> None:
     write_durably(root / "store.git/objects/info/alternates", "../../source.git/objects\n")
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
     write_durably(root / "ready", "1\n")
+
+
+def sweep(root: Path) -> None:
+    """Remove what crashes left and nobody can still be at: scratch directories and half-written objects, a day old."""
+    limit = time.time() - _ABANDONED
+    left = [*root.glob("scratch/*"), *root.glob("*.git/objects/tmp_obj*"), *root.glob("*.git/objects/pack/tmp_*")]
+    for path in left:
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < limit:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from workspaces import takeover
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import git
-from workspaces.layout import create_repositories, scratch
+from workspaces.layout import create_repositories, scratch, sweep
 from workspaces.locks import held_briefly, locked
 from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry, Objects
 from workspaces.state_remote import OURS, StateRemote
@@ -55,6 +55,7 @@ class Store:
             if not (root / "ready").exists():
                 async with locked(root / "create.lock"):
                     await in_thread(create_repositories, root, repo)
+            await in_thread(sweep, root)
             return cls(home, repo, remote)
 
     async def fetch(self, base: str | None) -> Base:

@@ -1,6 +1,7 @@
 """The store: what it fetches, how its refs move, what it reads back, and each way a repository can be unusable."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,17 @@ async def test_a_checkout_has_the_line_ends_of_the_project(tmp_path: Path, proje
     assert (tmp_path / "out/src/app.py").read_bytes() == b"print(1)\n"
     assert not (tmp_path / "out/.git").exists()
     assert not list((store.root / "scratch").iterdir()), "scratch directories are removed"
+
+
+async def test_what_crashes_left_is_removed_after_a_day(tmp_path: Path, project: Project, store: Store) -> None:
+    old, new = store.root / "scratch/old", store.root / "scratch/new"
+    half = store.path / "objects/tmp_object_git2_x"
+    for path in (old / "refs", new / "refs"):
+        path.mkdir(parents=True)
+    half.touch()
+    for path in (old, half):
+        os.utime(path, (0, 0))
+    await Store.open(tmp_path / "home", str(project.path))
+    assert not old.exists()
+    assert not half.exists()
+    assert new.exists()
