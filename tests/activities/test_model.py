@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from activities.model import ask, make_client
-from activities.posture import USAGE_LIMIT, posture_of
+from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
 from baton import errors
 from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, UsageLimitReached
 from standin.scenario import Fault, Scenario, Step
@@ -50,7 +50,9 @@ async def test_passing_faults_may_be_tried_again(fault: Fault, kind: str) -> Non
     error = await failure(fault)
     assert isinstance(error, ModelUnavailable)
     assert error.kind == kind
-    assert not posture_of(error).non_retryable
+    posture = posture_of(error)
+    # What names a time to wait leaves the retries to the workflow's timer.
+    assert posture.non_retryable == (posture.type == ASKED_TO_WAIT) == (error.retry_after is not None)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
@@ -60,9 +62,10 @@ async def test_what_cannot_succeed_is_not_tried_again(status: int) -> None:
     assert posture_of(error).non_retryable
 
 
-async def test_retry_after_wins_over_the_waits_of_the_policy() -> None:
+async def test_retry_after_is_waited_for_by_the_workflow_and_counts_as_no_attempt() -> None:
     posture = posture_of(await failure(Fault(status=429, retry_after=7)))
-    assert posture.next_retry_delay == timedelta(seconds=7)
+    assert (posture.type, posture.non_retryable) == (ASKED_TO_WAIT, True)
+    assert list(posture.details) == ["rate_limit_error", 7.0]
 
 
 async def test_the_api_may_forbid_a_retry() -> None:
