@@ -91,7 +91,7 @@ class AgentSession:
             ended = self._conclude(result)
             if ended is not None:
                 return ended
-            if workflow.info().is_continue_as_new_suggested():
+            if workflow.info().is_continue_as_new_suggested() and not self._halt.asked:
                 state.queue = self._host.queue
                 workflow.continue_as_new(state)
 
