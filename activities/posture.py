@@ -22,6 +22,7 @@ from baton.errors import (
     ModelRefused,
     ModelUnavailable,
     PlanError,
+    RepositoryAway,
     SandboxUnavailable,
     UsageError,
     UsageLimitReached,
@@ -77,7 +78,8 @@ def posture_of(error: BaseException) -> ApplicationError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ApplicationError(f"The disk is full: {message}", type=DiskFull.__name__)
     if isinstance(error, BatonError):
-        return ApplicationError(message, type=name, non_retryable=isinstance(error, _FINAL))
+        final = isinstance(error, _FINAL) and not isinstance(error, RepositoryAway)
+        return ApplicationError(message, type=name, non_retryable=final)
     return ApplicationError(f"{name}: {message}", type=name)
 
 

@@ -3,6 +3,7 @@
     BatonError
     ├── UsageError                 the caller can mend it: exit code 2
     │   ├── RepositoryError        no such repository, empty, unknown base
+    │   │   └── RepositoryAway     the network or the other side does not answer: asking again may help
     │   ├── AgentFileError         a role file that cannot be loaded
     │   ├── ConfigurationError     baton.toml or a setting does not fit
     │   └── UnknownRun             no run of that id
@@ -55,6 +56,10 @@ class UsageError(BatonError):
 
 class RepositoryError(UsageError):
     """The target repository is missing, empty, or has no such base."""
+
+
+class RepositoryAway(RepositoryError):
+    """The repository does not answer just now; unlike the others, this may pass by itself."""
 
 
 class AgentFileError(UsageError):

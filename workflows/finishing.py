@@ -1,6 +1,7 @@
 """The end of a run: the gate on the integrated commit, a repair where the parts only fail together, the branch."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from temporalio import workflow
 
@@ -9,11 +10,15 @@ with workflow.unsafe.imports_passed_through():
     from activities.integration import IntegrationActivities
     from activities.publishing import PublishingActivities
     from baton import naming
-    from baton.contracts import Evidence, GateDocument, RunDocument, RunRequest, TaskDocument, TaskState
+    from baton.contracts import Evidence, GateDocument, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
+    from baton.sessions import Escalation
     from baton.steps import CleanUpInput, GateInput, PlannedTask, PublishInput, RepairInput
     from workflows.caps import CapKeeper
+    from workflows.escalation import Escalations, Skip
     from workflows.steps import Host, StepFailed
+
+Result = TypeVar("Result")
 
 _REPAIR = "merge-repair"
 
@@ -29,6 +34,7 @@ class Finish:
         drive: Callable[[PlannedTask], Awaitable[None]],
         changed: Callable[[], None],
         caps: CapKeeper,
+        escalations: Escalations,
     ) -> None:
         self._request = request
         self._document = document
@@ -36,6 +42,7 @@ class Finish:
         self._drive = drive
         self._changed = changed
         self._caps = caps
+        self._escalations = escalations
 
     async def run(self, base_commit: str) -> None:
         """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
@@ -54,10 +61,13 @@ class Finish:
 
     async def _gate(self, base_commit: str) -> Evidence:
         gate = GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit)
-        result = await self._caps.within_clock(
+        result = await self._insist(
             "gate",
-            lambda: self._host.step(
-                GateActivities.run_gate, gate, timeout=TURN_TIMEOUT, summary="gate on the merged result"
+            lambda: self._caps.within_clock(
+                "gate",
+                lambda: self._host.step(
+                    GateActivities.run_gate, gate, timeout=TURN_TIMEOUT, summary="gate on the merged result"
+                ),
             ),
         )
         self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
@@ -88,13 +98,43 @@ class Finish:
             raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
 
     async def _publish(self, commit: str) -> None:
-        published = await self._host.step(
-            PublishingActivities.publish_run,
-            PublishInput(run=self._request.run, repo=self._request.repo, commit=commit),
-            timeout=GIT_TIMEOUT,
-            summary=f"publish {naming.branch(self._request.run)}",
-        )
+        try:
+            published = await self._insist(
+                "publish",
+                lambda: self._host.step(
+                    PublishingActivities.publish_run,
+                    PublishInput(run=self._request.run, repo=self._request.repo, commit=commit),
+                    timeout=GIT_TIMEOUT,
+                    summary=f"publish {naming.branch(self._request.run)}",
+                ),
+            )
+        except Skip as skip:
+            self._document.notes.append(f"The branch was not published ({skip}); the commit is in the store.")
+            return
         self._document.branch = published.branch
+
+    async def _insist(self, operation: str, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a step at the end. Everything before it is done and paid for, so a person is asked to help.
+
+        Raises Skip or Abort where that is the answer.
+        """
+        while True:
+            try:
+                return await step()
+            except StepFailed as failure:
+                escalation = Escalation(
+                    error_type=failure.detail or failure.kind,
+                    question=f"All tasks are done, but the run cannot go on ({operation}): {failure}"[:2_000],
+                    error=str(failure)[:2_000],
+                    attempted=failure.attempted,
+                    operation=operation,
+                )
+            # Nothing else goes on meanwhile, so this shows as waiting.
+            self._document.status = RunStatus.WORKING
+            commit = self._document.head_commit or ""
+            await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
+            self._document.status = RunStatus.PUBLISHING
+            self._changed()
 
     async def _clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""

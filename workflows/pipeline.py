@@ -175,6 +175,10 @@ class Pipeline:
             failure = None
         except Abort as abort:
             failure = await self._end(RunStatus.STOPPED, str(abort))
+        except Skip as skip:
+            failure = await self._end(
+                RunStatus.STOPPED, f"The merged result was not tested, so it is not published: {skip}."
+            )
         except StepFailed as failed:
             self._escalations.record_error("engine", "run", str(failed), "run", failed.attempted, "the run failed")
             failure = await self._end(RunStatus.FAILED, str(failed))
@@ -213,7 +217,13 @@ class Pipeline:
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         self._set_status(RunStatus.PUBLISHING)
         finish = Finish(
-            self._request, self._document, self._host, self._drive, lambda: self._changed(save=True), self._caps
+            self._request,
+            self._document,
+            self._host,
+            self._drive,
+            lambda: self._changed(save=True),
+            self._caps,
+            self._escalations,
         )
         await finish.run(prepared.base_commit)
         self._document.ended_at = workflow.now()

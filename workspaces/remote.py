@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton.errors import RepositoryError
+from baton.errors import RepositoryAway, RepositoryError
 from baton.redaction import strip_url_credentials
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
@@ -15,6 +15,8 @@ from workspaces.threads import in_thread
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
 _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)://[^\s]+")
+
+_AWAY = "it cannot be reached; check the address and the network"
 
 # The words of git, http and ssh, the more telling ones first.
 _REASONS = (
@@ -31,7 +33,7 @@ _REASONS = (
     (
         r"could not resolve|couldn't resolve|could not connect|failed to connect|couldn't connect|connection refused"
         r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset",
-        "it cannot be reached; check the address and the network",
+        _AWAY,
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
     (
@@ -75,7 +77,8 @@ def shown(repo: str) -> str:
 def unreachable(repo: str, error: GitFailed, doing: str = "read") -> RepositoryError:
     """The error for a repository that git could not work with, with the reason in plain words where it is known."""
     reason = reason_of(error.stderr)
-    return RepositoryError(
+    kind = RepositoryAway if reason == _AWAY else RepositoryError
+    return kind(
         f"The repository {shown(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(error.stderr, 300)}"
     )
 
