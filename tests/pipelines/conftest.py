@@ -42,7 +42,7 @@ class Stage:
         """Start a run on the test's repository."""
         return await self.client.start_workflow(
             Pipeline.run,
-            RunRequest(task="Add a feature", repo=str(self.repo), **request),
+            RunRequest(**{"task": "Add a feature", "repo": str(self.repo), **request}),
             id=self.run,
             task_queue=naming.TASK_QUEUE,
         )
