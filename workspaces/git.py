@@ -137,6 +137,16 @@ def engine_options(*, persons: bool = False) -> list[str]:
     return [part for entry in chosen for part in ("-c", entry)]
 
 
+def alternate(objects: Path) -> str:
+    """A directory of objects for GIT_ALTERNATE_OBJECT_DIRECTORIES, whose entries are divided by colons.
+
+    Quoted, so that a colon in the path divides nothing:
+    https://git-scm.com/docs/git#Documentation/git.txt-codeGITALTERNATEOBJECTDIRECTORIEScode
+    """
+    escaped = str(objects).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 async def git(
     arguments: Sequence[str],
     *,

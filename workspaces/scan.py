@@ -19,7 +19,7 @@ from pathlib import Path
 
 from baton.errors import WorkspaceError
 from workspaces.faults import clean_text, disk_full, is_disk_full, translated
-from workspaces.git import CONFIG
+from workspaces.git import CONFIG, alternate
 from workspaces.sandbox import Command, Sandbox
 from workspaces.store import Store
 from workspaces.threads import in_thread
@@ -123,7 +123,7 @@ async def _run(
         "GIT_WORK_TREE": ".",
         "GIT_INDEX_FILE": str(quarantine.index),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(store.path / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(store.path / "objects"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_ATTR_NOSYSTEM": "1",

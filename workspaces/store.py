@@ -17,7 +17,7 @@ from baton.errors import StaleAttempt, WorkElsewhere, WorkspaceError
 from workspaces import takeover
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
-from workspaces.git import git
+from workspaces.git import alternate, git
 from workspaces.layout import create_repositories, scratch, sweep
 from workspaces.locks import held_briefly, locked
 from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry, Objects
@@ -211,7 +211,7 @@ class Store:
 
     def env(self, *, write_to: Path | None = None) -> dict[str, str]:
         """Variables with which git in a scratch directory reads both repositories, and writes to one if it may."""
-        paths = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.path / "objects")}
+        paths = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(self.path / "objects")}
         return {**paths, "GIT_OBJECT_DIRECTORY": str(write_to / "objects")} if write_to else paths
 
     async def commit_files(
