@@ -19,6 +19,19 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the long tests are: `pytest -m soak --soak-runs 200`."""
+    parser.addoption("--soak-runs", type=int, default=50, help="runs with random faults, of the tests marked soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests marked `soak` out, unless `-m` speaks of them."""
+    if "soak" not in config.getoption("markexpr"):
+        soak = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in soak]
+        config.hook.pytest_deselected(items=soak)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests start from no settings at all, with a home of their own and no Temporal profile."""

@@ -1,0 +1,42 @@
+"""What the tests of faults share: the nursery of workers, a template repository, scenes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from standin.scenario import Scenario
+from tests.faults.scene import Scene, new_namespace, scene
+from tests.faults.workers import Nursery, nursery
+from tests.pipelines.repositories import make_repository
+from workers.service import TemporalService
+
+Scenes = Callable[..., AbstractAsyncContextManager[Scene]]
+
+
+@pytest_asyncio.fixture(scope="session")
+async def workers(clean_environment: None) -> AsyncIterator[Nursery]:
+    """The nursery of this test process."""
+    async with nursery() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The target repository that every scene gets a copy of."""
+    return make_repository(tmp_path_factory.mktemp("template") / "shop")
+
+
+@pytest.fixture
+def scenes(service: TemporalService, workers: Nursery, template: Path, tmp_path: Path) -> Scenes:
+    """`async with scenes("name", scenario) as scene`: a run of its own, of which many can go on side by side."""
+
+    @asynccontextmanager
+    async def open_scene(name: str, played: Scenario, **environment: str) -> AsyncIterator[Scene]:
+        client = await new_namespace(service.address)
+        async with scene(client, service.address, workers, template, tmp_path / name, played, **environment) as opened:
+            yield opened
+
+    return open_scene
