@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 _PATIENCE = 20.0
 """Seconds to wait for another process's transaction; they take less than a millisecond."""
 
+_MOST_SESSIONS = 1_000
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     run TEXT NOT NULL, task TEXT NOT NULL, session TEXT NOT NULL, turn INTEGER NOT NULL, call TEXT NOT NULL,
@@ -76,6 +78,9 @@ class Ledger:
         self._owner = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._sign = -1
         self._live: set[str] = set()
+        # What was read or entered here already, so that it need not be asked again.
+        self._known: set[str] = set()
+        self._entered: dict[tuple[str, str, str], int] = {}
         self._db: sqlite3.Connection | None = None
         self._turn_taking = asyncio.Lock()
 
@@ -92,17 +97,25 @@ class Ledger:
         finally:
             if verdict != "granted":
                 self._live.discard(call.id)
+        if verdict == "granted":
+            if len(self._entered) > _MOST_SESSIONS:
+                self._entered.clear()
+            self._entered[call.key[:3]] = call.turn
         return verdict
 
-    async def end(self, call: Call, usd: float, most: float) -> None:
-        """Say what a call cost, and the most that it can have cost. Without an end it counts as it was entered."""
+    async def end(self, call: Call, usd: float, most: float) -> list[Entry]:
+        """Say what a call cost, and the most that it can have cost; gives all calls of its turn that have ended.
+
+        Without an end it counts as it was entered, also where a power cut takes the end back.
+        """
         try:
-            await self._run(_upsert, [(Entry(call, usd, most))])
+            return await self._run(_end, Entry(call, usd, most), durable=False)
         finally:
             self._live.discard(call.id)
 
     async def release(self, call: Call) -> None:
         """Take back a call that was certainly not billed."""
+        self._entered.pop(call.key[:3], None)
         try:
             await self._run(_delete, call)
         finally:
@@ -133,11 +146,13 @@ class Ledger:
 
     async def has_turn(self, run: str, task: str, session: str, turn: int) -> bool:
         """Whether a turn was entered."""
-        return await self._run(_has_turn, run, task, session, turn)
+        return self._entered.get((run, task, session)) == turn or await self._run(_has_turn, run, task, session, turn)
 
     async def knows(self, what: str) -> bool:
         """Whether `learnt` was said of this."""
-        return await self._run(_knows, what)
+        if what not in self._known and await self._run(_knows, what):
+            self._known.add(what)
+        return what in self._known
 
     async def learnt(self, what: str) -> None:
         """Remember that something was read from the store."""
@@ -154,15 +169,17 @@ class Ledger:
                 os.close(self._sign)
                 self._sign = -1
 
-    async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
+    async def _run(self, work: Callable[..., Result], *arguments: Any, durable: bool = True) -> Result:
         async with self._turn_taking:
-            return await in_thread(self._transact, work, arguments)
+            return await in_thread(self._transact, work, arguments, durable)
 
-    def _transact(self, work: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    def _transact(self, work: Callable[..., Result], arguments: tuple[Any, ...], durable: bool) -> Result:
         try:
             if self._db is None:
                 self._db = self._open()
             db = self._db
+            # A reservation that a power cut takes back would let a cap be passed, so it waits for the disk.
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db, *arguments)
@@ -192,12 +209,12 @@ class Ledger:
         db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         self.path.chmod(0o600)
         db.execute("PRAGMA journal_mode = WAL")
-        # A reservation that a power cut takes back would let a cap be passed.
-        db.execute("PRAGMA synchronous = FULL")
         db.executescript(_SCHEMA)
         return db
 
     def _set_aside(self) -> None:
+        self._known.clear()
+        self._entered.clear()
         for suffix in ("", "-wal", "-shm"):
             damaged = self.path.with_name(self.path.name + suffix)
             with suppress(FileNotFoundError):
@@ -279,6 +296,11 @@ def _delete(db: sqlite3.Connection, call: Call) -> None:
 
 def _close_row(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
     db.execute("UPDATE calls SET open = 0 WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", key)
+
+
+def _end(db: sqlite3.Connection, entry: Entry) -> list[Entry]:
+    _upsert(db, [entry])
+    return _ended(db, *entry.call.key[:4])
 
 
 def _ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[Entry]:

@@ -74,8 +74,13 @@ class Purse:
             await asyncio.sleep(_POLL)
             caps = await read_caps(store, key.run)
 
-    async def pay(self, call: Call, room: int, make: Callable[[Meter], Awaitable[Answer]]) -> Answer:
-        """Make the call, and enter what it cost, also where no answer came of it."""
+    async def pay(
+        self, call: Call, room: int, make: Callable[[Meter], Awaitable[Answer]]
+    ) -> tuple[Answer, list[LostCall]]:
+        """Make the call, and enter what it cost, also where no answer came of it.
+
+        Gives the answer and all other calls of the turn that have ended, to be kept with it where they came to nothing.
+        """
         meter = Meter()
         try:
             answer = await make(meter)
@@ -84,21 +89,16 @@ class Purse:
             await self._end_without_answer(call, room, meter)
             raise
         cost = self._prices.cost_usd(answer.model, answer.usage)
+        ended: list[Entry] = []
         try:
-            await self._ledger.end(call, cost, cost)
+            ended = await self._ledger.end(call, cost, cost)
         except BatonError as error:
             # The answer is worth more than the entry: the call stays counted with its worst case.
             _log.warning("a call could not be entered", error=str(error))
-        return answer
-
-    async def lost(self, call: Call, kept: list[str]) -> list[LostCall]:
-        """The calls of this turn that came to nothing, to be kept with its answer; `kept` names those with one."""
-        known = {*kept, call.id}
-        found = await self._ledger.ended(call.run, call.task, call.session, call.turn)
-        return [
+        return answer, [
             LostCall(call=entry.call.id, day=entry.call.day, usd=round(entry.usd, 9), most=round(entry.most, 9))
-            for entry in found
-            if entry.call.id not in known
+            for entry in ended
+            if entry.call.id != call.id
         ]
 
     async def _end_without_answer(self, call: Call, room: int, meter: Meter) -> None:

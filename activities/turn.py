@@ -133,7 +133,7 @@ class TurnActivities:
             if isinstance(call, Reached):
                 return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
             doing(stage="model", tool="")
-            answer = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
+            answer, others = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
             entry = self._entry(call, answer)
             cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
             if not cut or len(cuts) >= _MOST_CUTS or room >= _LARGEST_OUTPUT:
@@ -142,7 +142,7 @@ class TurnActivities:
             head = await journal.record_cut(head, entry, len(cuts), at=at)
 
         entry.runnable = not cut
-        entry.lost = await self._purse.lost(call, [cut.call for cut in cuts])
+        entry.lost = [other for other in others if other.call not in {cut.call for cut in cuts}]
         result, files = self._conclude(turn, entry, cuts, note)
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
