@@ -20,6 +20,7 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": settings.api_key.get_secret_value(),
         "ANTHROPIC_BASE_URL": settings.base_url,
         "TEMPORAL_ADDRESS": address,
+        **({"BATON_STATE_REMOTE": settings.state_remote} if settings.state_remote else {}),
     }
 
 
@@ -49,6 +50,16 @@ class WorkerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: alive, and yet it does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT: it goes on where it was, whatever has happened meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

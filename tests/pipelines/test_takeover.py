@@ -1,0 +1,237 @@
+"""A second host takes over from one that is dead, or asleep, by way of the state remote."""
+
+import collections
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from baton import naming
+from baton.contracts import RunDocument, RunStatus
+from standin.scenario import Fault, Scenario, Step
+from tests.conftest import assert_eventually
+from tests.pipelines.conftest import Stage
+from tests.pipelines.processes import WorkerProcess
+from tests.pipelines.repositories import git
+from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
+from workflows.session import AgentSession
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.store import Store
+
+TAKEOVER = timedelta(seconds=15)
+"""From the death of a host to the next step on another one."""
+
+LANE = "t1"
+
+
+GATE = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started src/go; echo line >> src/log.txt"
+"""A command that ends when the test says so: nothing here depends on how fast a process starts."""
+
+
+def script(*, slow_answer: bool = False) -> Scenario:
+    """A task with a file, a shell command and another file."""
+    third = Step(calls=[write("src/two.txt", "two\n")], faults=[Fault(delay=1.0)] if slow_answer else [])
+    return scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[write("src/one.txt", "one\n")], [bash(GATE)], third, [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+
+
+class Hosts:
+    """Two workers with homes of their own, and one state remote."""
+
+    def __init__(self, stage: Stage, address: str, place: Path, *, remote: bool) -> None:
+        self.state = place / "state.git"
+        git(place, "init", "-q", "--bare", str(self.state))
+        own = stage.settings.model_copy(update={"state_remote": str(self.state) if remote else None})
+        self.settings = [own.model_copy(update={"home": place / name}) for name in ("first", "second")]
+        self.logs = [place / "first.log", place / "second.log"]
+        self.first, self.second = (
+            WorkerProcess(settings, address, log) for settings, log in zip(self.settings, self.logs, strict=True)
+        )
+        self.stage = stage
+
+    async def store(self, number: int) -> Store:
+        return await Store.open(self.settings[number].home, str(self.stage.repo))
+
+    def gate(self, number: int) -> Path | None:
+        """The workspace in which the command waits on a host."""
+        return next((path.parent for path in self.settings[number].home.glob("workspaces/*/t1/work/src/started")), None)
+
+    async def until_at_gate(self, number: int, within: timedelta = timedelta(seconds=90)) -> Path:
+        """Wait until the command waits on a host."""
+        await assert_eventually(lambda: self.gate(number) is not None, within=within)
+        found = self.gate(number)
+        assert found is not None
+        return found
+
+    async def until_ready(self, number: int) -> None:
+        """Wait until a worker has said that it is at work."""
+        log = self.logs[number]
+        await assert_eventually(
+            lambda: log.exists() and "A worker is at work" in log.read_text(), within=timedelta(seconds=60)
+        )
+
+    async def until_committed(self, words: str) -> None:
+        """Wait until the state remote has a checkpoint of this name, and return at once."""
+        key = naming.repo_key(str(self.stage.repo))
+        ref = naming.task_ref(self.stage.run, LANE).replace("refs/baton", f"refs/baton/{key}")
+        seen = ""
+
+        def there() -> bool:
+            nonlocal seen
+            now = (self.state / ref).read_text() if (self.state / ref).exists() else ""
+            changed, seen = now != seen, now
+            return changed and words in git(self.state, "log", "-1", "--format=%s", now.strip())
+
+        await assert_eventually(there, within=timedelta(seconds=60), every=timedelta(milliseconds=2))
+
+    async def history(self, number: int) -> list[str]:
+        """What the checkpoints of the task are called on a host, the oldest first."""
+        lane = Lane(self.stage.run, LANE)
+        return [info.summary for info in await Checkpoints(await self.store(number)).history(lane)]
+
+
+@pytest.fixture
+def hosts(staged, service, tmp_path: Path):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def open_hosts(chosen: Scenario, *, remote: bool = True) -> AsyncIterator[Hosts]:
+        place = tmp_path / "hosts"
+        place.mkdir()
+        async with staged(chosen, worker=False) as stage:
+            both = Hosts(stage, service.address, place, remote=remote)
+            try:
+                yield both
+            finally:
+                both.first.wake()
+                both.first.stop()
+                both.second.stop()
+                for log in both.logs:
+                    if log.exists():
+                        print(f"--- {log.name}\n{log.read_text()[-3_000:]}")
+
+    return open_hosts
+
+
+def check_result(stage: Stage, document: RunDocument, *, repeated: list[tuple[str, str, int, int]]) -> None:
+    """The branch is right, and nothing was asked twice but what was in flight."""
+    assert document.status is RunStatus.DONE, document
+    assert git(stage.repo, "show", f"{document.branch}:src/log.txt") == "line"
+    assert git(stage.repo, "show", f"{document.branch}:src/one.txt") == "one"
+    assert git(stage.repo, "show", f"{document.branch}:src/two.txt") == "two"
+    changed = git(stage.repo, "diff", "--name-only", f"main..{document.branch}").splitlines()
+    assert changed == ["src/log.txt", "src/one.txt", "src/two.txt"]
+    times = collections.Counter(stage.asked())
+    again = {call: count for call, count in times.items() if count > 1}
+    assert again.keys() <= set(repeated), again
+    assert all(count == 2 for count in again.values()), again
+    assert document.decisions == []
+
+
+@pytest.mark.parametrize("moment", ["in mid-tool", "after a commit"])
+async def test_a_second_host_takes_over_from_a_dead_one(hosts, moment: str) -> None:  # type: ignore[no-untyped-def]
+    async with hosts(script()) as both:
+        stage = both.stage
+        both.first.start()
+        handle = await stage.start()
+        gate = await both.until_at_gate(0)
+        both.second.start()
+        await both.until_ready(1)
+        if moment == "after a commit":
+            (gate / "go").touch()
+            await both.until_committed("1-backend turn 3: answer")
+        both.first.kill()
+        killed = time.monotonic()
+        if moment == "in mid-tool":
+            gate = await both.until_at_gate(1)
+            (gate / "go").touch()
+        else:
+            await assert_eventually(lambda: (both.settings[1].home / "workspaces" / stage.run / LANE).exists())
+        took = timedelta(seconds=time.monotonic() - killed)
+        document = await stage.outcome(handle, limit=90)
+        history = await both.history(1)
+
+    print(f"the second host was at work {took.total_seconds():.1f} s after the first one died")
+    check_result(stage, document, repeated=[])
+    assert sum(summary.startswith("taken over by host") for summary in history) == 1
+    assert took <= TAKEOVER
+
+
+async def test_a_host_that_wakes_up_after_its_successor_changes_nothing(hosts) -> None:  # type: ignore[no-untyped-def]
+    async with hosts(script(slow_answer=True)) as both:
+        stage = both.stage
+        both.first.start()
+        handle = await stage.start()
+        gate = await both.until_at_gate(0)
+        both.second.start()
+        await both.until_ready(1)
+        (gate / "go").touch()
+        asked = ("t1", "backend", 1, 3)
+        await assert_eventually(
+            lambda: asked in stage.asked(), within=timedelta(seconds=60), every=timedelta(milliseconds=2)
+        )
+        both.first.pause()
+        paused = time.monotonic()
+        # The second host has asked the model, too; now the first one finds its own answer, and would write it.
+        await assert_eventually(lambda: stage.asked().count(asked) == 2, within=timedelta(seconds=90))
+        print(f"the second host had asked {time.monotonic() - paused:.1f} s after the first one fell asleep")
+        both.first.wake()
+        document = await stage.outcome(handle, limit=90)
+        history = await both.history(1)
+
+    check_result(stage, document, repeated=[asked])
+    # One line of checkpoints with each turn in it once, on top of one take-over: the first host got nothing in.
+    turns = [summary for summary in history if " turn " in summary]
+    assert len(turns) == len(set(turns)), history
+    taken = next(number for number, summary in enumerate(history) if summary.startswith("taken over by host"))
+    assert history[taken - 1].startswith("1-backend turn 3: ")
+    assert history[taken + 1].startswith("1-backend turn 3: answer")
+
+
+async def test_a_host_that_comes_back_goes_on_from_what_others_did(hosts) -> None:  # type: ignore[no-untyped-def]
+    """First, second, first again: the first one's own refs are old by then."""
+    async with hosts(script()) as both:
+        stage = both.stage
+        both.first.start()
+        handle = await stage.start()
+        await both.until_at_gate(0)
+        both.first.kill()
+        both.second.start()
+        gate = await both.until_at_gate(1)
+        (gate / "go").touch()
+        await both.until_committed("1-backend turn 3: answer")
+        both.second.kill()
+        both.first.start()
+        document = await stage.outcome(handle, limit=90)
+        history = await both.history(0)
+
+    check_result(stage, document, repeated=[])
+    assert sum(summary.startswith("taken over by host") for summary in history) == 2
+
+
+async def test_without_a_state_remote_the_run_waits_for_its_host(hosts) -> None:  # type: ignore[no-untyped-def]
+    async with hosts(script(), remote=False) as both:
+        stage = both.stage
+        both.first.start()
+        handle = await stage.start()
+        gate = await both.until_at_gate(0)
+        both.first.kill()
+        (gate / "started").unlink()  # so that the next one is seen; what is left here counts for nothing
+        both.second.start()
+        waiting = stage.session(LANE, "1-backend")
+
+        async def waits() -> bool:
+            return "that has this run's work" in (await waiting.query(AgentSession.status)).waiting_for
+
+        await assert_eventually(waits, within=timedelta(seconds=90), every=timedelta(milliseconds=200))
+        both.first.start()
+        gate = await both.until_at_gate(0)
+        (gate / "go").touch()
+        document = await stage.outcome(handle, limit=90)
+
+    check_result(stage, document, repeated=[])
