@@ -25,6 +25,8 @@ EXECUTABLE = 0o100755
 LINK = 0o120000
 TREE = 0o040000
 GITLINK = 0o160000
+_MOST_REMEMBERED = 30_000
+"""Entries of trees that are kept in memory, some 250 bytes each."""
 _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
 
@@ -89,6 +91,8 @@ class Objects:
         self.repo = pygit2.Repository(str(path))
         self._path = path
         self._written: set[str] = set()
+        self._trees: dict[str, dict[bytes, Entry]] = {}
+        self._remembered = 0
         self._lock = threading.Lock()
 
     def blob(self, data: bytes) -> str:
@@ -107,10 +111,22 @@ class Objects:
         """Whether an object is there."""
         return oid in self.repo
 
-    def entries(self, tree: str) -> dict[bytes, Entry]:
+    def entries(self, tree: str) -> Mapping[bytes, Entry]:
         """What stands directly in a tree, by name."""
         if tree == EMPTY_TREE:
             return {}
+        known = self._trees.get(tree)
+        return self._remember(tree, self._parse(tree)) if known is None else known
+
+    def _remember(self, tree: str, entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
+        """Keep a tree in memory: a transcript of many turns is read a file at a time, each by way of the same trees."""
+        if self._remembered > _MOST_REMEMBERED:
+            self._trees, self._remembered = {}, 0
+        self._trees[tree] = entries
+        self._remembered += len(entries)
+        return entries
+
+    def _parse(self, tree: str) -> dict[bytes, Entry]:
         kind, raw = self.repo.read(tree)
         if kind != ObjectType.TREE:
             raise KeyError(tree)
@@ -153,7 +169,7 @@ class Objects:
         return self._edit(tree, [(parts(path), entry) for path, entry in changes.items()]) or self.write_tree({})
 
     def _edit(self, tree: str | None, changes: Sequence[tuple[list[bytes], Entry | None]]) -> str | None:
-        entries = self.entries(tree) if tree else {}
+        entries = dict(self.entries(tree)) if tree else {}
         below: dict[bytes, list[tuple[list[bytes], Entry | None]]] = {}
         for names, entry in changes:
             if len(names) > 1:
@@ -172,7 +188,11 @@ class Objects:
                 entries.pop(name, None)
             else:
                 entries[name] = Entry(TREE, subtree)
-        return self.write_tree(entries) if entries else None
+        if not entries:
+            return None
+        written = self.write_tree(entries)
+        self._remember(written, entries)
+        return written
 
     def differences(self, old: str | None, new: str | None, prefix: bytes = b"") -> Iterator[Change]:
         """Every file, link or gitlink that differs between two trees; equal directories are not even opened."""
