@@ -189,7 +189,9 @@ class Ledger:
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
-                raise DiskFull(f"The ledger {self.path} cannot be written: the disk is full.") from error
+                raise DiskFull(
+                    f"The ledger {self.path} cannot be written: the disk is full. Make room, and the run goes on."
+                ) from error
             raise WorkspaceError(f"The ledger {self.path} cannot be used: {error}.") from error
         except sqlite3.DatabaseError as error:
             self._db = None

@@ -77,7 +77,7 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
             fault = str(error)
         if not fault:
             return status
-        faults.append(f"{path}: {fault}")
+        faults.append(f"{path}: {fault.rstrip('.')}")
     reason = "No sandbox can be made here: " + ("; ".join(faults) or "there is no bubblewrap") + "."
     return SandboxStatus("unavailable", reason, _ADVICE)
 
