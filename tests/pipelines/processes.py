@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from baton.settings import Settings
@@ -27,7 +28,11 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
 class WorkerProcess:
     """`baton worker` in a process of its own."""
 
-    def __init__(self, settings: Settings, address: str, log: Path, *arguments: str) -> None:
+    def __init__(
+        self, settings: Settings, address: str, log: Path, *arguments: str, within: Sequence[str] = ()
+    ) -> None:
+        """`within`: a command that makes the place it runs in, and runs in it what follows as its arguments."""
+        self._within = within
         self._arguments = arguments
         self._settings = settings
         self._address = address
@@ -38,7 +43,7 @@ class WorkerProcess:
         """Start the worker; it polls a second or two later."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("baton")), "worker", *self._arguments],
+                [*self._within, str(Path(sys.executable).with_name("baton")), "worker", *self._arguments],
                 env=environment(self._settings, self._address),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -60,6 +65,12 @@ class WorkerProcess:
         """SIGCONT: it goes on where it was, whatever has happened meanwhile."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
