@@ -12,11 +12,12 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from baton.budget import Cap, Cost, Reached, Spending, judge
+from activities import ledger_rows as rows
+from activities.ledger_rows import Call, Entry
+from baton.budget import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from workspaces.threads import in_thread
 
@@ -26,47 +27,6 @@ _PATIENCE = 20.0
 """Seconds to wait for another process's transaction; they take less than a millisecond."""
 
 _MOST_SESSIONS = 1_000
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-    run TEXT NOT NULL, task TEXT NOT NULL, session TEXT NOT NULL, turn INTEGER NOT NULL, call TEXT NOT NULL,
-    day TEXT NOT NULL, model TEXT NOT NULL, owner TEXT NOT NULL, open INTEGER NOT NULL,
-    usd REAL NOT NULL, most REAL NOT NULL,
-    PRIMARY KEY (run, task, session, turn, call)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS calls_by_day ON calls (day);
-CREATE INDEX IF NOT EXISTS calls_open ON calls (open) WHERE open = 1;
-CREATE TABLE IF NOT EXISTS known (what TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One attempt to get one answer."""
-
-    run: str
-    task: str
-    session: str
-    turn: int
-    id: str
-    day: str
-    """UTC, `2026-11-01`."""
-    model: str
-
-    @property
-    def key(self) -> tuple[str, str, str, int, str]:
-        """What names it in the ledger."""
-        return self.run, self.task, self.session, self.turn, self.id
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A call that has ended, in whichever way."""
-
-    call: Call
-    usd: float
-    most: float
-    """The most that it can have cost; the same as `usd` where the answer is there."""
 
 
 class Ledger:
@@ -92,7 +52,7 @@ class Ledger:
             verdict = await self._run(self._reserve, call, caps, worst_usd)
         except asyncio.CancelledError:
             # The row may be there, but no call will be made for it.
-            await self._run(_delete, call)
+            await self._run(rows.delete, call)
             raise
         finally:
             if verdict != "granted":
@@ -109,7 +69,7 @@ class Ledger:
         Without an end it counts as it was entered, also where a power cut takes the end back.
         """
         try:
-            return await self._run(_end, Entry(call, usd, most), durable=False)
+            return await self._run(rows.end, Entry(call, usd, most), durable=False)
         finally:
             self._live.discard(call.id)
 
@@ -117,46 +77,48 @@ class Ledger:
         """Take back a call that was certainly not billed."""
         self._entered.pop(call.key[:3], None)
         try:
-            await self._run(_delete, call)
+            await self._run(rows.delete, call)
         finally:
             self._live.discard(call.id)
 
     async def abandon(self, call: Call) -> None:
         """Leave a call as it was entered: nobody knows whether it was billed."""
         try:
-            await self._run(_close_row, call.key)
+            await self._run(rows.close, call.key)
         finally:
             self._live.discard(call.id)
 
     async def ended(self, run: str, task: str, session: str, turn: int) -> list[Entry]:
         """All calls of one turn that have ended, the earliest day first."""
-        return await self._run(_ended, run, task, session, turn)
+        return await self._run(rows.ended, run, task, session, turn)
 
     async def costs(self, run: str) -> list[Cost]:
         """What a run cost by session and model; a call in flight counts as unconfirmed."""
-        return await self._run(_costs, run)
+        return await self._run(rows.costs, run)
 
     async def add(self, entries: Iterable[Entry]) -> None:
         """Enter calls that the store knows of; what is there already stays as the store has it."""
-        await self._run(_upsert, list(entries))
+        await self._run(rows.upsert, list(entries))
 
-    async def turns(self, run: str, task: str) -> set[tuple[str, int]]:
-        """Session and number of every turn of a task that was entered."""
-        return await self._run(_turns, run, task)
+    async def answers(self, run: str) -> dict[tuple[str, str, int], int]:
+        """How many answers were entered, by task, session and turn."""
+        return await self._run(rows.answers, run)
 
     async def has_turn(self, run: str, task: str, session: str, turn: int) -> bool:
         """Whether a turn was entered."""
-        return self._entered.get((run, task, session)) == turn or await self._run(_has_turn, run, task, session, turn)
+        return self._entered.get((run, task, session)) == turn or await self._run(
+            rows.has_turn, run, task, session, turn
+        )
 
     async def knows(self, what: str) -> bool:
         """Whether `learnt` was said of this."""
-        if what not in self._known and await self._run(_knows, what):
+        if what not in self._known and await self._run(rows.knows, what):
             self._known.add(what)
         return what in self._known
 
     async def learnt(self, what: str) -> None:
         """Remember that something was read from the store."""
-        await self._run(_learn, what)
+        await self._run(rows.learn, what)
 
     async def close(self) -> None:
         """Calls that are still in flight count as if the process had died."""
@@ -211,7 +173,7 @@ class Ledger:
         db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         self.path.chmod(0o600)
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(_SCHEMA)
+        db.executescript(rows.SCHEMA)
         return db
 
     def _set_aside(self) -> None:
@@ -226,8 +188,8 @@ class Ledger:
         self, db: sqlite3.Connection, call: Call, caps: Sequence[Cap], worst_usd: float
     ) -> Reached | Literal["wait", "granted"]:
         self._bury(db, call)
-        new_turn = not _has_turn(db, call.run, call.task, call.session, call.turn)
-        verdicts = [judge(cap, _spending(db, call, cap), worst_usd, new_turn=new_turn) for cap in caps]
+        new_turn = not rows.has_turn(db, call.run, call.task, call.session, call.turn)
+        verdicts = [judge(cap, rows.spending(db, call, cap), worst_usd, new_turn=new_turn) for cap in caps]
         for verdict in verdicts:
             if isinstance(verdict, Reached):
                 return verdict
@@ -239,16 +201,16 @@ class Ledger:
 
     def _bury(self, db: sqlite3.Connection, call: Call) -> None:
         """End the rows of the dead. Their calls count on, for what was asked may have been billed."""
-        rows = db.execute("SELECT run, task, session, turn, call, owner FROM calls WHERE open = 1").fetchall()
+        open_calls = db.execute("SELECT run, task, session, turn, call, owner FROM calls WHERE open = 1").fetchall()
         alive: dict[str, bool] = {}
-        for *key, name, owner in rows:
+        for *key, name, owner in open_calls:
             if owner == self._owner:
                 lives = name in self._live
             else:
                 lives = alive[owner] if owner in alive else alive.setdefault(owner, self._is_alive(owner))
             # Whoever holds the lane is alone in it: an earlier attempt of the same turn has ended.
             if not lives or tuple(key) == call.key[:4]:
-                _close_row(db, (*key, name))
+                rows.close(db, (*key, name))
 
     def _is_alive(self, owner: str) -> bool:
         sign = self._signs / owner
@@ -265,83 +227,3 @@ class Ledger:
             return False
         finally:
             os.close(descriptor)
-
-
-def _spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
-    where, values = {
-        "session": ("run = ? AND task = ? AND session = ?", (call.run, call.task, call.session)),
-        "task": ("run = ? AND task = ?", (call.run, call.task)),
-        "run": ("run = ?", (call.run,)),
-        "day": ("day = ?", (call.day,)),
-    }[cap.scope]
-    if cap.unit == "turns":
-        turns = f"SELECT COUNT(*) FROM (SELECT DISTINCT run, task, session, turn FROM calls WHERE {where})"  # noqa: S608
-        return Spending(turns=int(db.execute(turns, values).fetchone()[0]))
-    # `where` is one of the four texts above.
-    sums = "SELECT TOTAL(usd * (open = 0)), TOTAL((most - usd) * (open = 0)), TOTAL(most * (open = 1)) FROM calls"
-    known, unconfirmed, in_flight = db.execute(f"{sums} WHERE {where}", values).fetchone()
-    return Spending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
-
-
-def _upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
-    rows = [(*entry.call.key, entry.call.day, entry.call.model, "", 0, entry.usd, entry.most) for entry in entries]
-    db.executemany(
-        "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET open = 0, usd = excluded.usd, most = excluded.most",
-        rows,
-    )
-
-
-def _delete(db: sqlite3.Connection, call: Call) -> None:
-    db.execute("DELETE FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", call.key)
-
-
-def _close_row(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
-    db.execute("UPDATE calls SET open = 0 WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", key)
-
-
-def _end(db: sqlite3.Connection, entry: Entry) -> list[Entry]:
-    _upsert(db, [entry])
-    return _ended(db, *entry.call.key[:4])
-
-
-def _ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[Entry]:
-    rows = db.execute(
-        "SELECT call, day, model, usd, most FROM calls"
-        " WHERE run = ? AND task = ? AND session = ? AND turn = ? AND open = 0 ORDER BY day, call",
-        (run, task, session, turn),
-    )
-    return [Entry(Call(run, task, session, turn, name, day, model), usd, most) for name, day, model, usd, most in rows]
-
-
-def _costs(db: sqlite3.Connection, run: str) -> list[Cost]:
-    rows = db.execute(
-        "SELECT task, session, model, TOTAL(usd), TOTAL(most - usd) FROM calls WHERE run = ?"
-        " GROUP BY task, session, model",
-        (run,),
-    )
-    return [
-        Cost(task=task, role=session.partition("-")[2], model=model, usd=usd, unconfirmed=unconfirmed)
-        for task, session, model, usd, unconfirmed in rows
-    ]
-
-
-def _has_turn(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> bool:
-    found = db.execute(
-        "SELECT 1 FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? LIMIT 1",
-        (run, task, session, turn),
-    )
-    return found.fetchone() is not None
-
-
-def _turns(db: sqlite3.Connection, run: str, task: str) -> set[tuple[str, int]]:
-    rows = db.execute("SELECT DISTINCT session, turn FROM calls WHERE run = ? AND task = ?", (run, task))
-    return {(str(session), int(turn)) for session, turn in rows}
-
-
-def _knows(db: sqlite3.Connection, what: str) -> bool:
-    return db.execute("SELECT 1 FROM known WHERE what = ?", (what,)).fetchone() is not None
-
-
-def _learn(db: sqlite3.Connection, what: str) -> None:
-    db.execute("INSERT OR IGNORE INTO known VALUES (?)", (what,))

@@ -16,7 +16,8 @@ from temporalio import activity
 
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, LostCall
-from activities.ledger import Call, Entry, Ledger
+from activities.ledger import Ledger
+from activities.ledger_rows import Call, Entry
 from activities.model import Answer, Meter
 from activities.posture import with_posture
 from activities.stores import LIMITS, Stores, run_file, to_json, write_run_files
@@ -122,8 +123,7 @@ class Purse:
             await self._ledger.learnt("stores")
         # A host that has just taken over, or comes back, lacks the turn before; a session's first turn tells nothing.
         if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session, turn - 1):
-            for task, head in (await in_thread(_lanes, store)).get(key.run, []):
-                await self._read_lane(store, key.run, task, head)
+            await self._read_run(store, key.run, (await in_thread(_lanes, store)).get(key.run, []))
 
     async def _read_today(self) -> None:
         """What all runs of this home spent today; needed where the ledger is new and the home is not."""
@@ -131,19 +131,21 @@ class Purse:
         for repository in await in_thread(_repositories, self._stores.home):
             store = await self._stores.get(repository)
             for run, lanes in (await in_thread(_lanes, store)).items():
-                for task, head in lanes:
-                    if store.objects.commit_object(head).commit_time >= midnight:
-                        await self._read_lane(store, run, task, head)
+                if any(store.objects.commit_object(head).commit_time >= midnight for _, head in lanes):
+                    await self._read_run(store, run, lanes)
 
-    async def _read_lane(self, store: Store, run: str, task: str, head: str) -> None:
-        known = await self._ledger.turns(run, task)
+    async def _read_run(self, store: Store, run: str, lanes: list[tuple[str, str]]) -> None:
+        """Enter what the lanes of a run know and the ledger does not; all at once, so that nobody sees a part of it."""
+        known = await self._ledger.answers(run)
         entries: list[Entry] = []
-        for session, name in await in_thread(_answers, store, head):
-            if (session, int(name[:5])) in known:
-                continue
-            data = await store.read(head, f"transcript/{session}/{name}")
-            if data is not None:
-                entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
+        for task, head in lanes:
+            for (session, turn), names in (await in_thread(_answers, store, head)).items():
+                if known.get((task, session, turn), 0) >= len(names):
+                    continue
+                for name in names:
+                    data = await store.read(head, f"transcript/{session}/{name}")
+                    assert data is not None
+                    entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
         if entries:
             await self._ledger.add(entries)
 
@@ -189,17 +191,17 @@ def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
     return lanes
 
 
-def _answers(store: Store, head: str) -> list[tuple[str, str]]:
-    """Session and file name of every answer in a lane's checkpoint."""
+def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
+    """The files of all answers in a lane's checkpoint, by session and turn."""
     objects = store.objects
     transcript = objects.entry(objects.tree_of(head), "transcript")
     sessions = objects.entries(transcript.oid) if transcript else {}
-    return [
-        (session.decode(), name.decode())
-        for session, entry in sessions.items()
-        for name in objects.entries(entry.oid)
-        if _PAID.fullmatch(name)
-    ]
+    found: dict[tuple[str, int], list[str]] = {}
+    for session, entry in sessions.items():
+        for name in objects.entries(entry.oid):
+            if _PAID.fullmatch(name):
+                found.setdefault((session.decode(), int(name[:5])), []).append(name.decode())
+    return found
 
 
 def _entries(run: str, task: str, session: str, kept: AssistantEntry) -> list[Entry]:

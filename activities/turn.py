@@ -17,7 +17,7 @@ from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
-from activities.ledger import Call
+from activities.ledger_rows import Call
 from activities.model import Answer, Meter, ask
 from activities.opening import Opener
 from activities.posture import with_posture

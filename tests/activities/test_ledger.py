@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from activities.ledger import Call, Entry, Ledger
+from activities.ledger import Ledger
+from activities.ledger_rows import Call, Entry
 from baton.budget import Cap, Reached
 from baton.errors import WorkspaceError
 
@@ -84,7 +85,8 @@ async def test_what_was_refused_costs_nothing_and_a_retry_is_no_new_turn(ledger:
 
 async def test_the_call_of_a_killed_process_counts_on_but_nobody_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
     script = (
-        "import asyncio, os, sys; from pathlib import Path; from activities.ledger import Call, Ledger\n"
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from activities.ledger import Ledger\nfrom activities.ledger_rows import Call\n"
         "async def main():\n"
         "    ledger = Ledger(Path(sys.argv[1]))\n"
         f"    print(await ledger.reserve(Call('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm'), [], 0.4), flush=True)\n"
@@ -113,7 +115,8 @@ async def test_entering_what_the_store_knows_again_changes_nothing(ledger: Ledge
         await ledger.add(known)
     (cost,) = await ledger.costs("r")
     assert (cost.role, cost.usd, cost.unconfirmed) == ("backend", 0.2, 0.3)
-    assert await ledger.turns("r", "t1") == {("1-backend", 1)}
+    # The second one came to nothing: it is no answer.
+    assert await ledger.answers("r") == {("t1", "1-backend", 1): 1}
 
 
 async def test_a_day_is_over_all_runs_and_ends(ledger: Ledger) -> None:

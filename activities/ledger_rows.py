@@ -1,0 +1,143 @@
+"""The rows of the ledger: what is kept of a call, and the SQL that reads and writes it."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from baton.budget import Cap, Cost, Spending
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    run TEXT NOT NULL, task TEXT NOT NULL, session TEXT NOT NULL, turn INTEGER NOT NULL, call TEXT NOT NULL,
+    day TEXT NOT NULL, model TEXT NOT NULL, owner TEXT NOT NULL, open INTEGER NOT NULL,
+    usd REAL NOT NULL, most REAL NOT NULL,
+    PRIMARY KEY (run, task, session, turn, call)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS calls_by_day ON calls (day);
+CREATE INDEX IF NOT EXISTS calls_open ON calls (open) WHERE open = 1;
+CREATE TABLE IF NOT EXISTS known (what TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One attempt to get one answer."""
+
+    run: str
+    task: str
+    session: str
+    turn: int
+    id: str
+    day: str
+    """UTC, `2026-11-01`."""
+    model: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int, str]:
+        """What names it in the ledger."""
+        return self.run, self.task, self.session, self.turn, self.id
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A call that has ended, in whichever way."""
+
+    call: Call
+    usd: float
+    most: float
+    """The most that it can have cost; the same as `usd` where the answer is there."""
+
+
+def spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
+    """What was spent in the scope of a cap that holds for a call."""
+    where, values = {
+        "session": ("run = ? AND task = ? AND session = ?", (call.run, call.task, call.session)),
+        "task": ("run = ? AND task = ?", (call.run, call.task)),
+        "run": ("run = ?", (call.run,)),
+        "day": ("day = ?", (call.day,)),
+    }[cap.scope]
+    if cap.unit == "turns":
+        turns = f"SELECT COUNT(*) FROM (SELECT DISTINCT run, task, session, turn FROM calls WHERE {where})"  # noqa: S608
+        return Spending(turns=int(db.execute(turns, values).fetchone()[0]))
+    # `where` is one of the four texts above.
+    sums = "SELECT TOTAL(usd * (open = 0)), TOTAL((most - usd) * (open = 0)), TOTAL(most * (open = 1)) FROM calls"
+    known, unconfirmed, in_flight = db.execute(f"{sums} WHERE {where}", values).fetchone()
+    return Spending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
+
+
+def upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
+    """Enter calls that have ended."""
+    rows = [(*entry.call.key, entry.call.day, entry.call.model, "", 0, entry.usd, entry.most) for entry in entries]
+    db.executemany(
+        "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET open = 0, usd = excluded.usd, most = excluded.most",
+        rows,
+    )
+
+
+def delete(db: sqlite3.Connection, call: Call) -> None:
+    """Strike a call out."""
+    db.execute("DELETE FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", call.key)
+
+
+def close(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
+    """End a call as it was entered."""
+    db.execute("UPDATE calls SET open = 0 WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", key)
+
+
+def end(db: sqlite3.Connection, entry: Entry) -> list[Entry]:
+    """End a call; gives all calls of its turn that have ended."""
+    upsert(db, [entry])
+    return ended(db, *entry.call.key[:4])
+
+
+def ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[Entry]:
+    """The calls of a turn that have ended, the earliest day first."""
+    rows = db.execute(
+        "SELECT call, day, model, usd, most FROM calls"
+        " WHERE run = ? AND task = ? AND session = ? AND turn = ? AND open = 0 ORDER BY day, call",
+        (run, task, session, turn),
+    )
+    return [Entry(Call(run, task, session, turn, name, day, model), usd, most) for name, day, model, usd, most in rows]
+
+
+def costs(db: sqlite3.Connection, run: str) -> list[Cost]:
+    """What a run cost by session and model; a call in flight counts as unconfirmed."""
+    rows = db.execute(
+        "SELECT task, session, model, TOTAL(usd), TOTAL(most - usd) FROM calls WHERE run = ?"
+        " GROUP BY task, session, model",
+        (run,),
+    )
+    return [
+        Cost(task=task, role=session.partition("-")[2], model=model, usd=usd, unconfirmed=unconfirmed)
+        for task, session, model, usd, unconfirmed in rows
+    ]
+
+
+def has_turn(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> bool:
+    """Whether a turn was entered."""
+    found = db.execute(
+        "SELECT 1 FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? LIMIT 1",
+        (run, task, session, turn),
+    )
+    return found.fetchone() is not None
+
+
+def answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]:
+    """How many answers were entered, by task, session and turn."""
+    rows = db.execute(
+        "SELECT task, session, turn, COUNT(*) FROM calls WHERE run = ? AND open = 0 AND usd = most"
+        " GROUP BY task, session, turn",
+        (run,),
+    )
+    return {(task, session, turn): count for task, session, turn, count in rows}
+
+
+def knows(db: sqlite3.Connection, what: str) -> bool:
+    """Whether something was noted."""
+    return db.execute("SELECT 1 FROM known WHERE what = ?", (what,)).fetchone() is not None
+
+
+def learn(db: sqlite3.Connection, what: str) -> None:
+    """Note something."""
+    db.execute("INSERT OR IGNORE INTO known VALUES (?)", (what,))
