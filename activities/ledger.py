@@ -10,8 +10,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -124,7 +124,7 @@ class Ledger:
         """Calls that are still in flight count as if the process had died."""
         async with self._turn_taking:
             if self._db is not None:
-                await in_thread(self._db.close)
+                await in_thread(self._close, self._db)
                 self._db = None
             if self._sign >= 0:
                 (self._signs / self._owner).unlink(missing_ok=True)
@@ -169,12 +169,27 @@ class Ledger:
             self._signs.mkdir(exist_ok=True, mode=0o700)
             self._sign = os.open(self._signs / self._owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # One connection, used by one thread at a time; transactions are begun by hand.
-        db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-        self.path.chmod(0o600)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(rows.SCHEMA)
-        return db
+        with self._alone():
+            # One connection, used by one thread at a time; transactions are begun by hand.
+            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            self.path.chmod(0o600)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(rows.SCHEMA)
+            return db
+
+    def _close(self, db: sqlite3.Connection) -> None:
+        with self._alone():
+            db.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Opening and closing change the file's mode, for which SQLite does not wait: https://sqlite.org/wal.html."""
+        descriptor = os.open(self._signs / "opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _set_aside(self) -> None:
         self._known.clear()
