@@ -5,7 +5,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.ledger import Ledger
 from activities.posture import with_posture
-from activities.stores import DECISIONS, STATE, Stores, holding, report_file, to_json, write_run_files
+from activities.stores import DECISIONS, SAVED, STATE, Stores, holding, report_file, to_json, write_run_files
 from agents.briefs import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
@@ -40,10 +40,12 @@ class StateActivities:
             {
                 STATE: to_json(state.model_dump(mode="json")),
                 DECISIONS: to_json([decision.model_dump(mode="json") for decision in save.decisions]),
+                SAVED: to_json(save.model_dump(mode="json", include={"at"})),
             },
             f"{save.state.status.value}: {len(save.decisions)} decisions, ${state.cost_usd:.4f}",
             save.at,
             alone=STATE,
+            state_of=save.at,
         )
         return Saved(commit=commit, costs=costs)
 

@@ -23,6 +23,8 @@ MODELS = "models.json"
 LIMITS = "limits.json"
 STATE = "state.json"
 DECISIONS = "decisions.json"
+SAVED = "saved.json"
+"""The moment of the state that the two files above are of."""
 
 _MOST_RACES = 20
 
@@ -106,11 +108,13 @@ async def write_run_files(
     *,
     begins: bool = False,
     alone: str | None = None,
+    state_of: datetime | None = None,
 ) -> str:
     """Commit some of the run's own files; writers of other files at the same moment lose nothing.
 
     Only `begins` may write the first ones: WorkElsewhere where there are none otherwise. `alone` is a file that nobody
-    else should write meanwhile; StaleAttempt where somebody does, for one of the two attempts was given up.
+    else should write meanwhile; StaleAttempt where somebody does, for one of the two attempts was given up. `state_of`
+    is the moment of the state that is written; StaleAttempt where that of a later one is kept already.
     """
     ref = naming.run_ref(run)
     head = await store.head(ref)
@@ -121,6 +125,8 @@ async def write_run_files(
             raise store.elsewhere(run, "file")
     seen = await store.read(head, alone) if head and alone else None
     for _ in range(_MOST_RACES):
+        if head and state_of and await _is_later(store, head, state_of):
+            raise StaleAttempt(f"A later state of run {run} is kept already: this attempt was given up, and ends.")
         try:
             return await store.commit_files(ref, expected=head, files=files, message=message, at=at)
         except StaleAttempt:
@@ -128,6 +134,12 @@ async def write_run_files(
             if head and alone and await store.read(head, alone) != seen:
                 raise
     raise WorkspaceError(f"The files of run {run} kept being written by others; try again.")
+
+
+async def _is_later(store: Store, head: str, moment: datetime) -> bool:
+    """Whether the state that is kept is of a later moment: a worker that slept may wake up with an old one."""
+    data = await store.read(head, SAVED)
+    return data is not None and datetime.fromisoformat(json.loads(data)["at"]) > moment
 
 
 def to_json(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Kills the process it runs in at one exact moment: before, after or in the middle of the n-th call of one function.
+"""Kills (or stops) the process it runs in at one exact moment: before, after or during the n-th call of one function.
 
 The function is wrapped from outside, by name; the code under test knows nothing of it. This module is imported by the
 worker process that is to die (`tests.faults.nursery`), and by the tests for the description of the moment.
@@ -30,11 +30,13 @@ class Moment:
     until: str = ""
     """`during`: kill once something under the home matches this pattern; without it, after `seconds`."""
     seconds: float = 0.3
+    stops: bool = False
+    """SIGSTOP in place of SIGKILL: the process goes on from there when somebody wakes it, and does not know."""
 
 
-def die() -> None:
-    """SIGKILL to ourselves: nothing is tidied up, no buffer is flushed."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def _strike(moment: Moment) -> None:
+    """The signal to ourselves: after SIGKILL nothing is tidied up; after SIGSTOP this may return, much later."""
+    os.kill(os.getpid(), signal.SIGSTOP if moment.stops else signal.SIGKILL)
 
 
 def arm(moment: Moment, home: Path) -> None:
@@ -71,12 +73,13 @@ def _plain(moment: Moment, original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not due((args, kwargs)):
-            return original(*args, **kwargs)
-        if moment.when == "after":
-            original(*args, **kwargs)
-        die()
-        raise AssertionError
+        now = due((args, kwargs))
+        if now and moment.when == "before":
+            _strike(moment)
+        result = original(*args, **kwargs)
+        if now and moment.when == "after":
+            _strike(moment)
+        return result
 
     return wrapper
 
@@ -86,18 +89,21 @@ def _asynchronous(moment: Moment, original: Callable[..., Any], home: Path) -> C
 
     @functools.wraps(original)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not due((args, kwargs)):
-            return await original(*args, **kwargs)
-        if moment.when == "after":
-            await original(*args, **kwargs)
-        elif moment.when == "during":
-            work = asyncio.ensure_future(original(*args, **kwargs))
-            ending = asyncio.get_running_loop().time() + moment.seconds
-            while asyncio.get_running_loop().time() < ending if not moment.until else not any(home.glob(moment.until)):
-                if work.done():
-                    return work.result()
-                await asyncio.sleep(0.002)
-        die()
-        raise AssertionError
+        now = due((args, kwargs))
+        if now and moment.when == "before":
+            _strike(moment)
+        if not now or moment.when != "during":
+            result = await original(*args, **kwargs)
+            if now and moment.when == "after":
+                _strike(moment)
+            return result
+        clock = asyncio.get_running_loop().time
+        ending = clock() + moment.seconds
+        work = asyncio.ensure_future(original(*args, **kwargs))
+        while not work.done() and (not any(home.glob(moment.until)) if moment.until else clock() < ending):
+            await asyncio.sleep(0.002)
+        if not work.done():
+            _strike(moment)
+        return await work
 
     return wrapper

@@ -135,6 +135,24 @@ class Scene:
         """The id of the tree that was published."""
         return git(self.repo, "rev-parse", f"{document.branch}^{{tree}}")
 
+    async def kept(self) -> str | None:
+        """`state.json` as it lies in the store."""
+        store = await Store.open(self.home, str(self.repo))
+        head = await store.head(naming.run_ref(self.run))
+        data = await store.read(head, "state.json") if head else None
+        return data.decode() if data else None
+
+    def refs(self) -> dict[str, str]:
+        """Every ref of the target repository and of the store, with the tree that it points to."""
+        found: dict[str, str] = {}
+        for bare in (self.repo / ".git", *self.home.glob("stores/*/*.git")):
+            for line in git(
+                self.repo, "--git-dir", str(bare), "for-each-ref", "--format=%(tree) %(refname)"
+            ).splitlines():
+                oid, _, name = line.partition(" ")
+                found[f"{bare.name} {name}"] = oid
+        return found
+
     def log(self) -> str:
         """What the workers wrote."""
         log = self.directory / "worker.log"

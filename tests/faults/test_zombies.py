@@ -1,0 +1,108 @@
+"""A worker that is stopped (SIGSTOP), believed dead, and wakes up after its attempt was given to another one."""
+
+import asyncio
+import json
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from baton.contracts import RunDocument, RunStatus
+from baton.naming import slug
+from baton.policies import HEARTBEAT
+from tests.conftest import assert_eventually
+from tests.faults.conftest import Scenes
+from tests.faults.injection import Moment
+from tests.faults.scene import Scene, script
+from tests.faults.workers import ForkedWorker
+
+HOLDING = {
+    "in a tool": Moment(
+        "workspaces.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started", stops=True
+    ),
+    "answer here": Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'", stops=True),
+    "before the ref": Moment("workspaces.scan:adopt_objects", "after", stops=True),
+    "in the gate": Moment("activities.gate:run_gate", "after", stops=True),
+    "preparing": Moment("workspaces.store:Store.fetch", "after", stops=True),
+}
+"""Where the stopped attempt holds its workspace: its successor waits until it goes on, or is killed."""
+
+FREE = {
+    "before the push": Moment("activities.publishing:publish", stops=True),
+    "after the push": Moment("activities.publishing:publish", "after", stops=True),
+    "saving the state": Moment("activities.state:write_run_files", nth=3, stops=True),
+    "state saved": Moment("activities.state:write_run_files", "after", nth=3, stops=True),
+    "cleaning up": Moment("activities.publishing:discard_run", stops=True),
+}
+"""Where its successor needs nothing that it holds: the run ends without it, and then it wakes up."""
+
+
+async def stopped(scene: Scene, worker: ForkedWorker) -> None:
+    """Wait until the worker has been stopped, and for long enough that the server believes it dead."""
+
+    def sleeps() -> bool:
+        assert not worker.ended.done(), scene.log()
+        return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    await assert_eventually(sleeps, within=timedelta(seconds=60))
+    await asyncio.sleep(HEARTBEAT.total_seconds() + 2)
+
+
+async def all_is_well(scene: Scene, document: RunDocument, tree: str) -> None:
+    """The run has ended as an undisturbed one does."""
+    assert document.status is RunStatus.DONE, (document, scene.log())
+    assert scene.tree(document) == tree
+    assert await scene.called_again() == []
+    assert json.loads(await scene.kept() or "{}")["status"] == "done"
+
+
+@pytest.fixture
+async def tree(scenes: Scenes) -> str:
+    async with scenes("undisturbed", script()) as scene:
+        handle = await scene.begin()
+        await scene.worker()
+        return scene.tree(await scene.outcome(handle))
+
+
+@pytest.mark.parametrize("end", ["wakes", "is killed"])
+async def test_a_zombie_that_holds_a_workspace(scenes: Scenes, tree: str, end: str) -> None:
+    async def one(name: str, moment: Moment) -> None:
+        async with scenes(slug(name), script(pause=1.0)) as scene:
+            handle = await scene.begin()
+            zombie = await scene.worker(moment)
+            await stopped(scene, zombie)
+            await scene.worker()
+            await asyncio.sleep(2)
+            zombie.signal(signal.SIGCONT if end == "wakes" else signal.SIGKILL)
+            document = await scene.outcome(handle)
+            await all_is_well(scene, document, tree)
+            repeated = scene.repeated()
+            if name == "answer here":
+                # The zombie's answer counts when it wakes; when it is killed, its one call is made again.
+                assert sum(repeated.values()) == (0 if end == "wakes" else 2), repeated
+            else:
+                # At most the one call in which the zombie learns that its attempt was given up.
+                assert sum(repeated.values()) in (0, 2), (name, repeated)
+
+    await asyncio.gather(*(one(name, moment) for name, moment in HOLDING.items()))
+
+
+async def test_a_zombie_that_wakes_up_after_the_run_has_ended(scenes: Scenes, tree: str) -> None:
+    async def one(name: str, moment: Moment) -> None:
+        async with scenes(slug(name), script()) as scene:
+            handle = await scene.begin()
+            zombie = await scene.worker(moment)
+            await stopped(scene, zombie)
+            await scene.worker()
+            document = await scene.outcome(handle)
+            await all_is_well(scene, document, tree)
+            refs, kept = scene.refs(), await scene.kept()
+            zombie.signal(signal.SIGCONT)
+            await asyncio.sleep(3)
+            assert not zombie.ended.done(), scene.log()
+            assert scene.refs() == refs, name
+            assert await scene.kept() == kept, name
+            assert not scene.repeated(), name
+
+    await asyncio.gather(*(one(name, moment) for name, moment in FREE.items()))
