@@ -25,6 +25,7 @@ SIZES = {"small": 128, "medium": 7_092, "large": 51_514}
 
 # Milliseconds, measured with plain git and libgit2 on two shared cores; a checkpoint may take 1.5 times as long.
 HELD_TO = {
+    "yardstick: plain git, four commands": (21, 82, 220),
     "known paths, with commit": (2.6, 5.7, 21),
     "scan in the sandbox, with commit": (48, 178, 489),
     "files only (an answer)": (10, 10, 10),
@@ -101,6 +102,35 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
             (workspace.path / "junk").write_text("junk\n")
             await Workspace.materialise(store, lane, head, sandbox=sandbox)
 
+        environment = {
+            "PATH": os.defpath,
+            "GIT_DIR": str(store.path),
+            "GIT_WORK_TREE": str(workspace.path),
+            "GIT_INDEX_FILE": str(place / "plain.index"),
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": "x",
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": "x",
+        }
+
+        async def plain(number: int) -> None:
+            """What the figures were compared with, so that the speed of this machine today can be told from ours."""
+            (workspace.path / edited).write_text(f"plain {number}\n")
+            said = b""
+            for command in (["add", "-A"], ["write-tree"], ["commit-tree", "-m", "x"], ["update-ref", "refs/plain"]):
+                said = subprocess.run(
+                    ["git", *command, *([said.strip()] if len(command) > 1 and command[0] != "add" else [])],
+                    cwd=workspace.path,
+                    env=environment,
+                    capture_output=True,
+                    check=True,
+                ).stdout
+
+        workspace.mark_dirty()
+        await plain(-1)
+        found["yardstick: plain git, four commands"] = await timed(plain, 9)
+        workspace = await Workspace.materialise(store, lane, head, sandbox=sandbox)
         found["known paths, with commit"] = await timed(lambda number: change(number, [edited]), 15)
         found["scan in the sandbox, with commit"] = await timed(lambda number: change(number, None), 9)
         found["files only (an answer)"] = await timed(answer, 25)

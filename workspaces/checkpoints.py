@@ -105,9 +105,9 @@ class Checkpoints:
             plain = objects.edit(began, dict.fromkeys(gitlinks))
             base = objects.tree_of(replace) if replace else EMPTY_TREE
             meta = Meta(empty=frozenset(gitlinks), gitlinks=gitlinks)
-            with_workspace = objects.edit(base, {WORKSPACE: Entry(TREE, plain)})
             own = {META: meta.dump(), BASE: f"{project_commit}\n{began}\n".encode()}
-            return self.store.add_files(with_workspace, {**(files or {}), **own})
+            changes = self.store.blobs({**(files or {}), **own})
+            return objects.edit(base, {**changes, WORKSPACE: Entry(TREE, plain)})
 
         message = f"begin from {project_commit[:12]}"
         return await self.store.commit(lane.ref, build, expected=replace, message=message, at=at)
@@ -156,10 +156,11 @@ class Checkpoints:
         def build() -> str:
             objects = self.store.objects
             tree = objects.tree_of(expected)
+            changes = self.store.blobs(files)
             if workspace is not None:
-                tree = objects.edit(tree, {WORKSPACE: Entry(TREE, workspace.tree)})
-                tree = self.store.add_files(tree, {META: workspace.meta})
-            return self.store.add_files(tree, files)
+                changes[WORKSPACE] = Entry(TREE, workspace.tree)
+                changes |= self.store.blobs({META: workspace.meta})
+            return objects.edit(tree, changes)
 
         return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pygit2
-
 from baton.errors import WorkspaceError
 from workspaces.beneath import Beneath
 from workspaces.checkpoints import Checkpoints, Lane
@@ -201,8 +199,3 @@ def _lay_out(objects: Objects, work: Path, entries: Mapping[str, Entry]) -> None
     files = Beneath(work)
     for path, entry in entries.items():
         files.write(path, objects.data(entry.oid), 0o755 if entry.mode == EXECUTABLE else 0o644)
-
-
-def is_ancestor(store: Store, old: str, new: str) -> bool:
-    """Whether a project commit is another one or among its ancestors."""
-    return old == new or store.source.repo.descendant_of(pygit2.Oid(hex=new), pygit2.Oid(hex=old))

@@ -278,6 +278,7 @@ class Objects:
     def _writing(self, size: int) -> Iterator[None]:
         try:
             yield
-        except pygit2.GitError:
+        except (pygit2.GitError, OSError, KeyError, ValueError):
+            # Without a word of its own, libgit2 gives the last one it had, and its class: nothing in it can be trusted.
             require_room(Path(self.repo.path), size + _BLOCK)
             raise

@@ -231,13 +231,13 @@ class Store:
 
         def build() -> str:
             base = self.objects.tree_of(expected) if expected and keep else EMPTY_TREE
-            return self.add_files(base, files)
+            return self.objects.edit(base, self.blobs(files))
 
         return await self.commit(ref, build, expected=expected, message=message, at=at)
 
-    def add_files(self, tree: str, files: Mapping[str, bytes]) -> str:
-        """A tree with these files in it, written to the store."""
-        return self.objects.edit(tree, {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()})
+    def blobs(self, files: Mapping[str, bytes]) -> dict[str, Entry | None]:
+        """Files as entries of a tree, their contents written to the store."""
+        return {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()}
 
     async def commit(
         self, ref: str, build: Callable[[], str], *, expected: str | None, message: str, at: datetime
