@@ -5,7 +5,7 @@ import time
 from importlib import resources
 from pathlib import Path
 
-import pygit2
+import git
 
 from baton.errors import UsageError
 from workers.lease import FileLock, ServerFiles
@@ -41,20 +41,21 @@ def make_repository(path: Path) -> str:
     """Copy the sample project to `path` and commit it on `main`; returns the commit."""
     with resources.as_file(resources.files("standin").joinpath("sample")) as sample:
         shutil.copytree(sample, path, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".pytest_cache"))
-    repository = pygit2.init_repository(str(path), initial_head="main")
-    repository.index.add_all()
-    tree = repository.index.write_tree()
-    repository.index.write()
-    author = pygit2.Signature("Sample", "sample@example.org")
-    return str(repository.create_commit("HEAD", author, author, "A small orders service\n", tree, []))
+    # GitPython inherits the person's environment and configuration: right here, where the repository is Baton's own
+    # sample, and nowhere else (docs/architecture.md, "The store").
+    with git.Repo.init(path, initial_branch="main") as repository:
+        repository.git.add(all=True)
+        author = git.Actor("Sample", "sample@example.org")
+        return repository.index.commit("A small orders service\n", author=author, committer=author).hexsha
 
 
 def commits(path: Path, base: str, branch: str) -> list[str]:
     """The commits of a branch since `base`, the oldest first, as `<short id> <subject>`."""
-    repository = pygit2.Repository(str(path))
-    walker = repository.walk(repository.revparse_single(branch).id, pygit2.enums.SortMode.TOPOLOGICAL)
-    walker.hide(repository.revparse_single(base).id)
-    return [f"{str(commit.id)[:9]} {commit.message.splitlines()[0]}" for commit in walker][::-1]
+    with git.Repo(path) as repository:
+        return [
+            f"{commit.hexsha[:9]} {str(commit.message).splitlines()[0]}"
+            for commit in repository.iter_commits(f"{base}..{branch}", reverse=True, topo_order=True)
+        ]
 
 
 def _remove_old(demos: Path) -> None:
