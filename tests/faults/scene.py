@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from baton import naming
 from baton.contracts import RunDocument, RunRequest
 from standin.app import StandIn
-from standin.scenario import Scenario
+from standin.scenario import Scenario, Step
 from standin.server import serve
 from tests.faults.injection import Moment
 from tests.faults.workers import ForkedWorker, Nursery
@@ -46,20 +46,18 @@ echo graffiti > web/index.html; rm check.sh
 def script(*, pause: float = 0.0, numbers: int = 1_000, thinking: float = 0.0) -> Scenario:
     """One task with a file, a shell command and a test; six requests in all when nothing goes wrong.
 
-    `pause` is how long the shell sleeps, `numbers` how much it writes, `thinking` how long each answer takes.
+    `pause` is how long the shell sleeps, `numbers` how much it writes, `thinking` how long the answer that asks for
+    the shell takes.
     """
-    shell = bash(SHELL.format(pause=pause, numbers=numbers))
+    shell = Step(calls=[bash(SHELL.format(pause=pause, numbers=numbers))], seconds=thinking)
     expectation = write("tests/one.expect", "src/one.txt one\n")
-    played = scenario(
+    last = [bash("seq 1 10 > src/numbers.txt"), made()]
+    return scenario(
         plan(task("t1")),
-        session(
-            "backend", "t1", [[write("src/one.txt", "one\n")], [shell], [bash("seq 1 10 > src/numbers.txt"), made()]]
-        ),
+        session("backend", "t1", [[write("src/one.txt", "one\n")], shell, last]),
         session("tester", "t1", [[expectation, tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
-    played.seconds = thinking
-    return played
 
 
 @dataclass

@@ -1,0 +1,129 @@
+"""SIGKILL of the Temporal server, alone and together with all others: runs go on where they were."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
+
+from baton.contracts import Decide, RunDocument, RunStatus
+from baton.errors import TemporalUnreachable
+from baton.settings import read_settings
+from standin.scenario import Scenario
+from tests.conftest import assert_eventually
+from tests.faults.scene import Scene, new_namespace, scene, script
+from tests.faults.workers import Nursery
+from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from workers.connection import connect_to
+from workers.lease import ServerFiles, read_record
+from workers.service import TemporalService, temporal_service
+from workflows.pipeline import Pipeline
+
+Handle = WorkflowHandle[Pipeline, RunDocument]
+
+
+@pytest.fixture
+async def own(tmp_path: Path, clean_environment: None) -> AsyncIterator[TemporalService]:
+    """A server that only this test uses."""
+    async with temporal_service(read_settings(home=tmp_path / "server"), embedded_only=True) as running:
+        yield running
+
+
+def asking() -> Scenario:
+    """A run that waits for a person."""
+    return scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[escalate("Which store?", "postgres", "sqlite")], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+
+
+async def status(handle: Handle) -> str:
+    """The run's status; empty where the server does not answer now."""
+    with suppress(RPCError):
+        return (await handle.query(Pipeline.state)).status.value
+    return ""
+
+
+async def eventually(condition: Any) -> None:
+    await assert_eventually(condition, within=timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("victims", ["server", "server and workers", "keeper, server and workers"])
+async def test_the_server_is_killed(
+    own: TemporalService, tmp_path: Path, workers: Nursery, template: Path, victims: str
+) -> None:
+    files = ServerFiles.under(tmp_path / "server")
+    async with AsyncExitStack() as stack:
+
+        async def begin(name: str, played: Scenario) -> tuple[Scene, Handle]:
+            client = await new_namespace(own.address)
+            directory = tmp_path / name
+            opened = await stack.enter_async_context(scene(client, own.address, workers, template, directory, played))
+            handle = await opened.begin()
+            await opened.worker()
+            return opened, handle
+
+        (tool, _), (call, _), (waiting, asked) = scenes = [
+            await begin("tool", script(pause=3.0)),
+            await begin("call", script(thinking=4.0)),
+            await begin("waiting", asking()),
+        ]
+        await eventually(lambda: any(tool.home.glob("workspaces/*/*/work/src/started")))
+        await eventually(lambda: ("t1", "backend", 1, 2) in call.asked())
+
+        async def waits() -> bool:
+            return await status(asked) == "waiting"
+
+        await eventually(waits)
+
+        before = read_record(files)
+        assert before is not None
+        if "keeper" in victims:
+            os.kill(before.keeper, signal.SIGKILL)
+        os.kill(before.server, signal.SIGKILL)
+        if "workers" in victims:
+            await asyncio.gather(*(worker.kill() for opened, _ in scenes for worker in opened.workers))
+        killed = asyncio.get_running_loop().time()
+
+        async def back() -> bool:
+            record = read_record(files)
+            if record is None or record.state != "running" or record.server == before.server:
+                return False
+            with suppress(TemporalUnreachable):
+                await connect_to(own.address)
+                return True
+            return False
+
+        await eventually(back)
+        print(f"{victims}: the server is back after {asyncio.get_running_loop().time() - killed:.1f} s")
+        if "workers" in victims:
+            for opened, _ in scenes:
+                await opened.worker()
+
+        async def answered() -> bool:
+            with suppress(RPCError):
+                await asked.signal(Pipeline.decide, Decide(decision_id="D1", choice="sqlite"))
+                return True
+            return False
+
+        await eventually(answered)
+        for opened, handle in scenes:
+            document = await opened.outcome(handle, 90)
+            assert document.status is RunStatus.DONE, (document, opened.log())
+            assert await opened.called_again() == []
+        assert document.decisions[0].choice == "sqlite"
+        assert not tool.repeated()
+        assert not waiting.repeated()
+        # The workers that lived on kept the answer that came while the server was away.
+        assert sum(call.repeated().values()) == (2 if "workers" in victims else 0)
+        expected = tool.tree(await scenes[0][1].query(Pipeline.state))
+        assert call.tree(await scenes[1][1].query(Pipeline.state)) == expected
