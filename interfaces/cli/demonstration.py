@@ -10,7 +10,7 @@ import typer
 from baton.errors import SandboxUnavailable
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import count, line, message, one_line, short, usd
+from interfaces.cli.output import count, line, message, one_line, program, short, usd
 
 if TYPE_CHECKING:
     from baton.contracts import Decide, Decision, RunDocument
@@ -149,9 +149,9 @@ async def _summarise(
         prefix = f"env -u TEMPORAL_ADDRESS {prefix}"
     line("Look further:")
     for command in ("show", "log", "diff"):
-        line(f"  {prefix}baton {command} {document.run}")
-    line(f"  {prefix}baton up    # until Ctrl-C, then the Web UI is at")
+        line(f"  {prefix}{program()} {command} {document.run}")
+    line(f"  {prefix}{program()} up    # until Ctrl-C, then the Web UI is at")
     line(f"      {document.web_ui}")
     line(f"  git -C {shlex.quote(str(repository))} log -p main..{document.branch or ''}")
     line("On your own repository, with ANTHROPIC_API_KEY set:")
-    line('  baton run "What to change" --repo PATH_OR_URL')
+    line(f'  {program()} run "What to change" --repo PATH_OR_URL')

@@ -1,8 +1,12 @@
 """What commands print: results on stdout, messages on stderr, and nothing that could steer a terminal."""
 
+import contextlib
 import json
 import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -78,3 +82,14 @@ def short(commit: str | None) -> str:
 def count(number: int, thing: str) -> str:
     """`1 task`, `2 tasks`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def program() -> str:
+    """How this program is called from here: its bare name where the shell finds it, else the path it was started by."""
+    started = Path(sys.argv[0])
+    found = shutil.which(started.name)
+    if found is not None and Path(found).resolve() == started.resolve():
+        return started.name
+    with contextlib.suppress(ValueError):
+        return shlex.quote(str(started.absolute().relative_to(Path.cwd())))
+    return shlex.quote(str(started))

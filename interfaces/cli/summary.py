@@ -5,7 +5,7 @@ import shlex
 from baton.contracts import RunDocument, RunStatus, TaskState
 from interfaces.cli.events import gate_verdict
 from interfaces.cli.following import open_decisions
-from interfaces.cli.output import count, one_line, short, usd
+from interfaces.cli.output import count, one_line, program, short, usd
 
 _WORDS = {
     RunStatus.DONE: "The change is done.",
@@ -89,7 +89,8 @@ def ending(document: RunDocument) -> list[str]:
 def next_commands(document: RunDocument, prefix: str = "") -> list[str]:
     """Commands that look further."""
     run = document.run
-    commands = [f"baton show {run}", f"baton log {run}", f"baton diff {run}"]
+    name = program()
+    commands = [f"{name} show {run}", f"{name} log {run}", f"{name} diff {run}"]
     if not document.status.is_final:
-        commands.append(f"baton watch {run}")
+        commands.append(f"{name} watch {run}")
     return ["Look further:", *(f"  {prefix}{command}" for command in commands)]
