@@ -1,6 +1,7 @@
 """`baton demo` from beginning to end: what it promises is what lies in the repository afterwards."""
 
 import json
+import sys
 from pathlib import Path
 
 import pygit2
@@ -19,7 +20,9 @@ async def test_the_demo_shows_what_it_promises(cli: Cli, tmp_path: Path) -> None
     assert "D1" in result.err
     assert "red (exit code 1) -> green -> green" in result.out
     assert "request_changes -> approve" in result.out
-    assert f"env -u TEMPORAL_ADDRESS BATON_HOME={place}/home baton show" in result.out
+    # The program is named as it can be called from here, so that the line can be copied.
+    program = str(Path(sys.executable).with_name("baton"))
+    assert f"env -u TEMPORAL_ADDRESS BATON_HOME={place}/home {program} show" in result.out
     assert nothing_runs(place)
 
     repository = pygit2.Repository(str(place / "orders"))
