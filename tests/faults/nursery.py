@@ -1,8 +1,9 @@
 """The process from which workers are forked: it has imported everything once, so that each worker starts at once.
 
-`python -m tests.faults.nursery` reads one JSON document a line (`{"id", "environment", "log", "moment"}`), forks a
-worker for each, and writes one a line: `{"id", "pid"}` when it has begun, `{"id", "ended"}` with its exit status. The
-worker is that of `baton worker`, in a process of its own; only the start of Python is left out.
+`python -m tests.faults.nursery` reads one JSON document a line (`{"id", "environment", "log", "moment", "standin"}`),
+forks a worker for each, and writes one a line: `{"id", "pid"}` when it has begun, `{"id", "ended"}` with its exit
+status. The worker is that of `baton worker`, in a process of its own; only the start of Python is left out. With
+`standin` (a scenario file and a port) the process is that of `baton standin`.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import workers.service
 import workers.worker  # noqa: F401
 from baton.settings import read_settings
 from interfaces.cli.engine import serving
+from standin.server import run_forever
 from tests.faults.injection import Moment, arm
 
 _PR_SET_PDEATHSIG = 1
@@ -48,6 +50,9 @@ def _become_worker(order: dict[str, Any]) -> None:
         if name.startswith(_OURS):
             del os.environ[name]
     os.environ.update(order["environment"])
+    if order["standin"] is not None:
+        run_forever(order["standin"]["scenario"], port=order["standin"]["port"])
+        return
     if order["moment"] is not None:
         arm(Moment(**order["moment"]), Path(order["environment"]["BATON_HOME"]))
     asyncio.run(_work())

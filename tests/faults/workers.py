@@ -56,6 +56,15 @@ class Nursery:
 
     async def start(self, environment: dict[str, str], log: Path, moment: Moment | None = None) -> ForkedWorker:
         """Start a worker with this environment; it polls a moment later."""
+        return await self._fork(environment, log, moment, None)
+
+    async def standin(self, scenario: Path, port: int, log: Path) -> ForkedWorker:
+        """Start a stand-in for the Messages API that plays a scenario file; it listens a moment later."""
+        return await self._fork({}, log, None, {"scenario": str(scenario), "port": port})
+
+    async def _fork(
+        self, environment: dict[str, str], log: Path, moment: Moment | None, standin: dict[str, object] | None
+    ) -> ForkedWorker:
         self._number += 1
         number, loop = self._number, asyncio.get_running_loop()
         begun, ended = self._begun[number], self._ended[number] = loop.create_future(), loop.create_future()
@@ -64,6 +73,7 @@ class Nursery:
             "environment": environment,
             "log": str(log),
             "moment": asdict(moment) if moment else None,
+            "standin": standin,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")

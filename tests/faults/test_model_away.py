@@ -1,0 +1,86 @@
+"""The Messages API dies in the middle of an answer: soon back, or away for so long that a person is asked."""
+
+import asyncio
+import json
+import signal
+import socket
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from baton.contracts import Decide, RunStatus
+from tests.conftest import assert_eventually
+from tests.faults.conftest import Scenes
+from tests.faults.scene import script
+from tests.faults.workers import Nursery
+from workflows.pipeline import Pipeline
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def requests(port: int) -> list[dict[str, Any]]:
+    """What a stand-in was asked; nothing where none listens."""
+
+    def read() -> list[dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/standin/requests", timeout=5) as answer:
+                return list(json.load(answer)["requests"])
+        except OSError:
+            return []
+
+    return await asyncio.to_thread(read)
+
+
+@pytest.mark.parametrize("back", ["at once", "after a decision"])
+async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tmp_path: Path, back: str) -> None:
+    port, log = free_port(), tmp_path / "standin.log"
+    played = tmp_path / "played.yaml"
+    played.write_text(yaml.safe_dump(script(thinking=3.0).model_dump(mode="json", exclude_defaults=True)))
+    standin = await workers.standin(played, port, log)
+    async with scenes("run", script(), ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}") as scene:
+        handle = await scene.begin()
+        await scene.worker()
+        before: list[dict[str, Any]] = []
+
+        async def streaming() -> bool:
+            before[:] = await requests(port)
+            return any((r["role"], r["turn"], r["status"]) == ("backend", 2, 200) for r in before)
+
+        await assert_eventually(streaming, within=timedelta(seconds=60))
+        await asyncio.sleep(0.5)
+        await standin.kill()
+        if back == "after a decision":
+
+            async def waiting() -> bool:
+                return (await handle.query(Pipeline.state)).status is RunStatus.WAITING
+
+            await assert_eventually(waiting, within=timedelta(seconds=60))
+        standin = await workers.standin(played, port, log)
+        if back == "after a decision":
+            await assert_eventually(lambda: _listens(port), within=timedelta(seconds=30))
+            (decision,) = await handle.query(Pipeline.decisions)
+            assert "cannot be reached" in decision.question
+            await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
+        document = await scene.outcome(handle)
+        after = await requests(port)
+        assert document.status is RunStatus.DONE, (document, scene.log())
+        assert len(document.decisions) == (1 if back == "after a decision" else 0)
+        assert await standin.stop() in (0, -signal.SIGTERM)
+
+    asked = [(r["task"], r["role"], r["round"], r["turn"]) for r in [*before, *after]]
+    assert [one for one in set(asked) if asked.count(one) > 1] == [("t1", "backend", 1, 2)]
+    assert asked.count(("t1", "backend", 1, 2)) == 2
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
