@@ -40,7 +40,7 @@ async def test_the_orchestrator_answers_once_and_the_session_goes_on(staged) -> 
             "backend",
             "t1",
             [
-                [bash("echo 'psycopg.OperationalError: refused, postgresql://app:hunter2@db/shop' >&2; exit 1")],
+                [bash("echo 'psycopg: connection refused, postgresql://app:hunter2@db/shop' >&2; exit 1")],
                 [stuck("unclear", architectural=False)],
                 [stuck("unclear", architectural=False)],
                 [write("src/table.txt", "orders\n"), made()],
