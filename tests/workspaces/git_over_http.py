@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 USER = "ada"
@@ -80,7 +81,7 @@ def _handler(directory: Path) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _body(stream: IO[bytes], encoding: str | None, length: str | None) -> bytes:
+def _body(stream: BufferedIOBase, encoding: str | None, length: str | None) -> bytes:
     if encoding != "chunked":
         return stream.read(int(length or 0))
     body = b""
