@@ -1,0 +1,149 @@
+"""The runs whose histories are recorded: together they go through every way of the workflows that a replay can show."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from baton.contracts import Decide, Guide, RunStatus
+from standin.scenario import Fault, Scenario, Step
+from tests.pipelines.conftest import Stage
+from tests.pipelines.scripts import (
+    bash,
+    escalate,
+    made,
+    plan,
+    reviewed,
+    scenario,
+    session,
+    simple_task,
+    task,
+    tested,
+    write,
+)
+from workflows.pipeline import Pipeline
+
+REPORT = {"test": "pages", "message": "no page size"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run to record: what the model says, and what people do."""
+
+    name: str
+    script: Scenario
+    play: Callable[[Stage], Awaitable[None]]
+    workflows: int
+    """So many executions it has, the pipeline's own among them."""
+    request: dict[str, object] = field(default_factory=dict)
+
+
+async def to_the_end(stage: Stage) -> None:
+    """Nobody does anything."""
+    document = await stage.finish()
+    assert document.status is RunStatus.DONE, document
+
+
+async def with_answers(stage: Stage) -> None:
+    """Messages good and bad, an answer by signal and one by update."""
+    handle = await stage.start()
+    await stage.until_waiting(handle, decision="D1")
+    await handle.signal("decide", args=[])
+    await handle.signal("decide", {"decision_id": "D9", "choice": "this"})
+    await handle.signal(Pipeline.guide, Guide(text="Keep the old name."))
+    await handle.signal(Pipeline.guide, Guide(text="Nobody is there.", task_id="t9"))
+    await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="this", note="for now", by="ada"))
+    await stage.until_waiting(handle, decision="D2")
+    await handle.execute_update(Pipeline.submit_decision, Decide(decision_id="D2", choice="retry", by="ben"))
+    document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+
+
+async def stopped(stage: Stage) -> None:
+    """A person stops the run while one task is at work and another one waits for an answer."""
+    handle = await stage.start()
+    async with asyncio.timeout(30):
+        while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
+            await asyncio.sleep(0.05)
+    await handle.cancel()
+    document = await stage.outcome(handle)
+    assert document.status is RunStatus.STOPPED
+
+
+async def aborted(stage: Stage) -> None:
+    """A person ends the run by a decision while another task is at work."""
+    handle = await stage.start()
+    async with asyncio.timeout(30):
+        while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
+            await asyncio.sleep(0.05)
+    await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))
+    document = await stage.outcome(handle)
+    assert document.status is RunStatus.STOPPED
+
+
+_TWO_AT_ONCE = scenario(
+    plan(task("t1"), task("t2")),
+    session("backend", "t1", [Step(calls=[made()], faults=[Fault(stall_after=1)])]),
+    session("backend", "t2", [[escalate("Which?", "this", "that")]]),
+)
+
+RUNS = [
+    Recorded(
+        "two-tasks",
+        scenario(
+            plan(task("t1"), task("t2", role="frontend", depends_on=["t1"])),
+            session("backend", "t1", [[write("src/pages.txt", "page size 2\n")], [made()]]),
+            session(
+                "tester", "t1", [[write("tests/pages.expect", "src/pages.txt size 20\n")], [tested("fail", [REPORT])]]
+            ),
+            session("backend", "t1", [[write("src/pages.txt", "page size 20\n")], [made()]], round_number=2),
+            session("tester", "t1", [[tested()]], round_number=2),
+            session("reviewer", "t1", [[reviewed("It is not bounded.")]], round_number=2),
+            session("backend", "t1", [[write("src/pages.txt", "page size 20 of 100\n")], [made()]], round_number=3),
+            session("tester", "t1", [[tested()]], round_number=3),
+            session("reviewer", "t1", [[reviewed()]], round_number=3),
+            simple_task("t2", write("web/pages.html", "pages\n"), role="frontend"),
+        ),
+        to_the_end,
+        workflows=15,
+    ),
+    Recorded(
+        "answers",
+        scenario(
+            plan(task("t1")),
+            session(
+                "backend",
+                "t1",
+                [[escalate("Which?", "this", "that")], Step(calls=[made()], faults=[Fault(status=400)])],
+            ),
+            simple_task("t1")[1:],
+        ),
+        with_answers,
+        # Task and backend go on in an execution of their own after each answer.
+        workflows=10,
+    ),
+    Recorded(
+        "faults",
+        scenario(
+            plan(task("t1"), faults=[Fault(status=529), Fault(reset_before_response=True)]),
+            session(
+                "backend", "t1", [Step(calls=[bash("echo x > web/x.txt")], faults=[Fault(usage_limit=2)]), [made()]]
+            ),
+            simple_task("t1")[1:],
+        ),
+        to_the_end,
+        workflows=6,
+    ),
+    Recorded("stopped", _TWO_AT_ONCE, stopped, workflows=6),
+    Recorded("aborted", _TWO_AT_ONCE, aborted, workflows=6),
+    Recorded(
+        "many-turns",
+        scenario(
+            plan(task("t1")),
+            session("backend", "t1", [*([bash(f"echo {number} >> src/log.txt")] for number in range(9)), [made()]]),
+            simple_task("t1")[1:],
+        ),
+        to_the_end,
+        # Its backend goes on as new after every five turns.
+        workflows=7,
+    ),
+]

@@ -1,0 +1,67 @@
+"""Recorded histories replay with the workflows as they are now: a run that is under way survives a new version."""
+
+import re
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from tests.workflows import histories
+from tests.workflows.runs import RUNS
+from workers.worker import WORKFLOWS
+
+
+def replayer() -> Replayer:
+    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
+
+
+def test_every_run_is_recorded() -> None:
+    assert histories.names() == sorted(run.name for run in RUNS)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+async def test_a_recorded_run_replays(run) -> None:  # type: ignore[no-untyped-def]
+    recorded = histories.read(run.name)
+    assert len(recorded) == run.workflows
+    for history in recorded:
+        await replayer().replay_workflow(history)
+
+
+@pytest.mark.parametrize("name", histories.names())
+def test_a_history_says_nothing_of_its_machine(name: str) -> None:
+    text = histories.everything(name)
+    assert "/srv/baton/" in text
+    for trace in ("/tmp/", "/home/", "/root/", "site-packages", "127.0.0.1", "sk-ant"):
+        assert trace not in text, trace
+    for history in histories.read(name):
+        assert '"identity"' not in history.to_json()
+        assert '"stackTrace"' not in history.to_json()
+    assert (histories.FOLDER / f"{name}.json.gz").stat().st_size < 100_000
+
+
+def test_the_histories_show_what_they_are_for() -> None:
+    """So that a recording that missed its point is noticed: a kind of event that each run is there for."""
+    kinds = {
+        name: {event.event_type for history in histories.read(name) for event in history.events}
+        for name in histories.names()
+    }
+    assert EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED in kinds["two-tasks"]
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED in kinds["answers"]
+    assert EventType.EVENT_TYPE_TIMER_FIRED in kinds["faults"]
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED in kinds["stopped"]
+    assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in kinds["aborted"]
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW in kinds["many-turns"]
+
+
+async def test_a_workflow_that_does_something_else_is_noticed() -> None:
+    """What the replays prove they prove because this one fails."""
+    (history,) = (found for found in histories.read("two-tasks") if found.workflow_id.endswith("/t2"))
+    changed = WorkflowHistory.from_json(
+        history.workflow_id, re.sub('"name": ?"open_task"', '"name": "open_window"', history.to_json())
+    )
+    assert changed.to_json() != history.to_json()
+    with pytest.raises(NondeterminismError):
+        await replayer().replay_workflow(changed)
