@@ -234,12 +234,12 @@ class RunRequest(Contract):
     usd: Usd | None = None
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: int | None = None
-    turns_per_task: int | None = None
-    turns_per_run: int | None = None
-    rounds: int | None = None
-    parallel: int | None = None
-    wall_clock_seconds: float | None = None
+    turns: int | None = Field(default=None, ge=1)
+    turns_per_task: int | None = Field(default=None, ge=1)
+    turns_per_run: int | None = Field(default=None, ge=1)
+    rounds: int | None = Field(default=None, ge=1, le=10)
+    parallel: int | None = Field(default=None, ge=1, le=32)
+    wall_clock_seconds: float | None = Field(default=None, gt=0)
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None

@@ -49,8 +49,18 @@ class Pipeline:
     """prepare -> plan -> tasks by their dependencies, in parallel -> gate -> publish."""
 
     @workflow.init
-    def __init__(self, request: RunRequest) -> None:
+    def __init__(self, *given: Any) -> None:
         run = workflow.info().workflow_id
+        self._refusal = ""
+        try:
+            request = read(RunRequest, given)
+            if not naming.is_run_id(run):
+                raise Unreadable(
+                    f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
+                )
+        except Unreadable as fault:
+            self._refusal = f"The run cannot start. {fault}"
+            request = RunRequest(task="(none that can be read)", repo="(none)")
         self._request = request.model_copy(update={"run": run})
         self._document = RunDocument(
             run=run,
@@ -166,9 +176,11 @@ class Pipeline:
     # ---- the run
 
     @workflow.run
-    async def run(self, request: RunRequest) -> RunDocument:
-        """Carry the run out. Fails with one useful line; a cancellation keeps the work and ends as cancelled."""
+    async def run(self, *given: Any) -> RunDocument:
+        """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work, and ends as one."""
         self._changed()
+        if self._refusal:
+            raise await self._end(RunStatus.FAILED, self._refusal)
         saving = asyncio.create_task(self._saver.run())
         try:
             await self._carry_out()
