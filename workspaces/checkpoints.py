@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pygit2
-from pygit2.enums import SortMode
 
 from baton import naming
 from baton.errors import WorkspaceError
@@ -171,8 +170,12 @@ class Checkpoints:
             return []
 
         def walk() -> list[CheckpointInfo]:
-            walker = self.store.objects.repo.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.REVERSE)
-            return [_info(commit) for commit in walker]
+            found: list[CheckpointInfo] = []
+            commit: str | None = head
+            while commit is not None:
+                found.append(_info(self.store.objects.commit_object(commit)))
+                commit = found[-1].parent
+            return found[::-1]
 
         with translated("reading checkpoints"):
             return await in_thread(walk)

@@ -125,7 +125,7 @@ def copy_tree(source: Objects, target: Objects, tree: str) -> None:
             copy_tree(source, target, entry.oid)
         elif entry.mode != 0o160000 and not target.has(entry.oid):
             target.blob(source.data(entry.oid))
-    target.raw_tree(source.repo.read(tree)[1])
+    target.raw_tree(source.read(tree)[1])
 
 
 def _is_free(objects: Objects, tree: str, path: str) -> bool:

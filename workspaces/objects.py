@@ -19,6 +19,7 @@ from pygit2.enums import ConfigLevel, ObjectType, Option
 
 from workspaces.durable import sync_files, sync_names
 from workspaces.faults import require_room
+from workspaces.loose import places_of, read_loose, require_whole
 
 FILE = 0o100644
 EXECUTABLE = 0o100755
@@ -90,6 +91,7 @@ class Objects:
         prepare_library()
         self.repo = pygit2.Repository(str(path))
         self._path = path
+        self._places = places_of(path)
         self._written: set[str] = set()
         self._trees: dict[str, dict[bytes, Entry]] = {}
         self._remembered = 0
@@ -102,14 +104,18 @@ class Objects:
 
     def data(self, oid: str) -> bytes:
         """The bytes of a blob; KeyError where there is none."""
-        kind, data = self.repo.read(oid)
+        kind, data = self.read(oid)
         if kind != ObjectType.BLOB:
             raise KeyError(oid)
         return data
 
     def has(self, oid: str) -> bool:
         """Whether an object is there."""
-        return oid in self.repo
+        return bool(self.repo.odb.exists(oid))
+
+    def read(self, oid: str) -> tuple[int, bytes]:
+        """Kind and bytes of any object; KeyError where there is none, DamagedObject where it is not whole."""
+        return read_loose(self._places, oid) or self.repo.read(oid)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
         """What stands directly in a tree, by name."""
@@ -127,7 +133,7 @@ class Objects:
         return entries
 
     def _parse(self, tree: str) -> dict[bytes, Entry]:
-        kind, raw = self.repo.read(tree)
+        kind, raw = self.read(tree)
         if kind != ObjectType.TREE:
             raise KeyError(tree)
         found: dict[bytes, Entry] = {}
@@ -224,7 +230,15 @@ class Objects:
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit, also by a tag on it; a tree's id is given back."""
-        return str(self.repo[commit].peel(pygit2.Tree).id)
+        kind, data = self.read(commit)
+        while kind == ObjectType.TAG:
+            commit = data[len(b"object ") :].split(b"\n", 1)[0].decode()
+            kind, data = self.read(commit)
+        if kind == ObjectType.COMMIT:
+            return data[len(b"tree ") :].split(b"\n", 1)[0].decode()
+        if kind != ObjectType.TREE:
+            raise KeyError(commit)
+        return commit
 
     def parents(self, commit: str) -> list[str]:
         """The parents of a commit."""
@@ -232,6 +246,7 @@ class Objects:
 
     def commit_object(self, commit: str) -> pygit2.Commit:
         """A commit as libgit2 has it."""
+        require_whole(self._path, commit)
         return self.repo[commit].peel(pygit2.Commit)
 
     def commit(self, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> str:
@@ -242,6 +257,7 @@ class Objects:
         when = int(at.astimezone(UTC).timestamp())
         by = pygit2.Signature(author.name, author.email, when, 0)
         engine = pygit2.Signature(ENGINE.name, ENGINE.email, when, 0)
+        require_whole(self._path, tree, *parents)  # libgit2 reads them
         text = message.encode(errors="replace").decode().replace("\0", "")
         with self._writing(len(text)):
             made = self.written(str(self.repo.create_commit(None, by, engine, text, tree, list(parents))))

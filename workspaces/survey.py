@@ -9,11 +9,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pygit2
 
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
+from workspaces.loose import require_whole
 from workspaces.meta import PLAIN_DIRECTORY, PLAIN_EXECUTABLE, PLAIN_FILE, is_plain, kept_mode
 
 LARGEST_FILE = 100 * 1024 * 1024
@@ -35,6 +37,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Survey:
     """What a walk found; paths are relative to the workspace."""
 
+    repository: Path
+    """Where the tree is that the walk compares with."""
     modes: dict[str, int] = field(default_factory=dict)
     """Permissions of files and directories where they are not the plain ones."""
     empty: set[str] = field(default_factory=set)
@@ -59,7 +63,8 @@ def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
 
     Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
     """
-    found = Survey()
+    found = Survey(repository=Path(repo.path))
+    require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
     with files.directory() as top:
         _walk(top, "", tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files), False, 0)
@@ -110,7 +115,7 @@ def _walk(
             elif name in _READ_BY_GIT and not entry.is_symlink():
                 found.traps.append(below)
     for name, below in directories:
-        subtree = _subtree(tree, name)
+        subtree = _subtree(tree, name, found.repository)
         if subtree is None and ignores.ignored(below, directory=True):
             continue
         if depth >= DEEPEST:
@@ -122,14 +127,17 @@ def _walk(
             _walk(descriptor, below, subtree, found, ignores, nested, depth + 1)
 
 
-def _subtree(tree: pygit2.Tree | None, name: str) -> pygit2.Tree | None:
+def _subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tree | None:
     if tree is None:
         return None
     try:
         below = tree[name]
     except (KeyError, ValueError):  # ValueError: not UTF-8, which this lookup does not take
         return None
-    return below if isinstance(below, pygit2.Tree) else None
+    if not isinstance(below, pygit2.Tree):
+        return None
+    require_whole(repository, str(below.id))
+    return below
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""Reads single objects (`objects/ab/cdef...`) without libgit2, which never returns from one that was cut short.
+
+A power cut can leave such a file. libgit2 up to 1.9.7 then loops for ever and holds up the whole worker:
+https://github.com/libgit2/libgit2/issues/7342. Whoever reads through libgit2 asks `require_whole` first.
+"""
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pygit2.enums import ObjectType
+
+_KINDS = {
+    b"blob": ObjectType.BLOB,
+    b"tree": ObjectType.TREE,
+    b"commit": ObjectType.COMMIT,
+    b"tag": ObjectType.TAG,
+}
+
+
+class DamagedObject(ValueError):
+    """A file that is not the object its name says."""
+
+    def __init__(self, oid: str) -> None:
+        super().__init__(f"the object {oid} is damaged; `baton doctor --store --repair` may bring it back")
+
+
+@lru_cache(maxsize=256)
+def places_of(repository: Path) -> tuple[Path, ...]:
+    """The directories in which the objects of a repository of the engine are: its own, and those it borrows from."""
+    own = repository / "objects"
+    try:
+        lines = (own / "info/alternates").read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    return (own, *(own / line for line in lines if line))
+
+
+def read_loose(places: Sequence[Path], oid: str) -> tuple[int, bytes] | None:
+    """Kind and bytes of an object that lies by itself; None where it is packed or missing. Raises DamagedObject."""
+    for place in places:
+        try:
+            packed = (place / oid[:2] / oid[2:]).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        unpacker = zlib.decompressobj()
+        try:
+            raw = unpacker.decompress(packed)
+        except zlib.error as error:
+            raise DamagedObject(oid) from error
+        head, found, data = raw.partition(b"\0")
+        name, _, size = head.partition(b" ")
+        if not unpacker.eof or not found or name not in _KINDS or size != b"%d" % len(data):
+            raise DamagedObject(oid)
+        return _KINDS[name], data
+    return None
+
+
+def require_whole(repository: Path, *oids: str) -> None:
+    """Raise DamagedObject where one of these objects lies by itself and is not whole."""
+    for oid in oids:
+        read_loose(places_of(repository), oid)
