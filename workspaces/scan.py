@@ -171,13 +171,14 @@ def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
             if not _REST.fullmatch(rest):
                 continue  # tmp_obj_*: git did not finish it, nothing names it
             path = quarantine / fanout / rest
-            _check(path, fanout + rest)
+            check_object(path, fanout + rest)
             path.rename(target / rest)
             adopted.append(fanout + rest)
     return adopted
 
 
-def _check(path: Path, oid: str) -> None:
+def check_object(path: Path, oid: str) -> None:
+    """Raise WorkspaceError where a loose object is not what its name says: cut short, damaged, or another one."""
     digest = hashlib.sha1(usedforsecurity=False)
     unpacker = zlib.decompressobj()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

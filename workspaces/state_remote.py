@@ -35,6 +35,14 @@ OURS = "refs/baton/"
 LOOK_TIMEOUT = timedelta(seconds=30)
 """For the list of refs, with which every step begins: a remote that does not answer is known soon."""
 
+_FETCH = (
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-fetch-head",
+    "--update-shallow",
+)
 _STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
 """A connection on which nothing moves for this many seconds is given up; a large push may take longer."""
 
@@ -121,11 +129,13 @@ class StateRemote:
         """Bring what these refs need into a repository; no ref is written. Raises StateRemoteAway."""
         if not refs:
             return
-        options = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head"]
         names = [self._name(store, ref) for ref in sorted(refs)]
-        await self._git(
-            ["fetch", *options, "--update-shallow", "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT
-        )
+        await self._git(["fetch", *_FETCH, "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT)
+
+    async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
+        """Bring all that is there of some runs into a repository that has nothing yet. Raises StateRemoteAway."""
+        specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
+        await self._git(["fetch", *_FETCH, "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT)
 
     def _name(self, store: "Store", ref: str) -> str:
         return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"

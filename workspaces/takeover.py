@@ -29,6 +29,9 @@ from workspaces.threads import in_thread
 if TYPE_CHECKING:
     from workspaces.store import Store
 
+_STEPS = 50
+"""Of a line of commits that are followed one by one, before all of it is searched."""
+
 _MOST_RACES = 10
 """So often somebody else may write between our look at the remote and our push."""
 
@@ -175,9 +178,16 @@ def _contains(store: "Store", ref: str, new: str, old: str) -> bool:
     """Whether a commit is another one or builds on it."""
     if new == old:
         return True
-    repo = store.keeper(ref).repo
-    with suppress(pygit2.GitError, KeyError):
-        return repo.descendant_of(pygit2.Oid(hex=new), pygit2.Oid(hex=old))
+    objects, at = store.keeper(ref), new
+    with suppress(pygit2.GitError, KeyError, ValueError):
+        for _ in range(_STEPS):
+            parents = objects.parents(at)
+            if old in parents:
+                return True
+            if len(parents) != 1:
+                break
+            at = parents[0]
+        return objects.repo.descendant_of(pygit2.Oid(hex=new), pygit2.Oid(hex=old))
     return False
 
 
@@ -191,8 +201,8 @@ def _run(ref: str) -> str:
 
 
 def _one_at_a_time(store: "Store", ref: str) -> AbstractAsyncContextManager[None]:
-    """Pushes of one ref by the attempts and processes of this host."""
-    return locked(store.root / "pushing" / f"{hashlib.sha256(ref.encode()).hexdigest()[:16]}.lock")
+    """Pushes of one ref by the attempts and processes of this host. Some refs share a lock, so that they stay few."""
+    return locked(store.root / "pushing" / f"{hashlib.sha256(ref.encode()).hexdigest()[:2]}.lock")
 
 
 def _note_path(store: "Store", ref: str) -> Path:

@@ -1,0 +1,49 @@
+"""What a check of a store finds: one record a finding, in words for the person who has to decide what to do."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal[
+    "object", "pack", "missing", "ref", "checkpoint", "transcript", "index", "workspace", "leftover", "stray"
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    kind: Kind
+    where: str
+    """A path below the home, a ref, or the id of an object."""
+    what: str
+    """A sentence: what is wrong, and what it means."""
+    advice: str = ""
+    """A sentence: what to do."""
+    mendable: bool = True
+    """Whether `repair` may be able to mend it; False where it certainly is not."""
+
+    @property
+    def harmless(self) -> bool:
+        """Whether all runs can go on in spite of it."""
+        return self.kind in ("leftover", "stray", "workspace", "index")
+
+
+@dataclass
+class StoreReport:
+    """What was found in a store, and (after `repair`) what was done about it."""
+
+    repository: str
+    path: Path
+    refs: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    mended: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong that could hold up a run."""
+        return all(finding.harmless for finding in self.findings)
+
+    def of(self, *kinds: Kind) -> list[Finding]:
+        """The findings of these kinds."""
+        return [finding for finding in self.findings if finding.kind in kinds]

@@ -1,0 +1,93 @@
+"""What crashes leave in a home: half-written objects, locks, quarantines, scratch directories; found, and removed.
+
+Whatever is younger than the longest that a git command of the engine may take could still be somebody's and is left
+alone, and so is a workspace that somebody holds.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from baton.policies import GIT_TIMEOUT
+from workspaces.beneath import remove_tree
+
+LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)
+
+_IN_A_REPOSITORY = (
+    "*.lock",
+    "*.new",
+    "refs/**/*.lock",
+    "objects/tmp_*",
+    "objects/??/tmp_*",
+    "objects/pack/tmp_*",
+    "objects/pack/*.keep.tmp",
+    "objects/info/*.lock",
+    "objects/pack/*.lock",
+)
+_IN_A_STORE = ("scratch/*", "*.new", "pushed/**/.*")
+_IN_A_WORKSPACE = ("quarantine", "agent.index", "index.lock", "index.new", "agent.index.lock")
+
+
+def in_store(root: Path, now: float | None = None) -> list[Path]:
+    """Leftovers in the directory of a store, sorted."""
+    limit = (now or time.time()) - LEFT_ALONE.total_seconds()
+    found = [path for pattern in _IN_A_STORE for path in root.glob(pattern)]
+    for repository in (root / "source.git", root / "store.git"):
+        found += [path for pattern in _IN_A_REPOSITORY for path in repository.glob(pattern)]
+    return sorted({path for path in found if _is_old(path, limit)})
+
+
+def in_workspace(home: Path) -> list[Path]:
+    """Leftovers beside the files of a workspace that nobody holds, whatever their age."""
+    with held(home) as free:
+        return [home / name for name in _IN_A_WORKSPACE if free and os.path.lexists(home / name)]
+
+
+def remove(path: Path) -> None:
+    """Remove a leftover, a directory with all that is in it; links are not followed."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                remove_tree(os.fsencode(path.name), parent)
+            finally:
+                os.close(parent)
+        else:
+            path.unlink()
+
+
+@contextmanager
+def held(workspace: Path) -> Iterator[bool]:
+    """Hold a workspace if nobody does (whether so is given); nothing is waited for."""
+    try:
+        descriptor = os.open(workspace / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(entry.lstat().st_size for entry in path.rglob("*") if not entry.is_dir())
+    return path.lstat().st_size
+
+
+def _is_old(path: Path, limit: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_mtime < limit
+    return False
