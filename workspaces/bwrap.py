@@ -88,15 +88,20 @@ def bwrap_argv(
     line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
     for name, value in {**environment(toolchains, network=command.network), **command.env}.items():
         line += ["--setenv", name, value]
-    line += _system(command.network)
-    for path, descriptor in files.items():
-        line += ["--ro-bind-data", str(descriptor), path]
-    # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
-    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
-    line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
-    line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
-    for directory in toolchains.directories:
-        line += ["--ro-bind", str(directory.resolve()), str(directory)]
+    line += _programs()
+    if command.bare:
+        for device in ("/dev/null", "/dev/urandom"):
+            line += ["--dev-bind", device, device]
+    else:
+        line += _settings(command.network)
+        for path, descriptor in files.items():
+            line += ["--ro-bind-data", str(descriptor), path]
+        # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
+        line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+        for directory in toolchains.directories:
+            line += ["--ro-bind", str(directory.resolve()), str(directory)]
     if command.workspace is not None:
         line += ["--bind" if command.writable else "--ro-bind", str(command.workspace), INSIDE]
     for host, inside in command.read_only.items():
@@ -104,7 +109,7 @@ def bwrap_argv(
     for host, inside in command.read_write.items():
         line += ["--bind", str(host), inside]
     # What was mounted is done; the mount points themselves are memory of the host, without a limit.
-    line += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
     return [*line, "--chdir", _start(command), "--", *limited(command.argv, command.timeout, processes=True)]
 
 
@@ -134,7 +139,7 @@ def small_files(network: bool) -> dict[str, str]:
     return files
 
 
-def _system(network: bool) -> list[str]:
+def _programs() -> list[str]:
     line = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
@@ -142,6 +147,11 @@ def _system(network: bool) -> list[str]:
             line += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
             line += ["--ro-bind", str(path), str(path)]
+    return line
+
+
+def _settings(network: bool) -> list[str]:
+    line: list[str] = []
     for name in [*_ETC, *(_ETC_NETWORK if network else ())]:
         path = Path("/etc", name)
         if path.exists():

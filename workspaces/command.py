@@ -36,6 +36,11 @@ class Command:
     """Where to start, relative to the workspace, or an absolute path inside."""
     network: bool = False
     """Whether the command sees the host's network, the host's own loopback ports included."""
+    bare: bool = False
+    """Whether it sees, besides its directories, the system's programs only: no /etc, /proc, /tmp, home or toolchains.
+
+    Enough for git, and made in half the time.
+    """
     read_only: Mapping[Path, str] = field(default_factory=dict)
     read_write: Mapping[Path, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)

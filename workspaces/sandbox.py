@@ -125,7 +125,8 @@ class Sandbox:
     async def _isolated(self, command: Command, log: Path | None) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
-            files = {path: _memory_file(text, stack) for path, text in small_files(command.network).items()}
+            texts = {} if command.bare else small_files(command.network)
+            files = {path: _memory_file(text, stack) for path, text in texts.items()}
             status_fds = os.pipe()
             try:
                 argv = bwrap_argv(self.status.bwrap, command, self.toolchains, status_fd=status_fds[1], files=files)

@@ -140,6 +140,7 @@ async def _run(
         argv=["sh", "-c", f"umask 022\n{script}"],
         workspace=work,
         writable=writable,
+        bare=True,
         # At their own paths, so that it also works where nothing can be mounted (BATON_SANDBOX=none).
         read_only={store.root: str(store.root)},
         read_write={quarantine.path: str(quarantine.path)},

@@ -101,6 +101,16 @@ async def test_exit_codes_are_those_of_a_shell(sandbox: Sandbox, plain: Sandbox,
         assert "no-such-program" in missing.output
 
 
+async def test_a_bare_sandbox_shows_programs_and_its_directories_only(sandbox: Sandbox, work: Path) -> None:
+    tries = "ls /; ls /dev; echo x > /etc/x; echo x > /x; echo x > made; cat /proc/1/environ; git --version"
+    result = await sandbox.run(Command(argv=tries, workspace=work, writable=False, bare=True))
+    seen = set(result.output.split())
+    assert not seen & {"etc", "proc", "tmp", "home", "root", "sys", "shm", "pts", "tty"}, result.output
+    assert {"null", "urandom"} <= seen
+    assert "git version" in result.output
+    assert not list(work.iterdir())
+
+
 async def test_nothing_of_the_machine_is_visible(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("CANARY-7f3a")
