@@ -1,100 +1,145 @@
-"""Overhead of the engine per turn, and what a turn leaves in the history: real server, worker, git and sandbox.
+"""What a turn costs at zero model latency, and what it leaves in the history: real server, worker, git and sandbox.
 
-    python -m benchmarks.turns                 # shell and file turns, 60 each
-    python -m benchmarks.turns --turns 500 --result-kb 20
+    python -m benchmarks.turns                           # file turns and shell turns, 60 each, twice in turn
+    python -m benchmarks.turns --turns 500 --result-kb 20 --repeat 1
+    python -m benchmarks.turns --home /dev/shm           # on a file system in memory: what is left is not the disk
 
-The model answers at once (scripted), so what is left is the engine: scheduling, workspace, tools, checkpoint, HTTP.
+The model answers at once (scripted). The stand-in's own work, which is no part of the engine, is told apart.
 """
 
 import argparse
 import asyncio
 import statistics
-import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.contracts import RunRequest
-from baton.settings import Settings, read_settings
-from standin.scenario import Call, Scenario, Step
-from standin.server import serve
+from benchmarks.scene import Scene, Use, machine, scene, session_script
+from standin.scenario import Call
 from tests.pipelines.repositories import make_repository
-from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
-from workers.service import temporal_service
-from workers.worker import running_worker
 from workflows.pipeline import Pipeline
 
 FILE_CALL = Call("Write", {"file_path": "src/turn.txt", "content": "turn ${turn}\n"})
 SHELL_CALL = Call("Bash", {"command": "echo ${turn} > src/turn.txt"})
 
-
-def script(call: Call, turns: int) -> Scenario:
-    """A backend session of this many turns with the same call."""
-    steps = [
-        Step(role="backend", task="t1", turn=turns + 1, calls=[made()]),
-        Step(role="backend", task="t1", repeat=turns, calls=[call]),
-        Step(role="tester", calls=[tested()]),
-        Step(role="reviewer", calls=[reviewed()]),
-    ]
-    return scenario(plan(task("t1")), steps)
+_NAMES = {
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: "server hands out the workflow task",
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: "workflow task",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: "server hands out the turn",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: "take_turn",
+}
+_OPENING = 2
+"""Turns that are not counted: the brief, and the first to make its workspace."""
 
 
-async def measure(client: Client, settings: Settings, call: Call, turns: int, name: str, directory: Path) -> None:
-    """Run one session and print its figures."""
-    repo = make_repository(directory / name)
-    async with serve(script(call, turns)) as standin:
-        own = settings.model_copy(update={"base_url": standin.base_url, "api_key": SecretStr("sk-ant-benchmark")})
-        async with running_worker(client, own):
-            run = f"bench-{name}"
-            handle = await client.start_workflow(
-                Pipeline.run,
-                RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10),
-                id=run,
-                task_queue=naming.TASK_QUEUE,
-            )
-            await handle.result()
-            await report(client.get_workflow_handle(f"{run}/t1/1-backend"), turns, name)
+@dataclass
+class Turns:
+    """The turns of a session, in its history's own words."""
+
+    times: list[float] = field(default_factory=list)
+    """Milliseconds between the ends of two turns in a row."""
+    events: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
 
 
-async def report(session: WorkflowHandle[Any, Any], turns: int, name: str) -> None:
-    """Time between the completions of two turns in a row, events and bytes a turn."""
-    completed: list[float] = []
-    events: list[int] = []
-    size = 0
+async def read_turns(session: WorkflowHandle[Any, Any]) -> Turns:
+    """Read a session's history."""
+    turns = Turns()
+    ends: list[float] = []
+    events = size = 0
+    before: tuple[float, str | None] = (0.0, None)
     async for event in session.fetch_history_events():
+        at = event.event_time.ToNanoseconds() / 1e6
+        if before[1]:
+            turns.stages.setdefault(before[1], []).append(at - before[0])
+        before = at, _NAMES.get(event.event_type)
+        events += 1
         size += event.ByteSize()
-        events.append(event.event_id)
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            completed.append(event.event_time.ToNanoseconds() / 1e6)
-    gaps = [after - before for before, after in zip(completed[1:], completed[2:], strict=False)]
-    tenth = max(1, len(gaps) // 10)
+            ends.append(at)
+            turns.events.append(events)
+            turns.sizes.append(size)
+            events = size = 0
+    turns.times = [after - end for end, after in pairwise(ends[_OPENING - 1 :])]
+    return turns
+
+
+async def run_session(place: Scene, run: str, turns: int) -> tuple[Turns, float, Use]:
+    """One session: its turns, the stand-in's milliseconds in the median turn, and processor time of a turn."""
+    repo = make_repository(place.directory / run)
+    before = place.use()
+    request = RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10)
+    handle = await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=naming.TASK_QUEUE)
+    await handle.result()
+    used = place.use() - before
+    asked = [record for record in await place.requests() if record["run"] == run and record["role"] == "backend"]
+    standin = statistics.median(record["seconds"] * 1_000 for record in asked)
+    session = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
+    whole = turns + 4  # the hand-offs of all four roles are turns, too
+    each = Use(used.worker / whole, used.commands / whole, used.server / whole, used.standin / whole)
+    return await read_turns(session), standin, each
+
+
+def tenths(times: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and of the last tenth."""
+    count = max(1, len(times) // 10)
+    return statistics.median(times[:count]), statistics.median(times[-count:])
+
+
+def report(kind: str, turns: Turns, standin: float, used: Use) -> None:
+    """Print one session."""
+    median = statistics.median(turns.times)
+    first, last = tenths(turns.times)
     print(
-        f"{name:8} {turns:4} turns: median {statistics.median(gaps):6.1f} ms a turn"
-        f" (first tenth {statistics.median(gaps[:tenth]):.1f}, last tenth {statistics.median(gaps[-tenth:]):.1f}),"
-        f" {len(events) / (turns + 1):.2f} events and {size / (turns + 1):.0f} bytes a turn"
+        f"{kind}: {len(turns.times)} turns, median {median:.1f} ms, of which the stand-in {standin:.1f} ({machine()})"
+    )
+    print(f"  engine {median - standin:.1f} ms; whole turn in the first tenth {first:.1f}, in the last {last:.1f}")
+    for name, stage in turns.stages.items():
+        print(f"    {name:36} {statistics.median(stage):6.1f}")
+    print(
+        f"  processor time a turn: worker {used.worker:.1f} ms, commands {used.commands:.1f}, server {used.server:.1f}"
+        f" (stand-in {used.standin:.1f})"
+    )
+    events, size = sum(turns.events) / len(turns.events), sum(turns.sizes) / len(turns.sizes)
+    tenth = min(10, len(turns.sizes) - 2)
+    print(
+        f"  history: {events:.2f} events and {size:.0f} bytes a turn; turn {tenth}: {turns.events[tenth - 1]} events,"
+        f" {turns.sizes[tenth - 1]} bytes; turn {len(turns.sizes) - 1}: {turns.events[-2]} events,"
+        f" {turns.sizes[-2]} bytes"
     )
 
 
-async def main(turns: int, result_kb: int) -> None:
-    """Measure file turns and shell turns side by side."""
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
-        directory = Path(name)
-        settings = read_settings(home=directory / "home")
-        async with temporal_service(settings) as service:
-            shell = SHELL_CALL
-            if result_kb:
-                shell = Call("Bash", {"command": f"head -c {result_kb * 1000} /dev/zero | tr '\\0' x; echo ${{turn}}"})
-            await measure(service.client, settings, FILE_CALL, turns, "file", directory)
-            await measure(service.client, settings, shell, turns, "shell", directory)
+async def main(count: int, result_kb: int, repeat: int, kinds: list[str], home: Path | None) -> None:
+    """Measure the kinds of turns side by side."""
+    calls = {"file": FILE_CALL, "shell": SHELL_CALL}
+    if result_kb:
+        words = f"head -c {result_kb * 1_000} /dev/zero | tr '\\0' x; echo ${{turn}} > src/turn.txt"
+        calls["shell"] = Call("Bash", {"command": words})
+    seen: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(repeat):
+        for kind in kinds:
+            async with scene(session_script(calls[kind], count), home) as place, place.worker():
+                turns, standin, used = await run_session(place, f"bench-{kind}-{number}", count)
+                report(kind, turns, standin, used)
+                seen[kind].append(statistics.median(turns.times) - standin)
+    for kind, medians in seen.items():
+        print(f"{kind}: engine {', '.join(f'{median:.1f}' for median in medians)} ms a turn (median of each session)")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--result-kb", type=int, default=0, help="size of each tool result of the shell turns")
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", choices=["file", "shell"], default=["file", "shell"])
+    parser.add_argument("--home", type=Path, help="directory to work in; the system's temporary one without it")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.turns, arguments.result_kb))
+    asyncio.run(main(arguments.turns, arguments.result_kb, arguments.repeat, arguments.kinds, arguments.home))

@@ -1,0 +1,108 @@
+"""Many runs at once on one worker process: do all finish, how long does it take, and how much memory does it need?
+
+    python -m benchmarks.runs --runs 20
+    python -m benchmarks.runs --runs 20 --turns 30 --result-kb 20
+
+Every run is a whole pipeline on a repository of its own: plan, a maker with files and shell, tester, gate, reviewer,
+integration, branch. The model answers at once, so the machine is busier than any model would let it be.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from baton import naming
+from baton.contracts import RunRequest
+from benchmarks.scene import Scene, machine, scene
+from standin.scenario import Call, Scenario, Step
+from tests.pipelines.repositories import make_repository
+from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
+from workflows.pipeline import Pipeline
+
+_LOOK = 0.25
+"""Seconds between two looks at the worker's memory."""
+
+
+def script(turns: int, result_kb: int) -> Scenario:
+    """A maker that writes a file in one turn and runs a command in the next."""
+    size = max(1, result_kb * 1_000)
+    shell = Call("Bash", {"command": f"head -c {size} /dev/zero | tr '\\0' x; echo ${{turn}} > src/turn.txt"})
+    file = Call("Write", {"file_path": "src/file.txt", "content": "turn ${turn}\n"})
+    steps = [
+        Step(role="backend", turn=turns + 1, calls=[made()]),
+        *(Step(role="backend", turn=turn, calls=[shell if turn % 2 else file]) for turn in range(1, turns + 1)),
+        Step(role="tester", repeat="always", calls=[tested()]),
+        Step(role="reviewer", repeat="always", calls=[reviewed()]),
+    ]
+    return scenario(plan(task("t1")), steps)
+
+
+async def memory(place: Scene, seen: list[float]) -> None:
+    """Note the worker's memory until told to stop."""
+    while True:
+        seen.append(place.memory()[0])
+        await asyncio.sleep(_LOOK)
+
+
+async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> float:
+    """Wait for a run to end; seconds it took. Its branch must be there."""
+    began = time.monotonic()
+    await handle.result()
+    subprocess.run(
+        ["git", "-C", str(repo), "rev-parse", "--verify", "-q", f"baton/{run}"], check=True, capture_output=True
+    )
+    return time.monotonic() - began
+
+
+async def main(runs: int, turns: int, result_kb: int) -> None:
+    """Run them all and print what it took."""
+    async with scene(script(turns, result_kb)) as place, place.worker():
+        repos = {f"bench-{number}": make_repository(place.directory / f"repo{number}") for number in range(runs)}
+        idle = place.memory()[0]
+        seen: list[float] = []
+        watching = asyncio.create_task(memory(place, seen))
+        before, began = place.use(), time.monotonic()
+        handles = {
+            run: await place.client.start_workflow(
+                Pipeline.run,
+                RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10),
+                id=run,
+                task_queue=naming.TASK_QUEUE,
+            )
+            for run, repo in repos.items()
+        }
+        took = await asyncio.gather(*(finish(handle, repos[run], run) for run, handle in handles.items()))
+        whole, used = time.monotonic() - began, place.use() - before
+        watching.cancel()
+        requests = await place.requests()
+        refused = [record for record in requests if record["status"] != 200]
+        print(
+            f"{runs} runs at once, {len(requests)} turns, all finished, {len(refused)} requests refused ({machine()})"
+        )
+        print(
+            f"  {whole:.1f} s in all, {statistics.median(took):.1f} s the median run,"
+            f" {len(requests) / whole:.1f} turns a second"
+        )
+        print(
+            f"  worker's memory: {idle:.0f} MB idle, {statistics.median(seen):.0f} MB median,"
+            f" {place.memory()[1]:.0f} MB at its highest"
+        )
+        print(
+            f"  processor time: worker {used.worker / 1e3:.1f} s, commands {used.commands / 1e3:.1f} s,"
+            f" server {used.server / 1e3:.1f} s, stand-in {used.standin / 1e3:.1f} s"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--result-kb", type=int, default=1, help="size of the result of each shell command")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.runs, arguments.turns, arguments.result_kb))

@@ -1,0 +1,160 @@
+"""What benchmarks run on: an embedded server, a worker and the stand-in, each a process of its own, and what they use.
+
+Only what they use of the processor is told apart from what other programs on the machine take; times are not.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import urllib.request
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from baton.settings import Settings, read_settings
+from standin.scenario import Call, Scenario, Step
+from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
+from workers.lease import ServerFiles, read_record
+from workers.service import temporal_service
+
+_TICK = 1_000 / os.sysconf("SC_CLK_TCK")
+_BATON = str(Path(sys.executable).with_name("baton"))
+_VAST = 100_000_000
+"""Tokens: 500 turns with 20 kB each do not fit the window of any model, but the engine must not be what breaks."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """Milliseconds of processor time."""
+
+    worker: float
+    commands: float
+    """Sandboxes and git, as far as they have ended."""
+    server: float
+    standin: float
+
+    def __sub__(self, other: "Use") -> "Use":
+        """What was used between two readings."""
+        return Use(
+            self.worker - other.worker,
+            self.commands - other.commands,
+            self.server - other.server,
+            self.standin - other.standin,
+        )
+
+
+@dataclass
+class Scene:
+    """A server and a stand-in that run, and a worker while `worker` is entered."""
+
+    settings: Settings
+    client: Client
+    address: str
+    directory: Path
+    standin: Process
+    worker_id: int = 0
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """A worker of its own process; it is told to stop at the end."""
+        process = await asyncio.create_subprocess_exec(
+            _BATON, "worker", env=self.environment(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+        )
+        assert process.stderr is not None
+        await _until(process.stderr, "A worker is at work")
+        drain = asyncio.create_task(process.stderr.read())
+        self.worker_id = process.pid
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+            await drain
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a command that works on this scene."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "ANTHROPIC_"))}
+        assert self.settings.base_url is not None
+        own = {"BATON_HOME": str(self.settings.home), "ANTHROPIC_API_KEY": "sk-ant-benchmark"}
+        return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, "TEMPORAL_ADDRESS": self.address}
+
+    def use(self) -> Use:
+        """What the processes have used so far."""
+        record = read_record(ServerFiles.under(self.settings.home))
+        worker, commands = _times(self.worker_id)
+        return Use(worker, commands, _times(record.server)[0] if record else 0.0, _times(self.standin.pid)[0])
+
+    def memory(self) -> tuple[float, float]:
+        """MB of the worker: now, and at its highest."""
+        lines = Path(f"/proc/{self.worker_id}/status").read_text().splitlines()
+        values = dict(line.split(":", 1) for line in lines)
+        return int(values["VmRSS"].split()[0]) / 1_024, int(values["VmHWM"].split()[0]) / 1_024
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """What the stand-in was asked, and how long each answer took it."""
+        url = f"{self.settings.base_url}/standin/requests"
+        return list(json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read()))["requests"])
+
+
+@asynccontextmanager
+async def scene(script: Scenario, home: Path | None = None) -> AsyncIterator[Scene]:
+    """A scene in a directory of its own; with `home`, on that disk."""
+    with tempfile.TemporaryDirectory(prefix="baton-bench-", dir=home, ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        settings = read_settings(home=directory / "home")
+        file = directory / "scenario.json"
+        file.write_text(script.model_copy(update={"context_window": _VAST}).model_dump_json(exclude_defaults=True))
+        standin = await asyncio.create_subprocess_exec(
+            _BATON, "standin", "--scenario", str(file), stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+        )
+        try:
+            assert standin.stdout is not None
+            url = (await _until(standin.stdout, "Stand-in")).split(": ", 1)[1].split()[0]
+            settings = settings.model_copy(update={"base_url": url})
+            async with temporal_service(settings, embedded_only=True) as service:
+                yield Scene(settings, service.client, service.address, directory, standin)
+        finally:
+            standin.terminate()
+            await standin.wait()
+
+
+def session_script(call: Call, turns: int) -> Scenario:
+    """A run of one task, whose maker makes the same call in so many turns."""
+    steps = [
+        Step(role="backend", turn=turns + 1, calls=[made()]),
+        Step(role="backend", repeat=turns, calls=[call]),
+        Step(role="tester", repeat="always", calls=[tested()]),
+        Step(role="reviewer", repeat="always", calls=[reviewed()]),
+    ]
+    return scenario(plan(task("t1")), steps)
+
+
+def machine() -> str:
+    """What a figure was measured on, and how busy that was."""
+    load = Path("/proc/loadavg").read_text().split()[0]
+    return f"{os.cpu_count()} cores, load {load}"
+
+
+async def _until(stream: asyncio.StreamReader, words: str) -> str:
+    while line := (await stream.readline()).decode():
+        if words in line:
+            return line
+    raise RuntimeError(f"A process ended without saying {words!r}.")
+
+
+def _times(process: int) -> tuple[float, float]:
+    """Processor time of a process, and of those it waited for."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0, 0.0
+    own, children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+    return own * _TICK, children * _TICK

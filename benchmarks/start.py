@@ -1,0 +1,73 @@
+"""How long commands take to be there: `baton --help`, `baton list`, a worker that polls, the embedded server.
+
+python -m benchmarks.start
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from baton.settings import read_settings
+from benchmarks.scene import machine, scene
+from tests.pipelines.scripts import plan, scenario
+from workers.service import temporal_service
+
+_BATON = str(Path(sys.executable).with_name("baton"))
+_TIMES = 7
+
+
+def timed(command: list[str]) -> Callable[[], None]:
+    """Something that runs a command to its end."""
+
+    def run() -> None:
+        subprocess.run(command, check=True, capture_output=True, cwd=os.sep)
+
+    return run
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """Median of some runs, after a first one that is not counted."""
+    action()
+    taken = []
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+async def main() -> None:
+    """Measure and print."""
+    rows = {
+        "python -c pass (yardstick)": seconds(timed([sys.executable, "-c", "pass"])),
+        "python -c 'import anthropic, temporalio.worker'": seconds(
+            timed([sys.executable, "-c", "import anthropic, temporalio.worker"])
+        ),
+        "baton --help": seconds(timed([_BATON, "--help"])),
+        "baton run --help": seconds(timed([_BATON, "run", "--help"])),
+    }
+    servers, workers = [], []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory(prefix="baton-bench-") as home:
+            began = time.perf_counter()
+            async with temporal_service(read_settings(home=Path(home)), embedded_only=True):
+                servers.append(time.perf_counter() - began)
+        async with scene(scenario(plan())) as place:
+            began = time.perf_counter()
+            async with place.worker():
+                workers.append(time.perf_counter() - began)
+    rows["embedded server: from nothing to connected"] = statistics.median(servers)
+    rows["baton worker: from its start to polling"] = statistics.median(workers)
+    print(f"seconds, median ({machine()})")
+    for name, value in rows.items():
+        print(f"  {name:50} {value:6.2f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
