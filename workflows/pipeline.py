@@ -177,7 +177,7 @@ class Pipeline:
 
     @workflow.run
     async def run(self, *given: Any) -> RunDocument:
-        """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work, and ends as one."""
+        """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work and ends so."""
         self._changed()
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)

@@ -42,7 +42,7 @@ class AgentSession:
             workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.signal(description="Internal: break the turn off and end; the session goes on from its checkpoint later.")
-    def halt(self) -> None:
+    def halt(self, *_: Any) -> None:
         """Break off what is under way."""
         self._halt.asked = True
 

@@ -69,7 +69,7 @@ class Task:
             workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.signal(description="Internal: break off what is under way; the task goes on from its checkpoint later.")
-    def halt(self) -> None:
+    def halt(self, *_: Any) -> None:
         """Break off what is under way."""
         self._halt.asked = True
 
