@@ -1,6 +1,7 @@
 """Repositories that a run cannot start from, for any client that starts it: one clear sentence, and nothing is paid."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,19 @@ def as_it_is(stage: Stage) -> str:
     return str(stage.repo)
 
 
+def with_config(text: str) -> Callable[[Stage], str]:
+    def changed(stage: Stage) -> str:
+        (stage.repo / "baton.toml").write_text(text)
+        git(stage.repo, "commit", "-qam", "Configure")
+        return str(stage.repo)
+
+    return changed
+
+
 CASES = [
+    (with_config("[gate\n"), None, "baton.toml"),
+    (with_config('[gate]\ncommand = "pytest"\n'), None, "baton.toml"),
+    (with_config('[gate]\ntimeout = "soon"\n'), None, "baton.toml"),
     (nothing_here, None, "nothing-here"),
     (empty, None, "make a first commit"),
     (no_repository, None, "plain"),

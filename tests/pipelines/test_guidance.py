@@ -104,3 +104,21 @@ async def test_a_note_beside_a_retry_is_heard(staged) -> None:  # type: ignore[n
     assert document.status is RunStatus.DONE, document
     assert hearers(stage, "USE-TABS") == [("t1", "backend", 2)]
     assert stage.asked("backend") == [("t1", "backend", 1, 1), ("t1", "backend", 1, 1), ("t1", "backend", 1, 2)]
+
+
+async def test_what_is_no_message_holds_no_agent_up(staged) -> None:  # type: ignore[no-untyped-def]
+    """Sent to the workflows of a task and a session themselves, as anybody can in the Web UI."""
+    slow = Step(calls=[made()], faults=[Fault(delay=2.0)])
+    script = scenario(plan(task("t1")), session("backend", "t1", [slow, [made()]]), simple_task("t1")[1:])
+    async with staged(script) as stage:
+        handle = await stage.start()
+        await assert_eventually(lambda: ("t1", "backend", 1, 1) in stage.asked())
+        for name in ("t1", "t1/1-backend"):
+            workflow = stage.client.get_workflow_handle(f"{stage.run}/{name}")
+            for given in ([], [None], [5], [""], [["a", "list"]], [{"text": "x"}], ["FIRST-OF-TWO", "two"]):
+                await workflow.signal("guide", args=given)
+        await stage.session("t1", "1-backend").signal("guide", "PLAIN-TEXT")
+        document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+    assert hearers(stage, "PLAIN-TEXT") == [("t1", "backend", 2)]
+    assert hearers(stage, "FIRST-OF-TWO") == []
