@@ -101,6 +101,9 @@ def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = fro
         if oid in seen:
             continue
         seen.add(oid)
+        if oid in also:
+            lost.append(oid)
+            continue
         try:
             kind, data = objects.read(oid)
         except (pygit2.GitError, KeyError, ValueError, OSError):

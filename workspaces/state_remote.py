@@ -10,6 +10,7 @@ not see from commits alone, and so a checkpoint costs what changed and not the w
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
+
+import pygit2
 
 from baton import naming
 from baton.errors import BatonError, ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
@@ -86,6 +89,10 @@ class StateRemote:
                 f"BATON_STATE_REMOTE is the target repository {shown(repo)} itself, which would publish the transcripts"
                 " of its runs: use a repository of its own."
             )
+
+    async def answers(self, git_dir: Path) -> None:
+        """Raise StateRemoteAway where it does not answer; any repository will do to ask from."""
+        await self._git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
 
     async def refs(self, store: "Store", run: str) -> dict[str, str]:
         """The refs of a run as they are there now, by the names they have here."""
@@ -174,6 +181,13 @@ class StateRemote:
             f"The state remote {shown(self.url)} (BATON_STATE_REMOTE) cannot be {doing}: {reason.rstrip('.')}. What was"
             " done is kept on this host and copied at the next try."
         )
+
+
+async def probe(remote: StateRemote) -> None:
+    """See whether a state remote answers; raises StateRemoteAway with the reason where it does not."""
+    with tempfile.TemporaryDirectory(prefix="baton-") as place:
+        pygit2.init_repository(place, bare=True)
+        await remote.answers(Path(place))
 
 
 async def unbroken(work: Coroutine[object, object, Result]) -> Result:

@@ -93,7 +93,7 @@ class Archive:
 
 async def find_run(home: Path, run: str) -> Archive:
     """Look for a run in all stores of this home; raises UnknownRun."""
-    for repository in _repositories(home):
+    for repository in repositories(home):
         store = await Store.open(home, repository)
         head = await store.head(naming.run_ref(run))
         if head is not None:
@@ -103,7 +103,8 @@ async def find_run(home: Path, run: str) -> Archive:
     )
 
 
-def _repositories(home: Path) -> Iterator[str]:
+def repositories(home: Path) -> Iterator[str]:
+    """The target repositories that this home has a store of."""
     for file in sorted((home / "stores").glob("*/repository")):
         repository = file.read_text().strip()
         # A store whose name does not fit its repository would be opened, and made, somewhere else.

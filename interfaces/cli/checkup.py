@@ -5,11 +5,11 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from baton.errors import BatonError, ExitCode
+from baton.errors import BatonError, ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import line, one_line, print_json
@@ -39,12 +39,23 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: baton doctor --json")(doctor)
 
 
-def doctor(as_json: options.Json = False) -> None:
+def doctor(
+    store: Annotated[bool, typer.Option("--store", help="Check the stores of this home instead.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --store: mend what can be mended.")] = False,
+    as_json: options.Json = False,
+) -> None:
     """Check this machine, and list the settings.
 
     Looks at server, sandbox, git, key and disk, and says what to do about each. No model is called.
-    Exit code: 1 when something fails.
+    With --store it reads every object, checkpoint and transcript of this home instead, which can take minutes; mend
+    while no worker runs. Exit code: 1 when something fails.
     """
+    if repair and not store:
+        raise UsageError("--repair mends stores: use `baton doctor --store --repair`.")
+    if store:
+        from interfaces.cli.storecheck import check_stores
+
+        execute(check_stores(options.settings(), repair, as_json))
     execute(_doctor(options.settings(), as_json))
 
 
@@ -72,6 +83,8 @@ async def _checks(settings: "Settings") -> AsyncIterator[Check]:
     yield await _sandbox(settings)
     yield _key(settings)
     yield _prices(settings)
+    if settings.state_remote:
+        yield await _state_remote(settings, settings.state_remote)
     yield await _server(settings)
 
 
@@ -148,6 +161,17 @@ def _prices(settings: "Settings") -> Check:
     return Check("prices", "ok", f"{settings.prices or 'the shipped list'}, of {prices.date}.")
 
 
+async def _state_remote(settings: "Settings", setting: str) -> Check:
+    from workspaces.state_remote import StateRemote, probe
+
+    try:
+        remote = StateRemote.parse(setting)
+        await probe(remote)
+    except BatonError as error:
+        return Check("remote", "fail", str(error), "Without it no step of a run counts as done.")
+    return Check("remote", "ok", f"The state remote {remote.url} answers.")
+
+
 async def _server(settings: "Settings") -> Check:
     from workers.embedded import running_server
     from workers.service import temporal_service
@@ -167,7 +191,7 @@ def _settings(settings: "Settings") -> list[dict[str, Any]]:
     """Every setting with its value, masked where it is a secret, and where it comes from."""
     from pydantic import SecretStr
 
-    from baton.redaction import Redactor
+    from baton.redaction import Redactor, strip_url_credentials
 
     redact = Redactor(settings.secrets())
     listed = []
@@ -175,6 +199,8 @@ def _settings(settings: "Settings") -> list[dict[str, Any]]:
         value = getattr(settings, name)
         alias = field.validation_alias
         variable = str(getattr(alias, "choices", [f"BATON_{name.upper()}"])[0])
+        if name == "state_remote" and isinstance(value, str):
+            value = strip_url_credentials(value)
         shown = (
             "***" if isinstance(value, SecretStr) else redact(str(value)) if isinstance(value, str | Path) else value
         )

@@ -1,0 +1,74 @@
+"""`baton doctor --store`: whether the stores of this home are whole, and what was mended or can be done."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from baton.errors import ExitCode
+from interfaces.cli.output import line, message, one_line, print_json
+
+if TYPE_CHECKING:
+    from baton.settings import Settings
+    from workspaces.findings import Finding, StoreReport
+
+
+async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int:
+    """Check all stores of a home, mend them if asked to, and print what was found; exit code 1 where work is lost."""
+    from interfaces.cli.archive import repositories
+    from workers.identity import host_id
+    from workspaces.repair import repair as mend
+    from workspaces.state_remote import StateRemote
+    from workspaces.store import Store
+    from workspaces.verify import verify
+
+    setting = settings.state_remote
+    remote = StateRemote.parse(setting, host_id(settings.home)) if setting else None
+    reports: list[StoreReport] = []
+    for repository in repositories(settings.home):
+        store = await Store.open(settings.home, repository, remote)
+        if not as_json:
+            message(f"reading the store of {repository}")
+        report = await verify(store)
+        if repair and report.findings:
+            report = await mend(await Store.open(settings.home, repository, remote), report)
+        reports.append(report)
+    failed = any(not report.ok for report in reports)
+    if as_json:
+        print_json({"ok": not failed, "stores": [_document(report) for report in reports]})
+    else:
+        _print(reports, repair)
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _document(report: "StoreReport") -> dict[str, Any]:
+    return {
+        "repository": report.repository,
+        "path": str(report.path),
+        "ok": report.ok,
+        "refs": report.refs,
+        "findings": [asdict(finding) for finding in report.findings],
+        "mended": [asdict(finding) for finding in report.mended],
+    }
+
+
+def _print(reports: list["StoreReport"], repair: bool) -> None:
+    if not reports:
+        line("There is no store in this home yet.")
+    shown: set[str] = set()
+    for report in reports:
+        state = "ok" if report.ok else "damaged"
+        line(f"{state:<8} {one_line(report.repository, 200)}  ({report.refs} refs, {report.path})")
+        for finding in report.mended:
+            line(f"  mended {finding.kind:<10} {one_line(finding.where, 200)}")
+        for finding in report.findings:
+            if finding.where not in shown:  # what belongs to no store is found beside each
+                shown.add(finding.where)
+                _print_finding(finding)
+    if not repair and any(finding.mendable for report in reports for finding in report.findings):
+        line("\n`baton doctor --store --repair` mends what can be mended; stop the workers of this home first.")
+
+
+def _print_finding(finding: "Finding") -> None:
+    line(f"  {finding.kind:<10} {one_line(finding.where, 200)}")
+    line(f"             {one_line(finding.what, 600)}")
+    if finding.advice:
+        line(f"             {one_line(finding.advice, 1_200)}")
