@@ -43,6 +43,9 @@ git update-index --refresh
 git write-tree > "$QUARANTINE/tree"
 """
 
+# `git add` also ends with 1 when it could not write an object, and the file would keep its old contents in the tree.
+_NOT_KEPT = ("insert into database", "unable to index file", "unable to create temporary file", "unable to write")
+
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{38}")
 _PIECE = 1 << 18
@@ -153,7 +156,7 @@ async def _run(
         raise disk_full("git looked through a workspace")
     if result.timed_out:
         raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
-    if result.exit_code != 0:
+    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
         raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
 
 

@@ -19,7 +19,7 @@ from workspaces.beneath import Beneath
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.git import git
 from workspaces.ignored import Ignores
-from workspaces.scan import adopt_objects
+from workspaces.scan import Quarantine, adopt_objects
 from workspaces.store import Store
 from workspaces.workspace import Workspace
 
@@ -297,3 +297,19 @@ async def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, lab: La
     (restored.path / "x").write_text("x")
     assert (await restored.snapshot(None)).changed == ["x"]
     await git(["fsck", "--strict", "--no-dangling"], git_dir=store.path)
+
+
+async def test_a_scan_that_could_not_write_an_object_is_no_scan(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`git add` goes on after an object it could not write; the file must not silently keep its old contents."""
+    workspace = await lab.workspace()
+    workspace.mark_dirty()
+    (workspace.path / "lost.txt").write_text("must not be lost\n")
+    prepare = Quarantine.prepare
+
+    def without_room(quarantine: Quarantine, index: Path) -> None:
+        prepare(quarantine, index)
+        quarantine.objects.chmod(0o500)
+
+    monkeypatch.setattr(Quarantine, "prepare", without_room)
+    with pytest.raises(WorkspaceError, match="git failed"):
+        await workspace.snapshot(None)
