@@ -24,7 +24,7 @@ test: setup ## Lint, types, import rules and the whole test suite
 	@$(MAKE) --no-print-directory check
 
 check: lint types imports ## ruff, mypy --strict, import-linter, tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal  # they wait for time-outs more than they compute: 4 serve 2 cores
 
 lint: setup
 	$(BIN)/ruff check .

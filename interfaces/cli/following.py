@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 EVERY = 0.5
 """Seconds between two looks. Queries leave nothing in the history."""
 
+STILL_LIMIT = 10.0
+"""Seconds that a run which waits is given to write down that it waits."""
+
+POLL_STILL = 0.1
+
 PATIENCE = 60.0
 """Seconds without an answer from the service or a worker until that is an error."""
 
@@ -48,9 +53,20 @@ async def follow(
                 if not await _put(service, run, unasked[0], ask):
                     left_open.add(unasked[0].id)
             elif document.status is RunStatus.WAITING:
+                await _until_still(service, run)
                 return document
             else:
                 await asyncio.sleep(every)
+
+
+async def _until_still(service: "TemporalService", run: str) -> None:
+    """Let a run that waits finish what it is about (its state.json), before this process takes its worker away."""
+    deadline = asyncio.get_running_loop().time() + STILL_LIMIT
+    while asyncio.get_running_loop().time() < deadline:
+        described = await service.client.get_workflow_handle(run).describe()
+        if not described.raw_description.pending_activities:
+            return
+        await asyncio.sleep(POLL_STILL)
 
 
 async def _put(service: "TemporalService", run: str, decision: Decision, ask: Asker) -> bool:

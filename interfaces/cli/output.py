@@ -87,6 +87,8 @@ def count(number: int, thing: str) -> str:
 def program() -> str:
     """How this program is called from here: its bare name where the shell finds it, else the path it was started by."""
     started = Path(sys.argv[0])
+    if not started.is_file():
+        return "baton"
     found = shutil.which(started.name)
     if found is not None and Path(found).resolve() == started.resolve():
         return started.name

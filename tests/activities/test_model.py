@@ -121,11 +121,13 @@ def test_every_error_of_the_tree_has_a_posture() -> None:
         assert posture.type
         assert posture.message == "m"
         # A live attempt that lost a race goes on from what the winner did; to any other nobody listens.
-        retryable = issubclass(error_type, (ModelUnavailable, AnswerTruncated, errors.StaleAttempt))
-        if issubclass(error_type, (errors.UsageError, ModelRefused)):
-            assert posture.non_retryable
+        retryable = issubclass(
+            error_type, (ModelUnavailable, AnswerTruncated, errors.StaleAttempt, errors.RepositoryAway)
+        )
         if retryable:
             assert not posture.non_retryable
+        elif issubclass(error_type, (errors.UsageError, ModelRefused)):
+            assert posture.non_retryable
 
 
 def test_a_full_disk_is_named() -> None:
