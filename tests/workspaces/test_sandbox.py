@@ -125,9 +125,11 @@ async def test_nothing_of_the_machine_is_visible(sandbox: Sandbox, work: Path, t
     assert socket.gethostname() not in listing
     for line in Path("/etc/passwd").read_text().splitlines()[1:]:
         assert line not in listing
-    private = await run(sandbox, "find /home/agent /tmp /dev/shm -type f -o -type l | head", work)
-    # A toolchain that lives below /tmp is mounted there; nothing else may be.
-    outside = [line for line in private.output.split() if not line.startswith(toolchains)]
+    private = await run(sandbox, "find /home/agent /tmp /dev/shm -mindepth 1 -prune", work)
+    # A toolchain that lives below /tmp is mounted at its own path; nothing else may be there, and nothing beside it.
+    outside = [
+        entry for entry in private.output.split() if not any(f"{tool}/".startswith(f"{entry}/") for tool in toolchains)
+    ]
     assert outside == []
 
 
