@@ -10,7 +10,7 @@ import pytest_asyncio
 from standin.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene
 from tests.faults.workers import Nursery, nursery
-from tests.pipelines.repositories import make_repository
+from tests.pipelines.repositories import CHECK, make_repository
 from workers.service import TemporalService
 
 Scenes = Callable[..., AbstractAsyncContextManager[Scene]]
@@ -25,8 +25,8 @@ async def workers(clean_environment: None) -> AsyncIterator[Nursery]:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The target repository that every scene gets a copy of."""
-    return make_repository(tmp_path_factory.mktemp("template") / "shop")
+    """The target repository that every scene gets a copy of; its tests last long enough to be killed in the middle."""
+    return make_repository(tmp_path_factory.mktemp("template") / "shop", {"check.sh": f"sleep 0.1\n{CHECK}"})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ ANSWER = "1-backend turn 2: answer"
 
 IN_TOOL = Moment("workspaces.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started")
 ADDING = Moment(
-    "workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/tmp_objdir*/*/tmp_obj_*"
+    "workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*"
 )
 
 
@@ -51,7 +51,7 @@ TOOLS = [
     Case("tools done, nothing looked at", [Moment("workspaces.workspace:Workspace.snapshot", match="None")]),
     Case("mid-add", [ADDING], played=partial(script, numbers=1_200_000)),
     Case("after write-tree", [Moment("workspaces.scan:adopt_objects")]),
-    Case("while moving objects", [Moment("workspaces.scan:_check", nth=3)]),
+    Case("while moving objects", [Moment("workspaces.scan:check_object", nth=3)]),
     Case("objects moved", [Moment("workspaces.scan:adopt_objects", "after")]),
     Case("while putting back", [Moment("workspaces.workspace:put_back_path", nth=2)]),
     Case("after the commit", [Moment("workspaces.objects:Objects.commit", "after", match=SHELL_TURN)]),
@@ -140,7 +140,7 @@ INSIDE = [
     Case("prepare: run files kept", [Moment("activities.repository:write_run_files", "after")]),
     Case("prepare: integration begun", [Moment("workspaces.store:Store.move", "after", match="/integration/head")]),
     Case("gate: candidate made", [Moment("activities.gate:project_commit", "after")]),
-    Case("gate: tests running", [Moment("activities.gate:run_gate", "during", seconds=0.05)]),
+    Case("gate: tests running", [Moment("activities.gate:run_gate", "during", until="gates/*/*/test.log")]),
     Case("gate: evidence here, not kept", [Moment("activities.gate:run_gate", "after")]),
     Case("gate: evidence kept", [Moment("workspaces.store:Store.commit", "after", match="gate, round 1")]),
     Case("integrate: on the line", [Moment("workspaces.store:Store.move", "after", match="/integration/head", nth=2)]),
