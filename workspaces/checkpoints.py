@@ -158,7 +158,9 @@ class Checkpoints:
             changes = self.store.blobs(files)
             if workspace is not None:
                 changes[WORKSPACE] = Entry(TREE, workspace.tree)
-                changes |= self.store.blobs({META: workspace.meta})
+                known = objects.entry(tree, META)
+                if known is None or known.oid != objects.blob_id(workspace.meta):
+                    changes |= self.store.blobs({META: workspace.meta})
             return objects.edit(tree, changes)
 
         return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)

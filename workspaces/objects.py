@@ -102,6 +102,10 @@ class Objects:
         with self._writing(len(data)):
             return self.written(str(self.repo.create_blob(data)))
 
+    def blob_id(self, data: bytes) -> str:
+        """The id that bytes have as a blob; nothing is stored."""
+        return str(pygit2.hash(data))
+
     def data(self, oid: str) -> bytes:
         """The bytes of a blob; KeyError where there is none."""
         kind, data = self.read(oid)
