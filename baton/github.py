@@ -1,0 +1,174 @@
+"""What passes from GitHub's webhook to the workflows: who asked for what, on which issue, in which delivery.
+
+The webhook makes one `Delivery` of each request that concerns us. Foreign text in it is cut, cleaned and frozen there, so
+that what is edited later changes nothing.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from baton.contracts import Contract
+
+TITLE_LIMIT = 300
+"""Characters of an issue's title."""
+BODY_LIMIT = 40_000
+"""Characters of an issue's body; GitHub takes 65,536."""
+TEXT_LIMIT = 10_000
+"""Characters of a comment, a review, or a command's text."""
+
+Title = Annotated[str, StringConstraints(max_length=TITLE_LIMIT)]
+Body = Annotated[str, StringConstraints(max_length=BODY_LIMIT)]
+Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
+
+
+class Sender(Contract):
+    """Who caused a delivery."""
+
+    login: str
+    id: int = 0
+    bot: bool = False
+    """GitHub's `type: Bot`, or a login that ends in `[bot]`."""
+
+
+class Repository(Contract):
+    """A repository on GitHub, and the App installation through which we reach it."""
+
+    owner: str
+    name: str
+    clone_url: str
+    """HTTPS, without credentials."""
+    installation: int | None = None
+    """None where a token is used instead of an App."""
+
+    @property
+    def full_name(self) -> str:
+        """`owner/name`."""
+        return f"{self.owner}/{self.name}"
+
+
+class Command(Contract):
+    """A command on the first line of a comment: `/baton decide D1 postgres we run it already`."""
+
+    name: Literal["run", "status", "decide", "guide", "retry", "stop", "help"]
+    text: Text = ""
+    """What follows `run` and `guide`, or the note of `decide`."""
+    decision_id: str = ""
+    choice: str = ""
+
+
+class Start(Contract):
+    """Somebody wants a run on an issue: by the label, or by `/baton run`."""
+
+    kind: Literal["start"] = "start"
+    number: int = Field(ge=1)
+    title: Title
+    body: Body = ""
+    author: str = ""
+    """Login of the issue's author."""
+    url: str = ""
+    by: Literal["label", "command"] = "label"
+    text: Text = ""
+    """What followed `/baton run`."""
+    comment: int | None = None
+    """Id of the comment that holds the command."""
+
+
+class Said(Contract):
+    """A command for a run, in a comment on its issue or its pull request."""
+
+    kind: Literal["command"] = "command"
+    number: int = Field(ge=1)
+    """Of the issue or pull request that was commented on."""
+    on_pull: bool = False
+    command: Command
+    comment: int
+
+
+class Stop(Contract):
+    """The issue was closed, or lost its label."""
+
+    kind: Literal["stop"] = "stop"
+    number: int = Field(ge=1)
+    reason: Literal["unlabeled", "closed"]
+
+
+class Review(Contract):
+    """A review of our pull request, or a comment of one."""
+
+    kind: Literal["review"] = "review"
+    pull: int = Field(ge=1)
+    branch: str
+    """Head branch of the pull request, in the same repository."""
+    state: Literal["changes_requested", "approved", "commented"]
+    commit: str = ""
+    """What was reviewed."""
+    body: Text = ""
+    path: str = ""
+    """Of a review comment; empty for the review itself."""
+    line: int | None = None
+    id: int
+
+
+class Check(Contract):
+    """A check of somebody else's failed on a head commit of ours, or ours is to run again."""
+
+    kind: Literal["check"] = "check"
+    branch: str
+    commit: str
+    name: str
+    outcome: Literal["failed", "rerequested"]
+    conclusion: str = ""
+    """In GitHub's words: failure, timed_out, cancelled, action_required."""
+    source: Literal["check_run", "check_suite", "workflow_run", "status"] = "check_run"
+    id: int = 0
+    app: str = ""
+    """Slug of the App that made it."""
+    external_id: str = ""
+    title: Title = ""
+    summary: Text = ""
+    url: str = ""
+
+
+class Pull(Contract):
+    """Our pull request was merged or closed, or its branch got commits of others."""
+
+    kind: Literal["pull"] = "pull"
+    pull: int | None = None
+    branch: str
+    outcome: Literal["merged", "closed", "reopened", "pushed"]
+    commit: str = ""
+    """The branch's head after it."""
+
+
+class Removed(Contract):
+    """The App lost repositories: their runs end."""
+
+    kind: Literal["removed"] = "removed"
+    repositories: list[str] = Field(max_length=500)
+    """`owner/name` each."""
+
+
+Matter = Annotated[Start | Said | Stop | Review | Check | Pull | Removed, Field(discriminator="kind")]
+
+
+class Delivery(Contract):
+    """Input of the workflow `Delivery`: one webhook request that concerns us."""
+
+    id: str
+    """X-GitHub-Delivery; a redelivery has the same."""
+    event: str
+    """Event and action: `issues.labeled`."""
+    repository: Repository
+    sender: Sender
+    matter: Matter
+
+
+class GitHubIssue(Contract):
+    """The issue that a run works for; part of `RunRequest`."""
+
+    repository: Repository
+    number: int = Field(ge=1)
+    title: Title = ""
+    url: str = ""
+    requester: Sender
