@@ -1,7 +1,7 @@
 """What passes from GitHub's webhook to the workflows: who asked for what, on which issue, in which delivery.
 
-The webhook makes one `Delivery` of each request that concerns us. Foreign text in it is cut, cleaned and frozen there, so
-that what is edited later changes nothing.
+The webhook makes one `Delivery` of each request that concerns us. Foreign text in it is cut, cleaned and frozen there,
+so that what is edited later changes nothing.
 """
 
 from typing import Annotated, Literal

@@ -136,7 +136,7 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
         plain_head = pygit2.Oid(hex=base)
 
         async def library(number: int) -> None:
-            """What the table's figure for known paths is of: no transcript, nothing waited for, whatever the ref was."""
+            """What the figure for known paths is of: no transcript, and no wait for the disk."""
             nonlocal plain_head
             repo = store.source.repo
             index.add(pygit2.IndexEntry(edited, repo.create_blob(b"plain %d\n" % number), pygit2.enums.FileMode.BLOB))

@@ -13,9 +13,7 @@ SHELL_TURN = "1-backend turn 3: Bash"
 ANSWER = "1-backend turn 2: answer"
 
 IN_TOOL = Moment("workspaces.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started")
-ADDING = Moment(
-    "workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*"
-)
+ADDING = Moment("workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*")
 
 
 def _lose_workspaces(home: Path) -> None:
