@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.github.npm import Npm, npm  # noqa: F401
+from tests.github.npm import Npm
 
 HERE = Path(__file__).parent
 
@@ -19,6 +19,6 @@ def test_the_lock_file_is_exact_and_names_no_registry() -> None:
         assert not package.get("hasInstallScript")
 
 
-def test_payloads_and_emulator_are_installed(npm: Npm) -> None:  # noqa: F811
+def test_payloads_and_emulator_are_installed(npm: Npm) -> None:
     assert npm.emulator.is_file()
     assert len(npm.examples()) == 329
