@@ -18,6 +18,9 @@ from temporalio.exceptions import ApplicationError
 from baton.errors import (
     BatonError,
     DiskFull,
+    GitHubAway,
+    GitHubDenied,
+    GitHubRefused,
     MergeConflict,
     ModelRefused,
     ModelUnavailable,
@@ -44,7 +47,13 @@ WORK_ELSEWHERE = WorkElsewhere.__name__
 """The work lies on another host, and no state remote has it."""
 
 ASKED_TO_WAIT = "AskedToWait"
-"""The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+"""The other side named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+
+DENIED = GitHubDenied.__name__
+"""GitHub does not accept our credential, or what it may do is not enough."""
+
+AWAY = frozenset({GitHubAway.__name__, RepositoryAway.__name__})
+"""The other side does not answer just now."""
 
 _FINAL: tuple[type[BaseException], ...] = (
     UsageError,
@@ -52,6 +61,8 @@ _FINAL: tuple[type[BaseException], ...] = (
     PlanError,
     SandboxUnavailable,
     MergeConflict,
+    GitHubDenied,
+    GitHubRefused,
 )
 # Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
 # finds in the journal what the winner did, and goes on from there.
@@ -71,6 +82,10 @@ def posture_of(error: BaseException) -> ApplicationError:
         # Waited for on a durable timer of the workflow's, and not counted as an attempt.
         seconds = error.retry_after.total_seconds()
         return ApplicationError(message, error.kind, seconds, type=ASKED_TO_WAIT, non_retryable=True)
+    if isinstance(error, GitHubAway) and error.retry_after is not None:
+        return ApplicationError(
+            message, name, error.retry_after.total_seconds(), type=ASKED_TO_WAIT, non_retryable=True
+        )
     if isinstance(error, ModelUnavailable):
         return ApplicationError(message, error.kind, type=name)
     if isinstance(error, ModelRefused):

@@ -18,6 +18,10 @@
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
+    ├── GitHubError                GitHub did not do what it was asked for
+    │   ├── GitHubDenied           401, 403: the credential is not valid, or lacks a permission
+    │   ├── GitHubRefused          404, 409, 410, 422: asking again cannot help
+    │   └── GitHubAway             429, 5xx, no connection: asking again may help
     └── ModelError                 the Messages API did not give a usable answer
         ├── ModelRefused           400, 401, 403, 404, 413: asking again cannot help
         ├── ModelUnavailable       429, 5xx, connection, cut stream: asking again may help
@@ -122,6 +126,30 @@ class SandboxUnavailable(BatonError):
 
 class CommandTimeout(BatonError):
     """A command ran longer than it may and was killed with all its children."""
+
+
+class GitHubError(BatonError):
+    """GitHub did not do what it was asked for."""
+
+
+class GitHubDenied(GitHubError):
+    """The credential is not valid or lacks a permission; the message says what to renew."""
+
+
+class GitHubRefused(GitHubError):
+    """The request cannot succeed as it is; `status` is that of HTTP."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class GitHubAway(GitHubError):
+    """A passing fault (429, 5xx, no connection); `retry_after` where GitHub named a time."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelError(BatonError):

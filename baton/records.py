@@ -1,0 +1,32 @@
+"""The bases of every record, and the kinds of values that they are made of."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+
+class Contract(BaseModel):
+    """Base of every record: unknown fields are dropped, so that an older worker reads a newer record."""
+
+    model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
+
+
+class StrictContract(BaseModel):
+    """Base of what people send: an unknown field is an error, for it is most likely a typing mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+"""A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
+
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""An amount of money in USD; never NaN, which no cap could hold back."""
+
+ShortText = Annotated[str, StringConstraints(max_length=2_000)]
+"""Text that may stand in a workflow history: bounded, never a transcript."""
