@@ -102,7 +102,8 @@ class Stop(Contract):
 
     kind: Literal["stop"] = "stop"
     number: int = Field(ge=1)
-    reason: Literal["unlabeled", "closed"]
+    reason: Literal["unlabeled", "closed", "removed"]
+    """`removed`: the App lost the repository; made by the engine from a `Removed`."""
 
 
 class Review(Contract):
