@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pygit2
 
 from baton.errors import DiskFull, RepositoryError, WorkspaceError
+from workspaces.access import Header
 from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
 from workspaces.git import GitResult, git
@@ -31,7 +32,8 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
         raise RepositoryError(f"{clean_text(branch, 100)!r} cannot be the name of a branch.")
-    before = await _look(store, ref)
+    header = await store.header()
+    before = await _look(store, ref, header)
     if before == commit:
         return Published(branch, commit, already=True)
     if before != expected:
@@ -46,6 +48,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
             git_dir=store.source_path,
             persons=True,
             check=False,
+            header=header,
         )
     except DiskFull:
         raise
@@ -53,7 +56,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
         fault = error
     if said is not None and said.code == 0:
         return Published(branch, commit, already=False)
-    after = await _look(store, ref)
+    after = await _look(store, ref, header)
     if after == commit:
         return Published(branch, commit, already=False)
     if after != before:
@@ -63,8 +66,8 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     )
 
 
-async def _look(store: Store, ref: str) -> str | None:
-    return (await listing(store.repo, store.source_path, ref)).refs.get(ref)
+async def _look(store: Store, ref: str, header: Header | None) -> str | None:
+    return (await listing(store.repo, store.source_path, ref, header=header)).refs.get(ref)
 
 
 def _elsewhere(store: Store, branch: str, found: str | None, expected: str | None) -> str:

@@ -8,6 +8,7 @@ import pygit2
 
 from baton.errors import RepositoryAway, RepositoryError
 from baton.redaction import strip_url_credentials
+from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
 from workspaces.objects import prepare_library
@@ -32,7 +33,8 @@ _REASONS = (
     ),
     (
         r"could not resolve|couldn't resolve|could not connect|failed to connect|couldn't connect|connection refused"
-        r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset",
+        r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset"
+        r"|returned error: (?:429|5\d\d)|empty reply from server|remote end hung up|timed out",
         _AWAY,
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
@@ -88,11 +90,12 @@ def reason_of(stderr: str) -> str | None:
     return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
-async def listing(repo: str, git_dir: Path, *patterns: str) -> Listing:
+async def listing(repo: str, git_dir: Path, *patterns: str, header: Header | None = None) -> Listing:
     """Ask a repository for its refs; RepositoryError where it does not answer."""
     local_path(repo)
     try:
-        answer = await git(["ls-remote", "--symref", "--", repo, *patterns], git_dir=git_dir, persons=True)
+        asked = ["ls-remote", "--symref", "--", repo, *patterns]
+        answer = await git(asked, git_dir=git_dir, persons=True, header=header)
     except GitFailed as error:
         raise unreachable(repo, error) from error
     refs: dict[str, str] = {}
