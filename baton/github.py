@@ -18,6 +18,8 @@ BODY_LIMIT = 40_000
 TEXT_LIMIT = 10_000
 """Characters of a comment, a review, or a command's text."""
 
+REMOVED_LIMIT = 5_000
+"""Repositories that one delivery can take away."""
 CHECK_NAME = "Baton"
 """Name of our check run, and context of our commit status."""
 DELIVERY_WORKFLOW = "Delivery"
@@ -158,7 +160,7 @@ class Removed(Contract):
     """The App lost repositories: their runs end."""
 
     kind: Literal["removed"] = "removed"
-    repositories: list[str] = Field(max_length=500)
+    repositories: list[str] = Field(max_length=REMOVED_LIMIT)
     """`owner/name` each; `owner/*` for all of an account. The delivery's repository names the account only."""
 
 
