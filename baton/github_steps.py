@@ -195,3 +195,68 @@ class Handled(Lean):
     outcome: Literal["started", "told", "stopped", "answered", "refused", "ignored", "failed"]
     run: str = ""
     reason: str = ""
+
+
+class TakeInInput(Lean):
+    """Input of `take_in`: bring commits of others on a published branch into the integrated line."""
+
+    run: str
+    repo: str
+    branch: str
+    published: str
+    """The branch's head as we know it."""
+    task: str
+    """Id of the task that is to resolve a conflict, where there is one."""
+    role: str
+    """Who gets it, where the paths do not say."""
+
+
+class TakenIn(Lean):
+    """What was found on the branch, and done about it."""
+
+    relation: Literal["same", "ahead", "rewritten", "gone"]
+    head: str = ""
+    """The branch's head now."""
+    commits: int = 0
+    """Commits of others that were taken in."""
+    moved: bool = False
+    """Whether the integrated line has changed, so that it must be tested again."""
+    conflicts: list[str] = Field(default_factory=list)
+    """Paths that both sides changed: the task is open, with both sides in its workspace."""
+    role: str = ""
+
+
+class ResetInput(Lean):
+    """Input of `take_theirs`: let the integrated line be what others made of the branch."""
+
+    run: str
+    repo: str
+    branch: str
+
+
+class FeedbackItem(Lean):
+    """Something that people or checks say about a pull request."""
+
+    source: str
+    """Who or what: `review of ada`, `check build`."""
+    text: str
+    path: str = ""
+    line: int | None = None
+
+
+class OpenRoundInput(Lean):
+    """Input of `open_round`: a task of the engine's own that answers feedback on the pull request."""
+
+    run: str
+    repo: str
+    task: str
+    title: str
+    role: str
+    """Who gets it, where the paths do not say."""
+    items: list[FeedbackItem]
+
+
+class RoundOpened(Lean):
+    """Who the task is for."""
+
+    role: str

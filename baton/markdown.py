@@ -3,6 +3,7 @@
 import re
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>])")
+_REFERENCE = re.compile(r"(@|\\#|\bGH(?=\\-\d))", re.IGNORECASE)
 
 
 def escape(text: str) -> str:
@@ -11,8 +12,8 @@ def escape(text: str) -> str:
     The Web UI does not sanitise Markdown, so what comes from a model or from GitHub is escaped before it is shown.
     """
     flat = " ".join(text.split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace("://", ":&#47;&#47;")
-    return _SPECIAL.sub(r"\\\1", flat)
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;")
+    return _SPECIAL.sub(r"\\\1", flat).replace("://", ":&#47;&#47;")
 
 
 def code(text: str) -> str:
@@ -22,3 +23,12 @@ def code(text: str) -> str:
     fence = "`" * (longest + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") else ""
     return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def quiet(text: str) -> str:
+    """Text as text on GitHub, too: nobody is notified by it, no issue is linked or closed.
+
+    GitHub finds names and numbers in the rendered text, so escaping them does not help; a comment between does.
+    https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+    """
+    return _REFERENCE.sub(r"\1<!-- -->", escape(text))

@@ -200,6 +200,10 @@ class PublishInput(Lean):
     run: str
     repo: str
     commit: str
+    branch: str = ""
+    """Empty: `baton/<run>`."""
+    expected: str | None = None
+    """Where the branch must be now; None: nowhere."""
 
 
 class Published(Lean):
