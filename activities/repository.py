@@ -104,6 +104,8 @@ class RepositoryActivities:
             roles=roles.hashes,
             test_command=command,
             notes=notes,
+            web_ui=self._link(request.run),
+            quiet_seconds=self._settings.github_quiet,
         )
 
     @activity.defn(name="read_plan")
@@ -131,6 +133,10 @@ class RepositoryActivities:
                 for task in in_order(report.tasks)
             ],
         )
+
+    def _link(self, run: str) -> str:
+        namespace = activity.info().workflow_namespace
+        return f"{self._settings.web_ui}/namespaces/{namespace}/workflows/{run}" if self._settings.web_ui else ""
 
     async def _pinned_base(self, store: Store, run: str) -> str | None:
         """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""

@@ -3,7 +3,8 @@
     BatonError
     ├── UsageError                 the caller can mend it: exit code 2
     │   ├── RepositoryError        no such repository, empty, unknown base
-    │   │   └── RepositoryAway     the network or the other side does not answer: asking again may help
+    │   │   ├── RepositoryAway     the network or the other side does not answer: asking again may help
+    │   │   └── BranchMoved        a branch is not where it was when we saw it last
     │   ├── AgentFileError         a role file that cannot be loaded
     │   ├── ConfigurationError     baton.toml or a setting does not fit
     │   └── UnknownRun             no run of that id
@@ -64,6 +65,10 @@ class RepositoryError(UsageError):
 
 class RepositoryAway(RepositoryError):
     """The repository does not answer just now; unlike the others, this may pass by itself."""
+
+
+class BranchMoved(RepositoryError):
+    """Somebody else has moved the branch that we publish; it was left as it is."""
 
 
 class AgentFileError(UsageError):

@@ -35,6 +35,10 @@ class Prepared(Lean):
     """Content hash by role: the roles are pinned to these bytes for the whole run."""
     test_command: str | None = None
     notes: list[str] = Field(default_factory=list)
+    web_ui: str = ""
+    """Link to the run, where the settings say where the Web UI is."""
+    quiet_seconds: float = 20.0
+    """Without a further comment for so long, what was said on a pull request becomes a round."""
 
 
 class PlannedTask(Lean):

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
+    from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
     from baton.steps import Prepared, PrepareInput, TaskNews
     from workflows.books import Books
@@ -19,6 +20,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.driving import Driver
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
+    from workflows.hearing import Ending
+    from workflows.insisting import Insistence
+    from workflows.issue import IssueSide, Over
     from workflows.messages import Unreadable, read
     from workflows.orchestrator import Orchestrator
     from workflows.steps import Host, StepFailed
@@ -66,6 +70,18 @@ class Pipeline:
             self._orchestrator,
             self._clock.halt,
         )
+        self._insistence = Insistence(self._books, self._escalations)
+        self._issue: IssueSide | None = None
+        if request.github is not None:
+            self._issue = IssueSide(
+                self._request,
+                request.github,
+                self._books,
+                self._host,
+                self._escalations,
+                self._insistence,
+                self._driver,
+            )
 
     # ---- what people send
 
@@ -103,6 +119,17 @@ class Pipeline:
         if not self._driver.hear(message):
             whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
             self._escalations.refuse(f"A message for {whom} reached nobody.")
+
+    @workflow.signal(description="Internal: what a delivery of GitHub's was about.")
+    def github(self, *given: Any) -> None:
+        """Take in what GitHub tells (`Notice`); a run that works for no issue has no use for it."""
+        try:
+            notice = read(Notice, given)
+        except Unreadable as fault:
+            workflow.logger.warning("a notice that cannot be read: %s", fault)
+            return
+        if self._issue is not None:
+            self._issue.hearing.hear(notice)
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
@@ -150,9 +177,12 @@ class Pipeline:
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)
         saving = asyncio.create_task(self._books.saver.run())
+        reporting = asyncio.create_task(self._issue.run()) if self._issue else None
         try:
-            await self._carry_out()
+            await (self._issue.until_over(self._carry_out()) if self._issue else self._carry_out())
             failure = None
+        except Over as over:
+            failure = await self._over(over.ending)
         except Abort as abort:
             failure = await self._end(RunStatus.STOPPED, str(abort))
         except Skip as skip:
@@ -166,10 +196,13 @@ class Pipeline:
             if isinstance(error, asyncio.CancelledError) or (
                 isinstance(error, Exception) and is_cancelled_exception(error)
             ):
-                await self._end(RunStatus.STOPPED, "The run was stopped; its work is kept in the store.")
+                why = self._issue.hearing.stopped_because if self._issue else ""
+                await self._end(RunStatus.STOPPED, why or "The run was stopped; its work is kept in the store.")
             raise
         finally:
             saving.cancel()
+            if reporting is not None:
+                reporting.cancel()
         if failure is not None:
             raise failure
         return self._books.saver.current()
@@ -189,13 +222,23 @@ class Pipeline:
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
         ]
+        if self._issue is not None:
+            self._issue.planned(plan)
         books.set_status(RunStatus.WORKING)
         await self._driver.drive_all(plan.tasks)
         if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
-        finish = Finish(self._request, books, self._host, self._driver.drive, self._caps, self._escalations)
+        patience = self._issue.outward.patiently if self._issue else None
+        finish = Finish(self._request, books, self._host, self._driver.drive, self._caps, self._insistence, patience)
         await finish.run(prepared.base_commit)
+        if self._issue is not None:
+            await self._issue.follow_up(finish, prepared)
+        await self._done()
+
+    async def _done(self) -> None:
+        """Close the books of a run that has come to its end."""
+        books, document = self._books, self._books.document
         document.ended_at = workflow.now()
         books.set_status(RunStatus.DONE)
         try:
@@ -203,14 +246,20 @@ class Pipeline:
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
             document.notes.append(f"The last state.json could not be written: {failure}")
+        if self._issue is not None:
+            await self._issue.close(done=True)
+
+    async def _over(self, ending: Ending) -> ApplicationError | None:
+        """Close the books of a run that GitHub has ended: a merge is what it was for."""
+        if ending.kind != "merged":
+            return await self._end(RunStatus.STOPPED, ending.reason)
+        self._books.set_aside("the pull request was merged before")
+        self._books.document.notes.append(ending.reason)
+        await self._done()
+        return None
 
     async def _prepare(self) -> Prepared:
-        prepared = await self._host.step(
-            RepositoryActivities.prepare_run,
-            PrepareInput(request=self._request),
-            timeout=GIT_TIMEOUT,
-            summary=f"prepare {self._request.repo}",
-        )
+        prepared = await (self._issue.outward.patiently(self._look) if self._issue else self._look())
         document = self._books.document
         document.base_commit = prepared.base_commit
         document.notes += prepared.notes
@@ -218,10 +267,22 @@ class Pipeline:
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
+        if self._issue is not None:
+            self._issue.begin(prepared)
         self._books.changed(save=True)
         return prepared
+
+    async def _look(self) -> Prepared:
+        return await self._host.step(
+            RepositoryActivities.prepare_run,
+            PrepareInput(request=self._request),
+            timeout=GIT_TIMEOUT,
+            summary=f"prepare {self._request.repo}",
+        )
 
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
         """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
         await self._books.close(status, reason)
+        if self._issue is not None:
+            await self._issue.close(done=False)
         return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pygit2
 
-from baton.errors import DiskFull, RepositoryError, WorkspaceError
+from baton.errors import BranchMoved, DiskFull, RepositoryError, WorkspaceError
 from workspaces.access import Header
 from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
@@ -26,8 +26,8 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     """Let the repository's branch point to a project commit, if it points to `expected` (None: if it is not there).
 
     A branch that is there at this commit is success. Where a push ends without a clear answer, the repository is
-    asked what came of it. Raises RepositoryError where the branch stands elsewhere, the push is rejected, or the
-    repository cannot be reached.
+    asked what came of it. Raises BranchMoved where the branch stands elsewhere, RepositoryError where the push is
+    rejected or the repository cannot be reached.
     """
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
@@ -37,7 +37,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     if before == commit:
         return Published(branch, commit, already=True)
     if before != expected:
-        raise RepositoryError(_elsewhere(store, branch, before, expected))
+        raise BranchMoved(_elsewhere(store, branch, before, expected))
     lease = f"--force-with-lease={ref}:{expected or ''}"
     options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed", lease]
     said: GitResult | None = None
@@ -60,7 +60,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     if after == commit:
         return Published(branch, commit, already=False)
     if after != before:
-        raise RepositoryError(_elsewhere(store, branch, after, expected))
+        raise BranchMoved(_elsewhere(store, branch, after, expected))
     raise RepositoryError(
         f"The branch {branch} could not be pushed to {shown(store.repo)}: {_reason(said) if said else fault}"
     )

@@ -25,6 +25,11 @@ _HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 """https://docs.github.com/en/rest/about-the-rest-api/api-versions"""
 
 
+def http_client() -> httpx2.AsyncClient:
+    """A client without retries, for all operations of a worker."""
+    return httpx2.AsyncClient(timeout=GITHUB_CALL_TIMEOUT.total_seconds())
+
+
 class Api:
     """GitHub's API for one operation on one repository; paths are relative to the repository."""
 
