@@ -18,6 +18,7 @@ from activities.github.faults import translated
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.github import Repository
 from baton.github_settings import GitHubSettings
+from baton.policies import GITHUB_CALL_TIMEOUT
 from baton.redaction import Redactor
 
 _AGENT = "baton"
