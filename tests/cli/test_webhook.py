@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import secrets
 import signal
 import socket
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
+from baton.settings import read_settings
+from interfaces.cli.webhook import receiving
 from tests.cli.conftest import Cli, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
 from tests.interfaces.github.deliveries import SECRET, encode, headers, labeled
@@ -94,3 +101,23 @@ async def test_doctor_lists_its_settings_and_shows_no_secret(cli: Cli, service: 
     assert shown["BATON_GITHUB_BOTS"] == "renovate[bot]"
     assert shown["BATON_GITHUB_WEBHOOK_PORT"] == 8473
     assert "canary" not in result.out + result.err
+
+
+async def test_a_namespace_that_forgets_too_soon_is_named(
+    service: TemporalService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"short-{secrets.token_hex(4)}"
+    day = Duration()
+    day.FromTimedelta(timedelta(days=1))
+    await service.client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=day)
+    )
+    short = await Client.connect(service.address, namespace=name)
+    settings = read_settings(github_webhook_secret=SECRET, github_webhook_port=0)
+    async with receiving(short, settings):
+        pass
+    said = capsys.readouterr().err
+    assert f"The namespace {name} forgets ended runs after 1 day" in said
+    async with receiving(service.client, settings):
+        pass
+    assert "forgets" not in capsys.readouterr().err
