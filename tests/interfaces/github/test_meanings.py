@@ -90,7 +90,7 @@ def test_a_closed_issue_or_a_pull_request_is_not_started_by_a_label() -> None:
     ],
 )
 def test_what_stops_a_run(action: str, parts: dict[str, Any], why: str) -> None:
-    assert matter("issues", payload(action, issue=issue(), **parts)) == Stop(number=7, reason=why)  # type: ignore[arg-type]
+    assert matter("issues", payload(action, issue=issue(), **parts)) == Stop(number=7, reason=why)
 
 
 def test_another_label_that_goes_stops_nothing() -> None:
@@ -182,7 +182,7 @@ def test_a_comment_on_a_line() -> None:
     ],
 )
 def test_the_end_of_a_pull_request_and_commits_of_others(action: str, merged: bool | None, outcome: str) -> None:
-    expected = Pull(pull=8, branch=BRANCH, outcome=outcome, commit=SHA)  # type: ignore[arg-type]
+    expected = Pull(pull=8, branch=BRANCH, outcome=outcome, commit=SHA)
     assert matter("pull_request", payload(action, pull_request=pull(merged=merged))) == expected
 
 
@@ -258,7 +258,14 @@ def test_suites_workflows_and_statuses() -> None:
     assert (workflow.source, workflow.name, workflow.app) == ("workflow_run", "CI", "github-actions")
 
     branches = [{"name": "main", "commit": {"sha": "b" * 40}}, {"name": BRANCH, "commit": {"sha": SHA}}]
-    status = {"id": 91, "sha": SHA, "state": "error", "context": "ci/x", "description": "broke", "branches": branches}
+    status: dict[str, Any] = {
+        "id": 91,
+        "sha": SHA,
+        "state": "error",
+        "context": "ci/x",
+        "description": "broke",
+        "branches": branches,
+    }
     told = matter("status", payload(**status))
     assert isinstance(told, Check)
     assert (told.source, told.branch, told.name, told.summary) == ("status", BRANCH, "ci/x", "broke")
