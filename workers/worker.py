@@ -127,7 +127,7 @@ async def running_worker(
             integration.open_repair,
             integration.integrate_task,
             TurnActivities(stores, messages, sandbox, prices, settings, purse).take_turn,
-            GateActivities(stores, sandbox, redact).run_gate,
+            GateActivities(stores, sandbox, redact, settings).run_gate,
             SpendingActivities(stores).set_caps,
             state.save_state,
             state.write_report,
