@@ -90,8 +90,19 @@ def world(client: Client, github_settings: Settings, forge: Forge, tmp_path: Pat
     return open_world
 
 
-async def _make_repository(world: World, place: Path) -> None:
-    """The repository, on GitHub and for git."""
+@pytest_asyncio.fixture
+async def bare_world(github_settings: Settings, forge: Forge) -> AsyncIterator[World]:
+    """A repository on GitHub that nobody works for: no model, no webhook, no Temporal, no git."""
+    hub = forge.hub
+    hub.faults, hub.revoked, hub.receivers = [], False, []
+    made = World(None, github_settings, None, forge, f"shop-{secrets.token_hex(3)}", "")  # type: ignore[arg-type]
+    await _make_on_github(made)
+    yield made
+    hub.faults = []
+    await made.http.aclose()
+
+
+async def _make_on_github(world: World) -> None:
     said = await world.http.post(
         f"{world.forge.emulator}/user/repos",
         json={"name": world.name, "auto_init": True},
@@ -99,6 +110,11 @@ async def _make_repository(world: World, place: Path) -> None:
     )
     assert said.status_code == 201, said.text
     await world.api("PUT", "/collaborators/ben", {"permission": "push"})
+
+
+async def _make_repository(world: World, place: Path) -> None:
+    """The repository, on GitHub and for git."""
+    await _make_on_github(world)
     source = make_repository(place / f"source-{world.name}")
     world.bare.parent.mkdir(exist_ok=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(source), str(world.bare)], check=True)

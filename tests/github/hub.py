@@ -73,6 +73,10 @@ class Hub:
         """How often each delivery is sent."""
         self.deliveries: list[tuple[dict[str, str], bytes]] = []
         self.minted: list[str] = []
+        self.minted_for: list[list[str]] = []
+        """Names of the repositories that each token is for."""
+        self.hidden_pulls = 0
+        """So many times a search finds no pull requests, as if they came a moment later."""
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -136,6 +140,9 @@ class Hub:
             if int(found[1]) not in self.logs:
                 return JSONResponse({"message": "Not Found"}, 404)
             return RedirectResponse(f"/_logs/{found[1]}", 302)
+        if request.method == "GET" and path.endswith("/pulls") and self.hidden_pulls:
+            self.hidden_pulls -= 1
+            return JSONResponse([])
         if request.method == "POST" and path.endswith("/pulls") and await self._has_pull(request, path, body):
             owner_and_branch = json.loads(body)["head"]
             message = f"A pull request already exists for {owner_and_branch}."
@@ -147,6 +154,7 @@ class Hub:
         if said.status_code == 201 and path.endswith("/access_tokens"):
             self._tokens[said.json()["token"]] = BOT
             self.minted.append(said.json()["token"])
+            self.minted_for.append(json.loads(body)["repositories"])
         if said.status_code == 201 and path.endswith("/check-runs"):
             self._checks[path.removesuffix("/check-runs"), said.json()["head_sha"]].append(said.json()["id"])
         headers = {name: value for name, value in said.headers.items() if name.lower() not in _DROPPED}
