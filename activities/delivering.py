@@ -154,8 +154,10 @@ class DeliveringActivities:
 
 
 def ends(matter: Matter) -> bool:
-    """Whether a matter ends the run at once."""
-    return isinstance(matter, Stop) or (isinstance(matter, Said) and matter.command.name == "stop")
+    """Whether a matter ends the run at once. After a closed issue the run looks first: a merge closes it, too."""
+    if isinstance(matter, Stop):
+        return matter.reason != "closed"
+    return isinstance(matter, Said) and matter.command.name == "stop"
 
 
 async def _issue(found: WorkflowExecutionDescription) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.delivering import DeliveringActivities
+    from activities.delivering import DeliveringActivities, ends
     from activities.github.reading import ReadingActivities
     from activities.github.writing import WritingActivities
     from baton import naming
@@ -132,8 +132,7 @@ class DeliveryWorkflow:
         await self._react(delivery, "eyes")
         if isinstance(matter, Said) and matter.command.name == "decide":
             return Handled(outcome="answered", run=found.run)
-        stops = isinstance(matter, Stop) or (isinstance(matter, Said) and matter.command.name == "stop")
-        return Handled(outcome="stopped" if stops else "told", run=found.run)
+        return Handled(outcome="stopped" if ends(matter) else "told", run=found.run)
 
     async def _issue(self, delivery: Delivery) -> int | None:
         """The issue that a delivery is about; what concerns a pull request is known by its branch."""

@@ -6,7 +6,8 @@ import hmac
 import json
 import secrets
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,24 @@ class World:
             },
         )
 
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """GitHub's deliveries get lost meanwhile."""
+        receivers, self.hub.receivers = self.hub.receivers, []
+        yield
+        self.hub.receivers = receivers
+
+    async def until_delivered(self, name: str) -> None:
+        """Wait until GitHub has sent an event about this repository."""
+
+        async def there() -> bool:
+            return any(
+                f"{headers['x-github-event']}.{json.loads(body).get('action')}" == name and self._mine(body)
+                for headers, body in self.hub.deliveries
+            )
+
+        await self.until(there, lambda: name)
+
     def clone(self, place: Path, branch: str) -> Path:
         """A person's clone of a branch."""
         subprocess.run(["git", "clone", "-q", "-b", branch, str(self.bare), str(place)], check=True)
@@ -197,8 +216,12 @@ class World:
 
         async def there() -> bool:
             nonlocal document
-            document = await self.document(number, attempt)
-            return document.status.value == status
+            try:
+                document = await self.document(number, attempt)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:  # its delivery is still on the way
+                    raise
+            return document is not None and document.status.value == status
 
         await self.until(there, lambda: f"{status}: {document}")
         assert document is not None
