@@ -1,6 +1,7 @@
 """The run's branch in the target repository after it was published: commits of others, and feedback as new tasks."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from temporalio import activity
@@ -8,7 +9,7 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.journal import dump
 from activities.posture import with_posture
-from activities.stores import Stores, holding, run_config, task_file, to_json, write_run_files
+from activities.stores import REQUEST, Stores, holding, run_config, run_json, task_file, to_json, write_run_files
 from agents.fences import fence
 from baton import naming
 from baton.contracts import Maker
@@ -23,6 +24,9 @@ from workspaces.theirs import Theirs, look_at
 
 _INSTRUCTIONS_LIMIT = 20_000
 _MOST_RACES = 10
+_MOST_WORDS = 300
+_PATH = re.compile(r"[\w][\w./-]{0,250}\.\w{1,10}")
+"""What may be the path of a file in somebody's words."""
 _MAKERS: tuple[Maker, ...] = ("backend", "frontend")
 
 
@@ -71,7 +75,8 @@ class UpstreamActivities:
         """Write down a task of the engine's own: what people and checks say about the pull request, as data."""
         store = await self._stores.get(opening.repo)
         config = await run_config(store, opening.run)
-        role = _role([item.path for item in opening.items if item.path], config, opening.role)
+        named = await self._named(store, opening)
+        role = _role(named or await self._changed(store, opening.run), config, opening.role)
         task = {
             "id": opening.task,
             "title": opening.title,
@@ -82,6 +87,23 @@ class UpstreamActivities:
         }
         await self._write(store, opening.run, opening.task, task)
         return RoundOpened(role=role)
+
+    async def _named(self, store: Store, opening: OpenRoundInput) -> list[str]:
+        """Files that the feedback is about: those it is attached to, and those of the project that it names."""
+        named = [item.path for item in opening.items if item.path]
+        words = dict.fromkeys(word for item in opening.items for word in _PATH.findall(item.text))
+        head = await store.head(naming.integration_ref(opening.run))
+        tree = store.tree(head) if head else None
+        for word in [*words][:_MOST_WORDS]:
+            if tree and store.objects.entry(tree, word) is not None:
+                named.append(word)
+        return named
+
+    async def _changed(self, store: Store, run: str) -> list[str]:
+        """The files that the run has changed so far."""
+        base = str((await run_json(store, run, REQUEST))["base_commit"])
+        head = await store.head(naming.integration_ref(run))
+        return await store.changed_paths(base, head) if head else []
 
     async def _merge(
         self, store: Store, checkpoints: Checkpoints, taking: TakeInInput, theirs: Theirs, head: str

@@ -65,7 +65,9 @@ def world(client: Client, github_settings: Settings, forge: Forge, tmp_path: Pat
     """`async with world(scenario) as w`: a repository on GitHub, the webhook, and a worker."""
 
     @asynccontextmanager
-    async def open_world(script: Scenario, *, worker: bool = True, **more: Any) -> AsyncIterator[World]:
+    async def open_world(
+        script: Scenario, *, worker: bool = True, files: dict[str, str] | None = None, **more: Any
+    ) -> AsyncIterator[World]:
         name = f"shop-{secrets.token_hex(3)}"
         hub = forge.hub
         async with serve_model(script, keep_bodies=True) as standin:
@@ -75,7 +77,7 @@ def world(client: Client, github_settings: Settings, forge: Forge, tmp_path: Pat
             app = Webhook(Policy.of(own), Desk(client)).application()
             async with serve_webhook(app, "127.0.0.1", 0) as address:
                 made = World(client, own, standin, forge, name, f"{address}/webhook")
-                await _make_repository(made, tmp_path)
+                await _make_repository(made, tmp_path, files)
                 hub.faults, hub.revoked, hub.copies, hub.receivers = [], False, 1, [made.webhook]
                 try:
                     if worker:
@@ -112,10 +114,10 @@ async def _make_on_github(world: World) -> None:
     await world.api("PUT", "/collaborators/ben", {"permission": "push"})
 
 
-async def _make_repository(world: World, place: Path) -> None:
+async def _make_repository(world: World, place: Path, files: dict[str, str] | None) -> None:
     """The repository, on GitHub and for git."""
     await _make_on_github(world)
-    source = make_repository(place / f"source-{world.name}")
+    source = make_repository(place / f"source-{world.name}", files)
     world.bare.parent.mkdir(exist_ok=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(source), str(world.bare)], check=True)
     subprocess.run(["git", "-C", str(world.bare), "config", "http.receivepack", "true"], check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from baton.github_app import EVENTS, PERMISSIONS
 from tests.github.npm import Npm
 
 APP_ID = 12345
@@ -51,14 +52,8 @@ async def emulator(npm: Npm, place: Path, key: str, *, seen_at: str, webhook: st
         "slug": SLUG,
         "name": "Baton",
         "private_key": key,
-        "permissions": {
-            "contents": "write",
-            "issues": "write",
-            "pull_requests": "write",
-            "checks": "write",
-            "metadata": "read",
-        },
-        "events": ["issues", "issue_comment", "pull_request", "pull_request_review", "check_run"],
+        "permissions": PERMISSIONS,
+        "events": list(EVENTS),
         "webhook_url": webhook,
         "webhook_secret": SECRET,
         "installations": [{"installation_id": 100, "account": OWNER, "repository_selection": "all"}],

@@ -1,11 +1,14 @@
 """A GitHub for tests: the emulator behind a proxy that adds what it lacks, git over HTTP with tokens, and faults.
 
-It adds reactions, commit statuses, the check runs of a commit that only git knows, logs of jobs, and the refusal of a
-second pull request for a branch. A fault answers in the emulator's place, or after it has done what was asked.
+It adds reactions, commit statuses, the check runs of a commit that only git knows, logs of jobs, the refusal of a
+second pull request for a branch, and that what was commented on is a pull request. A fault answers in the emulator's
+place, or after it has done what was asked.
 """
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import re
 from collections import defaultdict
@@ -19,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.github.emulator import BOT, PEOPLE, token_of
+from tests.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
 from tests.github.smart_http import git_backend
 
 _GIT = re.compile(r"/[\w.-]+/[\w.-]+\.git/.+")
@@ -199,8 +202,23 @@ class Hub:
     async def _forward_delivery(self, request: Request) -> Response:
         body = await request.body()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _DROPPED}
+        body = await self._completed(headers, body)
         self.deliveries.append((headers, body))
         for receiver in self.receivers:
             for _ in range(self.copies):
                 await self._http.post(receiver, headers=headers, content=body)
         return Response(status_code=202)
+
+    async def _completed(self, headers: dict[str, str], body: bytes) -> bytes:
+        """The emulator does not say that what was commented on is a pull request; GitHub does."""
+        payload = json.loads(body)
+        if headers["x-github-event"] != "issue_comment":
+            return body
+        path = f"/repos/{payload['repository']['full_name']}/pulls/{payload['issue']['number']}"
+        said = await self._http.get(f"{self._emulator}{path}", headers={"authorization": f"token {token_of(OWNER)}"})
+        if said.status_code == 200:
+            payload["issue"]["pull_request"] = {"url": said.json()["url"]}
+            body = json.dumps(payload).encode()
+            digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+            headers["x-hub-signature-256"] = f"sha256={digest}"
+        return body

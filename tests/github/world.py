@@ -126,6 +126,29 @@ class World:
             },
         )
 
+    async def check_fails(self, branch: str, commit: str, name: str = "build", **more: Any) -> None:
+        """A check of GitHub Actions fails on a commit; `event` may be another than `check_run`."""
+        event = more.pop("event", "check_run")
+        suite = {"id": 5, "head_branch": branch, "head_sha": commit, "conclusion": "failure", "pull_requests": []}
+        actions = {"id": 15_368, "slug": "github-actions"}
+        if event == "check_suite":
+            said = await self.deliver(event, {"action": "completed", "check_suite": {**suite, "app": actions, **more}})
+        else:
+            run = {
+                "id": 77,
+                "name": name,
+                "head_sha": commit,
+                "status": "completed",
+                "conclusion": "failure",
+                "app": actions,
+                "output": {"title": f"{name} failed", "summary": None, "text": None},
+                "check_suite": suite,
+                "pull_requests": [],
+                **more,
+            }
+            said = await self.deliver(event, {"action": "completed", "check_run": run})
+        assert said.status_code == 202, said.text
+
     @contextmanager
     def unheard(self) -> Iterator[None]:
         """GitHub's deliveries get lost meanwhile."""
