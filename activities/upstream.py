@@ -20,7 +20,7 @@ from workspaces.config import ProjectConfig
 from workspaces.integrate import commit_tree, merge
 from workspaces.scopes import scope_for
 from workspaces.store import Store
-from workspaces.theirs import Theirs, look_at
+from workspaces.theirs import Theirs, branch_head, look_at
 
 _INSTRUCTIONS_LIMIT = 20_000
 _MOST_RACES = 10
@@ -61,12 +61,12 @@ class UpstreamActivities:
         """Let the integrated line be the branch as others left it; what we had stays in the store."""
         store = await self._stores.get(reset.repo)
         await store.catch_up(reset.run)
-        theirs = await look_at(store, reset.branch, "")
-        if theirs.head is None:
+        head = await branch_head(store, reset.branch)
+        if head is None:
             return TakenIn(relation="gone")
         ref = naming.integration_ref(reset.run)
-        await store.move(ref, theirs.head, expected=await store.head(ref))
-        return TakenIn(relation="same", head=theirs.head, moved=True)
+        await store.move(ref, head, expected=await store.head(ref))
+        return TakenIn(relation="same", head=head, moved=True)
 
     @activity.defn(name="open_round")
     @with_posture

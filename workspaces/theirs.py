@@ -23,22 +23,27 @@ class Theirs:
     """How many came on top."""
 
 
+async def branch_head(store: Store, branch: str) -> str | None:
+    """Fetch, and give the commit that a branch is at; None where there is no such branch."""
+    await store.fetch(None)
+    with translated(f"looking at {branch}"):
+        found = store.source.repo.references.get(f"{FETCHED}heads/{branch}")
+        return None if found is None else str(found.target)
+
+
 async def look_at(store: Store, branch: str, published: str) -> Theirs:
     """Fetch, and see what has become of a branch. Raises RepositoryError where the repository does not answer."""
-    await store.fetch(None)
+    head = await branch_head(store, branch)
+    if head is None:
+        return Theirs(None, "gone")
+    if head == published:
+        return Theirs(head, "same")
 
-    def look() -> Theirs:
-        repo = store.source.repo
-        found = repo.references.get(f"{FETCHED}heads/{branch}")
-        if found is None:
-            return Theirs(None, "gone")
-        head = str(found.target)
-        if head == published:
-            return Theirs(head, "same")
-        if not store.source.has(published) or not repo.descendant_of(pygit2.Oid(hex=head), pygit2.Oid(hex=published)):
+    def compare() -> Theirs:
+        repo, now, before = store.source.repo, pygit2.Oid(hex=head), pygit2.Oid(hex=published)
+        if not store.source.has(published) or not repo.descendant_of(now, before):
             return Theirs(head, "rewritten")
-        ahead, _ = repo.ahead_behind(pygit2.Oid(hex=head), pygit2.Oid(hex=published))
-        return Theirs(head, "ahead", ahead)
+        return Theirs(head, "ahead", repo.ahead_behind(now, before)[0])
 
     with translated(f"looking at {branch}"):
-        return await in_thread(look)
+        return await in_thread(compare)
