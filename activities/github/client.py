@@ -121,8 +121,12 @@ class GitHub:
 
     async def app(self) -> Any:
         """What GitHub knows of the App: slug, permissions, events."""
-        with translated("asking for the App", Redactor(self._secrets)):
-            return await self._gh().getitem("/app", jwt=self._jwt(), extra_headers=_HEADERS)
+        return await self.about_app("/app")
+
+    async def about_app(self, path: str) -> Any:
+        """Something that GitHub tells the App about itself."""
+        with translated(f"asking for {path}", Redactor(self._secrets)):
+            return await self._gh().getitem(path, jwt=self._jwt(), extra_headers=_HEADERS)
 
     async def git_header(self, url: str) -> str | None:
         """The header with which git reaches a repository, from a token of its own; None where it is none of ours."""

@@ -95,12 +95,14 @@ async def _row(service: "TemporalService", found: "WorkflowExecution") -> dict[s
     if found.status is not WorkflowExecutionStatus.RUNNING and status not in ("done", "failed", "stopped"):
         stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
         status = "stopped" if stopped else "failed"
+    published = status == "done" or "pull_request" in memo
     return {
         "run": found.id,
         "status": status,
         "repo": attribute(REPO, memo.get("repo", "")),
         "base": memo.get("base") or None,
-        "branch": branch(found.id) if status == "done" else None,
+        "branch": (memo.get("branch") or branch(found.id)) if published else None,
+        "pull_request": memo.get("pull_request"),
         "cost_usd": attribute(COST_USD, 0.0),
         "pending_decisions": attribute(PENDING_DECISIONS, 0),
         "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",

@@ -78,7 +78,7 @@ async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str
     from interfaces.github.verdicts import Policy
 
     policy = Policy.of(settings)
-    remembered = await _retention(client)
+    remembered = await retention(client)
     if remembered < REDELIVERY:
         message(
             f"The namespace {client.namespace} forgets ended runs after {remembered}, but GitHub can send a delivery"
@@ -90,7 +90,8 @@ async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str
         yield address
 
 
-async def _retention(client: "Client") -> timedelta:
+async def retention(client: "Client") -> timedelta:
+    """How long the namespace remembers ended workflows."""
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
     described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))

@@ -78,6 +78,11 @@ class Hub:
         self.minted: list[str] = []
         self.minted_for: list[list[str]] = []
         """Names of the repositories that each token is for."""
+        self.answers: dict[str, Any] = {}
+        """Answers of a GitHub that is set up in another way, by path."""
+        self.hook_url = "https://baton.example.org/webhook"
+        self.codes: list[int] = []
+        """What the latest deliveries were answered with, as GitHub tells its App."""
         self.hidden_pulls = 0
         """So many times a search finds no pull requests, as if they came a moment later."""
 
@@ -139,6 +144,12 @@ class Hub:
             return JSONResponse(status, 201)
         if found := _STATUSES_OF.fullmatch(path):
             return JSONResponse(self.statuses[found[2]])
+        if path in self.answers:
+            return JSONResponse(self.answers[path])
+        if path == "/app/hook/config":
+            return JSONResponse({"url": self.hook_url, "content_type": "json"})
+        if path == "/app/hook/deliveries":
+            return JSONResponse([{"id": number, "status_code": code} for number, code in enumerate(self.codes)])
         if found := _LOGS.fullmatch(path):
             if int(found[1]) not in self.logs:
                 return JSONResponse({"message": "Not Found"}, 404)
