@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from baton.contracts import RunStatus
 from standin.scenario import Scenario
-from tests.faults.scene import Scene, new_namespace, scene
+from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.faults.workers import Nursery, nursery
 from tests.pipelines.repositories import CHECK, make_repository
 from workers.service import TemporalService
@@ -40,3 +41,15 @@ def scenes(service: TemporalService, workers: Nursery, template: Path, tmp_path:
             yield opened
 
     return open_scene
+
+
+@pytest_asyncio.fixture
+async def tree(scenes: Scenes) -> str:
+    """The tree that an undisturbed run publishes."""
+    async with scenes("undisturbed", script()) as scene:
+        handle = await scene.begin()
+        await scene.worker()
+        document = await scene.outcome(handle)
+        assert document.status is RunStatus.DONE, document
+        assert not scene.repeated()
+        return scene.tree(document)
