@@ -43,13 +43,16 @@ def scenes(service: TemporalService, workers: Nursery, template: Path, tmp_path:
     return open_scene
 
 
-@pytest_asyncio.fixture
-async def tree(scenes: Scenes) -> str:
+@pytest_asyncio.fixture(scope="session")
+async def tree(
+    service: TemporalService, workers: Nursery, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """The tree that an undisturbed run publishes."""
-    async with scenes("undisturbed", script()) as scene:
-        handle = await scene.begin()
-        await scene.worker()
-        document = await scene.outcome(handle)
+    client, place = await new_namespace(service.address), tmp_path_factory.mktemp("undisturbed")
+    async with scene(client, service.address, workers, template, place / "run", script()) as calm:
+        handle = await calm.begin()
+        await calm.worker()
+        document = await calm.outcome(handle)
         assert document.status is RunStatus.DONE, document
-        assert not scene.repeated()
-        return scene.tree(document)
+        assert not calm.repeated()
+        return calm.tree(document)
