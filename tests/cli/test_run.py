@@ -125,7 +125,7 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         late = await scripted("guide", run_id, "hello")
         assert late.code == 2
         assert "has ended" in late.err
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
 
 
 async def apply(patch: str, repository: Path) -> None:
