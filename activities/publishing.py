@@ -6,7 +6,7 @@ from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.stores import Stores
 from baton import naming
-from baton.steps import CleanUpInput, Published, PublishInput
+from baton.publishing import CleanUpInput, Published, PublishInput
 from workspaces.publish import publish
 from workspaces.workspace import discard_run
 

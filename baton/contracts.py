@@ -201,6 +201,18 @@ class DecisionPolicy(Contract):
     """Until the first reminder; each further one takes twice as long."""
 
 
+class Fork(Contract):
+    """Where a run takes over from another one of the same repository."""
+
+    run: str
+    task: str = ""
+    """Empty: after the plan, so that all tasks are done anew."""
+    session: str = ""
+    """`<round>-<role>`; empty: the task's first."""
+    turn: int = Field(default=0, ge=0)
+    """The last turn that is kept; 0: the session begins anew."""
+
+
 class RunRequest(Contract):
     """Input of the workflow `Pipeline`: what to change, and where."""
 
@@ -224,6 +236,7 @@ class RunRequest(Contract):
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None
     decision_deadline_seconds: float | None = Field(default=None, gt=0)
+    fork: Fork | None = None
     publish: bool = True
     started_by: str = ""
     scripted_model: bool = False
@@ -280,3 +293,4 @@ class RunDocument(Contract):
     """Link to the pull request of a run that works for an issue."""
     waiting_for: str = ""
     """What a run waits for that asks nobody: a review, GitHub, the clock."""
+    forked_from: Fork | None = None

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from baton.budget import Caps, Cost
-from baton.contracts import Decision, DecisionPolicy, Evidence, Limits, Moment, RunDocument, RunRequest
+from baton.contracts import Decision, DecisionPolicy, Evidence, Fork, Limits, Moment, RunDocument, RunRequest
 from baton.sessions import Escalation, Lean
 
 
@@ -198,32 +198,6 @@ class SetCapsInput(Lean):
     at: Moment
 
 
-class PublishInput(Lean):
-    """Input of `publish_run`."""
-
-    run: str
-    repo: str
-    commit: str
-    branch: str = ""
-    """Empty: `baton/<run>`."""
-    expected: str | None = None
-    """Where the branch must be now; None: nowhere."""
-
-
-class Published(Lean):
-    """The branch as it lies in the target repository."""
-
-    branch: str
-    commit: str
-
-
-class CleanUpInput(Lean):
-    """Input of `clean_up`: the run is over; its workspaces go, its checkpoints stay."""
-
-    run: str
-    repo: str
-
-
 Stage = Literal["open", "make", "test", "gate", "review", "integrate"]
 
 
@@ -247,6 +221,26 @@ class TaskProgress(Lean):
     tester_verdict: str = ""
     guidance: list[str] = Field(default_factory=list)
     evidence: Evidence | None = None
+
+
+class ForkInput(Lean):
+    """Input of `adopt_fork`."""
+
+    run: str
+    repo: str
+    fork: Fork
+    base: str
+    """The commit that both runs start from."""
+
+
+class Forked(Lean):
+    """What a forked run takes over."""
+
+    plan: Plan
+    done: dict[str, str] = Field(default_factory=dict)
+    """Tasks that were integrated before, with their commits."""
+    progress: dict[str, TaskProgress] = Field(default_factory=dict)
+    """Where the forked task goes on."""
 
 
 class TaskInput(Lean):

@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.delivering import DeliveringActivities
+from activities.forking import ForkingActivities
 from activities.gate import GateActivities
 from activities.github.checks import CheckActivities
 from activities.github.client import GitHub, http_client
@@ -123,6 +124,7 @@ async def running_worker(
         activities=[
             repository.prepare_run,
             repository.read_plan,
+            ForkingActivities(stores).adopt_fork,
             integration.open_task,
             integration.open_repair,
             integration.integrate_task,

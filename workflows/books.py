@@ -32,6 +32,20 @@ class Books:
         """A task of the run; StopIteration where there is none of that id."""
         return next(task for task in self.document.tasks if task.id == task_id)
 
+    def in_short(self) -> dict[str, object]:
+        """Status, open decisions and cost."""
+        document = self.document
+        return {
+            "run": document.run,
+            "status": document.status.value,
+            "pending_decisions": [decision.id for decision in self.decisions.open_ones()],
+            "cost_usd": document.cost_usd,
+            "turns": document.turns,
+            "tasks": {task.id: task.state.value for task in document.tasks},
+            "branch": document.branch,
+            "head_commit": document.head_commit,
+        }
+
     def free_task_id(self, name: str) -> str:
         """An id for a task of the engine's own: the name, with a number where there is such a task already."""
         known = {task.id for task in self.document.tasks}

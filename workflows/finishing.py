@@ -11,7 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Evidence, GateDocument, RunRequest, TaskDocument, TaskState
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
-    from baton.steps import CleanUpInput, GateInput, PlannedTask, Published, PublishInput, RepairInput
+    from baton.publishing import CleanUpInput, Published, PublishInput
+    from baton.steps import GateInput, PlannedTask, RepairInput
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.escalation import Skip
@@ -34,7 +35,7 @@ class Finish:
         drive: Callable[[PlannedTask], Awaitable[None]],
         caps: CapKeeper,
         insistence: Insistence,
-        patience: Patience | None = None,
+        patience: Patience,
     ) -> None:
         """`patience` is for steps that need GitHub: it waits while that is away."""
         self._request = request
@@ -130,7 +131,7 @@ class Finish:
                 summary=f"publish {branch or naming.branch(self._request.run)}",
             )
 
-        return await (self._patience(step) if self._patience else step())
+        return await self._patience(step)
 
     async def clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""

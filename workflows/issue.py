@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from baton.contracts import RunRequest
-    from baton.github import GitHubIssue
+    from baton.github import GitHubIssue, Notice
     from baton.sessions import Escalation
     from baton.steps import Plan, Prepared
     from workflows.books import Books
@@ -26,6 +26,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.steps import Host, StepFailed
     from workflows.ties import Ties
     from workflows.upstream import Upstream
+
+
+Result = TypeVar("Result")
 
 
 class Over(Exception):
@@ -59,6 +62,19 @@ class IssueSide:
         self._asking: asyncio.Task[None] | None = None
         self._closing = False
         books.watch = self._reporter.mark
+
+    @property
+    def stopped_because(self) -> str:
+        """Why somebody on GitHub stopped the run."""
+        return self.hearing.stopped_because
+
+    def hear(self, notice: Notice) -> None:
+        """Take in what GitHub tells."""
+        self.hearing.hear(notice)
+
+    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a step that needs GitHub; waits while that is away."""
+        return await self.outward.patiently(step)
 
     def begin(self, prepared: Prepared) -> None:
         """Take over what was found out about the repository."""

@@ -7,13 +7,15 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.forking import ForkingActivities
     from activities.repository import RepositoryActivities
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
     from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
-    from baton.steps import Prepared, PrepareInput, TaskNews
+    from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
+    from workflows.alone import Alone, Side
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.clock import WallClock
@@ -71,9 +73,9 @@ class Pipeline:
             self._clock.halt,
         )
         self._insistence = Insistence(self._books, self._escalations)
-        self._issue: IssueSide | None = None
+        self._outside: Side = Alone()
         if request.github is not None:
-            self._issue = IssueSide(
+            self._outside = IssueSide(
                 self._request,
                 request.github,
                 self._books,
@@ -128,8 +130,7 @@ class Pipeline:
         except Unreadable as fault:
             workflow.logger.warning("a notice that cannot be read: %s", fault)
             return
-        if self._issue is not None:
-            self._issue.hearing.hear(notice)
+        self._outside.hear(notice)
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
@@ -146,17 +147,7 @@ class Pipeline:
     @workflow.query(description="Status, open decisions, cost, in short")
     def status(self) -> dict[str, object]:
         """The run in short."""
-        document = self._books.document
-        return {
-            "run": document.run,
-            "status": document.status.value,
-            "pending_decisions": [decision.id for decision in self._books.decisions.open_ones()],
-            "cost_usd": document.cost_usd,
-            "turns": document.turns,
-            "tasks": {task.id: task.state.value for task in document.tasks},
-            "branch": document.branch,
-            "head_commit": document.head_commit,
-        }
+        return self._books.in_short()
 
     @workflow.query(description="The run's document: what state.json holds")
     def state(self) -> RunDocument:
@@ -177,9 +168,9 @@ class Pipeline:
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)
         saving = asyncio.create_task(self._books.saver.run())
-        reporting = asyncio.create_task(self._issue.run()) if self._issue else None
+        reporting = asyncio.create_task(self._outside.run())
         try:
-            await (self._issue.until_over(self._carry_out()) if self._issue else self._carry_out())
+            await self._outside.until_over(self._carry_out())
             failure = None
         except Over as over:
             failure = await self._over(over.ending)
@@ -196,13 +187,12 @@ class Pipeline:
             if isinstance(error, asyncio.CancelledError) or (
                 isinstance(error, Exception) and is_cancelled_exception(error)
             ):
-                why = self._issue.hearing.stopped_because if self._issue else ""
-                await self._end(RunStatus.STOPPED, why or "The run was stopped; its work is kept in the store.")
+                why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."
+                await self._end(RunStatus.STOPPED, why)
             raise
         finally:
             saving.cancel()
-            if reporting is not None:
-                reporting.cancel()
+            reporting.cancel()
         if failure is not None:
             raise failure
         return self._books.saver.current()
@@ -217,23 +207,32 @@ class Pipeline:
 
     async def _work(self, prepared: Prepared) -> None:
         books, document = self._books, self._books.document
-        plan = await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
+        forked = await self._forked(prepared)
+        plan = forked.plan if forked else await self._plan(prepared)
         document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
         ]
-        if self._issue is not None:
-            self._issue.planned(plan)
+        self._outside.planned(plan)
+        for task in document.tasks:
+            if forked and task.id in forked.done:
+                task.state, task.commit = TaskState.DONE, forked.done[task.id]
         books.set_status(RunStatus.WORKING)
-        await self._driver.drive_all(plan.tasks)
+        await self._driver.drive_all(plan.tasks, forked.progress if forked else None)
         if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
-        patience = self._issue.outward.patiently if self._issue else None
-        finish = Finish(self._request, books, self._host, self._driver.drive, self._caps, self._insistence, patience)
+        finish = Finish(
+            self._request,
+            books,
+            self._host,
+            self._driver.drive,
+            self._caps,
+            self._insistence,
+            self._outside.patiently,
+        )
         await finish.run(prepared.base_commit)
-        if self._issue is not None:
-            await self._issue.follow_up(finish, prepared)
+        await self._outside.follow_up(finish, prepared)
         await self._done()
 
     async def _done(self) -> None:
@@ -246,8 +245,7 @@ class Pipeline:
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
             document.notes.append(f"The last state.json could not be written: {failure}")
-        if self._issue is not None:
-            await self._issue.close(done=True)
+        await self._outside.close(done=True)
 
     async def _over(self, ending: Ending) -> ApplicationError | None:
         """Close the books of a run that GitHub has ended: a merge is what it was for."""
@@ -258,8 +256,22 @@ class Pipeline:
         await self._done()
         return None
 
+    async def _plan(self, prepared: Prepared) -> Plan:
+        return await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
+
+    async def _forked(self, prepared: Prepared) -> Forked | None:
+        """What this run takes over from another one, if it does."""
+        fork = self._request.fork
+        if fork is None:
+            return None
+        self._books.document.forked_from = fork
+        adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
+        return await self._host.step(
+            ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
+        )
+
     async def _prepare(self) -> Prepared:
-        prepared = await (self._issue.outward.patiently(self._look) if self._issue else self._look())
+        prepared = await self._outside.patiently(self._look)
         document = self._books.document
         document.base_commit = prepared.base_commit
         document.notes += prepared.notes
@@ -267,8 +279,7 @@ class Pipeline:
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
-        if self._issue is not None:
-            self._issue.begin(prepared)
+        self._outside.begin(prepared)
         self._books.changed(save=True)
         return prepared
 
@@ -283,6 +294,5 @@ class Pipeline:
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
         """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
         await self._books.close(status, reason)
-        if self._issue is not None:
-            await self._issue.close(done=False)
+        await self._outside.close(done=False)
         return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")

@@ -11,8 +11,9 @@ with workflow.unsafe.imports_passed_through():
     from baton.github_steps import ResetInput, TakeInInput, TakenIn
     from baton.markdown import code
     from baton.policies import GIT_TIMEOUT
+    from baton.publishing import Published
     from baton.sessions import Escalation
-    from baton.steps import PlannedTask, Published
+    from baton.steps import PlannedTask
     from workflows.finishing import Finish
     from workflows.steps import StepFailed
     from workflows.ties import Ties
