@@ -91,8 +91,8 @@ class Scene:
     def use(self) -> Use:
         """What the processes have used so far."""
         record = read_record(ServerFiles.under(self.settings.home))
-        worker, commands = _times(self.worker_id)
-        return Use(worker, commands, _times(record.server)[0] if record else 0.0, _times(self.standin.pid)[0])
+        worker, commands = times(self.worker_id)
+        return Use(worker, commands, times(record.server)[0] if record else 0.0, times(self.standin.pid)[0])
 
     def memory(self) -> tuple[float, float]:
         """MB of the worker: now, and at its highest."""
@@ -158,7 +158,7 @@ async def until(stream: asyncio.StreamReader, words: str) -> str:
     raise RuntimeError(f"A process ended without saying {words!r}.")
 
 
-def _times(process: int) -> tuple[float, float]:
+def times(process: int) -> tuple[float, float]:
     """Processor time of a process, and of those it waited for."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

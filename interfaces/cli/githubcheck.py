@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from baton.errors import BatonError, ExitCode
 from interfaces.cli.checkup import Check
 from interfaces.cli.output import line, one_line, print_json
-from interfaces.cli.webhook import REDELIVERY, retention
+from interfaces.cli.webhook import redelivery, retention
 
 if TYPE_CHECKING:
     from baton.settings import Settings
@@ -99,8 +99,9 @@ async def _namespace(settings: "Settings") -> Check:
     except BatonError as error:
         return Check("retention", "fail", str(error))
     detail = f"The namespace remembers ended workflows for {kept.days} days."
-    if kept < REDELIVERY:
-        hours = int(REDELIVERY.total_seconds() // 3_600)
+    needed = redelivery(settings)
+    if kept < needed:
+        hours = int(needed.total_seconds() // 3_600)
         advice = f"temporal operator namespace update --retention {hours}h: what is delivered again is done again else."
         return Check("retention", "fail", detail, advice)
     return Check("retention", "ok", detail)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from baton.settings import Settings
 
-REDELIVERY = timedelta(days=3)
-"""How long GitHub lets people send a delivery again."""
+REDELIVERY, REDELIVERY_ENTERPRISE = timedelta(days=3), timedelta(days=7)
+"""How long GitHub and an Enterprise Server let people send a delivery again.
+https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks"""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def webhook(
     settings = options.settings(quiet=False, github_webhook_host=host, github_webhook_port=port)
     execute(
         _webhook(settings),
-        farewell=lambda: "Stopped. What was taken goes on; GitHub keeps the rest for three days, to be sent again.",
+        farewell=lambda: "Stopped. What was taken goes on; GitHub keeps the rest for some days, to be sent again.",
         terminated=ExitCode.DONE,
     )
 
@@ -78,16 +79,25 @@ async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str
     from interfaces.github.verdicts import Policy
 
     policy = Policy.of(settings)
-    remembered = await retention(client)
-    if remembered < REDELIVERY:
-        message(
-            f"The namespace {client.namespace} forgets ended runs after {remembered}, but GitHub can send a delivery"
-            f" again for {REDELIVERY.days} days: what is sent again later would be done again. Raise its retention."
-        )
+    await _check_retention(client, settings)
     application = Webhook(policy, Desk(client)).application()
     async with serve(application, settings.github_webhook_host, settings.github_webhook_port) as address:
         message(f"GitHub webhook {address}/webhook, label {policy.label!r}")
         yield address
+
+
+async def _check_retention(client: "Client", settings: "Settings") -> None:
+    remembered, again = await retention(client), redelivery(settings)
+    if remembered < again:
+        message(
+            f"The namespace {client.namespace} forgets ended runs after {remembered}, but GitHub can send a delivery"
+            f" again for {again.days} days: what is sent again later would be done again. Raise its retention."
+        )
+
+
+def redelivery(settings: "Settings") -> timedelta:
+    """How long a delivery can be sent again."""
+    return REDELIVERY if settings.github_url == "https://github.com" else REDELIVERY_ENTERPRISE
 
 
 async def retention(client: "Client") -> timedelta:

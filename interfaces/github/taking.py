@@ -19,6 +19,10 @@ from baton.github import DELIVERY_WORKFLOW, Delivery
 TAKE_LIMIT = timedelta(seconds=8)
 """How long Temporal may take; GitHub gives up after ten seconds."""
 
+AT_ONCE = 32
+"""Starts under way at one moment. A server that is slow gets no slower by more of them; the others wait here, and what
+waited too long was never sent, so that the server does no work for answers that nobody awaits."""
+
 PROBE_LIMIT = timedelta(seconds=2)
 PROBE_LIFE = timedelta(seconds=1)
 """How long an answer to `ready` is given again: anybody may ask."""
@@ -29,6 +33,7 @@ class Desk:
 
     def __init__(self, client: Client, task_queue: str = naming.TASK_QUEUE, *, limit: timedelta = TAKE_LIMIT) -> None:
         self._client, self._queue, self._limit = client, task_queue, limit
+        self._under_way = asyncio.Semaphore(AT_ONCE)
         self._asked, self._ready = float("-inf"), False
         self._probe = asyncio.Lock()
 
@@ -38,7 +43,7 @@ class Desk:
         Raises TemporalUnreachable when it is not known to be done. Then nothing says that the delivery was seen.
         """
         try:
-            async with asyncio.timeout(self._limit.total_seconds()):
+            async with asyncio.timeout(self._limit.total_seconds()), self._under_way:
                 await self._client.start_workflow(
                     DELIVERY_WORKFLOW,
                     delivery,

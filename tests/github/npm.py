@@ -39,10 +39,10 @@ class Npm:
         """The program of the emulator: `[node, emulator, "start", ...]`."""
         return self.modules / "emulate" / "dist" / "index.js"
 
-    def examples(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every example payload of github.com with the name of its event."""
-        index = self.modules / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
-        events = json.loads(index.read_bytes())
+    def examples(self, site: str = "api.github.com") -> list[tuple[str, dict[str, Any]]]:
+        """Every example payload of github.com, or of an Enterprise Server (`ghes-*`), with the name of its event."""
+        indexes = (self.modules / "@octokit" / "webhooks-examples").glob(f"{site}/index.json")
+        events = [event for index in sorted(indexes) for event in json.loads(index.read_bytes())]
         return [(event["name"], example) for event in events for example in event["examples"]]
 
 

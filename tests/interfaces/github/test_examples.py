@@ -36,6 +36,14 @@ def test_each_example_gets_a_sensible_verdict(npm: Npm) -> None:
     assert dict(matters) == CONCERN_US
 
 
+def test_those_of_an_enterprise_server_can_be_read_too(npm: Npm) -> None:
+    examples = npm.examples("ghes-*")
+    assert len(examples) > 300
+    for event, example in examples:
+        body = encode(example)
+        assert not isinstance(verdict(headers(body, event), body, POLICY), Reject), (event, example.get("action"))
+
+
 def test_no_example_passes_unsigned_or_wrongly_signed(npm: Npm) -> None:
     for event, example in npm.examples():
         body = encode(example)
