@@ -127,9 +127,10 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
 
 
 def command(decision: Decision, choice: str) -> str:
-    """The line that answers a decision."""
-    quote = "" if re.fullmatch(r"[^\s\"'`]+", choice) else '"'
-    return f"/baton decide {decision.id} {quote}{choice}{quote}"
+    """The line that answers a decision; a choice of several words stands in quotes that it does not hold itself."""
+    words = " ".join(choice.split())
+    quote = "" if re.fullmatch(r"[^\s\"'`]+", words) else next((mark for mark in "\"'`" if mark not in words), "")
+    return f"/baton decide {decision.id} {quote}{words}{quote}"
 
 
 def _task(task: TaskDocument) -> str:
