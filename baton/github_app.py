@@ -25,6 +25,12 @@ EVENTS = (
 )
 """Those about the installation come by themselves."""
 
+RENEW = (
+    "renew the credential (BATON_GITHUB_TOKEN, or BATON_GITHUB_APP_ID with BATON_GITHUB_PRIVATE_KEY and the App's"
+    " installation) and see that it has the permissions of docs/github.md, restart the workers, then answer `retry`"
+)
+"""What to do where GitHub does not let us in."""
+
 _LEVELS = {"": 0, "read": 1, "write": 2, "admin": 3}
 
 

@@ -117,7 +117,7 @@ async def _bring(store: "Store", offered: Listing, header: Header | None) -> Non
             header=header,
         )
     except GitFailed as error:
-        raise unreachable(store.repo, error, "fetched") from error
+        raise unreachable(store.repo, error.stderr, "fetched", header) from error
 
 
 def _commit(store: "Store", oid: str) -> str | None:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import pygit2
 
-from baton.errors import BranchMoved, DiskFull, RepositoryError, WorkspaceError
+from baton.errors import BranchMoved, DiskFull, GitHubDenied, RepositoryAway, RepositoryError, WorkspaceError
 from workspaces.access import Header
 from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
 from workspaces.git import GitResult, git
-from workspaces.remote import listing, shown
+from workspaces.remote import listing, shown, unreachable
 from workspaces.store import Store
 
 
@@ -27,7 +27,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
 
     A branch that is there at this commit is success. Where a push ends without a clear answer, the repository is
     asked what came of it. Raises BranchMoved where the branch stands elsewhere, RepositoryError where the push is
-    rejected or the repository cannot be reached.
+    rejected or the repository cannot be reached, GitHubDenied where our credential is not good for it.
     """
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
@@ -61,6 +61,9 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
         return Published(branch, commit, already=False)
     if after != before:
         raise BranchMoved(_elsewhere(store, branch, after, expected))
+    why = unreachable(store.repo, said.stderr, "pushed to", header) if said else None
+    if isinstance(why, GitHubDenied | RepositoryAway):
+        raise why
     raise RepositoryError(
         f"The branch {branch} could not be pushed to {shown(store.repo)}: {_reason(said) if said else fault}"
     )

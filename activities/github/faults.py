@@ -13,18 +13,13 @@ import httpx2
 from gidgethub import GitHubBroken, GitHubException, HTTPException, RedirectionException
 
 from baton.errors import GitHubAway, GitHubDenied, GitHubError, GitHubRefused
+from baton.github_app import RENEW
 from baton.policies import LIMIT_WAIT, LIMIT_WAIT_MAX
 from baton.redaction import Redactor
 
 _LIMITED = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 # 403, and yet no credential would help: the thing itself is closed to everybody.
 _CLOSED = re.compile(r"locked|archived|read-only|blocked|disabled", re.IGNORECASE)
-
-_RENEW = (
-    "renew the credential (BATON_GITHUB_TOKEN, or BATON_GITHUB_APP_ID with BATON_GITHUB_PRIVATE_KEY and the App's"
-    " installation), restart the workers, then answer `retry`"
-)
-_PERMIT = "give the App or the token the permissions that docs/github.md lists, then answer `retry`"
 
 
 @contextmanager
@@ -58,9 +53,9 @@ def _of_answer(doing: str, error: HTTPException, redact: Redactor) -> GitHubErro
     if isinstance(error, RedirectionException):
         return GitHubRefused(f"The repository was renamed or moved ({where}).", status=status)
     if status == 401:
-        return GitHubDenied(f"GitHub does not accept our credential ({where}): {_RENEW}.")
+        return GitHubDenied(f"GitHub does not accept our credential ({where}): {RENEW}.")
     if status == 403 and not _CLOSED.search(said):
-        return GitHubDenied(f"GitHub does not allow us this ({where}): {_PERMIT}.")
+        return GitHubDenied(f"GitHub does not allow us this ({where}): {RENEW}.")
     return GitHubRefused(f"GitHub refused {where}.", status=status)
 
 

@@ -77,7 +77,7 @@ async def open_world(
         made = World(client, own, standin, forge, name or f"shop-{secrets.token_hex(3)}", f"{address}/webhook")
         stack.push_async_callback(made.http.aclose)
         await make_on_github(made)
-        _make_for_git(made, place, files)
+        make_for_git(made, place, files)
         forge.hub.quiet()
         forge.hub.receivers = [made.webhook]
         stack.callback(forge.hub.quiet)
@@ -97,7 +97,8 @@ async def make_on_github(world: World) -> None:
     await world.api("PUT", "/collaborators/ben", {"permission": "push"})
 
 
-def _make_for_git(world: World, place: Path, files: dict[str, str] | None) -> None:
+def make_for_git(world: World, place: Path, files: dict[str, str] | None) -> None:
+    """The repository of a world as git serves it, with one commit on `main`."""
     source = make_repository(place / f"source-{world.name}", files)
     world.bare.parent.mkdir(exist_ok=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(source), str(world.bare)], check=True)
