@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Guide
     from baton.github import Notice
     from baton.steps import Plan, Prepared
     from workflows.finishing import Finish
@@ -25,6 +26,9 @@ class Side(Protocol):
 
     def hear(self, notice: Notice) -> None:
         """Take in what the outside tells."""
+
+    def take(self, message: Guide) -> bool:
+        """Take a message that reached no agent; False where there is no use for it."""
 
     def begin(self, prepared: Prepared) -> None:
         """Take over what was found out about the repository."""
@@ -55,6 +59,10 @@ class Alone:
 
     def hear(self, notice: Notice) -> None:
         """Nothing of it concerns the run."""
+
+    def take(self, message: Guide) -> bool:
+        """Nobody has a use for it."""
+        return False
 
     def begin(self, prepared: Prepared) -> None:
         """Nobody asks."""

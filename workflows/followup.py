@@ -68,7 +68,13 @@ class FollowUp:
                     books.awaiting = ""
                     await self._again(base_commit)
             except Skip as skip:
-                self._hearing.note(f"this was left as it is: {quiet(str(skip))}")
+                hearing.note(f"this was left as it is: {quiet(str(skip))}")
+            except StepFailed as failure:
+                # What was done is in the store, and the pull request is as it was: whoever asked may ask again.
+                self._ties.escalations.record_error(
+                    "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
+                )
+                hearing.note(f"this failed: {quiet(str(failure)[:500])}")
 
     async def _gather(self, quiet_seconds: float) -> None:
         """A review comes in pieces: wait until nothing has come for a moment."""

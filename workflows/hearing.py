@@ -148,10 +148,14 @@ class Hearing:
         """A message is for the agents at work; with none at work and a pull request open, it asks for a round."""
         if self._tell(Guide(text=text[:20_000])):
             self._books.changed()
-        elif self.published:
-            self._add(Feedback(FeedbackItem(source=f"message of {who}", text=text)))
-        else:
+        elif not self.take_message(who, text):
             self._refuse(who, "The message reached nobody: no agent is at work.")
+
+    def take_message(self, who: str, text: str) -> bool:
+        """Let a message be a reason for a round; False before there is a pull request."""
+        if self.published:
+            self._add(Feedback(FeedbackItem(source=f"message of {who}", text=text)))
+        return bool(self.published)
 
     def _retry(self, who: str, decision_id: str) -> None:
         waiting = self._books.decisions.open_ones()

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunRequest
+    from baton.contracts import Guide, RunRequest
     from baton.github import GitHubIssue, Notice
     from baton.sessions import Escalation
     from baton.steps import Plan, Prepared
@@ -72,6 +72,10 @@ class IssueSide:
         """Take in what GitHub tells."""
         self.hearing.hear(notice)
 
+    def take(self, message: Guide) -> bool:
+        """Let a message become a round on the open pull request."""
+        return message.task_id is None and self.hearing.take_message("the command line", message.text)
+
     async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """The result of a step that needs GitHub; waits while that is away."""
         return await self.outward.patiently(step)
@@ -119,7 +123,7 @@ class IssueSide:
         """Say how the run has ended, and conclude a check run that is still open."""
         self._closing = True
         with contextlib.suppress(StepFailed, ActivityError):
-            await self._pull.abandon("neutral" if done else "cancelled", "The run has ended before this was done")
+            await self._pull.settle(done=done)
         await self._reporter.write_last()
 
     async def _watch_issue(self) -> None:

@@ -118,7 +118,7 @@ class Pipeline:
         except Unreadable as fault:
             self._escalations.refuse(f"A message to the agents was refused: {fault}")
             return
-        if not self._driver.hear(message):
+        if not (self._driver.hear(message) or self._outside.take(message)):
             whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
             self._escalations.refuse(f"A message for {whom} reached nobody.")
 
@@ -184,9 +184,8 @@ class Pipeline:
             self._escalations.record_error("engine", "run", str(failed), "run", failed.attempted, "the run failed")
             failure = await self._end(RunStatus.FAILED, str(failed))
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) or (
-                isinstance(error, Exception) and is_cancelled_exception(error)
-            ):
+            cancelled = isinstance(error, Exception) and is_cancelled_exception(error)
+            if cancelled or isinstance(error, asyncio.CancelledError):
                 why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."
                 await self._end(RunStatus.STOPPED, why)
             raise
@@ -222,15 +221,8 @@ class Pipeline:
         if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
-        finish = Finish(
-            self._request,
-            books,
-            self._host,
-            self._driver.drive,
-            self._caps,
-            self._insistence,
-            self._outside.patiently,
-        )
+        patience, drive = self._outside.patiently, self._driver.drive
+        finish = Finish(self._request, books, self._host, drive, self._caps, self._insistence, patience)
         await finish.run(prepared.base_commit)
         await self._outside.follow_up(finish, prepared)
         await self._done()
@@ -271,7 +263,10 @@ class Pipeline:
         )
 
     async def _prepare(self) -> Prepared:
-        prepared = await self._outside.patiently(self._look)
+        try:
+            prepared = await self._outside.patiently(self._look)
+        except Skip as skip:
+            raise Abort(f"Without the repository there is no work: {skip}.") from skip
         document = self._books.document
         document.base_commit = prepared.base_commit
         document.notes += prepared.notes

@@ -72,6 +72,14 @@ class PullRequest:
         if commit:
             await self._check(commit, conclusion, why, why)
 
+    async def settle(self, *, done: bool) -> None:
+        """Conclude a check run that work was going on from when the run ended."""
+        gate = self._books.document.gate
+        if done and gate is not None and gate.commit == self._running:
+            await self.conclude(gate)
+        else:
+            await self.abandon("neutral" if done else "cancelled", "The run has ended before this was done")
+
     async def look(self) -> None:
         """See whether it was merged or closed: GitHub closes the issue when it merges."""
         if self._number is None:

@@ -59,7 +59,7 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
         rows: list[dict[str, Any]] = []
         # The status is compared here, for a workflow that was ended from outside could not write its own.
         async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
-            row = await _row(service, found)
+            row = await run_row(service, found)
             if status is None or row["status"] == status:
                 rows.append(row)
             if len(rows) == limit:
@@ -77,7 +77,7 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
         )
 
 
-async def _row(service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
+async def run_row(service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
     """The first fields of a run's document, from what the list itself knows."""
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.common import SearchAttributeKey

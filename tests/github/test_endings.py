@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import WorkflowExecutionStatus
 
 from baton import naming
-from baton.contracts import RunRequest, RunStatus
+from baton.contracts import Guide, RunRequest, RunStatus
 from baton.github_steps import Handled
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
@@ -85,3 +85,34 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
         events = [event async for event in other.fetch_history_events()]
         assert len(events) == 2  # started, and its first task is scheduled
         await other.terminate()
+
+
+async def test_the_pull_request_is_merged_in_the_middle_of_a_round(world) -> None:  # type: ignore[no-untyped-def]
+    """What is there is what they wanted: the round is broken off, and the run is done."""
+    slow = Step(calls=[made()], faults=[Fault(delay=20.0)])
+    script = scenario(
+        plan(task("t1")),
+        simple_task("t1", write("src/pages.txt", "page size 20\n")),
+        session("backend", "follow-up", [slow]),
+    )
+    async with world(script) as w:
+        number = await w.issue("Add pages")
+        pull = await w.until_pull()
+        await w.until_status(number, "waiting")
+        head = w.head(pull["head"]["ref"])
+        # By the command line: nobody is at work, so it asks for a round.
+        await w.run(number).signal(Pipeline.guide, Guide(text="Make it 30."))
+        await assert_eventually(
+            lambda: "follow-up" in {r.task for r in w.standin.requests}, within=timedelta(seconds=60)
+        )
+        await w.merge(pull["number"])
+        assert await w.until_closed(number) is WorkflowExecutionStatus.COMPLETED
+        document = await w.document(number)
+        assert document.status is RunStatus.DONE
+        assert [(entry.id, entry.state.value) for entry in document.tasks] == [("t1", "done"), ("follow-up", "skipped")]
+        said = await w.says(number)
+        assert "**Baton** is done" in said
+        assert "round 1 for message of the command line" in said
+        (check,) = await w.checks(head)
+        assert check["conclusion"] == "success"
+        assert w.head(pull["head"]["ref"]) == head
