@@ -18,15 +18,16 @@ from baton.github_steps import FeedbackItem, OpenRoundInput, ResetInput, RoundOp
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
 from workspaces.integrate import commit_tree, merge
-from workspaces.scopes import scope_for
+from workspaces.scopes import is_clean, scope_for
 from workspaces.store import Store
 from workspaces.theirs import Theirs, branch_head, look_at
 
 _INSTRUCTIONS_LIMIT = 20_000
 _MOST_RACES = 10
 _MOST_WORDS = 300
-_PATH = re.compile(r"[\w][\w./-]{0,250}\.\w{1,10}")
-"""What may be the path of a file in somebody's words."""
+_BETWEEN = re.compile(r"[\s`'\"()<>\[\],:;]+")
+"""What stands around the path of a file in somebody's words."""
+_LONGEST_PATH = 250
 _MAKERS: tuple[Maker, ...] = ("backend", "frontend")
 
 
@@ -91,11 +92,16 @@ class UpstreamActivities:
     async def _named(self, store: Store, opening: OpenRoundInput) -> list[str]:
         """Files that the feedback is about: those it is attached to, and those of the project that it names."""
         named = [item.path for item in opening.items if item.path]
-        words = dict.fromkeys(word for item in opening.items for word in _PATH.findall(item.text))
+        words = dict.fromkeys(
+            word.strip(".")
+            for item in opening.items
+            for word in _BETWEEN.split(item.text)
+            if "." in word and len(word) < _LONGEST_PATH
+        )
         head = await store.head(naming.integration_ref(opening.run))
         tree = store.tree(head) if head else None
         for word in [*words][:_MOST_WORDS]:
-            if tree and store.objects.entry(tree, word) is not None:
+            if tree and is_clean(word) and store.objects.entry(tree, word) is not None:
                 named.append(word)
         return named
 
