@@ -1,11 +1,16 @@
 """Commands in comments: who is heard, what answers, and where a refusal says why."""
 
+import asyncio
+
+from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.contracts import RunStatus
-from tests.github.emulator import BOT
+from baton.github_steps import Handled
+from standin.scenario import Fault, Step
+from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World
-from tests.pipelines.repositories import git
+from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 
 
@@ -29,7 +34,8 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
-    async with world(script) as w:
+    remind = {"baton.toml": f"{CONFIG}\n[decisions]\nremind = 2\n"}
+    async with world(script, files=remind) as w:
         # By a comment instead of the label; what follows the command is part of the request.
         number = await w.issue("Keep orders", "In a database.", label=None)
         first = await w.comment(number, "/baton run Mind the migrations.")
@@ -66,6 +72,10 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
             await w.comment(number, text)
             await w.until_says(number, why)
 
+        # Nobody answers: the comment is edited, and names who asked for the run.
+        said = await w.until_says(number, "This is reminder 1")
+        assert "@ada: Which database" in said
+
         answer = await w.comment(number, '/baton decide D1 "use postgres" we run it already')
         await until_answered(w, answer, "eyes")
         said = await w.until_says(number, "D1: `use postgres`, by @<!-- -->ada: we run it already", "pull request")
@@ -90,6 +100,40 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
         assert (await w.document(number)).status is RunStatus.STOPPED
         late = await w.comment(number, "/baton status")
         await until_answered(w, late, "confused")
+
+
+async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_an_app(world) -> None:  # type: ignore[no-untyped-def]
+    """Each with an id of its own, all at once: what makes them one is the id of the run."""
+    script = scenario(plan(task("t1")), session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)])]))
+    token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
+    async with world(script, **token) as w:
+        number = await w.issue("Add pages", label=None)
+        issue = await w.api("GET", f"/issues/{number}")
+        payload = {"action": "labeled", "issue": issue, "label": {"name": "Baton"}}
+        said = await asyncio.gather(*(w.deliver("issues", payload) for _ in range(20)))
+        assert {answer.status_code for answer in said} == {202}
+        found: list[str] = []
+
+        async def asked() -> bool:
+            nonlocal found
+            found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
+            return any("Decision D1" in body for body in found)
+
+        await w.until(asked, lambda: str(found))
+        for answer in said:
+            handled = await w.client.get_workflow_handle(answer.json()["workflow"], result_type=Handled).result()
+            assert (handled.outcome in ("started", "told"), handled.run) == (True, w.run_id(number)), handled
+        assert await w.runs() == [w.run_id(number)]
+        # A token's comments are its person's: the marker tells them from what the person says.
+        assert len(found) == 1
+        await w.comment(number, "/baton retry")
+
+        async def answered() -> bool:
+            return bool((await w.document(number)).decisions[0].by == "@ada")
+
+        await w.until(answered, lambda: "the answer")
+        await w.comment(number, "/baton stop")
+        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
 
 
 async def test_a_second_run_of_an_issue_has_a_branch_and_a_comment_of_its_own(world) -> None:  # type: ignore[no-untyped-def]
