@@ -259,6 +259,8 @@ def _evidence(evidence: Evidence | None) -> str:
     outcome = "was stopped by its time limit" if evidence.timed_out else f"exit code {evidence.exit_code}"
     verdict = "green" if evidence.green else "red"
     facts = f"commit {evidence.commit}\ncommand: {evidence.command}\n{outcome}\nlog digest: {evidence.log_digest}"
+    if not evidence.sandboxed:
+        facts += "\nNO SANDBOX: the tests ran with the engine's own rights, as a person allowed"
     parts = [
         f"## Evidence: the engine's own test run is {verdict}",
         fence("commit, command, exit code, digest of the log", facts, limit=4_000),
