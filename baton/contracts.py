@@ -176,6 +176,8 @@ class Decide(StrictContract):
     choice: str
     note: str = ""
     by: str = ""
+    commit: str = ""
+    """What the person looked at, in full or its beginning: the answer is void where the decision is about another one."""
 
 
 class Guide(StrictContract):

@@ -56,6 +56,12 @@ class DecisionBook:
             raise DecisionRefused(f"Decision {decision.id} was answered already{by}: {decision.choice}.")
         if decision.state is DecisionState.WITHDRAWN:
             raise DecisionRefused(f"Decision {decision.id} is stale: the work it asked about has moved on.")
+        about = answer.commit.strip().lower()
+        if about and not (decision.commit or "").startswith(about):
+            now = f"commit {decision.commit[:12]}" if decision.commit else "no commit"
+            raise DecisionRefused(
+                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}. Look again."
+            )
         wanted = answer.choice.strip().casefold()
         for choice in decision.choices:
             if choice.casefold() == wanted:

@@ -30,6 +30,9 @@ def decide(
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
     note: Annotated[str, typer.Option(help="A word to the agent about why.")] = "",
     by: Annotated[str | None, typer.Option(help="Who answers; your user name where not given.")] = None,
+    commit: Annotated[
+        str, typer.Option(metavar="COMMIT", help="What you looked at: refused where the question is about another one.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
     """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
@@ -37,7 +40,7 @@ def decide(
     from interfaces.cli.asking import who
 
     options.check_run_id(run)
-    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who())
+    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who(), commit=commit)
     execute(_decide(options.settings(), run, answer, as_json))
 
 
