@@ -177,7 +177,7 @@ class Decide(StrictContract):
     note: str = ""
     by: str = ""
     commit: str = ""
-    """What the person looked at, in full or its beginning: the answer is void where the decision is about another one."""
+    """What the person looked at (its beginning will do): the answer is void where the decision is about another."""
 
 
 class Guide(StrictContract):
