@@ -36,9 +36,7 @@ def test_an_amount_that_cannot_be_read_is_refused(note: str) -> None:
 def test_an_answer_to_what_stood_there_before_is_stale() -> None:
     book = DecisionBook()
     book.open(Decision(id="", question="Which store?", choices=["a", "b"], commit="abcdef0123456789"))
-    with pytest.raises(
-        DecisionRefused, match=r"stale: .* 9999999, decision D1 about commit abcdef012345"
-    ):
+    with pytest.raises(DecisionRefused, match=r"stale: .* 9999999, decision D1 about commit abcdef012345"):
         book.answer(Decide(decision_id="D1", choice="a", commit="9999999"), NOW)
     assert book.answer(Decide(decision_id="D1", choice="a", commit="ABCDEF0"), NOW).choice == "a"
 
