@@ -193,7 +193,7 @@ def reviewer_brief(brief: ReviewerInput) -> str:
         _findings("findings of earlier rounds: check first that the blocking ones are mended", brief.earlier_findings),
         _fenced_list("messages of people", brief.guidance),
         _fenced_list(
-            "lines of the diff that put work off: blocking, unless what stands in the way is documented",
+            "lines of the diff that put work off: blocking, unless the blocker is documented",
             brief.left_open,
         ),
         fence("the diff; where it was cut, read the files", brief.diff or "(empty)", limit=DIFF_LIMIT, keep="start"),
