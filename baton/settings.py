@@ -11,10 +11,11 @@ from typing import Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
+from baton.github_settings import GitHubSettings
 from baton.redaction import url_secrets
 
 
@@ -26,7 +27,7 @@ class SandboxMode(StrEnum):
     NONE = "none"
 
 
-class Settings(BaseSettings):
+class Settings(GitHubSettings):
     """Settings of one process; `BATON_<NAME>` in the environment. `baton doctor` lists them."""
 
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""
         own = [self.api_key.get_secret_value()] if self.api_key else []
-        return [*own, *url_secrets(self.state_remote or "")]
+        return [*own, *url_secrets(self.state_remote or ""), *self.github_credentials()]
 
 
 def read_settings(**overrides: object) -> Settings:
@@ -126,4 +127,4 @@ def read_settings(**overrides: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         variable = name if name.isupper() else f"BATON_{name.upper()}"
-        raise ConfigurationError(f"{variable} does not fit: {first['msg']}") from error
+        raise ConfigurationError(f"{variable} does not fit: {first['msg'].removeprefix('Value error, ')}") from error
