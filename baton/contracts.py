@@ -14,6 +14,7 @@ from baton.records import Contract as Contract
 from baton.records import Moment as Moment
 from baton.records import ShortText as ShortText
 from baton.records import StrictContract as StrictContract
+from baton.records import Usage as Usage
 from baton.records import Usd as Usd
 
 
@@ -64,24 +65,6 @@ Maker = Literal["backend", "frontend"]
 
 ROLES = ("orchestrator", "backend", "frontend", "tester", "reviewer")
 """The five roles, in the order of the pipeline."""
-
-
-class Usage(Contract):
-    """Tokens of one or more model calls, in the classes in which they are billed."""
-
-    input_tokens: int = 0
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    cache_read_tokens: int = 0
-    output_tokens: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Everything the model read: fresh, written to and read from the cache."""
-        return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens
 
 
 class Evidence(Contract):
@@ -156,6 +139,8 @@ class Decide(StrictContract):
     choice: str
     note: str = ""
     by: str = ""
+    commit: str = ""
+    """What the person looked at (its beginning will do): the answer is void where the decision is about another."""
 
 
 class Guide(StrictContract):
@@ -178,6 +163,9 @@ class Limits(Contract):
     """Fewer turns for a role, where its file says so (`maxTurns`)."""
     turns_per_task: int | None = Field(default=None, ge=1)
     turns_per_run: int | None = Field(default=None, ge=1)
+    usd_per_day: Usd | None = None
+    """Of a UTC day, over all runs of a home; what the settings say holds beside it."""
+    turns_per_day: int | None = Field(default=None, ge=1)
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
@@ -229,6 +217,8 @@ class RunRequest(Contract):
     turns: int | None = Field(default=None, ge=1)
     turns_per_task: int | None = Field(default=None, ge=1)
     turns_per_run: int | None = Field(default=None, ge=1)
+    usd_per_day: Usd | None = None
+    turns_per_day: int | None = Field(default=None, ge=1)
     rounds: int | None = Field(default=None, ge=1, le=10)
     parallel: int | None = Field(default=None, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
@@ -294,3 +284,5 @@ class RunDocument(Contract):
     waiting_for: str = ""
     """What a run waits for that asks nobody: a review, GitHub, the clock."""
     forked_from: Fork | None = None
+    sandboxed: bool | None = None
+    """Whether commands of agents and tests run in isolation; None until the run has begun."""

@@ -30,3 +30,21 @@ Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 ShortText = Annotated[str, StringConstraints(max_length=2_000)]
 """Text that may stand in a workflow history: bounded, never a transcript."""
+
+
+class Usage(Contract):
+    """Tokens of one or more model calls, in the classes in which they are billed."""
+
+    input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Everything the model read: fresh, written to and read from the cache."""
+        return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens

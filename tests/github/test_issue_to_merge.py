@@ -59,7 +59,7 @@ async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ign
         assert "The run waits for a review, or the merge, of the pull request; nothing is spent" in shown
         assert f"pull      {pull['html_url']}" in shown
         query = f"WorkflowId = '{w.run_id(number)}'"
-        (row,) = [await run_row(service, found) async for found in w.client.list_workflows(query)]
+        (row,) = [await run_row(w.settings, service, found) async for found in w.client.list_workflows(query)]
         assert (row["status"], row["branch"], row["pull_request"]) == ("waiting", branch, pull["html_url"])
         (check,) = await w.checks(first)
         assert (check["name"], check["external_id"]) == ("Baton", w.run_id(number))

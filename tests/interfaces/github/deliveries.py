@@ -3,6 +3,7 @@
 import copy
 import json
 import secrets
+from datetime import timedelta
 from typing import Any
 
 from interfaces.github.signature import sign
@@ -12,6 +13,9 @@ SECRET = "canary-webhook-secret"
 BRANCH = "baton/issue-7-add-pagination"
 SHA = "a" * 40
 REPOSITORY_ID, FORK_ID, APP_ID = 11, 12, 4711
+
+PATIENCE = timedelta(seconds=60)
+"""How long a delivery may wait for Temporal on a busy machine, where a test is not about that."""
 
 POLICY = Policy(secrets=(SECRET,), app_id=APP_ID, bots=frozenset({"helper[bot]"}))
 

@@ -19,7 +19,7 @@ from interfaces.github.server import serve
 from interfaces.github.signature import sign
 from interfaces.github.taking import Desk
 from tests.conftest import assert_eventually
-from tests.interfaces.github.deliveries import POLICY, SECRET, commented, encode, headers, labeled
+from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET, commented, encode, headers, labeled
 from tests.interfaces.github.http import answer, connect, get, post, request, send
 
 BODY = encode(labeled())
@@ -37,7 +37,7 @@ class Noted:
 @pytest_asyncio.fixture(loop_scope="session")
 async def address(client: Client, task_queue: str) -> AsyncIterator[str]:
     """A webhook that hands over to a task queue nobody else uses."""
-    async with serve(Webhook(POLICY, Desk(client, task_queue)).application(), "127.0.0.1", 0) as where:
+    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
         yield where
 
 
@@ -168,7 +168,7 @@ async def test_memory_for_bodies_is_bounded(client: Client) -> None:
 
 async def test_what_is_under_way_is_answered_when_the_server_stops(client: Client, task_queue: str) -> None:
     given = headers(BODY, "issues")
-    async with serve(Webhook(POLICY, Desk(client, task_queue)).application(), "127.0.0.1", 0) as where:
+    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
         reader, writer = await connect(where)
         writer.write(request(given, BODY))
         await writer.drain()

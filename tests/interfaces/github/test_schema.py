@@ -11,7 +11,7 @@ from interfaces.github.app import Webhook
 from interfaces.github.server import serve
 from interfaces.github.signature import sign
 from interfaces.github.taking import Desk
-from tests.interfaces.github.deliveries import POLICY, SECRET
+from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET
 
 TEXT = {"type": "string"}
 ANSWER = {
@@ -112,7 +112,7 @@ def play(base_url: str) -> Counter[int]:
 
 
 async def test_every_answer_is_one_of_those_described(client: Client, task_queue: str) -> None:
-    async with serve(Webhook(POLICY, Desk(client, task_queue)).application(), "127.0.0.1", 0) as where:
+    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
         seen = await asyncio.to_thread(play, where)
     assert seen.keys() >= {200, 202, 400, 401}, seen
     assert seen.total() > 100
