@@ -41,7 +41,7 @@ class DeliveringActivities:
             run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
             found = await self._describe(run)
             if found is None:
-                if not await self._kept(repository, run):
+                if not (wanted.to_start and await self._kept(repository, run)):
                     return FoundRun(run=run, attempt=attempt, last=last)
             elif found.workflow_type != PIPELINE or await _issue(found) != _key(wanted):
                 whose = await _issue(found) or "somebody else"

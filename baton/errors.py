@@ -142,9 +142,9 @@ class GitHubDenied(GitHubError):
 
 
 class GitHubRefused(GitHubError):
-    """The request cannot succeed as it is; `status` is that of HTTP."""
+    """The request cannot succeed as it is; `status` is that of HTTP, 0 where there is none."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 

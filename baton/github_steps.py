@@ -81,6 +81,8 @@ class FindRun(Lean):
 
     repository: Repository
     number: int
+    to_start: bool = False
+    """Whether a new run is wanted where none is open: its id must be one that the store does not know, either."""
 
 
 class FoundRun(Lean):

@@ -170,5 +170,7 @@ def _writer(client: Client, settings: Settings, github: GitHub) -> Worker:
         activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
         max_concurrent_activities=1,
         max_task_queue_activities_per_second=settings.github_writes_per_second,
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )

@@ -153,7 +153,7 @@ class DeliveryWorkflow:
     async def _find(self, delivery: Delivery, number: int) -> FoundRun:
         return await self._outward.read(
             DeliveringActivities.find_run,
-            FindRun(repository=delivery.repository, number=number),
+            FindRun(repository=delivery.repository, number=number, to_start=isinstance(delivery.matter, Start)),
             summary=f"find the run of issue {number}",
         )
 

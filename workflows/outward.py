@@ -66,6 +66,8 @@ class Outward:
                     start_to_close_timeout=GITHUB_TIMEOUT,
                     heartbeat_timeout=HEARTBEAT,
                     retry_policy=retry_policy(),
+                    # So that what is written next does not overtake what was broken off.
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
             except ActivityError as error:

@@ -79,7 +79,7 @@ _PERSONS_ENVIRONMENT = {
     "SSH_ASKPASS_REQUIRE": "never",
     "LC_ALL": "C",
 }
-# Variables that would make git work on another repository, run a program, or hand our key to a helper.
+# Variables that would make git work on another repository, run a program, or hand our keys to a helper.
 _DROPPED = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -100,6 +100,9 @@ _DROPPED = (
     "GIT_TRACE_PACKET",
     "GIT_CURL_VERBOSE",
     "ANTHROPIC_API_KEY",
+    "BATON_GITHUB_TOKEN",
+    "BATON_GITHUB_PRIVATE_KEY",
+    "BATON_GITHUB_WEBHOOK_SECRET",
 )
 
 _ERROR_LIMIT = 16_000

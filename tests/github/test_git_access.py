@@ -7,13 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from activities.github.client import GitHub, http_client
-from baton.errors import GitHubDenied, RepositoryAway
+from baton.errors import GitHubDenied, RepositoryAway, RepositoryError
 from tests.github.emulator import OWNER, token_of
 from tests.github.hub import Fault
 from tests.github.opening import make_for_git
 from tests.github.world import World
 from tests.pipelines.leftovers import commands_with
-from tests.pipelines.repositories import git
+from tests.pipelines.repositories import git, make_repository
+from tests.workspaces.git_over_http import serving
 from workspaces.publish import publish
 from workspaces.store import Store
 
@@ -92,3 +93,25 @@ async def test_only_repositories_on_github_get_a_token(bare_world: World) -> Non
         assert await nobody.git_header(w.clone_url) is None
         person = GitHub(w.settings.model_copy(update=by_token(token_of(OWNER))), http)
         assert await person.git_header(w.clone_url) is not None
+
+
+async def test_a_helper_of_the_persons_git_gets_none_of_our_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the person's own git reaches a repository, their helpers run in the environment of the worker."""
+    helper, seen = tmp_path / "helper", tmp_path / "seen"
+    helper.write_text(f"#!/bin/sh\nenv > {seen}\n")
+    helper.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[credential]\n\thelper = {helper}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    secrets = ("ANTHROPIC_API_KEY", "BATON_GITHUB_TOKEN", "BATON_GITHUB_PRIVATE_KEY", "BATON_GITHUB_WEBHOOK_SECRET")
+    for name in secrets:
+        monkeypatch.setenv(name, f"canary-{name}")
+    repositories = tmp_path / "served"
+    make_repository(repositories / "shop.git")
+    with serving(repositories) as port:
+        store = await Store.open(tmp_path / "home", f"http://127.0.0.1:{port}/shop.git")
+        with pytest.raises(RepositoryError, match="access was denied"):
+            await store.fetch(None)
+    assert "PATH=" in seen.read_text()
+    assert "canary-" not in seen.read_text()
