@@ -110,6 +110,8 @@ class FollowUp:
     async def _round(self, base_commit: str) -> None:
         """One round: a task of the engine's own for all that was said, then the branch and the pull request."""
         entries = self._hearing.take()
+        if self._left_alone and entries:
+            self._hearing.note("not answered, for the branch is left to others")
         if not entries or self._left_alone or not await self._may(entries):
             return
         self._rounds += 1

@@ -71,16 +71,19 @@ class Hearing:
         """Take in what a delivery says, once."""
         if notice.delivery in self._seen:
             return
+        begins = not self._seen
         self._seen = [*self._seen[-(_MOST_SEEN - 1) :], notice.delivery]
         who = f"@{notice.sender.login}"
         if notice.refused:
             self._refuse(who, notice.refused)
             return
         match notice.matter:
+            case Start() if begins:
+                pass  # it is what the run works for
             case Start(text=text, by=by):
                 if text:
                     self._guide(who, text)
-                elif by == "command" and self._seen[0] != notice.delivery:
+                elif by == "command":
                     self._refuse(who, "A run is at work on this issue already.")
             case Said(command=command):
                 self._command(who, command)

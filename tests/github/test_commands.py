@@ -48,6 +48,7 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
         assert '/baton decide D1 "use postgres"' in said
         for text in ("- `use postgres`", "- `sqlite`", "- `retry`", "- `skip`", "- `abort`", "@ada: Which database"):
             assert text in said, text
+        assert "Not done" not in said
         assert "@eve" not in said
         assert "#12" not in said
 
