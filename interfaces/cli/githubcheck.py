@@ -70,7 +70,8 @@ def _deliveries(found: "Survey") -> Check:
     if found.unseen:
         return Check("deliveries", "warn", f"Whether deliveries arrive cannot be seen: {found.unseen}.")
     where = f"GitHub delivers to {found.hook_url}" if found.hook_url else "GitHub knows no address to deliver to"
-    detail = f"{where}; of the latest deliveries {found.delivered} arrived and {found.refused} did not."
+    latest = f"of the latest deliveries {found.delivered} arrived and {found.refused} did not"
+    detail = f"{where}; {latest if found.delivered or found.refused else 'there was no delivery yet'}."
     if not found.hook_url:
         return Check("deliveries", "fail", detail, "Set the webhook's URL in the App's settings.")
     if found.refused and not found.delivered:
