@@ -41,7 +41,7 @@ class DeliveringActivities:
             run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
             found = await self._describe(run)
             if found is None:
-                if not (wanted.to_start and await self._kept(repository, run)):
+                if not await self._kept(repository, run, make=wanted.to_start):
                     return FoundRun(run=run, attempt=attempt, last=last)
             elif found.workflow_type != PIPELINE or await _issue(found) != _key(wanted):
                 whose = await _issue(found) or "somebody else"
@@ -146,8 +146,13 @@ class DeliveringActivities:
                 return None
             raise
 
-    async def _kept(self, repository: Repository, run: str) -> bool:
-        """Whether the store knows a run that Temporal has forgotten: a new one must not go on in its lanes."""
+    async def _kept(self, repository: Repository, run: str, *, make: bool) -> bool:
+        """Whether the store knows a run that Temporal has forgotten: a new one must not go on in its lanes.
+
+        A repository that no run has worked on has no store; it gets one only where a run is about to start.
+        """
+        if not (make or self._stores.has(repository.clone_url)):
+            return False
         store = await self._stores.get(repository.clone_url)
         await store.catch_up(run)
         return await store.head(naming.run_ref(run)) is not None

@@ -65,6 +65,10 @@ class Stores:
                     self._open[repo] = await Store.open(self.home, repo, self._remote, self._credentials)
         return self._open[repo]
 
+    def has(self, repo: str) -> bool:
+        """Whether this home has a store of a target repository."""
+        return (self.home / "stores" / naming.repo_key(repo)).is_dir()
+
     async def checkpoints(self, repo: str) -> Checkpoints:
         """The checkpoints in the store of a target repository."""
         return Checkpoints(await self.get(repo))

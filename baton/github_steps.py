@@ -82,7 +82,7 @@ class FindRun(Lean):
     repository: Repository
     number: int
     to_start: bool = False
-    """Whether a new run is wanted where none is open: its id must be one that the store does not know, either."""
+    """Whether a run is about to start where none is open."""
 
 
 class FoundRun(Lean):

@@ -16,6 +16,9 @@ TASK_QUEUE = "baton"
 GITHUB_QUEUE = "baton-github"
 """Writes to GitHub's API: its workers do one at a time, and the server hands out only so many a second."""
 
+GITHUB_READS = "baton-github-reads"
+"""Reads from GitHub's API. Like the queue above, only workers with a credential for GitHub serve it."""
+
 PLAN_TASK = "plan"
 """The task id under which the orchestrator works."""
 

@@ -80,6 +80,9 @@ GITHUB_CALL_TIMEOUT = timedelta(seconds=20)
 """One request to GitHub's API. GitHub itself gives up after 10 s:
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts"""
 
+GITHUB_PICKUP = timedelta(minutes=10)
+"""A read or write that no worker takes up within this time is said to wait for one, and put into the queue again."""
+
 AWAY_WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
 """Between two rounds of attempts while GitHub does not answer; the last one again and again."""
 

@@ -96,7 +96,6 @@ async def running_worker(
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
     upstream = UpstreamActivities(stores)
-    reading = ReadingActivities(github, settings.github_bot_logins)
     delivering = DeliveringActivities(client, stores, task_queue)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
@@ -106,10 +105,6 @@ async def running_worker(
         workflows=WORKFLOWS,
         activities=[
             HostActivities(queue).acquire_host,
-            reading.check_permission,
-            reading.read_comments,
-            reading.read_pull,
-            reading.read_failure,
             delivering.find_run,
             delivering.deliver,
             delivering.stop_runs_of,
@@ -145,7 +140,7 @@ async def running_worker(
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
-    workers = [shared, host, *([_writer(client, settings, github)] if github.configured else [])]
+    workers = [shared, host, *(_on_github(client, settings, github) if github.configured else [])]
     try:
         async with AsyncExitStack() as running:
             for worker in workers:
@@ -158,13 +153,19 @@ async def running_worker(
         await ledger.close()
 
 
-def _writer(client: Client, settings: Settings, github: GitHub) -> Worker:
-    """Writes to GitHub: one at a time on this host, and only so many a second over all hosts.
+def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worker]:
+    """Reads from GitHub, and writes: those one at a time on this host, and only so many a second over all hosts.
 
     https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#avoid-concurrent-requests
     """
-    writing = WritingActivities(github)
-    return Worker(
+    reading, writing = ReadingActivities(github, settings.github_bot_logins), WritingActivities(github)
+    reads = Worker(
+        client,
+        task_queue=naming.GITHUB_READS,
+        activities=[reading.check_permission, reading.read_comments, reading.read_pull, reading.read_failure],
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+    writes = Worker(
         client,
         task_queue=naming.GITHUB_QUEUE,
         activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
@@ -174,3 +175,4 @@ def _writer(client: Client, settings: Settings, github: GitHub) -> Worker:
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
+    return [reads, writes]

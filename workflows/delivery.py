@@ -72,7 +72,7 @@ class DeliveryWorkflow:
     async def _handle(self, delivery: Delivery) -> Handled:
         matter = delivery.matter
         if isinstance(matter, Removed):
-            stopped = await self._outward.read(
+            stopped = await self._outward.inward(
                 DeliveringActivities.stop_runs_of,
                 Removal(repositories=matter.repositories, sender=delivery.sender, delivery=delivery.id),
                 summary="stop the runs of what was removed",
@@ -102,7 +102,7 @@ class DeliveryWorkflow:
             if found.taken:
                 return await self._refused(delivery, found.run, found.taken)
             request = None if found.open else await self._request(delivery, matter, found)
-            told = await self._outward.read(
+            told = await self._outward.inward(
                 DeliveringActivities.deliver,
                 Deliver(
                     run=found.run, delivery=delivery.id, sender=delivery.sender, matter=_lean(matter), start=request
@@ -121,7 +121,7 @@ class DeliveryWorkflow:
             return await self._refused(delivery, found.run, found.taken)
         if not found.open:
             return await self._refused(delivery, found.last, "no run is at work on the issue")
-        told = await self._outward.read(
+        told = await self._outward.inward(
             DeliveringActivities.deliver,
             Deliver(run=found.run, delivery=delivery.id, sender=delivery.sender, matter=matter),
             summary=f"tell {found.run}",
@@ -151,7 +151,7 @@ class DeliveryWorkflow:
         return None
 
     async def _find(self, delivery: Delivery, number: int) -> FoundRun:
-        return await self._outward.read(
+        return await self._outward.inward(
             DeliveringActivities.find_run,
             FindRun(repository=delivery.repository, number=number, to_start=isinstance(delivery.matter, Start)),
             summary=f"find the run of issue {number}",

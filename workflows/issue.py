@@ -135,8 +135,9 @@ class IssueSide:
         self.hearing.over = self.hearing.over or Ending("stopped", reason)
 
     def _waits(self, what: str) -> None:
-        self._books.stalled = what
-        self._books.changed()
+        if what != self._books.stalled:
+            self._books.stalled = what
+            self._books.changed()
 
     async def _denied(self, failure: StepFailed) -> None:
         """GitHub does not let us in: one question for all who wait for it, and what to renew."""

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.posture import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
-    from baton.naming import GITHUB_QUEUE, TASK_QUEUE
-    from baton.policies import AWAY_WAITS, GITHUB_TIMEOUT, HEARTBEAT
+    from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
+    from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
     from workflows.steps import StepFailed, failed_step, retry_policy
 
 Result = TypeVar("Result")
@@ -33,6 +33,10 @@ class Outward:
 
     async def read(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
         """The result of a read. Raises StepFailed where GitHub refuses it for good."""
+        return await self.patiently(lambda: self._attempts(method, argument, GITHUB_READS, summary))
+
+    async def inward(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+        """The result of a step that needs Temporal only, such as to find a run or to tell it something."""
         return await self.patiently(lambda: self._attempts(method, argument, TASK_QUEUE, summary))
 
     async def write(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
@@ -59,21 +63,27 @@ class Outward:
         """The usual three attempts. A wait that GitHub asks for and a worker's end are no failures."""
         while True:
             try:
-                return await workflow.execute_activity_method(
+                done = await workflow.execute_activity_method(
                     method,
                     argument,
                     task_queue=queue,
                     start_to_close_timeout=GITHUB_TIMEOUT,
+                    schedule_to_start_timeout=GITHUB_PICKUP,
                     heartbeat_timeout=HEARTBEAT,
                     retry_policy=retry_policy(),
                     # So that what is written next does not overtake what was broken off.
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
+                self._waits("")
+                return done
             except ActivityError as error:
                 cause = error.cause
                 if is_cancelled_exception(error):
                     raise
+                if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+                    self._waits(f"a worker with a credential for GitHub (queue {queue}); see baton doctor --github")
+                    continue
                 if isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT:
                     await self._wait(timedelta(seconds=float(cause.details[1])), cause.message)
                 elif not (isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN):

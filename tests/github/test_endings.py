@@ -82,6 +82,15 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
         (handled,) = [entry for entry in await w.handled() if isinstance(entry, Handled)]
         assert handled.outcome == "refused"
         assert "belongs to a run of another/repository" in handled.reason
+        # An issue that no run ever was for is closed: nothing is made for its repository here.
+        unrelated = await w.issue("Something else", label=None)
+        await w.api("PATCH", f"/issues/{unrelated}", {"state": "closed"})
+
+        async def ignored() -> bool:
+            return [entry.outcome for entry in await w.handled()] == ["refused", "ignored"]
+
+        await w.until(ignored, lambda: "the closed issue")
+        assert not (w.settings.home / "stores").exists()
         events = [event async for event in other.fetch_history_events()]
         assert len(events) == 2  # started, and its first task is scheduled
         await other.terminate()

@@ -13,6 +13,7 @@ from activities.github.client import GitHub, http_client
 from activities.github.reading import ReadingActivities
 from baton.github import Delivery, Repository, Sender, Start
 from baton.github_steps import Handled
+from baton.naming import GITHUB_READS
 from tests.github.emulator import OWNER
 from tests.github.hub import Fault
 from tests.github.world import World
@@ -51,8 +52,9 @@ async def test_a_delivery_waits(bare_world: World, faults: list[Fault], waits: l
         http_client() as http,
     ):
         reading = ReadingActivities(GitHub(w.settings, http), frozenset())
-        async with Worker(
-            env.client, task_queue="baton", workflows=[DeliveryWorkflow], activities=[reading.check_permission]
+        async with (
+            Worker(env.client, task_queue="baton", workflows=[DeliveryWorkflow]),
+            Worker(env.client, task_queue=GITHUB_READS, activities=[reading.check_permission]),
         ):
             handle = await env.client.start_workflow(DeliveryWorkflow.run, delivery, id="d", task_queue="baton")
             handled = await handle.result()
