@@ -4,6 +4,8 @@ Temporal's own settings (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API
 `temporalio.envconfig`, by the conventions of the `temporal` command.
 """
 
+import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from baton.errors import ConfigurationError
+from baton.keyring import KeyRing
 from baton.redaction import url_secrets
 
 
@@ -69,6 +72,18 @@ class Settings(BaseSettings):
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Directory with a file for each secret, named like its variable in lower case",
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that encrypt what goes to the Temporal server: ID:BASE64, the first one is current",
+    )
+    codec_token: SecretStr | None = Field(
+        default=None, min_length=16, description="Token of the codec server, for Web UI and `temporal` command"
+    )
+
     web_ui: str | None = Field(
         default=None,
         description="Address of the Web UI of a configured Temporal server, for links; the embedded one knows its own",
@@ -97,14 +112,26 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""
-        own = [self.api_key.get_secret_value()] if self.api_key else []
-        return [*own, *url_secrets(self.state_remote or "")]
+        own = [secret.get_secret_value() for secret in (self.api_key, self.codec_token) if secret]
+        keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
+        encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
+        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or "")]
+
+    def key_ring(self) -> KeyRing | None:
+        """The keys that encrypt what goes to the Temporal server; None where nothing is encrypted."""
+        return KeyRing.parse(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the environment; raises ConfigurationError that names the variable and what it takes."""
+    """Read the environment; raises ConfigurationError that names the variable and what it takes.
+
+    What stands in the environment wins over the files of `BATON_SECRETS_DIR`.
+    """
+    secrets = os.environ.get("BATON_SECRETS_DIR")
+    if secrets and not Path(secrets).is_dir():
+        raise ConfigurationError(f"BATON_SECRETS_DIR does not fit: {secrets} is not a directory.")
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"

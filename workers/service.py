@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from baton.errors import TemporalUnreachable
+from baton.keyring import KeyRing
 from baton.settings import Settings
 from workers.connection import Target, connect, connect_to, target
 from workers.embedded import embedded_server
@@ -48,9 +49,10 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
     attributes are there when this is entered. `embedded_only` passes over whatever is configured.
     """
     to = Target(None, "default", {}) if embedded_only else target()
+    keys = settings.key_ring()
     if to.configured or to.only_default:
         try:
-            client = await connect(to)
+            client = await connect(to, keys=keys)
         except TemporalUnreachable:
             if to.configured:
                 raise
@@ -60,17 +62,17 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
             yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
             return
     async with embedded_server(settings) as server:
-        client = await _connect_embedded(server.address)
+        client = await _connect_embedded(server.address, keys)
         await ensure_search_attributes(client)
         yield TemporalService(client, server.address, server.web_ui, embedded=True)
 
 
-async def _connect_embedded(address: str) -> "Client":
+async def _connect_embedded(address: str, keys: KeyRing | None) -> "Client":
     """Connect to a server that has just been started: its port is open a little before its namespace is there."""
     deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
     while True:
         try:
-            client = await connect_to(address)
+            client = await connect_to(address, keys=keys)
         except TemporalUnreachable:
             if asyncio.get_running_loop().time() > deadline:
                 raise

@@ -83,6 +83,7 @@ def run(
         decision_deadline_seconds=None if answer_within is None else answer_within * 3_600,
         publish=not no_publish,
         run=run_id,
+        discreet=settings.encryption_keys is not None,
     )
     if detach:
         execute(_detach(settings, request, as_json))
@@ -110,7 +111,9 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")
 
 
-def _request(task: str, repo: str, *, base: str | None, run: str | None, **options_given: object) -> "RunRequest":
+def _request(
+    task: str, repo: str, *, base: str | None, run: str | None, discreet: bool, **options_given: object
+) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
     from pydantic import ValidationError
 
@@ -129,7 +132,7 @@ def _request(task: str, repo: str, *, base: str | None, run: str | None, **optio
                 "task": text,
                 "repo": where,
                 "base": base,
-                "run": run or new_run_id(where, text),
+                "run": run or new_run_id(where, text, discreet=discreet),
                 "started_by": who(),
                 **options_given,
             }

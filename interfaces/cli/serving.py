@@ -1,4 +1,4 @@
-"""The commands that stay: `up` (server and worker), `worker`, and `standin` (a scripted Messages API)."""
+"""The commands that stay: `up` (server and worker), `worker`, `codec-server`, and `standin` (a scripted model)."""
 
 import asyncio
 from pathlib import Path
@@ -12,6 +12,7 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import message
 
 if TYPE_CHECKING:
+    from baton.keyring import KeyRing
     from baton.settings import Settings
 
 
@@ -19,6 +20,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: baton up --port 7233 --ui-port 8233")(up)
     app.command(epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker")(worker)
+    app.command("codec-server", epilog="Example: baton codec-server --port 8234 --web-ui https://temporal.example.org")(
+        codec_server
+    )
     app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
 
 
@@ -55,6 +59,28 @@ def worker(
     )
 
 
+def codec_server(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8234,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    web_ui: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A Web UI whose pages may call it; BATON_WEB_UI where none is given."),
+    ] = None,
+) -> None:
+    """Decrypt for the Web UI and the `temporal` command.
+
+    Needs BATON_ENCRYPTION_KEYS and BATON_CODEC_TOKEN. The embedded server brings its own. Until Ctrl-C.
+    """
+    settings = options.settings(quiet=False)
+    ring, token = settings.key_ring(), settings.codec_token
+    if ring is None:
+        raise UsageError("BATON_ENCRYPTION_KEYS is not set: there is nothing to decrypt with.")
+    if token is None:
+        raise UsageError("BATON_CODEC_TOKEN is not set: without a token anybody could read everything.")
+    uis = web_ui or ([settings.web_ui] if settings.web_ui else [])
+    execute(_codec_server(ring, token.get_secret_value(), uis, host, port), terminated=ExitCode.DONE)
+
+
 def standin(
     scenario: Annotated[Path, typer.Option(metavar="FILE", help="Scenario file: who answers what, at which turn.")],
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 0,
@@ -66,6 +92,18 @@ def standin(
     from standin.server import run_forever
 
     run_forever(scenario, "127.0.0.1", port)
+
+
+async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: str, port: int) -> None:
+    from urllib.parse import urlsplit
+
+    from workers.codec_server import codec_app
+    from workers.serving import http_server
+
+    origins = ["{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in web_uis]
+    async with http_server(codec_app(ring, token, origins), host, port, "codec server") as url:
+        message(f"codec server {url}, for pages of {', '.join(origins) or 'no Web UI'}. Ctrl-C stops.")
+        await asyncio.Event().wait()
 
 
 async def _up(settings: "Settings") -> None:
