@@ -72,6 +72,14 @@ class Settings(BaseSettings):
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 
+    metrics_address: str | None = Field(
+        default=None, description="Where `up`, `worker` and `webhook` serve Prometheus metrics, as 127.0.0.1:9464"
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Where traces go (OTEL_EXPORTER_OTLP_ENDPOINT); needs the extra `otel`",
+    )
     secrets_dir: Path | None = Field(
         default=None,
         description="Directory with a file for each secret, named like its variable in lower case",

@@ -58,15 +58,14 @@ def target() -> Target:
     return Target(str(address) if address else None, str(config.get("namespace", "default")), config)
 
 
-async def connect(
-    to: Target | None = None, limit: timedelta = CONNECT_LIMIT, *, keys: KeyRing | None = None
-) -> "Client":
+async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT, **more: Any) -> "Client":
     """Connect to the configured server, or to Temporal's default address where none is configured.
 
-    Raises TemporalUnreachable when it does not answer within the limit, or does not have the namespace.
+    `more` is passed on to `connect_to`. Raises TemporalUnreachable when it does not answer within the limit, or does
+    not have the namespace.
     """
     to = to or target()
-    return await connect_to(to.address or DEFAULT_ADDRESS, limit, keys=keys, **to.config)
+    return await connect_to(to.address or DEFAULT_ADDRESS, limit, **more, **to.config)
 
 
 async def connect_to(
@@ -74,7 +73,7 @@ async def connect_to(
 ) -> "Client":
     """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
 
-    With `keys`, payloads and failures are encrypted before they leave this process.
+    With `keys`, payloads and failures are encrypted before they leave this process. `config` may hold plugins.
     """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client

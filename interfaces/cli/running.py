@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baton.errors import UsageError
+from baton.tracing import span
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, print_json
@@ -222,7 +223,8 @@ async def _run(settings: "Settings", request: "RunRequest", as_json: bool, start
     async with serving(settings) as service:
         tell_where(service)
         message(f"run {request.run}")
-        await start_run(service, request)
+        with span("baton run", run=request.run):
+            await start_run(service, request)
         started.append(request.run)
         return await see_to_end(service, request.run, as_json)
 
@@ -254,7 +256,8 @@ async def _detach(settings: "Settings", request: "RunRequest", as_json: bool) ->
     from interfaces.cli.engine import has_worker, serving
 
     async with serving(settings, worker=False) as service:
-        await start_run(service, request)
+        with span("baton run", run=request.run):
+            await start_run(service, request)
         at_work = await has_worker(service)
         link = service.run_link(request.run)
     if as_json:

@@ -113,7 +113,7 @@ async def _up(settings: "Settings") -> None:
     if (address := target().address) and (settings.server_port or settings.ui_port):
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     able = settings.api_key is not None or settings.base_url is not None
-    async with serving(settings, worker=able) as service:
+    async with serving(settings, worker=able, metrics=True) as service:
         tell_where(service)
         if able:
             message("A worker is at work. Ctrl-C stops.")
@@ -132,7 +132,7 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) 
             "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
             " or use `baton up`."
         )
-    async with serving(settings, build_id=build_id) as service:
+    async with serving(settings, build_id=build_id, metrics=True) as service:
         tell_where(service)
         if build_id is not None and promote:
             from workers.versioning import make_current
