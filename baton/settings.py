@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")
+    disk_warn_gb: float = Field(
+        default=5.0, ge=0, description="Free GB of BATON_HOME's disk below which a warning is given"
+    )
+    disk_floor_gb: float = Field(default=0.5, ge=0, description="Free GB below which no new run begins")
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 

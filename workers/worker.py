@@ -29,6 +29,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
+from workers.watchman import watching_the_disk
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
@@ -123,7 +124,7 @@ async def running_worker(
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     try:
-        async with shared, host:
+        async with watching_the_disk(settings), shared, host:
             yield WorkerHandle(queue=queue, sandbox=sandbox)
     finally:
         if own_model is not None:

@@ -121,11 +121,20 @@ async def _show(settings: "Settings", run: str, state: bool, decisions: bool, as
         return
     async with serving(settings, worker=False) as service:
         document = await current_document(settings, service, run)
+    _warn_of_the_disk(settings)
     if as_json:
         print_json([entry.model_dump(mode="json") for entry in document.decisions] if decisions else document)
         return
     for text in decision_lines(document)[1:] if decisions else document_lines(document):
         line(text)
+
+
+def _warn_of_the_disk(settings: "Settings") -> None:
+    from workspaces.room import room
+
+    found = room(settings)
+    if found.low or found.too_low:
+        message(f"The disk is nearly full: {found.words}")
 
 
 async def current_document(settings: "Settings", service: "TemporalService", run: str) -> "RunDocument":

@@ -219,9 +219,11 @@ async def start_run(service: "TemporalService", request: "RunRequest") -> None:
 async def _run(settings: "Settings", request: "RunRequest", as_json: bool, started: list[str]) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import serving, tell_where
+    from workspaces.room import require_room_to_begin
 
     async with serving(settings) as service:
         tell_where(service)
+        require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
             await start_run(service, request)
