@@ -16,7 +16,6 @@ app = typer.Typer(
     help="Durable coding-agent pipelines on Temporal: a change request becomes a tested, reviewed branch.",
     epilog="Start with: baton demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
