@@ -131,7 +131,7 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
                 ).stdout
 
         index = pygit2.Index()
-        index.read_tree(store.source.repo[store.source.tree_of(base)])
+        index.read_tree(store.source.commit_object(base).tree)
         signature = pygit2.Signature("x", "x@y", 1, 0)
         plain_head = pygit2.Oid(hex=base)
 

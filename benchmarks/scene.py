@@ -4,6 +4,7 @@ Only what they use of the processor is told apart from what other programs on th
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -75,7 +76,8 @@ class Scene:
         try:
             yield
         finally:
-            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # the benchmark has killed it
+                process.send_signal(signal.SIGTERM)
             await process.wait()
             await drain
 

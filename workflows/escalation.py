@@ -1,7 +1,6 @@
 """What happens when work cannot go on: an error record, a decision where one blocks, and the way on from its answer."""
 
 from datetime import timedelta
-from typing import Protocol
 
 from temporalio import workflow
 
@@ -16,12 +15,11 @@ with workflow.unsafe.imports_passed_through():
         ErrorRecord,
         Evidence,
         Limits,
-        RunDocument,
     )
-    from baton.decisions import DecisionBook
     from baton.redaction import Redactor
     from baton.sessions import Escalation
     from baton.steps import Guidance, TaskProgress, TaskResult
+    from workflows.books import Books
 
 _redact = Redactor()
 _MOST_ERRORS = 200
@@ -48,36 +46,27 @@ class Skip(Exception):
     """A person gave a task up by a decision."""
 
 
-class Changed(Protocol):
-    """Called when the run's document has changed."""
-
-    def __call__(self, *, save: bool = False) -> None:
-        """Show the change; `save`: also keep it in the store."""
-
-
 class Escalations:
     """Takes a run's escalations to their answers."""
 
-    def __init__(self, document: RunDocument, book: DecisionBook, changed: Changed) -> None:
-        self._document = document
-        self._book = book
-        self._changed = changed
+    def __init__(self, books: Books) -> None:
+        self._books = books
         self.policy = DecisionPolicy()
 
     def refuse(self, text: str) -> None:
         """Show that something a person sent has no effect: a signal has no answer of its own."""
-        self._book.refuse(_redact(text)[:500])
-        self._changed(save=True)
+        self._books.decisions.refuse(_redact(text)[:500])
+        self._books.changed(save=True)
 
     def answer(self, answer: Decide) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken."""
         taken = answer.model_copy(update={"note": _redact(answer.note)[:2_000], "by": answer.by[:200]})
-        decision = self._book.answer(taken, workflow.now())
-        for record in self._document.errors:
+        decision = self._books.decisions.answer(taken, workflow.now())
+        for record in self._books.document.errors:
             if record.context.get("decision") == decision.id:
                 by = f" by {decision.by}" if decision.by else ""
                 record.resolution = f"answered{by}: {decision.choice}"
-        self._changed(save=True)
+        self._books.changed(save=True)
         return decision
 
     def record_error(
@@ -100,7 +89,7 @@ class Escalations:
             recovery_attempted="; ".join(_redact(text) for text in attempted)[:1_000],
             resolution=resolution,
         )
-        self._document.errors = [*self._document.errors[-(_MOST_ERRORS - 1) :], record]
+        self._books.document.errors = [*self._books.document.errors[-(_MOST_ERRORS - 1) :], record]
         return record
 
     def record(self, task_id: str, agent: str, escalation: Escalation, evidence: Evidence | None = None) -> ErrorRecord:
@@ -118,7 +107,7 @@ class Escalations:
             "reported to the orchestrator",
             **context,
         )
-        self._changed(save=True)
+        self._books.changed(save=True)
         return record
 
     async def ask(
@@ -129,7 +118,7 @@ class Escalations:
         seconds = self.policy.deadline_seconds
         deadline = workflow.now() + timedelta(seconds=seconds) if seconds and self.policy.default else None
         suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_known(record), [])]
-        decision = self._book.open(
+        decision = self._books.decisions.open(
             Decision(
                 id="",
                 task_id=task_id,
@@ -146,7 +135,7 @@ class Escalations:
         )
         record.context["decision"] = decision.id
         record.resolution = f"escalated - decision {decision.id}"
-        self._changed(save=True)
+        self._books.changed(save=True)
         await self._answered(decision)
         by = f" by {decision.by}" if decision.by else ""
         if decision.choice == "abort":
@@ -174,7 +163,7 @@ class Escalations:
                 decision.reminders += 1
                 remind *= 2
                 workflow.logger.warning("decision %s waits for an answer: %s", decision.id, decision.question)
-                self._changed(save=True)
+                self._books.changed(save=True)
 
     async def settle(
         self, task_id: str, result: TaskResult, limits: Limits, record: ErrorRecord, *, passed_on: str = ""
@@ -201,7 +190,7 @@ class Escalations:
         if escalation.error_type in ("gate_red", "review_rejected"):
             progress.last_round = progress.round
         progress.conflicts_met = 0
-        self._changed(save=True)
+        self._books.changed(save=True)
         return progress
 
     def apply(self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: Limits) -> TaskProgress:

@@ -10,10 +10,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.integration import IntegrationActivities
     from activities.publishing import PublishingActivities
     from baton import naming
-    from baton.contracts import Evidence, GateDocument, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
+    from baton.contracts import Evidence, GateDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.sessions import Escalation
     from baton.steps import CleanUpInput, GateInput, PlannedTask, PublishInput, RepairInput
+    from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.escalation import Escalations, Skip
     from workflows.steps import Host, StepFailed
@@ -29,18 +30,16 @@ class Finish:
     def __init__(
         self,
         request: RunRequest,
-        document: RunDocument,
+        books: Books,
         host: Host,
         drive: Callable[[PlannedTask], Awaitable[None]],
-        changed: Callable[[], None],
         caps: CapKeeper,
         escalations: Escalations,
     ) -> None:
         self._request = request
-        self._document = document
+        self._books = books
         self._host = host
         self._drive = drive
-        self._changed = changed
         self._caps = caps
         self._escalations = escalations
 
@@ -52,11 +51,11 @@ class Finish:
             evidence = await self._gate(base_commit)
             if not evidence.green:
                 raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
-        self._document.head_commit = evidence.commit
+        self._books.document.head_commit = evidence.commit
         if self._request.publish:
             await self._publish(evidence.commit)
         else:
-            self._document.notes.append("The branch was not published, as asked; the commit is in the store.")
+            self._books.document.notes.append("The branch was not published, as asked; the commit is in the store.")
         await self._clean_up()
 
     async def _gate(self, base_commit: str) -> Evidence:
@@ -70,13 +69,13 @@ class Finish:
                 ),
             ),
         )
-        self._document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
-        self._changed()
+        self._books.document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
+        self._books.changed(save=True)
         return result.evidence
 
     async def _repair(self, evidence: Evidence) -> None:
         """Each task passed on its own, the merged result does not: one more task mends what does not fit together."""
-        role = next(task.role for task in reversed(self._document.tasks) if task.state is TaskState.DONE)
+        role = next(task.role for task in reversed(self._books.document.tasks) if task.state is TaskState.DONE)
         repair = PlannedTask(id=_REPAIR, title="Make the merged tasks pass their tests together", role=role)
         await self._host.step(
             IntegrationActivities.open_repair,
@@ -92,7 +91,7 @@ class Finish:
             summary="open a repair task",
         )
         document = TaskDocument(id=repair.id, title=repair.title, role=role)
-        self._document.tasks.append(document)
+        self._books.document.tasks.append(document)
         await self._drive(repair)
         if document.state is not TaskState.DONE:
             raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
@@ -109,9 +108,9 @@ class Finish:
                 ),
             )
         except Skip as skip:
-            self._document.notes.append(f"The branch was not published ({skip}); the commit is in the store.")
+            self._books.document.notes.append(f"The branch was not published ({skip}); the commit is in the store.")
             return
-        self._document.branch = published.branch
+        self._books.document.branch = published.branch
 
     async def _insist(self, operation: str, step: Callable[[], Awaitable[Result]]) -> Result:
         """The result of a step at the end. Everything before it is done and paid for, so a person is asked to help.
@@ -130,11 +129,11 @@ class Finish:
                     operation=operation,
                 )
             # Nothing else goes on meanwhile, so this shows as waiting.
-            self._document.status = RunStatus.WORKING
-            commit = self._document.head_commit or ""
+            self._books.document.status = RunStatus.WORKING
+            commit = self._books.document.head_commit or ""
             await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
-            self._document.status = RunStatus.PUBLISHING
-            self._changed()
+            self._books.document.status = RunStatus.PUBLISHING
+            self._books.changed(save=True)
 
     async def _clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""

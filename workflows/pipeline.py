@@ -9,39 +9,19 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.repository import RepositoryActivities
     from baton import naming
-    from baton.contracts import (
-        Decide,
-        Decision,
-        Guide,
-        RunDocument,
-        RunRequest,
-        RunStatus,
-        TaskDocument,
-        TaskState,
-    )
-    from baton.decisions import DecisionBook, DecisionRefused
+    from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
+    from baton.decisions import DecisionRefused
     from baton.policies import GIT_TIMEOUT
-    from baton.steps import (
-        Guidance,
-        PlannedTask,
-        Prepared,
-        PrepareInput,
-        TaskInput,
-        TaskNews,
-        TaskProgress,
-        TaskResult,
-    )
-    from workflows.board import Board
+    from baton.steps import Prepared, PrepareInput, TaskNews
+    from workflows.books import Books
     from workflows.caps import CapKeeper
-    from workflows.children import tend
     from workflows.clock import WallClock
+    from workflows.driving import Driver
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
     from workflows.messages import Unreadable, read
     from workflows.orchestrator import Orchestrator
-    from workflows.saving import Saver
     from workflows.steps import Host, StepFailed
-    from workflows.task import Task
 
 
 @workflow.defn(name="Pipeline", failure_exception_types=[ApplicationError])
@@ -62,7 +42,7 @@ class Pipeline:
             self._refusal = f"The run cannot start. {fault}"
             request = RunRequest(task="(none that can be read)", repo="(none)")
         self._request = request.model_copy(update={"run": run})
-        self._document = RunDocument(
+        document = RunDocument(
             run=run,
             status=RunStatus.PLANNING,
             repo=request.repo,
@@ -70,18 +50,22 @@ class Pipeline:
             started_at=workflow.info().start_time,
         )
         if request.scripted_model:
-            self._document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
-        self._book = DecisionBook()
-        self._board = Board(self._document)
+            document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
         self._host = Host()
-        self._saver = Saver(self._document, self._book, self._host)
-        self._escalations = Escalations(self._document, self._book, self._changed)
-        self._clock = WallClock(lambda: self._document.status is RunStatus.WAITING)
+        self._books = Books(document, self._host)
+        self._escalations = Escalations(self._books)
+        self._clock = WallClock(lambda: document.status is RunStatus.WAITING)
         self._caps = CapKeeper(self._request, self._host, self._escalations, self._clock)
-        self._orchestrator = Orchestrator(self._request, self._host, self.news, self._clock.halt)
-        self._inboxes: dict[str, list[str]] = {}
-        self._prepared: Prepared | None = None
-        self._slots = asyncio.Semaphore(1)
+        self._orchestrator = Orchestrator(self._request, self._host, self._books.take, self._clock.halt)
+        self._driver = Driver(
+            self._request,
+            self._books,
+            self._host,
+            self._escalations,
+            self._caps,
+            self._orchestrator,
+            self._clock.halt,
+        )
 
     # ---- what people send
 
@@ -104,7 +88,7 @@ class Pipeline:
 
     @submit_decision.validator
     def _check_decision(self, *answer: Any) -> None:
-        self._book.check(read(Decide, answer))
+        self._books.decisions.check(read(Decide, answer))
 
     @workflow.signal(
         description='A message to the agents at work, for their next turn. Input: {"text": "...", "task_id": "t1"}'
@@ -116,11 +100,7 @@ class Pipeline:
         except Unreadable as fault:
             self._escalations.refuse(f"A message to the agents was refused: {fault}")
             return
-        ended = {task.id for task in self._document.tasks if task.state.is_final}
-        reached = [task for task in self._inboxes if task not in ended and message.task_id in (None, task)]
-        for task in reached:
-            self._inboxes[task].append(message.text)
-        if not reached:
+        if not self._driver.hear(message):
             whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
             self._escalations.refuse(f"A message for {whom} reached nobody.")
 
@@ -132,30 +112,18 @@ class Pipeline:
         except Unreadable as fault:
             workflow.logger.warning("news that cannot be read: %s", fault)
             return
-        self._document.cost_usd = round(self._document.cost_usd + news.cost_usd, 8)
-        self._document.turns += news.turns
-        if news.cost_usd:
-            model = self._document.models.get(news.role, "unknown")
-            for costs, name in ((self._document.cost_by_role, news.role), (self._document.cost_by_model, model)):
-                costs[name] = round(costs.get(name, 0.0) + news.cost_usd, 8)
-        for task in self._document.tasks:
-            if task.id == news.task:
-                task.rounds = max(task.rounds, news.round)
-                task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
-                task.turns += news.turns
-                task.stage = news.stage or task.stage
-        self._changed(save=bool(news.turns))
+        self._books.take(news)
 
     # ---- what people ask
 
     @workflow.query(description="Status, open decisions, cost, in short")
     def status(self) -> dict[str, object]:
         """The run in short."""
-        document = self._document
+        document = self._books.document
         return {
             "run": document.run,
             "status": document.status.value,
-            "pending_decisions": [decision.id for decision in self._book.open_ones()],
+            "pending_decisions": [decision.id for decision in self._books.decisions.open_ones()],
             "cost_usd": document.cost_usd,
             "turns": document.turns,
             "tasks": {task.id: task.state.value for task in document.tasks},
@@ -166,22 +134,22 @@ class Pipeline:
     @workflow.query(description="The run's document: what state.json holds")
     def state(self) -> RunDocument:
         """The run's document."""
-        return self._saver.current()
+        return self._books.saver.current()
 
     @workflow.query(description="All decisions: what decisions.json holds")
     def decisions(self) -> list[Decision]:
         """All decisions, open or not."""
-        return self._book.all()
+        return self._books.decisions.all()
 
     # ---- the run
 
     @workflow.run
     async def run(self, *given: Any) -> RunDocument:
         """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work and ends so."""
-        self._changed()
+        self._books.changed()
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)
-        saving = asyncio.create_task(self._saver.run())
+        saving = asyncio.create_task(self._books.saver.run())
         try:
             await self._carry_out()
             failure = None
@@ -204,7 +172,7 @@ class Pipeline:
             saving.cancel()
         if failure is not None:
             raise failure
-        return self._saver.current()
+        return self._books.saver.current()
 
     async def _carry_out(self) -> None:
         prepared = await self._prepare()
@@ -215,36 +183,26 @@ class Pipeline:
             clock.cancel()
 
     async def _work(self, prepared: Prepared) -> None:
-        plan = await self._orchestrator.plan(prepared, self._escalations, self._inboxes, self._caps)
-        self._document.tasks = [
+        books, document = self._books, self._books.document
+        plan = await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
+        document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
         ]
-        self._set_status(RunStatus.WORKING)
-        self._slots = asyncio.Semaphore(prepared.limits.parallel)
-        self._inboxes = {task.id: list(self._orchestrator.left_over) for task in plan.tasks}
-        await self._drive_all(plan.tasks)
-        done = [task for task in self._document.tasks if task.state is TaskState.DONE]
-        if not done:
+        books.set_status(RunStatus.WORKING)
+        await self._driver.drive_all(plan.tasks)
+        if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
-        self._set_status(RunStatus.PUBLISHING)
-        finish = Finish(
-            self._request,
-            self._document,
-            self._host,
-            self._drive,
-            lambda: self._changed(save=True),
-            self._caps,
-            self._escalations,
-        )
+        books.set_status(RunStatus.PUBLISHING)
+        finish = Finish(self._request, books, self._host, self._driver.drive, self._caps, self._escalations)
         await finish.run(prepared.base_commit)
-        self._document.ended_at = workflow.now()
-        self._set_status(RunStatus.DONE)
+        document.ended_at = workflow.now()
+        books.set_status(RunStatus.DONE)
         try:
-            await self._saver.save_now(closing=True)
+            await books.saver.save_now(closing=True)
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
-            self._document.notes.append(f"The last state.json could not be written: {failure}")
+            document.notes.append(f"The last state.json could not be written: {failure}")
 
     async def _prepare(self) -> Prepared:
         prepared = await self._host.step(
@@ -253,137 +211,17 @@ class Pipeline:
             timeout=GIT_TIMEOUT,
             summary=f"prepare {self._request.repo}",
         )
-        self._prepared = prepared
-        self._document.base_commit = prepared.base_commit
-        self._document.notes += prepared.notes
-        self._document.models = prepared.models
+        document = self._books.document
+        document.base_commit = prepared.base_commit
+        document.notes += prepared.notes
+        document.models = prepared.models
         self._caps.begin(prepared.limits)
+        self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
-        self._changed(save=True)
+        self._books.changed(save=True)
         return prepared
 
-    async def _drive_all(self, tasks: list[PlannedTask]) -> None:
-        """All tasks to their ends; when one ends the run, the others are cancelled and waited for."""
-        drives = [asyncio.create_task(self._drive(task)) for task in tasks]
-        try:
-            await asyncio.gather(*drives)
-        except BaseException:
-            for drive in drives:
-                drive.cancel()
-            await asyncio.gather(*drives, return_exceptions=True)
-            raise
-
-    async def _drive(self, task: PlannedTask) -> None:
-        """One task to its end: after its dependencies, with whatever decisions it takes."""
-        document = self._task(task.id)
-        await workflow.wait_condition(lambda: all(self._task(needed).state.is_final for needed in task.depends_on))
-        unmet = [needed for needed in task.depends_on if self._task(needed).state is not TaskState.DONE]
-        if unmet:
-            document.state, document.stage = TaskState.SKIPPED, f"needs {', '.join(unmet)}"
-            self._changed(save=True)
-            return
-        assert self._prepared is not None
-        progress = TaskProgress(last_round=self._prepared.limits.rounds)
-        while True:
-            async with self._slots:
-                document.state = TaskState.WORKING
-                self._set_status(RunStatus.WORKING)
-                result = await self._run_task(task, progress)
-            if result.outcome == "done":
-                document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
-                self._document.head_commit = result.commit
-                self._changed(save=True)
-                return
-            try:
-                progress = await self._settle(task, result)
-            except Skip as skip:
-                document.state, document.stage = TaskState.SKIPPED, str(skip)
-                self._changed(save=True)
-                return
-
-    async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
-        """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
-        assert self._prepared is not None
-        assert result.escalation is not None
-        if self._caps.concerns(result.escalation):
-            self._task(task.id).state = TaskState.WAITING
-            self._changed()
-            progress = result.progress
-            await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
-            return progress
-        guidance: Guidance | None = None
-        record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
-        if self._orchestrator.may_answer(task, result.escalation):
-            self._task(task.id).stage = "report to the orchestrator"
-            self._changed()
-            guidance = await self._orchestrator.answer(task, result)
-        if guidance is not None and guidance.text:
-            return self._escalations.guided(result, guidance, record)
-        reason = guidance.reason if guidance else ""
-        self._task(task.id).state = TaskState.WAITING
-        return await self._escalations.settle(task.id, result, self._prepared.limits, record, passed_on=reason)
-
-    async def _run_task(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
-        assert self._prepared is not None
-        run = self._request.run
-        inbox = self._inboxes.setdefault(task.id, [])
-        # What came while the task was not at work is there from its first turn on.
-        progress.guidance = [*progress.guidance, *inbox]
-        inbox.clear()
-        child = await workflow.start_child_workflow(
-            Task.run,
-            TaskInput(
-                run=run,
-                repo=self._request.repo,
-                task=task,
-                limits=self._prepared.limits,
-                queue=self._host.queue,
-                progress=progress,
-            ),
-            id=naming.task_workflow_id(run, task.id),
-            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            static_summary=f"{task.id}: {task.title}"[:200],
-        )
-        return await tend(
-            child,
-            inbox,
-            lambda text: child.signal(Task.guide, text),
-            self._clock.halt,
-            lambda: child.signal(Task.halt),
-        )
-
-    # ---- the end
-
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
-        """Close the books of a run that was not carried out to its end; work stays in the store."""
-        for task in self._document.tasks:
-            if not task.state.is_final:
-                task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
-        for decision in self._book.open_ones():
-            self._book.withdraw(decision.id, workflow.now())
-        self._document.notes.append(reason)
-        self._document.ended_at = workflow.now()
-        self._set_status(status)
-        await self._saver.save_last()
+        """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
+        await self._books.close(status, reason)
         return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")
-
-    def _task(self, task_id: str) -> TaskDocument:
-        return next(task for task in self._document.tasks if task.id == task_id)
-
-    def _set_status(self, status: RunStatus) -> None:
-        self._document.status = status
-        self._changed(save=True)
-
-    def _changed(self, *, save: bool = False) -> None:
-        """Show what has changed; a run in which nothing but decisions is open waits."""
-        document = self._document
-        if not document.status.is_final:
-            idle = not any(task.state is TaskState.WORKING for task in document.tasks)
-            if self._book.open_ones() and idle:
-                document.status = RunStatus.WAITING
-            elif document.status is not RunStatus.PUBLISHING:
-                document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
-        self._board.show(self._book.all())
-        if save:
-            self._saver.mark()

@@ -77,25 +77,20 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
 
 
 async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: bool) -> None:
-    from contextlib import AsyncExitStack
-
     from interfaces.cli.documents import describe, is_closed
-    from interfaces.cli.engine import has_worker, reading_worker, serving
+    from interfaces.cli.engine import attended, serving
     from interfaces.cli.following import send_answer
 
-    async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(serving(settings, worker=False))
+    async with serving(settings, worker=False) as service:
         if is_closed(await describe(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
-        at_work = await has_worker(service)
-        if not at_work:
-            await stack.enter_async_context(reading_worker(service))
-        decision = await send_answer(service, run, answer)
+        async with attended(service) as attendance:
+            decision = await send_answer(service, run, answer)
     if as_json:
         print_json(decision)
     else:
         line(f"{decision.id} {decision.state.value}: {one_line(decision.choice or '')}")
-    if not at_work:
+    if attendance.own:
         message(f"No worker is at work: the run goes on with `baton up` or `baton watch {run}`.")
 
 

@@ -1,7 +1,10 @@
 """What a command needs to move runs: a Temporal service and a worker in this process."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from baton import naming
@@ -10,6 +13,9 @@ from interfaces.cli.output import message
 if TYPE_CHECKING:
     from baton.settings import Settings
     from workers.service import TemporalService
+
+ANSWER_LIMIT = 3.0
+"""Seconds that a worker which seems to be there is given to answer."""
 
 
 @asynccontextmanager
@@ -68,6 +74,38 @@ async def has_worker(service: "TemporalService") -> bool:
         )
     )
     return bool(described.pollers)
+
+
+@dataclass
+class Attendance:
+    """Who answers queries and updates of runs."""
+
+    own: bool = False
+    """Whether a worker of this process had to help out: nobody else did in time."""
+
+
+@asynccontextmanager
+async def attended(service: "TemporalService") -> AsyncIterator[Attendance]:
+    """See that queries and updates are answered: by the workers at work, else by one of our own that begins no work.
+
+    A worker that has ended is among the pollers for minutes, so one that is listed gets a moment to answer, no more.
+    """
+    attendance = Attendance()
+
+    async def help_out() -> None:
+        if await has_worker(service):
+            await asyncio.sleep(ANSWER_LIMIT)
+        attendance.own = True
+        async with reading_worker(service):
+            await asyncio.Event().wait()
+
+    helper = asyncio.create_task(help_out())
+    try:
+        yield attendance
+    finally:
+        helper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await helper
 
 
 @asynccontextmanager

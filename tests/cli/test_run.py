@@ -10,9 +10,11 @@ from typing import Any
 import pygit2
 import pytest
 
+from baton.settings import read_settings
 from standin.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually
+from workers.embedded import embedded_server
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -45,31 +47,33 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     assert "decision D1" in waiting.err
     assert nothing_runs(scripted.home)
 
-    listed = json.loads((await scripted("list", "--json", "--status", "waiting")).out)
-    assert [(row["run"], row["status"], row["pending_decisions"]) for row in listed] == [(run_id, "waiting", 1)]
-    assert listed[0]["repo"] == str(repository)
-    shown = document(await scripted("show", run_id, "--json"))
-    assert shown["status"] == "waiting"
-    assert shown["decisions"][0]["state"] == "open"
-    assert shown["web_ui"].endswith(f"/workflows/{run_id}")
-    assert f"baton decide {run_id} D1" in (await scripted("show", run_id)).out
+    # The commands share one server, so that none of them has to start its own.
+    async with embedded_server(read_settings(home=scripted.home)):
+        listed = json.loads((await scripted("list", "--json", "--status", "waiting")).out)
+        assert [(row["run"], row["status"], row["pending_decisions"]) for row in listed] == [(run_id, "waiting", 1)]
+        assert listed[0]["repo"] == str(repository)
+        shown = document(await scripted("show", run_id, "--json"))
+        assert shown["status"] == "waiting"
+        assert shown["decisions"][0]["state"] == "open"
+        assert shown["web_ui"].endswith(f"/workflows/{run_id}")
+        assert f"baton decide {run_id} D1" in (await scripted("show", run_id)).out
 
-    again = await scripted("run", "x", "--repo", str(repository), "--run-id", run_id)
-    assert (again.code, again.out) == (2, "")
-    assert f"There is a run {run_id} already" in again.err
+        again = await scripted("run", "x", "--repo", str(repository), "--run-id", run_id)
+        assert (again.code, again.out) == (2, "")
+        assert f"There is a run {run_id} already" in again.err
 
-    refused = await scripted("decide", run_id, "D1", "maybe")
-    assert (refused.code, refused.out) == (2, "")
-    assert "has no choice 'maybe'; choose one of: url, local-storage, retry, skip, abort." in refused.err
-    assert "There is no decision 'D9'" in (await scripted("decide", run_id, "D9", "url")).err
+        refused = await scripted("decide", run_id, "D1", "maybe")
+        assert (refused.code, refused.out) == (2, "")
+        assert "has no choice 'maybe'; choose one of: url, local-storage, retry, skip, abort." in refused.err
+        assert "There is no decision 'D9'" in (await scripted("decide", run_id, "D9", "url")).err
 
-    answered = await scripted("decide", run_id, "d1", "URL", "--note", "links", "--by", "ada", "--json")
-    assert answered.code == 0, answered
-    assert document(answered)["choice"] == "url"
-    assert "baton up" in answered.err
-    twice = await scripted("decide", run_id, "D1", "local-storage")
-    assert twice.code == 2
-    assert "answered already by ada: url" in twice.err
+        answered = await scripted("decide", run_id, "d1", "URL", "--note", "links", "--by", "ada", "--json")
+        assert answered.code == 0, answered
+        assert document(answered)["choice"] == "url"
+        assert "baton up" in answered.err
+        twice = await scripted("decide", run_id, "D1", "local-storage")
+        assert twice.code == 2
+        assert "answered already by ada: url" in twice.err
 
     asked = len(standin.requests)
     done = await scripted("watch", run_id, "--json")
@@ -86,25 +90,26 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     assert (repository / "orders" / "draft.py").exists()
 
     # What is over can be looked at without any worker, and is the same everywhere.
-    assert document(await scripted("show", run_id, "--json")) | {"web_ui": ""} == final | {"web_ui": ""}
-    assert document(await scripted("show", run_id, "--state")) | {"web_ui": ""} == final | {"web_ui": ""}
-    assert (await scripted("watch", run_id)).code == 0
-    log = (await scripted("log", run_id, "--task", "t2")).out
-    assert "t2: frontend, round 1" in log
-    assert "> escalate" in log
-    entries = json.loads((await scripted("log", run_id, "--task", "t1", "--session", "1-backend", "--json")).out)
-    assert {entry["session"] for entry in entries} == {"1-backend"}
-    assert [entry["side"] for entry in entries[:2]] == ["user", "assistant"]
-    assert "has no task 't9'" in (await scripted("log", run_id, "--task", "t9")).err
-    change = json.loads((await scripted("diff", run_id, "--json")).out)
-    assert change["commit"] == final["head_commit"]
-    assert {"orders/api.py", "web/app.js"} <= {file["path"] for file in change["files"]}
-    patch = await scripted("diff", run_id)
-    await apply(patch.out, repository)
-    assert (await scripted("diff", run_id, "--stat")).out.count("\n") == len(change["files"])
-    late = await scripted("guide", run_id, "hello")
-    assert late.code == 2
-    assert "has ended" in late.err
+    async with embedded_server(read_settings(home=scripted.home)):
+        assert document(await scripted("show", run_id, "--json")) | {"web_ui": ""} == final | {"web_ui": ""}
+        assert document(await scripted("show", run_id, "--state")) | {"web_ui": ""} == final | {"web_ui": ""}
+        assert (await scripted("watch", run_id)).code == 0
+        log = (await scripted("log", run_id, "--task", "t2")).out
+        assert "t2: frontend, round 1" in log
+        assert "> escalate" in log
+        entries = json.loads((await scripted("log", run_id, "--task", "t1", "--session", "1-backend", "--json")).out)
+        assert {entry["session"] for entry in entries} == {"1-backend"}
+        assert [entry["side"] for entry in entries[:2]] == ["user", "assistant"]
+        assert "has no task 't9'" in (await scripted("log", run_id, "--task", "t9")).err
+        change = json.loads((await scripted("diff", run_id, "--json")).out)
+        assert change["commit"] == final["head_commit"]
+        assert {"orders/api.py", "web/app.js"} <= {file["path"] for file in change["files"]}
+        patch = await scripted("diff", run_id)
+        await apply(patch.out, repository)
+        assert (await scripted("diff", run_id, "--stat")).out.count("\n") == len(change["files"])
+        late = await scripted("guide", run_id, "hello")
+        assert late.code == 2
+        assert "has ended" in late.err
     assert nothing_runs(scripted.home)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from baton.contracts import RunStatus
 from standin.scenario import Scenario
-from tests.faults.scene import Scene, new_namespace, scene
+from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.faults.workers import Nursery, nursery
 from tests.pipelines.repositories import CHECK, make_repository
 from workers.service import TemporalService
@@ -40,3 +41,18 @@ def scenes(service: TemporalService, workers: Nursery, template: Path, tmp_path:
             yield opened
 
     return open_scene
+
+
+@pytest_asyncio.fixture(scope="session")
+async def tree(
+    service: TemporalService, workers: Nursery, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The tree that an undisturbed run publishes."""
+    client, place = await new_namespace(service.address), tmp_path_factory.mktemp("undisturbed")
+    async with scene(client, service.address, workers, template, place / "run", script()) as calm:
+        handle = await calm.begin()
+        await calm.worker()
+        document = await calm.outcome(handle)
+        assert document.status is RunStatus.DONE, document
+        assert not calm.repeated()
+        return calm.tree(document)

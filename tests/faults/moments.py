@@ -16,6 +16,9 @@ IN_TOOL = Moment("workspaces.toolbox:Toolbox.run", "during", match="Bash", until
 ADDING = Moment("workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*")
 
 
+_paused = partial(script, pause=1.0)
+
+
 def _lose_workspaces(home: Path) -> None:
     shutil.rmtree(home / "workspaces")
 
@@ -43,67 +46,72 @@ def _lose_scratch(home: Path) -> None:
             place.unlink(missing_ok=True)
 
 
-# In a turn: the tool calls, the checkpoint after them, the model call, its answer.
+# In a turn: the tool calls, the checkpoint after them, the model call, its answer. A turn that was killed starts over,
+# so its moments can come one after the other in one run; each worker counts calls anew.
 TOOLS = [
-    Case("mid-tool", [IN_TOOL], played=partial(script, pause=1.0)),
-    Case("tools done, nothing looked at", [Moment("workspaces.workspace:Workspace.snapshot", match="None")]),
-    Case("mid-add", [ADDING], played=partial(script, numbers=1_200_000)),
-    Case("after write-tree", [Moment("workspaces.scan:adopt_objects")]),
-    Case("while moving objects", [Moment("workspaces.scan:check_object", nth=3)]),
-    Case("objects moved", [Moment("workspaces.scan:adopt_objects", "after")]),
-    Case("while putting back", [Moment("workspaces.workspace:put_back_path", nth=2)]),
-    Case("after the commit", [Moment("workspaces.objects:Objects.commit", "after", match=SHELL_TURN)]),
     Case(
-        "while the ref is locked",
-        [Moment("pygit2.transaction:ReferenceTransaction.set_target", match="/t1/head", nth=6)],
+        "mid-tool; tools done, nothing looked at; after write-tree; after the commit",
+        [
+            IN_TOOL,
+            Moment("workspaces.workspace:Workspace.snapshot", match="None"),
+            Moment("workspaces.scan:adopt_objects"),
+            Moment("workspaces.objects:Objects.commit", "after", match=SHELL_TURN),
+        ],
+        played=_paused,
     ),
-    Case("after the ref", [Moment("workspaces.store:Store.commit", "after", match=SHELL_TURN)]),
-    Case("workspace marked clean", [Moment("workspaces.workspace:Workspace.mark_clean", "after", nth=2)]),
+    Case(
+        "mid-add; while moving objects; objects moved; after the ref",
+        [
+            ADDING,
+            Moment("workspaces.scan:check_object", nth=3),
+            Moment("workspaces.scan:adopt_objects", "after"),
+            Moment("workspaces.store:Store.commit", "after", match=SHELL_TURN),
+        ],
+        played=partial(script, numbers=1_200_000),
+    ),
+    Case(
+        "while putting back; while the ref is locked; workspace marked clean",
+        [
+            Moment("workspaces.workspace:put_back_path", nth=2),
+            Moment("pygit2.transaction:ReferenceTransaction.set_target", match="/t1/head"),
+            Moment("workspaces.workspace:Workspace.mark_clean", "after"),
+        ],
+    ),
 ]
 
 MODEL = [
     Case(
-        "the request is out",
-        [Moment("activities.turn:ask", "during", match="'X-Baton-Turn': '2'")],
-        repeats=1,
+        "the request is out; the answer is here; the answer is stored; the answer is committed",
+        [
+            Moment("activities.turn:ask", "during", match="'X-Baton-Turn': '2'"),
+            Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'"),
+            Moment("workspaces.objects:Objects.commit", "after", match=ANSWER),
+            Moment("workspaces.store:Store.commit", "after", match=ANSWER),
+        ],
+        # Once for each worker that had asked and not committed; the last one had.
+        repeats=3,
         played=partial(script, thinking=0.8),
     ),
-    Case("the answer is here", [Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'")], repeats=1),
-    Case("the answer is stored", [Moment("workspaces.objects:Objects.commit", "after", match=ANSWER)], repeats=1),
-    Case("the answer is committed", [Moment("workspaces.store:Store.commit", "after", match=ANSWER)]),
 ]
 
-# What is lost besides the worker.
+CLEAN = Moment("workspaces.workspace:Workspace.mark_clean", "after")
+
+# What is lost besides the worker, at each of its deaths.
 LOSSES = [
-    Case("lost index", [IN_TOOL], loses=_lose_indexes, played=partial(script, pause=1.0)),
-    Case("broken index", [IN_TOOL], loses=_spoil_indexes, played=partial(script, pause=1.0)),
+    Case("lost index: workspace clean; mid-tool", [CLEAN, IN_TOOL], loses=_lose_indexes, played=_paused),
+    Case("broken index: workspace clean; mid-tool", [CLEAN, IN_TOOL], loses=_spoil_indexes, played=_paused),
     Case(
-        "lost index, workspace clean",
-        [Moment("workspaces.workspace:Workspace.mark_clean", "after", nth=1)],
-        loses=_lose_indexes,
-    ),
-    Case(
-        "broken index, workspace clean",
-        [Moment("workspaces.workspace:Workspace.mark_clean", "after", nth=1)],
-        loses=_spoil_indexes,
-    ),
-    Case("lost workspaces", [IN_TOOL], loses=_lose_workspaces, played=partial(script, pause=1.0)),
-    Case(
-        "lost files, workspace clean",
-        [Moment("workspaces.workspace:Workspace.mark_clean", "after", nth=1)],
-        loses=_lose_files,
-    ),
-    Case("lost scratch and host id", [IN_TOOL], loses=_lose_scratch, played=partial(script, pause=1.0)),
-    Case(
-        "killed again while restoring",
-        [IN_TOOL, Moment("workspaces.restore:reset", "during", seconds=0.0)],
-        played=partial(script, pause=1.0),
-    ),
-    Case(
-        "killed again while building anew",
+        "lost workspaces: mid-tool; while building anew",
         [IN_TOOL, Moment("workspaces.restore:apply_meta")],
         loses=_lose_workspaces,
-        played=partial(script, pause=1.0),
+        played=_paused,
+    ),
+    Case("lost files, workspace clean", [CLEAN], loses=_lose_files),
+    Case("lost scratch and host id", [IN_TOOL], loses=_lose_scratch, played=_paused),
+    Case(
+        "mid-tool; killed again while restoring",
+        [IN_TOOL, Moment("workspaces.restore:reset", "during", seconds=0.0)],
+        played=_paused,
     ),
 ]
 
@@ -130,19 +138,44 @@ _STEPS = {
 """Every activity of a run: killed when it has begun, and when it is done but nobody knows."""
 
 BEGUN = [Case(f"{name} has begun", [before]) for name, (before, _) in _STEPS.items()]
-DONE = [Case(f"{name} is done, not reported", [after]) for name, (_, after) in _STEPS.items()]
+
+
+def _done(*names: str) -> Case:
+    return Case(f"{'; '.join(names)}: done, not reported", [_STEPS[name][1] for name in names])
+
+
+DONE = [
+    _done("prepare", "plan", "read the plan", "open"),
+    _done("make", "test", "gate", "review"),
+    _done("save state", "integrate", "final gate", "publish", "clean up"),
+]
 
 # Inside the steps around the sessions.
 INSIDE = [
-    Case("prepare: fetched", [Moment("workspaces.store:Store.fetch", "after")]),
-    Case("prepare: run files kept", [Moment("activities.repository:write_run_files", "after")]),
-    Case("prepare: integration begun", [Moment("workspaces.store:Store.move", "after", match="/integration/head")]),
-    Case("gate: candidate made", [Moment("activities.gate:project_commit", "after")]),
-    Case("gate: tests running", [Moment("activities.gate:run_gate", "during", until="gates/*/*/test.log")]),
-    Case("gate: evidence here, not kept", [Moment("activities.gate:run_gate", "after")]),
-    Case("gate: evidence kept", [Moment("workspaces.store:Store.commit", "after", match="gate, round 1")]),
-    Case("integrate: on the line", [Moment("workspaces.store:Store.move", "after", match="/integration/head", nth=2)]),
-    Case("publish: pushing", [Moment("workspaces.publish:git", "during", seconds=0.01)]),
-    Case("publish: pushed", [Moment("workspaces.publish:git", "after")]),
-    Case("save state: kept", [Moment("activities.state:write_run_files", "after", nth=3)]),
+    Case(
+        "prepare: fetched; run files kept; integration begun",
+        [
+            Moment("workspaces.store:Store.fetch", "after"),
+            Moment("activities.repository:write_run_files", "after"),
+            Moment("workspaces.store:Store.move", "after", match="/integration/head"),
+        ],
+    ),
+    Case(
+        "gate: candidate made; tests running; evidence here, not kept; evidence kept; publish: pushed",
+        [
+            Moment("activities.gate:project_commit", "after"),
+            Moment("activities.gate:run_gate", "during", until="gates/*/*/test.log"),
+            Moment("activities.gate:run_gate", "after"),
+            Moment("workspaces.store:Store.commit", "after", match="gate, round 1"),
+            Moment("workspaces.publish:git", "after"),
+        ],
+    ),
+    Case(
+        "save state: kept; integrate: on the line; publish: pushing",
+        [
+            Moment("activities.state:write_run_files", "after", nth=3),
+            Moment("workspaces.store:Store.move", "after", match="/integration/head"),
+            Moment("workspaces.publish:git", "during", seconds=0.01),
+        ],
+    ),
 ]

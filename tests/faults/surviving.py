@@ -40,9 +40,9 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
             async with asyncio.timeout(60):
                 ended = await asyncio.shield(worker.ended)
         except TimeoutError:
-            return f"the moment did not come; asked so far: {dict(scene.asked())}\n{scene.log()}"
+            return f"the moment {moment} did not come; asked so far: {dict(scene.asked())}\n{scene.log()}"
         if ended != -signal.SIGKILL:
-            return f"the worker ended by itself with {ended}\n{scene.log()}"
+            return f"before {moment} the worker ended by itself with {ended}\n{scene.log()}"
         if case.loses is not None:
             case.loses(scene.home)
     await scene.worker()
@@ -70,7 +70,7 @@ async def survive_all(
     room = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def one(case: Case) -> str:
-        async with room, scenes(slug(case.name), case.played()) as scene:
+        async with room, scenes(slug(case.name, 60), case.played()) as scene:
             wrong = await survive(scene, case, tree)
             return f"{case.name}: {wrong}" if wrong else ""
 

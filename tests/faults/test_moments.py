@@ -1,25 +1,10 @@
 """SIGKILL of the worker at every moment: the run ends with the same tree, and no committed model call is made again."""
 
 import pytest
-import pytest_asyncio
 
-from baton.contracts import RunStatus
 from tests.faults.conftest import Scenes
 from tests.faults.moments import BEGUN, DONE, INSIDE, LOSSES, MODEL, TOOLS
-from tests.faults.scene import script
 from tests.faults.surviving import Case, survive_all
-
-
-@pytest_asyncio.fixture
-async def tree(scenes: Scenes) -> str:
-    """The tree that an undisturbed run publishes."""
-    async with scenes("undisturbed", script()) as scene:
-        handle = await scene.begin()
-        await scene.worker()
-        document = await scene.outcome(handle)
-        assert document.status is RunStatus.DONE, document
-        assert not scene.repeated()
-        return scene.tree(document)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,22 @@
 """A run that waits for a person: it costs nothing, it reminds, and it takes the default only where one was given."""
 
 import asyncio
+import sys
 from datetime import timedelta
+from pathlib import Path
 
-from temporalio.api.enums.v1 import EventType
+from pydantic import SecretStr
+from temporalio.api.enums.v1 import EventType, IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
 
 from baton.contracts import Decide, RunStatus, TaskState
-from tests.pipelines.conftest import events
-from tests.pipelines.repositories import CONFIG
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from standin.server import serve
+from tests.pipelines.conftest import Stage, events
+from tests.pipelines.repositories import CONFIG, git
+from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
+from workers.search_attributes import SEARCH_ATTRIBUTES
 from workflows.pipeline import Pipeline
 
 
@@ -39,8 +47,6 @@ async def test_a_waiting_run_has_no_activity_and_its_history_does_not_grow(stage
 
 async def test_the_engine_reminds(staged, repo) -> None:  # type: ignore[no-untyped-def]
     (repo / "baton.toml").write_text(CONFIG + "\n[decisions]\nremind = 1\n")
-    from tests.pipelines.repositories import git
-
     git(repo, "commit", "-qam", "Remind every second")
     async with staged(scenario(plan(task("t1")), asking())) as stage:
         handle = await stage.start()
@@ -74,3 +80,37 @@ async def test_a_deadline_takes_the_default_that_a_person_gave(staged) -> None: 
     assert {t.id: t.state for t in document.tasks} == {"t1": TaskState.SKIPPED, "t2": TaskState.DONE}
     assert document.status is RunStatus.DONE
     assert len(timers) == 1
+
+
+async def test_ten_minutes_of_waiting_leave_nothing_in_the_history(settings, repo, run_id) -> None:  # type: ignore[no-untyped-def]
+    """The time is skipped, by Temporal's test server; then the answer is taken, and the run goes on."""
+    path = Path(sys.executable).with_name("temporal-test-server")
+    script = scenario(plan(task("t1")), asking(), simple_task("t1")[1:])
+    async with (
+        await WorkflowEnvironment.start_time_skipping(
+            data_converter=pydantic_data_converter, test_server_existing_path=str(path)
+        ) as skipping,
+        serve(script) as standin,
+    ):
+        # It cannot list what it has, so what the engine does for a server is done by hand.
+        kinds = {
+            name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")
+            for name, kind in SEARCH_ATTRIBUTES.items()
+        }
+        await skipping.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=skipping.client.namespace, search_attributes=kinds)
+        )
+        own = settings.model_copy(update={"api_key": SecretStr("sk-ant-test"), "base_url": standin.base_url})
+        stage = Stage(skipping.client, own, standin, repo, run_id)
+        async with stage.worker():
+            handle = await stage.start()
+            await stage.until_waiting(handle)
+            await asyncio.sleep(0.5)
+            before, began = (await handle.describe()).history_length, await skipping.get_current_time()
+            await skipping.sleep(timedelta(minutes=10))
+            assert await skipping.get_current_time() - began >= timedelta(minutes=10)
+            after = await handle.describe()
+            assert after.history_length == before
+            assert after.raw_description.pending_activities == []
+            await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="sqlite"))
+            assert (await stage.outcome(handle)).status is RunStatus.DONE

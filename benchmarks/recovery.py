@@ -1,0 +1,124 @@
+"""How soon work goes on after SIGKILL of the worker, when it is started again at once.
+
+    python -m benchmarks.recovery
+    python -m benchmarks.recovery --repeat 9
+
+The worker dies while a shell command of an agent runs. A new one is started at the same moment, as a supervisor would.
+Measured from the kill: until it polls, until the killed step starts again, and how much longer the whole run takes than
+one that nobody disturbs.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHandle
+
+from baton import naming
+from baton.contracts import RunRequest
+from benchmarks.scene import Scene, machine, scene
+from standin.scenario import Scenario
+from tests.pipelines.repositories import make_repository
+from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested
+from workflows.pipeline import Pipeline
+
+_PAUSE = 2.0
+"""Seconds that the shell command takes."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Seconds after the kill."""
+
+    ready: float
+    """The new worker polls."""
+    again: float
+    """The killed step has started again."""
+    whole: float
+    """Duration of the run, from its start."""
+
+
+def script() -> Scenario:
+    """One task; its maker runs a command, then hands off."""
+    slow = bash(f"touch src/started; sleep {_PAUSE}; echo done > src/file.txt; rm src/started")
+    return scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[slow], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+
+
+async def begin(place: Scene, run: str) -> WorkflowHandle[Any, Any]:
+    """Start a run on a repository of its own."""
+    repo = make_repository(place.directory / run)
+    return await place.client.start_workflow(
+        Pipeline.run, RunRequest(task="Benchmark", repo=str(repo)), id=run, task_queue=naming.TASK_QUEUE
+    )
+
+
+async def started_again(place: Scene, run: str) -> float:
+    """When the killed step of the maker's session began for the second time, in seconds since the epoch."""
+    maker = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
+    async for event in maker.fetch_history_events():
+        started = event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+        if started and event.activity_task_started_event_attributes.attempt > 1:
+            return event.event_time.ToNanoseconds() / 1e9
+    raise RuntimeError(f"No step of {run} was tried again.")
+
+
+async def undisturbed(place: Scene, number: int) -> float:
+    """Duration of a run that nobody disturbs."""
+    began = time.time()
+    await (await begin(place, f"undisturbed-{number}")).result()
+    return time.time() - began
+
+
+async def killed(place: Scene, number: int) -> Recovery:
+    """A run whose worker is killed in the middle of a command."""
+    run = f"killed-{number}"
+    began = time.time()
+    async with place.worker():
+        handle = await begin(place, run)
+        while not any(place.settings.home.glob(f"workspaces/{run}/t1/work/src/started")):
+            await asyncio.sleep(0.01)
+        at = time.time()
+        os.kill(place.worker_id, signal.SIGKILL)
+    async with place.worker():
+        ready = time.time() - at
+        await handle.result()
+        whole = time.time() - began
+    return Recovery(ready, await started_again(place, run) - at, whole)
+
+
+def shown(values: list[float]) -> str:
+    """Least, median and most."""
+    return f"{min(values):6.1f}{statistics.median(values):8.1f}{max(values):6.1f}"
+
+
+async def main(repeat: int) -> None:
+    """Measure both side by side."""
+    async with scene(script()) as place:
+        calm: list[float] = []
+        found: list[Recovery] = []
+        for number in range(repeat):
+            async with place.worker():
+                calm.append(await undisturbed(place, number))
+            found.append(await killed(place, number))
+    print(f"seconds, {repeat} times ({machine()})       least  median  most")
+    print(f"new worker polls, after the kill         {shown([one.ready for one in found])}")
+    print(f"killed step starts again, after the kill {shown([one.again for one in found])}")
+    print(f"whole run, undisturbed                   {shown(calm)}")
+    print(f"whole run, with the kill                 {shown([one.whole for one in found])}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5)
+    asyncio.run(main(parser.parse_args().repeat))

@@ -1,0 +1,73 @@
+"""The books of a run: its document and its decisions, shown wherever people look, and kept in the store."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.decisions import DecisionBook
+    from baton.steps import TaskNews
+    from workflows.board import Board
+    from workflows.saving import Saver
+    from workflows.steps import Host
+
+
+class Books:
+    """What a run knows of itself. Whoever changes the document or a decision says so by `changed`."""
+
+    def __init__(self, document: RunDocument, host: Host) -> None:
+        self.document = document
+        self.decisions = DecisionBook()
+        self.saver = Saver(document, self.decisions, host)
+        self._board = Board(document)
+
+    def task(self, task_id: str) -> TaskDocument:
+        """A task of the run; StopIteration where there is none of that id."""
+        return next(task for task in self.document.tasks if task.id == task_id)
+
+    def take(self, news: TaskNews) -> None:
+        """Enter what a task tells of itself: where it stands, and what its last session cost."""
+        document = self.document
+        document.cost_usd = round(document.cost_usd + news.cost_usd, 8)
+        document.turns += news.turns
+        if news.cost_usd:
+            model = document.models.get(news.role, "unknown")
+            for costs, name in ((document.cost_by_role, news.role), (document.cost_by_model, model)):
+                costs[name] = round(costs.get(name, 0.0) + news.cost_usd, 8)
+        for task in document.tasks:
+            if task.id == news.task:
+                task.rounds = max(task.rounds, news.round)
+                task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
+                task.turns += news.turns
+                task.stage = news.stage or task.stage
+        self.changed(save=bool(news.turns))
+
+    def set_status(self, status: RunStatus) -> None:
+        """Enter a phase of the run."""
+        self.document.status = status
+        self.changed(save=True)
+
+    def changed(self, *, save: bool = False) -> None:
+        """Show what has changed; a run with nothing but decisions open waits. `save`: it must outlive the run."""
+        document = self.document
+        if not document.status.is_final:
+            idle = not any(task.state is TaskState.WORKING for task in document.tasks)
+            if self.decisions.open_ones() and idle:
+                document.status = RunStatus.WAITING
+            elif document.status is not RunStatus.PUBLISHING:
+                document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
+        self._board.show(self.decisions.all())
+        if save:
+            self.saver.mark()
+
+    async def close(self, status: RunStatus, reason: str) -> None:
+        """Close the books of a run that was not carried out to its end; work stays in the store."""
+        document = self.document
+        for task in document.tasks:
+            if not task.state.is_final:
+                task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
+        for decision in self.decisions.open_ones():
+            self.decisions.withdraw(decision.id, workflow.now())
+        document.notes.append(reason)
+        document.ended_at = workflow.now()
+        self.set_status(status)
+        await self.saver.save_last()

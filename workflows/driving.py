@@ -1,0 +1,149 @@
+"""Drives the tasks of a run to their ends: by their dependencies, in parallel up to a limit, through questions."""
+
+import asyncio
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton import naming
+    from baton.contracts import Guide, Limits, RunRequest, RunStatus, TaskState
+    from baton.steps import Guidance, PlannedTask, TaskInput, TaskProgress, TaskResult
+    from workflows.books import Books
+    from workflows.caps import CapKeeper
+    from workflows.children import tend
+    from workflows.escalation import Escalations, Skip
+    from workflows.halt import Halt
+    from workflows.orchestrator import Orchestrator
+    from workflows.steps import Host
+    from workflows.task import Task
+
+
+class Driver:
+    """Runs each task as a child workflow, again and again until it is done or given up."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        books: Books,
+        host: Host,
+        escalations: Escalations,
+        caps: CapKeeper,
+        orchestrator: Orchestrator,
+        halt: Halt,
+    ) -> None:
+        self._request = request
+        self._books = books
+        self._host = host
+        self._escalations = escalations
+        self._caps = caps
+        self._orchestrator = orchestrator
+        self._halt = halt
+        self._limits = Limits()
+        self._slots = asyncio.Semaphore(1)
+        self.inboxes: dict[str, list[str]] = {}
+        """Messages of people by the task they are for, until it takes them; the plan counts as one."""
+
+    def begin(self, limits: Limits) -> None:
+        """Take over the limits that the run starts with."""
+        self._limits = limits
+        self._slots = asyncio.Semaphore(limits.parallel)
+
+    def hear(self, message: Guide) -> bool:
+        """Give a message to one task, or to all; False where nobody is left to hear it."""
+        ended = {task.id for task in self._books.document.tasks if task.state.is_final}
+        reached = [task for task in self.inboxes if task not in ended and message.task_id in (None, task)]
+        for task in reached:
+            self.inboxes[task].append(message.text)
+        return bool(reached)
+
+    async def drive_all(self, tasks: list[PlannedTask]) -> None:
+        """All tasks of the plan to their ends; when one ends the run, the others are cancelled and waited for."""
+        self.inboxes = {task.id: list(self._orchestrator.left_over) for task in tasks}
+        drives = [asyncio.create_task(self.drive(task)) for task in tasks]
+        try:
+            await asyncio.gather(*drives)
+        except BaseException:
+            for drive in drives:
+                drive.cancel()
+            await asyncio.gather(*drives, return_exceptions=True)
+            raise
+
+    async def drive(self, task: PlannedTask) -> None:
+        """One task to its end: after its dependencies, with whatever decisions it takes."""
+        books = self._books
+        document = books.task(task.id)
+        await workflow.wait_condition(lambda: all(books.task(needed).state.is_final for needed in task.depends_on))
+        unmet = [needed for needed in task.depends_on if books.task(needed).state is not TaskState.DONE]
+        if unmet:
+            document.state, document.stage = TaskState.SKIPPED, f"needs {', '.join(unmet)}"
+            books.changed(save=True)
+            return
+        progress = TaskProgress(last_round=self._limits.rounds)
+        while True:
+            async with self._slots:
+                document.state = TaskState.WORKING
+                books.set_status(RunStatus.WORKING)
+                result = await self._run(task, progress)
+            if result.outcome == "done":
+                document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
+                books.document.head_commit = result.commit
+                books.changed(save=True)
+                return
+            try:
+                progress = await self._settle(task, result)
+            except Skip as skip:
+                document.state, document.stage = TaskState.SKIPPED, str(skip)
+                books.changed(save=True)
+                return
+
+    async def _run(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
+        """One execution of the task's workflow, from where the task stands."""
+        run = self._request.run
+        inbox = self.inboxes.setdefault(task.id, [])
+        # What came while the task was not at work is there from its first turn on.
+        progress.guidance = [*progress.guidance, *inbox]
+        inbox.clear()
+        child = await workflow.start_child_workflow(
+            Task.run,
+            TaskInput(
+                run=run,
+                repo=self._request.repo,
+                task=task,
+                limits=self._limits,
+                queue=self._host.queue,
+                progress=progress,
+            ),
+            id=naming.task_workflow_id(run, task.id),
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=f"{task.id}: {task.title}"[:200],
+        )
+        return await tend(
+            child,
+            inbox,
+            lambda text: child.signal(Task.guide, text),
+            self._halt,
+            lambda: child.signal(Task.halt),
+        )
+
+    async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
+        """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
+        assert result.escalation is not None
+        document = self._books.task(task.id)
+        if self._caps.concerns(result.escalation):
+            document.state = TaskState.WAITING
+            self._books.changed()
+            progress = result.progress
+            await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
+            return progress
+        guidance: Guidance | None = None
+        record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
+        if self._orchestrator.may_answer(task, result.escalation):
+            document.stage = "report to the orchestrator"
+            self._books.changed()
+            guidance = await self._orchestrator.answer(task, result)
+        if guidance is not None and guidance.text:
+            return self._escalations.guided(result, guidance, record)
+        reason = guidance.reason if guidance else ""
+        document.state = TaskState.WAITING
+        return await self._escalations.settle(task.id, result, self._limits, record, passed_on=reason)
