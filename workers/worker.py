@@ -1,5 +1,7 @@
 """The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,8 +93,10 @@ async def running_worker(
     publishing = PublishingActivities(stores)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
+    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
     shared = Worker(
         client,
+        identity=identity,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[HostActivities(queue).acquire_host],
@@ -102,6 +106,7 @@ async def running_worker(
     )
     host = Worker(
         client,
+        identity=identity,
         task_queue=queue,
         activities=[
             repository.prepare_run,

@@ -7,7 +7,18 @@ import typer
 
 from baton import __version__
 from baton.errors import ExitCode
-from interfaces.cli import agentfiles, answering, checkup, collecting, demonstration, history, reading, running, serving
+from interfaces.cli import (
+    agentfiles,
+    answering,
+    checkup,
+    collecting,
+    demonstration,
+    fleet,
+    history,
+    reading,
+    running,
+    serving,
+)
 from interfaces.cli.exits import explain, leave
 from interfaces.cli.output import message
 
@@ -23,6 +34,7 @@ app = typer.Typer(
 for module in (demonstration, running, reading, history, answering, serving, checkup, collecting):
     module.register(app)
 app.add_typer(agentfiles.app, name="agents")
+app.add_typer(fleet.app, name="worker")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""The commands that stay: `up` (server and worker), `worker`, `codec-server`, and `standin` (a scripted model)."""
+"""The commands that stay: `up` (server and worker), `codec-server`, and `standin` (a scripted model)."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baton.errors import ExitCode, TemporalUnreachable, UsageError
+from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import message
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: baton up --port 7233 --ui-port 8233")(up)
-    app.command(epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker")(worker)
     app.command("codec-server", epilog="Example: baton codec-server --port 8234 --web-ui https://temporal.example.org")(
         codec_server
     )
@@ -33,30 +32,6 @@ def up(port: options.Port = None, ui_port: options.UiPort = None, sandbox: optio
     """
     settings = options.settings(quiet=False, server_port=port, ui_port=ui_port, sandbox=sandbox)
     execute(_up(settings), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE)
-
-
-def worker(
-    sandbox: options.Sandbox = None,
-    build_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Version of this worker, for rolling deployments.")
-    ] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
-    ] = False,
-) -> None:
-    """Work on the runs of a Temporal server.
-
-    The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C.
-    """
-    settings = options.settings(quiet=False, sandbox=sandbox)
-    options.require_model_access(settings)
-    if promote and build_id is None:
-        raise UsageError("--promote needs --build-id: which version is to serve all runs?")
-    execute(
-        _worker(settings, build_id, promote=promote),
-        farewell=lambda: "Stopped. Open runs go on elsewhere.",
-        terminated=ExitCode.DONE,
-    )
 
 
 def codec_server(
@@ -119,25 +94,4 @@ async def _up(settings: "Settings") -> None:
             message("A worker is at work. Ctrl-C stops.")
         else:
             message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
-        await asyncio.Event().wait()
-
-
-async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) -> None:
-    from interfaces.cli.engine import serving, tell_where
-    from workers.connection import target
-    from workers.embedded import running_server
-
-    if not target().configured and running_server(settings) is None:
-        raise TemporalUnreachable(
-            "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
-            " or use `baton up`."
-        )
-    async with serving(settings, build_id=build_id, metrics=True) as service:
-        tell_where(service)
-        if build_id is not None and promote:
-            from workers.versioning import make_current
-
-            await make_current(service.client, build_id)
-            message(f"The version {build_id} serves all runs from now on.")
-        message("A worker is at work. Ctrl-C stops.")
         await asyncio.Event().wait()

@@ -15,7 +15,7 @@ from tests.cli.conftest import Cli
 
 EXPECTED = {
     *("demo", "up", "run", "list", "show", "watch", "log", "diff", "decide", "guide", "stop", "worker", "doctor"),
-    *("standin", "agents list", "agents show", "agents check", "codec-server", "gc"),
+    *("standin", "agents list", "agents show", "agents check", "codec-server", "gc", "worker status"),
 }
 
 
@@ -26,7 +26,7 @@ def commands() -> dict[str, Any]:
         for name, command in group.commands.items():
             if hasattr(command, "commands"):
                 yield from walk(command, f"{prefix}{name} ")
-            else:
+            if getattr(command, "invoke_without_command", True):
                 yield f"{prefix}{name}", command
 
     return dict(walk(typer.main.get_command(app), ""))
