@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         description="Address of the Messages API or a gateway (ANTHROPIC_BASE_URL)",
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object) -> object:
+        """A secret's file that is empty says nothing, as an empty variable does."""
+        return None if isinstance(value, str) and not value.strip() else value
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
