@@ -196,7 +196,7 @@ async def start_run(service: "TemporalService", request: "RunRequest") -> None:
     from baton.contracts import RunStatus
     from baton.naming import TASK_QUEUE
     from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS
+    from workflows.board import REPO, STATUS, request_details
 
     try:
         await service.client.start_workflow(
@@ -211,6 +211,7 @@ async def start_run(service: "TemporalService", request: "RunRequest") -> None:
                 [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
             ),
             static_summary=one_line(request.task, 180),
+            static_details=request_details(request),
         )
     except WorkflowAlreadyStartedError as error:
         raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
