@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from baton.contracts import Decision, RunDocument, RunStatus, TaskDocument
+from baton.contracts import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.markdown import code, escape
-from workflows.board import details
+from workflows.board import details, request_details
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,15 @@ def test_markup_is_escaped(hostile: str) -> None:
     assert "\n" not in shown
     assert "://" not in shown
     assert "@b" not in shown
+
+
+def test_what_was_asked_for_is_shown_as_text_whole_and_bounded() -> None:
+    request = RunRequest(task="Add <b>paging</b>\n\n# and more", repo="/srv/shop", usd=2.5, models={"tester": "opus"})
+    shown = request_details(request)
+    assert "\\<b\\>paging" in shown
+    assert "\n\n\\# and more" in shown
+    assert "- most USD: 2.5" in shown
+    assert len(request_details(RunRequest(task="x\n\n" * 10_000, repo="/r")).encode()) < 20_000
 
 
 def test_code_cannot_be_closed_from_inside() -> None:

@@ -79,8 +79,8 @@ async def connect_to(
     from temporalio.client import Client
     from temporalio.service import RPCError, RPCStatusCode
 
+    from workers.converter import data_converter
     from workers.core import core_runtime
-    from workers.encryption import data_converter
 
     converter = data_converter(keys)
     try:

@@ -1,24 +1,15 @@
-"""Encrypts what goes to the Temporal server: every payload and every failure, with AES-GCM, under a key with an id.
+"""Encrypts what goes to the Temporal server: every payload, with AES-GCM, under a key with an id.
 
 Search attributes, workflow ids and the names of types and queues stay readable, or the server could not find by them.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
-from temporalio.converter import (
-    CompositePayloadConverter,
-    DataConverter,
-    DefaultFailureConverterWithEncodedAttributes,
-    EncodingPayloadConverter,
-    PayloadCodec,
-)
+from temporalio.converter import PayloadCodec
 
 from baton.errors import ConfigurationError
 from baton.keyring import KeyRing
@@ -66,39 +57,6 @@ class EncryptionCodec(PayloadCodec):
                 f"This was encrypted with another key than the one that is configured as {name}, or was changed since."
             ) from error
         return Payload.FromString(plain)
-
-
-class _Sealed(EncodingPayloadConverter):
-    """Says what is missing where an encrypted payload is read without any key."""
-
-    @property
-    def encoding(self) -> str:
-        return ENCODING.decode()
-
-    def to_payload(self, value: Any) -> Payload | None:
-        return None
-
-    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        raise ConfigurationError(missing(key_of(payload)))
-
-
-class BatonPayloadConverter(CompositePayloadConverter):
-    """Pydantic's converter, and a clear word about payloads that cannot be read."""
-
-    def __init__(self) -> None:
-        super().__init__(*PydanticPayloadConverter().converters.values(), _Sealed())
-
-
-def data_converter(ring: KeyRing | None) -> DataConverter:
-    """How a connection turns values into payloads; with keys it encrypts them, and the texts of failures."""
-    plain = replace(pydantic_data_converter, payload_converter_class=BatonPayloadConverter)
-    if ring is None:
-        return plain
-    return replace(
-        plain,
-        payload_codec=EncryptionCodec(ring),
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
-    )
 
 
 def is_encrypted(payload: Payload) -> bool:

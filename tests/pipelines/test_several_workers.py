@@ -36,6 +36,8 @@ async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
             await assert_eventually(lambda: "A worker is at work" in logs[1].read_text())
             cli = Cli(tmp_path / "home", TEMPORAL_ADDRESS=service.address)
             status = await cli("worker", "status", "--json")
+            cli.env["BATON_WEB_UI"] = "https://temporal.example.org"
+            lists = await cli("list", "--web")
             began = time.monotonic()
             assert await asyncio.to_thread(first.stop) == 0
             # It does not wait for the answer: the turn goes back, and whoever takes it asks again.
@@ -56,3 +58,4 @@ async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
     # Two processes of one home are one host.
     assert found[str(first.pid)]["host"] == found[str(second.pid)]["host"]
     assert status.code == 0
+    assert "waiting for a person   https://temporal.example.org/namespaces/default/workflows?query=" in lists.out

@@ -2,12 +2,13 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from baton.contracts import DecisionState, RunStatus
+from interfaces.cli.filters import links
 from tests.pipelines.scripts import escalate, plan, scenario, session, simple_task, task, write
 from tests.ui.browser import PATIENCE, open_page
 from workers.service import TemporalService
@@ -23,8 +24,8 @@ def script() -> Any:
     return scenario(asks, simple_task("t1", write("src/a.txt", "a\n")))
 
 
-async def send_signal(page: Page, name: str, data: str) -> None:
-    """Send a signal by the UI's own dialog."""
+async def fill_signal(page: Page, name: str, data: str) -> Locator:
+    """Fill in the UI's own dialog for a signal."""
     await page.get_by_role("button", name="More Actions").click()
     await page.get_by_role("menuitem", name="Send a Signal").click()
     dialog = page.get_by_role("dialog").filter(has_text="Send a Signal")
@@ -33,6 +34,11 @@ async def send_signal(page: Page, name: str, data: str) -> None:
     await dialog.get_by_role("textbox", name="Data").fill(data)
     # The editor lays its text out anew when it is left, which moves the button under the pointer.
     await dialog.get_by_role("textbox", name="Data").blur()
+    return dialog
+
+
+async def submit_signal(dialog: Locator) -> None:
+    """Send it."""
     await dialog.get_by_test_id("confirm-modal-button").click()
     await expect(dialog).to_be_hidden(timeout=PATIENCE)
 
@@ -43,8 +49,8 @@ async def test_a_run_is_found_read_and_answered_in_the_web_ui(  # type: ignore[n
     async with staged(script()) as stage:
         handle = await stage.start()
         await stage.until_waiting(handle)
-        waiting = quote("BatonStatus = 'waiting' AND ExecutionStatus = 'Running'")
-        page = await open_page(browser, f"{service.web_ui}/namespaces/default/workflows?query={waiting}")
+        lists = {link.name: link.url for link in links(service, 5.0, datetime.now(UTC))}
+        page = await open_page(browser, lists["waiting for a person"])
         await page.get_by_role("link", name=stage.run).first.click()
 
         await page.get_by_role("tab", name="User Metadata").click()
@@ -57,7 +63,7 @@ async def test_a_run_is_found_read_and_answered_in_the_web_ui(  # type: ignore[n
         assert QUESTION in text.replace("\u2060", "")
 
         answer = {**json.loads(found[1]), "choice": "two", "by": "ada"}
-        await send_signal(page, "decide", json.dumps(answer))
+        await submit_signal(await fill_signal(page, "decide", json.dumps(answer)))
         document = await stage.outcome(handle)
         await page.close()
 
