@@ -33,6 +33,7 @@ from baton.settings import Settings
 from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
+from workspaces.forks import PLAN
 from workspaces.room import require_room_to_begin
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
@@ -120,10 +121,14 @@ class RepositoryActivities:
         if data is None:
             raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")
         report = OrchestratorReport.model_validate(json.loads(data))
+        ordered = in_order(report.tasks)
         await write_run_files(
             store,
             read.run,
-            {task_file(task.id): to_json(task.model_dump(mode="json")) for task in report.tasks},
+            {
+                **{task_file(task.id): to_json(task.model_dump(mode="json")) for task in report.tasks},
+                PLAN: to_json([task.id for task in ordered]),
+            },
             f"plan: {len(report.tasks)} tasks",
             activity.info().scheduled_time,
         )
@@ -131,7 +136,7 @@ class RepositoryActivities:
             summary=report.summary[:1_000],
             tasks=[
                 PlannedTask(id=task.id, title=task.title, role=task.role, depends_on=list(task.depends_on))
-                for task in in_order(report.tasks)
+                for task in ordered
             ],
         )
 

@@ -20,7 +20,7 @@ from activities.ledger import Ledger
 from activities.ledger_rows import Call, Entry
 from activities.model import Answer, Meter
 from activities.posture import with_posture
-from activities.stores import LIMITS, Stores, run_file, to_json, write_run_files
+from activities.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
 from baton import naming
 from baton.budget import Caps, Reached, caps_of
 from baton.errors import BatonError
@@ -137,10 +137,11 @@ class Purse:
     async def _read_run(self, store: Store, run: str, lanes: list[tuple[str, str]]) -> None:
         """Enter what the lanes of a run know and the ledger does not; all at once, so that nobody sees a part of it."""
         known = await self._ledger.answers(run)
+        inherited = await _inherited(store, run)
         entries: list[Entry] = []
         for task, head in lanes:
             for (session, turn), names in (await in_thread(_answers, store, head)).items():
-                if known.get((task, session, turn), 0) >= len(names):
+                if known.get((task, session, turn), 0) >= len(names) or (task, session, turn) in inherited:
                     continue
                 for name in names:
                     data = await store.read(head, f"transcript/{session}/{name}")
@@ -202,6 +203,16 @@ def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
             if _PAID.fullmatch(name):
                 found.setdefault((session.decode(), int(name[:5])), []).append(name.decode())
     return found
+
+
+async def _inherited(store: Store, run: str) -> set[tuple[str, str, int]]:
+    """The turns that a forked run took over: the run they were made in has paid for them."""
+    data = await run_file(store, run, FORKED)
+    if data is None:
+        return set()
+    forked = json.loads(data)
+    answers = await in_thread(_answers, store, str(forked["checkpoint"]))
+    return {(str(forked["task"]), session, turn) for session, turn in answers}
 
 
 def _entries(run: str, task: str, session: str, kept: AssistantEntry) -> list[Entry]:

@@ -221,6 +221,18 @@ class DecisionPolicy(Contract):
     """Until the first reminder; each further one takes twice as long."""
 
 
+class Fork(Contract):
+    """Where a run takes over from another one of the same repository."""
+
+    run: str
+    task: str = ""
+    """Empty: after the plan, so that all tasks are done anew."""
+    session: str = ""
+    """`<round>-<role>`; empty: the task's first."""
+    turn: int = Field(default=0, ge=0)
+    """The last turn that is kept; 0: the session begins anew."""
+
+
 class RunRequest(Contract):
     """Input of the workflow `Pipeline`: what to change, and where."""
 
@@ -244,6 +256,7 @@ class RunRequest(Contract):
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None
     decision_deadline_seconds: float | None = Field(default=None, gt=0)
+    fork: Fork | None = None
     publish: bool = True
     started_by: str = ""
     scripted_model: bool = False
@@ -294,3 +307,4 @@ class RunDocument(Contract):
     """The most that calls may have cost beyond `cost_usd`, whose end nobody saw; known when the run has ended."""
     models: dict[str, str] = Field(default_factory=dict)
     """Model id by role."""
+    forked_from: Fork | None = None

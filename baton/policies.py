@@ -58,6 +58,9 @@ MODEL_READ_TIMEOUT = timedelta(minutes=10)
 GRACEFUL_SHUTDOWN = timedelta(seconds=10)
 """What running activities get to checkpoint when a worker is told to stop."""
 
+WORKSPACE_WAIT = timedelta(minutes=5)
+"""For a workspace that an earlier attempt holds. One that was given up ends within seconds, unless it was stopped."""
+
 HOST_ANSWER = timedelta(seconds=5)
 """To name a host is nothing to do: one that does not answer within this time has been stopped with the question."""
 

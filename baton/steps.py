@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from baton.budget import Caps, Cost
-from baton.contracts import Decision, DecisionPolicy, Evidence, Limits, Moment, RunDocument, RunRequest
+from baton.contracts import Decision, DecisionPolicy, Evidence, Fork, Limits, Moment, RunDocument, RunRequest
 from baton.sessions import Escalation, Lean
 
 
@@ -239,6 +239,26 @@ class TaskProgress(Lean):
     tester_verdict: str = ""
     guidance: list[str] = Field(default_factory=list)
     evidence: Evidence | None = None
+
+
+class ForkInput(Lean):
+    """Input of `adopt_fork`."""
+
+    run: str
+    repo: str
+    fork: Fork
+    base: str
+    """The commit that both runs start from."""
+
+
+class Forked(Lean):
+    """What a forked run takes over."""
+
+    plan: Plan
+    done: dict[str, str] = Field(default_factory=dict)
+    """Tasks that were integrated before, with their commits."""
+    progress: dict[str, TaskProgress] = Field(default_factory=dict)
+    """Where the forked task goes on."""
 
 
 class TaskInput(Lean):

@@ -83,8 +83,8 @@ async def undisturbed(place: Scene, number: int) -> float:
 async def killed(place: Scene, number: int) -> Recovery:
     """A run whose worker is killed in the middle of a command."""
     run = f"killed-{number}"
-    began = time.time()
     async with place.worker():
+        began = time.time()
         handle = await begin(place, run)
         while not any(place.settings.home.glob(f"workspaces/{run}/t1/work/src/started")):
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.forking import ForkingActivities
 from activities.gate import GateActivities
 from activities.hosts import HostActivities
 from activities.integration import IntegrationActivities
@@ -111,6 +112,7 @@ async def running_worker(
         activities=[
             repository.prepare_run,
             repository.read_plan,
+            ForkingActivities(stores).adopt_fork,
             integration.open_task,
             integration.open_repair,
             integration.integrate_task,

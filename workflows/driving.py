@@ -1,6 +1,7 @@
 """Drives the tasks of a run to their ends: by their dependencies, in parallel up to a limit, through questions."""
 
 import asyncio
+from collections.abc import Mapping
 
 from temporalio import workflow
 
@@ -40,7 +41,7 @@ class Driver:
         self._halt = halt
         self._limits = Limits()
         self._slots = asyncio.Semaphore(1)
-        self.inboxes: dict[str, list[str]] = {}
+        self.inboxes: dict[str, list[str]] = {naming.PLAN_TASK: []}
         """Messages of people by the task they are for, until it takes them; the plan counts as one."""
 
     def begin(self, limits: Limits) -> None:
@@ -56,10 +57,14 @@ class Driver:
             self.inboxes[task].append(message.text)
         return bool(reached)
 
-    async def drive_all(self, tasks: list[PlannedTask]) -> None:
-        """All tasks of the plan to their ends; when one ends the run, the others are cancelled and waited for."""
-        self.inboxes = {task.id: list(self._orchestrator.left_over) for task in tasks}
-        drives = [asyncio.create_task(self.drive(task)) for task in tasks]
+    async def drive_all(self, tasks: list[PlannedTask], begun: Mapping[str, TaskProgress] | None = None) -> None:
+        """All tasks of the plan to their ends; when one ends the run, the others are cancelled and waited for.
+
+        `begun` says where tasks go on that another run has begun.
+        """
+        early = [*self._orchestrator.left_over, *self.inboxes.get(naming.PLAN_TASK, [])]
+        self.inboxes = {task.id: list(early) for task in tasks}
+        drives = [asyncio.create_task(self.drive(task, (begun or {}).get(task.id))) for task in tasks]
         try:
             await asyncio.gather(*drives)
         except BaseException:
@@ -68,17 +73,20 @@ class Driver:
             await asyncio.gather(*drives, return_exceptions=True)
             raise
 
-    async def drive(self, task: PlannedTask) -> None:
+    async def drive(self, task: PlannedTask, begun: TaskProgress | None = None) -> None:
         """One task to its end: after its dependencies, with whatever decisions it takes."""
         books = self._books
         document = books.task(task.id)
+        if document.state.is_final:
+            return
         await workflow.wait_condition(lambda: all(books.task(needed).state.is_final for needed in task.depends_on))
         unmet = [needed for needed in task.depends_on if books.task(needed).state is not TaskState.DONE]
         if unmet:
             document.state, document.stage = TaskState.SKIPPED, f"needs {', '.join(unmet)}"
             books.changed(save=True)
             return
-        progress = TaskProgress(last_round=self._limits.rounds)
+        progress = begun or TaskProgress()
+        progress.last_round = max(progress.round, self._limits.rounds)
         while True:
             async with self._slots:
                 document.state = TaskState.WORKING

@@ -7,12 +7,13 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.forking import ForkingActivities
     from activities.repository import RepositoryActivities
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
     from baton.policies import GIT_TIMEOUT
-    from baton.steps import Prepared, PrepareInput, TaskNews
+    from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.clock import WallClock
@@ -184,13 +185,17 @@ class Pipeline:
 
     async def _work(self, prepared: Prepared) -> None:
         books, document = self._books, self._books.document
-        plan = await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
+        forked = await self._forked(prepared)
+        plan = forked.plan if forked else await self._plan(prepared)
         document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
         ]
+        for task in document.tasks:
+            if forked and task.id in forked.done:
+                task.state, task.commit = TaskState.DONE, forked.done[task.id]
         books.set_status(RunStatus.WORKING)
-        await self._driver.drive_all(plan.tasks)
+        await self._driver.drive_all(plan.tasks, forked.progress if forked else None)
         if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
@@ -203,6 +208,20 @@ class Pipeline:
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
             document.notes.append(f"The last state.json could not be written: {failure}")
+
+    async def _plan(self, prepared: Prepared) -> Plan:
+        return await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
+
+    async def _forked(self, prepared: Prepared) -> Forked | None:
+        """What this run takes over from another one, if it does."""
+        fork = self._request.fork
+        if fork is None:
+            return None
+        self._books.document.forked_from = fork
+        adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
+        return await self._host.step(
+            ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
+        )
 
     async def _prepare(self) -> Prepared:
         prepared = await self._host.step(

@@ -5,10 +5,12 @@ with its holder, however that dies.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -17,16 +19,41 @@ _LONGEST_WAIT = 0.05
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
-    """Hold the lock at `path`; children do not inherit it."""
+async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[None]:
+    """Hold the lock at `path`; children do not inherit it.
+
+    With a limit, raises LockHeld for one that another holds for longer.
+    """
+    clock = asyncio.get_running_loop().time
+    ending = None if limit is None else clock() + limit.total_seconds()
     wait = _FIRST_WAIT
     while (descriptor := _try(path)) is None:
+        if ending is not None and clock() > ending:
+            raise LockHeld(_holder(path))
         await asyncio.sleep(wait)
         wait = min(wait * 2, _LONGEST_WAIT)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+class LockHeld(Exception):
+    """The lock was not to be had in time; `holder` says which process has it, as far as it is known."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"the lock is held by {holder}")
+        self.holder = holder
+
+
+def _holder(path: Path) -> str:
+    """Whoever took the lock last, with its state: one that was stopped (SIGSTOP) holds it and does nothing."""
+    try:
+        process = int(path.read_text())
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {process}, which is stopped" if state in "Tt" else f"process {process}"
 
 
 @contextmanager
@@ -56,4 +83,7 @@ def _try(path: Path) -> int | None:
     if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
         os.close(descriptor)
         return None
+    with contextlib.suppress(OSError):  # on a full disk the lock still holds, and nobody is told by whom
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d" % os.getpid())
     return descriptor

@@ -12,11 +12,13 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 from baton.errors import WorkspaceError
 from baton.naming import is_run_id
+from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
 from workspaces import gitdir
 from workspaces.beneath import Beneath
@@ -24,7 +26,7 @@ from workspaces.capture import capture_nested, capture_touched
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
 from workspaces.faults import translated
 from workspaces.git import git
-from workspaces.locks import locked
+from workspaces.locks import LockHeld, locked
 from workspaces.meta import Meta, parse_meta
 from workspaces.objects import GITLINK, TREE, Entry, is_path
 from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
@@ -42,10 +44,19 @@ def _directory(store: Store, lane: Lane) -> Path:
 
 
 @asynccontextmanager
-async def exclusive(store: Store, lane: Lane) -> AsyncIterator[None]:
-    """Hold a lane's workspace: a zombie attempt and its successor never work in it at once. Waits without blocking."""
-    async with locked(_directory(store, lane) / "lock"):
-        yield
+async def exclusive(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT) -> AsyncIterator[None]:
+    """Hold a lane's workspace: a zombie attempt and its successor never work in it at once. Waits without blocking.
+
+    Raises WorkspaceError, which names the holder, where it is not free in time.
+    """
+    try:
+        async with locked(_directory(store, lane) / "lock", limit):
+            yield
+    except LockHeld as held:
+        raise WorkspaceError(
+            f"The workspace of {lane.run}/{lane.task} has been held for {limit.total_seconds():g} s by {held.holder}: "
+            "an earlier attempt that was given up and does not end. Kill that process, and try again."
+        ) from held
 
 
 async def discard_run(store: Store, run: str) -> None:

@@ -37,15 +37,20 @@ def log(
 
 def diff(
     run: options.Run,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Against the result of another run of the same repository.")
+    ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="Only the files and how many lines changed.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Print the change that a run has made so far.
 
-    As a patch against the commit that it started from.
+    As a patch against the commit that it started from, or against what another run has made.
     """
-    options.check_run_id(run)
-    execute(_diff(options.settings().home, run, stat, as_json))
+    for given in (run, against):
+        if given is not None:
+            options.check_run_id(given)
+    execute(_diff(options.settings().home, run, against, stat, as_json))
 
 
 async def _log(home: Path, run: str, task: str | None, session: str | None, as_json: bool) -> None:
@@ -72,25 +77,30 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
         message("There is no transcript of that yet.")
 
 
-async def _diff(home: Path, run: str, stat: bool, as_json: bool) -> None:
+async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: bool) -> None:
     from interfaces.cli.archive import find_run
     from interfaces.cli.patch import statistics
 
     archive = await find_run(home, run)
     document = await archive.document()
-    head = await archive.result()
-    if document.base_commit is None or head is None:
+    start, head = document.base_commit, await archive.result()
+    if against is not None:
+        other = await find_run(home, against)
+        if other.store.repo != archive.store.repo:
+            raise UsageError(f"The runs {run} and {against} are of different repositories, so they cannot be compared.")
+        start = await other.result()
+    if start is None or head is None:
         message("There is no change yet: no task has been finished.")
         if as_json:
-            print_json({"run": run, "base_commit": document.base_commit, "commit": None, "files": [], "patch": ""})
+            print_json({"run": run, "base_commit": start, "commit": None, "files": [], "patch": ""})
         return
-    patch = await archive.store.diff(document.base_commit, head, _DIFF_LIMIT)
+    patch = await archive.store.diff(start, head, _DIFF_LIMIT)
     files = statistics(patch)
     if as_json:
         print_json(
             {
                 "run": run,
-                "base_commit": document.base_commit,
+                "base_commit": start,
                 "commit": head,
                 "files": [file.as_json() for file in files],
                 "patch": "" if stat else patch,

@@ -14,6 +14,7 @@ from interfaces.cli import (
     collecting,
     demonstration,
     fleet,
+    forking,
     history,
     reading,
     running,
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demonstration, running, reading, history, answering, serving, checkup, collecting):
+for module in (demonstration, running, forking, reading, history, answering, serving, checkup, collecting):
     module.register(app)
 app.add_typer(agentfiles.app, name="agents")
 app.add_typer(fleet.app, name="worker")

@@ -15,6 +15,12 @@ Sandbox = Annotated[
     str | None,
     typer.Option("--sandbox", metavar="MODE", help="auto, bwrap or none (no isolation: only where you trust all)."),
 ]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="ROLE=MODEL", help="Model of a role; may be given several times.")
+]
+NoPublish = Annotated[bool, typer.Option("--no-publish", help="Leave the result in Baton's store.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start the run, print its id, and leave.")]
+RunId = Annotated[str | None, typer.Option("--run-id", metavar="ID", help="Id of the run, instead of a made one.")]
 Port = Annotated[int | None, typer.Option("--port", min=1, max=65_535, help="Port of the embedded server.")]
 UiPort = Annotated[int | None, typer.Option("--ui-port", min=1, max=65_535, help="Port of its Web UI.")]
 
@@ -46,6 +52,19 @@ def check_run_id(run: str) -> str:
     if not is_run_id(run):
         raise UsageError(f"{run!r} is not a run id; `baton list` shows the runs there are.")
     return run
+
+
+def models(given: list[str]) -> dict[str, str]:
+    """Models by role, as given by `--model`; raises UsageError."""
+    from baton.contracts import ROLES
+
+    found = {}
+    for entry in given:
+        role, separator, name = entry.partition("=")
+        if role not in ROLES or not separator or not name.strip():
+            raise UsageError(f"--model {entry!r} does not fit: write ROLE=MODEL with a role of {', '.join(ROLES)}.")
+        found[role] = name.strip()
+    return found
 
 
 def require_model_access(read: "Settings") -> None:

@@ -13,7 +13,7 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, print_json
 
 if TYPE_CHECKING:
-    from baton.contracts import RunDocument, RunRequest
+    from baton.contracts import Guide, RunDocument, RunRequest
     from baton.settings import Settings
     from workers.service import TemporalService
 
@@ -41,9 +41,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=10, help="Most rounds of a task.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=32, help="Tasks at work at once.")] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=MODEL", help="Model of a role; may be given several times.")
-    ] = None,
+    model: options.Models = None,
     sandbox: options.Sandbox = None,
     unanswered: Annotated[
         str | None,
@@ -52,9 +50,9 @@ def run(
     answer_within: Annotated[
         float | None, typer.Option(metavar="HOURS", min=0.0, help="After so many hours (with --unanswered).")
     ] = None,
-    no_publish: Annotated[bool, typer.Option("--no-publish", help="Leave the result in Baton's store.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Start the run, print its id, and leave.")] = False,
-    run_id: Annotated[str | None, typer.Option(metavar="ID", help="Id of the run, instead of a made one.")] = None,
+    no_publish: options.NoPublish = False,
+    detach: options.Detach = False,
+    run_id: options.RunId = None,
     as_json: options.Json = False,
 ) -> None:
     """Make a change to a repository.
@@ -79,7 +77,7 @@ def run(
         wall_clock_seconds=_seconds(wall_clock),
         rounds=rounds,
         parallel=parallel,
-        models=_models(model or []),
+        models=options.models(model or []),
         decision_default=unanswered,
         decision_deadline_seconds=None if answer_within is None else answer_within * 3_600,
         publish=not no_publish,
@@ -87,7 +85,7 @@ def run(
         discreet=settings.encryption_keys is not None,
     )
     if detach:
-        execute(_detach(settings, request, as_json))
+        execute(detach_run(settings, request, as_json))
     options.require_model_access(settings)
     started: list[str] = []
 
@@ -99,7 +97,7 @@ def run(
             f" `baton stop {request.run}` ends it."
         )
 
-    execute(_run(settings, request, as_json, started), farewell=farewell)
+    execute(run_to_end(settings, request, as_json, started), farewell=farewell)
 
 
 def watch(run: options.Run, as_json: options.Json = False) -> None:
@@ -171,20 +169,8 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def _models(given: list[str]) -> dict[str, str]:
-    from baton.contracts import ROLES
-
-    models = {}
-    for entry in given:
-        role, separator, name = entry.partition("=")
-        if role not in ROLES or not separator or not name.strip():
-            raise UsageError(f"--model {entry!r} does not fit: write ROLE=MODEL with a role of {', '.join(ROLES)}.")
-        models[role] = name.strip()
-    return models
-
-
-async def start_run(service: "TemporalService", request: "RunRequest") -> None:
-    """Start the workflow of a run; raises UsageError where its id is taken."""
+async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
+    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
     from temporalio.common import (
         SearchAttributePair,
         TypedSearchAttributes,
@@ -212,12 +198,16 @@ async def start_run(service: "TemporalService", request: "RunRequest") -> None:
             ),
             static_summary=one_line(request.task, 180),
             static_details=request_details(request),
+            start_signal="guide" if words else None,
+            start_signal_args=[words] if words else [],
         )
     except WorkflowAlreadyStartedError as error:
         raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
 
 
-async def _run(settings: "Settings", request: "RunRequest", as_json: bool, started: list[str]) -> int:
+async def run_to_end(
+    settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
+) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import serving, tell_where
     from workspaces.room import require_room_to_begin
@@ -227,7 +217,7 @@ async def _run(settings: "Settings", request: "RunRequest", as_json: bool, start
         require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
-            await start_run(service, request)
+            await start_run(service, request, words)
         started.append(request.run)
         return await see_to_end(service, request.run, as_json)
 
@@ -255,12 +245,13 @@ def print_ending(document: "RunDocument", as_json: bool) -> None:
             line(text)
 
 
-async def _detach(settings: "Settings", request: "RunRequest", as_json: bool) -> None:
+async def detach_run(settings: "Settings", request: "RunRequest", as_json: bool, words: "Guide | None" = None) -> None:
+    """Start a run, print its id, and leave it to whoever works."""
     from interfaces.cli.engine import has_worker, serving
 
     async with serving(settings, worker=False) as service:
         with span("baton run", run=request.run):
-            await start_run(service, request)
+            await start_run(service, request, words)
         at_work = await has_worker(service)
         link = service.run_link(request.run)
     if as_json:

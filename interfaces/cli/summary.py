@@ -2,7 +2,7 @@
 
 import shlex
 
-from baton.contracts import RunDocument, RunStatus, TaskState
+from baton.contracts import Fork, RunDocument, RunStatus, TaskState
 from interfaces.cli.events import gate_verdict
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd
@@ -28,6 +28,8 @@ def document_lines(document: RunDocument) -> list[str]:
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
         *cost_lines(document),
     ]
+    if document.forked_from:
+        lines.append(f"forked    {_origin(document.forked_from)}")
     if document.web_ui:
         lines.append(f"Web UI    {document.web_ui}")
     if document.tasks:
@@ -48,6 +50,14 @@ def document_lines(document: RunDocument) -> list[str]:
         lines += ["", "to know"]
     lines += [f"  {one_line(note, 300)}" for note in document.notes]
     return lines
+
+
+def _origin(fork: Fork) -> str:
+    """Where a run was forked, in words."""
+    if not fork.task:
+        return f"from the plan of {fork.run}"
+    turn = f", after turn {fork.turn}" if fork.turn else ", from its start"
+    return f"from {fork.run}, task {one_line(fork.task, 40)}, session {one_line(fork.session, 40)}{turn}"
 
 
 def cost_lines(document: RunDocument) -> list[str]:

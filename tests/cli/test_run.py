@@ -107,10 +107,25 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         patch = await scripted("diff", run_id)
         await apply(patch.out, repository)
         assert (await scripted("diff", run_id, "--stat")).out.count("\n") == len(change["files"])
+        # A fork keeps what was paid for; a point that is not there is one sentence.
+        unknown = await scripted("fork", run_id, "--task", "t1", "--turn", "99")
+        assert (unknown.code, unknown.out) == (2, "")
+        assert "has no turn 99 of the session 1-backend" in unknown.err
+        midway = await scripted("fork", run_id, "--task", "t1", "--turn", "1", "--model", "backend=opus")
+        assert midway.code == 2
+        assert "A session keeps its model to its end" in midway.err
+        own = f"{run_id}-fork"
+        review = ("--task", "t2", "--session", "1-reviewer", "--model", "reviewer=haiku")
+        again = await scripted("fork", run_id, *review, "--run-id", own, "--no-publish", "--json")
+        assert again.code == 0, again
+        assert document(again)["forked_from"] == {"run": run_id, "task": "t2", "session": "1-reviewer", "turn": 0}
+        assert 0 < document(again)["cost_usd"] < final["cost_usd"]
+        assert f"baton diff {own} --against {run_id}" in again.err
+        assert json.loads((await scripted("diff", own, "--against", run_id, "--json")).out)["files"] == []
         late = await scripted("guide", run_id, "hello")
         assert late.code == 2
         assert "has ended" in late.err
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
 
 
 async def apply(patch: str, repository: Path) -> None:

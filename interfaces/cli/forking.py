@@ -1,0 +1,128 @@
+"""The command `fork`: a new run that goes on from another one, from its plan, a session or a single turn."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from baton.errors import UsageError
+from interfaces.cli import options
+from interfaces.cli.exits import execute
+from interfaces.cli.output import message
+
+if TYPE_CHECKING:
+    from baton.contracts import Guide, RunRequest
+    from baton.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        epilog="Example: baton fork shop-add-pagination-x7k2 --task t1 --session 2-backend --model backend=opus"
+    )(fork)
+
+
+def fork(
+    run: options.Run,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Go on within this task; without it, all tasks are done anew.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="ROUND-ROLE", help="From this session of the task; its first without it.")
+    ] = None,
+    turn: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep the session up to the answer of this turn; from its start without it."),
+    ] = None,
+    model: options.Models = None,
+    guide: Annotated[str | None, typer.Option(metavar="TEXT", help="What the agents should do differently.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, help="Most that the new run may cost, in USD.")] = None,
+    no_publish: options.NoPublish = False,
+    detach: options.Detach = False,
+    run_id: options.RunId = None,
+    sandbox: options.Sandbox = None,
+    as_json: options.Json = False,
+) -> None:
+    """Start a run from a point of another one, and compare.
+
+    The new run takes over plan, finished tasks and workspace as they were there, and pays only for what it does itself.
+    The old one is left as it is. `baton diff NEW --against OLD` shows what came out differently.
+    """
+    options.check_run_id(run)
+    settings = options.settings(sandbox=sandbox)
+    if (session or turn) and not task:
+        raise UsageError("--session and --turn say where in a task: name it with --task.")
+    models = options.models(model or [])
+    words = {"usd": usd, "publish": not no_publish}
+    point = {"run": run, "task": task or "", "session": session or "", "turn": turn or 0}
+    execute(_fork(settings, point, models, words, guide, run_id, detach, as_json))
+
+
+async def _fork(
+    settings: "Settings",
+    point: dict[str, object],
+    models: dict[str, str],
+    changes: Mapping[str, object],
+    guide: str | None,
+    run_id: str | None,
+    detach: bool,
+    as_json: bool,
+) -> int | None:
+    from interfaces.cli.running import detach_run, run_to_end
+
+    request, words = await _request(settings, point, models, changes, guide, run_id)
+    if detach:
+        await detach_run(settings, request, as_json, words)
+        return None
+    options.require_model_access(settings)
+    code = await run_to_end(settings, request, as_json, [], words)
+    message(f"Compare: baton diff {request.run} --against {point['run']}")
+    return code
+
+
+async def _request(
+    settings: "Settings",
+    point: dict[str, object],
+    models: dict[str, str],
+    changes: Mapping[str, object],
+    guide: str | None,
+    run_id: str | None,
+) -> "tuple[RunRequest, Guide | None]":
+    """The new run's request: the old one's, from its base commit, with what is to be different."""
+    import json
+
+    from pydantic import ValidationError
+
+    from baton.contracts import Fork, Guide, RunRequest
+    from baton.naming import new_run_id
+    from interfaces.cli.archive import find_run
+    from interfaces.cli.asking import who
+    from workspaces.forks import resolve_fork
+
+    archive = await find_run(settings.home, str(point["run"]))
+    fork, _ = await resolve_fork(archive.store, Fork.model_validate(point))
+    role = fork.session.partition("-")[2]
+    if fork.turn and role in models:
+        raise UsageError(
+            f"A session keeps its model to its end: to give the {role} another one, fork from the session's start"
+            " (without --turn)."
+        )
+    old = json.loads(await archive.store.read(archive.head, "request.json") or b"{}")
+    base = old["base_commit"]
+    kept = RunRequest.model_validate(old)
+    request = kept.model_copy(
+        update={
+            "base": base,
+            "fork": fork,
+            "run": options.check_run_id(run_id)
+            if run_id
+            else new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None),
+            "models": {**kept.models, **models},
+            "started_by": who(),
+            **{name: value for name, value in changes.items() if value is not None},
+        }
+    )
+    try:
+        return request, Guide(text=guide.strip(), task_id=None) if guide else None
+    except ValidationError as error:
+        raise UsageError("The guidance must have between 1 and 20000 characters.") from error
