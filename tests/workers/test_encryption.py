@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from baton.contracts import Decide, Guide, RunRequest, RunStatus
 from baton.errors import ConfigurationError
@@ -152,6 +153,10 @@ async def test_no_plain_text_reaches_the_database(tmp_path: Path) -> None:
     assert memo["task"] == words["task"]
     assert json.loads(seen)["task"] == json.loads(told)["task"] == words["task"]
     assert words["failure"] in str(failed.value.cause)
+    # One sentence, and no trace of the engine below it.
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.failure is not None
+    assert failed.value.cause.failure.stack_trace == ""
     assert stored(settings.home, open_word)
     assert stored(settings.home, run)
     assert [name for name, word in words.items() if stored(settings.home, word)] == []
