@@ -19,6 +19,7 @@ from interfaces.cli import (
     reading,
     running,
     serving,
+    webhook,
 )
 from interfaces.cli.exits import explain, leave
 from interfaces.cli.output import message
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demonstration, running, forking, reading, history, answering, serving, checkup, collecting):
+for module in (demonstration, running, forking, reading, history, answering, serving, webhook, checkup, collecting):
     module.register(app)
 app.add_typer(agentfiles.app, name="agents")
 app.add_typer(fleet.app, name="worker")

@@ -25,13 +25,24 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
 
 
-def up(port: options.Port = None, ui_port: options.UiPort = None, sandbox: options.Sandbox = None) -> None:
-    """Serve in the foreground: server, Web UI, worker.
+def up(
+    port: options.Port = None,
+    ui_port: options.UiPort = None,
+    sandbox: options.Sandbox = None,
+    webhook: Annotated[
+        bool, typer.Option("--webhook/--no-webhook", help="Serve GitHub's webhook, where its secret is set.")
+    ] = True,
+) -> None:
+    """Serve in the foreground: server, Web UI, worker, and GitHub's webhook where its secret is set.
 
     Until Ctrl-C; what is open then goes on at the next start.
     """
     settings = options.settings(quiet=False, server_port=port, ui_port=ui_port, sandbox=sandbox)
-    execute(_up(settings), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE)
+    execute(
+        _up(settings, webhook=webhook),
+        farewell=lambda: "Stopped. Open runs go on at the next start.",
+        terminated=ExitCode.DONE,
+    )
 
 
 def codec_server(
@@ -81,15 +92,21 @@ async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: s
         await asyncio.Event().wait()
 
 
-async def _up(settings: "Settings") -> None:
+async def _up(settings: "Settings", *, webhook: bool) -> None:
+    from contextlib import AsyncExitStack
+
     from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.webhook import receiving
     from workers.connection import target
 
     if (address := target().address) and (settings.server_port or settings.ui_port):
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     able = settings.api_key is not None or settings.base_url is not None
-    async with serving(settings, worker=able, metrics=True) as service:
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(serving(settings, worker=able, metrics=True))
         tell_where(service)
+        if webhook and settings.github_webhook_secrets:
+            await stack.enter_async_context(receiving(service.client, settings))
         if able:
             message("A worker is at work. Ctrl-C stops.")
         else:
