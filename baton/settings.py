@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
@@ -122,9 +122,10 @@ class Settings(GitHubSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_not_set(cls, value: object) -> object:
+    def _empty_is_not_set(cls, value: object, info: ValidationInfo) -> object:
         """A secret's file that is empty says nothing, as an empty variable does."""
-        return None if isinstance(value, str) and not value.strip() else value
+        optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
+        return None if optional and isinstance(value, str) and not value.strip() else value
 
     @field_validator("wall_clock", mode="before")
     @classmethod

@@ -22,7 +22,8 @@ put baton_codec_token "$(random)"
 put baton_github_webhook_secret "$(random)"
 # Empty: not set. Keys are made with: echo "k1:$(openssl rand -base64 32)" > secrets/baton_encryption_keys
 put baton_encryption_keys ""
-for name in anthropic_api_key baton_github_token; do
-  put "$name" ""
-  [ -s "secrets/$name" ] || echo "Put your $name into secrets/$name."
-done
+# One of these two for GitHub, see docs/github.md.
+put baton_github_token ""
+put baton_github_private_key ""
+put anthropic_api_key ""
+[ -s secrets/anthropic_api_key ] || echo "Put your ANTHROPIC_API_KEY into secrets/anthropic_api_key."

@@ -97,8 +97,6 @@ def secret_files() -> Iterator[Path]:
     text = (ROOT / "deploy/secrets.sh").read_text()
     for name in re.findall(r"^put (\w+) ", text, re.MULTILINE):
         yield Path(name)
-    (several,) = re.findall(r"^for name in (.*); do$", text, re.MULTILINE)
-    yield from map(Path, several.split())
 
 
 def test_what_is_mounted_is_there_and_what_is_set_is_known(project: dict[str, Any]) -> None:
@@ -108,9 +106,7 @@ def test_what_is_mounted_is_there_and_what_is_set_is_known(project: dict[str, An
     for service in ours:
         assert {name for name in service["environment"] if not name.startswith("TEMPORAL_")} <= known
         command = service["command"]
-        # `webhook` is another page's.
-        if command[0] in commands():
-            commands()[command[0]].make_context(command[0], command[1:])
+        commands()[command[0]].make_context(command[0], command[1:])
     for service in project["services"].values():
         for volume in service.get("volumes", []):
             assert volume["type"] == "volume" or Path(volume["source"]).exists(), volume
@@ -128,6 +124,7 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
     (secrets / "baton_codec_token").write_text("a-token-of-some-length\n")
     (secrets / "baton_encryption_keys").write_text("k1:" + "A" * 43 + "=\n")
     (secrets / "baton_github_token").write_text("")
+    (secrets / "baton_github_webhook_secret").write_text("a-secret-of-some-length\n")
     async with temporal_service(read_settings(home=tmp_path / "server"), embedded_only=True) as service:
         local = {"TEMPORAL_ADDRESS": service.address, "BATON_SECRETS_DIR": str(secrets)}
         prepare_namespace(project["services"]["namespace"], service.address)
@@ -140,22 +137,26 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
         for name, check, said in (
             ("worker", image_check(metrics), "A worker is at work"),
             ("codec", project["services"]["codec"]["healthcheck"]["test"][1:], "codec server http://"),
+            ("webhook", project["services"]["webhook"]["healthcheck"]["test"][1:], "GitHub webhook http://"),
         ):
             container = project["services"][name]
             given = {key: str(value) for key, value in container["environment"].items()}
             cli = Cli(tmp_path / name)
             cli.env |= {**image, **given, **local, "BATON_METRICS_ADDRESS": f"127.0.0.1:{metrics}"}
-            ports = {"8234": str(free_port())}
+            ports = {port: str(free_port()) for port in ("8234", "8473")}
             command = [ports.get(word, word) for word in container["command"]]
             process = await cli.start(*command)
             try:
                 await until(process, said)
-                asked = [word.replace(":8234", f":{ports['8234']}") for word in check]
+                asked = check
+                for port, other in ports.items():
+                    asked = [word.replace(f":{port}", f":{other}") for word in asked]
                 await asyncio.to_thread(subprocess.run, [sys.executable, *asked[1:]], check=True, timeout=30)
                 if name == "worker":
                     assert (await cli("worker", "status")).code == 0
                 process.send_signal(signal.SIGTERM)
-                assert await asyncio.wait_for(process.wait(), 60) == 0
+                _, rest = await asyncio.wait_for(process.communicate(), 60)
+                assert process.returncode == 0, f"{name}: {rest.decode()}"
             finally:
                 await cli.end()
 
@@ -205,6 +206,6 @@ def test_the_scripts_are_sound_and_the_secrets_are_made_once(tmp_path: Path) -> 
         contents.append({path.name: path.read_text() for path in (place / "secrets").iterdir()})
     made = contents[0]
     assert contents[1] == made
-    assert "Put your anthropic_api_key into secrets/anthropic_api_key." in said
+    assert "Put your ANTHROPIC_API_KEY into secrets/anthropic_api_key." in said
     assert len({made["postgres_password"], made["grafana_password"], made["baton_codec_token"]}) == 3
     assert (place / "secrets").stat().st_mode & 0o077 == 0
