@@ -6,6 +6,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities import metrics
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import TECHNOLOGY, Stores, run_config, run_json
@@ -96,6 +97,7 @@ class GateActivities:
                 network=config.sandbox.network,
                 redact=self._redact,
             )
+            metrics.gate_ran(evidence.seconds, green=evidence.green)
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,11 +1,14 @@
 """The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from anthropic import AsyncAnthropic
+from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -29,6 +32,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
+from workers.watchman import watching_the_disk
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
@@ -68,6 +72,8 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    # The lines carry run, task and session in fields of their own (baton.logs).
+    workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
@@ -88,8 +94,10 @@ async def running_worker(
     publishing = PublishingActivities(stores)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
+    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
     shared = Worker(
         client,
+        identity=identity,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[HostActivities(queue).acquire_host],
@@ -99,6 +107,7 @@ async def running_worker(
     )
     host = Worker(
         client,
+        identity=identity,
         task_queue=queue,
         activities=[
             repository.prepare_run,
@@ -122,7 +131,7 @@ async def running_worker(
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     try:
-        async with shared, host:
+        async with watching_the_disk(settings), shared, host:
             yield WorkerHandle(queue=queue, sandbox=sandbox)
     finally:
         if own_model is not None:
