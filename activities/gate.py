@@ -7,12 +7,14 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import metrics
+from activities.github.authors import coauthor, without_references
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
-from activities.stores import TECHNOLOGY, Stores, run_config, run_json
+from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
 from baton import naming
-from baton.contracts import Evidence
+from baton.contracts import Evidence, RunRequest
 from baton.redaction import Redactor
+from baton.settings import Settings
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.gate import run_gate
@@ -28,10 +30,11 @@ _KEPT_LOG = 5_000_000
 class GateActivities:
     """The activity `run_gate`."""
 
-    def __init__(self, stores: Stores, sandbox: Sandbox, redact: Redactor) -> None:
+    def __init__(self, stores: Stores, sandbox: Sandbox, redact: Redactor, settings: Settings) -> None:
         self._stores = stores
         self._sandbox = sandbox
         self._redact = redact
+        self._settings = settings
 
     @activity.defn(name="run_gate")
     @with_posture
@@ -109,6 +112,11 @@ class GateActivities:
         if report is not None:
             lines += ["", self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip()]
         trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
+        issue = RunRequest.model_validate(await run_json(store, gate.run, REQUEST)).github
+        if issue is not None:
+            lines = [without_references(line) for line in lines]
+            named = coauthor(issue.requester, self._settings.github_url) if self._settings.github_coauthor else None
+            trailers += [named] if named else []
         return "\n".join([*lines, "", *trailers]) + "\n"
 
 

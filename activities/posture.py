@@ -20,6 +20,9 @@ from baton import errors
 from baton.errors import (
     BatonError,
     DiskFull,
+    GitHubAway,
+    GitHubDenied,
+    GitHubRefused,
     MergeConflict,
     ModelRefused,
     ModelUnavailable,
@@ -46,7 +49,13 @@ WORK_ELSEWHERE = WorkElsewhere.__name__
 """The work lies on another host, and no state remote has it."""
 
 ASKED_TO_WAIT = "AskedToWait"
-"""The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+"""The other side named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+
+DENIED = GitHubDenied.__name__
+"""GitHub does not accept our credential, or what it may do is not enough."""
+
+AWAY = frozenset({GitHubAway.__name__, RepositoryAway.__name__})
+"""The other side does not answer just now."""
 
 _FINAL: tuple[type[BaseException], ...] = (
     UsageError,
@@ -54,6 +63,8 @@ _FINAL: tuple[type[BaseException], ...] = (
     PlanError,
     SandboxUnavailable,
     MergeConflict,
+    GitHubDenied,
+    GitHubRefused,
 )
 # Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
 # finds in the journal what the winner did, and goes on from there.
@@ -77,6 +88,10 @@ def posture_of(error: BaseException) -> ApplicationError:
         # Waited for on a durable timer of the workflow's, and not counted as an attempt.
         seconds = error.retry_after.total_seconds()
         return ApplicationError(message, error.kind, seconds, type=ASKED_TO_WAIT, non_retryable=True)
+    if isinstance(error, GitHubAway) and error.retry_after is not None:
+        return ApplicationError(
+            message, name, error.retry_after.total_seconds(), type=ASKED_TO_WAIT, non_retryable=True
+        )
     if isinstance(error, ModelUnavailable):
         return ApplicationError(message, error.kind, type=name)
     if isinstance(error, ModelRefused):

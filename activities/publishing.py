@@ -6,7 +6,7 @@ from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.stores import Stores
 from baton import naming
-from baton.steps import CleanUpInput, Published, PublishInput
+from baton.publishing import CleanUpInput, Published, PublishInput
 from workspaces.publish import publish
 from workspaces.workspace import discard_run
 
@@ -21,12 +21,12 @@ class PublishingActivities:
     @with_posture
     @heartbeating
     async def publish_run(self, publishing: PublishInput) -> Published:
-        """Push the commit as `baton/<run>`; a branch that is already there at this commit is success."""
+        """Push the commit as the run's branch; a branch that is already there at this commit is success."""
         store = await self._stores.get(publishing.repo)
         await store.catch_up(publishing.run)
         store.require(publishing.run, publishing.commit)
-        branch = naming.branch(publishing.run)
-        published = await publish(store, publishing.commit, branch, expected=None)
+        branch = publishing.branch or naming.branch(publishing.run)
+        published = await publish(store, publishing.commit, branch, expected=publishing.expected)
         return Published(branch=published.branch, commit=published.commit)
 
     @activity.defn(name="clean_up")

@@ -109,6 +109,8 @@ class RepositoryActivities:
             test_command=command,
             sandboxed=status.kind != "none",
             notes=notes,
+            web_ui=self._link(request.run),
+            quiet_seconds=self._settings.github_quiet,
         )
 
     @activity.defn(name="read_plan")
@@ -140,6 +142,10 @@ class RepositoryActivities:
                 for task in ordered
             ],
         )
+
+    def _link(self, run: str) -> str:
+        namespace = activity.info().workflow_namespace
+        return f"{self._settings.web_ui}/namespaces/{namespace}/workflows/{run}" if self._settings.web_ui else ""
 
     def _sandboxed(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
         """The configuration with the network as the settings allow it: a repository asks for it, a person decides."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from workspaces.access import Credentials
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
 from workspaces.state_remote import StateRemote
@@ -49,9 +50,10 @@ def report_file(number: int) -> str:
 class Stores:
     """Opens each store once per worker."""
 
-    def __init__(self, home: Path, remote: StateRemote | None = None) -> None:
+    def __init__(self, home: Path, remote: StateRemote | None = None, credentials: Credentials | None = None) -> None:
         self.home = home
         self._remote = remote
+        self._credentials = credentials
         self._open: dict[str, Store] = {}
         self._lock = asyncio.Lock()
 
@@ -60,7 +62,7 @@ class Stores:
         if repo not in self._open:
             async with self._lock:
                 if repo not in self._open:
-                    self._open[repo] = await Store.open(self.home, repo, self._remote)
+                    self._open[repo] = await Store.open(self.home, repo, self._remote, self._credentials)
         return self._open[repo]
 
     async def checkpoints(self, repo: str) -> Checkpoints:

@@ -4,37 +4,18 @@ These names are API. `show --json`, `state.json`, `decisions.json`, signals, upd
 so a field is added here, never renamed.
 """
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import Field, StringConstraints
 
-
-class Contract(BaseModel):
-    """Base of every record: unknown fields are dropped, so that an older worker reads a newer record."""
-
-    model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
-
-
-class StrictContract(BaseModel):
-    """Base of what people send: an unknown field is an error, for it is most likely a typing mistake."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
-"""A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
-
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""An amount of money in USD; never NaN, which no cap could hold back."""
-
-ShortText = Annotated[str, StringConstraints(max_length=2_000)]
-"""Text that may stand in a workflow history: bounded, never a transcript."""
+from baton.github import GitHubIssue
+from baton.records import Contract as Contract
+from baton.records import Moment as Moment
+from baton.records import ShortText as ShortText
+from baton.records import StrictContract as StrictContract
+from baton.records import Usage as Usage
+from baton.records import Usd as Usd
 
 
 class RunStatus(StrEnum):
@@ -84,24 +65,6 @@ Maker = Literal["backend", "frontend"]
 
 ROLES = ("orchestrator", "backend", "frontend", "tester", "reviewer")
 """The five roles, in the order of the pipeline."""
-
-
-class Usage(Contract):
-    """Tokens of one or more model calls, in the classes in which they are billed."""
-
-    input_tokens: int = 0
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    cache_read_tokens: int = 0
-    output_tokens: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Everything the model read: fresh, written to and read from the cache."""
-        return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens
 
 
 class Evidence(Contract):
@@ -268,6 +231,8 @@ class RunRequest(Contract):
     started_by: str = ""
     scripted_model: bool = False
     """Whether a stand-in answers instead of Claude; said wherever the run is shown."""
+    github: GitHubIssue | None = None
+    """The issue that the run works for; None for a run that has nothing to do with GitHub."""
 
 
 class TaskDocument(Contract):
@@ -314,6 +279,10 @@ class RunDocument(Contract):
     """The most that calls may have cost beyond `cost_usd`, whose end nobody saw; known when the run has ended."""
     models: dict[str, str] = Field(default_factory=dict)
     """Model id by role."""
+    pull_request: str | None = None
+    """Link to the pull request of a run that works for an issue."""
+    waiting_for: str = ""
+    """What a run waits for that asks nobody: a review, GitHub, the clock."""
     forked_from: Fork | None = None
     sandboxed: bool | None = None
     """Whether commands of agents and tests run in isolation; None until the run has begun."""

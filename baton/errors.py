@@ -3,7 +3,8 @@
     BatonError
     ├── UsageError                 the caller can mend it: exit code 2
     │   ├── RepositoryError        no such repository, empty, unknown base
-    │   │   └── RepositoryAway     the network or the other side does not answer: asking again may help
+    │   │   ├── RepositoryAway     the network or the other side does not answer: asking again may help
+    │   │   └── BranchMoved        a branch is not where it was when we saw it last
     │   ├── AgentFileError         a role file that cannot be loaded
     │   ├── ConfigurationError     baton.toml or a setting does not fit
     │   └── UnknownRun             no run of that id
@@ -18,6 +19,10 @@
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
+    ├── GitHubError                GitHub did not do what it was asked for
+    │   ├── GitHubDenied           401, 403: the credential is not valid, or lacks a permission
+    │   ├── GitHubRefused          404, 409, 410, 422: asking again cannot help
+    │   └── GitHubAway             429, 5xx, no connection: asking again may help
     └── ModelError                 the Messages API did not give a usable answer
         ├── ModelRefused           400, 401, 403, 404, 413: asking again cannot help
         ├── ModelUnavailable       429, 5xx, connection, cut stream: asking again may help
@@ -60,6 +65,10 @@ class RepositoryError(UsageError):
 
 class RepositoryAway(RepositoryError):
     """The repository does not answer just now; unlike the others, this may pass by itself."""
+
+
+class BranchMoved(RepositoryError):
+    """Somebody else has moved the branch that we publish; it was left as it is."""
 
 
 class AgentFileError(UsageError):
@@ -122,6 +131,30 @@ class SandboxUnavailable(BatonError):
 
 class CommandTimeout(BatonError):
     """A command ran longer than it may and was killed with all its children."""
+
+
+class GitHubError(BatonError):
+    """GitHub did not do what it was asked for."""
+
+
+class GitHubDenied(GitHubError):
+    """The credential is not valid or lacks a permission; the message says what to renew."""
+
+
+class GitHubRefused(GitHubError):
+    """The request cannot succeed as it is; `status` is that of HTTP, 0 where there is none."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class GitHubAway(GitHubError):
+    """A passing fault (429, 5xx, no connection); `retry_after` where GitHub named a time."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelError(BatonError):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from baton.contracts import Contract
+from baton.records import Contract
 
 TITLE_LIMIT = 300
 """Characters of an issue's title."""
@@ -104,7 +104,8 @@ class Stop(Contract):
 
     kind: Literal["stop"] = "stop"
     number: int = Field(ge=1)
-    reason: Literal["unlabeled", "closed"]
+    reason: Literal["unlabeled", "closed", "removed"]
+    """`removed`: the App lost the repository; made by the engine from a `Removed`."""
 
 
 class Review(Contract):
@@ -191,6 +192,24 @@ class GitHubIssue(Contract):
     title: Title = ""
     url: str = ""
     requester: Sender
+    branch: str
+    """Where the run publishes: `baton/issue-<number>-<slug>`, made of letters, digits and dashes only."""
+
+    @property
+    def key(self) -> str:
+        """What a run is known to work for: `owner/name#number`, in lower case as GitHub compares them."""
+        return f"{self.repository.full_name}#{self.number}".lower()
+
+
+class Notice(Contract):
+    """Signal `github` to a run: what a delivery was about."""
+
+    delivery: str
+    """X-GitHub-Delivery: a run takes each one in once."""
+    sender: Sender
+    matter: Matter
+    refused: str = ""
+    """Why the command in it was not carried out; it is only to be shown."""
 
 
 def issue_of_branch(branch: str) -> int | None:

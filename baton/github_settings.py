@@ -42,6 +42,13 @@ class GitHubSettings(BaseSettings):
         default=1.0, gt=0, allow_inf_nan=False, description="Most writes to GitHub's API in a second"
     )
 
+    github_quiet: float = Field(
+        default=20.0,
+        ge=0,
+        le=110,
+        description="Seconds without a further comment until a review of a pull request becomes a round of work",
+    )
+
     @field_validator("github_url", "github_api_url", mode="after")
     @classmethod
     def _plain_url(cls, url: str) -> str:

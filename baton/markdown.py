@@ -6,6 +6,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&])")
 _LINKS = re.compile(r"://|@")
 _JOINER = "\u2060"
 """Not seen, and enough to keep an address from becoming a link, or a name a mention."""
+_REFERENCE = re.compile(r"(@|\\#|\bGH(?=\\-\d))", re.IGNORECASE)
 
 
 def escape(text: str) -> str:
@@ -25,3 +26,12 @@ def code(text: str) -> str:
     fence = "`" * (longest + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") else ""
     return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def quiet(text: str) -> str:
+    """Text as text on GitHub, too: nobody is notified by it, no issue is linked or closed.
+
+    GitHub finds names and numbers in the rendered text, so escaping them does not help; a comment between does.
+    https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+    """
+    return _REFERENCE.sub(r"\1<!-- -->", escape(text))

@@ -13,6 +13,9 @@ _VALID_TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 TASK_QUEUE = "baton"
 """Workflows and activities that need no workspace."""
 
+GITHUB_QUEUE = "baton-github"
+"""Writes to GitHub's API: its workers do one at a time, and the server hands out only so many a second."""
+
 PLAN_TASK = "plan"
 """The task id under which the orchestrator works."""
 
@@ -44,6 +47,22 @@ def new_run_id(repo: str, task: str, *, discreet: bool = False) -> str:
     suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(8 if discreet else 4))
     name = slug(repo_name(repo), 24)
     return f"{name}-{suffix}" if discreet else f"{name}-{slug(task, 40)}-{suffix}"
+
+
+def github_run_id(owner: str, name: str, number: int, attempt: int = 1) -> str:
+    """`gh-<owner>-<name>-<number>`; the second run of an issue ends with `.2`: `-2` could be another repository's."""
+    tail = f"-{number}" if attempt == 1 else f"-{number}.{attempt}"
+    run = f"gh-{owner}-{name}{tail}"
+    if is_run_id(run):
+        return run
+    # A name that is too long, or has two dots in a row: readable still, and not another repository's.
+    digest = hashlib.sha256(f"{owner}/{name}".lower().encode()).hexdigest()[:10]
+    return f"gh-{slug(owner, 40)}-{slug(name, 40)}-{digest}{tail}"
+
+
+def github_branch(number: int, title: str, attempt: int = 1) -> str:
+    """The branch of a run that works for an issue: `baton/issue-<number>-<slug of the title>`, then `...-2`."""
+    return f"baton/issue-{number}-{slug(title, 50)}" + ("" if attempt == 1 else f"-{attempt}")
 
 
 def is_run_id(text: str) -> bool:

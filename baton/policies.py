@@ -73,6 +73,36 @@ MAX_LOST_HOSTS = 20
 MAX_ASKED_WAITS = 30
 """So often in a row a step waits as the Messages API asks, for up to 2 minutes each, before a person is asked."""
 
+GITHUB_TIMEOUT = timedelta(minutes=2)
+"""One attempt to read from or write to GitHub's API, looks before the write included."""
+
+GITHUB_CALL_TIMEOUT = timedelta(seconds=20)
+"""One request to GitHub's API. GitHub itself gives up after 10 s:
+https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts"""
+
+AWAY_WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
+"""Between two rounds of attempts while GitHub does not answer; the last one again and again."""
+
+LIMIT_WAIT = timedelta(minutes=1)
+"""After a rate limit without a stated end, the least that GitHub asks for:
+https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit"""
+
+LIMIT_WAIT_MAX = timedelta(minutes=75)
+"""The longest wait that is taken from an answer of GitHub's; its primary limit is by the hour."""
+
+REPORT_EVERY = timedelta(seconds=20)
+"""Least time between two edits of a run's comment, unless somebody must decide or the run has ended."""
+
+LAST_REPORT_LIMIT = timedelta(hours=1)
+"""How long the end of a run is held up by a GitHub that does not take its last report."""
+
+BATCH_MOST = timedelta(minutes=2)
+"""The longest that a round waits for more comments of the same review."""
+
+DELIVERY_LIMIT = timedelta(days=3)
+"""How long a delivery that GitHub itself keeps from being carried out is tried; as long as it can be redelivered:
+https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks"""
+
 MAX_PLAN_TASKS = 30
 """More tasks than this are a project, not a change; the plan is sent back."""
 

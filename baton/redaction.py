@@ -7,8 +7,8 @@ from urllib.parse import unquote
 MASK = "***"
 
 _PATTERNS = (
-    # scheme://user:password@host  ->  scheme://user:***@host
-    (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"), r"\g<keep>" + MASK),
+    # scheme://user:password@host  ->  scheme://user:***@host. Bounded: a long word must not be read once a letter.
+    (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/@]+(?=@)"), r"\g<keep>" + MASK),
     # Anthropic, GitHub, AWS, Slack and JWT shapes
     (re.compile(r"\bsk-ant-[A-Za-z0-9_-]{8,}"), MASK),
     (re.compile(r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}"), MASK),
@@ -23,7 +23,7 @@ _PATTERNS = (
     # password=..., secret: ..., API_KEY=...
     (
         re.compile(
-            r"(?i)(?P<keep>\b[\w-]*(?:password|passwd|secret|api[_-]?key|access[_-]?token|private[_-]?key)[\"']?\s*[:=]\s*[\"']?)"
+            r"(?i)(?P<keep>(?:password|passwd|secret|api[_-]?key|access[_-]?token|private[_-]?key)[\"']?\s*[:=]\s*[\"']?)"
             r"[^\s\"',;&]{4,}"
         ),
         r"\g<keep>" + MASK,

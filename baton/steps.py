@@ -36,6 +36,10 @@ class Prepared(Lean):
     test_command: str | None = None
     sandboxed: bool = True
     notes: list[str] = Field(default_factory=list)
+    web_ui: str = ""
+    """Link to the run, where the settings say where the Web UI is."""
+    quiet_seconds: float = 20.0
+    """Without a further comment for so long, what was said on a pull request becomes a round."""
 
 
 class PlannedTask(Lean):
@@ -193,28 +197,6 @@ class SetCapsInput(Lean):
     repo: str
     caps: Caps
     at: Moment
-
-
-class PublishInput(Lean):
-    """Input of `publish_run`."""
-
-    run: str
-    repo: str
-    commit: str
-
-
-class Published(Lean):
-    """The branch as it lies in the target repository."""
-
-    branch: str
-    commit: str
-
-
-class CleanUpInput(Lean):
-    """Input of `clean_up`: the run is over; its workspaces go, its checkpoints stay."""
-
-    run: str
-    repo: str
 
 
 Stage = Literal["open", "make", "test", "gate", "review", "integrate"]

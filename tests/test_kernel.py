@@ -1,6 +1,7 @@
 """The kernel's pure rules: names, prices, redaction, settings, the error tree."""
 
 import re
+import time
 
 import pytest
 
@@ -96,3 +97,10 @@ def test_the_error_tree_is_drawn_whole() -> None:
         if isinstance(value, type) and issubclass(value, errors.BatonError) and value is not errors.BatonError
     }
     assert drawn == defined
+
+
+@pytest.mark.parametrize("word", ["x" * 500_000, "x-" * 250_000, "https://" * 60_000, "password " * 50_000])
+def test_redaction_takes_no_longer_for_long_words(word: str) -> None:
+    began = time.monotonic()
+    assert Redactor()(f"{word} password=hunter22").endswith("password=***")
+    assert time.monotonic() - began < 5

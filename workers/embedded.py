@@ -35,6 +35,10 @@ DYNAMIC_CONFIG = {
     # every workflow task then waits 45 ms instead of 3.
     "history.transferProcessorMaxPollRPS": 2_000,
     "history.timerProcessorMaxPollRPS": 2_000,
+    # The server divides a queue's rate among its partitions, of which there are four unless told otherwise: writes to
+    # GitHub would wait for two seconds on average instead of one. One server has no use for more than one.
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
 }
 
 # A keeper outlives the command that started it. Popen objects that are collected while their process runs warn, so

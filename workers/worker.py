@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,8 +12,13 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.delivering import DeliveringActivities
 from activities.forking import ForkingActivities
 from activities.gate import GateActivities
+from activities.github.checks import CheckActivities
+from activities.github.client import GitHub, http_client
+from activities.github.reading import ReadingActivities
+from activities.github.writing import WritingActivities
 from activities.hosts import HostActivities
 from activities.integration import IntegrationActivities
 from activities.ledger import Ledger
@@ -24,6 +29,7 @@ from activities.spending import Purse, SpendingActivities
 from activities.state import StateActivities
 from activities.stores import Stores
 from activities.turn import TurnActivities
+from activities.upstream import UpstreamActivities
 from baton import naming
 from baton.logs import get_logger
 from baton.policies import GRACEFUL_SHUTDOWN
@@ -33,13 +39,14 @@ from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
+from workflows.delivery import DeliveryWorkflow
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
 
-WORKFLOWS = [Pipeline, Task, AgentSession]
+WORKFLOWS = [Pipeline, Task, AgentSession, DeliveryWorkflow]
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
@@ -81,7 +88,9 @@ async def running_worker(
     sandbox = await Sandbox.open(settings.sandbox, home=settings.home)
     if not sandbox.status.isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
-    stores = Stores(settings.home, remote)
+    http = http_client()
+    github = GitHub(settings, http)
+    stores = Stores(settings.home, remote, github.git_header)
     prices = load_prices(settings.prices)
     ledger = Ledger(settings.home)
     purse = Purse(stores, ledger, prices, settings)
@@ -92,6 +101,9 @@ async def running_worker(
     repository = RepositoryActivities(stores, sandbox, prices, settings)
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
+    upstream = UpstreamActivities(stores)
+    reading = ReadingActivities(github, settings.github_bot_logins)
+    delivering = DeliveringActivities(client, stores, task_queue)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
     identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
@@ -100,7 +112,16 @@ async def running_worker(
         identity=identity,
         task_queue=task_queue,
         workflows=WORKFLOWS,
-        activities=[HostActivities(queue).acquire_host],
+        activities=[
+            HostActivities(queue).acquire_host,
+            reading.check_permission,
+            reading.read_comments,
+            reading.read_pull,
+            reading.read_failure,
+            delivering.find_run,
+            delivering.deliver,
+            delivering.stop_runs_of,
+        ],
         sticky_queue_schedule_to_start_timeout=_STICKY,
         deployment_config=deployment(build_id),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
@@ -117,23 +138,48 @@ async def running_worker(
             integration.open_repair,
             integration.integrate_task,
             TurnActivities(stores, messages, sandbox, prices, settings, purse).take_turn,
-            GateActivities(stores, sandbox, redact).run_gate,
+            GateActivities(stores, sandbox, redact, settings).run_gate,
             SpendingActivities(stores).set_caps,
             state.save_state,
             state.write_report,
             state.read_guidance,
             publishing.publish_run,
             publishing.clean_up,
+            upstream.take_in,
+            upstream.take_theirs,
+            upstream.open_round,
         ],
         max_concurrent_activities=settings.max_activities,
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
+    workers = [shared, host, *([_writer(client, settings, github)] if github.configured else [])]
     try:
-        async with watching_the_disk(settings), shared, host:
+        async with watching_the_disk(settings), AsyncExitStack() as running:
+            for worker in workers:
+                await running.enter_async_context(worker)
             yield WorkerHandle(queue=queue, sandbox=sandbox)
     finally:
+        await http.aclose()
         if own_model is not None:
             await own_model.close()
         await ledger.close()
+
+
+def _writer(client: Client, settings: Settings, github: GitHub) -> Worker:
+    """Writes to GitHub: one at a time on this host, and only so many a second over all hosts.
+
+    https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#avoid-concurrent-requests
+    """
+    writing = WritingActivities(github)
+    return Worker(
+        client,
+        task_queue=naming.GITHUB_QUEUE,
+        activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
+        max_concurrent_activities=1,
+        max_task_queue_activities_per_second=settings.github_writes_per_second,
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )

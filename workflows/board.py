@@ -57,6 +57,8 @@ class Board:
 def details(document: RunDocument, decisions: list[Decision]) -> str:
     """The run in Markdown, for the Web UI: open decisions first, then tasks, cost, what to know. Bullets, no tables."""
     lines = [f"**{document.status.value}** · {len(document.tasks)} tasks · ${document.cost_usd:.4f}"]
+    if document.waiting_for:
+        lines.append(f"Waits for {escape(document.waiting_for[:500])}")
     for decision in decisions:
         if decision.state is DecisionState.OPEN:
             lines += _decision(document.run, decision)
@@ -64,6 +66,8 @@ def details(document: RunDocument, decisions: list[Decision]) -> str:
         lines += ["", "### Tasks", *map(_task, document.tasks)]
     if document.branch and document.head_commit:
         lines += ["", f"Branch {code(document.branch)} at {code(document.head_commit[:12])}"]
+    if document.pull_request:
+        lines.append(f"Pull request {code(document.pull_request)}")
     if document.notes:
         lines += ["", "### To know", *(f"- {escape(note)}" for note in document.notes)]
     if document.errors:

@@ -1,5 +1,7 @@
 """The books of a run: its document and its decisions, shown wherever people look, and kept in the store."""
 
+from collections.abc import Callable
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -18,11 +20,39 @@ class Books:
         self.document = document
         self.decisions = DecisionBook()
         self.saver = Saver(document, self.decisions, host)
+        self.awaiting = ""
+        """What a run waits for with nothing at work and nothing asked: a review, a merge."""
+        self.stalled = ""
+        """Who does not answer just now, though work could go on."""
+        self.watch: Callable[[], None] = lambda: None
+        """Told of each change, after it was shown."""
         self._board = Board(document)
 
     def task(self, task_id: str) -> TaskDocument:
         """A task of the run; StopIteration where there is none of that id."""
         return next(task for task in self.document.tasks if task.id == task_id)
+
+    def in_short(self) -> dict[str, object]:
+        """Status, open decisions and cost."""
+        document = self.document
+        return {
+            "run": document.run,
+            "status": document.status.value,
+            "pending_decisions": [decision.id for decision in self.decisions.open_ones()],
+            "cost_usd": document.cost_usd,
+            "turns": document.turns,
+            "tasks": {task.id: task.state.value for task in document.tasks},
+            "branch": document.branch,
+            "head_commit": document.head_commit,
+        }
+
+    def free_task_id(self, name: str) -> str:
+        """An id for a task of the engine's own: the name, with a number where there is such a task already."""
+        known = {task.id for task in self.document.tasks}
+        number = 1
+        while (task_id := name if number == 1 else f"{name}-{number}") in known:
+            number += 1
+        return task_id
 
     def take(self, news: TaskNews) -> None:
         """Enter what a task tells of itself: where it stands, and what its last session cost."""
@@ -51,13 +81,24 @@ class Books:
         document = self.document
         if not document.status.is_final:
             idle = not any(task.state is TaskState.WORKING for task in document.tasks)
-            if self.decisions.open_ones() and idle:
+            if idle and (self.awaiting or self.decisions.open_ones()):
                 document.status = RunStatus.WAITING
             elif document.status is not RunStatus.PUBLISHING:
                 document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
+        document.waiting_for = self.stalled or self.awaiting
         self._board.show(self.decisions.all())
         if save:
             self.saver.mark()
+        self.watch()
+
+    def set_aside(self, reason: str) -> None:
+        """Give up what is not finished and what is not answered: the run ends well without it."""
+        self.awaiting = self.stalled = ""
+        for task in self.document.tasks:
+            if not task.state.is_final:
+                task.state, task.stage = TaskState.SKIPPED, reason
+        for decision in self.decisions.open_ones():
+            self.decisions.withdraw(decision.id, workflow.now())
 
     async def close(self, status: RunStatus, reason: str) -> None:
         """Close the books of a run that was not carried out to its end; work stays in the store."""
@@ -67,6 +108,7 @@ class Books:
                 task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
         for decision in self.decisions.open_ones():
             self.decisions.withdraw(decision.id, workflow.now())
+        self.awaiting = self.stalled = ""
         document.notes.append(reason)
         document.ended_at = workflow.now()
         self.set_status(status)

@@ -1,7 +1,6 @@
 """The end of a run: the gate on the integrated commit, a repair where the parts only fail together, the branch."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from temporalio import workflow
 
@@ -10,16 +9,17 @@ with workflow.unsafe.imports_passed_through():
     from activities.integration import IntegrationActivities
     from activities.publishing import PublishingActivities
     from baton import naming
-    from baton.contracts import Evidence, GateDocument, RunRequest, RunStatus, TaskDocument, TaskState
+    from baton.contracts import Evidence, GateDocument, RunRequest, TaskDocument, TaskState
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
-    from baton.sessions import Escalation
-    from baton.steps import CleanUpInput, GateInput, PlannedTask, PublishInput, RepairInput
+    from baton.publishing import CleanUpInput, Published, PublishInput
+    from baton.steps import GateInput, PlannedTask, RepairInput
     from workflows.books import Books
     from workflows.caps import CapKeeper
-    from workflows.escalation import Escalations, Skip
+    from workflows.escalation import Skip
+    from workflows.insisting import Insistence
     from workflows.steps import Host, StepFailed
 
-Result = TypeVar("Result")
+Patience = Callable[[Callable[[], Awaitable[Published]]], Awaitable[Published]]
 
 _REPAIR = "merge-repair"
 
@@ -34,31 +34,40 @@ class Finish:
         host: Host,
         drive: Callable[[PlannedTask], Awaitable[None]],
         caps: CapKeeper,
-        escalations: Escalations,
+        insistence: Insistence,
+        patience: Patience,
     ) -> None:
+        """`patience` is for steps that need GitHub: it waits while that is away."""
         self._request = request
         self._books = books
         self._host = host
         self._drive = drive
         self._caps = caps
-        self._escalations = escalations
+        self._insist = insistence.insist
+        self._patience = patience
 
     async def run(self, base_commit: str) -> None:
         """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
-        evidence = await self._gate(base_commit)
-        if not evidence.green:
-            await self._repair(evidence)
-            evidence = await self._gate(base_commit)
-            if not evidence.green:
-                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
-        self._books.document.head_commit = evidence.commit
+        evidence = await self.prove(base_commit)
         if self._request.publish:
             await self._publish(evidence.commit)
         else:
             self._books.document.notes.append("The branch was not published, as asked; the commit is in the store.")
-        await self._clean_up()
+        await self.clean_up()
 
-    async def _gate(self, base_commit: str) -> Evidence:
+    async def prove(self, base_commit: str) -> Evidence:
+        """Green evidence for the integrated commit, after a repair where that is needed; raises StepFailed."""
+        evidence = await self.gate(base_commit)
+        if not evidence.green:
+            await self._repair(evidence)
+            evidence = await self.gate(base_commit)
+            if not evidence.green:
+                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
+        self._books.document.head_commit = evidence.commit
+        return evidence
+
+    async def gate(self, base_commit: str) -> Evidence:
+        """What the engine's own test run says of the integrated commit."""
         gate = GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit)
         result = await self._insist(
             "gate",
@@ -76,7 +85,9 @@ class Finish:
     async def _repair(self, evidence: Evidence) -> None:
         """Each task passed on its own, the merged result does not: one more task mends what does not fit together."""
         role = next(task.role for task in reversed(self._books.document.tasks) if task.state is TaskState.DONE)
-        repair = PlannedTask(id=_REPAIR, title="Make the merged tasks pass their tests together", role=role)
+        repair = PlannedTask(
+            id=self._books.free_task_id(_REPAIR), title="Make the merged tasks pass their tests together", role=role
+        )
         await self._host.step(
             IntegrationActivities.open_repair,
             RepairInput(
@@ -98,44 +109,31 @@ class Finish:
 
     async def _publish(self, commit: str) -> None:
         try:
-            published = await self._insist(
-                "publish",
-                lambda: self._host.step(
-                    PublishingActivities.publish_run,
-                    PublishInput(run=self._request.run, repo=self._request.repo, commit=commit),
-                    timeout=GIT_TIMEOUT,
-                    summary=f"publish {naming.branch(self._request.run)}",
-                ),
-            )
+            published = await self._insist("publish", lambda: self.push(commit, expected=None))
         except Skip as skip:
             self._books.document.notes.append(f"The branch was not published ({skip}); the commit is in the store.")
             return
         self._books.document.branch = published.branch
 
-    async def _insist(self, operation: str, step: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a step at the end. Everything before it is done and paid for, so a person is asked to help.
+    async def push(self, commit: str, *, expected: str | None) -> Published:
+        """Let the run's branch be at a commit, if it is where we expect it. Raises StepFailed."""
+        issue = self._request.github
+        branch = issue.branch if issue else ""
+        publishing = PublishInput(
+            run=self._request.run, repo=self._request.repo, commit=commit, branch=branch, expected=expected
+        )
 
-        Raises Skip or Abort where that is the answer.
-        """
-        while True:
-            try:
-                return await step()
-            except StepFailed as failure:
-                escalation = Escalation(
-                    error_type=failure.detail or failure.kind,
-                    question=f"All tasks are done, but the run cannot go on ({operation}): {failure}"[:2_000],
-                    error=str(failure)[:2_000],
-                    attempted=failure.attempted,
-                    operation=operation,
-                )
-            # Nothing else goes on meanwhile, so this shows as waiting.
-            self._books.document.status = RunStatus.WORKING
-            commit = self._books.document.head_commit or ""
-            await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
-            self._books.document.status = RunStatus.PUBLISHING
-            self._books.changed(save=True)
+        def step() -> Awaitable[Published]:
+            return self._host.step(
+                PublishingActivities.publish_run,
+                publishing,
+                timeout=GIT_TIMEOUT,
+                summary=f"publish {branch or naming.branch(self._request.run)}",
+            )
 
-    async def _clean_up(self) -> None:
+        return await self._patience(step)
+
+    async def clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""
         try:
             await self._host.step(

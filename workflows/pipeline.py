@@ -12,14 +12,19 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
+    from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
     from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
+    from workflows.alone import Alone, Side
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.clock import WallClock
     from workflows.driving import Driver
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
+    from workflows.hearing import Ending
+    from workflows.insisting import Insistence
+    from workflows.issue import IssueSide, Over
     from workflows.messages import Unreadable, read
     from workflows.orchestrator import Orchestrator
     from workflows.steps import Host, StepFailed
@@ -67,6 +72,18 @@ class Pipeline:
             self._orchestrator,
             self._clock.halt,
         )
+        self._insistence = Insistence(self._books, self._escalations)
+        self._outside: Side = Alone()
+        if request.github is not None:
+            self._outside = IssueSide(
+                self._request,
+                request.github,
+                self._books,
+                self._host,
+                self._escalations,
+                self._insistence,
+                self._driver,
+            )
 
     # ---- what people send
 
@@ -101,9 +118,19 @@ class Pipeline:
         except Unreadable as fault:
             self._escalations.refuse(f"A message to the agents was refused: {fault}")
             return
-        if not self._driver.hear(message):
+        if not (self._driver.hear(message) or self._outside.take(message)):
             whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
             self._escalations.refuse(f"A message for {whom} reached nobody.")
+
+    @workflow.signal(description="Internal: what a delivery of GitHub's was about.")
+    def github(self, *given: Any) -> None:
+        """Take in what GitHub tells (`Notice`); a run that works for no issue has no use for it."""
+        try:
+            notice = read(Notice, given)
+        except Unreadable as fault:
+            workflow.logger.warning("a notice that cannot be read: %s", fault)
+            return
+        self._outside.hear(notice)
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
@@ -120,17 +147,7 @@ class Pipeline:
     @workflow.query(description="Status, open decisions, cost, in short")
     def status(self) -> dict[str, object]:
         """The run in short."""
-        document = self._books.document
-        return {
-            "run": document.run,
-            "status": document.status.value,
-            "pending_decisions": [decision.id for decision in self._books.decisions.open_ones()],
-            "cost_usd": document.cost_usd,
-            "turns": document.turns,
-            "tasks": {task.id: task.state.value for task in document.tasks},
-            "branch": document.branch,
-            "head_commit": document.head_commit,
-        }
+        return self._books.in_short()
 
     @workflow.query(description="The run's document: what state.json holds")
     def state(self) -> RunDocument:
@@ -151,9 +168,12 @@ class Pipeline:
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)
         saving = asyncio.create_task(self._books.saver.run())
+        reporting = asyncio.create_task(self._outside.run())
         try:
-            await self._carry_out()
+            await self._outside.until_over(self._carry_out())
             failure = None
+        except Over as over:
+            failure = await self._over(over.ending)
         except Abort as abort:
             failure = await self._end(RunStatus.STOPPED, str(abort))
         except Skip as skip:
@@ -166,13 +186,14 @@ class Pipeline:
             )
             failure = await self._end(RunStatus.FAILED, str(failed))
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) or (
-                isinstance(error, Exception) and is_cancelled_exception(error)
-            ):
-                await self._end(RunStatus.STOPPED, "The run was stopped; its work is kept in the store.")
+            cancelled = isinstance(error, Exception) and is_cancelled_exception(error)
+            if cancelled or isinstance(error, asyncio.CancelledError):
+                why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."
+                await self._end(RunStatus.STOPPED, why)
             raise
         finally:
             saving.cancel()
+            reporting.cancel()
         if failure is not None:
             raise failure
         return self._books.saver.current()
@@ -193,6 +214,7 @@ class Pipeline:
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
             for task in plan.tasks
         ]
+        self._outside.planned(plan)
         for task in document.tasks:
             if forked and task.id in forked.done:
                 task.state, task.commit = TaskState.DONE, forked.done[task.id]
@@ -201,8 +223,15 @@ class Pipeline:
         if not any(task.state is TaskState.DONE for task in document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
-        finish = Finish(self._request, books, self._host, self._driver.drive, self._caps, self._escalations)
+        patience, drive = self._outside.patiently, self._driver.drive
+        finish = Finish(self._request, books, self._host, drive, self._caps, self._insistence, patience)
         await finish.run(prepared.base_commit)
+        await self._outside.follow_up(finish, prepared)
+        await self._done()
+
+    async def _done(self) -> None:
+        """Close the books of a run that has come to its end."""
+        books, document = self._books, self._books.document
         document.ended_at = workflow.now()
         books.set_status(RunStatus.DONE)
         try:
@@ -210,6 +239,16 @@ class Pipeline:
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
             document.notes.append(f"The last state.json could not be written: {failure}")
+        await self._outside.close(done=True)
+
+    async def _over(self, ending: Ending) -> ApplicationError | None:
+        """Close the books of a run that GitHub has ended: a merge is what it was for."""
+        if ending.kind != "merged":
+            return await self._end(RunStatus.STOPPED, ending.reason)
+        self._books.set_aside("the pull request was merged before")
+        self._books.document.notes.append(ending.reason)
+        await self._done()
+        return None
 
     async def _plan(self, prepared: Prepared) -> Plan:
         return await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
@@ -226,12 +265,10 @@ class Pipeline:
         )
 
     async def _prepare(self) -> Prepared:
-        prepared = await self._host.step(
-            RepositoryActivities.prepare_run,
-            PrepareInput(request=self._request),
-            timeout=GIT_TIMEOUT,
-            summary=f"prepare {self._request.repo}",
-        )
+        try:
+            prepared = await self._outside.patiently(self._look)
+        except Skip as skip:
+            raise Abort(f"Without the repository there is no work: {skip}.") from skip
         document = self._books.document
         document.base_commit = prepared.base_commit
         document.notes += prepared.notes
@@ -240,10 +277,20 @@ class Pipeline:
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
+        self._outside.begin(prepared)
         self._books.changed(save=True)
         return prepared
+
+    async def _look(self) -> Prepared:
+        return await self._host.step(
+            RepositoryActivities.prepare_run,
+            PrepareInput(request=self._request),
+            timeout=GIT_TIMEOUT,
+            summary=f"prepare {self._request.repo}",
+        )
 
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
         """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
         await self._books.close(status, reason)
+        await self._outside.close(done=False)
         return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")

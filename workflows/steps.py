@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
-    from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
+    from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
     from baton.policies import (
         ELSEWHERE_WAITS,
@@ -113,7 +113,7 @@ class Host:
                 elif isinstance(cause, ApplicationError) and cause.type == WORK_ELSEWHERE and self._left:
                     self.queue = self._left
                     if looks == len(ELSEWHERE_WAITS):
-                        raise _failed(cause) from error
+                        raise failed_step(cause) from error
                     await self._wait(ELSEWHERE_WAITS[looks], "the host that has this run's work")
                     looks += 1
                 elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
@@ -121,7 +121,7 @@ class Host:
                     lost += cause.type is not TimeoutType.SCHEDULE_TO_START
                     self._leave(queue)
                 else:
-                    raise _failed(cause) from error
+                    raise failed_step(cause) from error
 
     def _leave(self, queue: str) -> None:
         """Look for another host. The first one that was left is remembered until a step has been done elsewhere."""
@@ -135,7 +135,8 @@ class Host:
 
     async def _wait_as_asked(self, cause: ApplicationError) -> None:
         seconds = float(cause.details[1])
-        await self._wait(timedelta(seconds=seconds), f"the Messages API, which asked to wait {seconds:g} s")
+        whom = "GitHub" if cause.details[0] in AWAY else "the Messages API"
+        await self._wait(timedelta(seconds=seconds), f"{whom}, which asked to wait {seconds:g} s")
 
     async def _wait(self, wait: timedelta, what: str) -> None:
         self.waiting_for = what
@@ -145,7 +146,8 @@ class Host:
             self.waiting_for = ""
 
 
-def _failed(cause: BaseException | None) -> StepFailed:
+def failed_step(cause: BaseException | None) -> StepFailed:
+    """A step's failure, from what its activity ended with."""
     if isinstance(cause, ApplicationError):
         detail = str(cause.details[0]) if cause.details else ""
         return StepFailed(cause.message, cause.type or "ApplicationError", detail, retried=not cause.non_retryable)

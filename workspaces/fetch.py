@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pygit2
 
 from baton.errors import RepositoryError
+from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked
@@ -42,23 +43,28 @@ async def fetch(store: "Store", base: str | None) -> Base:
     repository or the base.
     """
     path = local_path(store.repo)
+    header = await store.header()
     async with locked(store.root / "fetch.lock"):
-        offered = await listing(store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*")
+        offered = await listing(store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*", header=header)
         if not offered.named(HEADS) and "HEAD" not in offered.refs:
             raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
-        commit, ref = await _resolve(store, base, offered)
+        commit, ref = await _resolve(store, base, offered, header)
     notes = [DIRTY_NOTE] if path is not None and await is_dirty(path) else []
     return Base(commit, ref, notes)
 
 
-async def _resolve(store: "Store", base: str | None, offered: Listing) -> tuple[str, str]:
-    await _bring(store, offered)
+async def _resolve(store: "Store", base: str | None, offered: Listing, header: Header | None) -> tuple[str, str]:
+    await _bring(store, offered, header)
     name, oid = _named(store, base, offered)
     commit = _commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
         # Not on any branch or tag; many servers give a commit when asked for its id.
         asked = await git(
-            ["fetch", *_FETCH_OPTIONS, "--", store.repo, oid], git_dir=store.source_path, persons=True, check=False
+            ["fetch", *_FETCH_OPTIONS, "--", store.repo, oid],
+            git_dir=store.source_path,
+            persons=True,
+            check=False,
+            header=header,
         )
         commit = _commit(store, oid) if asked.code == 0 else None
     if commit is None:
@@ -92,7 +98,7 @@ _FETCH_OPTIONS = (
 )
 
 
-async def _bring(store: "Store", offered: Listing) -> None:
+async def _bring(store: "Store", offered: Listing, header: Header | None) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
     have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
     present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
@@ -108,9 +114,10 @@ async def _bring(store: "Store", offered: Listing) -> None:
             ["fetch", "--prune", *_FETCH_OPTIONS, "--", store.repo, *refspecs],
             git_dir=store.source_path,
             persons=True,
+            header=header,
         )
     except GitFailed as error:
-        raise unreachable(store.repo, error, "fetched") from error
+        raise unreachable(store.repo, error.stderr, "fetched", header) from error
 
 
 def _commit(store: "Store", oid: str) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.errors import WorkspaceError
+from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text, disk_full, is_disk_full
 
 ALLOWED_PROTOCOLS = "file:https:http:ssh:git"
@@ -78,7 +79,7 @@ _PERSONS_ENVIRONMENT = {
     "SSH_ASKPASS_REQUIRE": "never",
     "LC_ALL": "C",
 }
-# Variables that would make git work on another repository, run a program, or hand our key to a helper.
+# Variables that would make git work on another repository, run a program, or hand our keys to a helper.
 _DROPPED = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -97,7 +98,11 @@ _DROPPED = (
     "GIT_TRACE",
     "GIT_TRACE_CURL",
     "GIT_TRACE_PACKET",
+    "GIT_CURL_VERBOSE",
     "ANTHROPIC_API_KEY",
+    "BATON_GITHUB_TOKEN",
+    "BATON_GITHUB_PRIVATE_KEY",
+    "BATON_GITHUB_WEBHOOK_SECRET",
 )
 
 _ERROR_LIMIT = 16_000
@@ -159,14 +164,20 @@ async def git(
     limit: int | None = None,
     timeout: timedelta = policies.GIT_TIMEOUT,
     pass_fds: Sequence[int] = (),
+    header: Header | None = None,
 ) -> GitResult:
     """Run git on one of the engine's repositories.
 
-    `persons` uses the person's own environment and global settings. `limit` is a bound for standard output in bytes:
-    git is ended when it is reached. Raises GitFailed (with `check`), DiskFull, and WorkspaceError on a time-out.
+    `persons` uses the person's own environment and global settings; with a `header`, no credentials but that. `limit`
+    is a bound for standard output in bytes: git is ended when it is reached. Raises GitFailed (with `check`), DiskFull,
+    and WorkspaceError on a time-out.
     """
     where = {"GIT_DIR": str(git_dir), **({"GIT_WORK_TREE": str(work_tree)} if work_tree else {}), **(env or {})}
-    command = [git_program(), *engine_options(persons=persons), *arguments]
+    command = [git_program(), *engine_options(persons=persons and header is None), *arguments]
+    if header is not None:
+        assert persons
+        command, stdin = header.command(command), header.stdin
+        where.update(header.variables)
     if persons:
         # env(1) changes the inherited environment without this program reading it.
         drops = [part for name in _DROPPED for part in ("-u", name)]

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import pygit2
 
-from baton.errors import DiskFull, RepositoryError, WorkspaceError
+from baton.errors import BranchMoved, DiskFull, GitHubDenied, RepositoryAway, RepositoryError, WorkspaceError
+from workspaces.access import Header
 from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
 from workspaces.git import GitResult, git
-from workspaces.remote import listing, shown
+from workspaces.remote import listing, shown, unreachable
 from workspaces.store import Store
 
 
@@ -25,17 +26,18 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     """Let the repository's branch point to a project commit, if it points to `expected` (None: if it is not there).
 
     A branch that is there at this commit is success. Where a push ends without a clear answer, the repository is
-    asked what came of it. Raises RepositoryError where the branch stands elsewhere, the push is rejected, or the
-    repository cannot be reached.
+    asked what came of it. Raises BranchMoved where the branch stands elsewhere, RepositoryError where the push is
+    rejected or the repository cannot be reached, GitHubDenied where our credential is not good for it.
     """
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
         raise RepositoryError(f"{clean_text(branch, 100)!r} cannot be the name of a branch.")
-    before = await _look(store, ref)
+    header = await store.header()
+    before = await _look(store, ref, header)
     if before == commit:
         return Published(branch, commit, already=True)
     if before != expected:
-        raise RepositoryError(_elsewhere(store, branch, before, expected))
+        raise BranchMoved(_elsewhere(store, branch, before, expected))
     lease = f"--force-with-lease={ref}:{expected or ''}"
     options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed", lease]
     said: GitResult | None = None
@@ -46,6 +48,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
             git_dir=store.source_path,
             persons=True,
             check=False,
+            header=header,
         )
     except DiskFull:
         raise
@@ -53,18 +56,21 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
         fault = error
     if said is not None and said.code == 0:
         return Published(branch, commit, already=False)
-    after = await _look(store, ref)
+    after = await _look(store, ref, header)
     if after == commit:
         return Published(branch, commit, already=False)
     if after != before:
-        raise RepositoryError(_elsewhere(store, branch, after, expected))
+        raise BranchMoved(_elsewhere(store, branch, after, expected))
+    why = unreachable(store.repo, said.stderr, "pushed to", header) if said else None
+    if isinstance(why, GitHubDenied | RepositoryAway):
+        raise why
     raise RepositoryError(
         f"The branch {branch} could not be pushed to {shown(store.repo)}: {_reason(said) if said else fault}"
     )
 
 
-async def _look(store: Store, ref: str) -> str | None:
-    return (await listing(store.repo, store.source_path, ref)).refs.get(ref)
+async def _look(store: Store, ref: str, header: Header | None) -> str | None:
+    return (await listing(store.repo, store.source_path, ref, header=header)).refs.get(ref)
 
 
 def _elsewhere(store: Store, branch: str, found: str | None, expected: str | None) -> str:

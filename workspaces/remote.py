@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pygit2
 
-from baton.errors import RepositoryAway, RepositoryError
+from baton.errors import BatonError, GitHubDenied, RepositoryAway, RepositoryError
+from baton.github_app import RENEW
 from baton.redaction import strip_url_credentials
+from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
 from workspaces.objects import prepare_library
@@ -16,6 +18,7 @@ from workspaces.threads import in_thread
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
 _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)://[^\s]+")
 
+_DENIED = "access was denied; check your git credentials for it"
 _AWAY = "it cannot be reached; check the address and the network"
 
 # The words of git, http and ssh, the more telling ones first.
@@ -28,11 +31,12 @@ _REASONS = (
     (
         r"authentication failed|could not read (username|password)|terminal prompts disabled|permission denied"
         r"|publickey|access denied|\b40[13]\b",
-        "access was denied; check your git credentials for it",
+        _DENIED,
     ),
     (
         r"could not resolve|couldn't resolve|could not connect|failed to connect|couldn't connect|connection refused"
-        r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset",
+        r"|connection timed out|network is unreachable|no route to host|unable to connect|connection reset"
+        r"|returned error: (?:429|5\d\d)|empty reply from server|remote end hung up|timed out",
         _AWAY,
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
@@ -74,12 +78,14 @@ def shown(repo: str) -> str:
     return clean_text(strip_url_credentials(repo), 300)
 
 
-def unreachable(repo: str, error: GitFailed, doing: str = "read") -> RepositoryError:
+def unreachable(repo: str, stderr: str, doing: str = "read", header: Header | None = None) -> BatonError:
     """The error for a repository that git could not work with, with the reason in plain words where it is known."""
-    reason = reason_of(error.stderr)
+    reason = reason_of(stderr)
+    if header is not None and reason == _DENIED:
+        return GitHubDenied(f"The repository {shown(repo)} cannot be {doing} with our credential: {RENEW}.")
     kind = RepositoryAway if reason == _AWAY else RepositoryError
     return kind(
-        f"The repository {shown(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(error.stderr, 300)}"
+        f"The repository {shown(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(stderr, 300)}"
     )
 
 
@@ -88,13 +94,14 @@ def reason_of(stderr: str) -> str | None:
     return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
-async def listing(repo: str, git_dir: Path, *patterns: str) -> Listing:
+async def listing(repo: str, git_dir: Path, *patterns: str, header: Header | None = None) -> Listing:
     """Ask a repository for its refs; RepositoryError where it does not answer."""
     local_path(repo)
     try:
-        answer = await git(["ls-remote", "--symref", "--", repo, *patterns], git_dir=git_dir, persons=True)
+        asked = ["ls-remote", "--symref", "--", repo, *patterns]
+        answer = await git(asked, git_dir=git_dir, persons=True, header=header)
     except GitFailed as error:
-        raise unreachable(repo, error) from error
+        raise unreachable(repo, error.stderr, header=header) from error
     refs: dict[str, str] = {}
     branch = None
     for line in answer.text.splitlines():

@@ -15,6 +15,7 @@ from pathlib import Path
 from baton import naming
 from baton.errors import StaleAttempt, WorkElsewhere, WorkspaceError
 from workspaces import takeover
+from workspaces.access import Credentials, Header, header_for
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import alternate, git
@@ -31,10 +32,13 @@ _OBJECT = re.compile(r"[0-9a-f]{40}")
 class Store:
     """The repositories of one project; cheap to open, safe to use from several processes at once."""
 
-    def __init__(self, home: Path, repo: str, remote: StateRemote | None = None) -> None:
+    def __init__(
+        self, home: Path, repo: str, remote: StateRemote | None = None, credentials: Credentials | None = None
+    ) -> None:
         self.home = home
         self.repo = repo
         self.remote = remote
+        self._credentials = credentials
         self.root = home / "stores" / naming.repo_key(repo)
         self.source_path = self.root / "source.git"
         self.path = self.root / "store.git"
@@ -42,11 +46,13 @@ class Store:
         self.source = Objects(self.source_path)
 
     @classmethod
-    async def open(cls, home: Path, repo: str, remote: StateRemote | None = None) -> "Store":
+    async def open(
+        cls, home: Path, repo: str, remote: StateRemote | None = None, credentials: Credentials | None = None
+    ) -> "Store":
         """The store of a repository (an absolute path or a URL), made where it is missing.
 
-        Whoever moves refs of a home with a state remote opens it with that. Raises ConfigurationError where the
-        repository is its own state remote.
+        Whoever moves refs of a home with a state remote opens it with that; `credentials` are for fetching and
+        publishing. Raises ConfigurationError where the repository is its own state remote.
         """
         if remote is not None:
             remote.refuse_target(repo)
@@ -56,7 +62,11 @@ class Store:
                 async with locked(root / "create.lock"):
                     await in_thread(create_repositories, root, repo)
             await in_thread(sweep, root)
-            return cls(home, repo, remote)
+            return cls(home, repo, remote, credentials)
+
+    async def header(self) -> Header | None:
+        """The credential for one operation on the repository; None where the person's own git has one."""
+        return await header_for(self.repo, self._credentials)
 
     async def fetch(self, base: str | None) -> Base:
         """Bring in all branches and tags, and find the commit that a run starts from; see `fetch.fetch`."""

@@ -38,20 +38,28 @@ def register(app: typer.Typer) -> None:
 def doctor(
     store: Annotated[bool, typer.Option("--store", help="Check the stores of this home instead.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="With --store: mend what can be mended.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Check the GitHub side instead.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Check this machine, and list the settings.
 
     Looks at server, sandbox, git, key and disk, and says what to do about each. No model is called.
     With --store it reads every object, checkpoint and transcript of this home instead, which can take minutes; mend
-    while no worker runs. Exit code: 1 when something fails.
+    while no worker runs. With --github it asks GitHub whether the credential is valid and may do what is needed.
+    Exit code: 1 when something fails.
     """
+    if store and github:
+        raise UsageError("--store and --github exclude each other.")
     if repair and not store:
         raise UsageError("--repair mends stores: use `baton doctor --store --repair`.")
     if store:
         from interfaces.cli.storecheck import check_stores
 
         execute(check_stores(options.settings(), repair, as_json))
+    if github:
+        from interfaces.cli.githubcheck import check_github
+
+        execute(check_github(options.settings(), as_json))
     execute(_doctor(options.settings(), as_json))
 
 

@@ -114,6 +114,7 @@ async def _request(
         update={
             "base": base,
             "fork": fork,
+            "github": None,  # the issue and its pull request stay with the run that has them
             "run": options.check_run_id(run_id)
             if run_id
             else new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None),

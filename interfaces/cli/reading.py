@@ -68,7 +68,7 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
         rows: list[dict[str, Any]] = []
         # The status is compared here, for a workflow that was ended from outside could not write its own.
         async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
-            row = await _row(settings, service, found)
+            row = await run_row(settings, service, found)
             if status is None or row["status"] == status:
                 rows.append(row)
             if len(rows) == limit:
@@ -105,7 +105,7 @@ async def _links(settings: "Settings", as_json: bool) -> None:
         line(f"{link.name:<22} {link.url}")
 
 
-async def _row(settings: "Settings", service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
+async def run_row(settings: "Settings", service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
     """The first fields of a run's document: from the list itself, and from this home's store where it has the run."""
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.common import SearchAttributeKey
@@ -135,6 +135,7 @@ async def _row(settings: "Settings", service: "TemporalService", found: "Workflo
         "cost_usd": attribute(COST_USD, 0.0),
         "turns": kept.turns if kept else None,
         "pending_decisions": attribute(PENDING_DECISIONS, 0),
+        "pull_request": memo.get("pull_request"),
         "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",
         "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
         "task": memo.get("task", ""),

@@ -31,6 +31,10 @@ def document_lines(document: RunDocument) -> list[str]:
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
         *cost_lines(document),
     ]
+    if document.pull_request:
+        lines.append(f"pull      {one_line(document.pull_request, 300)}")
+    if document.waiting_for and not document.status.is_final:
+        lines.append(f"waits for {one_line(document.waiting_for, 300)}")
     if document.forked_from:
         lines.append(f"forked    {_origin(document.forked_from)}")
     if document.web_ui:
@@ -98,7 +102,10 @@ def decision_lines(document: RunDocument) -> list[str]:
 def ending(document: RunDocument) -> list[str]:
     """What `run` and `watch` say when they end."""
     finished = sum(task.state is TaskState.DONE for task in document.tasks)
-    lines = ["", _WORDS.get(document.status, f"The run is {document.status.value}.")]
+    words = _WORDS.get(document.status, f"The run is {document.status.value}.")
+    if document.status is RunStatus.WAITING and document.waiting_for and not open_decisions(document):
+        words = f"The run waits for {one_line(document.waiting_for, 300)}; nothing is spent meanwhile."
+    lines = ["", words]
     lines += [f"{finished} of {count(len(document.tasks), 'task')} done"] if document.tasks else []
     return [*lines, "", *document_lines(document), "", *next_commands(document)]
 

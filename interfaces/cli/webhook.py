@@ -87,13 +87,23 @@ async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str
 
 
 async def _check_retention(client: "Client", settings: "Settings") -> None:
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-
-    described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-    remembered = described.config.workflow_execution_retention_ttl.ToTimedelta()
-    again = REDELIVERY if settings.github_url == "https://github.com" else REDELIVERY_ENTERPRISE
+    remembered, again = await retention(client), redelivery(settings)
     if remembered < again:
         message(
             f"The namespace {client.namespace} forgets ended runs after {remembered}, but GitHub can send a delivery"
             f" again for {again.days} days: what is sent again later would be done again. Raise its retention."
         )
+
+
+def redelivery(settings: "Settings") -> timedelta:
+    """How long a delivery can be sent again."""
+    return REDELIVERY if settings.github_url == "https://github.com" else REDELIVERY_ENTERPRISE
+
+
+async def retention(client: "Client") -> timedelta:
+    """How long the namespace remembers ended workflows."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+
+    described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    kept: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
+    return kept

@@ -122,11 +122,12 @@ def test_every_error_of_the_tree_has_a_posture() -> None:
         assert posture.message == "m"
         # A live attempt that lost a race goes on from what the winner did; to any other nobody listens.
         retryable = issubclass(
-            error_type, (ModelUnavailable, AnswerTruncated, errors.StaleAttempt, errors.RepositoryAway)
+            error_type,
+            (ModelUnavailable, AnswerTruncated, errors.StaleAttempt, errors.RepositoryAway, errors.GitHubAway),
         )
         if retryable:
             assert not posture.non_retryable
-        elif issubclass(error_type, (errors.UsageError, ModelRefused)):
+        elif issubclass(error_type, (errors.UsageError, ModelRefused, errors.GitHubDenied, errors.GitHubRefused)):
             assert posture.non_retryable
 
 

@@ -23,6 +23,21 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         "TEMPORAL_ADDRESS": address,
         "BATON_DISK_FLOOR_GB": str(settings.disk_floor_gb),
         **({"BATON_STATE_REMOTE": settings.state_remote} if settings.state_remote else {}),
+        **_github(settings),
+    }
+
+
+def _github(settings: Settings) -> dict[str, str]:
+    """The settings of an App, where there is one."""
+    if settings.github_private_key is None:
+        return {}
+    return {
+        "BATON_GITHUB_APP_ID": str(settings.github_app_id),
+        "BATON_GITHUB_PRIVATE_KEY": settings.github_private_key.get_secret_value(),
+        "BATON_GITHUB_API_URL": settings.github_api_url,
+        "BATON_GITHUB_URL": settings.github_url,
+        "BATON_GITHUB_WRITES_PER_SECOND": str(settings.github_writes_per_second),
+        "BATON_GITHUB_QUIET": str(settings.github_quiet),
     }
 
 

@@ -15,13 +15,17 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from baton import naming
 from baton.settings import read_settings
 from standin.server import serve
+from tests.github.npm import install
+from tests.github.opening import app_settings, open_forge, open_world
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import make_repository
 from tests.workflows import histories
-from tests.workflows.runs import RUNS, Recorded
+from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
 from workers.embedded import find_temporal
+from workers.identity import host_id
 from workers.search_attributes import ensure_search_attributes
 
 _SUGGEST_AFTER = 34
@@ -47,16 +51,39 @@ async def record(run: Recorded, env: WorkflowEnvironment, place: Path) -> list[W
     return [histories.neutral(history, names) for history in found]
 
 
+async def record_on_github(run: RecordedOnGitHub, env: WorkflowEnvironment, place: Path) -> list[WorkflowHistory]:
+    """Carry a run out for an issue; the histories of its deliveries come last."""
+    place = place / run.name
+    place.mkdir()
+    async with open_forge(install(), place) as forge:
+        settings = app_settings(read_settings(home=place / "home"), forge)
+        async with open_world(env.client, settings, forge, place, run.script, name="shop") as world:
+            await run.play(world)
+    names = {
+        forge.address: "https://github.example.org",
+        world.standin.base_url: "https://api.example.org",
+        naming.host_queue(host_id(settings.home)): "baton-ws-recorded",
+        socket.gethostname(): "host",
+    }
+    found = await _histories(env, world.run_id(1), 0)
+    deliveries = [execution.id async for execution in env.client.list_workflows("WorkflowType = 'Delivery'")]
+    found += [await env.client.get_workflow_handle(delivery).fetch_history() for delivery in sorted(deliveries)]
+    assert len(found) == run.workflows, f"{run.name} has {len(found)} executions: {deliveries}"
+    return [histories.neutral(history, names) for history in found]
+
+
 async def _histories(env: WorkflowEnvironment, run: str, count: int) -> list[WorkflowHistory]:
-    """All executions of a run; the list of them is a moment behind."""
+    """All executions of a run; the list of them is a moment behind. Without a count, as many as there are."""
     query = f'WorkflowId = "{run}" OR WorkflowId STARTS_WITH "{run}/"'
+    if not count:
+        await asyncio.sleep(2)
     executions = []
     for _ in range(100):
         executions = [execution async for execution in env.client.list_workflows(query)]
         if len(executions) >= count and all(execution.close_time for execution in executions):
             break
         await asyncio.sleep(0.1)
-    assert len(executions) == count, f"{run} has {len(executions)} executions: {[e.id for e in executions]}"
+    assert count in (0, len(executions)), f"{run} has {len(executions)} executions: {[e.id for e in executions]}"
     executions.sort(key=lambda execution: (execution.id, execution.start_time))
     return [
         await env.client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
@@ -76,8 +103,15 @@ async def main(wanted: list[str]) -> None:
             await ensure_search_attributes(env.client)
             for run in RUNS:
                 if not wanted or run.name in wanted:
-                    histories.write(run.name, await record(run, env, Path(place)))
-                    print(f"{run.name}: {(histories.FOLDER / f'{run.name}.json.gz').stat().st_size:,} bytes")
+                    _keep(run.name, await record(run, env, Path(place)))
+            for issue in ON_GITHUB:
+                if not wanted or issue.name in wanted:
+                    _keep(issue.name, await record_on_github(issue, env, Path(place)))
+
+
+def _keep(name: str, found: list[WorkflowHistory]) -> None:
+    histories.write(name, found)
+    print(f"{name}: {(histories.FOLDER / f'{name}.json.gz').stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from baton.contracts import Decide, Guide, RunStatus
 from standin.scenario import Fault, Scenario, Step
+from tests.github.world import World
 from tests.pipelines.conftest import Stage
 from tests.pipelines.scripts import (
     bash,
@@ -35,6 +36,16 @@ class Recorded:
     workflows: int
     """So many executions it has, the pipeline's own among them."""
     request: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordedOnGitHub:
+    """A run for an issue to record: pipeline, tasks and sessions, and the deliveries that it came from."""
+
+    name: str
+    script: Scenario
+    play: Callable[[World], Awaitable[None]]
+    workflows: int
 
 
 async def to_the_end(stage: Stage) -> None:
@@ -145,5 +156,40 @@ RUNS = [
         to_the_end,
         # Its backend goes on as new after every five turns.
         workflows=7,
+    ),
+]
+
+
+async def to_the_merge(w: World) -> None:
+    """A label, a question, somebody else's commit, a review, and the merge; strangers and mistakes between."""
+    number = await w.issue("Add pages", "Orders come in pages.")
+    await w.until_says(number, "Decision D1")
+    await w.comment(number, "/baton decide D1 that", who="eve")
+    await w.comment(number, "/baton decide D1 nothing")
+    await w.comment(number, "/baton decide D1 this")
+    pull = await w.until_pull()
+    await w.until_status(number, "waiting")
+    branch = pull["head"]["ref"]
+    await w.deliver("push", {"ref": f"refs/heads/{branch}", "after": w.commit(branch, "NOTES.md"), "deleted": False})
+    await w.until_says(number, "took in 1 commit of others")
+    await w.review(pull["number"], "REQUEST_CHANGES", "Make it 50.", who="ben")
+    await w.until_says(number, "round 1 for", "waits for a review")
+    await w.merge(pull["number"])
+    await w.until_closed(number)
+    assert (await w.document(number)).status is RunStatus.DONE
+
+
+ON_GITHUB = [
+    RecordedOnGitHub(
+        "issue",
+        scenario(
+            plan(task("t1")),
+            session("backend", "t1", [[escalate("Which?", "this", "that")], [made()]]),
+            simple_task("t1")[1:],
+            simple_task("follow-up", write("src/pages.txt", "page size 50\n")),
+        ),
+        to_the_merge,
+        # The run, two tasks and seven sessions, one of each begun anew after the answer; and seven deliveries.
+        workflows=19,
     ),
 ]

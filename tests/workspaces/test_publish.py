@@ -8,6 +8,7 @@ import pytest
 from baton.errors import RepositoryError
 from tests.workspaces.conftest import AT, Lab, run_git
 from workspaces import publish as publish_module
+from workspaces.access import Header
 from workspaces.git import GitResult, git
 from workspaces.integrate import commit_tree
 from workspaces.publish import publish
@@ -71,9 +72,9 @@ async def test_moved_between_the_look_and_the_push(lab: Lab, monkeypatch: pytest
     real = publish_module._look
     looks = 0
 
-    async def look(store: Store, ref: str) -> str | None:
+    async def look(store: Store, ref: str, header: Header | None) -> str | None:
         nonlocal looks
-        found = await real(store, ref)
+        found = await real(store, ref, header)
         looks += 1
         if looks == 1:
             lab.project.git("branch", BRANCH)

@@ -1,0 +1,172 @@
+"""Passes a delivery of GitHub's on: finds the run of an issue in Temporal, starts it, tells it, or stops it."""
+
+import contextlib
+from collections.abc import Sequence
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowUpdateFailedError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.heartbeat import heartbeating
+from activities.posture import with_posture
+from activities.stores import Stores
+from baton import naming
+from baton.contracts import Decide, Decision, RunRequest
+from baton.github import Matter, Notice, Repository, Said, Stop
+from baton.github_steps import Deliver, Delivered, FindRun, FoundRun, Removal, Stopped
+
+PIPELINE = "Pipeline"
+_KEY = "github"
+"""Name of the memo that says which issue a run works for, and of the signal that carries a notice."""
+_MOST_RUNS = 500
+
+
+class DeliveringActivities:
+    """The activities `find_run`, `deliver` and `stop_runs_of`."""
+
+    def __init__(self, client: Client, stores: Stores, task_queue: str) -> None:
+        self._client = client
+        self._stores = stores
+        self._task_queue = task_queue
+
+    @activity.defn(name="find_run")
+    @with_posture
+    @heartbeating
+    async def find_run(self, wanted: FindRun) -> FoundRun:
+        """The open run of an issue, or the id for its next one. An ended run's id is never given again."""
+        repository, last = wanted.repository, ""
+        for attempt in range(1, _MOST_RUNS):
+            run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
+            found = await self._describe(run)
+            if found is None:
+                if not (wanted.to_start and await self._kept(repository, run)):
+                    return FoundRun(run=run, attempt=attempt, last=last)
+            elif found.workflow_type != PIPELINE or await _issue(found) != _key(wanted):
+                whose = await _issue(found) or "somebody else"
+                return FoundRun(run=run, taken=f"The id {run} belongs to a run of {whose}, so no run can start here.")
+            elif found.status is WorkflowExecutionStatus.RUNNING:
+                return FoundRun(run=run, attempt=attempt, open=True, last=last)
+            last = run
+        return FoundRun(run=last, taken=f"The issue has had {_MOST_RUNS} runs; that is enough.")
+
+    @activity.defn(name="deliver")
+    @with_posture
+    @heartbeating
+    async def deliver(self, deliver: Deliver) -> Delivered:
+        """Tell a run, and start it where it is to be started. A run takes each delivery in once, a retry is none."""
+        matter = deliver.matter
+        notice = Notice(delivery=deliver.delivery, sender=deliver.sender, matter=matter)
+        try:
+            if deliver.start is not None:
+                await self._start(deliver.run, deliver.start, notice)
+                return Delivered()
+            handle = self._client.get_workflow_handle(deliver.run)
+            if isinstance(matter, Said) and matter.command.name == "decide":
+                refusal = await self._decide(deliver, matter)
+                if refusal:
+                    # A refused update leaves no trace in the run; this makes it show why.
+                    await handle.signal(_KEY, notice.model_copy(update={"refused": refusal}))
+                return Delivered(refused=refusal)
+            await handle.signal(_KEY, notice)
+            if ends(matter):
+                await handle.cancel()
+        except WorkflowAlreadyStartedError:
+            return Delivered(gone=True)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return Delivered(gone=True)
+        return Delivered()
+
+    @activity.defn(name="stop_runs_of")
+    @with_posture
+    @heartbeating
+    async def stop_runs_of(self, removal: Removal) -> Stopped:
+        """Stop the open runs of repositories that were taken away from us."""
+        names = [name.lower() for name in removal.repositories]
+        query = f"WorkflowType = '{PIPELINE}' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'gh-'"
+        stopped = []
+        async for found in self._client.list_workflows(query):
+            name = str((await found.memo()).get(_KEY, "")).partition("#")[0]
+            if name and _covered(name, names):
+                matter = Stop(number=1, reason="removed")
+                notice = Notice(delivery=removal.delivery, sender=removal.sender, matter=matter)
+                handle = self._client.get_workflow_handle(found.id, run_id=found.run_id)
+                with contextlib.suppress(RPCError):  # it has ended by itself
+                    await handle.signal(_KEY, notice)
+                    await handle.cancel()
+                    stopped.append(found.id)
+        return Stopped(runs=stopped)
+
+    async def _start(self, run: str, request: RunRequest, notice: Notice) -> None:
+        assert request.github is not None
+        await self._client.start_workflow(
+            PIPELINE,
+            request,
+            id=run,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={
+                "repo": request.repo,
+                "task": request.task[:200],
+                "base": request.base or "",
+                "branch": request.github.branch,
+                _KEY: request.github.key,
+            },
+            static_summary=f"#{request.github.number}: {request.github.title}"[:180],
+            start_signal=_KEY,
+            start_signal_args=[notice],
+        )
+
+    async def _decide(self, deliver: Deliver, matter: Said) -> str:
+        """Answer a decision; why it was refused, where it was. The same delivery answers once."""
+        command = matter.command
+        answer = Decide(
+            decision_id=command.decision_id,
+            choice=command.choice,
+            note=command.text,
+            by=f"@{deliver.sender.login}",
+        )
+        handle = self._client.get_workflow_handle(deliver.run)
+        try:
+            await handle.execute_update("submit_decision", answer, id=deliver.delivery, result_type=Decision)
+        except WorkflowUpdateFailedError as refused:
+            cause = refused.cause
+            return cause.message if isinstance(cause, ApplicationError) else str(cause)
+        return ""
+
+    async def _describe(self, run: str) -> WorkflowExecutionDescription | None:
+        try:
+            return await self._client.get_workflow_handle(run).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def _kept(self, repository: Repository, run: str) -> bool:
+        """Whether the store knows a run that Temporal has forgotten: a new one must not go on in its lanes."""
+        store = await self._stores.get(repository.clone_url)
+        await store.catch_up(run)
+        return await store.head(naming.run_ref(run)) is not None
+
+
+def ends(matter: Matter) -> bool:
+    """Whether a matter ends the run at once. After a closed issue the run looks first: a merge closes it, too."""
+    if isinstance(matter, Stop):
+        return matter.reason != "closed"
+    return isinstance(matter, Said) and matter.command.name == "stop"
+
+
+async def _issue(found: WorkflowExecutionDescription) -> str:
+    return str(await found.memo_value(_KEY, default=""))
+
+
+def _key(wanted: FindRun) -> str:
+    return f"{wanted.repository.full_name}#{wanted.number}".lower()
+
+
+def _covered(name: str, removed: Sequence[str]) -> bool:
+    return name in removed or f"{name.partition('/')[0]}/*" in removed

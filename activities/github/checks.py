@@ -1,0 +1,91 @@
+"""The check run of a workflow on a commit; for a token, which may not write check runs, a commit status."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio import activity
+
+from activities.github.client import Api, GitHub
+from activities.heartbeat import heartbeating
+from activities.posture import with_posture
+from baton.github import CHECK_NAME
+from baton.github_steps import SUMMARY_LIMIT, CheckInput, CheckWritten
+
+_TITLE_LIMIT = 255
+_DESCRIPTION_LIMIT = 140
+
+_STATES = {"success": "success", "failure": "failure", "neutral": "success", "cancelled": "error"}
+"""A status knows fewer words: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
+
+
+class CheckActivities:
+    """The activity `write_check`."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+
+    @activity.defn(name="write_check")
+    @with_posture
+    @heartbeating
+    async def write_check(self, check: CheckInput) -> CheckWritten:
+        """Let the commit's check say this; the one that is there, by commit, name and workflow, is edited."""
+        async with self._github.open(check.repository) as api:
+            if not self._github.is_app:
+                await self._status(api, check)
+                return CheckWritten()
+            data = self._data(api, check)
+            there = await self._find(api, check)
+            if there is None:
+                made = {**data, "name": CHECK_NAME, "head_sha": check.commit}
+                written = await api.post("/check-runs", made, "writing the check run")
+            elif _says(there, data):
+                written = there
+            else:
+                written = await api.patch(f"/check-runs/{there['id']}", data, "editing the check run")
+            return CheckWritten(id=int(written["id"]))
+
+    def _data(self, api: Api, check: CheckInput) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "external_id": check.run,
+            "status": check.status,
+            "output": {
+                "title": api.redact(check.title)[:_TITLE_LIMIT],
+                "summary": api.redact(check.summary)[:SUMMARY_LIMIT],
+            },
+        }
+        if check.status == "completed":
+            data["conclusion"] = check.conclusion or "neutral"
+        if check.link:
+            data["details_url"] = check.link
+        return data
+
+    async def _find(self, api: Api, check: CheckInput) -> Any:
+        path = f"/commits/{check.commit}/check-runs?check_name={CHECK_NAME}&filter=latest&per_page=100"
+        runs = await api.each(path, "looking for our check run", most=100, key="check_runs")
+        ours = [run for run in runs if run.get("external_id") == check.run and run.get("name") == CHECK_NAME]
+        return max(ours, key=lambda run: int(run["id"]), default=None)
+
+    async def _status(self, api: Api, check: CheckInput) -> None:
+        state = "pending" if check.status != "completed" else _STATES[check.conclusion or "neutral"]
+        description = api.redact(check.title)[:_DESCRIPTION_LIMIT]
+        path = f"/commits/{check.commit}/statuses?per_page=100"
+        for there in await api.each(path, "looking for our commit status", most=100):
+            if there.get("context") == CHECK_NAME:
+                if (there.get("state"), there.get("description")) == (state, description):
+                    return
+                break  # the newest comes first
+        data = {"state": state, "context": CHECK_NAME, "description": description}
+        if check.link:
+            data["target_url"] = check.link
+        await api.post(f"/statuses/{check.commit}", data, "writing the commit status")
+
+
+def _says(there: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether a check run says all this already."""
+    output = there.get("output") or {}
+    return (
+        there.get("status") == data["status"]
+        and there.get("conclusion") == data.get("conclusion")
+        and output.get("title") == data["output"]["title"]
+        and output.get("summary") == data["output"]["summary"]
+    )

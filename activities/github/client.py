@@ -1,0 +1,193 @@
+"""The client of GitHub's API: credentials of an App or a token, a token of its own for each operation, no retries.
+
+An installation's token is minted when an operation begins and forgotten when it ends; it is never stored, and whatever
+the operation writes is cleaned of it.
+"""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import jwt
+from gidgethub.apps import get_jwt
+from gidgethub.httpx import GitHubAPI
+
+from activities.github.faults import translated
+from baton.errors import GitHubDenied, GitHubRefused
+from baton.github import Repository
+from baton.github_settings import GitHubSettings
+from baton.policies import GITHUB_CALL_TIMEOUT
+from baton.redaction import Redactor
+
+_AGENT = "baton"
+_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
+"""https://docs.github.com/en/rest/about-the-rest-api/api-versions"""
+
+
+def http_client() -> httpx2.AsyncClient:
+    """A client without retries, for all operations of a worker."""
+    return httpx2.AsyncClient(timeout=GITHUB_CALL_TIMEOUT.total_seconds())
+
+
+class Api:
+    """GitHub's API for one operation on one repository; paths are relative to the repository."""
+
+    def __init__(self, gh: GitHubAPI, http: httpx2.AsyncClient, repository: Repository, redact: Redactor) -> None:
+        self._gh = gh
+        self._http = http
+        self._root = f"/repos/{repository.owner}/{repository.name}"
+        self.redact = redact
+        """Masks the operation's token, too, in whatever it writes or returns."""
+
+    async def get(self, path: str, doing: str) -> Any:
+        """One item."""
+        with translated(doing, self.redact):
+            return await self._gh.getitem(f"{self._root}{path}", extra_headers=_HEADERS)
+
+    async def each(self, path: str, doing: str, *, most: int, key: str = "items") -> list[Any]:
+        """The items of a list, page after page, at most so many; `key` is where an answer keeps its list."""
+        found: list[Any] = []
+        with translated(doing, self.redact):
+            async for item in self._gh.getiter(f"{self._root}{path}", extra_headers=_HEADERS, iterable_key=key):
+                found.append(item)
+                if len(found) == most:
+                    break
+        return found
+
+    async def post(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
+        """Make something."""
+        with translated(doing, self.redact):
+            return await self._gh.post(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
+
+    async def patch(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
+        """Change something."""
+        with translated(doing, self.redact):
+            return await self._gh.patch(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
+
+    async def tail(self, path: str, doing: str, *, limit: int) -> str:
+        """The last bytes of a text, such as a job's log; GitHub sends on to where it lies, which gets no credential."""
+        kept = b""
+        headers = {**_HEADERS, "Authorization": f"Bearer {self._gh.oauth_token}", "User-Agent": _AGENT}
+        address = f"{self._gh.base_url}{self._root}{path}"
+        with translated(doing, self.redact):
+            async with self._http.stream("GET", address, headers=headers, follow_redirects=True) as answer:
+                if answer.status_code != 200:
+                    raise GitHubRefused(
+                        f"GitHub refused {doing}: HTTP {answer.status_code}.", status=answer.status_code
+                    )
+                async for piece in answer.aiter_bytes():
+                    kept = (kept + piece)[-limit:]
+        return kept.decode("utf-8", "replace")
+
+
+class GitHub:
+    """Opens operations on repositories."""
+
+    def __init__(self, settings: GitHubSettings, http: httpx2.AsyncClient) -> None:
+        self._settings = settings
+        self._http = http
+        self._secrets = settings.github_credentials()
+        self._login = ""
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a credential at all."""
+        return self.is_app or self._settings.github_token is not None
+
+    @property
+    def is_app(self) -> bool:
+        """Whether we act as a GitHub App; only Apps may write check runs."""
+        return self._settings.github_app_id is not None and self._settings.github_private_key is not None
+
+    @asynccontextmanager
+    async def open(self, repository: Repository) -> AsyncIterator[Api]:
+        """An operation on a repository, with a token of its own."""
+        token = await self._token(repository)
+        gh = GitHubAPI(self._http, _AGENT, oauth_token=token, base_url=self._settings.github_api_url)
+        yield Api(gh, self._http, repository, Redactor([*self._secrets, token]))
+
+    async def login(self) -> str:
+        """The login under which our comments appear."""
+        if not self._login:
+            if self.is_app:
+                self._login = f"{(await self.app())['slug']}[bot]"
+            else:
+                with translated("asking who we are", Redactor(self._secrets)):
+                    user = await self._gh().getitem("/user", oauth_token=self._plain_token())
+                self._login = str(user["login"])
+        return self._login
+
+    async def app(self) -> Any:
+        """What GitHub knows of the App: slug, permissions, events."""
+        return await self.about_app("/app")
+
+    async def about_app(self, path: str) -> Any:
+        """Something that GitHub tells the App about itself."""
+        with translated(f"asking for {path}", Redactor(self._secrets)):
+            return await self._gh().getitem(path, jwt=self._jwt(), extra_headers=_HEADERS)
+
+    async def git_header(self, url: str) -> str | None:
+        """The header with which git reaches a repository, from a token of its own; None where it is none of ours."""
+        root = f"{self._settings.github_url}/"
+        owner, _, name = url.removeprefix(root).removesuffix(".git").partition("/")
+        if not self.configured or not url.startswith(root) or not owner or not name or "/" in name:
+            return None
+        try:
+            token = await self._token(Repository(owner=owner, name=name, clone_url=url))
+        except GitHubDenied:
+            raise
+        except GitHubRefused:  # the App is not installed there: the person's own git may still reach it
+            return None
+        # https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation#about-authentication-as-a-github-app-installation
+        return "Authorization: Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
+
+    def _gh(self) -> GitHubAPI:
+        return GitHubAPI(self._http, _AGENT, base_url=self._settings.github_api_url)
+
+    def _plain_token(self) -> str:
+        if self._settings.github_token is None:
+            raise GitHubDenied(
+                "This worker has no credential for GitHub: set BATON_GITHUB_APP_ID and BATON_GITHUB_PRIVATE_KEY, or"
+                " BATON_GITHUB_TOKEN, for all workers, and restart them."
+            )
+        return self._settings.github_token.get_secret_value()
+
+    def _jwt(self) -> str:
+        assert self._settings.github_private_key is not None
+        try:
+            return get_jwt(
+                app_id=str(self._settings.github_app_id),
+                private_key=self._settings.github_private_key.get_secret_value(),
+                expiration=9 * 60,
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise GitHubDenied(f"BATON_GITHUB_PRIVATE_KEY is no private key of an App: {error}") from None
+
+    async def _token(self, repository: Repository) -> str:
+        """A token for this repository only; the one of the settings where we are no App."""
+        if not self.is_app:
+            return self._plain_token()
+        redact, signed = Redactor(self._secrets), self._jwt()
+        installation = repository.installation
+        if installation is None:
+            with translated(f"looking for the App's installation on {repository.full_name}", redact):
+                found = await self._gh().getitem(
+                    f"/repos/{repository.full_name}/installation", jwt=signed, extra_headers=_HEADERS
+                )
+            installation = int(found["id"])
+        doing = f"asking for a token for {repository.full_name}"
+        try:
+            with translated(doing, redact):
+                minted = await self._gh().post(
+                    f"/app/installations/{installation}/access_tokens",
+                    data={"repositories": [repository.name]},
+                    jwt=signed,
+                    extra_headers=_HEADERS,
+                )
+        except GitHubRefused as error:
+            raise GitHubDenied(
+                f"{error} Install the GitHub App on {repository.full_name}, then answer `retry`."
+            ) from None
+        return str(minted["token"])

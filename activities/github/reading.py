@@ -1,0 +1,167 @@
+"""Reads from GitHub: who may trigger, what was said before, where a pull request stands, why a check failed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio import activity
+
+from activities.github.client import Api, GitHub
+from activities.github.marker import MARKER
+from activities.heartbeat import heartbeating
+from activities.posture import with_posture
+from baton.errors import GitHubDenied, GitHubRefused
+from baton.foreign_text import freeze
+from baton.github import TEXT_LIMIT, Check
+from baton.github_steps import (
+    Earlier,
+    EarlierInput,
+    FailedCheck,
+    FailureLog,
+    Permission,
+    PullNumber,
+    PullState,
+    WhoAsks,
+)
+
+_MAY = frozenset({"admin", "maintain", "write"})
+_MOST_COMMENTS = 200
+"""Comments of an issue that are looked at; those of writers among them are handed on."""
+_EARLIER_LIMIT = 16_000
+_COMMENT_LIMIT = 4_000
+_LOG_LIMIT = 6_000
+_MOST_JOBS = 3
+
+
+class ReadingActivities:
+    """The activities `check_permission`, `read_comments`, `read_pull` and `read_failure`."""
+
+    def __init__(self, github: GitHub, bots: frozenset[str]) -> None:
+        self._github = github
+        self._bots = bots
+
+    @activity.defn(name="check_permission")
+    @with_posture
+    @heartbeating
+    async def check_permission(self, asks: WhoAsks) -> Permission:
+        """Whether the sender may write to the repository; a bot only where it is on the list. Unknown means no."""
+        login = asks.sender.login
+        if asks.sender.bot or login.endswith("[bot]"):
+            if login.lower() in self._bots:
+                return Permission(allowed=True)
+            return Permission(allowed=False, reason=f"{login} is a bot that is not in BATON_GITHUB_BOTS")
+        async with self._github.open(asks.repository) as api:
+            if await _may_write(api, login):
+                return Permission(allowed=True)
+        return Permission(allowed=False, reason=f"{login} may not write to {asks.repository.full_name}")
+
+    @activity.defn(name="read_comments")
+    @with_posture
+    @heartbeating
+    async def read_comments(self, wanted: EarlierInput) -> Earlier:
+        """The comments of an issue that an agent may see: of writers, unedited, from before the run was asked for."""
+        parts: list[str] = []
+        known: dict[str, bool] = {}
+        room = _EARLIER_LIMIT
+        async with self._github.open(wanted.repository) as api:
+            path = f"/issues/{wanted.number}/comments?per_page=100"
+            for comment in await api.each(path, f"reading issue {wanted.number}", most=_MOST_COMMENTS):
+                login = str((comment.get("user") or {}).get("login", ""))
+                text = freeze(comment.get("body"), _COMMENT_LIMIT)
+                if not _counts(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
+                    continue
+                if str(comment.get("body")).startswith(MARKER) or text.startswith("/baton"):
+                    continue  # ours, and what was said to us
+                if login not in known:
+                    known[login] = not login.endswith("[bot]") and await _may_write(api, login)
+                part = f"Comment of {login}:\n{text}"
+                if known[login] and len(part) <= room:
+                    parts.append(part)
+                    room -= len(part) + 2
+        return Earlier(text="\n\n".join(parts))
+
+    @activity.defn(name="read_pull")
+    @with_posture
+    @heartbeating
+    async def read_pull(self, wanted: PullNumber) -> PullState:
+        """Where a pull request stands, and its branch if that lies in the same repository."""
+        async with self._github.open(wanted.repository) as api:
+            pull = await api.get(f"/pulls/{wanted.number}", f"reading pull request {wanted.number}")
+        return pull_state(pull, wanted.repository.full_name)
+
+    @activity.defn(name="read_failure")
+    @with_posture
+    @heartbeating
+    async def read_failure(self, failed: FailedCheck) -> FailureLog:
+        """The tail of a failed check's log; where there is none to be had, what the check says of itself."""
+        check = failed.check
+        async with self._github.open(failed.repository) as api:
+            logs = [log for job in await _failed_jobs(api, check) if (log := await _log(api, job))]
+            said = "\n".join(part for part in (check.title, check.summary) if part)
+            text = "\n\n".join([*([said] if said else []), *logs])
+            return FailureLog(text=freeze(api.redact(text), TEXT_LIMIT))
+
+
+def pull_state(pull: Mapping[str, Any], full_name: str) -> PullState:
+    """A pull request of GitHub's as one of ours."""
+    head = pull.get("head") or {}
+    where = str((head.get("repo") or {}).get("full_name", ""))
+    return PullState(
+        number=int(pull["number"]),
+        url=str(pull.get("html_url") or ""),
+        branch=str(head.get("ref", "")) if where.lower() == full_name.lower() else "",
+        state="open" if pull.get("state") == "open" else "closed",
+        merged=bool(pull.get("merged") or pull.get("merged_at")),
+        draft=bool(pull.get("draft")),
+    )
+
+
+async def _may_write(api: Api, login: str) -> bool:
+    """The collaborator-permission API, not `author_association`: private members arrive there as contributors.
+
+    https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user
+    """
+    if not login or "/" in login:
+        return False
+    try:
+        found = await api.get(f"/collaborators/{login}/permission", f"asking for the permission of {login}")
+    except GitHubRefused as error:
+        if error.status == 404:
+            return False
+        raise
+    # `permission` knows four words, and `maintain` comes as write; a role's own name says it, too.
+    return found.get("permission") in _MAY or found.get("role_name") in _MAY
+
+
+def _counts(comment: Mapping[str, Any], before: str) -> bool:
+    """Whether a comment was there at that moment (ISO 8601, UTC, by the second) and is still as it was written."""
+    created = str(comment.get("created_at", ""))
+    return created == comment.get("updated_at") and created[:19] <= before[:19] and bool(created)
+
+
+async def _failed_jobs(api: Api, check: Check) -> list[int]:
+    """Ids of the jobs of GitHub Actions whose logs tell of the failure; a check run of Actions has its job's id."""
+    try:
+        if check.source == "check_run":
+            return [check.id] if check.app == "github-actions" else []
+        if check.source == "workflow_run":
+            jobs = await api.each(
+                f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", most=50, key="jobs"
+            )
+            return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MOST_JOBS]
+        if check.source == "check_suite":
+            runs = await api.each(
+                f"/check-suites/{check.id}/check-runs?per_page=50", "reading a check suite", most=50, key="check_runs"
+            )
+            failed = [run for run in runs if run.get("conclusion") in ("failure", "timed_out")]
+            ours = [run for run in failed if (run.get("app") or {}).get("slug") == "github-actions"]
+            return [int(run["id"]) for run in ours][:_MOST_JOBS]
+    except (GitHubRefused, GitHubDenied):
+        return []  # the permission to read Actions is not needed for anything else; without it there is no log
+    return []
+
+
+async def _log(api: Api, job: int) -> str:
+    try:
+        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_LOG_LIMIT)
+    except (GitHubRefused, GitHubDenied):
+        return ""

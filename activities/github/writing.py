@@ -1,0 +1,140 @@
+"""Writes to GitHub, each a reconciler: it looks for what an earlier attempt may have done before it writes.
+
+They run one at a time (`naming.GITHUB_QUEUE`). Whatever is written is redacted and cut.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio import activity
+
+from activities.github.client import Api, GitHub
+from activities.github.marker import marker
+from activities.github.reading import pull_state
+from activities.heartbeat import heartbeating
+from activities.posture import with_posture
+from baton.errors import GitHubRefused
+from baton.github_steps import (
+    COMMENT_LIMIT,
+    Commented,
+    CommentInput,
+    PullInput,
+    PullState,
+    React,
+)
+
+_MOST_COMMENTS = 1_000
+_TITLE_LIMIT = 250
+
+
+class WritingActivities:
+    """The activities `react`, `write_comment` and `write_pull`."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+
+    @activity.defn(name="react")
+    @with_posture
+    @heartbeating
+    async def react(self, reaction: React) -> None:
+        """Add a reaction; GitHub itself adds the same one only once."""
+        target = f"/issues/comments/{reaction.comment}" if reaction.comment else f"/issues/{reaction.number}"
+        async with self._github.open(reaction.repository) as api:
+            await api.post(f"{target}/reactions", {"content": reaction.content}, "adding a reaction")
+
+    @activity.defn(name="write_comment")
+    @with_posture
+    @heartbeating
+    async def write_comment(self, comment: CommentInput) -> Commented:
+        """Edit a run's comment; one that is not there yet is written, unless an earlier attempt has done it."""
+        own = await self._github.login()
+        async with self._github.open(comment.repository) as api:
+            mark = marker(comment.run)
+            body = _cut(f"{mark}\n{api.redact(comment.body)}", COMMENT_LIMIT)
+            written = await self._edit(api, comment.comment, body) if comment.comment else None
+            if written is None:
+                there = await self._find(api, comment.number, mark, own)
+                if there is not None and there.get("body") == body:
+                    return _commented(there)
+                written = await self._edit(api, int(there["id"]), body) if there is not None else None
+            if written is None:
+                written = await api.post(
+                    f"/issues/{comment.number}/comments", {"body": body}, f"writing to issue {comment.number}"
+                )
+            return _commented(written)
+
+    @activity.defn(name="write_pull")
+    @with_posture
+    @heartbeating
+    async def write_pull(self, pull: PullInput) -> PullState:
+        """Open a run's pull request as a draft, or edit the one of its branch. One that was closed is left so."""
+        full_name = pull.repository.full_name
+        async with self._github.open(pull.repository) as api:
+            title, body = api.redact(pull.title)[:_TITLE_LIMIT], _cut(api.redact(pull.body), COMMENT_LIMIT)
+            there = await self._pull(api, pull)
+            if there is None:
+                try:
+                    there = await self._open(api, pull, title, body)
+                except GitHubRefused as error:
+                    if error.status != 422:
+                        raise
+                    # There is one: somebody opened it since the look, or an attempt that was given up did.
+                    there = await self._pull(api, pull)
+                    if there is None:
+                        raise
+            if there.get("state") == "open" and there.get("body") != body:
+                there = await api.patch(
+                    f"/pulls/{there['number']}", {"body": body}, f"editing pull request {there['number']}"
+                )
+            return pull_state(there, full_name)
+
+    async def _edit(self, api: Api, comment: int, body: str) -> Any:
+        try:
+            return await api.patch(f"/issues/comments/{comment}", {"body": body}, "editing our comment")
+        except GitHubRefused as error:
+            if error.status in (404, 410):  # somebody has deleted it
+                return None
+            raise
+
+    async def _find(self, api: Api, number: int, mark: str, own: str) -> Any:
+        """Our comment, by marker and author: whoever copies the marker into a comment of theirs gets nothing."""
+        path = f"/issues/{number}/comments?per_page=100"
+        for comment in await api.each(path, f"reading issue {number}", most=_MOST_COMMENTS):
+            login = str((comment.get("user") or {}).get("login", ""))
+            if login.lower() == own.lower() and str(comment.get("body", "")).startswith(mark):
+                return comment
+        return None
+
+    async def _pull(self, api: Api, pull: PullInput) -> Any:
+        if pull.number is not None:
+            return await api.get(f"/pulls/{pull.number}", f"reading pull request {pull.number}")
+        path = f"/pulls?head={pull.repository.owner}:{pull.branch}&state=all&per_page=100"
+        doing = f"looking for the pull request of {pull.branch}"
+        # Some servers take the filter for a wish.
+        found = [there for there in await api.each(path, doing, most=100) if _head(there) == pull.branch]
+        return next((there for there in found if there.get("state") == "open"), found[0] if found else None)
+
+    async def _open(self, api: Api, pull: PullInput, title: str, body: str) -> Any:
+        base = pull.base or str((await api.get("", "reading the repository"))["default_branch"])
+        data = {"title": title, "body": body, "head": pull.branch, "base": base}
+        doing = f"opening a pull request for {pull.branch}"
+        try:
+            return await api.post("/pulls", {**data, "draft": True}, doing)
+        except GitHubRefused as error:
+            # Not every plan has drafts: https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/proposing-changes-to-your-work-with-pull-requests/about-pull-requests#draft-pull-requests
+            if error.status != 422 or "draft" not in str(error).lower():
+                raise
+        return await api.post("/pulls", data, doing)
+
+
+def _head(pull: Mapping[str, Any]) -> str:
+    return str((pull.get("head") or {}).get("ref", ""))
+
+
+def _commented(comment: Mapping[str, Any]) -> Commented:
+    return Commented(id=int(comment["id"]), url=str(comment.get("html_url") or ""))
+
+
+def _cut(text: str, limit: int) -> str:
+    gone = "\n\n… (cut)"
+    return text if len(text) <= limit else text[: limit - len(gone)] + gone

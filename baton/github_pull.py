@@ -1,0 +1,79 @@
+"""What a run says in its pull request and its check run: the change, and the evidence for it. Pure."""
+
+from pydantic import BaseModel
+
+from baton.contracts import GateDocument, RunDocument, TaskDocument, TaskState
+from baton.github import GitHubIssue
+from baton.github_report import mention
+from baton.markdown import code, quiet
+
+_SUMMARY_LIMIT = 1_500
+_TITLE_LIMIT = 240
+_MOST_TASKS = 60
+
+
+class Change(BaseModel):
+    """A run's change as its pull request shows it."""
+
+    document: RunDocument
+    issue: GitHubIssue
+    summary: str = ""
+    """The orchestrator's, of the plan."""
+    link: str = ""
+    """To the run in the Web UI."""
+
+
+def pull_title(issue: GitHubIssue) -> str:
+    """The issue's title; GitHub shows it as it is."""
+    return issue.title[:_TITLE_LIMIT] or f"Changes for issue {issue.number}"
+
+
+def pull_body(change: Change) -> str:
+    """The pull request's description."""
+    document, issue = change.document, change.issue
+    lines = [f"Closes #{issue.number}", ""]
+    if change.summary:
+        lines += [quiet(change.summary[:_SUMMARY_LIMIT]), ""]
+    lines += ["#### Tasks", *map(_task, document.tasks[:_MOST_TASKS]), "", "#### Evidence", *evidence(document.gate)]
+    lines += ["", f"Cost ${document.cost_usd:.2f}, asked for by {mention(issue.requester.login)}."]
+    if change.link:
+        lines.append(f"[The run {quiet(document.run)}]({change.link})")
+    else:
+        lines.append(f"Run {code(document.run)}")
+    lines += ["", "Reviews that ask for changes, review comments and failing checks become work on this branch."]
+    return "\n".join(lines)
+
+
+def evidence(gate: GateDocument | None) -> list[str]:
+    """What the engine ran itself, on which commit, and what came of it; as bullets."""
+    if gate is None:
+        return ["- nothing was tested"]
+    if gate.command is None:
+        return [f"- no test command was found; nothing was run on {code(gate.commit)}"]
+    return [
+        f"- command {code(gate.command)}",
+        f"- exit code {gate.exit_code}",
+        f"- commit {code(gate.commit)}",
+        f"- log {code(gate.log_digest)}",
+    ]
+
+
+def check_title(gate: GateDocument | None) -> str:
+    """One line for the list of checks."""
+    if gate is None or gate.command is None:
+        return "No tests were found to run"
+    return f"Tests {'succeed' if gate.exit_code == 0 else 'fail'} (exit code {gate.exit_code})"
+
+
+def check_summary(document: RunDocument) -> str:
+    """What the check run shows."""
+    done = sum(task.state is TaskState.DONE for task in document.tasks)
+    lines = [*evidence(document.gate), "", f"{done} of {len(document.tasks)} tasks done, ${document.cost_usd:.2f}"]
+    return "\n".join(lines)
+
+
+def _task(task: TaskDocument) -> str:
+    rounds = f", {task.rounds} rounds" if task.rounds > 1 else ""
+    commit = f", {code(task.commit[:12])}" if task.commit else ""
+    state = "" if task.state is TaskState.DONE else f" ({task.state.value})"
+    return f"- {quiet(task.title)}{state}: {quiet(task.role)}{rounds}{commit}"

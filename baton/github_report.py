@@ -1,0 +1,153 @@
+"""What a run says on its issue: the one comment, in Markdown. Pure; foreign text is escaped and notifies nobody."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel, Field
+
+from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.github import GitHubIssue
+from baton.markdown import code, quiet
+
+_MOST_NOTES = 8
+_MOST_ANSWERED = 5
+_MOST_REFUSALS = 3
+_QUESTION_LIMIT = 1_500
+
+_STATUS = {
+    RunStatus.PLANNING: "is making a plan",
+    RunStatus.WORKING: "is at work",
+    RunStatus.WAITING: "waits",
+    RunStatus.PUBLISHING: "is testing the whole and publishing it",
+    RunStatus.DONE: "is done",
+    RunStatus.FAILED: "could not finish",
+    RunStatus.STOPPED: "was stopped",
+}
+_STATES = {
+    TaskState.PENDING: "waits for its turn",
+    TaskState.WORKING: "at work",
+    TaskState.WAITING: "waits for a decision",
+    TaskState.DONE: "done",
+    TaskState.SKIPPED: "skipped",
+    TaskState.FAILED: "failed",
+    TaskState.STOPPED: "stopped",
+}
+COMMANDS = """\
+<details><summary>Commands</summary>
+
+On the first line of a comment, by people who may write to the repository:
+
+- `/baton status` brings this comment up to date
+- `/baton decide D1 choice [note]` answers a decision
+- `/baton guide text` tells the agents something; with a pull request open, it asks for a change of it
+- `/baton retry [D1]` answers the open decision with `retry`
+- `/baton stop` ends the run and keeps its work
+- `/baton run [text]` starts a run on the issue
+- `/baton help` shows that this list is here
+</details>"""
+
+_LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:\[bot\])?")
+
+
+class Report(BaseModel):
+    """What there is to say."""
+
+    document: RunDocument
+    decisions: list[Decision] = Field(default_factory=list)
+    refusals: list[str] = Field(default_factory=list)
+    issue: GitHubIssue
+    link: str = ""
+    """To the run in the Web UI."""
+    events: list[str] = Field(default_factory=list)
+    """What happened to the pull request, newest last; in our own words, foreign names escaped."""
+
+
+def comment(report: Report) -> str:
+    """The body of the comment, without its marker."""
+    document = report.document
+    open_ones = [decision for decision in report.decisions if decision.state is DecisionState.OPEN]
+    lines = [_headline(report, len(open_ones))]
+    for decision in open_ones:
+        lines += _decision(decision, report.issue)
+    if document.tasks:
+        lines += ["", "#### Plan", *map(_task, document.tasks)]
+    answered = [decision for decision in report.decisions if decision.state is DecisionState.ANSWERED]
+    if answered:
+        lines += ["", "#### Decided", *map(_answered, answered[-_MOST_ANSWERED:])]
+    if report.events:
+        lines += ["", "#### Pull request", *(f"- {event}" for event in report.events[-_MOST_NOTES:])]
+    if report.refusals:
+        refused = (quiet(refusal[:300]) for refusal in report.refusals[-_MOST_REFUSALS:])
+        lines += ["", "#### Not done", *(f"- {refusal}" for refusal in refused)]
+    if document.notes:
+        lines += ["", "#### To know", *(f"- {quiet(note[:400])}" for note in document.notes[-_MOST_NOTES:])]
+    return "\n".join([*lines, "", COMMANDS])
+
+
+def mention(login: str) -> str:
+    """Somebody's name so that GitHub notifies them; escaped where it can be nobody's."""
+    return f"@{login}" if _LOGIN.fullmatch(login) else quiet(login)
+
+
+def _headline(report: Report, questions: int) -> str:
+    document = report.document
+    status = _STATUS[document.status]
+    if document.status is RunStatus.WAITING:
+        waiting = quiet(document.waiting_for[:200]) or "to go on"
+        status = "waits for a decision" if questions else f"waits for {waiting}"
+    done = sum(task.state is TaskState.DONE for task in document.tasks)
+    parts = [f"**Baton** {status}"]
+    if document.tasks:
+        parts.append(f"{done} of {len(document.tasks)} tasks done")
+    parts.append(f"${document.cost_usd:.2f}")
+    if document.pull_request:
+        parts.append(f"[pull request]({document.pull_request})")
+    if report.link:
+        parts.append(f"[run]({report.link})")
+    return " · ".join(parts)
+
+
+def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
+    task = f" (task {quiet(decision.task_id)})" if decision.task_id else ""
+    again = f" This is reminder {decision.reminders}." if decision.reminders else ""
+    lines = [
+        "",
+        f"#### Decision {decision.id}{task}",
+        f"{mention(issue.requester.login)}: {quiet(decision.question[:_QUESTION_LIMIT])}{again}",
+        "",
+        *(f"- {code(choice)}" for choice in decision.choices),
+        "",
+        f"Answer with a comment: {code(command(decision, decision.choices[0]))}",
+    ]
+    if decision.default and decision.deadline:
+        lines.append(f"Without an answer by {decision.deadline:%Y-%m-%d %H:%M} UTC: {code(decision.default)}")
+    if decision.suggestions:
+        lines += ["", *(f"- {quiet(hint[:300])}" for hint in decision.suggestions[:3])]
+    return lines
+
+
+def command(decision: Decision, choice: str) -> str:
+    """The line that answers a decision; a choice of several words stands in quotes that it does not hold itself."""
+    words = " ".join(choice.split())
+    quote = "" if re.fullmatch(r"[^\s\"'`]+", words) else next((mark for mark in "\"'`" if mark not in words), "")
+    return f"/baton decide {decision.id} {quote}{words}{quote}"
+
+
+def _task(task: TaskDocument) -> str:
+    mark = "x" if task.state is TaskState.DONE else " "
+    stage = f", {quiet(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
+    rounds = f", round {task.rounds}" if task.rounds > 1 else ""
+    cost = f", ${task.cost_usd:.2f}" if task.cost_usd else ""
+    return f"- [{mark}] **{quiet(task.id)}** {quiet(task.title)}: {_STATES[task.state]}{stage}{rounds}{cost}"
+
+
+def _answered(decision: Decision) -> str:
+    by = f", by {quiet(decision.by)}" if decision.by else ""
+    note = f": {quiet(decision.note[:200])}" if decision.note else ""
+    return f"- {decision.id}: {code(decision.choice or '')}{by}{note}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """A few names for a sentence; how many more there are, where there are."""
+    shown = ", ".join(items[:5])
+    return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

@@ -1,0 +1,264 @@
+"""What passes between workflows and the steps that read from GitHub, write to it, or pass its deliveries on."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from baton.contracts import Moment, RunRequest, ShortText
+from baton.github import Check, Matter, Repository, Sender, Text
+from baton.sessions import Lean
+
+COMMENT_LIMIT = 65_536
+"""Characters of a comment, or of a pull request's body, that GitHub takes."""
+SUMMARY_LIMIT = 65_535
+"""Characters of a check run's summary that GitHub takes."""
+
+Reaction = Literal["eyes", "confused"]
+
+
+class WhoAsks(Lean):
+    """Input of `check_permission`."""
+
+    repository: Repository
+    sender: Sender
+
+
+class Permission(Lean):
+    """Whether somebody may have a run started, and why not."""
+
+    allowed: bool
+    reason: str = ""
+
+
+class EarlierInput(Lean):
+    """Input of `read_comments`: what was said on an issue before a run was asked for."""
+
+    repository: Repository
+    number: int
+    before: Moment
+
+
+class Earlier(Lean):
+    """Comments of people who may write to the repository, none of them edited since; each with its author."""
+
+    text: str = Field(default="", max_length=20_000)
+
+
+class PullNumber(Lean):
+    """Input of `read_pull`."""
+
+    repository: Repository
+    number: int
+
+
+class PullState(Lean):
+    """A pull request as it is on GitHub."""
+
+    number: int
+    url: str = ""
+    branch: str = ""
+    """Head branch; empty where it lies in another repository (a fork)."""
+    state: Literal["open", "closed"] = "open"
+    merged: bool = False
+    draft: bool = False
+
+
+class FailedCheck(Lean):
+    """Input of `read_failure`."""
+
+    repository: Repository
+    check: Check
+
+
+class FailureLog(Lean):
+    """The end of a failed check's log, or what the check says of itself."""
+
+    text: Text = ""
+
+
+class FindRun(Lean):
+    """Input of `find_run`: the run of an issue."""
+
+    repository: Repository
+    number: int
+    to_start: bool = False
+    """Whether a new run is wanted where none is open: its id must be one that the store does not know, either."""
+
+
+class FoundRun(Lean):
+    """The open run of an issue, or the id that its next run will have."""
+
+    run: str
+    attempt: int = 1
+    open: bool = False
+    last: str = ""
+    """The latest run that has ended."""
+    taken: str = ""
+    """Why no run can be found or started: its id is that of somebody else's."""
+
+
+class Deliver(Lean):
+    """Input of `deliver`: a delivery for a run, and the run to start where there is none."""
+
+    run: str
+    delivery: str
+    sender: Sender
+    matter: Matter
+    start: RunRequest | None = None
+
+
+class Delivered(Lean):
+    """What became of it."""
+
+    refused: str = ""
+    """Why a decision was not taken."""
+    gone: bool = False
+    """The run has ended meanwhile, or another one has its id: look again."""
+
+
+class Removal(Lean):
+    """Input of `stop_runs_of`: repositories that were taken away, `owner/*` for all of an account."""
+
+    repositories: list[str]
+    sender: Sender
+    delivery: str
+
+
+class Stopped(Lean):
+    """The runs that were stopped."""
+
+    runs: list[str] = Field(default_factory=list)
+
+
+class React(Lean):
+    """Input of `react`: a reaction to an issue, or to a comment where one is given."""
+
+    repository: Repository
+    number: int
+    comment: int | None = None
+    content: Reaction = "eyes"
+
+
+class CommentInput(Lean):
+    """Input of `write_comment`: the one comment of a run on its issue."""
+
+    repository: Repository
+    number: int
+    run: str
+    """Named in the hidden marker by which the comment is found again."""
+    comment: int | None = None
+    """Its id, once it is known."""
+    body: str
+
+
+class Commented(Lean):
+    """Where the comment is."""
+
+    id: int
+    url: str = ""
+
+
+class PullInput(Lean):
+    """Input of `write_pull`: open a run's pull request, or bring it up to date."""
+
+    repository: Repository
+    branch: str
+    base: str
+    """Name of the branch to merge into; empty: the repository's default branch."""
+    title: str
+    body: str
+    number: int | None = None
+    """Of the pull request, once it is known."""
+
+
+class CheckInput(Lean):
+    """Input of `write_check`: the check run of a workflow on a commit."""
+
+    repository: Repository
+    commit: str
+    run: str
+    status: Literal["in_progress", "completed"] = "completed"
+    conclusion: Literal["success", "failure", "cancelled", "neutral"] | None = None
+    title: ShortText
+    summary: str
+    link: str = ""
+    """To the run in the Web UI."""
+
+
+class CheckWritten(Lean):
+    """The check run; no id where a commit status was written instead."""
+
+    id: int | None = None
+
+
+class Handled(Lean):
+    """Result of the workflow `Delivery`: what was done with it."""
+
+    outcome: Literal["started", "told", "stopped", "answered", "refused", "ignored", "failed"]
+    run: str = ""
+    reason: str = ""
+
+
+class TakeInInput(Lean):
+    """Input of `take_in`: bring commits of others on a published branch into the integrated line."""
+
+    run: str
+    repo: str
+    branch: str
+    published: str
+    """The branch's head as we know it."""
+    task: str
+    """Id of the task that is to resolve a conflict, where there is one."""
+    role: str
+    """Who gets it, where the paths do not say."""
+
+
+class TakenIn(Lean):
+    """What was found on the branch, and done about it."""
+
+    relation: Literal["same", "ahead", "rewritten", "gone"]
+    head: str = ""
+    """The branch's head now."""
+    commits: int = 0
+    """Commits of others that were taken in."""
+    moved: bool = False
+    """Whether the integrated line has changed, so that it must be tested again."""
+    conflicts: list[str] = Field(default_factory=list)
+    """Paths that both sides changed: the task is open, with both sides in its workspace."""
+    role: str = ""
+
+
+class ResetInput(Lean):
+    """Input of `take_theirs`: let the integrated line be what others made of the branch."""
+
+    run: str
+    repo: str
+    branch: str
+
+
+class FeedbackItem(Lean):
+    """Something that people or checks say about a pull request."""
+
+    source: str
+    """Who or what: `review of ada`, `check build`."""
+    text: str
+    path: str = ""
+    line: int | None = None
+
+
+class OpenRoundInput(Lean):
+    """Input of `open_round`: a task of the engine's own that answers feedback on the pull request."""
+
+    run: str
+    repo: str
+    task: str
+    title: str
+    role: str
+    """Who gets it, where the paths do not say."""
+    items: list[FeedbackItem]
+
+
+class RoundOpened(Lean):
+    """Who the task is for."""
+
+    role: str

@@ -1,0 +1,50 @@
+"""The bases of every record, and the kinds of values that they are made of."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+
+class Contract(BaseModel):
+    """Base of every record: unknown fields are dropped, so that an older worker reads a newer record."""
+
+    model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
+
+
+class StrictContract(BaseModel):
+    """Base of what people send: an unknown field is an error, for it is most likely a typing mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+"""A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
+
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""An amount of money in USD; never NaN, which no cap could hold back."""
+
+ShortText = Annotated[str, StringConstraints(max_length=2_000)]
+"""Text that may stand in a workflow history: bounded, never a transcript."""
+
+
+class Usage(Contract):
+    """Tokens of one or more model calls, in the classes in which they are billed."""
+
+    input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Everything the model read: fresh, written to and read from the cache."""
+        return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens

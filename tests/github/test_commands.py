@@ -1,0 +1,165 @@
+"""Commands in comments: who is heard, what answers, and where a refusal says why."""
+
+import asyncio
+
+from pydantic import SecretStr
+from temporalio.client import WorkflowExecutionStatus
+
+from baton.contracts import RunStatus
+from baton.github_steps import Handled
+from standin.scenario import Fault, Step
+from tests.github.emulator import BOT, OWNER, token_of
+from tests.github.world import World
+from tests.pipelines.repositories import CONFIG, git
+from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+
+
+async def answers(w: World, comment: int) -> list[str]:
+    """Our reactions to a comment."""
+    path = f"/repos/{w.full_name}/issues/comments/{comment}"
+    return [content for place, login, content in w.hub.reactions if place == path and login == BOT]
+
+
+async def until_answered(w: World, comment: int, reaction: str) -> None:
+    async def there() -> bool:
+        return reaction in await answers(w, comment)
+
+    await w.until(there, lambda: f"{reaction} on {comment}: {w.hub.reactions}")
+
+
+async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[escalate("Which database, @eve? See #12.", "use postgres", "sqlite")], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    remind = {"baton.toml": f"{CONFIG}\n[decisions]\nremind = 2\n"}
+    async with world(script, files=remind) as w:
+        # By a comment instead of the label; what follows the command is part of the request.
+        number = await w.issue("Keep orders", "In a database.", label=None)
+        first = await w.comment(number, "/baton run Mind the migrations.")
+        said = await w.until_says(number, "Decision D1")
+        await until_answered(w, first, "eyes")
+        asked = str(w.standin.requests[0].body)
+        assert "In a database." in asked
+        assert "Mind the migrations." in asked
+        # The question is shown, with the line that answers it; foreign text in it reaches nobody and links nothing.
+        assert '/baton decide D1 "use postgres"' in said
+        for text in ("- `use postgres`", "- `sqlite`", "- `retry`", "- `skip`", "- `abort`", "@ada: Which database"):
+            assert text in said, text
+        assert "Not done" not in said
+        assert "@eve" not in said
+        assert "#12" not in said
+
+        # Not heard: somebody without permission, a command in a quote, another word, an edited comment.
+        strangers = [
+            await w.comment(number, "/baton decide D1 sqlite", who="eve"),
+            await w.comment(number, "> /baton stop"),
+            await w.comment(number, "/batonize everything"),
+        ]
+        edited = await w.comment(number, "Let us see.")
+        await w.api("PATCH", f"/issues/comments/{edited}", {"body": "/baton stop"})
+
+        # Refused with a reason: no such choice, no such decision, no command, a second run.
+        refused = {
+            await w.comment(number, "/baton decide D1 mysql"): "has no choice",
+            await w.comment(number, "/baton decide D9 sqlite"): "There is no decision",
+        }
+        for comment, why in refused.items():
+            await until_answered(w, comment, "confused")
+            await w.until_says(number, "Not done", why)
+        for text, why in {"/baton dance": "is no command", "/baton run": "A run is at work"}.items():
+            await w.comment(number, text)
+            await w.until_says(number, why)
+
+        # Nobody answers: the comment is edited, and names who asked for the run.
+        said = await w.until_says(number, "This is reminder 1")
+        assert "@ada: Which database" in said
+
+        answer = await w.comment(number, '/baton decide D1 "use postgres" we run it already')
+        await until_answered(w, answer, "eyes")
+        said = await w.until_says(number, "D1: `use postgres`, by @<!-- -->ada: we run it already", "pull request")
+        assert "#### Decision D1" not in said
+        await w.until_status(number, "waiting")
+        for comment in [*strangers, edited]:
+            assert await answers(w, comment) == []
+        # A branch of ours is open, so a message asks for nothing that could not be done: but no decision is open.
+        await w.comment(number, "/baton retry")
+        await w.until_says(number, "No decision is open")
+        handled = [entry.outcome for entry in await w.handled()]
+        assert handled.count("answered") == 1
+        assert handled.count("refused") == 3  # eve, and two decisions
+
+        # Stopped: work is kept, the draft stays as it is, the comment says who.
+        (pull,) = await w.pulls()
+        stop = await w.comment(number, "/baton stop", who="ben")
+        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
+        await until_answered(w, stop, "eyes")
+        said = await w.until_says(number, "**Baton** was stopped", "stopped by @<!-- -->ben")
+        assert (await w.pulls()) == [pull]
+        assert (await w.document(number)).status is RunStatus.STOPPED
+        late = await w.comment(number, "/baton status")
+        await until_answered(w, late, "confused")
+
+
+async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_an_app(world) -> None:  # type: ignore[no-untyped-def]
+    """Each with an id of its own, all at once: what makes them one is the id of the run."""
+    script = scenario(plan(task("t1")), session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)])]))
+    token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
+    async with world(script, **token) as w:
+        number = await w.issue("Add pages", label=None)
+        issue = await w.api("GET", f"/issues/{number}")
+        payload = {"action": "labeled", "issue": issue, "label": {"name": "Baton"}}
+        said = await asyncio.gather(*(w.deliver("issues", payload) for _ in range(20)))
+        assert {answer.status_code for answer in said} == {202}
+        found: list[str] = []
+
+        async def asked() -> bool:
+            nonlocal found
+            found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
+            return any("Decision D1" in body for body in found)
+
+        await w.until(asked, lambda: str(found))
+        for answer in said:
+            handled = await w.client.get_workflow_handle(answer.json()["workflow"], result_type=Handled).result()
+            assert (handled.outcome in ("started", "told"), handled.run) == (True, w.run_id(number)), handled
+        assert await w.runs() == [w.run_id(number)]
+        # A token's comments are its person's: the marker tells them from what the person says.
+        assert len(found) == 1
+        await w.comment(number, "/baton retry")
+
+        async def answered() -> bool:
+            return bool((await w.document(number)).decisions[0].by == "@ada")
+
+        await w.until(answered, lambda: "the answer")
+        await w.comment(number, "/baton stop")
+        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_second_run_of_an_issue_has_a_branch_and_a_comment_of_its_own(world) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(plan(task("t1")), simple_task("t1", write("src/pages.txt", "pages\n")))
+    async with world(script) as w:
+        number = await w.issue("Add pages")
+        await w.until_status(number, "waiting")
+        # The label once more, and while the run is open: nothing happens.
+        await w.api("DELETE", f"/issues/{number}/labels/baton")
+        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
+        assert "lost its label" in await w.until_says(number, "was stopped")
+        await w.api("POST", f"/issues/{number}/labels", {"labels": ["baton"]})
+        await w.until_status(number, "waiting", attempt=2)
+        assert await w.runs() == [w.run_id(number), w.run_id(number, 2)]
+        assert w.run_id(number, 2) == f"{w.run_id(number)}.2"
+        branches = git(w.bare, "for-each-ref", "--format=%(refname:short)", "refs/heads/baton").splitlines()
+        assert branches == [f"baton/issue-{number}-add-pages", f"baton/issue-{number}-add-pages-2"]
+        assert len(await w.comments(number)) == 2
+        # A review of the first run's pull request is none of the second one's business.
+        first = next(pull for pull in await w.pulls() if pull["head"]["ref"] == branches[0])
+        await w.review(first["number"], "REQUEST_CHANGES", "Make it blue.")
+        # The issue is closed by hand: the run ends.
+        await w.api("PATCH", f"/issues/{number}", {"state": "closed"})
+        assert await w.until_closed(number, attempt=2) is WorkflowExecutionStatus.FAILED
+        document = await w.document(number, attempt=2)
+        assert document.status is RunStatus.STOPPED
+        assert "the issue was closed by @ada" in document.notes[-1]
+        assert [entry.id for entry in document.tasks] == ["t1"]

@@ -1,0 +1,85 @@
+"""`baton doctor --github`: what is right, what is missing, and what to do about it."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from baton.settings import Settings
+from interfaces.cli.githubcheck import check_github
+from tests.cli.conftest import Cli, cli
+from tests.github.emulator import BOT, OWNER, token_of
+from tests.github.hub import Fault
+from tests.github.world import World
+from workers.service import TemporalService
+
+__all__ = ["cli"]
+
+
+@pytest.fixture
+def examine(
+    service: TemporalService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bare_world: World
+) -> Any:
+    """The checks by name, for settings like these, and the exit code."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", service.address)
+
+    async def look(**more: Any) -> tuple[int, dict[str, dict[str, str]]]:
+        capsys.readouterr()
+        code = await check_github(bare_world.settings.model_copy(update=more), True)
+        return code, {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+    return look
+
+
+async def test_a_good_set_up(examine: Any, bare_world: World) -> None:
+    bare_world.hub.codes = [202] * 5
+    code, checks = await examine(github_webhook_port=9)
+    assert code == 0
+    assert {name: check["status"] for name, check in checks.items()} == {
+        "secret": "ok",
+        "credential": "ok",
+        "permissions": "ok",
+        "events": "ok",
+        "deliveries": "ok",
+        "webhook": "warn",
+        "retention": "ok",
+    }
+    assert f"knows us as {BOT}, by a GitHub App" in checks["credential"]["detail"]
+    assert "5 arrived and 0 did not" in checks["deliveries"]["detail"]
+    assert "baton webhook" in checks["webhook"]["advice"]
+
+
+async def test_what_is_missing_is_named(examine: Any, bare_world: World, settings: Settings) -> None:
+    bare_world.hub.codes = [500, 401]
+    code, checks = await examine(github_webhook_secret=None)
+    assert code == 1
+    assert checks["secret"]["status"] == checks["deliveries"]["status"] == "fail"
+    bare_world.hub.faults = [Fault("/app", status=401, message="A JSON web token could not be decoded")]
+    code, checks = await examine()
+    assert code == 1
+    assert "renew the credential" in checks["credential"]["detail"]
+    assert "permissions" not in checks
+    narrow = {"slug": "narrow", "permissions": {"metadata": "read", "contents": "read"}, "events": ["issues"]}
+    bare_world.hub.answers["/app"] = narrow
+    code, checks = await examine()
+    assert code == 1
+    assert "contents: write, issues: write" in checks["permissions"]["detail"]
+    assert "issue_comment, pull_request" in checks["events"]["detail"]
+    bare_world.hub.answers.clear()
+    token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
+    code, checks = await examine(**token)
+    assert code == 0
+    assert "only an App can write check runs" in checks["credential"]["detail"]
+    code, checks = await examine(**{**token, "github_token": None})
+    assert "has no credential for GitHub" in checks["credential"]["detail"]
+
+
+async def test_the_command(cli: Cli) -> None:
+    both = await cli("doctor", "--github", "--store")
+    assert both.code == 2
+    assert "exclude each other" in both.err
+    alone = await cli("doctor", "--github")
+    assert alone.code == 1
+    assert "BATON_GITHUB_WEBHOOK_SECRET is not set" in alone.out
+    assert "has no credential for GitHub" in alone.out

@@ -1,0 +1,82 @@
+"""What can be found out about the GitHub side without writing anything: `baton doctor --github` shows it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from activities.github.client import GitHub, http_client
+from baton.errors import GitHubError
+from baton.github_app import missing_events, missing_permissions
+from baton.settings import Settings
+
+_MOST_DELIVERIES = 30
+_PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How GitHub sees us, and how its deliveries fare."""
+
+    login: str = ""
+    fault: str = ""
+    """Why GitHub does not know us."""
+    is_app: bool = False
+    permissions: list[str] = field(default_factory=list)
+    """Those that are missing, or not enough."""
+    events: list[str] = field(default_factory=list)
+    """Those that are not subscribed to."""
+    installations: int | None = None
+    hook_url: str = ""
+    delivered: int = 0
+    refused: int = 0
+    """Of the latest deliveries, by the answer that GitHub got."""
+    unseen: str = ""
+    """Why GitHub does not tell about the webhook."""
+
+
+async def survey(settings: Settings) -> Survey:
+    """Ask GitHub who we are, what we may do, and what came of its latest deliveries."""
+    async with http_client() as http:
+        github = GitHub(settings, http)
+        try:
+            login = await github.login()
+            if not github.is_app:
+                return Survey(login=login, unseen="with a token, GitHub tells it only in the repository's settings")
+            app = await github.app()
+        except GitHubError as error:
+            return Survey(fault=str(error), is_app=github.is_app)
+        found = Survey(
+            login=login,
+            is_app=True,
+            permissions=missing_permissions(dict(app.get("permissions") or {})),
+            events=missing_events(list(app.get("events") or [])),
+        )
+        return await _deliveries(github, found)
+
+
+async def listens(settings: Settings) -> bool:
+    """Whether a webhook of ours answers at its address on this machine."""
+    try:
+        async with httpx2.AsyncClient(timeout=_PROBE_SECONDS, trust_env=False) as http:
+            host = settings.github_webhook_host
+            name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+            answer = await http.get(f"http://{name}:{settings.github_webhook_port}/healthz")
+            return answer.status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+async def _deliveries(github: GitHub, found: Survey) -> Survey:
+    """https://docs.github.com/en/rest/apps/webhooks"""
+    known: dict[str, Any] = {}
+    try:
+        known["installations"] = len(await github.about_app("/app/installations?per_page=100"))
+        known["hook_url"] = str((await github.about_app("/app/hook/config")).get("url") or "")
+        latest = await github.about_app(f"/app/hook/deliveries?per_page={_MOST_DELIVERIES}")
+        codes = [int(entry.get("status_code") or 0) for entry in latest]
+        known["delivered"] = sum(200 <= code < 300 for code in codes)
+        known["refused"] = len(codes) - known["delivered"]
+    except GitHubError as error:
+        known["unseen"] = str(error)
+    return Survey(**{**vars(found), **known})

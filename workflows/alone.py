@@ -1,0 +1,88 @@
+"""A run and the world outside: what the pipeline asks of whoever speaks for it there, and a run that has nobody.
+
+A run of the command line works for no issue: nothing waits for GitHub, and nothing but its own end ends it.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Guide
+    from baton.github import Notice
+    from baton.steps import Plan, Prepared
+    from workflows.finishing import Finish
+
+Result = TypeVar("Result")
+
+
+class Side(Protocol):
+    """Whoever speaks for a run outside."""
+
+    @property
+    def stopped_because(self) -> str:
+        """Why somebody outside stopped the run; empty where nobody did."""
+
+    def hear(self, notice: Notice) -> None:
+        """Take in what the outside tells."""
+
+    def take(self, message: Guide) -> bool:
+        """Take a message that reached no agent; False where there is no use for it."""
+
+    def begin(self, prepared: Prepared) -> None:
+        """Take over what was found out about the repository."""
+
+    def planned(self, plan: Plan) -> None:
+        """Take over what there is to say of the plan."""
+
+    async def run(self) -> None:
+        """Speak until cancelled."""
+
+    async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work of the run, unless it is over before."""
+
+    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a step that needs the outside."""
+
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
+        """Answer what comes after the branch is published."""
+
+    async def close(self, *, done: bool) -> None:
+        """Say how the run has ended."""
+
+
+class Alone:
+    """Nobody outside."""
+
+    stopped_because = ""
+
+    def hear(self, notice: Notice) -> None:
+        """Nothing of it concerns the run."""
+
+    def take(self, message: Guide) -> bool:
+        """Nobody has a use for it."""
+        return False
+
+    def begin(self, prepared: Prepared) -> None:
+        """Nobody asks."""
+
+    def planned(self, plan: Plan) -> None:
+        """Nobody asks."""
+
+    async def run(self) -> None:
+        """Nobody listens."""
+
+    async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work."""
+        await work
+
+    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Do the step."""
+        return await step()
+
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
+        """Nothing comes."""
+
+    async def close(self, *, done: bool) -> None:
+        """Nobody listens."""

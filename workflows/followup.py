@@ -1,0 +1,202 @@
+"""What a run does once its pull request is open: it waits, and answers reviews and failing checks with bounded rounds.
+
+Waiting costs nothing: no activity, no poll, no timer. It never ends by itself; the merge, the close or a stop ends it.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.github.reading import ReadingActivities
+    from activities.upstream import UpstreamActivities
+    from baton.contracts import Limits, RunStatus, TaskDocument, TaskState
+    from baton.github_report import listed
+    from baton.github_steps import FailedCheck, FeedbackItem, OpenRoundInput
+    from baton.markdown import quiet
+    from baton.policies import BATCH_MOST, GIT_TIMEOUT
+    from baton.sessions import Escalation
+    from baton.steps import PlannedTask
+    from workflows.escalation import Skip
+    from workflows.finishing import Finish
+    from workflows.hearing import Feedback
+    from workflows.pulls import PullRequest
+    from workflows.steps import StepFailed
+    from workflows.ties import Ties
+    from workflows.upstream import Upstream
+
+_AWAITING = "a review, or the merge, of the pull request"
+_MOST_ITEMS = 40
+_TEXT_ROOM = 40_000
+_REVIEWS_FOR_A_CHECK = 3
+"""So many times more rounds may be caused by reviews, in all, than by failing checks in a row."""
+
+
+class FollowUp:
+    """Answers what comes to a run's pull request, round after round."""
+
+    def __init__(self, ties: Ties, finish: Finish, pull: PullRequest, upstream: Upstream) -> None:
+        self._ties = ties
+        self._books = ties.books
+        self._hearing = ties.hearing
+        self._insist = ties.insistence.insist
+        self._finish = finish
+        self._pull = pull
+        self._upstream = upstream
+        self._left_alone = False
+        self._checks_in_row = self._reviews = self._rounds = 0
+        self._most_checks = self._most_reviews = 0
+
+    async def run(self, base_commit: str, limits: Limits, quiet_seconds: float) -> None:
+        """Wait and answer until cancelled."""
+        hearing, books = self._hearing, self._books
+        self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
+        while True:
+            books.awaiting = _AWAITING
+            books.set_status(RunStatus.WAITING)
+            await workflow.wait_condition(lambda: hearing.pushed or hearing.rerequested or hearing.asks)
+            try:
+                if hearing.asks:
+                    await self._gather(quiet_seconds)
+                    books.awaiting = ""
+                    await self._round(base_commit)
+                elif hearing.pushed:
+                    books.awaiting = ""
+                    await self._catch_up()
+                else:
+                    books.awaiting = ""
+                    await self._again(base_commit)
+            except Skip as skip:
+                hearing.note(f"this was left as it is: {quiet(str(skip))}")
+            except StepFailed as failure:
+                # What was done is in the store, and the pull request is as it was: whoever asked may ask again.
+                self._ties.escalations.record_error(
+                    "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
+                )
+                hearing.note(f"this failed: {quiet(str(failure)[:500])}")
+
+    async def _gather(self, quiet_seconds: float) -> None:
+        """A review comes in pieces: wait until nothing has come for a moment."""
+        hearing, deadline = self._hearing, workflow.now() + BATCH_MOST
+        while (left := min(timedelta(seconds=quiet_seconds), deadline - workflow.now())) > timedelta(0):
+            try:
+                await workflow.wait_condition(
+                    partial(hearing.has_more_than, hearing.count), timeout=left, timeout_summary="more of the review"
+                )
+            except TimeoutError:
+                return
+
+    async def _catch_up(self) -> None:
+        self._hearing.pushed = False
+        if not self._left_alone:
+            try:
+                await self._upstream.catch_up()
+            except Skip:
+                self._left_alone = True
+                raise
+
+    async def _again(self, base_commit: str) -> None:
+        """Somebody asked for our check to run again."""
+        self._hearing.rerequested = False
+        self._books.set_status(RunStatus.PUBLISHING)
+        await self._pull.begin("The tests run again, as asked")
+        evidence = await self._insist(
+            "gate", lambda: self._finish.gate(base_commit), said="The check cannot be run again"
+        )
+        self._hearing.note(f"the tests ran again, as asked: exit code {evidence.exit_code}")
+        await self._pull.conclude(self._books.document.gate)
+
+    async def _round(self, base_commit: str) -> None:
+        """One round: a task of the engine's own for all that was said, then the branch and the pull request."""
+        entries = self._hearing.take()
+        if self._left_alone and entries:
+            self._hearing.note("not answered, for the branch is left to others")
+        if not entries or self._left_alone or not await self._may(entries):
+            return
+        self._rounds += 1
+        causes = listed(list(dict.fromkeys(entry.item.source for entry in entries)))
+        self._hearing.note(f"round {self._rounds} for {quiet(causes)}")
+        await self._pull.begin(f"Round {self._rounds} is under way")
+        if not await self._work(entries):
+            self._hearing.note(f"round {self._rounds} came to nothing")
+            await self._pull.conclude(self._books.document.gate)
+            return
+        try:
+            await self._upstream.push(base_commit)
+        except Skip:
+            self._left_alone = True
+            raise
+        await self._pull.publish()
+        await self._pull.abandon("neutral", "Newer commits have taken its place")
+        await self._finish.clean_up()
+
+    async def _work(self, entries: list[Feedback]) -> bool:
+        """Have the work of a round done; False where it was given up."""
+        items = [await self._item(entry) for entry in entries[:_MOST_ITEMS]]
+        room = _TEXT_ROOM // len(items)
+        task_id = self._books.free_task_id("follow-up")
+        title = f"Answer {listed(list(dict.fromkeys(item.source for item in items)))}"[:200]
+        opening = OpenRoundInput(
+            run=self._ties.request.run,
+            repo=self._ties.request.repo,
+            task=task_id,
+            title=title,
+            role=self._upstream.last_role(),
+            items=[item.model_copy(update={"text": item.text[-room:]}) for item in items],
+        )
+        opened = await self._insist(
+            "open a round",
+            lambda: self._ties.host.step(
+                UpstreamActivities.open_round, opening, timeout=GIT_TIMEOUT, summary=f"open {task_id}"
+            ),
+            said="What was said on the pull request cannot be taken up",
+        )
+        document = TaskDocument(id=task_id, title=title, role=opened.role)
+        self._books.document.tasks.append(document)
+        await self._ties.driver.drive(PlannedTask(id=task_id, title=title, role=opened.role))
+        return document.state is TaskState.DONE
+
+    async def _item(self, entry: Feedback) -> FeedbackItem:
+        """What was said, for a failing check with the end of its log."""
+        if entry.check is None:
+            return entry.item
+        failed = FailedCheck(repository=self._ties.issue.repository, check=entry.check)
+        try:
+            log = await self._ties.outward.read(
+                ReadingActivities.read_failure, failed, summary=f"why did {entry.check.name} fail?"
+            )
+        except (StepFailed, Skip):
+            return entry.item
+        return entry.item.model_copy(update={"text": log.text or entry.item.text})
+
+    async def _may(self, entries: list[Feedback]) -> bool:
+        """Whether a round may begin; once they are used up a person is asked, who may allow as many again."""
+        if all(entry.check is not None for entry in entries if entry.asks):
+            self._checks_in_row += 1
+            if self._checks_in_row <= self._most_checks:
+                return True
+            question = f"Checks of the pull request still fail after {self._most_checks} rounds in a row."
+        else:
+            self._checks_in_row = 0
+            self._reviews += 1
+            if self._reviews <= self._most_reviews:
+                return True
+            question = f"The pull request has had {self._most_reviews} rounds of review."
+        escalation = Escalation(
+            error_type="rounds_spent",
+            question=f"{question} Go on with as many again (retry), or leave this unanswered (skip)?",
+            attempted=[f"{self._rounds} rounds on the pull request"],
+            operation="follow up",
+        )
+        try:
+            await self._ties.escalations.ask(
+                escalation, task_id=None, agent="engine", commit=self._books.document.head_commit or ""
+            )
+        except Skip as skip:
+            self._hearing.note(f"not answered: {quiet(str(skip))}")
+            return False
+        self._checks_in_row = min(self._checks_in_row, 1)
+        if self._reviews > self._most_reviews:
+            self._most_reviews += self._most_checks * _REVIEWS_FOR_A_CHECK
+        return True

@@ -1,0 +1,218 @@
+"""What GitHub tells a run by the signal `github`: sorted when it arrives, and kept until the run comes to it.
+
+A handler of a signal only records. What a command asks for at once (an answer, a message to the agents) is done here;
+feedback, pushed commits and ends wait to be taken up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Decide, Guide
+    from baton.decisions import DecisionRefused
+    from baton.github import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
+    from baton.github_steps import FeedbackItem
+    from baton.markdown import quiet
+    from workflows.books import Books
+    from workflows.escalation import Escalations
+
+_MOST_SEEN = 2_000
+_MOST_FEEDBACK = 100
+_MOST_EVENTS = 50
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a run is over before its work is."""
+
+    kind: Literal["merged", "closed", "stopped"]
+    reason: str
+
+
+@dataclass
+class Feedback:
+    """Something to be dealt with on the pull request; a check's failure counts for its commit only."""
+
+    item: FeedbackItem
+    check: Check | None = None
+    asks: bool = True
+    """Whether it is a reason for a round; what was only remarked goes along with the next one."""
+
+
+class Hearing:
+    """Everything that GitHub has told a run and that is not yet dealt with."""
+
+    def __init__(
+        self, issue: GitHubIssue, books: Books, escalations: Escalations, tell: Callable[[Guide], bool]
+    ) -> None:
+        self._issue = issue
+        self._books = books
+        self._escalations = escalations
+        self._tell = tell
+        self._seen: list[str] = []
+        self._feedback: list[Feedback] = []
+        self._came = 0
+        self.published = ""
+        """Head of the branch as we know it; empty before there is one."""
+        self.events: list[str] = []
+        """What happened to the pull request, in Markdown, for the comment."""
+        self.pushed = False
+        self.rerequested = False
+        self.report_asked = False
+        self.closed_by = ""
+        """Who closed the issue: GitHub does it, too, when a pull request is merged."""
+        self.stopped_because = ""
+        self.over: Ending | None = None
+
+    def hear(self, notice: Notice) -> None:
+        """Take in what a delivery says, once."""
+        if notice.delivery in self._seen:
+            return
+        begins = not self._seen
+        self._seen = [*self._seen[-(_MOST_SEEN - 1) :], notice.delivery]
+        who = f"@{notice.sender.login}"
+        if notice.refused:
+            self._refuse(who, notice.refused)
+            return
+        match notice.matter:
+            case Start() if begins:
+                pass  # it is what the run works for
+            case Start(text=text, by=by):
+                if text:
+                    self._guide(who, text)
+                elif by == "command":
+                    self._refuse(who, "A run is at work on this issue already.")
+            case Said(command=command):
+                self._command(who, command)
+            case Stop(reason="closed"):
+                self.closed_by = who
+            case Stop(reason=reason):
+                how = "lost its label" if reason == "unlabeled" else "is in a repository that the App was removed from"
+                self.stopped_because = f"The run was stopped, for the issue {how} (by {who}); its work is kept."
+            case Review() as review:
+                self._review(who, review)
+            case Check() as check:
+                self._check(check)
+            case Pull() as pull:
+                self._pull(who, pull)
+
+    def note(self, event: str) -> None:
+        """Something happened to the pull request; Markdown."""
+        self.events = [*self.events[-(_MOST_EVENTS - 1) :], event]
+        self._books.changed(save=True)
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything waits that is a reason for a round."""
+        return any(entry.asks and self._counts(entry) for entry in self._feedback)
+
+    @property
+    def count(self) -> int:
+        """How much has come so far, whether it was dealt with or not."""
+        return self._came
+
+    def has_more_than(self, count: int) -> bool:
+        """Whether something has come since."""
+        return self._came > count
+
+    def take(self) -> list[Feedback]:
+        """Everything that waits and still counts; a failure that is reported in several ways comes once."""
+        taken = [entry for entry in self._feedback if self._counts(entry)]
+        self._feedback = []
+        sources = {entry.check.source for entry in taken if entry.check is not None}
+        for better, worse in (({"check_run"}, "workflow_run"), ({"check_run", "workflow_run"}, "check_suite")):
+            if sources & better:
+                taken = [entry for entry in taken if entry.check is None or entry.check.source != worse]
+        return taken
+
+    def _command(self, who: str, command: Command) -> None:
+        match command.name:
+            case "run":
+                if command.text:
+                    self._guide(who, command.text)
+                else:
+                    self._refuse(who, "A run is at work on this issue already.")
+            case "guide":
+                self._guide(who, command.text)
+            case "retry":
+                self._retry(who, command.decision_id)
+            case "stop":
+                self.stopped_because = f"The run was stopped by {who}; its work is kept."
+            case "help" if command.text:
+                self._refuse(who, f"{command.text[:100]} is no command.")
+            case _:
+                self.report_asked = True
+                self._books.changed()
+
+    def _guide(self, who: str, text: str) -> None:
+        """A message is for the agents at work; with none at work and a pull request open, it asks for a round."""
+        if self._tell(Guide(text=text[:20_000])):
+            self._books.changed()
+        elif not self.take_message(who, text):
+            self._refuse(who, "The message reached nobody: no agent is at work.")
+
+    def take_message(self, who: str, text: str) -> bool:
+        """Let a message be a reason for a round; False before there is a pull request."""
+        if self.published:
+            self._add(Feedback(FeedbackItem(source=f"message of {who}", text=text)))
+        return bool(self.published)
+
+    def _retry(self, who: str, decision_id: str) -> None:
+        waiting = self._books.decisions.open_ones()
+        if not decision_id and len(waiting) != 1:
+            names = ", ".join(decision.id for decision in waiting)
+            self._refuse(who, f"Name the decision: {names} are open." if waiting else "No decision is open.")
+            return
+        try:
+            self._escalations.answer(Decide(decision_id=decision_id or waiting[0].id, choice="retry", by=who))
+        except DecisionRefused as refusal:
+            self._refuse(who, str(refusal))
+
+    def _review(self, who: str, review: Review) -> None:
+        if review.branch != self._issue.branch or not self.published:
+            return
+        item = FeedbackItem(source=f"review of {who}", text=review.body, path=review.path, line=review.line)
+        if review.state == "approved":
+            self.note(f"{quiet(who)} approved {quiet(review.commit[:12])}")
+            if review.body:
+                self._add(Feedback(item, asks=False))
+        elif review.state == "changes_requested":
+            text = review.body or "Changes are requested; see the comments on the lines."
+            self._add(Feedback(item.model_copy(update={"text": text})))
+        else:
+            self._add(Feedback(item, asks=bool(review.path)))
+
+    def _check(self, check: Check) -> None:
+        if check.branch != self._issue.branch:
+            return
+        if check.outcome == "rerequested":
+            self.rerequested = self.rerequested or check.commit == self.published
+        elif check.external_id != self._books.document.run:
+            said = "\n".join(part for part in (check.title, check.summary) if part)
+            text = said or f"It ended with {check.conclusion or 'a failure'}."
+            self._add(Feedback(FeedbackItem(source=f"check {check.name}", text=text), check))
+
+    def _pull(self, who: str, pull: Pull) -> None:
+        if pull.branch != self._issue.branch or not self.published:
+            return
+        match pull.outcome:
+            case "merged":
+                self.over = self.over or Ending("merged", f"The pull request was merged by {who}.")
+            case "closed":
+                reason = f"The pull request was closed by {who} without being merged; nothing is pushed any more."
+                self.over = self.over or Ending("closed", reason)
+            case "pushed":
+                self.pushed = self.pushed or pull.commit != self.published
+
+    def _add(self, entry: Feedback) -> None:
+        self._came += 1
+        self._feedback = [*self._feedback[-(_MOST_FEEDBACK - 1) :], entry]
+
+    def _counts(self, entry: Feedback) -> bool:
+        return entry.check is None or entry.check.commit == self.published
+
+    def _refuse(self, who: str, why: str) -> None:
+        self._escalations.refuse(f"{who}: {why}")

@@ -1,0 +1,50 @@
+"""Steps that a run cannot do without: what fails for good becomes a question, for everything before is paid for."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import RunStatus
+    from baton.sessions import Escalation
+    from workflows.books import Books
+    from workflows.escalation import Escalations
+    from workflows.steps import StepFailed
+
+Result = TypeVar("Result")
+
+
+class Insistence:
+    """Takes a step to its result, with a person's help where it takes that."""
+
+    def __init__(self, books: Books, escalations: Escalations) -> None:
+        self._books = books
+        self._escalations = escalations
+
+    async def insist(
+        self,
+        operation: str,
+        step: Callable[[], Awaitable[Result]],
+        *,
+        said: str = "All tasks are done, but the run cannot go on",
+        status: RunStatus = RunStatus.PUBLISHING,
+    ) -> Result:
+        """The result of a step; `said` begins the question. Raises Skip or Abort where that is the answer."""
+        while True:
+            try:
+                return await step()
+            except StepFailed as failure:
+                escalation = Escalation(
+                    error_type=failure.detail or failure.kind,
+                    question=f"{said} ({operation}): {failure}"[:2_000],
+                    error=str(failure)[:2_000],
+                    attempted=failure.attempted,
+                    operation=operation,
+                )
+            # Nothing else goes on meanwhile, so this shows as waiting.
+            self._books.document.status = RunStatus.WORKING
+            commit = self._books.document.head_commit or ""
+            await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
+            self._books.document.status = status
+            self._books.changed(save=True)

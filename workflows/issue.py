@@ -1,0 +1,166 @@
+"""A run that works for an issue on GitHub: what it hears, what it says there, its pull request, and what ends it."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import Guide, RunRequest
+    from baton.github import GitHubIssue, Notice
+    from baton.sessions import Escalation
+    from baton.steps import Plan, Prepared
+    from workflows.books import Books
+    from workflows.driving import Driver
+    from workflows.escalation import Abort, Escalations, Skip
+    from workflows.finishing import Finish
+    from workflows.followup import FollowUp
+    from workflows.hearing import Ending, Hearing
+    from workflows.insisting import Insistence
+    from workflows.outward import Outward
+    from workflows.pulls import PullRequest
+    from workflows.reporting import Reporter
+    from workflows.steps import Host, StepFailed
+    from workflows.ties import Ties
+    from workflows.upstream import Upstream
+
+
+Result = TypeVar("Result")
+
+
+class Over(Exception):
+    """The run is over before its work is: the pull request was merged or closed, or somebody ended it."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+class IssueSide:
+    """What a run has to do with GitHub."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        issue: GitHubIssue,
+        books: Books,
+        host: Host,
+        escalations: Escalations,
+        insistence: Insistence,
+        driver: Driver,
+    ) -> None:
+        self._books = books
+        self._escalations = escalations
+        self.hearing = Hearing(issue, books, escalations, driver.hear)
+        self.outward = Outward(self._waits, self._denied)
+        self._ties = Ties(request, issue, books, host, escalations, insistence, driver, self.hearing, self.outward)
+        self._reporter = Reporter(self._ties)
+        self._pull = PullRequest(self._ties)
+        self._asking: asyncio.Task[None] | None = None
+        self._closing = False
+        books.watch = self._reporter.mark
+
+    @property
+    def stopped_because(self) -> str:
+        """Why somebody on GitHub stopped the run."""
+        return self.hearing.stopped_because
+
+    def hear(self, notice: Notice) -> None:
+        """Take in what GitHub tells."""
+        self.hearing.hear(notice)
+
+    def take(self, message: Guide) -> bool:
+        """Let a message become a round on the open pull request."""
+        return message.task_id is None and self.hearing.take_message("the command line", message.text)
+
+    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a step that needs GitHub; waits while that is away."""
+        return await self.outward.patiently(step)
+
+    def begin(self, prepared: Prepared) -> None:
+        """Take over what was found out about the repository."""
+        self._reporter.link = self._pull.link = prepared.web_ui
+        self._pull.base = prepared.base_ref.removeprefix("refs/heads/") if "/" in prepared.base_ref else ""
+
+    def planned(self, plan: Plan) -> None:
+        """Take over what the pull request says of the plan."""
+        self._pull.summary = plan.summary
+
+    async def run(self) -> None:
+        """Report, and see to a closed issue, until cancelled."""
+        await asyncio.gather(self._reporter.run(), self._watch_issue())
+
+    async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work of the run; raises Over once something has ended the run, when the work has been broken off."""
+        task = asyncio.ensure_future(work)
+        try:
+            await workflow.wait_condition(lambda: task.done() or self.hearing.over is not None)
+        except asyncio.CancelledError:
+            await _broken_off(task)
+            raise
+        if self.hearing.over is None or task.done():
+            await task
+            return
+        await _broken_off(task)
+        raise Over(self.hearing.over)
+
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
+        """Open the pull request and answer what comes to it; returns only where there is none."""
+        branch, commit = self._books.document.branch, self._books.document.head_commit
+        if branch is None or commit is None:
+            return
+        self.hearing.published = commit
+        if not await self._pull.publish():
+            return
+        upstream = Upstream(self._ties, finish)
+        answers = FollowUp(self._ties, finish, self._pull, upstream)
+        await answers.run(prepared.base_commit, prepared.limits, prepared.quiet_seconds)
+
+    async def close(self, *, done: bool) -> None:
+        """Say how the run has ended, and conclude a check run that is still open."""
+        self._closing = True
+        with contextlib.suppress(StepFailed, ActivityError):
+            await self._pull.settle(done=done)
+        await self._reporter.write_last()
+
+    async def _watch_issue(self) -> None:
+        """A closed issue ends the run; unless GitHub closed it because the pull request was merged."""
+        await workflow.wait_condition(lambda: bool(self.hearing.closed_by))
+        with contextlib.suppress(StepFailed, Skip, Abort):
+            await self._pull.look()
+        reason = f"The run was stopped, for the issue was closed by {self.hearing.closed_by}; its work is kept."
+        self.hearing.over = self.hearing.over or Ending("stopped", reason)
+
+    def _waits(self, what: str) -> None:
+        self._books.stalled = what
+        self._books.changed()
+
+    async def _denied(self, failure: StepFailed) -> None:
+        """GitHub does not let us in: one question for all who wait for it, and what to renew."""
+        if self._closing:
+            raise failure
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(failure))
+        await asyncio.shield(self._asking)
+
+    async def _ask(self, failure: StepFailed) -> None:
+        escalation = Escalation(
+            error_type="credentials",
+            question=str(failure)[:2_000],
+            error=str(failure)[:2_000],
+            attempted=failure.attempted,
+            operation="GitHub",
+        )
+        await self._escalations.ask(
+            escalation, task_id=None, agent="engine", commit=self._books.document.head_commit or ""
+        )
+
+
+async def _broken_off(task: "asyncio.Future[None]") -> None:
+    task.cancel()
+    # What else it ends with does not matter any more; it was broken off.
+    with contextlib.suppress(asyncio.CancelledError, ActivityError, StepFailed, Skip, Abort):
+        await task

@@ -1,0 +1,87 @@
+"""How workflows talk to GitHub: reads anywhere, writes one at a time, and patience with a GitHub that is away.
+
+After the usual attempts a passing fault is waited for on durable timers, for as long as it takes. A credential that is
+not accepted goes to whoever can get it renewed, and what waits for it is tried again then.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.posture import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
+    from baton.naming import GITHUB_QUEUE, TASK_QUEUE
+    from baton.policies import AWAY_WAITS, GITHUB_TIMEOUT, HEARTBEAT
+    from workflows.steps import StepFailed, failed_step, retry_policy
+
+Result = TypeVar("Result")
+Method = Callable[[Any, Any], Awaitable[Result]]
+
+_PASSING = AWAY | {ASKED_TO_WAIT, "Timeout"}
+
+
+class Outward:
+    """Calls the activities that talk to GitHub, and waits with whoever does."""
+
+    def __init__(self, waits: Callable[[str], None], denied: Callable[[StepFailed], Awaitable[None]]) -> None:
+        """`waits` is told what is waited for (nothing: no more); `denied` returns once to try again may help."""
+        self._waits = waits
+        self._denied = denied
+
+    async def read(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+        """The result of a read. Raises StepFailed where GitHub refuses it for good."""
+        return await self.patiently(lambda: self._attempts(method, argument, TASK_QUEUE, summary))
+
+    async def write(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+        """The result of a write, which waits for its turn. Raises StepFailed where GitHub refuses it for good."""
+        return await self.patiently(lambda: self._attempts(method, argument, GITHUB_QUEUE, summary))
+
+    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a step that needs GitHub; tried again and again while GitHub is away, or does not let us in."""
+        rounds = 0
+        while True:
+            try:
+                return await step()
+            except StepFailed as failure:
+                if failure.kind in _PASSING:
+                    wait = AWAY_WAITS[min(rounds, len(AWAY_WAITS) - 1)]
+                    rounds += 1
+                    await self._wait(wait, str(failure))
+                elif failure.kind == DENIED:
+                    await self._denied(failure)
+                else:
+                    raise
+
+    async def _attempts(self, method: Method[Result], argument: Any, queue: str, summary: str) -> Result:
+        """The usual three attempts. A wait that GitHub asks for and a worker's end are no failures."""
+        while True:
+            try:
+                return await workflow.execute_activity_method(
+                    method,
+                    argument,
+                    task_queue=queue,
+                    start_to_close_timeout=GITHUB_TIMEOUT,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=retry_policy(),
+                    # So that what is written next does not overtake what was broken off.
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    summary=summary[:200],
+                )
+            except ActivityError as error:
+                cause = error.cause
+                if is_cancelled_exception(error):
+                    raise
+                if isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT:
+                    await self._wait(timedelta(seconds=float(cause.details[1])), cause.message)
+                elif not (isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN):
+                    raise failed_step(cause) from error
+
+    async def _wait(self, wait: timedelta, why: str) -> None:
+        self._waits(f"GitHub: {why}")
+        try:
+            await workflow.sleep(wait, summary=f"GitHub: {why}"[:200])
+        finally:
+            self._waits("")

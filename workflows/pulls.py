@@ -1,0 +1,139 @@
+"""A run's pull request and its check run: opened, brought up to date, and concluded with the evidence."""
+
+from typing import Literal
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.github.checks import CheckActivities
+    from activities.github.reading import ReadingActivities
+    from activities.github.writing import WritingActivities
+    from baton.contracts import GateDocument
+    from baton.github_pull import Change, check_summary, check_title, pull_body, pull_title
+    from baton.github_steps import CheckInput, PullInput, PullNumber, PullState
+    from workflows.escalation import Skip
+    from workflows.hearing import Ending
+    from workflows.steps import StepFailed
+    from workflows.ties import Ties
+
+Conclusion = Literal["success", "failure", "cancelled", "neutral"]
+
+
+class PullRequest:
+    """The pull request of a run's branch."""
+
+    def __init__(self, ties: Ties) -> None:
+        self._issue = ties.issue
+        self._books = ties.books
+        self._hearing = ties.hearing
+        self._outward = ties.outward
+        self._insist = ties.insistence.insist
+        self._number: int | None = None
+        self._running = ""
+        """The commit whose check run is not concluded."""
+        self.base = ""
+        """Name of the branch to merge into; empty: the default branch."""
+        self.summary = ""
+        """The orchestrator's, of the plan."""
+        self.link = ""
+
+    async def publish(self) -> bool:
+        """Open the pull request or bring it up to date, with the check on its head; False where a person said no."""
+        try:
+            pull = await self._insist(
+                "pull request", self._write, said="The branch is published, but GitHub does not take the pull request"
+            )
+        except Skip as skip:
+            self._books.document.notes.append(f"There is no pull request ({skip}); the branch is published.")
+            return False
+        self._see(pull)
+        await self.conclude(self._books.document.gate)
+        return True
+
+    async def conclude(self, gate: GateDocument | None) -> None:
+        """Let the check run on the published head say what the gate found."""
+        green = gate is None or gate.command is None or gate.exit_code == 0
+        conclusion: Conclusion = (
+            "neutral" if gate is None or gate.command is None else "success" if green else "failure"
+        )
+        title = check_title(gate)
+        await self._check(self._hearing.published, conclusion, title, check_summary(self._books.document))
+        if self._running == self._hearing.published:
+            self._running = ""
+
+    async def begin(self, what: str) -> None:
+        """Let the check run on the published head say that work goes on."""
+        self._running = self._hearing.published
+        await self._check(self._running, None, what, check_summary(self._books.document))
+
+    async def abandon(self, conclusion: Conclusion, why: str) -> None:
+        """Conclude the check run of a commit that work went on from, where that has led elsewhere or nowhere."""
+        commit, self._running = self._running, ""
+        if commit:
+            await self._check(commit, conclusion, why, why)
+
+    async def settle(self, *, done: bool) -> None:
+        """Conclude a check run that work was going on from when the run ended."""
+        gate = self._books.document.gate
+        if done and gate is not None and gate.commit == self._running:
+            await self.conclude(gate)
+        else:
+            await self.abandon("neutral" if done else "cancelled", "The run has ended before this was done")
+
+    async def look(self) -> None:
+        """See whether it was merged or closed: GitHub closes the issue when it merges."""
+        if self._number is None:
+            return
+        wanted = PullNumber(repository=self._issue.repository, number=self._number)
+        self._see(await self._outward.read(ReadingActivities.read_pull, wanted, summary=f"pull request {self._number}"))
+
+    async def _write(self) -> PullState:
+        document = self._books.document
+        change = Change(document=document, issue=self._issue, summary=self.summary, link=self.link)
+        return await self._outward.write(
+            WritingActivities.write_pull,
+            PullInput(
+                repository=self._issue.repository,
+                branch=self._issue.branch,
+                base=self.base,
+                title=pull_title(self._issue),
+                body=pull_body(change),
+                number=self._number,
+            ),
+            summary=f"pull request of {self._issue.branch}",
+        )
+
+    def _see(self, pull: PullState) -> None:
+        document, first = self._books.document, self._number is None
+        self._number = pull.number
+        if pull.url and document.pull_request != pull.url:
+            document.pull_request = pull.url
+            workflow.upsert_memo({"pull_request": pull.url})
+        if first:
+            self._hearing.note(f"opened as #{pull.number}{', a draft' if pull.draft else ''}")
+        if pull.merged:
+            self._hearing.over = self._hearing.over or Ending("merged", "The pull request was merged.")
+        elif pull.state == "closed":
+            reason = "The pull request was closed without being merged; nothing is pushed any more."
+            self._hearing.over = self._hearing.over or Ending("closed", reason)
+
+    async def _check(self, commit: str, conclusion: Conclusion | None, title: str, summary: str) -> None:
+        """Write the check run. It adds to the pull request; a run does not fail for want of it."""
+        check = CheckInput(
+            repository=self._issue.repository,
+            commit=commit,
+            run=self._books.document.run,
+            status="completed" if conclusion else "in_progress",
+            conclusion=conclusion,
+            title=title[:200],
+            summary=summary,
+            link=self.link,
+        )
+        try:
+            await self._outward.write(CheckActivities.write_check, check, summary=f"check: {title}")
+        except Skip:
+            return
+        except StepFailed as failure:
+            note = f"The check run could not be written: {failure}"[:500]
+            if note not in self._books.document.notes:
+                self._books.document.notes.append(note)

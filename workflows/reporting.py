@@ -1,0 +1,117 @@
+"""Keeps the one comment of a run up to date on its issue: one edit at a time, at once for what a person must see."""
+
+import asyncio
+import contextlib
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.github.writing import WritingActivities
+    from baton.contracts import RunDocument, RunStatus
+    from baton.github_report import Report, comment
+    from baton.github_steps import CommentInput
+    from baton.policies import LAST_REPORT_LIMIT, REPORT_EVERY
+    from workflows.escalation import Abort, Skip
+    from workflows.hearing import Ending
+    from workflows.steps import StepFailed
+    from workflows.ties import Ties
+
+
+class Reporter:
+    """Edits the comment when something has changed that its readers care for; a cost alone is nothing of that kind."""
+
+    def __init__(self, ties: Ties) -> None:
+        self._issue = ties.issue
+        self._books = ties.books
+        self._hearing = ties.hearing
+        self._outward = ties.outward
+        self._comment: int | None = None
+        self._said = ""
+        self._written = workflow.now() - REPORT_EVERY
+        self._changed = self._urgent = False
+        self._asked: list[tuple[str, int]] = []
+        self._closed = False
+        self._writing = asyncio.Lock()
+        self.link = ""
+        """To the run in the Web UI."""
+
+    def mark(self) -> None:
+        """Something has changed: a new question, a reminder, an end, a command are told at once."""
+        asked = [(decision.id, decision.reminders) for decision in self._books.decisions.open_ones()]
+        waits = self._books.document.status is RunStatus.WAITING
+        if asked != self._asked or self._hearing.report_asked or waits:
+            self._urgent = True
+        self._asked = asked
+        self._changed = True
+
+    async def run(self) -> None:
+        """Write whenever there is something new, until the run is over. A cancellation ends it between two writes."""
+        while not self._closed:
+            await workflow.wait_condition(lambda: self._changed)
+            left = self._written + REPORT_EVERY - workflow.now()
+            if not self._urgent and left.total_seconds() > 0:
+                with contextlib.suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self._urgent, timeout=left, timeout_summary="time between two edits of the comment"
+                    )
+            try:
+                async with self._writing:
+                    await self._write()
+            except StepFailed as failure:
+                self._give_up(f"The comment on the issue could not be written: {failure}")
+            except Skip:
+                self._give_up("The comment on the issue is not written any more, as decided.")
+            except Abort as abort:
+                self._hearing.over = self._hearing.over or Ending("stopped", str(abort))
+                return
+
+    async def write_last(self) -> None:
+        """Say how the run has ended; a GitHub that is away holds the end up for a while, and no longer."""
+        try:
+            await asyncio.wait_for(self._write_last(), LAST_REPORT_LIMIT.total_seconds())
+        except (StepFailed, TimeoutError) as failure:
+            workflow.logger.warning("the last report was not written: %s", failure)
+
+    async def _write_last(self) -> None:
+        async with self._writing:
+            self._closed = True
+            await self._write(last=True)
+
+    async def _write(self, *, last: bool = False) -> None:
+        asked, self._changed, self._urgent = self._hearing.report_asked, False, False
+        self._hearing.report_asked = False
+        document, decisions = self._books.document, self._books.decisions
+        report = Report(
+            document=document,
+            decisions=decisions.all(),
+            refusals=decisions.refusals,
+            issue=self._issue,
+            link=self.link,
+            events=self._hearing.events,
+        )
+        says = comment(report.model_copy(update={"document": _free(document), "decisions": decisions.all()}))
+        if says == self._said and not asked and not last:
+            return
+        written = await self._outward.write(
+            WritingActivities.write_comment,
+            CommentInput(
+                repository=self._issue.repository,
+                number=self._issue.number,
+                run=document.run,
+                comment=self._comment,
+                body=comment(report),
+            ),
+            summary=f"comment: {document.status.value}",
+        )
+        self._comment, self._said, self._written = written.id, says, workflow.now()
+
+    def _give_up(self, why: str) -> None:
+        self._closed = True
+        self._books.document.notes.append(why[:500])
+        self._books.saver.mark()
+
+
+def _free(document: RunDocument) -> RunDocument:
+    """The document without what it has cost."""
+    tasks = [task.model_copy(update={"cost_usd": 0.0}) for task in document.tasks]
+    return document.model_copy(update={"cost_usd": 0.0, "tasks": tasks})
