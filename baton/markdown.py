@@ -34,4 +34,4 @@ def quiet(text: str) -> str:
     GitHub finds names and numbers in the rendered text, so escaping them does not help; a comment between does.
     https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
     """
-    return _REFERENCE.sub(r"\1<!-- -->", escape(text))
+    return _REFERENCE.sub(r"\1<!-- -->", escape(text).replace(f"@{_JOINER}", "@"))
