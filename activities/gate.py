@@ -6,6 +6,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities import metrics
 from activities.github.authors import coauthor, without_references
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
@@ -99,6 +100,7 @@ class GateActivities:
                 network=config.sandbox.network,
                 redact=self._redact,
             )
+            metrics.gate_ran(evidence.seconds, green=evidence.green)
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Logging: structlog over the standard library, as console lines or JSON, secrets masked, context bound.
 
-Context (run, task, role, turn) is bound with `structlog.contextvars`; every line then carries it, also those of
-libraries and of `workflow.logger`.
+Context (run, task, session, step) is bound with `structlog.contextvars`; every line then carries it, also those of
+libraries. Lines of `workflow.logger` get it from the workflow's id, and lines within a trace get its id.
 """
 
 import logging
@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from baton.redaction import Redactor
+from baton.tracing import trace_id
 
 
 def _masker(redactor: Redactor) -> Processor:
@@ -19,6 +20,20 @@ def _masker(redactor: Redactor) -> Processor:
         return {key: redactor(value) if isinstance(value, str) else value for key, value in event.items()}
 
     return mask
+
+
+def _correlate(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Run, task and session of a workflow's own lines, and the trace of any."""
+    record = event.get("_record")
+    info = getattr(record, "temporal_workflow", None) or getattr(record, "temporal_activity", None)
+    if isinstance(info, dict):
+        parts = str(info.get("workflow_id", "")).split("/")
+        for name, value in zip(("run", "task", "session"), parts, strict=False):
+            event.setdefault(name, value)
+    trace = trace_id()
+    if trace is not None:
+        event["trace_id"] = trace
+    return event
 
 
 def configure_logging(
@@ -32,6 +47,7 @@ def configure_logging(
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
+        _correlate,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _masker(redactor or Redactor()),

@@ -1,11 +1,14 @@
 """The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from anthropic import AsyncAnthropic
+from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -35,6 +38,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
+from workers.watchman import watching_the_disk
 from workflows.delivery import DeliveryWorkflow
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
@@ -75,6 +79,8 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    # The lines carry run, task and session in fields of their own (baton.logs).
+    workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
@@ -99,8 +105,10 @@ async def running_worker(
     delivering = DeliveringActivities(client, stores, task_queue)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
+    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
     shared = Worker(
         client,
+        identity=identity,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[
@@ -115,6 +123,7 @@ async def running_worker(
     )
     host = Worker(
         client,
+        identity=identity,
         task_queue=queue,
         activities=[
             repository.prepare_run,
@@ -142,7 +151,7 @@ async def running_worker(
     )
     workers = [shared, host, *(_on_github(client, settings, github) if github.configured else [])]
     try:
-        async with AsyncExitStack() as running:
+        async with watching_the_disk(settings), AsyncExitStack() as running:
             for worker in workers:
                 await running.enter_async_context(worker)
             yield WorkerHandle(queue=queue, sandbox=sandbox)

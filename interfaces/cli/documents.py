@@ -9,6 +9,7 @@ from baton import naming
 from baton.contracts import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.errors import UnknownRun
 from baton.sessions import SessionStatus
+from interfaces.cli.pending import Step, steps_at_work
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowExecutionDescription
@@ -30,6 +31,8 @@ class Snapshot:
     """Whether the workflow has ended."""
     sessions: list[SessionStatus] = field(default_factory=list)
     """Sessions at work."""
+    steps: dict[str, Step] = field(default_factory=dict)
+    """What runs at this moment, by the id of its workflow."""
 
 
 async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription":
@@ -70,7 +73,9 @@ async def look(service: "TemporalService", run: str) -> Snapshot:
     candidates = _at_work(document)
     found = await asyncio.gather(*(_session(service.client, workflow_id) for workflow_id in candidates))
     sessions = [session for session in found if session is not None]
-    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions)
+    tasks = [naming.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
+    steps = await steps_at_work(service.client, [run, *tasks, *candidates])
+    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
 
 
 async def final_document(service: "TemporalService", description: "WorkflowExecutionDescription") -> RunDocument:

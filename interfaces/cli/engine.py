@@ -20,13 +20,32 @@ ANSWER_LIMIT = 3.0
 
 @asynccontextmanager
 async def serving(
-    settings: "Settings", *, worker: bool = True, embedded_only: bool = False, build_id: str | None = None
+    settings: "Settings",
+    *,
+    worker: bool = True,
+    embedded_only: bool = False,
+    build_id: str | None = None,
+    metrics: bool = False,
 ) -> "AsyncIterator[TemporalService]":
-    """The Temporal service, with a worker of this process beside it."""
+    """The Temporal service, with a worker of this process beside it.
+
+    `metrics`: this is a process that stays, so it serves metrics where the settings say so.
+    """
     from workers.service import temporal_service
 
+    address = settings.metrics_address if metrics else None
+    if address is not None:
+        from workers.core import serve_metrics
+
+        serve_metrics(address)
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(temporal_service(settings, embedded_only=embedded_only))
+        if address is not None:
+            from workers.census import census
+            from workers.core import core_runtime
+
+            await stack.enter_async_context(census(service.client, core_runtime().metric_meter, settings.home))
+            message(f"metrics http://{address}/metrics")
         if worker:
             from workers.worker import running_worker
 

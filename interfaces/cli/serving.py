@@ -1,4 +1,4 @@
-"""The commands that stay: `up` (server and worker), `worker`, and `standin` (a scripted Messages API)."""
+"""The commands that stay: `up` (server and worker), `codec-server`, and `standin` (a scripted model)."""
 
 import asyncio
 from pathlib import Path
@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baton.errors import ExitCode, TemporalUnreachable, UsageError
+from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import message
 
 if TYPE_CHECKING:
+    from baton.keyring import KeyRing
     from baton.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: baton up --port 7233 --ui-port 8233")(up)
-    app.command(epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker")(worker)
+    app.command("codec-server", epilog="Example: baton codec-server --port 8234 --web-ui https://temporal.example.org")(
+        codec_server
+    )
     app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
 
 
@@ -42,28 +45,26 @@ def up(
     )
 
 
-def worker(
-    sandbox: options.Sandbox = None,
-    build_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Version of this worker, for rolling deployments.")
+def codec_server(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8234,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    web_ui: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A Web UI whose pages may call it; BATON_WEB_UI where none is given."),
     ] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
-    ] = False,
 ) -> None:
-    """Work on the runs of a Temporal server.
+    """Decrypt for the Web UI and the `temporal` command.
 
-    The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C.
+    Needs BATON_ENCRYPTION_KEYS and BATON_CODEC_TOKEN. The embedded server brings its own. Until Ctrl-C.
     """
-    settings = options.settings(quiet=False, sandbox=sandbox)
-    options.require_model_access(settings)
-    if promote and build_id is None:
-        raise UsageError("--promote needs --build-id: which version is to serve all runs?")
-    execute(
-        _worker(settings, build_id, promote=promote),
-        farewell=lambda: "Stopped. Open runs go on elsewhere.",
-        terminated=ExitCode.DONE,
-    )
+    settings = options.settings(quiet=False)
+    ring, token = settings.key_ring(), settings.codec_token
+    if ring is None:
+        raise UsageError("BATON_ENCRYPTION_KEYS is not set: there is nothing to decrypt with.")
+    if token is None:
+        raise UsageError("BATON_CODEC_TOKEN is not set: without a token anybody could read everything.")
+    uis = web_ui or ([settings.web_ui] if settings.web_ui else [])
+    execute(_codec_server(ring, token.get_secret_value(), uis, host, port), terminated=ExitCode.DONE)
 
 
 def standin(
@@ -79,6 +80,18 @@ def standin(
     run_forever(scenario, "127.0.0.1", port)
 
 
+async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: str, port: int) -> None:
+    from urllib.parse import urlsplit
+
+    from workers.codec_server import codec_app
+    from workers.serving import http_server
+
+    origins = ["{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in web_uis]
+    async with http_server(codec_app(ring, token, origins), host, port, "codec server") as url:
+        message(f"codec server {url}, for pages of {', '.join(origins) or 'no Web UI'}. Ctrl-C stops.")
+        await asyncio.Event().wait()
+
+
 async def _up(settings: "Settings", *, webhook: bool) -> None:
     from contextlib import AsyncExitStack
 
@@ -90,7 +103,7 @@ async def _up(settings: "Settings", *, webhook: bool) -> None:
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     able = settings.api_key is not None or settings.base_url is not None
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(serving(settings, worker=able))
+        service = await stack.enter_async_context(serving(settings, worker=able, metrics=True))
         tell_where(service)
         if webhook and settings.github_webhook_secrets:
             await stack.enter_async_context(receiving(service.client, settings))
@@ -98,25 +111,4 @@ async def _up(settings: "Settings", *, webhook: bool) -> None:
             message("A worker is at work. Ctrl-C stops.")
         else:
             message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
-        await asyncio.Event().wait()
-
-
-async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) -> None:
-    from interfaces.cli.engine import serving, tell_where
-    from workers.connection import target
-    from workers.embedded import running_server
-
-    if not target().configured and running_server(settings) is None:
-        raise TemporalUnreachable(
-            "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
-            " or use `baton up`."
-        )
-    async with serving(settings, build_id=build_id) as service:
-        tell_where(service)
-        if build_id is not None and promote:
-            from workers.versioning import make_current
-
-            await make_current(service.client, build_id)
-            message(f"The version {build_id} serves all runs from now on.")
-        message("A worker is at work. Ctrl-C stops.")
         await asyncio.Event().wait()

@@ -31,15 +31,16 @@ class Result:
 class Cli:
     """The command with a home and an environment."""
 
-    def __init__(self, home: Path, **env: str) -> None:
+    def __init__(self, home: Path, program: Path = BATON, **env: str) -> None:
         self.home = home
+        self.program = program
         self.started: list[asyncio.subprocess.Process] = []
         self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
 
     async def start(self, *arguments: str, cwd: Path | None = None) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""
         process = await asyncio.create_subprocess_exec(
-            str(BATON),
+            str(self.program),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
