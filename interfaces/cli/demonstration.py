@@ -60,7 +60,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from interfaces.cli.progress import choose_view
     from interfaces.cli.running import start_run
     from interfaces.cli.sample import make_place, make_repository
-    from standin.loading import load_scenario
+    from standin.loading import shipped_scenario
     from standin.server import serve
 
     await _require_sandbox(settings)
@@ -69,7 +69,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     base = make_repository(repository)
     message("The model is scripted in this demo: a local stand-in answers instead of Claude. All else is real.")
     message(f"sample repository {repository}")
-    async with serve(load_scenario("demo")) as standin:
+    async with serve(shipped_scenario("demo")) as standin:
         # A home of its own: a demo's worker must never touch other runs, nor another worker the demo's.
         own = read_settings(
             home=place / "home",
