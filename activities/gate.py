@@ -11,6 +11,7 @@ from activities.posture import with_posture
 from activities.stores import TECHNOLOGY, Stores, run_config, run_json
 from baton import naming
 from baton.contracts import Evidence
+from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
@@ -19,6 +20,8 @@ from workspaces.integrate import project_commit
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.workspace import exclusive
+
+_log = get_logger(__name__)
 
 _KEPT_LOG = 5_000_000
 """Bytes of a gate's log that go into the store; the digest covers all of it."""
@@ -95,6 +98,10 @@ class GateActivities:
                 self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
                 network=config.sandbox.network,
                 redact=self._redact,
+            )
+            _log.info(
+                "gate",
+                **evidence.model_dump(include={"commit", "command", "exit_code", "seconds", "timed_out", "sandboxed"}),
             )
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:

@@ -1,24 +1,56 @@
 """Logging: structlog over the standard library, as console lines or JSON, secrets masked, context bound.
 
-Context (run, task, role, turn) is bound with `structlog.contextvars`; every line then carries it, also those of
-libraries and of `workflow.logger`.
+Every line says of which run, task, role and turn it is, as far as that is known. An activity binds it with
+`structlog.contextvars`, so the lines of libraries under it carry it, too. Workflow code has no such context: its lines,
+and those of the Temporal SDK, carry the id of their workflow, which says the same.
 """
 
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from baton import naming
 from baton.redaction import Redactor
+
+FIELDS = "fields"
+"""Under this name a line of the standard library's loggers may bring fields: `extra={FIELDS: {...}}`."""
+
+_SDK = ("temporal_activity", "temporal_workflow")
+"""What the Temporal SDK's loggers put into `extra`: ids and types."""
 
 
 def _masker(redactor: Redactor) -> Processor:
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            return redactor(value)
+        if isinstance(value, dict):
+            return {key: masked(item) for key, item in value.items()}
+        return [masked(item) for item in value] if isinstance(value, list | tuple) else value
+
     def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: redactor(value) if isinstance(value, str) else value for key, value in event.items()}
+        return {key: value if key.startswith("_") else masked(value) for key, value in event.items()}
 
     return mask
+
+
+def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the fields of a line of the standard library's loggers, and what the id of its workflow says."""
+    record = event.get("_record")
+    known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
+    for name in _SDK:
+        info = getattr(record, name, None) or {}
+        known = {**naming.place_of(str(info.get("workflow_id") or "")), **known}
+        known |= {
+            ours: info[theirs]
+            for theirs, ours in (("activity_type", "activity"), ("attempt", "attempt"))
+            if theirs in info
+        }
+    for name, value in known.items():
+        event.setdefault(name, value)
+    return event
 
 
 def configure_logging(
@@ -30,6 +62,7 @@ def configure_logging(
     """Set up structlog and the standard library's root logger; lines go to stderr, for stdout is for results."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _placed,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

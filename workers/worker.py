@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from anthropic import AsyncAnthropic
+from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -68,6 +69,8 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    # Every line has this in fields of its own (`baton.logs`).
+    activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
