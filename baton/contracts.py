@@ -308,3 +308,5 @@ class RunDocument(Contract):
     models: dict[str, str] = Field(default_factory=dict)
     """Model id by role."""
     forked_from: Fork | None = None
+    waiting_for: dict[str, str] = Field(default_factory=dict)
+    """What durable timers wait for, by task, other than a person: `plan` is the orchestrator, `run` the run itself."""

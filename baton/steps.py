@@ -297,3 +297,5 @@ class TaskNews(Lean):
     cost_usd: float = 0.0
     evidence: Evidence | None = None
     role: str = ""
+    waiting_for: str = ""
+    """What a durable timer of the task waits for."""

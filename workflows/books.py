@@ -27,6 +27,7 @@ class Books:
     def take(self, news: TaskNews) -> None:
         """Enter what a task tells of itself: where it stands, and what its last session cost."""
         document = self.document
+        self._waits(news.task, news.waiting_for)
         document.cost_usd = round(document.cost_usd + news.cost_usd, 8)
         document.turns += news.turns
         if news.cost_usd:
@@ -40,6 +41,15 @@ class Books:
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
         self.changed(save=bool(news.turns))
+
+    async def wait(self, what: str) -> None:
+        """Enter what the run itself waits for; empty: for nothing any more."""
+        self._waits("run", what)
+        self.changed()
+
+    def _waits(self, task: str, what: str) -> None:
+        waits = {name: text for name, text in self.document.waiting_for.items() if name != task}
+        self.document.waiting_for = {**waits, task: what} if what else waits
 
     def set_status(self, status: RunStatus) -> None:
         """Enter a phase of the run."""
@@ -67,6 +77,7 @@ class Books:
                 task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
         for decision in self.decisions.open_ones():
             self.decisions.withdraw(decision.id, workflow.now())
+        document.waiting_for = {}
         document.notes.append(reason)
         document.ended_at = workflow.now()
         self.set_status(status)

@@ -61,7 +61,7 @@ class Pipeline:
         )
         if request.scripted_model:
             document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
-        self._host = Host()
+        self._host = Host(tell=lambda what: self._books.wait(what))
         self._books = Books(document, self._host)
         self._escalations = Escalations(self._books)
         self._clock = WallClock(lambda: document.status is RunStatus.WAITING)

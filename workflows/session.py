@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
+    from workflows.news import waits_told
     from workflows.steps import Host, StepFailed
 
 
@@ -29,7 +30,8 @@ class AgentSession:
     @workflow.init
     def __init__(self, session: SessionInput) -> None:
         self._state = session
-        self._host = Host(session.queue)
+        key = session.key
+        self._host = Host(session.queue, waits_told(key.run, key.task, lambda: key.round))
         self._halt = Halt()
         self._excerpt = ""
 

@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.children import tend
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
+    from workflows.news import send, waits_told
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
 
@@ -55,7 +56,7 @@ class Task:
     def __init__(self, task: TaskInput) -> None:
         self._input = task
         self._progress: TaskProgress = task.progress
-        self._host = Host(task.queue)
+        self._host = Host(task.queue, waits_told(task.run, task.task.id, lambda: self._progress.round))
         self._inbox: list[str] = []
         self._halt = Halt()
         self._role = ""
@@ -296,7 +297,7 @@ class Task:
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
 
     async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
-        """Tell the pipeline what happens now. A pipeline that is gone needs no news."""
+        """Tell the pipeline what happens now."""
         parent = workflow.info().parent
         if parent is None:
             return
@@ -309,10 +310,7 @@ class Task:
             role=self._role,
             evidence=self._progress.evidence,
         )
-        try:
-            await workflow.get_external_workflow_handle(parent.workflow_id).signal("news", news)
-        except ApplicationError:
-            workflow.logger.warning("the pipeline of this task is gone")
+        await send(parent.workflow_id, news)
 
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue

@@ -26,6 +26,10 @@ def events(before: Snapshot | None, now: Snapshot) -> list[str]:
     if old is None or len(new.tasks) > len(old.tasks):
         lines += _plan(new.tasks[len(old.tasks) if old else 0 :])
     lines += _turns(before.sessions if before else [], now.sessions)
+    told = {session.waiting_for for session in now.sessions}
+    for name, what in new.waiting_for.items():
+        if what not in told and (old is None or old.waiting_for.get(name) != what):
+            lines.append(f"{one_line(name)} waits for {one_line(what)}")
     lines += _tasks(old, new)
     for decision in new.decisions:
         lines += _decision(_known(old, decision), decision)
@@ -51,15 +55,24 @@ def gate_verdict(document: RunDocument) -> str:
     return f"{verdict}, {one_line(gate.command)}"
 
 
-def doing(task: TaskDocument, session: SessionStatus | None) -> str:
-    """What happens in a task right now."""
+def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "") -> str:
+    """What happens in a task right now; `waiting_for` is what the task itself waits for."""
     if task.state is not TaskState.WORKING:
         return _ENDED.get(task.state, one_line(task.stage, 60) or "waits for its turn")
     if session is not None:
-        tools = ", ".join(session.tools) or one_line(session.excerpt, 60) or "thinking"
-        return f"turn {session.turn}: {one_line(tools, 60)}"
+        return at_turn(session)
+    if waiting_for:
+        return f"waits for {one_line(waiting_for, 80)}"
     role = role_at_work(task)
     return _DOING.get(task.stage, f"{role} begins" if role else one_line(task.stage, 60) or "begins")
+
+
+def at_turn(session: SessionStatus) -> str:
+    """What a session does right now."""
+    if session.waiting_for:
+        return f"turn {session.turn}: waits for {one_line(session.waiting_for, 80)}"
+    tools = ", ".join(session.tools) or one_line(session.excerpt, 60) or "thinking"
+    return f"turn {session.turn}: {one_line(tools, 60)}"
 
 
 def _plan(tasks: list[TaskDocument]) -> Iterator[str]:
@@ -74,12 +87,13 @@ def _turns(old: list[SessionStatus], new: list[SessionStatus]) -> Iterator[str]:
     known = {(session.task, session.round, session.role): session for session in old}
     for session in new:
         before = known.get((session.task, session.round, session.role))
+        name = f"{one_line(session.task)} {session.role} round {session.round} turn {session.turn}"
+        if session.waiting_for and (before is None or before.waiting_for != session.waiting_for):
+            yield f"{name}: waits for {one_line(session.waiting_for)}"
+            continue
         if before is None or before.turn != session.turn:
             doing_now = ", ".join(session.tools) or session.excerpt or "thinking"
-            yield (
-                f"{one_line(session.task)} {session.role} round {session.round} turn {session.turn}:"
-                f" {one_line(doing_now)}  {usd(session.cost_usd)}"
-            )
+            yield f"{name}: {one_line(doing_now)}  {usd(session.cost_usd)}"
 
 
 def _tasks(old: RunDocument | None, new: RunDocument) -> Iterator[str]:

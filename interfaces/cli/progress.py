@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from interfaces.cli.documents import Snapshot
-from interfaces.cli.events import doing, events
+from interfaces.cli.events import at_turn, doing, events
 from interfaces.cli.output import console, message, one_line, usd
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _table(now: Snapshot) -> "Table":
     sessions = {session.task: session for session in now.sessions}
     for session in now.sessions:
         if all(task.id != session.task for task in document.tasks):
-            tools = one_line(", ".join(session.tools) or session.excerpt or "thinking", 60)
-            cells = (session.task, session.role, "", f"turn {session.turn}: {tools}", usd(session.cost_usd))
+            cells = (session.task, session.role, "", at_turn(session), usd(session.cost_usd))
             table.add_row(*map(Text, cells))
     for task in document.tasks:
         at_work = sessions.get(task.id)
@@ -113,7 +112,7 @@ def _table(now: Snapshot) -> "Table":
             one_line(task.id, 20),
             f"{role}: {one_line(task.title, 50)}",
             str(task.rounds or ""),
-            doing(task, at_work),
+            doing(task, at_work, document.waiting_for.get(task.id, "")),
             usd(task.cost_usd),
         )
         table.add_row(*map(Text, cells))

@@ -40,6 +40,7 @@ def document_lines(document: RunDocument) -> list[str]:
             f"  {one_line(task.id, 40)}  {task.state.value}{stage}, {one_line(task.role, 20)},"
             f" {count(task.rounds, 'round')}, {usd(task.cost_usd)}: {one_line(task.title, 80)}"
         )
+    lines += [f"  {one_line(name, 40)} waits for {one_line(what)}" for name, what in document.waiting_for.items()]
     lines += decision_lines(document)
     if document.errors:
         lines += ["", "errors"]

@@ -20,7 +20,7 @@ from baton.sessions import SessionStatus
 from interfaces.cli.archive import Part
 from interfaces.cli.asking import match_choice
 from interfaces.cli.documents import Snapshot, role_at_work
-from interfaces.cli.events import events
+from interfaces.cli.events import doing, events
 from interfaces.cli.following import exit_code
 from interfaces.cli.output import clean, one_line, print_json, usd
 from interfaces.cli.patch import statistics
@@ -107,6 +107,22 @@ def test_events_tell_only_what_is_new() -> None:
         "published baton/x at cccccccccccc",
         "done, $0.0000",
     ]
+
+
+def test_what_is_waited_for_is_said_once() -> None:
+    working = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, rounds=1, stage="make")
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read"])
+    waits = session.model_copy(update={"waiting_for": "the usage limit, until noon"})
+    before = Snapshot(run(tasks=[working]), closed=False, sessions=[session])
+    asked = Snapshot(run(tasks=[working]), closed=False, sessions=[waits])
+    told = Snapshot(run(tasks=[working], waiting_for={"t1": waits.waiting_for}), closed=False, sessions=[waits])
+    assert events(before, asked) == ["t1 backend round 1 turn 2: waits for the usage limit, until noon"]
+    assert events(asked, told) == []
+    assert doing(working, waits) == "turn 2: waits for the usage limit, until noon"
+    # A gate or a merge, and the run itself, have no session.
+    host = run(tasks=[working], waiting_for={"t1": "its host", "run": "its host"})
+    assert events(before, Snapshot(host, closed=False)) == ["t1 waits for its host", "run waits for its host"]
+    assert doing(working, None, "its host") == "waits for its host"
 
 
 @pytest.mark.parametrize(
