@@ -134,6 +134,7 @@ class Pipeline:
             "run": document.run,
             "status": document.status.value,
             "pending_decisions": [decision.id for decision in self._books.decisions.open_ones()],
+            "reminders": {decision.id: decision.reminders for decision in self._books.decisions.open_ones()},
             "cost_usd": document.cost_usd,
             "turns": document.turns,
             "tasks": {task.id: task.state.value for task in document.tasks},

@@ -33,6 +33,7 @@ def events(before: Snapshot | None, now: Snapshot) -> list[str]:
     lines += _tasks(old, new)
     for decision in new.decisions:
         lines += _decision(_known(old, decision), decision)
+    lines += reminders(old, new)
     errors = new.errors[len(old.errors) if old else 0 :]
     lines += [f"error in {one_line(error.task)}: {one_line(error.error, 300)}" for error in errors]
     if new.gate and (old is None or old.gate != new.gate):
@@ -106,6 +107,21 @@ def _tasks(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
             yield f"{name} {_ENDED[task.state]}{rounds}, {usd(task.cost_usd)}"
         elif task.stage in ("gate", "integrate") and (before is None or before.stage != task.stage):
             yield f"{name} round {task.rounds}: {_DOING[task.stage]}"
+
+
+def reminders(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
+    """A line for each open decision that the run has reminded of between the two."""
+    for decision in new.decisions:
+        before = _known(old, decision)
+        if decision.state is DecisionState.OPEN and before is not None and decision.reminders > before.reminders:
+            about = f" (task {one_line(decision.task_id)})" if decision.task_id else ""
+            question = one_line(decision.question, 300)
+            yield f"reminder: decision {decision.id}{about} waits for an answer{since(decision)}: {question}"
+
+
+def since(decision: Decision) -> str:
+    """Since when a decision waits, to go on with after a word; empty where that is not known."""
+    return f" since {decision.opened_at:%Y-%m-%d %H:%M} UTC" if decision.opened_at else ""
 
 
 def _known(document: RunDocument | None, decision: Decision) -> Decision | None:

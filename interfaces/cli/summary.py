@@ -3,7 +3,7 @@
 import shlex
 
 from baton.contracts import Fork, RunDocument, RunStatus, TaskState
-from interfaces.cli.events import gate_verdict
+from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd
 
@@ -82,6 +82,8 @@ def decision_lines(document: RunDocument) -> list[str]:
         by = f" by {one_line(decision.by, 60)}" if decision.by else ""
         lines.append(f"  {decision.id} {decision.state.value}{answer}{by}{about}: {one_line(decision.question, 500)}")
     for decision in open_decisions(document):
+        reminded = f", {count(decision.reminders, 'reminder')} so far" if decision.reminders else ""
+        lines.append(f"  {decision.id} waits{since(decision)}{reminded}")
         lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
         lines.append(
             f"  answer: baton decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
