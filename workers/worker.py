@@ -48,6 +48,8 @@ _log = get_logger(__name__)
 class WorkerHandle:
     """A running worker."""
 
+    host: str
+    """Name of this host: its home, and what lies in it."""
     queue: str
     """Task queue of this host."""
     sandbox: Sandbox
@@ -126,7 +128,7 @@ async def running_worker(
     )
     try:
         async with shared, host:
-            yield WorkerHandle(queue=queue, sandbox=sandbox)
+            yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         if own_model is not None:
             await own_model.close()

@@ -20,7 +20,7 @@ ANSWER_LIMIT = 3.0
 
 @asynccontextmanager
 async def serving(
-    settings: "Settings", *, worker: bool = True, embedded_only: bool = False, build_id: str | None = None
+    settings: "Settings", *, worker: bool = True, embedded_only: bool = False
 ) -> "AsyncIterator[TemporalService]":
     """The Temporal service, with a worker of this process beside it."""
     from workers.service import temporal_service
@@ -30,7 +30,7 @@ async def serving(
         if worker:
             from workers.worker import running_worker
 
-            await stack.enter_async_context(running_worker(service.client, settings, build_id=build_id))
+            await stack.enter_async_context(running_worker(service.client, settings))
         yield service
 
 
