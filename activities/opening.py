@@ -53,9 +53,10 @@ from workspaces.store import Store
 class Opener:
     """Opens sessions of any role."""
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: Stores, settings: Settings, *, isolated: bool) -> None:
         self._stores = stores
         self._settings = settings
+        self._isolated = isolated
 
     async def open(self, key: SessionKey, checkpoint: str) -> tuple[Prefix, str]:
         """The frozen prefix and the first message of a session that starts at this checkpoint."""
@@ -73,6 +74,7 @@ class Opener:
             max_tokens=self._settings.max_output_tokens,
             scope=scope_for(key.role, config).describe(),
             technology=technology,
+            isolated=self._isolated,
         )
         return prefix, await self._brief(store, key, checkpoint, technology)
 

@@ -64,7 +64,7 @@ class RepositoryActivities:
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
 
-        config = parse_config(await store.read(base.commit, "baton.toml"))
+        config = self._sandboxed(parse_config(await store.read(base.commit, "baton.toml")), notes)
         technology = await self._technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:
@@ -104,6 +104,7 @@ class RepositoryActivities:
             models=roles.models,
             roles=roles.hashes,
             test_command=command,
+            sandboxed=status.kind != "none",
             notes=notes,
         )
 
@@ -137,6 +138,22 @@ class RepositoryActivities:
             ],
         )
 
+    def _sandboxed(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
+        """The configuration with the network as the settings allow it: a repository asks for it, a person decides."""
+        if not config.sandbox.network:
+            return config
+        if self._settings.sandbox_network == "never":
+            notes.append(
+                "The repository's baton.toml asks for the network; BATON_SANDBOX_NETWORK=never keeps it closed."
+            )
+            closed = config.sandbox.model_copy(update={"network": False})
+            return config.model_copy(update={"sandbox": closed})
+        notes.append(
+            "The repository's baton.toml opens the network to commands of agents and tests, the services of this"
+            " machine included; BATON_SANDBOX_NETWORK=never keeps it closed."
+        )
+        return config
+
     async def _pinned_base(self, store: Store, run: str) -> str | None:
         """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""
         head = await store.head(naming.run_ref(run))
@@ -157,8 +174,11 @@ _SETTINGS_OF_LIMITS = {
     "usd": "usd_per_run",
     "usd_per_task": "usd_per_task",
     "usd_per_session": "usd_per_session",
+    "turns": "turns_per_session",
     "turns_per_task": "turns_per_task",
     "turns_per_run": "turns_per_run",
+    "usd_per_day": "usd_per_day",
+    "turns_per_day": "turns_per_day",
 }
 
 
@@ -175,9 +195,13 @@ def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) ->
         "turns": config.limits.turns,
         "turns_per_task": config.limits.turns_per_task,
         "turns_per_run": config.limits.turns_per_run,
+        "usd_per_day": config.limits.usd_per_day,
+        "turns_per_day": config.limits.turns_per_day,
         "rounds": config.limits.rounds,
         "parallel": config.limits.parallel,
-        "wall_clock_seconds": wall_clock.total_seconds() if wall_clock else None,
+        "wall_clock_seconds": min(
+            (span.total_seconds() for span in (wall_clock, settings.wall_clock) if span is not None), default=None
+        ),
     }
     asked: dict[str, float | None] = {
         "usd": request.usd,
@@ -186,6 +210,8 @@ def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) ->
         "turns": request.turns,
         "turns_per_task": request.turns_per_task,
         "turns_per_run": request.turns_per_run,
+        "usd_per_day": request.usd_per_day,
+        "turns_per_day": request.turns_per_day,
         "rounds": request.rounds,
         "parallel": request.parallel,
         "wall_clock_seconds": request.wall_clock_seconds,

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from temporalio import activity
 
@@ -63,8 +64,8 @@ class Purse:
                 task=key.task,
                 session=key.session,
                 day=day,
-                usd_per_day=self._settings.usd_per_day,
-                turns_per_day=self._settings.turns_per_day,
+                usd_per_day=_least(self._settings.usd_per_day, caps.limits.usd_per_day),
+                turns_per_day=_least(self._settings.turns_per_day, caps.limits.turns_per_day),
             )
             verdict = await self._ledger.reserve(call, bounds, worst_usd)
             if verdict == "granted":
@@ -174,6 +175,13 @@ async def read_caps(store: Store, run: str) -> Caps:
     if data is None:
         raise store.elsewhere(run, LIMITS)
     return Caps.model_validate(json.loads(data))
+
+
+Amount = TypeVar("Amount", int, float)
+
+
+def _least(one: Amount | None, other: Amount | None) -> Amount | None:
+    return min((amount for amount in (one, other) if amount is not None), default=None)
 
 
 def _repositories(home: Path) -> list[str]:

@@ -64,7 +64,7 @@ class TurnActivities:
         self._purse = purse
         self._redact = Redactor(settings.secrets())
         self._cache = TranscriptCache()
-        self._opener = Opener(stores, settings)
+        self._opener = Opener(stores, settings, isolated=sandbox.status.kind != "none")
         self._tools = ToolRunner(stores, sandbox, self._redact)
 
     @activity.defn(name="take_turn")

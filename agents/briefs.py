@@ -1,5 +1,6 @@
 """The first message of each role: what to do, on which evidence. Foreign text is fenced as data, sizes are bounded."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ REQUEST_LIMIT = 60_000
 DIFF_LIMIT = 150_000
 """Characters of the diff that a reviewer is shown; the rest it reads in the workspace."""
 
+_PUTS_OFF = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
 _INSTRUCTIONS_LIMIT = 24_000
 _LIST_LIMIT = 16_000
 _REPORT_LIMIT = 24_000
@@ -108,6 +110,17 @@ class ReviewerInput(_Input):
     earlier_findings: list[Finding] = Field(default_factory=list)
     guidance: list[str] = Field(default_factory=list)
 
+    @property
+    def left_open(self) -> list[str]:
+        """Lines that the diff adds and that put work off: `file: line`."""
+        found, file = [], ""
+        for line in self.diff.splitlines():
+            if line.startswith("+++ "):
+                file = line[4:].removeprefix("b/")
+            elif line.startswith("+") and _PUTS_OFF.search(line):
+                found.append(f"{file}: {line[1:].strip()[:200]}")
+        return found
+
 
 def plan_brief(brief: PlanInput) -> str:
     """The orchestrator's first message."""
@@ -179,6 +192,10 @@ def reviewer_brief(brief: ReviewerInput) -> str:
         report and fence("the tester's report", report, limit=_REPORT_LIMIT),
         _findings("findings of earlier rounds: check first that the blocking ones are mended", brief.earlier_findings),
         _fenced_list("messages of people", brief.guidance),
+        _fenced_list(
+            "lines of the diff that put work off: blocking, unless the blocker is documented",
+            brief.left_open,
+        ),
         fence("the diff; where it was cut, read the files", brief.diff or "(empty)", limit=DIFF_LIMIT, keep="start"),
         "Check each criterion, cite evidence for each finding, then call `hand_off` with the verdict.",
     )
@@ -259,6 +276,8 @@ def _evidence(evidence: Evidence | None) -> str:
     outcome = "was stopped by its time limit" if evidence.timed_out else f"exit code {evidence.exit_code}"
     verdict = "green" if evidence.green else "red"
     facts = f"commit {evidence.commit}\ncommand: {evidence.command}\n{outcome}\nlog digest: {evidence.log_digest}"
+    if not evidence.sandboxed:
+        facts += "\nNO SANDBOX: the tests ran with the engine's own rights, as a person allowed"
     parts = [
         f"## Evidence: the engine's own test run is {verdict}",
         fence("commit, command, exit code, digest of the log", facts, limit=4_000),

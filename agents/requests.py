@@ -22,7 +22,7 @@ _UNMARKABLE = frozenset({"thinking", "redacted_thinking"})
 
 _WORKSPACE = """\
 ## Workspace
-The repository is checked out at /workspace, which is your current directory; give paths relative to it. The
+The repository is checked out in your current directory; give paths relative to it. The
 directory is yours alone. It is saved after every turn, and the engine makes the commits: do not commit, push, switch
 branches or change anything below .git. Ignored files, such as caches and installed packages, may be gone in a later
 turn. Nobody but the engine decides whether tests pass: it runs the project's tests itself, in a clean checkout of
@@ -84,11 +84,19 @@ class Prefix:
 
 
 def freeze_prefix(
-    definition: AgentDefinition, kind: str, *, model: str, max_tokens: int, scope: str, technology: Technology
+    definition: AgentDefinition,
+    kind: str,
+    *,
+    model: str,
+    max_tokens: int,
+    scope: str,
+    technology: Technology,
+    isolated: bool = True,
 ) -> Prefix:
     """Make the prefix of a new session; `scope` says in words which paths the role may change.
 
-    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck.
+    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck. `isolated` says whether
+    commands run in the sandbox.
     """
     facts = (
         f"## Technology of this repository\n{describe(technology)}\n\n## Your scope\n{scope.strip()}\n\n{_WORKSPACE}"
@@ -97,7 +105,7 @@ def freeze_prefix(
         model=model,
         max_tokens=max_tokens,
         system=tuple(text for text in (definition.prompt, facts) if text.strip()),
-        tools_json=_canonical(tool_schemas(definition, kind)),
+        tools_json=_canonical(tool_schemas(definition, kind, isolated=isolated)),
         effort=definition.effort,
     )
 

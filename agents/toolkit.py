@@ -35,13 +35,23 @@ _DESCRIPTIONS: dict[ToolName, str] = {
         f"with path and glob; at most {_LIMIT} are returned."
     ),
     "Bash": (
-        "Run a command in the workspace, which is /workspace and the current directory. Each call is a process of its "
-        "own: no directory, variable or background process survives it. There is a sandbox without access to the "
-        "network unless the project allows it, and without the machine's files and credentials. Standard output and "
+        "Run a command in the workspace, which is the current directory. Each call is a process of its own: no "
+        "directory, variable or background process survives it. {isolation} Standard output and "
         f"error come back together with the exit code, cut to {_LIMIT} in the middle. The time limit is "
         f"{int(COMMAND_TIMEOUT.total_seconds())} s unless you give another, at most "
         f"{int(COMMAND_TIMEOUT_MAX.total_seconds())} s; then the command and its children are killed. Never start "
         "anything that waits for input. What a command changes outside your scope is put back after the turn."
+    ),
+}
+
+_ISOLATION = {
+    True: (
+        "There is a sandbox, in which the workspace is /workspace, without access to the network unless the project "
+        "allows it, and without the machine's files and credentials."
+    ),
+    False: (
+        "There is NO sandbox: commands have the engine's own rights on this machine, as a person allowed. Touch "
+        "nothing outside the workspace, and give paths relative to it."
     ),
 }
 
@@ -55,13 +65,15 @@ _HAND_OFF = {
 }
 
 
-def tool_schemas(definition: AgentDefinition, kind: str) -> list[ToolParam]:
+def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = True) -> list[ToolParam]:
     """The tools of one session: those that the file grants, then `hand_off` with the report of its kind and `escalate`.
 
-    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck.
+    The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck. `isolated` says whether
+    commands run in the sandbox.
     """
     report = report_model(kind)
-    tools = [_tool(name, _description(name, patterns), INPUTS[name]) for name, patterns in definition.grants().items()]
+    granted = definition.grants().items()
+    tools = [_tool(name, _description(name, patterns, isolated), INPUTS[name]) for name, patterns in granted]
     hand_off = (
         f"{_HAND_OFF[kind]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
         "Every field is required. If something does not fit, the result says what: mend it and call again."
@@ -75,12 +87,13 @@ def tool_schemas(definition: AgentDefinition, kind: str) -> list[ToolParam]:
     return [*tools, _tool(HAND_OFF, hand_off, report), _tool(ESCALATE, escalate, Escalation)]
 
 
-def _description(name: ToolName, patterns: list[str] | None) -> str:
+def _description(name: ToolName, patterns: list[str] | None, isolated: bool) -> str:
+    text = _DESCRIPTIONS[name].replace("{isolation}", _ISOLATION[isolated])
     if patterns is None:
-        return _DESCRIPTIONS[name]
+        return text
     allowed = ", ".join(f"`{pattern}`" for pattern in patterns)
     return (
-        f"{_DESCRIPTIONS[name]} Only these commands are allowed (`:*` or `*` stands for any arguments): {allowed}. "
+        f"{text} Only these commands are allowed (`:*` or `*` stands for any arguments): {allowed}. "
         "They run without a shell: no pipes, redirections, variables, `;` or `&&`."
     )
 

@@ -157,12 +157,17 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
             spent=round(spent.known, 6),
             unconfirmed=round(spent.unconfirmed, 6),
             worst=round(worst_usd, 6),
-            step=cap.step or worst_usd,
+            step=_enough(cap.step, spent.known + spent.unconfirmed + worst_usd - cap.amount),
             raised=cap.raised,
         )
     if not spent.known + spent.unconfirmed + spent.in_flight + worst_usd <= cap.amount + _HAIR:
         return "wait"
     return "clear"
+
+
+def _enough(step: float, needed: float) -> float:
+    """What `raise` adds: who raises a cap wants to go on, not to be asked again at once."""
+    return max(step, math.ceil(needed * 10_000) / 10_000) if math.isfinite(needed) else step
 
 
 def amount_in(note: str, unit: Unit) -> float | None:

@@ -176,6 +176,8 @@ class Decide(StrictContract):
     choice: str
     note: str = ""
     by: str = ""
+    commit: str = ""
+    """What the person looked at (its beginning will do): the answer is void where the decision is about another."""
 
 
 class Guide(StrictContract):
@@ -198,6 +200,9 @@ class Limits(Contract):
     """Fewer turns for a role, where its file says so (`maxTurns`)."""
     turns_per_task: int | None = Field(default=None, ge=1)
     turns_per_run: int | None = Field(default=None, ge=1)
+    usd_per_day: Usd | None = None
+    """Of a UTC day, over all runs of a home; what the settings say holds beside it."""
+    turns_per_day: int | None = Field(default=None, ge=1)
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
@@ -249,6 +254,8 @@ class RunRequest(Contract):
     turns: int | None = Field(default=None, ge=1)
     turns_per_task: int | None = Field(default=None, ge=1)
     turns_per_run: int | None = Field(default=None, ge=1)
+    usd_per_day: Usd | None = None
+    turns_per_day: int | None = Field(default=None, ge=1)
     rounds: int | None = Field(default=None, ge=1, le=10)
     parallel: int | None = Field(default=None, ge=1, le=32)
     wall_clock_seconds: float | None = Field(default=None, gt=0)
@@ -310,3 +317,5 @@ class RunDocument(Contract):
     forked_from: Fork | None = None
     waiting_for: dict[str, str] = Field(default_factory=dict)
     """What durable timers wait for, by task, other than a person: `plan` is the orchestrator, `run` the run itself."""
+    sandboxed: bool | None = None
+    """Whether commands of agents and tests run in isolation; None until the run has begun."""

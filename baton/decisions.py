@@ -1,13 +1,16 @@
 """The book of decisions: questions to a person, their answers, and why an answer is refused. Pure."""
 
+import re
 from datetime import datetime
 
+from baton.budget import RAISE, amount_in
 from baton.contracts import Decide, Decision, DecisionState
 
 ALWAYS = ("retry", "skip", "abort")
 """Choices that every decision has, after its own."""
 
 _MOST_REFUSALS = 20
+_AMOUNT_LIKE = re.compile(r"\d")
 
 
 class DecisionRefused(ValueError):
@@ -53,9 +56,20 @@ class DecisionBook:
             raise DecisionRefused(f"Decision {decision.id} was answered already{by}: {decision.choice}.")
         if decision.state is DecisionState.WITHDRAWN:
             raise DecisionRefused(f"Decision {decision.id} is stale: the work it asked about has moved on.")
+        about = answer.commit.strip().lower()
+        if about and not (decision.commit or "").startswith(about):
+            now = f"commit {decision.commit[:12]}" if decision.commit else "no commit"
+            raise DecisionRefused(
+                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}. Look again."
+            )
         wanted = answer.choice.strip().casefold()
         for choice in decision.choices:
             if choice.casefold() == wanted:
+                if choice == RAISE and _AMOUNT_LIKE.search(answer.note) and amount_in(answer.note, "usd") is None:
+                    raise DecisionRefused(
+                        f"The note {answer.note[:80]!r} holds an amount that cannot be read: let it be the amount"
+                        " alone, such as 2.50, 40 turns or 30m; or leave it out."
+                    )
                 return choice
         choices = ", ".join(decision.choices)
         raise DecisionRefused(f"Decision {decision.id} has no choice {answer.choice[:80]!r}; choose one of: {choices}.")

@@ -4,6 +4,7 @@ The webhook makes one `Delivery` of each request that concerns us. Foreign text 
 so that what is edited later changes nothing.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -16,6 +17,15 @@ BODY_LIMIT = 40_000
 """Characters of an issue's body; GitHub takes 65,536."""
 TEXT_LIMIT = 10_000
 """Characters of a comment, a review, or a command's text."""
+
+REMOVED_LIMIT = 5_000
+"""Repositories that one delivery can take away."""
+CHECK_NAME = "Baton"
+"""Name of our check run, and context of our commit status."""
+DELIVERY_WORKFLOW = "Delivery"
+"""Name of the workflow that carries a delivery out."""
+
+_BRANCH = re.compile(r"baton/issue-([1-9][0-9]{0,9})-[a-z0-9][a-z0-9-]{0,99}")
 
 Title = Annotated[str, StringConstraints(max_length=TITLE_LIMIT)]
 Body = Annotated[str, StringConstraints(max_length=BODY_LIMIT)]
@@ -37,7 +47,7 @@ class Repository(Contract):
     owner: str
     name: str
     clone_url: str
-    """HTTPS, without credentials."""
+    """Without credentials; built from the setting `BATON_GITHUB_URL`, never taken from a payload."""
     installation: int | None = None
     """None where a token is used instead of an App."""
 
@@ -48,12 +58,16 @@ class Repository(Contract):
 
 
 class Command(Contract):
-    """A command on the first line of a comment: `/baton decide D1 postgres we run it already`."""
+    """A command on the first line of a comment: `/baton decide D1 postgres we run it already`.
+
+    `help` with a text is a line that begins like a command and is none: the text is what was written there.
+    """
 
     name: Literal["run", "status", "decide", "guide", "retry", "stop", "help"]
     text: Text = ""
-    """What follows `run` and `guide`, or the note of `decide`."""
+    """What follows `run` and `guide`, on that line and below it, or the note of `decide`."""
     decision_id: str = ""
+    """Of `decide`; of `retry` where one was named."""
     choice: str = ""
 
 
@@ -86,7 +100,7 @@ class Said(Contract):
 
 
 class Stop(Contract):
-    """The issue was closed, or lost its label."""
+    """The issue was closed (or deleted, or moved to another repository), or lost its label."""
 
     kind: Literal["stop"] = "stop"
     number: int = Field(ge=1)
@@ -119,7 +133,7 @@ class Check(Contract):
     name: str
     outcome: Literal["failed", "rerequested"]
     conclusion: str = ""
-    """In GitHub's words: failure, timed_out, cancelled, action_required."""
+    """In GitHub's words: failure, timed_out, startup_failure; error of a status."""
     source: Literal["check_run", "check_suite", "workflow_run", "status"] = "check_run"
     id: int = 0
     app: str = ""
@@ -145,8 +159,8 @@ class Removed(Contract):
     """The App lost repositories: their runs end."""
 
     kind: Literal["removed"] = "removed"
-    repositories: list[str] = Field(max_length=500)
-    """`owner/name` each."""
+    repositories: list[str] = Field(max_length=REMOVED_LIMIT)
+    """`owner/name` each; `owner/*` for all of an account. The delivery's repository names the account only."""
 
 
 Matter = Annotated[Start | Said | Stop | Review | Check | Pull | Removed, Field(discriminator="kind")]
@@ -163,6 +177,11 @@ class Delivery(Contract):
     sender: Sender
     matter: Matter
 
+    @property
+    def workflow_id(self) -> str:
+        """The same for a redelivery: by this one is taken up once."""
+        return f"gh-delivery-{self.id}"
+
 
 class GitHubIssue(Contract):
     """The issue that a run works for; part of `RunRequest`."""
@@ -172,3 +191,9 @@ class GitHubIssue(Contract):
     title: Title = ""
     url: str = ""
     requester: Sender
+
+
+def issue_of_branch(branch: str) -> int | None:
+    """Number of the issue that a branch of ours is for; None for any other branch."""
+    found = _BRANCH.fullmatch(branch)
+    return int(found[1]) if found else None

@@ -4,15 +4,18 @@ Temporal's own settings (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API
 `temporalio.envconfig`, by the conventions of the `temporal` command.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from baton.budget import amount_in
 from baton.errors import ConfigurationError
+from baton.github_settings import GitHubSettings
 from baton.redaction import url_secrets
 
 
@@ -24,7 +27,7 @@ class SandboxMode(StrEnum):
     NONE = "none"
 
 
-class Settings(BaseSettings):
+class Settings(GitHubSettings):
     """Settings of one process; `BATON_<NAME>` in the environment. `baton doctor` lists them."""
 
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
@@ -59,9 +62,14 @@ class Settings(BaseSettings):
         default=None, ge=0, allow_inf_nan=False, description="Most USD of a UTC day, over all runs of this home"
     )
     turns_per_run: int | None = Field(default=None, ge=1, description="Most turns of one run")
+    turns_per_session: int | None = Field(default=None, ge=1, description="Most turns of one session")
+    wall_clock: timedelta | None = Field(default=None, description="Longest that a run may work: 90s, 30m, 2h")
     turns_per_task: int | None = Field(default=None, ge=1, description="Most turns of one task")
     turns_per_day: int | None = Field(
         default=None, ge=1, description="Most turns of a UTC day, over all runs of this home"
+    )
+    sandbox_network: Literal["repository", "never"] = Field(
+        default="repository", description="Whether baton.toml may open the network to commands: repository or never"
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -85,6 +93,16 @@ class Settings(BaseSettings):
         description="Address of the Messages API or a gateway (ANTHROPIC_BASE_URL)",
     )
 
+    @field_validator("wall_clock", mode="before")
+    @classmethod
+    def _span(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        seconds = amount_in(text, "seconds")
+        if seconds is None:
+            raise ValueError("write a time such as 90s, 30m or 2h")
+        return timedelta(seconds=seconds)
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -98,7 +116,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""
         own = [self.api_key.get_secret_value()] if self.api_key else []
-        return [*own, *url_secrets(self.state_remote or "")]
+        return [*own, *url_secrets(self.state_remote or ""), *self.github_credentials()]
 
 
 def read_settings(**overrides: object) -> Settings:
@@ -109,4 +127,4 @@ def read_settings(**overrides: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         variable = name if name.isupper() else f"BATON_{name.upper()}"
-        raise ConfigurationError(f"{variable} does not fit: {first['msg']}") from error
+        raise ConfigurationError(f"{variable} does not fit: {first['msg'].removeprefix('Value error, ')}") from error

@@ -34,6 +34,7 @@ class Prepared(Lean):
     roles: dict[str, str] = Field(default_factory=dict)
     """Content hash by role: the roles are pinned to these bytes for the whole run."""
     test_command: str | None = None
+    sandboxed: bool = True
     notes: list[str] = Field(default_factory=list)
 
 

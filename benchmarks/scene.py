@@ -27,7 +27,7 @@ from workers.lease import ServerFiles, read_record
 from workers.service import temporal_service
 
 _TICK = 1_000 / os.sysconf("SC_CLK_TCK")
-_BATON = str(Path(sys.executable).with_name("baton"))
+BATON = str(Path(sys.executable).with_name("baton"))
 _VAST = 100_000_000
 """Tokens: 500 turns with 20 kB each do not fit the window of any model, but the engine must not be what breaks."""
 
@@ -67,10 +67,10 @@ class Scene:
     async def worker(self) -> AsyncIterator[None]:
         """A worker of its own process; it is told to stop at the end."""
         process = await asyncio.create_subprocess_exec(
-            _BATON, "worker", env=self.environment(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+            BATON, "worker", env=self.environment(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
         )
         assert process.stderr is not None
-        await _until(process.stderr, "A worker is at work")
+        await until(process.stderr, "A worker is at work")
         drain = asyncio.create_task(process.stderr.read())
         self.worker_id = process.pid
         try:
@@ -91,14 +91,12 @@ class Scene:
     def use(self) -> Use:
         """What the processes have used so far."""
         record = read_record(ServerFiles.under(self.settings.home))
-        worker, commands = _times(self.worker_id)
-        return Use(worker, commands, _times(record.server)[0] if record else 0.0, _times(self.standin.pid)[0])
+        worker, commands = times(self.worker_id)
+        return Use(worker, commands, times(record.server)[0] if record else 0.0, times(self.standin.pid)[0])
 
     def memory(self) -> tuple[float, float]:
         """MB of the worker: now, and at its highest."""
-        lines = Path(f"/proc/{self.worker_id}/status").read_text().splitlines()
-        values = dict(line.split(":", 1) for line in lines)
-        return int(values["VmRSS"].split()[0]) / 1_024, int(values["VmHWM"].split()[0]) / 1_024
+        return memory_of(self.worker_id)
 
     async def requests(self) -> list[dict[str, Any]]:
         """What the stand-in was asked, and how long each answer took it."""
@@ -115,11 +113,11 @@ async def scene(script: Scenario, home: Path | None = None) -> AsyncIterator[Sce
         file = directory / "scenario.json"
         file.write_text(script.model_copy(update={"context_window": _VAST}).model_dump_json(exclude_defaults=True))
         standin = await asyncio.create_subprocess_exec(
-            _BATON, "standin", "--scenario", str(file), stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+            BATON, "standin", "--scenario", str(file), stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
         )
         try:
             assert standin.stdout is not None
-            url = (await _until(standin.stdout, "Stand-in")).split(": ", 1)[1].split()[0]
+            url = (await until(standin.stdout, "Stand-in")).split(": ", 1)[1].split()[0]
             settings = settings.model_copy(update={"base_url": url})
             async with temporal_service(settings, embedded_only=True) as service:
                 yield Scene(settings, service.client, service.address, directory, standin)
@@ -145,14 +143,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, load {load}"
 
 
-async def _until(stream: asyncio.StreamReader, words: str) -> str:
+def memory_of(process: int) -> tuple[float, float]:
+    """MB of a process: now, and at its highest."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return int(values["VmRSS"].split()[0]) / 1_024, int(values["VmHWM"].split()[0]) / 1_024
+
+
+async def until(stream: asyncio.StreamReader, words: str) -> str:
+    """The next line of a process with these words."""
     while line := (await stream.readline()).decode():
         if words in line:
             return line
     raise RuntimeError(f"A process ended without saying {words!r}.")
 
 
-def _times(process: int) -> tuple[float, float]:
+def times(process: int) -> tuple[float, float]:
     """Processor time of a process, and of those it waited for."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -105,6 +105,16 @@ def test_raising_adds_the_same_again_or_what_the_note_says() -> None:
     assert Caps.model_validate_json(caps.model_dump_json()) == caps
 
 
+def test_raising_is_enough_for_the_next_call() -> None:
+    caps = Caps(limits=Limits(usd=0.001))
+    (cap,) = caps_of(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
+    reached = judge(cap, Spending(known=0.0005), 0.7301234, new_turn=True)
+    assert isinstance(reached, Reached)
+    caps.raise_by(reached, "")
+    (cap,) = caps_of(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
+    assert judge(cap, Spending(known=0.0005), 0.7301234, new_turn=True) == "clear"
+
+
 def test_a_raised_day_is_that_day_only() -> None:
     caps = Caps(raised={"usd:day:2026-11-01": 5.0})
     for day, amount in (("2026-11-01", 8.0), ("2026-11-02", 3.0)):

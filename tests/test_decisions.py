@@ -23,6 +23,24 @@ def test_every_decision_can_be_retried_skipped_and_aborted() -> None:
     assert book.get("D1").choices == ["postgres", "sqlite", "retry", "skip", "abort"]
 
 
+@pytest.mark.parametrize("note", ["2 dollars please", "give it 5 more", "about 3.5"])
+def test_an_amount_that_cannot_be_read_is_refused(note: str) -> None:
+    book = book_with("raise")
+    with pytest.raises(DecisionRefused, match="an amount that cannot be read"):
+        book.check(Decide(decision_id="D1", choice="raise", note=note))
+    assert book.check(Decide(decision_id="D1", choice="raise", note="2.50")) == "raise"
+    assert book.check(Decide(decision_id="D1", choice="raise", note="it is worth it")) == "raise"
+    assert book.check(Decide(decision_id="D1", choice="skip", note=note)) == "skip"
+
+
+def test_an_answer_to_what_stood_there_before_is_stale() -> None:
+    book = DecisionBook()
+    book.open(Decision(id="", question="Which store?", choices=["a", "b"], commit="abcdef0123456789"))
+    with pytest.raises(DecisionRefused, match=r"stale: .* 9999999, decision D1 about commit abcdef012345"):
+        book.answer(Decide(decision_id="D1", choice="a", commit="9999999"), NOW)
+    assert book.answer(Decide(decision_id="D1", choice="a", commit="ABCDEF0"), NOW).choice == "a"
+
+
 def test_an_answer_takes_effect_once() -> None:
     book = book_with("postgres", "sqlite")
     book.answer(Decide(decision_id="d1 ", choice="SQLite", by="ada"), NOW)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
+from baton.redaction import strip_url_credentials
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -52,6 +53,11 @@ def target() -> Target:
         reason = (str(error).splitlines() or ["unknown reason"])[0]
         raise ConfigurationError(f"Temporal's configuration (TEMPORAL_*, profile) cannot be read: {reason}.") from error
     address = config.pop("target_host", None)
+    if address is not None and "://" in str(address):
+        raise ConfigurationError(
+            f"The Temporal address {strip_url_credentials(str(address))} is a URL: TEMPORAL_ADDRESS (or the profile's"
+            " address) is host:port, for instance localhost:7233."
+        )
     if address is None and (config.get("api_key") or config.get("tls")):
         raise ConfigurationError("A Temporal API key or TLS is configured, but no address: set TEMPORAL_ADDRESS.")
     return Target(str(address) if address else None, str(config.get("namespace", "default")), config)

@@ -87,11 +87,24 @@ def _decision(run: str, decision: Decision) -> list[str]:
         f"### Decision {decision.id}{task}",
         escape(decision.question),
         "",
+        *(f"- tried: {escape(text[:300])}" for text in decision.attempted[:5]),
+        *(f"- suggested: {escape(text[:300])}" for text in decision.suggestions[:5]),
+        *([f"- about commit {code(decision.commit[:12])}"] if decision.commit else []),
+        *_deadline(decision),
+        "",
+        "Choices:",
+        "",
         *(f"- {code(choice)}" for choice in decision.choices),
         "",
         f"Answer here: send the signal {code('decide')} with {code(answer)}",
         f"Or in a terminal: {code(f'baton decide {run} {decision.id} CHOICE')}",
     ]
+
+
+def _deadline(decision: Decision) -> list[str]:
+    if not decision.default or not decision.deadline:
+        return []
+    return [f"- unanswered until {decision.deadline:%Y-%m-%d %H:%M} UTC, {code(decision.default)} is taken"]
 
 
 def _task(task: TaskDocument, waiting_for: str) -> str:

@@ -8,7 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Guide, Limits, RunRequest, RunStatus, TaskState
-    from baton.steps import Guidance, PlannedTask, TaskInput, TaskProgress, TaskResult
+    from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.children import tend
@@ -144,14 +144,16 @@ class Driver:
             progress = result.progress
             await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
             return progress
-        guidance: Guidance | None = None
         record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
-        if self._orchestrator.may_answer(task, result.escalation):
+        reason = self._orchestrator.passes_on(task, result.escalation)
+        if reason:
+            reason = f"passed on: {reason}"
+        else:
             document.stage = "report to the orchestrator"
             self._books.changed()
-            guidance = await self._orchestrator.answer(task, result)
-        if guidance is not None and guidance.text:
-            return self._escalations.guided(result, guidance, record)
-        reason = guidance.reason if guidance else ""
+            guidance = await self._orchestrator.answer(task, result, record.context["class"])
+            if guidance.text:
+                return self._escalations.guided(result, guidance, record)
+            reason = guidance.reason
         document.state = TaskState.WAITING
         return await self._escalations.settle(task.id, result, self._limits, record, passed_on=reason)

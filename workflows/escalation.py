@@ -39,6 +39,15 @@ def _known(record: ErrorRecord) -> FailureClass:
         return FailureClass.UNKNOWN
 
 
+def with_class(escalation: Escalation, failure_class: str) -> Escalation:
+    """An escalation with the class of its failure, where it is a known one, and what is known to help against it."""
+    known = next((kind for kind in SUGGESTIONS if kind.value == failure_class), FailureClass.UNKNOWN)
+    if known is FailureClass.UNKNOWN:
+        return escalation
+    suggestions = list(dict.fromkeys([*escalation.suggestions, *SUGGESTIONS[known]]))[:10]
+    return escalation.model_copy(update={"failure_class": failure_class, "suggestions": suggestions})
+
+
 class Abort(Exception):
     """A person ended the run by a decision."""
 

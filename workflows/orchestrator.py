@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.caps import CapKeeper
     from workflows.children import tend
-    from workflows.escalation import Abort, Escalations, Skip
+    from workflows.escalation import Abort, Escalations, Skip, with_class
     from workflows.halt import Halt
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
@@ -41,6 +41,9 @@ _ANSWERABLE = frozenset({"gate_red", "review_rejected", "merge_conflict", "no_pr
 
 _FOR_A_PERSON = ("architect", "credential", "secret", "api key", "password", "permission", "money", "budget", "cost")
 """Words in an error type that make a question one for a person, whatever else is said of it."""
+
+
+_SUBJECTS = {"architect": "architecture", "credential": "credentials", "permission": "permissions"}
 
 
 class Orchestrator:
@@ -103,19 +106,29 @@ class Orchestrator:
                 raise Abort(f"Without a plan there is no work: {skip}.") from skip
             progress = escalations.apply(decision, result.escalation, progress, prepared.limits)
 
-    def may_answer(self, task: PlannedTask, escalation: Escalation) -> bool:
-        """Whether a report may be answered: once a task, and never about architecture, credentials or money."""
-        if task.id in self._guided or escalation.architectural:
-            return False
-        kind = escalation.error_type.lower()
-        if any(word in kind for word in _FOR_A_PERSON):
-            return False
-        return kind in _ANSWERABLE or not escalation.operation
+    def passes_on(self, task: PlannedTask, escalation: Escalation) -> str:
+        """Why a report goes on to a person at once; empty where it may be answered.
 
-    async def answer(self, task: PlannedTask, result: TaskResult) -> Guidance:
-        """Give the orchestrator the report of a task that is stuck; its answer, or why there is none."""
-        escalation = result.escalation
-        assert escalation is not None
+        It may once a task, and never about architecture, credentials or money.
+        """
+        if escalation.architectural:
+            return "the question is about architecture"
+        kind = escalation.error_type.lower()
+        if word := next((word for word in _FOR_A_PERSON if word in kind), ""):
+            return f"a question about {_SUBJECTS.get(word, word)} is for a person"
+        if task.id in self._guided:
+            return "it has answered a report of this task before"
+        if kind in _ANSWERABLE or not escalation.operation:
+            return ""
+        return "a failure of this kind is not helped by guidance"
+
+    async def answer(self, task: PlannedTask, result: TaskResult, failure_class: str) -> Guidance:
+        """Give the orchestrator the report of a task that is stuck; its answer, or why there is none.
+
+        The report has the class of the failure, with what is known to help against it.
+        """
+        assert result.escalation is not None
+        escalation = with_class(result.escalation, failure_class)
         self._guided.add(task.id)
         async with self._turn_taking:
             self._round += 1

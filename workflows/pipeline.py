@@ -171,7 +171,9 @@ class Pipeline:
                 RunStatus.STOPPED, f"The merged result was not tested, so it is not published: {skip}."
             )
         except StepFailed as failed:
-            self._escalations.record_error("engine", "run", str(failed), "run", failed.attempted, "the run failed")
+            self._escalations.record_error(
+                "engine", "run", str(failed), "run", failed.attempted, "the run failed", error_type=failed.kind
+            )
             failure = await self._end(RunStatus.FAILED, str(failed))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) or (
@@ -244,6 +246,7 @@ class Pipeline:
         document.base_commit = prepared.base_commit
         document.notes += prepared.notes
         document.models = prepared.models
+        document.sandboxed = prepared.sandboxed
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions

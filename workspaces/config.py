@@ -97,6 +97,9 @@ class LimitsConfig(_Table):
     """Of one session."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
+    usd_per_day: Money | None = None
+    """Of a UTC day, over all runs of a home."""
+    turns_per_day: Count | None = None
     rounds: Annotated[int, Field(ge=1, le=10)] | None = None
     parallel: Annotated[int, Field(ge=1, le=32)] | None = None
     wall_clock: Duration | None = None

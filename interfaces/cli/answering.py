@@ -30,6 +30,9 @@ def decide(
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
     note: Annotated[str, typer.Option(help="A word to the agent about why.")] = "",
     by: Annotated[str | None, typer.Option(help="Who answers; your user name where not given.")] = None,
+    commit: Annotated[
+        str, typer.Option(metavar="COMMIT", help="What you looked at: refused where the question is about another one.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
     """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
@@ -37,7 +40,7 @@ def decide(
     from interfaces.cli.asking import who
 
     options.check_run_id(run)
-    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who())
+    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who(), commit=commit)
     execute(_decide(options.settings(), run, answer, as_json))
 
 
@@ -97,10 +100,16 @@ async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: boo
 async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:
     from interfaces.cli.documents import describe, is_closed
     from interfaces.cli.engine import serving
+    from interfaces.cli.reading import current_document
 
     async with serving(settings, worker=False) as service:
         if is_closed(await describe(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nobody to guide any more.")
+        if words.task_id is not None:
+            known = [task.id for task in (await current_document(settings, service, run)).tasks]
+            if words.task_id not in known:
+                has = f"it has: {', '.join(known)}" if known else "its plan is not made yet"
+                raise UsageError(f"The run {run} has no task {words.task_id[:60]!r}; {has}.")
         await service.client.get_workflow_handle(run).signal("guide", words)
     if as_json:
         print_json({"run": run, "task_id": words.task_id, "text": words.text})

@@ -103,6 +103,16 @@ async def find_run(home: Path, run: str) -> Archive:
     )
 
 
+async def kept_document(home: Path, repository: str, run: str) -> RunDocument | None:
+    """A run's document as this home's store of the repository has it; None where it has none."""
+    if not (home / "stores" / naming.repo_key(repository) / "repository").exists():
+        return None
+    store = await Store.open(home, repository)
+    head = await store.head(naming.run_ref(run)) if naming.is_run_id(run) else None
+    data = await store.read(head, "state.json") if head else None
+    return RunDocument.model_validate_json(data) if data else None
+
+
 def repositories(home: Path) -> Iterator[str]:
     """The target repositories that this home has a store of."""
     for file in sorted((home / "stores").glob("*/repository")):

@@ -7,6 +7,7 @@ import sys
 
 from baton.contracts import Decide, Decision
 from interfaces.cli.output import clean, message, one_line
+from interfaces.cli.questions import help_lines
 
 
 def can_ask(*, as_json: bool) -> bool:
@@ -26,9 +27,8 @@ def present(decision: Decision) -> None:
     """Write the question with everything that helps to answer it."""
     message(f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""))
     message(f"  {clean(decision.question)}")
-    for text, items in (("tried", decision.attempted), ("suggested", decision.suggestions)):
-        for item in items:
-            message(f"  {text}: {one_line(item, 300)}")
+    for text in help_lines(decision):
+        message(f"  {text}")
     for number, choice in enumerate(decision.choices, 1):
         default = "  (default)" if choice == decision.default else ""
         message(f"  {number}. {one_line(choice, 300)}{default}")

@@ -208,7 +208,8 @@ def _settings(settings: "Settings") -> list[dict[str, Any]]:
 
     redact = Redactor(settings.secrets())
     listed = []
-    for name, field in type(settings).model_fields.items():
+    # Those of GitHub come last.
+    for name, field in sorted(type(settings).model_fields.items(), key=lambda item: item[0].startswith("github_")):
         value = getattr(settings, name)
         alias = field.validation_alias
         variable = str(getattr(alias, "choices", [f"BATON_{name.upper()}"])[0])

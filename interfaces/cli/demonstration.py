@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baton.errors import SandboxUnavailable
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import count, line, message, one_line, program, short, usd
@@ -54,7 +53,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from baton.naming import new_run_id
     from baton.settings import read_settings
     from interfaces.cli.asking import ask_in_terminal, can_ask
-    from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.engine import require_sandbox, serving, tell_where
     from interfaces.cli.following import exit_code, follow
     from interfaces.cli.output import print_json
     from interfaces.cli.progress import choose_view
@@ -63,7 +62,10 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from standin.loading import shipped_scenario
     from standin.server import serve
 
-    await _require_sandbox(settings)
+    await require_sandbox(
+        settings,
+        " The demo runs only commands of its own script: `baton demo --sandbox none` shows it without isolation.",
+    )
     place = make_place(settings.home, keep)
     repository = place / "orders"
     base = make_repository(repository)
@@ -94,17 +96,6 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     else:
         await _summarise(document, own, repository, base, standin)
     return exit_code(document)
-
-
-async def _require_sandbox(settings: "Settings") -> None:
-    from workspaces.sandbox import probe
-
-    status = await probe(settings.sandbox)
-    if status.kind == "unavailable":
-        raise SandboxUnavailable(
-            f"{status.reason} {status.advice} The demo runs only commands of its own script:"
-            " `baton demo --sandbox none` shows it without isolation."
-        )
 
 
 async def _answer_itself(decision: "Decision") -> "Decide":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from workers.service import TemporalService
 
-QUERY_LIMIT = timedelta(seconds=5)
+QUERY_LIMIT = timedelta(seconds=10)
 """How long a worker may take to answer a query."""
 
 _ROLE_AT = {"test": "tester", "review": "reviewer"}

@@ -34,6 +34,16 @@ async def serving(
         yield service
 
 
+async def require_sandbox(settings: "Settings", more: str = "") -> None:
+    """Raise SandboxUnavailable, with what to do, before anything is paid for: no command of an agent would run here."""
+    from baton.errors import SandboxUnavailable
+    from workspaces.sandbox import probe
+
+    status = await probe(settings.sandbox)
+    if status.kind == "unavailable":
+        raise SandboxUnavailable(f"{status.reason} {status.advice}{more}")
+
+
 def tell_where(service: "TemporalService") -> None:
     """Say which server is used, and where its Web UI is."""
     kind = "embedded server" if service.embedded else "Temporal server"

@@ -6,6 +6,7 @@ from baton.contracts import Decision, DecisionState, RunDocument, TaskDocument, 
 from baton.sessions import SessionStatus
 from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.output import count, one_line, short, usd
+from interfaces.cli.questions import help_lines
 
 _ENDED = {
     TaskState.DONE: "done",
@@ -132,6 +133,7 @@ def _decision(before: Decision | None, now: Decision) -> Iterator[str]:
     about = f" (task {one_line(now.task_id)})" if now.task_id else ""
     if before is None:
         yield f"decision {now.id}{about}: {one_line(now.question, 500)}"
+        yield from (f"  {text}" for text in help_lines(now))
         yield f"  choices: {', '.join(one_line(choice) for choice in now.choices)}"
     if now.state is not DecisionState.OPEN and (before is None or before.state is not now.state):
         by = f" by {one_line(now.by)}" if now.by else ""

@@ -38,7 +38,7 @@ async def follow(
     """Show the run until it has ended, and return its document.
 
     Decisions are put to `ask`; what it leaves open, and everything where there is no `ask`, ends this as soon as the
-    run waits for nothing else.
+    run waits for nothing else. A deadline with a default is something else: the run goes on by itself then.
     """
     left_open: set[str] = set()
     with view:
@@ -53,11 +53,15 @@ async def follow(
                 view.pause()
                 if not await _put(service, run, unasked[0], ask):
                     left_open.add(unasked[0].id)
-            elif document.status is RunStatus.WAITING:
+            elif document.status is RunStatus.WAITING and not _goes_on_by_itself(document):
                 await _until_still(service, run)
                 return document
             else:
                 await asyncio.sleep(every)
+
+
+def _goes_on_by_itself(document: RunDocument) -> bool:
+    return any(decision.default and decision.deadline for decision in open_decisions(document))
 
 
 async def _until_still(service: "TemporalService", run: str) -> None:
@@ -103,13 +107,16 @@ async def submit(service: "TemporalService", run: str, answer: Decide) -> bool:
 async def send_answer(service: "TemporalService", run: str, answer: Decide) -> Decision:
     """Send an answer and wait until the run has taken it; raises UsageError with the run's reason for refusing."""
     from temporalio.client import WorkflowUpdateFailedError
+    from temporalio.exceptions import FailureError
     from temporalio.service import RPCError, RPCStatusCode
 
     handle = service.client.get_workflow_handle(run)
     try:
         decision: Decision = await handle.execute_update("submit_decision", answer, result_type=Decision)
     except WorkflowUpdateFailedError as error:
-        raise UsageError(str(error.cause)) from error
+        # Its text alone: the cause's own `str` begins with the name of a class.
+        cause = error.cause
+        raise UsageError(cause.message if isinstance(cause, FailureError) else str(cause)) from error
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.") from error
@@ -126,7 +133,20 @@ def exit_code(document: RunDocument) -> ExitCode:
     """What the state of a run means for a command's end."""
     if document.status is RunStatus.DONE:
         return ExitCode.DONE
+    if document.status is RunStatus.FAILED and document.base_commit is None and _can_be_mended(document):
+        return ExitCode.USAGE
     return ExitCode.FAILED if document.status.is_final else ExitCode.WAITING
+
+
+def _can_be_mended(document: RunDocument) -> bool:
+    """Whether a run failed for what its caller asked for: a repository, a base, a file of it that does not fit."""
+    kinds = {"UsageError"}
+    found = [UsageError]
+    while found:
+        below = found.pop().__subclasses__()
+        found += below
+        kinds |= {kind.__name__ for kind in below}
+    return bool(document.errors) and document.errors[-1].context.get("error_type") in kinds
 
 
 async def _patiently(service: "TemporalService", run: str) -> Snapshot:

@@ -89,7 +89,7 @@ async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: 
         if other.store.repo != archive.store.repo:
             raise UsageError(f"The runs {run} and {against} are of different repositories, so they cannot be compared.")
         start = await other.result()
-    if start is None or head is None:
+    if start is None or head is None or (against is None and start == head):
         message("There is no change yet: no task has been finished.")
         if as_json:
             print_json({"run": run, "base_commit": start, "commit": None, "files": [], "patch": ""})

@@ -7,7 +7,18 @@ import typer
 
 from baton import __version__
 from baton.errors import ExitCode
-from interfaces.cli import agentfiles, answering, checkup, demonstration, forking, history, reading, running, serving
+from interfaces.cli import (
+    agentfiles,
+    answering,
+    checkup,
+    demonstration,
+    forking,
+    history,
+    reading,
+    running,
+    serving,
+    webhook,
+)
 from interfaces.cli.exits import explain, leave
 from interfaces.cli.output import message
 
@@ -21,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demonstration, running, forking, reading, history, answering, serving, checkup):
+for module in (demonstration, running, forking, reading, history, answering, serving, webhook, checkup):
     module.register(app)
 app.add_typer(agentfiles.app, name="agents")
 

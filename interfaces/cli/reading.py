@@ -59,7 +59,7 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
         rows: list[dict[str, Any]] = []
         # The status is compared here, for a workflow that was ended from outside could not write its own.
         async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
-            row = await _row(service, found)
+            row = await _row(settings, service, found)
             if status is None or row["status"] == status:
                 rows.append(row)
             if len(rows) == limit:
@@ -77,13 +77,13 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
         )
 
 
-async def _row(service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
-    """The first fields of a run's document, from what the list itself knows."""
+async def _row(settings: "Settings", service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
+    """The first fields of a run's document: from the list itself, and from this home's store where it has the run."""
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.common import SearchAttributeKey
 
     from baton.contracts import RunStatus
-    from baton.naming import branch
+    from interfaces.cli.archive import kept_document
     from workflows.board import COST_USD, PENDING_DECISIONS, REPO, STATUS
 
     def attribute(key: SearchAttributeKey[Any], missing: Any) -> Any:
@@ -95,13 +95,17 @@ async def _row(service: "TemporalService", found: "WorkflowExecution") -> dict[s
     if found.status is not WorkflowExecutionStatus.RUNNING and status not in ("done", "failed", "stopped"):
         stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
         status = "stopped" if stopped else "failed"
+    repo = str(attribute(REPO, memo.get("repo", "")))
+    kept = await kept_document(settings.home, repo, found.id)
     return {
         "run": found.id,
         "status": status,
-        "repo": attribute(REPO, memo.get("repo", "")),
-        "base": memo.get("base") or None,
-        "branch": branch(found.id) if status == "done" else None,
+        "repo": repo,
+        "base_commit": kept.base_commit if kept else None,
+        "branch": kept.branch if kept else None,
+        "head_commit": kept.head_commit if kept else None,
         "cost_usd": attribute(COST_USD, 0.0),
+        "turns": kept.turns if kept else None,
         "pending_decisions": attribute(PENDING_DECISIONS, 0),
         "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",
         "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
@@ -129,9 +133,10 @@ async def _show(settings: "Settings", run: str, state: bool, decisions: bool, as
 
 
 async def current_document(settings: "Settings", service: "TemporalService", run: str) -> "RunDocument":
-    """The run's document from whoever can tell: a worker at work, else the store, else a worker of our own.
+    """The run's document: from the run itself while it is open, with a worker of our own where nobody answers.
 
-    The store is asked before a worker is started, for while no worker is at work nothing moves.
+    The store's copy is as old as the last step of a worker; answers, messages and deadlines come without one. It is
+    what there is of a run that the server has forgotten, and of one that this version of Baton cannot read.
     """
     from temporalio.client import WorkflowQueryFailedError
     from temporalio.service import RPCError, RPCStatusCode
@@ -139,25 +144,28 @@ async def current_document(settings: "Settings", service: "TemporalService", run
     from baton.errors import UnknownRun, WorkspaceError
     from interfaces.cli.archive import find_run
     from interfaces.cli.documents import describe, is_closed, look
-    from interfaces.cli.engine import has_worker, reading_worker
+    from interfaces.cli.engine import attended
 
     try:
         description = await describe(service.client, run)
     except UnknownRun:
         # A server forgets ended runs after a while; the store does not.
         return await (await find_run(settings.home, run)).document()
-    if await has_worker(service):
-        try:
-            return (await look(service, run)).document
-        except (RPCError, WorkflowQueryFailedError) as error:
-            if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:
-                raise
-            message("The worker does not answer; reading the history instead.")
     try:
-        stored = await (await find_run(settings.home, run)).document()
+        stored = (await (await find_run(settings.home, run)).document()) if is_closed(description) else None
     except (UnknownRun, WorkspaceError):
         stored = None
-    if stored is not None and stored.status.is_final == is_closed(description):
+    if stored is not None and stored.status.is_final:
         return stored.model_copy(update={"web_ui": service.run_link(run)})
-    async with reading_worker(service):
-        return (await look(service, run)).document
+    try:
+        async with attended(service):
+            return (await look(service, run)).document
+    except (RPCError, WorkflowQueryFailedError) as error:
+        if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:
+            raise
+        try:
+            kept = await (await find_run(settings.home, run)).document()
+        except (UnknownRun, WorkspaceError):
+            raise error from None
+        message("The run does not answer; this is its state as it was last saved.")
+        return kept.model_copy(update={"web_ui": service.run_link(run)})

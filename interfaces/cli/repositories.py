@@ -14,6 +14,8 @@ def resolve_repository(repo: str, base: str | None) -> str:
 
     A local repository is looked into at once; a URL is, when the run begins.
     """
+    if not repo.strip():
+        raise RepositoryError("--repo is empty: name a path or a URL (`.` is the current directory).")
     if "://" in repo:
         if has_url_credentials(repo):
             raise RepositoryError(

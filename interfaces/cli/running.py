@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -35,6 +35,10 @@ def run(
     turns: Annotated[int | None, typer.Option(min=1, help="Most turns of one session.")] = None,
     turns_per_task: Annotated[int | None, typer.Option(min=1, help="Most turns of one task.")] = None,
     turns_per_run: Annotated[int | None, typer.Option(min=1, help="Most turns of the run.")] = None,
+    usd_per_day: Annotated[
+        float | None, typer.Option(min=0.0, help="Most USD of a UTC day, over all runs of this BATON_HOME.")
+    ] = None,
+    turns_per_day: Annotated[int | None, typer.Option(min=1, help="Most turns of a UTC day, over all runs.")] = None,
     wall_clock: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest that the run may work: 90s, 30m, 2h.")
     ] = None,
@@ -73,6 +77,8 @@ def run(
         turns=turns,
         turns_per_task=turns_per_task,
         turns_per_run=turns_per_run,
+        usd_per_day=usd_per_day,
+        turns_per_day=turns_per_day,
         wall_clock_seconds=_seconds(wall_clock),
         rounds=rounds,
         parallel=parallel,
@@ -112,11 +118,14 @@ def _request(task: str, repo: str, *, base: str | None, run: str | None, **optio
     """Everything that can be said without a server, checked; raises UsageError."""
     from pydantic import ValidationError
 
-    from baton.contracts import RunRequest
+    from baton.contracts import Fallback, RunRequest
     from baton.naming import new_run_id
     from interfaces.cli.asking import who
     from interfaces.cli.repositories import resolve_repository
 
+    unanswered = options_given.get("decision_default")
+    if unanswered is not None and unanswered not in get_args(Fallback):
+        raise UsageError(f"--unanswered {unanswered!r} does not fit: choose one of {', '.join(get_args(Fallback))}.")
     text = _read_task(task)
     if run is not None:
         options.check_run_id(run)
@@ -134,7 +143,7 @@ def _request(task: str, repo: str, *, base: str | None, run: str | None, **optio
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"The {first['loc'][0]} does not fit: {first['msg']}.") from error
+        raise UsageError(f"The {str(first['loc'][0]).replace('_', ' ')} does not fit: {first['msg']}.") from error
 
 
 def _read_task(task: str) -> str:
@@ -204,8 +213,9 @@ async def run_to_end(
     settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
 ) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
-    from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.engine import require_sandbox, serving, tell_where
 
+    await require_sandbox(settings)
     async with serving(settings) as service:
         tell_where(service)
         message(f"run {request.run}")

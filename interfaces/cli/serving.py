@@ -29,15 +29,20 @@ def up(
     port: options.Port = None,
     ui_port: options.UiPort = None,
     sandbox: options.Sandbox = None,
+    webhook: Annotated[
+        bool, typer.Option("--webhook/--no-webhook", help="Serve GitHub's webhook, where its secret is set.")
+    ] = True,
     as_json: options.Json = False,
 ) -> None:
-    """Serve in the foreground: server, Web UI, worker.
+    """Serve in the foreground: server, Web UI, worker, and GitHub's webhook where its secret is set.
 
     Until Ctrl-C; what is open then goes on at the next start. With --json it says on stdout where, once it is ready.
     """
     settings = options.settings(quiet=False, server_port=port, ui_port=ui_port, sandbox=sandbox)
     execute(
-        _up(settings, as_json), farewell=lambda: "Stopped. Open runs go on at the next start.", terminated=ExitCode.DONE
+        _up(settings, webhook=webhook, as_json=as_json),
+        farewell=lambda: "Stopped. Open runs go on at the next start.",
+        terminated=ExitCode.DONE,
     )
 
 
@@ -80,8 +85,9 @@ def standin(
     run_forever(scenario, "127.0.0.1", port)
 
 
-async def _up(settings: "Settings", as_json: bool) -> None:
+async def _up(settings: "Settings", *, webhook: bool, as_json: bool) -> None:
     from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.webhook import receiving
     from workers.connection import target
     from workers.worker import running_worker
 
@@ -89,16 +95,18 @@ async def _up(settings: "Settings", as_json: bool) -> None:
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(serving(settings, worker=False))
-        worker = None
+        worker = receiver = None
         if settings.api_key is not None or settings.base_url is not None:
             worker = await stack.enter_async_context(running_worker(service.client, settings))
         tell_where(service)
+        if webhook and settings.github_webhook_secrets:
+            receiver = await stack.enter_async_context(receiving(service.client, settings))
         if worker:
             message("A worker is at work. Ctrl-C stops.")
         else:
             message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
         if as_json:
-            print_json(_ready(service, worker))
+            print_json({**_ready(service, worker), "webhook": receiver})
         await asyncio.Event().wait()
 
 

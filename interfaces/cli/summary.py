@@ -6,6 +6,7 @@ from baton.contracts import Fork, RunDocument, RunStatus, TaskState
 from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd
+from interfaces.cli.questions import help_lines
 
 _WORDS = {
     RunStatus.DONE: "The change is done.",
@@ -17,9 +18,11 @@ _WORDS = {
 
 def document_lines(document: RunDocument) -> list[str]:
     """The document of a run for people: facts, tasks, decisions, notes."""
+    unsafe = document.sandboxed is False
     lines = [
         f"run       {document.run}",
         f"status    {document.status.value}",
+        *(["sandbox   NONE: commands of agents and tests have the worker's own rights"] if unsafe else []),
         f"task      {one_line(document.task, 200)}",
         f"repo      {one_line(document.repo, 200)}",
         f"base      {short(document.base_commit)}",
@@ -31,7 +34,8 @@ def document_lines(document: RunDocument) -> list[str]:
     if document.forked_from:
         lines.append(f"forked    {_origin(document.forked_from)}")
     if document.web_ui:
-        lines.append(f"Web UI    {document.web_ui}")
+        own = " (while `baton up` or a run is at work)" if "//127.0.0.1:" in document.web_ui else ""
+        lines.append(f"Web UI    {document.web_ui}{own}")
     if document.tasks:
         lines += ["", "tasks"]
     for task in document.tasks:
@@ -47,9 +51,11 @@ def document_lines(document: RunDocument) -> list[str]:
     for error in document.errors:
         where = f"{one_line(error.task, 40)} {one_line(error.agent, 20)}"
         lines.append(f"  {error.timestamp:%H:%M:%S} {where}: {one_line(error.error, 300)}")
-    if document.notes:
+    said = {error.error for error in document.errors}
+    notes = [note for note in document.notes if note not in said]
+    if notes:
         lines += ["", "to know"]
-    lines += [f"  {one_line(note, 300)}" for note in document.notes]
+    lines += [f"  {one_line(note, 300)}" for note in notes]
     return lines
 
 
@@ -67,7 +73,7 @@ def cost_lines(document: RunDocument) -> list[str]:
     for title, costs in (("by role", document.cost_by_role), ("by model", document.cost_by_model)):
         dearest = sorted(costs.items(), key=lambda entry: -entry[1])
         named = ", ".join(f"{one_line(name, 60)} {usd(amount)}" for name, amount in dearest)
-        lines += [f"  {title:8}{named}"] if named else []
+        lines += [f"  {title:9} {named}"] if named else []
     if document.unconfirmed_usd >= 0.00005:
         lines.append(f"          and up to {usd(document.unconfirmed_usd)} for calls whose end was not seen")
     return lines
@@ -84,6 +90,7 @@ def decision_lines(document: RunDocument) -> list[str]:
     for decision in open_decisions(document):
         reminded = f", {count(decision.reminders, 'reminder')} so far" if decision.reminders else ""
         lines.append(f"  {decision.id} waits{since(decision)}{reminded}")
+        lines += [f"  {text}" for text in help_lines(decision)]
         lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
         lines.append(
             f"  answer: baton decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
@@ -103,7 +110,9 @@ def next_commands(document: RunDocument, prefix: str = "") -> list[str]:
     """Commands that look further."""
     run = document.run
     name = program()
-    commands = [f"{name} show {run}", f"{name} log {run}", f"{name} diff {run}"]
+    commands = [f"{name} show {run}"]
+    if document.base_commit:
+        commands += [f"{name} log {run}", f"{name} diff {run}"]
     if not document.status.is_final:
         commands.append(f"{name} watch {run}")
     return ["Look further:", *(f"  {prefix}{command}" for command in commands)]

@@ -128,6 +128,15 @@ def test_a_reviewer_sees_evidence_and_not_the_story() -> None:
     assert set(ReviewerInput.model_fields).isdisjoint({"maker", "implemented", "report", "instructions"})
 
 
+def test_a_reviewer_is_shown_what_was_put_off() -> None:
+    diff = "--- a/a.py\n+++ b/a.py\n-# TODO: old\n+x = 1  # TODO: later\n+mastodon = 'no'\n+++ b/b.js\n+// FIXME\n"
+    brief = ReviewerInput(title="t", acceptance=["a"], diff=diff, evidence=Evidence(commit="c"))
+    assert brief.left_open == ["a.py: x = 1  # TODO: later", "b.js: // FIXME"]
+    assert "lines of the diff that put work off" in reviewer_brief(brief)
+    clean = brief.model_copy(update={"diff": "+x = 1\n"})
+    assert "put work off" not in reviewer_brief(clean)
+
+
 def test_no_tests_and_a_time_limit_are_said() -> None:
     none = ReviewerInput(title="t", acceptance=[], diff="", evidence=Evidence(commit="c"))
     assert "found no tests to run on commit c" in reviewer_brief(none)

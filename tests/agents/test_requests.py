@@ -79,7 +79,7 @@ def test_a_stored_prefix_that_was_changed_is_refused(data: bytes) -> None:
 def test_the_system_prompt_holds_role_technology_scope_and_rules() -> None:
     role, facts = prefix().system
     assert role == builtin_agent("backend").definition.prompt
-    for expected in ("FastAPI", "PostgreSQL", "Everything.", "/workspace"):
+    for expected in ("FastAPI", "PostgreSQL", "Everything.", "current directory"):
         assert expected in facts
 
 

@@ -15,7 +15,7 @@ from tests.cli.conftest import Cli
 
 EXPECTED = {
     *("demo", "up", "run", "list", "show", "watch", "log", "diff", "decide", "guide", "stop", "worker", "doctor"),
-    *("standin", "agents list", "agents show", "agents check"),
+    *("webhook", "standin", "agents list", "agents show", "agents check"),
 }
 
 

@@ -51,7 +51,8 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     async with embedded_server(read_settings(home=scripted.home)):
         listed = json.loads((await scripted("list", "--json", "--status", "waiting")).out)
         assert [(row["run"], row["status"], row["pending_decisions"]) for row in listed] == [(run_id, "waiting", 1)]
-        assert listed[0]["repo"] == str(repository)
+        assert list(listed[0])[: len(FIRST_FIELDS) - 1] == FIRST_FIELDS[:-1]
+        assert (listed[0]["repo"], listed[0]["base_commit"]) == (str(repository), head)
         shown = document(await scripted("show", run_id, "--json"))
         assert shown["status"] == "waiting"
         assert shown["decisions"][0]["state"] == "open"
@@ -71,6 +72,12 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         assert answered.code == 0, answered
         assert document(answered)["choice"] == "url"
         assert "baton up" in answered.err
+        # Nobody is at work, and the answer is seen all the same.
+        (decision,) = json.loads((await scripted("show", run_id, "--decisions", "--json")).out)
+        assert (decision["state"], decision["choice"]) == ("answered", "url")
+        unheard = await scripted("guide", run_id, "hello", "--task", "t9")
+        assert unheard.code == 2
+        assert "has no task 't9'; it has: t1, t2." in unheard.err
         twice = await scripted("decide", run_id, "D1", "local-storage")
         assert twice.code == 2
         assert "answered already by ada: url" in twice.err
@@ -128,6 +135,18 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     await assert_eventually(lambda: nothing_runs(scripted.home))
 
 
+async def test_a_deadline_with_a_default_is_waited_for(scripted: Cli, repository: Path, run_id: str) -> None:
+    """Without a terminal `run` leaves a question open, unless the run goes on by itself."""
+    unanswered = ("--unanswered", "skip", "--answer-within", "0.0005")
+    ended = await scripted(
+        "run", "Add pagination", "--repo", str(repository), "--run-id", run_id, *unanswered, "--json"
+    )
+    assert ended.code == 0, ended
+    (decision,) = document(ended)["decisions"]
+    assert (decision["choice"], decision["by"]) == ("skip", "deadline")
+    assert "UTC, skip is taken" in ended.err
+
+
 async def apply(patch: str, repository: Path) -> None:
     """The printed patch is one that git takes."""
     process = await asyncio.create_subprocess_exec(
@@ -177,6 +196,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     place = document(result)
     assert f"embedded server {place['address']}, Web UI {place['web_ui']}" in result.err
     assert (place["queue"], place["sandbox"]) == (f"baton-ws-{place['host']}", "bwrap")
+    assert place.pop("webhook") is None
     assert ready == {**place, "build_id": None}
     assert nothing_runs(scripted.home)
     assert (await scripted("watch", run_id)).code == 1

@@ -37,6 +37,8 @@ async def test_run_without_a_key_names_the_variable_and_the_demo(cli: Cli, repos
         (["x", "--repo", "{repository}", "--base", "--upload-pack=x"], ["does not exist"]),
         (["x", "--repo", "https://user:hunter2@example.org/a.git"], ["credentials"]),
         (["x", "--repo", "https://ghp_0123456789abcdef@example.org/a.git"], ["credentials"]),
+        (["x", "--repo", ""], ["--repo is empty"]),
+        (["x", "--repo", "{repository}", "--unanswered", "maybe", "--answer-within", "1"], ["retry, skip, abort"]),
         (["  ", "--repo", "{repository}"], ["task is empty"]),
         (["@/no/such/file", "--repo", "{repository}"], ["/no/such/file"]),
         (["x" * 60_001, "--repo", "{repository}"], ["task does not fit"]),
@@ -107,6 +109,22 @@ async def test_a_configured_server_that_does_not_answer_is_never_replaced(cli: C
         cli.env["TEMPORAL_ADDRESS"] = address
         refused(await cli("list"), 4, address, "TEMPORAL_ADDRESS")
     assert not (cli.home / "server").exists()
+
+
+async def test_a_temporal_address_that_is_a_url(cli: Cli) -> None:
+    cli.env["TEMPORAL_ADDRESS"] = "http://user:hunter2@localhost:7233"
+    result = await cli("list")
+    refused(result, 2, "http://localhost:7233", "host:port")
+    assert "hunter2" not in result.err
+
+
+async def test_a_url_that_is_no_repository_is_found_out_by_the_run(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
+    result = await cli("run", "x", "--repo", "file:///no/such/place", "--run-id", "nowhere")
+    assert result.code == 2
+    assert result.out.count("/no/such/place does not exist") + result.out.count("/no/such/place cannot be read") == 1
+    assert "baton show nowhere" in result.out
+    assert "baton diff" not in result.out
 
 
 async def test_temporal_settings_that_do_not_fit_together(cli: Cli) -> None:

@@ -90,6 +90,7 @@ async def test_architecture_goes_to_a_person_at_once_and_the_rest_goes_on(staged
         states = {t.id: t.state for t in waiting.tasks}
         assert states == {"a": TaskState.WAITING, "b": TaskState.DONE, "c": TaskState.PENDING}
         assert [(r.role, r.round) for r in stage.standin.requests if r.role == "orchestrator"] == [("orchestrator", 1)]
+        assert waiting.errors[0].context["orchestrator"] == "passed on: the question is about architecture"
         assert waiting.decisions[0].choices == ["orders", "purchases", "retry", "skip", "abort"]
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="skip"))
         document = await stage.outcome(handle)
@@ -110,7 +111,8 @@ async def test_architecture_goes_to_a_person_at_once_and_the_rest_goes_on(staged
 
 
 async def test_a_gate_that_stays_red_asks_after_three_rounds(staged) -> None:  # type: ignore[no-untyped-def]
-    red = write("tests/pages.expect", "src/pages.txt page size 20\n")
+    refused = 'connection to server at "db", port 5432 failed: Connection refused'
+    red = write("tests/pages.expect", f"src/pages.txt {refused}\n")
     rounds = [
         part
         for number in (1, 2, 3, 4)
@@ -124,7 +126,7 @@ async def test_a_gate_that_stays_red_asks_after_three_rounds(staged) -> None:  #
         plan(task("t1")),
         *rounds,
         session("orchestrator", "plan", [[passes_on]], round_number=2),
-        session("backend", "t1", [[write("src/pages.txt", "page size 20\n")], [made()]], round_number=5),
+        session("backend", "t1", [[write("src/pages.txt", f"{refused}\n")], [made()]], round_number=5),
         session("tester", "t1", [[tested()]], round_number=5),
         session("reviewer", "t1", [[reviewed()]], round_number=5),
     )
@@ -135,6 +137,11 @@ async def test_a_gate_that_stays_red_asks_after_three_rounds(staged) -> None:  #
         assert waiting.decisions[0].error_type == "gate_red"
         assert waiting.errors[0].context["orchestrator"] == "the orchestrator passed it on: I would guess."
         assert waiting.errors[0].context["exit_code"] == "1"
+        assert waiting.errors[0].context["class"] == "database connection"
+        # The orchestrator was told what the log looks like, and what is known to help.
+        report = json.dumps(next(r.body for r in stage.standin.requests if (r.role, r.round) == ("orchestrator", 2)))
+        assert "gate_red (database connection)" in report
+        assert "Check the credentials in `.env`." in report
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry", note="twenty, please"))
         document = await stage.outcome(handle)
         brief = next(r.body for r in stage.standin.requests if (r.role, r.round) == ("backend", 4))

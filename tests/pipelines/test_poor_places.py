@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from baton.contracts import Decide, RunStatus
+from baton.settings import SandboxMode
+from interfaces.cli.summary import document_lines
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.processes import WorkerProcess
@@ -82,6 +84,26 @@ async def test_without_a_sandbox_nothing_runs(  # type: ignore[no-untyped-def]
         assert stage.asked()[asked:] == [("t1", "reviewer", 1, 1)]
     assert document.status is RunStatus.DONE, document
     assert git(stage.repo, "show", f"{document.branch}:src/x.txt") == "x"
+
+
+async def test_doing_without_a_sandbox_is_said_loudly(staged, outside: Path) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[bash(f"touch '{outside}'; pwd")], [made()]]),
+        simple_task("t1")[1:],
+    )
+    async with staged(script, sandbox=SandboxMode.NONE) as stage:
+        document = await stage.finish()
+        bodies = {(r.role, r.turn): r.body for r in stage.standin.requests}
+    assert document.status is RunStatus.DONE, document
+    assert document.sandboxed is False
+    assert any(line.startswith("sandbox   NONE") for line in document_lines(document))
+    assert outside.exists()
+    # The agents are told so, in the shell's description and in the evidence that goes to the review.
+    (shell,) = [tool for tool in bodies["backend", 1]["tools"] if tool["name"] == "Bash"]
+    assert "There is NO sandbox" in shell["description"]
+    assert "/workspace" not in json.dumps(bodies["backend", 1])
+    assert "NO SANDBOX: the tests ran with the engine's own rights" in json.dumps(bodies["reviewer", 1])
 
 
 async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worker_log: Path) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,83 @@
+"""The webhook as an ASGI application: thin. What a request means is decided in `core`, what lasts is Temporal's."""
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from baton.errors import TemporalUnreachable
+from baton.github import Delivery
+from baton.logs import get_logger
+from interfaces.github import signature
+from interfaces.github.body import Bodies
+from interfaces.github.core import verdict
+from interfaces.github.taking import Desk
+from interfaces.github.verdicts import Ignore, Policy, Reject, Start, Verdict
+
+_log = get_logger(__name__)
+
+_RETRY_AFTER = {"retry-after": "30"}
+
+
+class Webhook:
+    """Answers requests: reads them, judges them, takes in what concerns us."""
+
+    def __init__(self, policy: Policy, desk: Desk, bodies: Bodies | None = None) -> None:
+        self._policy, self._desk = policy, desk
+        self._bodies = bodies or Bodies()
+
+    def application(self, more: Sequence[BaseRoute] = ()) -> Starlette:
+        """The ASGI application; `more` are routes of others beside it, such as `/metrics`."""
+        return Starlette(
+            routes=[
+                Route("/", self._deliver, methods=["POST"]),
+                Route("/webhook", self._deliver, methods=["POST"]),
+                Route("/healthz", self._health, methods=["GET"]),
+                Route("/readyz", self._readiness, methods=["GET"]),
+                *more,
+            ]
+        )
+
+    async def _deliver(self, request: Request) -> Response:
+        # What has no signature is not worth its memory.
+        signed = signature.may_be_signature(request.headers.get(signature.HEADER))
+        said: Verdict
+        try:
+            async with self._bodies.read(request, keep=signed) as body:
+                said = body if isinstance(body, Reject) else verdict(request.headers, body, self._policy)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        match said:
+            case Reject():
+                return self._refuse(said, loud=signed)
+            case Ignore():
+                _log.info("delivery ignored", reason=said.reason, event_name=request.headers["x-github-event"])
+                return JSONResponse({"verdict": "ignored", "reason": said.reason}, 202)
+        return await self._take(said.delivery, "start" if isinstance(said, Start) else "signal")
+
+    async def _take(self, delivery: Delivery, said: str) -> Response:
+        about = {"event_name": delivery.event, "repository": delivery.repository.full_name, "delivery": delivery.id}
+        try:
+            new = await self._desk.take(delivery)
+        except TemporalUnreachable as error:
+            _log.error("delivery not taken", reason=str(error), **about)
+            answer = {"verdict": "unavailable", "reason": "Temporal cannot be reached: deliver it again later."}
+            return JSONResponse(answer, 503, headers=_RETRY_AFTER)
+        _log.info("delivery taken" if new else "delivery known", **about)
+        reason = "taken" if new else "this delivery was taken before"
+        return JSONResponse({"verdict": said, "reason": reason, "workflow": delivery.workflow_id}, 202)
+
+    def _refuse(self, refusal: Reject, *, loud: bool) -> Response:
+        # A wrong secret or an odd payload is for the operator; passers-by are not.
+        (_log.warning if loud else _log.info)("delivery refused", status=refusal.status, reason=refusal.reason)
+        headers = _RETRY_AFTER if refusal.status == 503 else None
+        return JSONResponse({"verdict": "refused", "reason": refusal.reason}, refusal.status, headers=headers)
+
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def _readiness(self, _request: Request) -> Response:
+        ready = await self._desk.ready()
+        return JSONResponse({"ok": ready, "temporal": ready}, 200 if ready else 503)

@@ -1,0 +1,71 @@
+"""The commands in comments: `/baton ...` on the first line, exactly. Pure.
+
+A command begins its comment. So one in a quote, in a code block, in backticks or further down is none.
+"""
+
+import re
+
+from baton.foreign_text import freeze
+from baton.github import TEXT_LIMIT, Command
+
+# Four spaces or a tab would make it a code block: https://spec.commonmark.org/0.31.2/#indented-code-blocks
+_BEGINS = re.compile(r"(?:[ \t]*\r?\n)* {0,3}/baton(?=[ \t\r\n]|\Z)")
+_DECISION = re.compile(r"[Dd][1-9][0-9]{0,3}")
+# A choice may be several words: then it stands in quotes or backticks.
+_CHOICE = re.compile(r"""(?P<quote>["'`])(?P<quoted>.+?)(?P=quote)(?=\s|\Z)|(?P<word>\S+)""")
+_CHOICE_LIMIT = 200
+
+
+def parse(comment: str | None) -> Command | None:
+    """The command that a comment begins with; None where it begins with none.
+
+    What begins like a command but is none, or has the wrong arguments, is `help` with that line as its text.
+    """
+    begins = _BEGINS.match(comment or "")
+    if begins is None:
+        return None
+    # Whether it is a command is read from the raw text, what it says from the visible text.
+    said = freeze(f"/baton{(comment or '')[begins.end() :]}", TEXT_LIMIT).removeprefix("/baton")
+    first, _, below = said.partition("\n")
+    name, rest = (*first.split(None, 1), "", "")[:2]
+    rest = rest.strip()
+    command: Command | None
+    match name:
+        case "run":
+            command = Command(name="run", text=_joined(rest, below))
+        case "guide":
+            text = _joined(rest, below)
+            command = Command(name="guide", text=text) if text else None
+        case "decide":
+            command = _decide(rest)
+        case "retry":
+            command = _retry(rest)
+        case "status" | "stop" | "help":
+            command = None if rest else Command(name=name)
+        case "":
+            command = Command(name="help")
+        case _:
+            command = None
+    return command or Command(name="help", text=first.strip())
+
+
+def _joined(rest: str, below: str) -> str:
+    return f"{rest}\n{below}".strip()
+
+
+def _decide(rest: str) -> Command | None:
+    decision, _, answer = rest.partition(" ")
+    choice = _CHOICE.match(answer.strip())
+    if not _DECISION.fullmatch(decision) or choice is None:
+        return None
+    chosen = (choice["quoted"] or choice["word"]).strip()
+    if not chosen or len(chosen) > _CHOICE_LIMIT:
+        return None
+    note = answer.strip()[choice.end() :].strip()
+    return Command(name="decide", decision_id=decision.upper(), choice=chosen, text=note)
+
+
+def _retry(rest: str) -> Command | None:
+    if not rest:
+        return Command(name="retry")
+    return Command(name="retry", decision_id=rest.upper()) if _DECISION.fullmatch(rest) else None

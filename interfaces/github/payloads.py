@@ -1,0 +1,195 @@
+"""The parts of GitHub's payloads that are read, and no others: what is not named here may be anything.
+
+Those of checks are in `check_payloads`.
+
+A field is optional wherever GitHub leaves it out or sends null in at least one of its own examples.
+https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+
+def _not_dots(name: str) -> str:
+    if not name.strip("."):
+        raise ValueError("a name needs more than dots")
+    return name
+
+
+Item = TypeVar("Item")
+
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[int, Field(ge=1, lt=2**31)]
+Sha = Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})\z")]
+Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(?:\[bot\])?\z")]
+RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}\z"), AfterValidator(_not_dots)]
+FullName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}\z")]
+# GitHub sends null for what there is none of.
+Words = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+Listed = Annotated[list[Item], BeforeValidator(lambda value: [] if value is None else value)]
+
+
+class Part(BaseModel):
+    """A part of a payload."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Account(Part):
+    """A person, a bot or an organisation."""
+
+    login: Login
+    id: Id = 0
+    type: Words = ""
+
+
+class RepositoryPart(Part):
+    """The repository that a delivery is about."""
+
+    id: Id
+    name: RepositoryName
+    owner: Account
+
+
+class Installation(Part):
+    """The App's installation that a delivery belongs to; none where a webhook was made by hand."""
+
+    id: Id
+    account: Account | None = None
+
+
+class App(Part):
+    """A GitHub App."""
+
+    id: Id | None = None
+    slug: Words = ""
+
+
+class Payload(Part):
+    """What the deliveries that are read have in common."""
+
+    repository: RepositoryPart
+    sender: Account
+    installation: Installation | None = None
+
+
+class Label(Part):
+    """A label."""
+
+    name: str
+
+
+class Issue(Part):
+    """An issue, or a pull request seen as one."""
+
+    number: Number
+    title: Words = ""
+    body: Words = ""
+    state: Words = ""
+    user: Account | None = None
+    pull_request: Any = None
+    """Anything but null: it is a pull request."""
+
+
+class IssuePayload(Payload):
+    """`issues`."""
+
+    issue: Issue
+    label: Label | None = None
+
+
+class Comment(Part):
+    """A comment on an issue or a pull request."""
+
+    id: Id
+    body: Words = ""
+    performed_via_github_app: App | None = None
+
+
+class CommentPayload(Payload):
+    """`issue_comment`."""
+
+    issue: Issue
+    comment: Comment
+
+
+class RepositoryReference(Part):
+    """A repository that something belongs to."""
+
+    id: Id
+
+
+class Side(Part):
+    """Head or base of a pull request; the repository of a head is null once a fork was deleted."""
+
+    ref: str
+    sha: Sha
+    repo: RepositoryReference | None = None
+
+
+class Pull(Part):
+    """A pull request."""
+
+    number: Number
+    head: Side
+    merged: bool | None = None
+
+
+class PullPayload(Payload):
+    """`pull_request`."""
+
+    pull_request: Pull
+
+
+class Review(Part):
+    """A review as a whole."""
+
+    id: Id
+    state: Words = ""
+    body: Words = ""
+    commit_id: Sha | None = None
+
+
+class ReviewPayload(PullPayload):
+    """`pull_request_review`."""
+
+    review: Review
+
+
+class ReviewComment(Part):
+    """A comment on a line of a pull request."""
+
+    id: Id
+    body: Words = ""
+    path: Words = ""
+    line: int | None = Field(default=None, ge=0, lt=2**31)
+    commit_id: Sha | None = None
+
+
+class ReviewCommentPayload(PullPayload):
+    """`pull_request_review_comment`."""
+
+    comment: ReviewComment
+
+
+class PushPayload(Payload):
+    """`push`."""
+
+    ref: str
+    after: Sha
+    deleted: bool = False
+
+
+class NamedRepository(Part):
+    """A repository in a list."""
+
+    full_name: FullName
+
+
+class InstallationPayload(Part):
+    """`installation` and `installation_repositories`: about an account, not about a repository."""
+
+    sender: Account
+    installation: Installation
+    repositories_removed: Listed[NamedRepository] = []

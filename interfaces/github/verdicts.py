@@ -1,0 +1,76 @@
+"""What a request to the webhook can amount to, and the policy by which that is decided."""
+
+from dataclasses import dataclass
+
+from baton.errors import ConfigurationError
+from baton.github import Delivery, Repository
+from baton.settings import Settings
+
+
+@dataclass(frozen=True)
+class Start:
+    """Somebody wants a run on an issue."""
+
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something happened that concerns a run, if there is one."""
+
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """A genuine delivery that does not concern us."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A request that is no genuine delivery, or one that cannot be read."""
+
+    status: int
+    """The HTTP status to answer with."""
+    reason: str
+
+
+Verdict = Start | Signal | Ignore | Reject
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the person who runs the webhook has set."""
+
+    secrets: tuple[str, ...]
+    label: str = "baton"
+    bots: frozenset[str] = frozenset()
+    """Logins in lower case."""
+    served: frozenset[str] = frozenset()
+    """`owner/name` or `owner/*` in lower case; empty: all."""
+    app_id: int | None = None
+    url: str = "https://github.com"
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        """The policy of the settings; ConfigurationError where there is no secret, for then nobody could be trusted."""
+        if not settings.github_webhook_secrets:
+            raise ConfigurationError(
+                "BATON_GITHUB_WEBHOOK_SECRET is not set: without it a delivery of GitHub's cannot be told from anybody"
+                " else's. Set it (or BATON_GITHUB_WEBHOOK_SECRET_FILE) to the secret of the webhook."
+            )
+        return cls(
+            secrets=settings.github_webhook_secrets,
+            label=settings.github_label,
+            bots=settings.github_bot_logins,
+            served=settings.github_served,
+            app_id=settings.github_app_id,
+            url=settings.github_url,
+        )
+
+    def serves(self, repository: Repository) -> bool:
+        """Whether runs may be made for this repository."""
+        names = {repository.full_name.lower(), f"{repository.owner.lower()}/*"}
+        return not self.served or not names.isdisjoint(self.served)

@@ -1,0 +1,5 @@
+"""The npm packages, for the tests beside it."""
+
+from tests.github.npm import npm
+
+__all__ = ["npm"]

@@ -1,0 +1,89 @@
+"""Commands: only on the first line, only exactly, never from a quote or a code block."""
+
+import pytest
+
+from baton.github import Command
+from interfaces.github.commands import parse
+
+
+@pytest.mark.parametrize(
+    ("comment", "command"),
+    [
+        ("/baton run", Command(name="run")),
+        ("/baton run only the API", Command(name="run", text="only the API")),
+        ("/baton run only\r\nthe API", Command(name="run", text="only\nthe API")),
+        ("/baton status", Command(name="status")),
+        ("/baton stop\n\nIt is too dear.", Command(name="stop")),
+        ("/baton retry", Command(name="retry")),
+        ("/baton retry d2", Command(name="retry", decision_id="D2")),
+        ("/baton help", Command(name="help")),
+        ("/baton", Command(name="help")),
+        ("  /baton\tstop  ", Command(name="stop")),
+        ("\n \n/baton stop", Command(name="stop")),
+        ("/baton guide keep\nthe old one", Command(name="guide", text="keep\nthe old one")),
+        ("/baton decide D1 postgres", Command(name="decide", decision_id="D1", choice="postgres")),
+        (
+            "/baton decide d1 postgres we run it",
+            Command(name="decide", decision_id="D1", choice="postgres", text="we run it"),
+        ),
+        ("/baton decide D1 `use sqlite`", Command(name="decide", decision_id="D1", choice="use sqlite")),
+        (
+            '/baton decide D12 "use sqlite" it is small',
+            Command(name="decide", decision_id="D12", choice="use sqlite", text="it is small"),
+        ),
+        ("/baton decide D1 it's", Command(name="decide", decision_id="D1", choice="it's")),
+    ],
+)
+def test_commands(comment: str, command: Command) -> None:
+    assert parse(comment) == command
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        None,
+        "",
+        "Hello\n/baton stop",
+        "> /baton stop",
+        ">/baton stop",
+        "```\n/baton stop\n```",
+        "~~~\n/baton stop\n~~~",
+        "`/baton stop`",
+        "    /baton stop",
+        "\t/baton stop",
+        "- /baton stop",
+        "* /baton stop",
+        "@ada /baton stop",
+        "/batonstop",
+        "/baton-stop",
+        "/baton: stop",
+        "/baton/stop",
+        "/Baton stop",
+        "baton stop",
+        "//baton stop",
+        "<!-- hidden -->/baton stop",
+        "<!-- hidden -->\n/baton stop",
+        "/bat\u200bon stop",
+        "\u202e/baton stop",
+        "/baton\u00a0stop",
+    ],
+)
+def test_no_commands(comment: str | None) -> None:
+    assert parse(comment) is None
+
+
+LINES = ["frobnicate", "stop please", "status now", "decide", "decide D1", "decide postgres D1", "decide D0 x"]
+LINES += ["retry everything", "run-away", "RUN", "stop, please", "decide D1 " + "x" * 201]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_begins_like_a_command_and_is_none(line: str) -> None:
+    assert parse(f"/baton {line}\nmore") == Command(name="help", text=line)
+
+
+def test_arguments_hold_what_a_reader_sees() -> None:
+    assert parse("/baton guide a<!--\nrm -rf /\n-->b\u202e\x1b[0m") == Command(name="guide", text="ab[0m")
+    said = parse("/baton guide " + "x" * 70_000)
+    assert said is not None
+    assert parse("/baton guide") == Command(name="help", text="guide")
+    assert len(said.text) <= 10_000

@@ -1,0 +1,98 @@
+"""Temporal is away: 503, nothing is marked as seen, and the same delivery is taken once it is back."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from interfaces.github.app import Webhook
+from interfaces.github.server import serve
+from interfaces.github.taking import AT_ONCE, Desk
+from tests.conftest import assert_eventually
+from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
+from tests.interfaces.github.http import Answer, get, post
+from workers.service import TemporalService
+
+
+class Line:
+    """A line to a server that can be cut: a port which is there or not."""
+
+    def __init__(self, to: str) -> None:
+        self._host, _, self._port = to.rpartition(":")
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._host, int(self._port))
+        self._writers |= {writer, back}
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await self.flows.wait()
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+
+
+async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalService, task_queue: str) -> None:
+    line = Line(service.address)
+    await line.open()
+    client = await Client.connect(f"127.0.0.1:{line.port}", data_converter=pydantic_data_converter)
+    desk = Desk(client, task_queue, limit=timedelta(seconds=1))
+    body = encode(labeled())
+    given = headers(body, "issues")
+    async with serve(Webhook(POLICY, desk).application(), "127.0.0.1", 0) as where:
+        assert (await get(where, "/readyz")).status == 200
+        await line.cut()
+        refused = await post(where, given, body)
+        assert (refused.status, refused.says["verdict"]) == (503, "unavailable")
+        assert refused.headers["retry-after"] == "30"
+        await assert_eventually(lambda: _status(where, "/readyz", 503), within=timedelta(seconds=60))
+        assert (await get(where, "/healthz")).status == 200
+
+        await line.open()
+        await assert_eventually(lambda: _status(where, "/readyz", 200), within=timedelta(seconds=60))
+        taken = await redeliver(where, given, body)
+        again = await post(where, given, body)
+        assert (again.status, again.says["reason"]) == (202, "this delivery was taken before")
+        # A server that hangs is as good as none, also for those that wait for their turn.
+        line.flows.clear()
+        more = [headers(body, "issues") for _ in range(2 * AT_ONCE)]
+        assert {(await each).status for each in [asyncio.create_task(post(where, one, body)) for one in more]} == {503}
+        line.flows.set()
+        await assert_eventually(lambda: _status(where, "/readyz", 200), within=timedelta(seconds=60))
+        for one in more:
+            await redeliver(where, one, body)
+    described = await service.client.get_workflow_handle(taken.says["workflow"]).describe()
+    assert described.workflow_type == "Delivery"
+    await line.cut()
+
+
+async def redeliver(where: str, given: dict[str, str], body: bytes) -> Answer:
+    """Deliver until it is taken, as people do after an outage; a busy machine may need more than once."""
+    async with asyncio.timeout(60):
+        while (answer := await post(where, given, body)).status == 503:
+            continue
+    assert answer.status == 202
+    return answer
+
+
+async def _status(where: str, path: str, status: int) -> bool:
+    return (await get(where, path)).status == status
