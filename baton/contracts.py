@@ -133,6 +133,11 @@ class GateDocument(Contract):
     exit_code: int | None = None
     log_digest: str = ""
 
+    @classmethod
+    def of(cls, evidence: Evidence) -> "GateDocument":
+        """The part of the evidence that the document has."""
+        return cls(**evidence.model_dump(include=set(cls.model_fields)))
+
 
 class ErrorRecord(Contract):
     """One entry of `errors` in `state.json`; exactly these fields (the owner's specification)."""
@@ -270,6 +275,19 @@ class RunRequest(Contract):
     """Whether a stand-in answers instead of Claude; said wherever the run is shown."""
 
 
+class RoundDocument(Contract):
+    """What a round of a task has come to so far."""
+
+    round: int
+    tester: str = ""
+    """`pass` or `fail`; empty until the tester has handed off."""
+    gate: GateDocument | None = None
+    reviewer: str = ""
+    """`approve` or `request_changes`; empty until the reviewer has handed off."""
+    blocking: int = 0
+    """Blocking findings of the review."""
+
+
 class TaskDocument(Contract):
     """A task in the run's document."""
 
@@ -284,6 +302,8 @@ class TaskDocument(Contract):
     stage: str = ""
     """What happens now, for people: a role, `gate` or `merge`."""
     turns: int = 0
+    outcomes: list[RoundDocument] = Field(default_factory=list)
+    """What its rounds have come to, the first one first."""
 
 
 class RunDocument(Contract):

@@ -1,9 +1,11 @@
 """The books of a run: its document and its decisions, shown wherever people look, and kept in the store."""
 
+from typing import Any
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.contracts import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionBook
     from baton.steps import TaskNews
     from workflows.board import Board
@@ -40,6 +42,7 @@ class Books:
                 task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
+                self._learn(news)
         self.changed(save=bool(news.turns))
 
     async def wait(self, what: str) -> None:
@@ -50,6 +53,21 @@ class Books:
     def _waits(self, task: str, what: str) -> None:
         waits = {name: text for name, text in self.document.waiting_for.items() if name != task}
         self.document.waiting_for = {**waits, task: what} if what else waits
+
+    def _learn(self, news: TaskNews) -> None:
+        if news.evidence is not None:
+            self.outcome(news.task, news.evidence_round, gate=GateDocument.of(news.evidence))
+        if news.verdict and news.role in ("tester", "reviewer"):
+            blocking = {"blocking": news.blocking} if news.role == "reviewer" else {}
+            self.outcome(news.task, news.round, **{news.role: news.verdict}, **blocking)
+
+    def outcome(self, task_id: str, number: int, **found: Any) -> None:
+        """Enter what a round of a task has come to, by the fields of `RoundDocument`; round 0 is none."""
+        if number:
+            task = self.task(task_id)
+            known = {outcome.round: outcome for outcome in task.outcomes}
+            known[number] = known.get(number, RoundDocument(round=number)).model_copy(update=found)
+            task.outcomes = [known[one] for one in sorted(known)]
 
     def set_status(self, status: RunStatus) -> None:
         """Enter a phase of the run."""

@@ -203,7 +203,7 @@ class Task:
             summary=f"gate, round {progress.round}",
         )
         progress.commit, progress.candidate = result.checkpoint, result.candidate
-        progress.evidence = result.evidence
+        progress.evidence, progress.evidence_round = result.evidence, progress.round
         red = not result.evidence.green
         # Without a test command there is no exit code to go by; the tester's word is all there is.
         if result.evidence.command is None and progress.tester_verdict == "fail":
@@ -301,6 +301,7 @@ class Task:
         parent = workflow.info().parent
         if parent is None:
             return
+        said = result.hand_off if result else None
         news = TaskNews(
             task=self._input.task.id,
             stage="" if result else stage,
@@ -309,6 +310,9 @@ class Task:
             cost_usd=result.cost_usd if result else 0.0,
             role=self._role,
             evidence=self._progress.evidence,
+            evidence_round=self._progress.evidence_round,
+            verdict=said.verdict if said else "",
+            blocking=said.blocking if said else 0,
         )
         await send(parent.workflow_id, news)
 

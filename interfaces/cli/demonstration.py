@@ -127,7 +127,7 @@ async def _summarise(
         verdicts = ["green" if seen.green else f"red (exit code {seen.exit_code})" for seen in evidence]
         line(f"      tests    {' -> '.join(verdicts) or 'not run'}")
         line(f"      reviews  {' -> '.join(await archive.reviews(task.id)) or 'none'}")
-    line(f"tests     {gate_verdict(document)}, on the merged result {short(document.head_commit)}")
+    line(f"tests     {gate_verdict(document.gate)}, on the merged result {short(document.head_commit)}")
     if document.branch:
         line(f"branch    {document.branch} in {repository}")
         for commit in commits(repository, base, document.branch):

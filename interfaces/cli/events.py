@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator
 
-from baton.contracts import Decision, DecisionState, RunDocument, TaskDocument, TaskState
+from baton.contracts import (
+    Decision,
+    DecisionState,
+    GateDocument,
+    RoundDocument,
+    RunDocument,
+    TaskDocument,
+    TaskState,
+)
 from baton.sessions import SessionStatus
 from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.output import count, one_line, short, usd
@@ -38,7 +46,7 @@ def events(before: Snapshot | None, now: Snapshot) -> list[str]:
     errors = new.errors[len(old.errors) if old else 0 :]
     lines += [f"error in {one_line(error.task)}: {one_line(error.error, 300)}" for error in errors]
     if new.gate and (old is None or old.gate != new.gate):
-        lines.append(f"gate on {short(new.gate.commit)}: {gate_verdict(new)}")
+        lines.append(f"gate on {short(new.gate.commit)}: {gate_verdict(new.gate)}")
     if new.branch and (old is None or old.branch is None):
         lines.append(f"published {new.branch} at {short(new.head_commit)}")
     if old is None or old.status is not new.status:
@@ -46,9 +54,8 @@ def events(before: Snapshot | None, now: Snapshot) -> list[str]:
     return lines
 
 
-def gate_verdict(document: RunDocument) -> str:
-    """What the gate on the merged result said."""
-    gate = document.gate
+def gate_verdict(gate: GateDocument | None) -> str:
+    """What a run of the gate said."""
     if gate is None:
         return "not run"
     if gate.command is None:
@@ -103,11 +110,30 @@ def _tasks(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
     for task in new.tasks:
         before = known.get(task.id)
         name = one_line(task.id)
+        for outcome in task.outcomes:
+            yield from _outcome(name, _known_outcome(before, outcome.round), outcome)
         if task.state in _ENDED and (before is None or before.state is not task.state):
             rounds = f" after {count(task.rounds, 'round')}" if task.rounds else ""
             yield f"{name} {_ENDED[task.state]}{rounds}, {usd(task.cost_usd)}"
         elif task.stage in ("gate", "integrate") and (before is None or before.stage != task.stage):
             yield f"{name} round {task.rounds}: {_DOING[task.stage]}"
+
+
+def _known_outcome(task: TaskDocument | None, number: int) -> RoundDocument:
+    known = (outcome for outcome in task.outcomes if outcome.round == number) if task else iter(())
+    return next(known, RoundDocument(round=number))
+
+
+def _outcome(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[str]:
+    """What a round has come to since: the tester's verdict, the gate's, the reviewer's."""
+    where = f"{task} round {now.round}"
+    if now.tester != before.tester:
+        yield f"{where}: the tester says {one_line(now.tester)}"
+    if now.gate is not None and now.gate != before.gate:
+        yield f"{where}: gate {gate_verdict(now.gate)}"
+    if now.reviewer != before.reviewer:
+        findings = f", {count(now.blocking, 'blocking finding')}" if now.blocking else ""
+        yield f"{where}: the reviewer says {one_line(now.reviewer)}{findings}"
 
 
 def reminders(old: RunDocument | None, new: RunDocument) -> Iterator[str]:

@@ -27,7 +27,7 @@ def document_lines(document: RunDocument) -> list[str]:
         f"repo      {one_line(document.repo, 200)}",
         f"base      {short(document.base_commit)}",
         f"branch    {document.branch or '-'}" + (f" at {short(document.head_commit)}" if document.branch else ""),
-        f"gate      {gate_verdict(document)}",
+        f"gate      {gate_verdict(document.gate)}",
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
         *cost_lines(document),
     ]

@@ -20,6 +20,10 @@ async def test_the_demo_shows_what_it_promises(cli: Cli, tmp_path: Path) -> None
     assert "model is scripted" in result.err
     assert "D1" in result.err
     assert "red (exit code 1) -> green -> green" in result.out
+    # Progress says it as it happens.
+    assert "round 1: gate red (exit code 1), " in result.err
+    assert "round 2: gate green, " in result.err
+    assert "the reviewer says request_changes, 1 blocking finding\n" in result.err
     assert "request_changes -> approve" in result.out
     # The program is named as it can be called from here, so that the line can be copied.
     program = str(Path(sys.executable).with_name("baton"))

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from baton.contracts import Decision, DecisionState, ErrorRecord, GateDocument, RunDocument, RunStatus, TaskDocument
+from baton.contracts import (
+    Decision,
+    DecisionState,
+    ErrorRecord,
+    GateDocument,
+    RoundDocument,
+    RunDocument,
+    RunStatus,
+    TaskDocument,
+)
 from baton.contracts import TaskState as State
 from baton.errors import ExitCode
 from baton.sessions import SessionStatus
@@ -107,6 +116,28 @@ def test_events_tell_only_what_is_new() -> None:
         "published baton/x at cccccccccccc",
         "done, $0.0000",
     ]
+
+
+def test_a_red_gate_and_a_rejected_review_are_said_as_they_happen() -> None:
+    def at(*outcomes: RoundDocument) -> Snapshot:
+        task = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, outcomes=list(outcomes))
+        return Snapshot(run(tasks=[task]), closed=False)
+
+    red = GateDocument(commit="a" * 40, command="pytest -q", exit_code=1)
+    green = GateDocument(commit="b" * 40, command="pytest -q", exit_code=0)
+    first = RoundDocument(round=1, tester="fail", gate=red)
+    second = RoundDocument(round=2, tester="pass", gate=green, reviewer="request_changes", blocking=2)
+    assert events(at(), at(RoundDocument(round=1, tester="fail"))) == ["t1 round 1: the tester says fail"]
+    assert events(at(RoundDocument(round=1, tester="fail")), at(first)) == [
+        "t1 round 1: gate red (exit code 1), pytest -q"
+    ]
+    # What was missed between two looks is made up for.
+    assert events(at(first), at(first, second)) == [
+        "t1 round 2: the tester says pass",
+        "t1 round 2: gate green, pytest -q",
+        "t1 round 2: the reviewer says request_changes, 2 blocking findings",
+    ]
+    assert events(at(first, second), at(first, second)) == []
 
 
 def test_what_is_waited_for_is_said_once() -> None:
