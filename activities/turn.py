@@ -73,7 +73,7 @@ class TurnActivities:
     async def take_turn(self, turn: TurnInput) -> TurnResult:
         """Run the pending tool calls, commit, ask the model, commit; do only what no earlier attempt did."""
         at = activity.info().scheduled_time
-        doing(stage="workspace", turn=turn.turn)
+        doing(stage="workspace", turn=turn.turn, cost_usd=turn.spent_usd)
         checkpoints = await self._stores.checkpoints(turn.key.repo)
         journal = Journal(checkpoints, turn.key, self._cache)
         async with exclusive(checkpoints.store, journal.lane):

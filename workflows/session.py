@@ -108,6 +108,7 @@ class AgentSession:
                 expected=state.commit,
                 guidance=guidance,
                 answer=state.answer,
+                spent_usd=round(state.cost_usd, 6),
             ),
             timeout=TURN_TIMEOUT,
             summary=f"{state.key.role} turn {state.turn}: {tools}",

@@ -103,7 +103,13 @@ def _table(now: Snapshot) -> "Table":
     sessions = {session.task: session for session in now.sessions}
     for session in now.sessions:
         if all(task.id != session.task for task in document.tasks):
-            cells = (session.task, session.role, "", at_turn(session), usd(session.cost_usd))
+            cells = (
+                session.task,
+                session.role,
+                "",
+                at_turn(session, now.doing.get(session.task)),
+                usd(session.cost_usd),
+            )
             table.add_row(*map(Text, cells))
     for task in document.tasks:
         at_work = sessions.get(task.id)
@@ -112,7 +118,7 @@ def _table(now: Snapshot) -> "Table":
             one_line(task.id, 20),
             f"{role}: {one_line(task.title, 50)}",
             str(task.rounds or ""),
-            doing(task, at_work, document.waiting_for.get(task.id, "")),
+            doing(task, at_work, document.waiting_for.get(task.id, ""), now.doing.get(task.id)),
             usd(task.cost_usd),
         )
         table.add_row(*map(Text, cells))

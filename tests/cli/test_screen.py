@@ -25,7 +25,7 @@ from baton.contracts import (
 )
 from baton.contracts import TaskState as State
 from baton.errors import ExitCode
-from baton.sessions import SessionStatus
+from baton.sessions import Doing, SessionStatus
 from interfaces.cli.archive import Part
 from interfaces.cli.asking import match_choice
 from interfaces.cli.documents import Snapshot, role_at_work
@@ -138,6 +138,26 @@ def test_a_red_gate_and_a_rejected_review_are_said_as_they_happen() -> None:
         "t1 round 2: the reviewer says request_changes, 2 blocking findings",
     ]
     assert events(at(first, second), at(first, second)) == []
+
+
+@pytest.mark.parametrize(
+    ("beat", "shown"),
+    [
+        (None, "turn 2: Read, Bash"),
+        (Doing(stage="tools", tool="Bash", turn=2, seconds=12.4), "turn 2: Bash, 12 s"),
+        (Doing(stage="tools", tool="Read", turn=2, seconds=0.4), "turn 2: Read"),
+        (Doing(stage="model", turn=2, seconds=70), "turn 2: thinking, 70 s"),
+        # The heartbeat of the turn before says nothing about this one.
+        (Doing(stage="model", turn=1, seconds=70), "turn 2: Read, Bash"),
+        (Doing(stage="news", tool=HOSTILE, turn=2), "turn 2: Read, Bash"),
+    ],
+)
+def test_what_a_heartbeat_says_is_shown_with_its_time(beat: Doing | None, shown: str) -> None:
+    working = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, rounds=1, stage="make")
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read", "Bash"])
+    assert doing(working, session, beat=beat) == shown
+    gate = working.model_copy(update={"stage": "gate"})
+    assert doing(gate, None, beat=Doing(stage="gate", seconds=31)) == "gate: the project's tests, 31 s"
 
 
 def test_what_is_waited_for_is_said_once() -> None:
