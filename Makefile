@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports format lock clean
+.PHONY: help setup demo test check lint types imports format lock screenshots clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Virtual environment and packages in .venv
 
@@ -42,6 +42,10 @@ format: setup ## Format the code and mend what ruff can mend
 
 lock: setup ## Resolve the newest versions into requirements.lock
 	$(BIN)/uv pip compile --universal --no-header --no-emit-index-url --upgrade --group dev pyproject.toml -o requirements.lock
+
+screenshots: setup ## The pictures of docs/monitoring.md, from the real Web UI
+	@sh scripts/chromium.sh
+	@$(BIN)/python -m tests.ui.screenshots
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

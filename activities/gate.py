@@ -6,6 +6,7 @@ from pathlib import Path
 
 from temporalio import activity
 
+from activities import metrics
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import TECHNOLOGY, Stores, run_config, run_json
@@ -99,6 +100,7 @@ class GateActivities:
                 network=config.sandbox.network,
                 redact=self._redact,
             )
+            metrics.gate_ran(evidence.seconds, green=evidence.green)
             _log.info(
                 "gate",
                 **evidence.model_dump(include={"commit", "command", "exit_code", "seconds", "timed_out", "sandboxed"}),

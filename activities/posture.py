@@ -15,7 +15,8 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from baton import naming
+from activities import metrics
+from baton import errors, naming
 from baton.errors import (
     BatonError,
     DiskFull,
@@ -56,6 +57,10 @@ _FINAL: tuple[type[BaseException], ...] = (
 )
 # Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
 # finds in the journal what the winner did, and goes on from there.
+_CLASSES = frozenset(
+    {USAGE_LIMIT, ASKED_TO_WAIT, *(name for name, value in vars(errors).items() if isinstance(value, type))}
+)
+"""Names that a failure may be counted under."""
 _redact = Redactor()
 _log = get_logger(__name__)
 
@@ -114,6 +119,9 @@ def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
         # Whatever an outside library raises must become one posture; nothing is swallowed.
         except Exception as error:
             posture = posture_of(error)
+            kind = posture.type if posture.type in _CLASSES else "unexpected"
+            metrics.attempt_failed(activity.info().activity_type, kind, again=not posture.non_retryable)
+            _log.info("an attempt failed", kind=kind, again=not posture.non_retryable, error=posture.message)
             if not isinstance(error, (BatonError, ApplicationError, OSError)):
                 _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
             raise posture from None

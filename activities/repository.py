@@ -34,6 +34,7 @@ from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
 from workspaces.forks import PLAN
+from workspaces.room import require_room_to_begin
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 
@@ -61,6 +62,8 @@ class RepositoryActivities:
 
     async def _prepare(self, store: Store, request: RunRequest, at: datetime) -> Prepared:
         pinned = await self._pinned_base(store, request.run)
+        if pinned is None:
+            require_room_to_begin(self._settings)
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from activities import metrics
 from activities.handoffs import ToolUse, escalation_fault, escalation_of, hand_off_of
 from activities.heartbeat import doing
 from activities.journal import AssistantEntry, Journal
@@ -13,6 +14,7 @@ from agents.loader import parse_agent
 from baton.errors import WorkspaceError
 from baton.redaction import Redactor
 from baton.sessions import HandOff, SessionKey, TurnInput
+from baton.tracing import span
 from workspaces.sandbox import Sandbox
 from workspaces.scopes import scope_for
 from workspaces.store import Store
@@ -100,12 +102,15 @@ class ToolRunner:
             if call["name"] in _ENGINE_TOOLS:
                 continue
             doing(stage="tools", tool=str(call["name"])[:40])
-            outcome = await toolbox.run(str(call["name"]), call["input"])
+            with span("tool call", role=turn.key.role, tool=str(call["name"])[:40]):
+                outcome = await toolbox.run(str(call["name"]), call["input"])
+            metrics.tool_ran(str(call["name"]), outcome.seconds, error=outcome.is_error)
             outcomes[call["id"]] = outcome
             touched = None if touched is None or outcome.touched is None else touched | outcome.touched
         doing(stage="checkpoint", tool="")
         if touched is None or touched:
-            snapshot = await workspace.snapshot(touched)
+            with metrics.checkpointing("snapshot"):
+                snapshot = await workspace.snapshot(touched)
             outside = scope.outside(snapshot.changed)
             if outside:
                 snapshot = await workspace.put_back(snapshot, outside)

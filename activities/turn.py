@@ -13,6 +13,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 from temporalio import activity
 
+from activities import metrics
 from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
@@ -33,6 +34,7 @@ from baton.pricing import PriceList
 from baton.redaction import Redactor
 from baton.sessions import TurnInput, TurnOutcome, TurnResult
 from baton.settings import Settings
+from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive
 
@@ -85,6 +87,7 @@ class TurnActivities:
                 result = position.result.model_copy(update={"commit": position.head})
             else:
                 result = await self._model_side(journal, turn, position, at)
+            metrics.turn_ended(turn.key.role, result.outcome)
             _tell(result)
             return result.model_copy(update={"unheard": max(0, len(turn.guidance) - position.user.heard)})
 
@@ -105,7 +108,8 @@ class TurnActivities:
         )
         if phase.hand_off is not None:
             entry.result = TurnResult(commit="", outcome="handed_off", hand_off=phase.hand_off, note=phase.note)
-        head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files=phase.files)
+        with metrics.checkpointing("tools"):
+            head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files=phase.files)
         phase.committed(head)
         return Position(state="asked", head=head, user=entry, result=entry.result)
 
@@ -137,8 +141,11 @@ class TurnActivities:
             if isinstance(call, Reached):
                 return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
             doing(stage="model", tool="")
-            answer, others = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
-            entry = self._entry(call, answer)
+            with span("model call", role=turn.key.role, turn=turn.turn, model=prefix.model):
+                answer, others = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
+                entry = self._entry(call, answer)
+                annotate(usd=entry.cost_usd, **entry.usage.model_dump())
+            metrics.answered(turn.key.role, entry.model, entry.usage, entry.cost_usd, entry.seconds)
             cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
             if not cut or len(cuts) >= _MOST_CUTS or room >= _LARGEST_OUTPUT:
                 break
@@ -151,7 +158,8 @@ class TurnActivities:
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
         entry.result = result
-        commit = await journal.record_answer(head, entry, at=at, files=files)
+        with metrics.checkpointing("model"):
+            commit = await journal.record_answer(head, entry, at=at, files=files)
         if result.outcome == "handed_off":
             journal.forget()
         else:

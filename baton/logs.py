@@ -2,7 +2,7 @@
 
 Every line says of which run, task, role and turn it is, as far as that is known. An activity binds it with
 `structlog.contextvars`, so the lines of libraries under it carry it, too. Workflow code has no such context: its lines,
-and those of the Temporal SDK, carry the id of their workflow, which says the same.
+and those of the Temporal SDK, carry the id of their workflow, which says the same. Lines within a trace get its id.
 """
 
 import logging
@@ -14,6 +14,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from baton import naming
 from baton.redaction import Redactor
+from baton.tracing import trace_id
 
 FIELDS = "fields"
 """Under this name a line of the standard library's loggers may bring fields: `extra={FIELDS: {...}}`."""
@@ -37,7 +38,7 @@ def _masker(redactor: Redactor) -> Processor:
 
 
 def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the fields of a line of the standard library's loggers, and what the id of its workflow says."""
+    """Add the fields of a line of the standard library's loggers, what the id of its workflow says, and its trace."""
     record = event.get("_record")
     known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
     for name in _SDK:
@@ -50,6 +51,9 @@ def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
         }
     for name, value in known.items():
         event.setdefault(name, value)
+    trace = trace_id()
+    if trace is not None:
+        event["trace_id"] = trace
     return event
 
 

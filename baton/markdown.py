@@ -2,17 +2,20 @@
 
 import re
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&])")
+_LINKS = re.compile(r"://|@")
+_JOINER = "\u2060"
+"""Not seen, and enough to keep an address from becoming a link, or a name a mention."""
 
 
 def escape(text: str) -> str:
     """Text as text: no markup, no links, no HTML, one line.
 
-    The Web UI does not sanitise Markdown, so what comes from a model or from GitHub is escaped before it is shown.
+    The Web UI does not sanitise Markdown, so what comes from a model or from GitHub is escaped before it is shown:
+    with backslashes, for the Web UI shows entities as they are written.
     """
-    flat = " ".join(text.split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace("://", ":&#47;&#47;")
-    return _SPECIAL.sub(r"\\\1", flat)
+    flat = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _LINKS.sub(lambda found: found[0][0] + _JOINER + found[0][1:], flat)
 
 
 def code(text: str) -> str:

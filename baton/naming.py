@@ -36,10 +36,14 @@ def _is_scp(repo: str) -> bool:
     return bool(re.match(r"[\w.-]+@[\w.-]+:", repo))
 
 
-def new_run_id(repo: str, task: str) -> str:
-    """`<repo>-<slug of the task>-<4 characters>`."""
-    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(4))
-    return f"{slug(repo_name(repo), 24)}-{slug(task, 40)}-{suffix}"
+def new_run_id(repo: str, task: str, *, discreet: bool = False) -> str:
+    """`<repo>-<slug of the task>-<4 characters>`; discreet, with nothing of the task in it: `<repo>-<8 characters>`.
+
+    Temporal keeps workflow ids in plain text, also where everything else is encrypted.
+    """
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(8 if discreet else 4))
+    name = slug(repo_name(repo), 24)
+    return f"{name}-{suffix}" if discreet else f"{name}-{slug(task, 40)}-{suffix}"
 
 
 def is_run_id(text: str) -> bool:

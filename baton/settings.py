@@ -4,18 +4,21 @@ Temporal's own settings (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API
 `temporalio.envconfig`, by the conventions of the `temporal` command.
 """
 
+import os
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import GitHubSettings
+from baton.keyring import KeyRing
 from baton.redaction import url_secrets
 
 
@@ -74,8 +77,32 @@ class Settings(GitHubSettings):
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")
+    disk_warn_gb: float = Field(
+        default=5.0, ge=0, description="Free GB of BATON_HOME's disk below which a warning is given"
+    )
+    disk_floor_gb: float = Field(default=0.5, ge=0, description="Free GB below which no new run begins")
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
+
+    metrics_address: str | None = Field(
+        default=None, description="Where `up`, `worker` and `webhook` serve Prometheus metrics, as 127.0.0.1:9464"
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Where traces go (OTEL_EXPORTER_OTLP_ENDPOINT); needs the extra `otel`",
+    )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Directory with a file for each secret, named like its variable in lower case",
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that encrypt what goes to the Temporal server: ID:BASE64, the first one is current",
+    )
+    codec_token: SecretStr | None = Field(
+        default=None, min_length=16, description="Token of the codec server, for Web UI and `temporal` command"
+    )
 
     web_ui: str | None = Field(
         default=None,
@@ -92,6 +119,13 @@ class Settings(GitHubSettings):
         validation_alias=AliasChoices("ANTHROPIC_BASE_URL"),
         description="Address of the Messages API or a gateway (ANTHROPIC_BASE_URL)",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object, info: ValidationInfo) -> object:
+        """A secret's file that is empty says nothing, as an empty variable does."""
+        optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
+        return None if optional and isinstance(value, str) and not value.strip() else value
 
     @field_validator("wall_clock", mode="before")
     @classmethod
@@ -115,14 +149,26 @@ class Settings(GitHubSettings):
 
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""
-        own = [self.api_key.get_secret_value()] if self.api_key else []
-        return [*own, *url_secrets(self.state_remote or ""), *self.github_credentials()]
+        own = [secret.get_secret_value() for secret in (self.api_key, self.codec_token) if secret]
+        keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
+        encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
+        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
+
+    def key_ring(self) -> KeyRing | None:
+        """The keys that encrypt what goes to the Temporal server; None where nothing is encrypted."""
+        return KeyRing.parse(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the environment; raises ConfigurationError that names the variable and what it takes."""
+    """Read the environment; raises ConfigurationError that names the variable and what it takes.
+
+    What stands in the environment wins over the files of `BATON_SECRETS_DIR`.
+    """
+    secrets = os.environ.get("BATON_SECRETS_DIR")
+    if secrets and not Path(secrets).is_dir():
+        raise ConfigurationError(f"BATON_SECRETS_DIR does not fit: {secrets} is not a directory.")
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"

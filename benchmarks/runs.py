@@ -1,6 +1,7 @@
 """Many runs at once on one worker process: do all finish, how long does it take, and how much memory does it need?
 
     python -m benchmarks.runs --runs 20
+    python -m benchmarks.runs --runs 10 50 200
     python -m benchmarks.runs --runs 20 --turns 30 --result-kb 20
 
 Every run is a whole pipeline on a repository of its own: plan, a maker with files and shell, tester, gate, reviewer,
@@ -12,6 +13,7 @@ import asyncio
 import statistics
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.contracts import RunRequest
-from benchmarks.scene import Scene, machine, scene
+from benchmarks.scene import Scene, Use, machine, scene
 from standin.scenario import Call, Scenario, Step
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
@@ -60,8 +62,28 @@ async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> floa
     return time.monotonic() - began
 
 
-async def main(runs: int, turns: int, result_kb: int) -> None:
-    """Run them all and print what it took."""
+@dataclass(frozen=True)
+class Measured:
+    """What so many runs at once took."""
+
+    runs: int
+    turns: int
+    refused: int
+    seconds: float
+    median_run: float
+    idle_mb: float
+    median_mb: float
+    highest_mb: float
+    used: Use
+
+    @property
+    def turns_a_second(self) -> float:
+        """Throughput."""
+        return self.turns / self.seconds
+
+
+async def measure(runs: int, turns: int, result_kb: int) -> Measured:
+    """Run them all at once; every branch must be there afterwards."""
     async with scene(script(turns, result_kb)) as place, place.worker():
         repos = {f"bench-{number}": make_repository(place.directory / f"repo{number}") for number in range(runs)}
         idle = place.memory()[0]
@@ -81,27 +103,46 @@ async def main(runs: int, turns: int, result_kb: int) -> None:
         whole, used = time.monotonic() - began, place.use() - before
         watching.cancel()
         requests = await place.requests()
-        refused = [record for record in requests if record["status"] != 200]
+        return Measured(
+            runs=runs,
+            turns=len(requests),
+            refused=sum(record["status"] != 200 for record in requests),
+            seconds=whole,
+            median_run=statistics.median(took),
+            idle_mb=idle,
+            median_mb=statistics.median(seen),
+            highest_mb=place.memory()[1],
+            used=used,
+        )
+
+
+async def main(counts: list[int], turns: int, result_kb: int) -> None:
+    """Measure each number of runs by itself, and print."""
+    for count in counts:
+        load = machine()
+        found = await measure(count, turns, result_kb)
         print(
-            f"{runs} runs at once, {len(requests)} turns, all finished, {len(refused)} requests refused ({machine()})"
+            f"{found.runs} runs at once, {found.turns} turns, all finished, {found.refused} requests refused ({load})"
         )
         print(
-            f"  {whole:.1f} s in all, {statistics.median(took):.1f} s the median run,"
-            f" {len(requests) / whole:.1f} turns a second"
+            f"  {found.seconds:.1f} s in all, {found.median_run:.1f} s the median run,"
+            f" {found.turns_a_second:.1f} turns a second"
         )
         print(
-            f"  worker's memory: {idle:.0f} MB idle, {statistics.median(seen):.0f} MB median,"
-            f" {place.memory()[1]:.0f} MB at its highest"
+            f"  worker's memory: {found.idle_mb:.0f} MB idle, {found.median_mb:.0f} MB median,"
+            f" {found.highest_mb:.0f} MB at its highest"
         )
+        used = found.used
         print(
             f"  processor time: worker {used.worker / 1e3:.1f} s, commands {used.commands / 1e3:.1f} s,"
-            f" server {used.server / 1e3:.1f} s, stand-in {used.standin / 1e3:.1f} s"
+            f" server {used.server / 1e3:.1f} s, stand-in {used.standin / 1e3:.1f} s",
+            flush=True,
         )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, nargs="+", default=[20], help="one number or several: 10 50 200")
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--result-kb", type=int, default=1, help="size of the result of each shell command")
     arguments = parser.parse_args()

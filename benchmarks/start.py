@@ -22,11 +22,11 @@ _BATON = str(Path(sys.executable).with_name("baton"))
 _TIMES = 7
 
 
-def timed(command: list[str]) -> Callable[[], None]:
+def timed(command: list[str], **env: str) -> Callable[[], None]:
     """Something that runs a command to its end."""
 
     def run() -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=os.sep)
+        subprocess.run(command, check=True, capture_output=True, cwd=os.sep, env={**os.environ, **env})
 
     return run
 
@@ -62,6 +62,10 @@ async def main() -> None:
             began = time.perf_counter()
             async with place.worker():
                 workers.append(time.perf_counter() - began)
+            environment = place.environment()
+            rows["baton list: against a server that runs"] = await asyncio.to_thread(
+                seconds, timed([_BATON, "list"], **environment)
+            )
     rows["embedded server: from nothing to connected"] = statistics.median(servers)
     rows["baton worker: from its start to polling"] = statistics.median(workers)
     print(f"seconds, median ({machine()})")

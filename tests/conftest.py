@@ -15,7 +15,7 @@ from temporalio.client import Client
 from baton.settings import Settings, read_settings
 from workers.service import TemporalService, temporal_service
 
-FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_")
+FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 

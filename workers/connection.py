@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
+from baton.keyring import KeyRing
 from baton.redaction import strip_url_credentials
 
 if TYPE_CHECKING:
@@ -63,29 +64,34 @@ def target() -> Target:
     return Target(str(address) if address else None, str(config.get("namespace", "default")), config)
 
 
-async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT) -> "Client":
+async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT, **more: Any) -> "Client":
     """Connect to the configured server, or to Temporal's default address where none is configured.
 
-    Raises TemporalUnreachable when it does not answer within the limit, or does not have the namespace.
+    `more` is passed on to `connect_to`. Raises TemporalUnreachable when it does not answer within the limit, or does
+    not have the namespace.
     """
     to = to or target()
-    return await connect_to(to.address or DEFAULT_ADDRESS, limit, **to.config)
+    return await connect_to(to.address or DEFAULT_ADDRESS, limit, **more, **to.config)
 
 
-async def connect_to(address: str, limit: timedelta = CONNECT_LIMIT, **config: Any) -> "Client":
-    """Connect to one address and see that the namespace is there; `config` as for `Client.connect`."""
+async def connect_to(
+    address: str, limit: timedelta = CONNECT_LIMIT, *, keys: KeyRing | None = None, **config: Any
+) -> "Client":
+    """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
+
+    With `keys`, payloads and failures are encrypted before they leave this process. `config` may hold plugins.
+    """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.service import RPCError, RPCStatusCode
 
+    from workers.converter import data_converter
     from workers.core import core_runtime
 
+    converter = data_converter(keys)
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            client = await Client.connect(
-                address, data_converter=pydantic_data_converter, runtime=core_runtime(), **config
-            )
+            client = await Client.connect(address, data_converter=converter, runtime=core_runtime(), **config)
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     except (TimeoutError, RuntimeError, ValueError) as error:
         # The SDK raises RuntimeError for a connection that fails, ValueError for an address that is none.

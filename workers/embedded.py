@@ -14,6 +14,7 @@ from pathlib import Path
 
 from baton.errors import ServerStartFailed, UsageError
 from baton.settings import Settings
+from workers.codec_endpoint import codec_endpoint
 from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record
 from workers.search_attributes import SEARCH_ATTRIBUTES
 
@@ -139,7 +140,10 @@ def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[by
         server += ["--search-attribute", f"{name}={kind}"]
     for key, value in DYNAMIC_CONFIG.items():
         server += ["--dynamic-config-value", f"{key}={value}"]
-    ports = (str(settings.server_port or 0), str(settings.ui_port or 0))
+    codec = codec_endpoint(files, settings)
+    if codec is not None:
+        server += ["--ui-codec-endpoint", codec.url]
+    ports = (str(settings.server_port or 0), str(settings.ui_port or 0), str(codec.port if codec else 0))
     if files.log.exists() and files.log.stat().st_size > 5_000_000:
         files.log.replace(files.log.with_suffix(".1"))
     with files.log.open("ab") as log:
@@ -151,6 +155,7 @@ def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[by
             stderr=log,
             cwd=files.directory,
             start_new_session=True,
+            env={**os.environ, **codec.environment} if codec else None,
         )
     _keepers.append(keeper)
     return keeper

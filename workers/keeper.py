@@ -1,7 +1,8 @@
 """The keeper: the process that starts the embedded Temporal server, restarts it, and stops it when nobody is left.
 
-`python -m workers.keeper DIRECTORY PORT UI_PORT -- COMMAND...` is started by `workers.embedded`, detached from the
-terminal. It uses the standard library only, so that it is there in a few hundredths of a second and stays small.
+`python -m workers.keeper DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by `workers.embedded`, detached
+from the terminal. It uses the standard library only, so it is there in a few hundredths of a second and stays small.
+With a CODEC_PORT it keeps the codec server of the Web UI beside the server.
 """
 
 import contextlib
@@ -44,9 +45,11 @@ class CannotStart(Exception):
 class Keeper:
     """One keeper's state: its locks, its record, and the server process."""
 
-    def __init__(self, files: ServerFiles, port: int, ui_port: int, command: list[str]) -> None:
+    def __init__(self, files: ServerFiles, port: int, ui_port: int, codec_port: int, command: list[str]) -> None:
         self.files = files
         self.wanted = (port, ui_port)
+        self.codec_port = codec_port
+        self.codec: subprocess.Popen[bytes] | None = None
         self.command = command
         self.lock = FileLock(files.keeper_lock)
         self.users = FileLock(files.users_lock)
@@ -79,6 +82,9 @@ class Keeper:
             self.files.record.unlink(missing_ok=True)
             return 0
         finally:
+            if self.codec is not None:
+                self.codec.terminate()
+                self.codec.wait()
             # In this order: whoever gets the users' lock after us finds no keeper.
             self.lock.close()
             self.users.close()
@@ -100,6 +106,9 @@ class Keeper:
             if self.server.poll() is None:
                 if time.monotonic() - self.started > HEALTHY_AFTER:
                     deaths = 0
+                if self.codec is not None and self.codec.poll() is not None:
+                    time.sleep(1.0)
+                    self._start_codec()
                 time.sleep(POLL)
                 continue
             if deaths == len(RESTART_WAITS):
@@ -134,12 +143,24 @@ class Keeper:
             self._say(server=self.server.pid)
             if self._answers(port, ui_port):
                 self.files.ports.write_text(f"{port} {ui_port}\n")
+                if self.codec_port and self.codec is None:
+                    self._start_codec()
                 self._say(state="running", address=f"127.0.0.1:{port}", web_ui=f"http://127.0.0.1:{ui_port}")
                 return
             self._end_server()
             if known or 0 not in self.wanted or attempt == 2:
                 break
         raise CannotStart(f"The embedded Temporal server did not come up; its log is {self.files.log}.")
+
+    def _start_codec(self) -> None:
+        """The codec server; unlike the server's, its environment has the keys."""
+        origins = [f"http://{host}:{self._last_ports()[1]}" for host in ("127.0.0.1", "localhost")]
+        self.codec = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workers.codec_server", str(self.codec_port), *origins],
+            stdin=subprocess.DEVNULL,
+            cwd=self.files.directory,
+            preexec_fn=_die_with_parent(),
+        )
 
     def _ports(self) -> tuple[int, int]:
         for port, setting in zip(self.wanted, ("BATON_SERVER_PORT (--port)", "BATON_UI_PORT (--ui-port)"), strict=True):
@@ -245,8 +266,8 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 def main(arguments: list[str]) -> int:
     """Entry of the process."""
-    directory, port, ui_port, _, *command = arguments
-    keeper = Keeper(ServerFiles(Path(directory)), int(port), int(ui_port), command)
+    directory, port, ui_port, codec_port, _, *command = arguments
+    keeper = Keeper(ServerFiles(Path(directory)), int(port), int(ui_port), int(codec_port), command)
     return keeper.run()
 
 

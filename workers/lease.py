@@ -57,6 +57,11 @@ class ServerFiles:
         return self.directory / "ports"
 
     @property
+    def codec(self) -> Path:
+        """Port and token of the codec server, so that an open Web UI finds it again."""
+        return self.directory / "codec"
+
+    @property
     def database(self) -> Path:
         """The server's SQLite file."""
         return self.directory / "temporal.sqlite"

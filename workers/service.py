@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from baton.errors import TemporalUnreachable
@@ -13,6 +13,7 @@ from baton.settings import Settings
 from workers.connection import Target, connect, connect_to, target
 from workers.embedded import embedded_server
 from workers.search_attributes import ensure_search_attributes
+from workers.tracing import tracing
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -48,9 +49,17 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
     attributes are there when this is entered. `embedded_only` passes over whatever is configured.
     """
     to = Target(None, "default", {}) if embedded_only else target()
+    async with tracing(settings) as plugins:
+        more = {"keys": settings.key_ring(), "plugins": plugins}
+        async with _connected(settings, to, more) as service:
+            yield service
+
+
+@asynccontextmanager
+async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> AsyncIterator[TemporalService]:
     if to.configured or to.only_default:
         try:
-            client = await connect(to)
+            client = await connect(to, **more)
         except TemporalUnreachable:
             if to.configured:
                 raise
@@ -60,17 +69,17 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
             yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
             return
     async with embedded_server(settings) as server:
-        client = await _connect_embedded(server.address)
+        client = await _connect_embedded(server.address, more)
         await ensure_search_attributes(client)
         yield TemporalService(client, server.address, server.web_ui, embedded=True)
 
 
-async def _connect_embedded(address: str) -> "Client":
+async def _connect_embedded(address: str, more: dict[str, Any]) -> "Client":
     """Connect to a server that has just been started: its port is open a little before its namespace is there."""
     deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
     while True:
         try:
-            client = await connect_to(address)
+            client = await connect_to(address, **more)
         except TemporalUnreachable:
             if asyncio.get_running_loop().time() > deadline:
                 raise

@@ -6,7 +6,7 @@ https://docs.temporal.io/production-deployment/worker-deployments/worker-version
 import asyncio
 from datetime import timedelta
 
-from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
@@ -35,6 +35,18 @@ def deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
         use_worker_versioning=True,
         default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
+
+
+async def current_version(client: Client) -> str:
+    """The build id that serves all runs; empty where any worker does."""
+    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=DEPLOYMENT)
+    try:
+        described = await client.workflow_service.describe_worker_deployment(request)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return ""
+        raise
+    return described.worker_deployment_info.routing_config.current_deployment_version.build_id
 
 
 async def make_current(client: Client, build_id: str, within: timedelta = PROMOTION_LIMIT) -> None:

@@ -1,5 +1,7 @@
 """The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
+from workers.watchman import watching_the_disk
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workflows.task import Task
@@ -93,8 +96,10 @@ async def running_worker(
     publishing = PublishingActivities(stores)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
+    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
     shared = Worker(
         client,
+        identity=identity,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[HostActivities(queue).acquire_host],
@@ -104,6 +109,7 @@ async def running_worker(
     )
     host = Worker(
         client,
+        identity=identity,
         task_queue=queue,
         activities=[
             repository.prepare_run,
@@ -127,7 +133,7 @@ async def running_worker(
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     try:
-        async with shared, host:
+        async with watching_the_disk(settings), shared, host:
             yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         if own_model is not None:

@@ -1,4 +1,4 @@
-"""What a run shows of itself: its document, search attributes and current details. No workflow logic."""
+"""What runs, tasks and sessions show of themselves: search attributes and details in Markdown. No workflow logic."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.contracts import Decision, DecisionState, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.markdown import code, escape
+    from baton.sessions import SessionStatus
+    from baton.steps import TaskInput
 
 REPO = SearchAttributeKey.for_keyword("BatonRepo")
 STATUS = SearchAttributeKey.for_keyword("BatonStatus")
@@ -73,7 +75,49 @@ def details(document: RunDocument, decisions: list[Decision]) -> str:
             "### Errors",
             *(f"- {escape(error.task)}: {escape(error.error[:300])}" for error in document.errors[-5:]),
         ]
-    text = "\n".join(lines)
+    return _bounded(lines)
+
+
+def request_details(request: RunRequest) -> str:
+    """What was asked for, in Markdown, for the run's static details: paragraph by paragraph, all of it as text."""
+    paragraphs = [escape(part) for part in request.task.split("\n\n") if part.strip()]
+    given = {
+        "repository": code(request.repo),
+        "base": code(request.base or "HEAD"),
+        "started by": escape(request.started_by),
+        "most USD": "" if request.usd is None else f"{request.usd:g}",
+        "models": escape(", ".join(f"{role} {model}" for role, model in request.models.items())),
+    }
+    return _bounded([*paragraphs, "", *(f"- {name}: {value}" for name, value in given.items() if value)], "\n\n")
+
+
+def task_details(task: TaskInput) -> str:
+    """A task at work, in Markdown."""
+    progress = task.progress
+    return "\n".join(
+        [
+            f"**{escape(task.task.id)}** {escape(task.task.title)}",
+            f"- round {progress.round} of {progress.last_round}, now: {escape(progress.stage)}",
+            f"- checkpoint {code(progress.commit[:12] or 'none yet')}",
+            f"- run {code(task.run)}",
+        ]
+    )
+
+
+def session_details(status: SessionStatus) -> str:
+    """A session at work, in Markdown."""
+    lines = [f"**{escape(status.role)}** · turn {status.turn} · ${status.cost_usd:.4f}"]
+    lines += [f"- runs now: {', '.join(map(code, status.tools))}"] if status.tools else ["- asks the model"]
+    lines += [f"- said last: {escape(status.excerpt)}"] if status.excerpt else []
+    lines.append(
+        f"- tokens: {status.usage.prompt_tokens} read ({status.usage.cache_read_tokens} from the cache),"
+        f" {status.usage.output_tokens} written"
+    )
+    return "\n".join(lines)
+
+
+def _bounded(lines: list[str], separator: str = "\n") -> str:
+    text = separator.join(lines)
     while len(text.encode()) > _DETAILS_LIMIT:
         text = text[: len(text) * 9 // 10] + "\n- …"
     return text

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
+    from workflows.board import session_details
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
     from workflows.news import waits_told
@@ -75,6 +76,7 @@ class AgentSession:
                     choices=[RAISE],
                 )
             guidance = list(state.guidance)
+            workflow.set_current_details(session_details(self.status()))
             try:
                 self._halt.check()
                 result = await self._halt.unless(self._take_turn(guidance))

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         TaskProgress,
         TaskResult,
     )
+    from workflows.board import task_details
     from workflows.children import tend
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
@@ -86,6 +87,7 @@ class Task:
         try:
             while True:
                 self._halt.check()
+                workflow.set_current_details(task_details(task))
                 await self._tell(progress.stage)
                 match progress.stage:
                     case "open":

@@ -1,7 +1,6 @@
 """The command `doctor`: what a run needs on this machine, whether it is there, and what to do where it is not."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 _GIT_NEEDED = (2, 38)
 """The first git with `merge-tree --write-tree`."""
-
-_DISK_WARN = 5_000_000_000
-_DISK_FAIL = 500_000_000
 
 _WRITABLE = "Both BATON_HOME and the system's directory for temporary files must be writable, and have room."
 
@@ -111,19 +107,20 @@ def _packages(_: "Settings") -> Check:
 
 
 def _home(settings: "Settings") -> Check:
+    from workspaces.room import room
+
     probe = settings.home / ".doctor"
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe.write_text("")
         probe.unlink()
-        free = shutil.disk_usage(settings.home).free
+        found = room(settings)
     except OSError as error:
         return Check("disk", "fail", f"{settings.home}: {error.strerror}.", "Set BATON_HOME to a directory of yours.")
-    detail = f"{free / 1e9:.1f} GB free at {settings.home}."
-    if free < _DISK_WARN:
-        status: Literal["warn", "fail"] = "fail" if free < _DISK_FAIL else "warn"
-        return Check("disk", status, detail, "Make room, or set BATON_HOME to a larger disk.")
-    return Check("disk", "ok", detail)
+    if found.low or found.too_low:
+        status: Literal["warn", "fail"] = "fail" if found.too_low else "warn"
+        return Check("disk", status, found.words, "Or set BATON_HOME to a larger disk.")
+    return Check("disk", "ok", f"{found.free / 1e9:.1f} GB free at {settings.home}.")
 
 
 def _git(_: "Settings") -> Check:

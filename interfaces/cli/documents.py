@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from baton import naming
 from baton.contracts import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.errors import UnknownRun
-from baton.sessions import Doing, SessionStatus
+from baton.sessions import SessionStatus
+from interfaces.cli.pending import Step, steps_at_work
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowExecutionDescription
@@ -30,8 +31,8 @@ class Snapshot:
     """Whether the workflow has ended."""
     sessions: list[SessionStatus] = field(default_factory=list)
     """Sessions at work."""
-    doing: dict[str, Doing] = field(default_factory=dict)
-    """What the activity of each task says of itself, by its heartbeats; the first one comes after a moment."""
+    steps: dict[str, Step] = field(default_factory=dict)
+    """What runs at this moment, by the id of its workflow."""
 
 
 async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription":
@@ -72,10 +73,9 @@ async def look(service: "TemporalService", run: str) -> Snapshot:
     candidates = _at_work(document)
     found = await asyncio.gather(*(_session(service.client, workflow_id) for workflow_id in candidates))
     sessions = [session for session in found if session is not None]
-    holders = _holders(document, sessions)
-    beats = await asyncio.gather(*(_heartbeat(service.client, workflow_id) for workflow_id in holders.values()))
-    doing = {task: beat for task, beat in zip(holders, beats, strict=True) if beat is not None}
-    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, doing=doing)
+    tasks = [naming.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
+    steps = await steps_at_work(service.client, [run, *tasks, *candidates])
+    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
 
 
 async def final_document(service: "TemporalService", description: "WorkflowExecutionDescription") -> RunDocument:
@@ -120,30 +120,6 @@ def role_at_work(task: TaskDocument) -> str | None:
     if task.stage in ("make", "open"):
         return task.role
     return _ROLE_AT.get(task.stage, task.stage if task.stage in ROLES else None)
-
-
-def _holders(document: RunDocument, sessions: list[SessionStatus]) -> dict[str, str]:
-    """By task the workflow whose activity is at work: that of its session, else its own (gate, merge)."""
-    working = [task.id for task in document.tasks if task.state is TaskState.WORKING]
-    holders = {task: naming.task_workflow_id(document.run, task) for task in working}
-    for at in sessions:
-        holders[at.task] = naming.session_workflow_id(document.run, at.task, at.round, at.role)
-    return holders
-
-
-async def _heartbeat(client: "Client", workflow_id: str) -> Doing | None:
-    """What the pending activity of a workflow told with its last heartbeat. Asking leaves nothing in the history."""
-    from temporalio.service import RPCError
-
-    try:
-        described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_LIMIT)
-    except RPCError:
-        return None
-    for pending in described.raw_description.pending_activities:
-        if pending.heartbeat_details.payloads:
-            (doing,) = await client.data_converter.decode(pending.heartbeat_details.payloads, [Doing])
-            return doing if isinstance(doing, Doing) else None
-    return None
 
 
 async def _session(client: "Client", workflow_id: str) -> SessionStatus | None:

@@ -11,7 +11,7 @@ from baton.contracts import (
     TaskDocument,
     TaskState,
 )
-from baton.sessions import Doing, SessionStatus
+from baton.sessions import SessionStatus
 from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.output import count, one_line, short, usd
 from interfaces.cli.questions import help_lines
@@ -23,15 +23,6 @@ _ENDED = {
     TaskState.STOPPED: "stopped",
     TaskState.WAITING: "waits for a decision",
 }
-_AT_TURN = {
-    "workspace": "preparing the workspace",
-    "tools": "tools",
-    "checkpoint": "checkpoint",
-    "budget": "waits for other calls, for they hold what is left of a cap",
-    "model": "thinking",
-}
-"""What an activity says of itself, in words; while a tool runs, its name."""
-
 _DOING = {"gate": "gate: the project's tests", "integrate": "merging", "open": "preparing its workspace"}
 
 
@@ -73,31 +64,19 @@ def gate_verdict(gate: GateDocument | None) -> str:
     return f"{verdict}, {one_line(gate.command)}"
 
 
-def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "", beat: Doing | None = None) -> str:
+def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "") -> str:
     """What happens in a task right now; `waiting_for` is what the task itself waits for."""
     if task.state is not TaskState.WORKING:
         return _ENDED.get(task.state, one_line(task.stage, 60) or "waits for its turn")
+    if session is not None and session.waiting_for:
+        return f"turn {session.turn}: waits for {one_line(session.waiting_for, 80)}"
     if session is not None:
-        return at_turn(session, beat)
+        tools = ", ".join(session.tools) or one_line(session.excerpt, 60) or "thinking"
+        return f"turn {session.turn}: {one_line(tools, 60)}"
     if waiting_for:
         return f"waits for {one_line(waiting_for, 80)}"
     role = role_at_work(task)
-    stage = _DOING.get(task.stage, f"{role} begins" if role else one_line(task.stage, 60) or "begins")
-    return f"{stage}{_time(beat)}"
-
-
-def at_turn(session: SessionStatus, beat: Doing | None = None) -> str:
-    """What a session does right now; `beat` is what its activity says of itself."""
-    if session.waiting_for:
-        return f"turn {session.turn}: waits for {one_line(session.waiting_for, 80)}"
-    if beat is not None and beat.turn == session.turn and beat.stage in _AT_TURN:
-        return f"turn {session.turn}: {one_line(beat.tool, 40) or _AT_TURN[beat.stage]}{_time(beat)}"
-    tools = ", ".join(session.tools) or one_line(session.excerpt, 60) or "thinking"
-    return f"turn {session.turn}: {one_line(tools, 60)}"
-
-
-def _time(beat: Doing | None) -> str:
-    return f", {beat.seconds:.0f} s" if beat is not None and beat.seconds >= 1 else ""
+    return _DOING.get(task.stage, f"{role} begins" if role else one_line(task.stage, 60) or "begins")
 
 
 def _plan(tasks: list[TaskDocument]) -> Iterator[str]:

@@ -114,7 +114,9 @@ async def _request(
         update={
             "base": base,
             "fork": fork,
-            "run": options.check_run_id(run_id) if run_id else new_run_id(kept.repo, kept.task),
+            "run": options.check_run_id(run_id)
+            if run_id
+            else new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None),
             "models": {**kept.models, **models},
             "started_by": who(),
             **{name: value for name, value in changes.items() if value is not None},

@@ -11,7 +11,9 @@ from interfaces.cli import (
     agentfiles,
     answering,
     checkup,
+    collecting,
     demonstration,
+    fleet,
     forking,
     history,
     reading,
@@ -27,14 +29,14 @@ app = typer.Typer(
     help="Durable coding-agent pipelines on Temporal: a change request becomes a tested, reviewed branch.",
     epilog="Start with: baton demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demonstration, running, forking, reading, history, answering, serving, webhook, checkup):
+for module in (demonstration, running, forking, reading, history, answering, serving, webhook, checkup, collecting):
     module.register(app)
 app.add_typer(agentfiles.app, name="agents")
+app.add_typer(fleet.app, name="worker")
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from workers.service import TemporalService
 
 
+_MUCH_USD = 5.0
+"""What a run may cost before it is listed as dear, where no cap says otherwise."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("list", epilog="Example: baton list --status waiting")(list_runs)
@@ -27,6 +31,9 @@ def list_runs(
     status: Annotated[
         str | None, typer.Option(metavar="STATUS", help="Only runs of this status, for instance waiting.")
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Print links to lists in the Web UI instead: what waits, failed today, ...")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most runs to list, the newest first.")] = 50,
     as_json: options.Json = False,
 ) -> None:
@@ -36,6 +43,8 @@ def list_runs(
     known = [entry.value for entry in RunStatus]
     if status is not None and status not in known:
         raise UsageError(f"There is no status {status!r}; choose one of: {', '.join(known)}.")
+    if web:
+        execute(_links(options.settings(), as_json))
     execute(_list(options.settings(), status, limit, as_json))
 
 
@@ -75,6 +84,25 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
             f"{row['run']}  {row['status']}{pending}  {usd(row['cost_usd'])}  {row['started_at'] or ''}"
             f"  {one_line(row['task'], 60)}"
         )
+
+
+async def _links(settings: "Settings", as_json: bool) -> None:
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from interfaces.cli.engine import serving
+    from interfaces.cli.filters import links
+
+    usd = settings.usd_per_run or _MUCH_USD
+    async with serving(settings, worker=False) as service:
+        found = links(service, usd, datetime.now(UTC))
+    if not found:
+        raise UsageError("The address of the Web UI is not known: set BATON_WEB_UI.")
+    if as_json:
+        print_json([asdict(link) for link in found])
+        return
+    for link in found:
+        line(f"{link.name:<22} {link.url}")
 
 
 async def _row(settings: "Settings", service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
@@ -125,11 +153,20 @@ async def _show(settings: "Settings", run: str, state: bool, decisions: bool, as
         return
     async with serving(settings, worker=False) as service:
         document = await current_document(settings, service, run)
+    _warn_of_the_disk(settings)
     if as_json:
         print_json([entry.model_dump(mode="json") for entry in document.decisions] if decisions else document)
         return
     for text in decision_lines(document)[1:] if decisions else document_lines(document):
         line(text)
+
+
+def _warn_of_the_disk(settings: "Settings") -> None:
+    from workspaces.room import room
+
+    found = room(settings)
+    if found.low or found.too_low:
+        message(f"The disk is nearly full: {found.words}")
 
 
 async def current_document(settings: "Settings", service: "TemporalService", run: str) -> "RunDocument":

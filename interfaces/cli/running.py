@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from baton.errors import UsageError
+from baton.tracing import span
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, print_json
@@ -87,6 +88,7 @@ def run(
         decision_deadline_seconds=None if answer_within is None else answer_within * 3_600,
         publish=not no_publish,
         run=run_id,
+        discreet=settings.encryption_keys is not None,
     )
     if detach:
         execute(detach_run(settings, request, as_json))
@@ -114,7 +116,9 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")
 
 
-def _request(task: str, repo: str, *, base: str | None, run: str | None, **options_given: object) -> "RunRequest":
+def _request(
+    task: str, repo: str, *, base: str | None, run: str | None, discreet: bool, **options_given: object
+) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
     from pydantic import ValidationError
 
@@ -136,7 +140,7 @@ def _request(task: str, repo: str, *, base: str | None, run: str | None, **optio
                 "task": text,
                 "repo": where,
                 "base": base,
-                "run": run or new_run_id(where, text),
+                "run": run or new_run_id(where, text, discreet=discreet),
                 "started_by": who(),
                 **options_given,
             }
@@ -187,7 +191,7 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
     from baton.contracts import RunStatus
     from baton.naming import TASK_QUEUE
     from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS
+    from workflows.board import REPO, STATUS, request_details
 
     try:
         await service.client.start_workflow(
@@ -202,6 +206,7 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
                 [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
             ),
             static_summary=one_line(request.task, 180),
+            static_details=request_details(request),
             start_signal="guide" if words else None,
             start_signal_args=[words] if words else [],
         )
@@ -214,12 +219,15 @@ async def run_to_end(
 ) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import require_sandbox, serving, tell_where
+    from workspaces.room import require_room_to_begin
 
     await require_sandbox(settings)
     async with serving(settings) as service:
         tell_where(service)
+        require_room_to_begin(settings)
         message(f"run {request.run}")
-        await start_run(service, request, words)
+        with span("baton run", run=request.run):
+            await start_run(service, request, words)
         started.append(request.run)
         return await see_to_end(service, request.run, as_json)
 
@@ -252,7 +260,8 @@ async def detach_run(settings: "Settings", request: "RunRequest", as_json: bool,
     from interfaces.cli.engine import has_worker, serving
 
     async with serving(settings, worker=False) as service:
-        await start_run(service, request, words)
+        with span("baton run", run=request.run):
+            await start_run(service, request, words)
         at_work = await has_worker(service)
         link = service.run_link(request.run)
     if as_json:

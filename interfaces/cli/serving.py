@@ -1,27 +1,28 @@
-"""The commands that stay: `up` (server and worker), `worker`, and `standin` (a scripted Messages API)."""
+"""The commands that stay: `up` (server and worker), `codec-server`, and `standin` (a scripted model)."""
 
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baton.errors import ExitCode, TemporalUnreachable, UsageError
+from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import message, print_json
 
 if TYPE_CHECKING:
+    from baton.keyring import KeyRing
     from baton.settings import Settings
-    from workers.service import TemporalService
-    from workers.worker import WorkerHandle
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: baton up --port 7233 --ui-port 8233")(up)
-    app.command(epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker")(worker)
+    app.command("codec-server", epilog="Example: baton codec-server --port 8234 --web-ui https://temporal.example.org")(
+        codec_server
+    )
     app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
 
 
@@ -46,30 +47,26 @@ def up(
     )
 
 
-def worker(
-    sandbox: options.Sandbox = None,
-    build_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Version of this worker, for rolling deployments.")
+def codec_server(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8234,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    web_ui: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A Web UI whose pages may call it; BATON_WEB_UI where none is given."),
     ] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
-    ] = False,
-    as_json: options.Json = False,
 ) -> None:
-    """Work on the runs of a Temporal server.
+    """Decrypt for the Web UI and the `temporal` command.
 
-    The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C.
-    With --json it says on stdout which, once it is ready.
+    Needs BATON_ENCRYPTION_KEYS and BATON_CODEC_TOKEN. The embedded server brings its own. Until Ctrl-C.
     """
-    settings = options.settings(quiet=False, sandbox=sandbox)
-    options.require_model_access(settings)
-    if promote and build_id is None:
-        raise UsageError("--promote needs --build-id: which version is to serve all runs?")
-    execute(
-        _worker(settings, build_id, promote=promote, as_json=as_json),
-        farewell=lambda: "Stopped. Open runs go on elsewhere.",
-        terminated=ExitCode.DONE,
-    )
+    settings = options.settings(quiet=False)
+    ring, token = settings.key_ring(), settings.codec_token
+    if ring is None:
+        raise UsageError("BATON_ENCRYPTION_KEYS is not set: there is nothing to decrypt with.")
+    if token is None:
+        raise UsageError("BATON_CODEC_TOKEN is not set: without a token anybody could read everything.")
+    uis = web_ui or ([settings.web_ui] if settings.web_ui else [])
+    execute(_codec_server(ring, token.get_secret_value(), uis, host, port), terminated=ExitCode.DONE)
 
 
 def standin(
@@ -85,8 +82,20 @@ def standin(
     run_forever(scenario, "127.0.0.1", port)
 
 
+async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: str, port: int) -> None:
+    from urllib.parse import urlsplit
+
+    from workers.codec_server import codec_app
+    from workers.serving import http_server
+
+    origins = ["{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in web_uis]
+    async with http_server(codec_app(ring, token, origins), host, port, "codec server") as url:
+        message(f"codec server {url}, for pages of {', '.join(origins) or 'no Web UI'}. Ctrl-C stops.")
+        await asyncio.Event().wait()
+
+
 async def _up(settings: "Settings", *, webhook: bool, as_json: bool) -> None:
-    from interfaces.cli.engine import serving, tell_where
+    from interfaces.cli.engine import readiness, serving, tell_where
     from interfaces.cli.webhook import receiving
     from workers.connection import target
     from workers.worker import running_worker
@@ -94,7 +103,7 @@ async def _up(settings: "Settings", *, webhook: bool, as_json: bool) -> None:
     if (address := target().address) and (settings.server_port or settings.ui_port):
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(serving(settings, worker=False))
+        service = await stack.enter_async_context(serving(settings, worker=False, metrics=True))
         worker = receiver = None
         if settings.api_key is not None or settings.base_url is not None:
             worker = await stack.enter_async_context(running_worker(service.client, settings))
@@ -106,45 +115,5 @@ async def _up(settings: "Settings", *, webhook: bool, as_json: bool) -> None:
         else:
             message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
         if as_json:
-            print_json({**_ready(service, worker), "webhook": receiver})
+            print_json({**readiness(service, worker), "webhook": receiver})
         await asyncio.Event().wait()
-
-
-async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, as_json: bool) -> None:
-    from interfaces.cli.engine import serving, tell_where
-    from workers.connection import target
-    from workers.embedded import running_server
-    from workers.worker import running_worker
-
-    if not target().configured and running_server(settings) is None:
-        raise TemporalUnreachable(
-            "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
-            " or use `baton up`."
-        )
-    async with (
-        serving(settings, worker=False) as service,
-        running_worker(service.client, settings, build_id=build_id) as worker,
-    ):
-        tell_where(service)
-        if build_id is not None and promote:
-            from workers.versioning import make_current
-
-            await make_current(service.client, build_id)
-            message(f"The version {build_id} serves all runs from now on.")
-        message("A worker is at work. Ctrl-C stops.")
-        if as_json:
-            print_json({**_ready(service, worker), "build_id": build_id})
-        await asyncio.Event().wait()
-
-
-def _ready(service: "TemporalService", worker: "WorkerHandle | None") -> dict[str, Any]:
-    """What a program needs to know of a server and a worker that are ready."""
-    return {
-        "address": service.address,
-        "namespace": service.client.namespace,
-        "web_ui": service.web_ui,
-        "embedded": service.embedded,
-        "host": worker.host if worker else None,
-        "queue": worker.queue if worker else None,
-        "sandbox": worker.sandbox.status.kind if worker else None,
-    }

@@ -60,7 +60,7 @@ async def _webhook(settings: "Settings") -> None:
             "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
             " or use `baton up`, which serves the webhook as well."
         )
-    async with service_of(settings, worker=False) as service:
+    async with service_of(settings, worker=False, metrics=True) as service:
         tell_where(service)
         async with receiving(service.client, settings):
             message("Ctrl-C stops.")

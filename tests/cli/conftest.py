@@ -31,17 +31,18 @@ class Result:
 class Cli:
     """The command with a home and an environment."""
 
-    def __init__(self, home: Path, **env: str) -> None:
+    def __init__(self, home: Path, program: Path = BATON, **env: str) -> None:
         self.home = home
+        self.program = program
         self.started: list[asyncio.subprocess.Process] = []
         self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
 
     async def start(
-        self, *arguments: str, cwd: Path | None = None, program: Sequence[str] = (str(BATON),)
+        self, *arguments: str, cwd: Path | None = None, program: Sequence[str] = ()
     ) -> asyncio.subprocess.Process:
         """Start a command and leave it running; `program` may make a place for it first."""
         process = await asyncio.create_subprocess_exec(
-            *program,
+            *(program or [str(self.program)]),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

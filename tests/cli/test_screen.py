@@ -1,5 +1,6 @@
 """What is written for people: events, transcripts, patches, and text that could steer a terminal."""
 
+import io
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from baton.contracts import (
     Decision,
@@ -22,10 +24,11 @@ from baton.contracts import (
     RunDocument,
     RunStatus,
     TaskDocument,
+    Usage,
 )
 from baton.contracts import TaskState as State
 from baton.errors import ExitCode
-from baton.sessions import Doing, SessionStatus
+from baton.sessions import SessionStatus
 from interfaces.cli.archive import Part
 from interfaces.cli.asking import match_choice
 from interfaces.cli.documents import Snapshot, role_at_work
@@ -33,8 +36,10 @@ from interfaces.cli.events import doing, events
 from interfaces.cli.following import exit_code
 from interfaces.cli.output import clean, one_line, print_json, usd
 from interfaces.cli.patch import statistics
+from interfaces.cli.pending import Step
 from interfaces.cli.summary import ending
 from interfaces.cli.transcript import render
+from interfaces.cli.tree import run_tree
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
@@ -138,26 +143,6 @@ def test_a_red_gate_and_a_rejected_review_are_said_as_they_happen() -> None:
         "t1 round 2: the reviewer says request_changes, 2 blocking findings",
     ]
     assert events(at(first, second), at(first, second)) == []
-
-
-@pytest.mark.parametrize(
-    ("beat", "shown"),
-    [
-        (None, "turn 2: Read, Bash"),
-        (Doing(stage="tools", tool="Bash", turn=2, seconds=12.4), "turn 2: Bash, 12 s"),
-        (Doing(stage="tools", tool="Read", turn=2, seconds=0.4), "turn 2: Read"),
-        (Doing(stage="model", turn=2, seconds=70), "turn 2: thinking, 70 s"),
-        # The heartbeat of the turn before says nothing about this one.
-        (Doing(stage="model", turn=1, seconds=70), "turn 2: Read, Bash"),
-        (Doing(stage="news", tool=HOSTILE, turn=2), "turn 2: Read, Bash"),
-    ],
-)
-def test_what_a_heartbeat_says_is_shown_with_its_time(beat: Doing | None, shown: str) -> None:
-    working = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, rounds=1, stage="make")
-    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read", "Bash"])
-    assert doing(working, session, beat=beat) == shown
-    gate = working.model_copy(update={"stage": "gate"})
-    assert doing(gate, None, beat=Doing(stage="gate", seconds=31)) == "gate: the project's tests, 31 s"
 
 
 def test_what_is_waited_for_is_said_once() -> None:
@@ -312,3 +297,59 @@ def dialogue(*replies: str) -> str:
 )
 def test_a_person_answers_at_a_terminal(replies: list[str], answer: str) -> None:
     assert answer in dialogue(*replies)
+
+
+def drawn(now: Snapshot) -> str:
+    """The tree as a terminal of 120 columns shows it."""
+    screen = io.StringIO()
+    Console(file=screen, width=120, color_system=None).print(run_tree(now))
+    return screen.getvalue()
+
+
+def test_the_tree_shows_tasks_sessions_steps_and_questions() -> None:
+    working = TaskDocument(id="t1", title="Pages", role="backend", state=State.WORKING, rounds=2, stage="make", turns=7)
+    waiting = TaskDocument(id="t2", title="Links", role="frontend", state=State.WAITING, cost_usd=0.5)
+    gate = TaskDocument(id="t3", title="Sort", role="backend", state=State.WORKING, rounds=1, stage="gate")
+    later = TaskDocument(id="t4", title="Docs", role="backend", depends_on=["t1", "t2"])
+    session = SessionStatus(
+        run="shop-x7k2",
+        task="t1",
+        round=2,
+        role="backend",
+        turn=3,
+        tools=["Read", "Bash"],
+        excerpt="I run the tests.",
+        cost_usd=0.25,
+        usage=Usage(input_tokens=25, cache_read_tokens=75),
+    )
+    about = question().model_copy(update={"task_id": "t2"})
+    document = run(tasks=[working, waiting, gate, later], decisions=[about], cost_usd=1.25, turns=9)
+    steps = {
+        "shop-x7k2/t1/2-backend": Step(stage="tools", tool="Bash", seconds=12.4, attempt=2, failure="boom"),
+        "shop-x7k2/t3": Step(stage="gate", seconds=31),
+    }
+    shown = drawn(Snapshot(document, closed=False, sessions=[session], steps=steps))
+    assert shown.splitlines() == [
+        "shop-x7k2  working  $1.25  9 turns",
+        "├── t1  Pages  working, round 2, 7 turns",
+        "│   └── backend, turn 3: Bash, 12 s, attempt 2 after: boom  $0.2500, 75% from the cache",
+        "│       ├── calls Read, Bash",
+        "│       └── “I run the tests.”",
+        "├── t2  Links  waiting, $0.5000",
+        "│   └── D1? Where?",
+        "│       └── baton decide shop-x7k2 D1 CHOICE   (url, 2, abort)",
+        "├── t3  Sort  working, round 1",
+        "│   └── gate: the project's tests (31 s)",
+        "└── t4  Docs  pending",
+        "    └── after t1, t2",
+    ]
+
+
+def test_nothing_foreign_steers_the_terminal_from_the_tree() -> None:
+    task = TaskDocument(id="t1", title=f"[red]{HOSTILE}", role="backend", state=State.WAITING, stage=HOSTILE)
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=1, excerpt=HOSTILE, tools=[HOSTILE])
+    document = run(tasks=[task], decisions=[Decision(id="D1", task_id="t1", question=HOSTILE, choices=[HOSTILE])])
+    steps = {"shop-x7k2": Step(stage=HOSTILE, tool=HOSTILE, failure=HOSTILE, attempt=3)}
+    shown = drawn(Snapshot(document, closed=False, sessions=[session], steps=steps))
+    assert shown == clean(shown)
+    assert "[red]" in shown

@@ -52,7 +52,7 @@ class Ballast:
 async def test_the_disk_is_full(scenes: Scenes, disk: Path, tmp_path: Path, moment: str) -> None:
     ballast = Ballast(disk)
     played = script(pause=2.0) if moment == "in a tool" else script(thinking=3.0)
-    async with scenes("run", played, BATON_HOME=str(disk / "home")) as scene:
+    async with scenes("run", played, BATON_HOME=str(disk / "home"), BATON_DISK_FLOOR_GB="0") as scene:
         handle = await scene.begin()
         await scene.worker()
 
@@ -88,7 +88,7 @@ async def test_the_disk_is_full(scenes: Scenes, disk: Path, tmp_path: Path, mome
 async def test_room_is_made_in_time(scenes: Scenes, disk: Path) -> None:
     """Within the two retries nobody needs to be asked."""
     ballast = Ballast(disk)
-    async with scenes("run", script(pause=1.0), BATON_HOME=str(disk / "home")) as scene:
+    async with scenes("run", script(pause=1.0), BATON_HOME=str(disk / "home"), BATON_DISK_FLOOR_GB="0") as scene:
         handle = await scene.begin()
         await scene.worker()
         await assert_eventually(

@@ -23,6 +23,7 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         "TEMPORAL_ADDRESS": address,
         "BATON_LOG": settings.log,
         "BATON_LOG_LEVEL": settings.log_level,
+        "BATON_DISK_FLOOR_GB": str(settings.disk_floor_gb),
         **({"BATON_STATE_REMOTE": settings.state_remote} if settings.state_remote else {}),
     }
 

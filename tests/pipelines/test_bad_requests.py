@@ -6,6 +6,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from baton import naming
+from baton.contracts import RunStatus
 from tests.pipelines.scripts import plan, scenario, task
 from workflows.board import REPO
 
@@ -78,3 +79,12 @@ async def test_a_workflow_id_that_can_be_no_run(staged, run: str, run_id: str) -
             await handle.result()
         assert not (stage.settings.home / "stores").exists()
     assert "cannot be the id of a run" in str(failure.value.cause)
+
+
+async def test_a_run_that_no_disk_has_room_for(staged) -> None:  # type: ignore[no-untyped-def]
+    """The worker that should begin it refuses; nothing is fetched."""
+    async with staged(scenario(), disk_floor_gb=1_000_000.0) as stage:
+        document = await stage.finish()
+    assert document.status is RunStatus.FAILED
+    assert "No run is begun: " in document.notes[-1]
+    assert document.base_commit is None

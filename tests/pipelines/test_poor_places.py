@@ -113,7 +113,7 @@ async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worke
         session("backend", "t1", [[write("src/one.txt", "one\n")], slow, [made()]]),
         simple_task("t1")[1:],
     )
-    async with staged(script, worker=False) as stage:
+    async with staged(script, worker=False, disk_floor_gb=0.0) as stage:
         place = small_disk(stage.settings.home, 24)
         worker = WorkerProcess(stage.settings, service.address, worker_log, within=place)
         worker.start()

@@ -1,9 +1,12 @@
 """Watching a run: what its activities say of themselves by heartbeats, without a trace in the history."""
 
+import io
 from datetime import timedelta
 
+from rich.console import Console
+
 from interfaces.cli.documents import Snapshot, look
-from interfaces.cli.events import doing
+from interfaces.cli.tree import run_tree
 from tests.conftest import assert_eventually
 from tests.pipelines.scripts import bash, made, plan, scenario, session, task
 from workers.service import TemporalService
@@ -14,19 +17,22 @@ async def test_the_tool_at_work_its_time_and_the_cost_so_far_are_seen(staged, se
     async with staged(script) as stage:
         handle = await stage.start()
         seen: Snapshot | None = None
+        place = f"{stage.run}/t1/1-backend"
 
         async def at_work() -> bool:
             nonlocal seen
             seen = await look(service, stage.run)
-            return seen.doing.get("t1") is not None and seen.doing["t1"].seconds >= 2
+            step = seen.steps.get(place)
+            return step is not None and step.tool == "Bash" and step.seconds >= 2
 
         await assert_eventually(at_work, within=timedelta(seconds=60))
         assert seen is not None
-        beat, at = seen.doing["t1"], seen.sessions[0]
-        assert (beat.stage, beat.tool, beat.turn) == ("tools", "Bash", 2)
-        assert beat.cost_usd == at.cost_usd > 0
-        shown = doing(seen.document.tasks[0], at, beat=beat)
-        assert shown == f"turn 2: Bash, {beat.seconds:.0f} s"
+        step, at = seen.steps[place], seen.sessions[0]
+        assert (step.stage, step.tool, at.turn) == ("tools", "Bash", 2)
+        assert step.cost_usd == at.cost_usd > 0
+        screen = io.StringIO()
+        Console(file=screen, width=120, color_system=None).print(run_tree(seen))
+        assert f"backend, turn 2: Bash, {step.seconds:.0f} s" in screen.getvalue()
         session_handle = stage.session("t1", "1-backend")
         length = (await session_handle.describe()).history_length
         await look(service, stage.run)

@@ -1,0 +1,81 @@
+"""What activities count, for Prometheus. Labels come from closed lists: no run, task, path or text is ever one.
+
+The SDK's meter does nothing where no metrics are served; see `workers.core`.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio import activity
+from temporalio.common import MetricAttributes, MetricCounter, MetricHistogramFloat, MetricMeter
+
+from agents.tool_inputs import INPUTS
+from agents.toolkit import ESCALATE, HAND_OFF
+from baton.contracts import ROLES, Usage
+
+_TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})
+_MOST_MODELS = 20
+"""Models are named by people and by the API; more of them than this are counted together."""
+_OTHER = "other"
+_models: set[str] = set()
+
+
+def answered(role: str, model: str, usage: Usage, usd: float, seconds: float) -> None:
+    """An answer of the model has come."""
+    labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "model": _model(model)}
+    _histogram("baton_call_usd", "USD of a model call", "USD").record(usd, labels)
+    _histogram("baton_model_seconds", "Seconds of a model call", "s").record(seconds, labels)
+    tokens = _counter("baton_tokens", "Tokens by the kind in which they are billed")
+    for kind in Usage.model_fields:
+        tokens.add(getattr(usage, kind), {**labels, "kind": kind.removesuffix("_tokens")})
+
+
+def turn_ended(role: str, outcome: str) -> None:
+    """A turn has its outcome."""
+    labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "outcome": outcome}
+    _counter("baton_turns", "Turns by how they ended").add(1, labels)
+
+
+def tool_ran(tool: str, seconds: float, *, error: bool) -> None:
+    """A tool call of an agent has ended."""
+    labels: MetricAttributes = {"tool": tool if tool in _TOOLS else _OTHER, "error": error}
+    _histogram("baton_tool_seconds", "Seconds of a tool call", "s").record(seconds, labels)
+
+
+@contextmanager
+def checkpointing(side: str) -> Iterator[None]:
+    """A side of a turn is being committed."""
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    _histogram("baton_checkpoint_seconds", "Seconds of a checkpoint", "s").record(seconds, {"side": side})
+
+
+def gate_ran(seconds: float, *, green: bool) -> None:
+    """The project's tests have run."""
+    _histogram("baton_gate_seconds", "Seconds of a gate", "s").record(seconds, {"green": green})
+
+
+def attempt_failed(step: str, kind: str, *, again: bool) -> None:
+    """An attempt of a step has failed, and is tried again or not. `kind` is a name of the error tree."""
+    labels: MetricAttributes = {"step": step, "class": kind, "again": again}
+    _counter("baton_failed_attempts", "Failed attempts by the class of their error").add(1, labels)
+
+
+def _model(name: str) -> str:
+    if len(_models) < _MOST_MODELS:
+        _models.add(name)
+    return name if name in _models else _OTHER
+
+
+def _meter() -> MetricMeter:
+    return activity.metric_meter() if activity.in_activity() else MetricMeter.noop
+
+
+def _counter(name: str, description: str) -> MetricCounter:
+    return _meter().create_counter(name, description)
+
+
+def _histogram(name: str, description: str, unit: str) -> MetricHistogramFloat:
+    return _meter().create_histogram_float(name, description, unit)

@@ -1,0 +1,56 @@
+"""The keys that encrypt payloads, parsed from a setting: the first one is current, the others are to read with."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from baton.errors import ConfigurationError
+
+KEY_BYTES = 32
+"""AES-256."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOW = "make one with: openssl rand -base64 32"
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Keys by their ids. New payloads are written with the current one; old ones are read with whichever they name."""
+
+    current: str
+    keys: dict[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"KeyRing({', '.join(self.keys)})"
+
+    @classmethod
+    def parse(cls, text: str) -> "KeyRing":
+        """Keys as `ID:BASE64`, one a line or with commas between; the first is current. `#` begins a comment.
+
+        Raises ConfigurationError, which never repeats a key.
+        """
+        keys: dict[str, bytes] = {}
+        lines = [line.partition("#")[0] for line in text.splitlines()]
+        for number, entry in enumerate((part.strip() for line in lines for part in line.split(",")), start=1):
+            if not entry:
+                continue
+            name, separator, encoded = entry.partition(":")
+            if not separator or not _ID.fullmatch(name):
+                raise ConfigurationError(f"Encryption key {number} does not fit: write ID:BASE64 ({_HOW}).")
+            if name in keys:
+                raise ConfigurationError(f"There are two encryption keys with the id {name}.")
+            keys[name] = _decoded(name, encoded.strip())
+        if not keys:
+            raise ConfigurationError(f"BATON_ENCRYPTION_KEYS holds no key: write ID:BASE64 ({_HOW}).")
+        return cls(next(iter(keys)), keys)
+
+
+def _decoded(name: str, encoded: str) -> bytes:
+    try:
+        key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigurationError(f"The encryption key {name} is not base64 ({_HOW}).") from error
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"The encryption key {name} has {len(key)} bytes instead of {KEY_BYTES} ({_HOW}).")
+    return key

@@ -1,0 +1,37 @@
+"""Links to lists in the Web UI that somebody wants to keep: what waits, what has cost much, what failed today."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from workers.service import TemporalService
+
+_RUNS = "WorkflowType = 'Pipeline'"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A list of runs in the Web UI."""
+
+    name: str
+    query: str
+    """In the list filters of Temporal: https://docs.temporal.io/list-filter."""
+    url: str
+
+
+def links(service: "TemporalService", usd: float, today: datetime) -> list[Link]:
+    """The lists; `usd` is what counts as much. Empty where the address of the Web UI is not known."""
+    if service.web_ui is None:
+        return []
+    midnight = today.strftime("%Y-%m-%dT00:00:00Z")
+    queries = {
+        "all runs": _RUNS,
+        "at work": f"{_RUNS} AND BatonStatus IN ('planning', 'working', 'publishing') AND ExecutionStatus = 'Running'",
+        "waiting for a person": f"{_RUNS} AND BatonPendingDecisions > 0 AND ExecutionStatus = 'Running'",
+        f"more than ${usd:g}": f"{_RUNS} AND BatonCostUsd > {usd:g}",
+        "failed today": f"{_RUNS} AND ExecutionStatus = 'Failed' AND CloseTime > '{midnight}'",
+    }
+    base = f"{service.web_ui}/namespaces/{quote(service.client.namespace)}/workflows?query="
+    return [Link(name, query, base + quote(query)) for name, query in queries.items()]

@@ -1,0 +1,202 @@
+"""What a running Baton tells of itself: metrics, one trace from the command to the model call, and JSON log lines."""
+
+import asyncio
+import json
+import re
+import socket
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from baton.contracts import RunDocument, RunStatus
+from baton.settings import read_settings
+from standin.app import StandIn
+from standin.scenario import Fault
+from standin.server import serve
+from tests.cli.conftest import Cli
+from tests.conftest import assert_eventually
+from tests.pipelines.repositories import make_repository
+from tests.pipelines.scripts import bash, plan, scenario, simple_task, task, write
+from workers.connection import connect_to
+from workers.embedded import running_server
+from workers.serving import http_server
+
+KEY = "sk-ant-canary-0f3a77c1d2"
+TASK = "Add the canary-4bd1 feature"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def collector(spans: list[Span]) -> Starlette:
+    """Takes traces as an OpenTelemetry collector does."""
+
+    async def take(request: Request) -> Response:
+        sent = ExportTraceServiceRequest.FromString(await request.body())
+        spans.extend(span for one in sent.resource_spans for scope in one.scope_spans for span in scope.spans)
+        return Response(b"", media_type="application/x-protobuf")
+
+    return Starlette(routes=[Route("/v1/traces", take, methods=["POST"])])
+
+
+def parse(page: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """Prometheus' text format: samples by name."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for line in page.splitlines():
+        match = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+        if match and not line.startswith("#"):
+            labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2] or ""))
+            found.setdefault(match[1], []).append((labels, float(match[3])))
+    return found
+
+
+async def run_once(cli: Cli, repository: Path) -> tuple[RunDocument, str]:
+    """A run from the command line, on the worker of `baton up`; its document, and the metrics page afterwards."""
+    started = await cli("run", TASK, "--repo", str(repository), "--detach")
+    assert started.code == 0, started.err
+    server = running_server(read_settings(home=cli.home))
+    assert server is not None
+    client = await connect_to(server.address)
+    handle = client.get_workflow_handle(started.out.strip(), result_type=RunDocument)
+    document: RunDocument = await asyncio.wait_for(handle.result(), 90)
+
+    def read() -> str:
+        with urllib.request.urlopen(f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
+
+    return document, await asyncio.to_thread(read)
+
+
+@pytest.fixture
+def spans() -> list[Span]:
+    return []
+
+
+async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Span]) -> None:
+    script = scenario(
+        plan(task("t1"), faults=[Fault(status=529)]), simple_task("t1", write("src/a.txt", "a\n"), bash("true"))
+    )
+    async with (
+        serve(script) as standin,
+        http_server(collector(spans), "127.0.0.1", 0, "collector") as otlp,
+    ):
+        cli = Cli(
+            tmp_path / "home",
+            ANTHROPIC_BASE_URL=standin.base_url,
+            ANTHROPIC_API_KEY=KEY,
+            BATON_METRICS_ADDRESS=f"127.0.0.1:{free_port()}",
+            BATON_LOG="json",
+            BATON_LOG_LEVEL="info",
+            OTEL_EXPORTER_OTLP_ENDPOINT=otlp,
+        )
+        up = await cli.start("up")
+        try:
+            said = await until(up, "A worker is at work")
+            document, page = await run_once(cli, make_repository(tmp_path / "shop"))
+            up.terminate()
+            _, rest = await asyncio.wait_for(up.communicate(), 60)
+        finally:
+            await cli.end()
+        log = said + rest.decode()
+        assert document.status is RunStatus.DONE, document
+        check_metrics(page, document, standin)
+        check_dashboard(page)
+        check_log(log, document.run)
+        await assert_eventually(lambda: {"baton run", "model call"} <= {span.name for span in spans})
+        check_trace(spans, document)
+    for text in (page, log, str(spans)):
+        assert KEY not in text
+    assert "canary-4bd1 feature" not in page + str(spans)
+
+
+async def until(process: asyncio.subprocess.Process, words: str) -> str:
+    """What a process says until it has said this."""
+    assert process.stderr is not None
+    said = ""
+    while words not in said:
+        line = await asyncio.wait_for(process.stderr.readline(), 60)
+        assert line, said
+        said += line.decode()
+    return said
+
+
+def check_metrics(page: str, document: RunDocument, standin: StandIn) -> None:
+    found = parse(page)
+
+    def total(name: str, **labels: str) -> float:
+        return sum(value for own, value in found[name] if labels.items() <= own.items())
+
+    answered = [record for record in standin.requests if record.status == 200]
+    assert total("baton_turns_total") == document.turns == len(answered)
+    assert total("baton_call_usd_sum") == pytest.approx(document.cost_usd)
+    assert total("baton_tokens_total", kind="output") == sum(record.usage.output_tokens for record in answered)
+    assert total("baton_tokens_total", kind="cache_read") > 0
+    assert total("baton_tool_seconds_count", tool="Bash", error="false") == 1
+    assert total("baton_checkpoint_seconds_count", side="model") == len(answered)
+    assert total("baton_gate_seconds_count", green="true") == 2
+    assert {"step": "take_turn", "class": "ModelUnavailable", "again": "true"}.items() <= (
+        found["baton_failed_attempts_total"][0][0].items()
+    )
+    assert total("baton_open_decisions") == 0
+    assert total("baton_disk_free_bytes") > 0
+    assert {labels["status"] for labels, _ in found["baton_runs"]} == {"planning", "working", "waiting", "publishing"}
+    assert total("temporal_workflow_completed_total", workflow_type="Pipeline") == 1
+    # No label grows with the runs: neither their ids nor anything of theirs is one.
+    assert document.run not in page
+    assert document.repo not in page
+    assert max(Counter(name for name in found for _ in found[name]).values()) < 500
+
+
+def check_dashboard(page: str) -> None:
+    """The dashboard asks for nothing that is not there."""
+    file = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards" / "baton.json"
+    asked = {
+        name
+        for panel in json.loads(file.read_text())["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\b(?:baton|temporal)_[a-z_]+", target["expr"])
+    }
+    # Nothing failed in this run that the SDK would count as a failed request.
+    assert asked - {"temporal_request_failure_total"} <= parse(page).keys()
+
+
+def check_log(log: str, run: str) -> None:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    failures = [line for line in lines if "Completing activity as failed" in line["event"]]
+    assert [(line["run"], line["task"], line["role"], line["turn"], line["level"]) for line in failures] == [
+        (run, "plan", "orchestrator", "1", "warning")
+    ]
+    (attempt,) = [line for line in lines if line["event"] == "an attempt failed"]
+    assert (attempt["run"], attempt["activity"], attempt["attempt"]) == (run, "take_turn", "1")
+    assert re.fullmatch(r"[0-9a-f]{32}", attempt["trace_id"])
+
+
+def check_trace(spans: list[Span], document: RunDocument) -> None:
+    (root,) = [span for span in spans if span.name == "baton run"]
+    mine = [span for span in spans if span.trace_id == root.trace_id]
+    names = Counter(span.name for span in mine)
+    assert names["StartWorkflow:Pipeline"] == 1
+    assert names["RunActivity:take_turn"] == document.turns + 1
+    assert names["tool call"] == 2
+    calls = [span for span in mine if span.name == "model call"]
+    assert len(calls) == document.turns + 1
+    # Every model call leads back to the command, step by step.
+    by_id = {span.span_id: span for span in mine}
+    for span in calls:
+        path = [span]
+        while path[-1].parent_span_id:
+            path.append(by_id[path[-1].parent_span_id])
+        assert path[-1] is root
+        assert len(path) > 4

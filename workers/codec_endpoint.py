@@ -1,0 +1,62 @@
+"""Where the embedded server's Web UI finds its codec server: a port and a secret path, the same from start to start."""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+
+from baton.settings import Settings
+from workers.lease import ServerFiles
+
+
+@dataclass(frozen=True)
+class CodecEndpoint:
+    """The codec server of an embedded server."""
+
+    port: int
+    token: str
+    keys: str
+
+    @property
+    def url(self) -> str:
+        """What the Web UI calls. The token in its path is what keeps others out."""
+        return f"http://127.0.0.1:{self.port}/{self.token}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of the codec server's process."""
+        return {"BATON_ENCRYPTION_KEYS": self.keys, "BATON_CODEC_TOKEN": self.token}
+
+
+def codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | None:
+    """The endpoint for a server that is about to start; None where nothing is encrypted."""
+    if settings.encryption_keys is None:
+        return None
+    port, token = _last(files)
+    port = _free_port(port)
+    if settings.codec_token is not None:
+        token = settings.codec_token.get_secret_value()
+    descriptor = os.open(files.codec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{port} {token}\n")
+    return CodecEndpoint(port, token, settings.encryption_keys.get_secret_value())
+
+
+def _last(files: ServerFiles) -> tuple[int, str]:
+    try:
+        port, token = files.codec.read_text().split()
+        return int(port), token
+    except (OSError, ValueError):
+        return 0, secrets.token_urlsafe(24)
+
+
+def _free_port(wanted: int) -> int:
+    """The port that is wanted, else any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,113 @@
+"""The codec server: decrypts and encrypts payloads for the Web UI and the `temporal` command, for those with its token.
+
+The protocol is Temporal's: https://docs.temporal.io/codec-server. The token comes as `Authorization: Bearer`, or, from
+a Web UI that sends no header of ours, as the first part of the path.
+"""
+
+import asyncio
+import hmac
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from temporalio.api.common.v1 import Payload, Payloads
+
+from baton.errors import ConfigurationError
+from baton.keyring import KeyRing
+from baton.settings import read_settings
+from workers.encryption import EncryptionCodec
+from workers.serving import http_server
+
+LARGEST = 32_000_000
+"""Bytes of a request; a page of a history is far smaller."""
+
+SHORTEST_TOKEN = 16
+"""Characters."""
+
+Convert = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+
+
+def codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlette:
+    """The application. `origins` are the Web UIs whose pages may call it from a browser."""
+    codec = EncryptionCodec(ring)
+
+    async def encode(request: Request) -> Response:
+        return await _convert(request, token, codec.encode)
+
+    async def decode(request: Request) -> Response:
+        async def readable(payloads: Sequence[Payload]) -> list[Payload]:
+            return [await _decoded(codec, payload) for payload in payloads]
+
+        return await _convert(request, token, readable)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["POST"],
+        allow_headers=["content-type", "x-namespace", "authorization"],
+        allow_credentials=True,
+    )
+    routes = [Route("/healthz", health)]
+    for prefix in ("", "/{token}"):
+        routes += [
+            Route(f"{prefix}/encode", encode, methods=["POST"]),
+            Route(f"{prefix}/decode", decode, methods=["POST"]),
+        ]
+    return Starlette(routes=routes, middleware=[cors])
+
+
+async def _decoded(codec: EncryptionCodec, payload: Payload) -> Payload:
+    """The payload in plain text; as it is where its key is not here, so that the rest can be read."""
+    try:
+        return (await codec.decode([payload]))[0]
+    except ConfigurationError:
+        return payload
+
+
+async def _convert(request: Request, token: str, convert: Convert) -> Response:
+    if not _allowed(request, token):
+        return JSONResponse({"message": "A valid token is needed."}, 401, {"WWW-Authenticate": "Bearer"})
+    body = bytearray()
+    async for chunk in request.stream():
+        # What is too much is read, and dropped: a client that still writes would not see the answer.
+        body += chunk if len(body) <= LARGEST else b""
+    if len(body) > LARGEST:
+        return JSONResponse({"message": "The request is too large."}, 413)
+    try:
+        payloads = Parse(bytes(body), Payloads())
+    except (ParseError, UnicodeDecodeError):
+        return JSONResponse({"message": "The body is not a list of payloads in JSON."}, 400)
+    return JSONResponse(MessageToDict(Payloads(payloads=await convert(payloads.payloads))))
+
+
+def _allowed(request: Request, token: str) -> bool:
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = [bearer.strip()] if scheme.lower() == "bearer" else []
+    given.append(request.path_params.get("token", ""))
+    return any(hmac.compare_digest(one.encode(), token.encode()) for one in given)
+
+
+async def _serve(port: int, origins: list[str]) -> None:
+    """The codec server of an embedded server's Web UI: the keeper starts it, and stops it."""
+    settings = read_settings()
+    ring, token = settings.key_ring(), settings.codec_token
+    assert ring is not None
+    assert token is not None
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with http_server(codec_app(ring, token.get_secret_value(), origins), "127.0.0.1", port, "codec server"):
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), sys.argv[2:]))

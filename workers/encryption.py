@@ -1,0 +1,77 @@
+"""Encrypts what goes to the Temporal server: every payload, with AES-GCM, under a key with an id.
+
+Search attributes, workflow ids and the names of types and queues stay readable, or the server could not find by them.
+"""
+
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadCodec
+
+from baton.errors import ConfigurationError
+from baton.keyring import KeyRing
+
+ENCODING = b"binary/encrypted"
+_KEY_ID = "encryption-key-id"
+_NONCE = 12
+"""Bytes, random for each payload (8.2.2 of https://doi.org/10.6028/NIST.SP.800-38D)."""
+
+
+class EncryptionCodec(PayloadCodec):
+    """Encrypts with the current key, decrypts with the key that a payload names.
+
+    A payload that is not encrypted is passed on as it is: an answer from a Web UI without a codec server still counts,
+    and what was written before encryption was switched on stays readable.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._current = ring.current
+        self._ciphers = {name: AESGCM(key) for name, key in ring.keys.items()}
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Encrypt; what is encrypted already is passed on."""
+        return [payload if is_encrypted(payload) else self._encrypt(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Decrypt; raises ConfigurationError where the key is missing, or is another one of the same id."""
+        return [self._decrypt(payload) if is_encrypted(payload) else payload for payload in payloads]
+
+    def _encrypt(self, payload: Payload) -> Payload:
+        nonce = os.urandom(_NONCE)
+        name = self._current.encode()
+        sealed = self._ciphers[self._current].encrypt(nonce, payload.SerializeToString(), name)
+        return Payload(metadata={"encoding": ENCODING, _KEY_ID: name}, data=nonce + sealed)
+
+    def _decrypt(self, payload: Payload) -> Payload:
+        name = key_of(payload)
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise ConfigurationError(missing(name))
+        try:
+            plain = cipher.decrypt(payload.data[:_NONCE], payload.data[_NONCE:], name.encode())
+        except (InvalidTag, ValueError) as error:
+            raise ConfigurationError(
+                f"This was encrypted with another key than the one that is configured as {name}, or was changed since."
+            ) from error
+        return Payload.FromString(plain)
+
+
+def is_encrypted(payload: Payload) -> bool:
+    """Whether a payload is one of ours."""
+    return payload.metadata.get("encoding") == ENCODING
+
+
+def key_of(payload: Payload) -> str:
+    """The id of the key that a payload was encrypted with."""
+    return payload.metadata.get(_KEY_ID, b"").decode(errors="replace")[:64]
+
+
+def missing(name: str) -> str:
+    """What to say about a key that is not there."""
+    return (
+        f"This was encrypted with the key {name!r}, which is not among the keys that are configured: add it to"
+        " BATON_ENCRYPTION_KEYS."
+    )

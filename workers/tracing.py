@@ -1,0 +1,62 @@
+"""OpenTelemetry: one trace from the command or webhook through workflows and activities to the model call.
+
+Off unless an OTLP endpoint is configured. The exporter takes all else from the variables of OpenTelemetry itself:
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from baton import __version__
+from baton.errors import ConfigurationError
+from baton.settings import Settings
+
+if TYPE_CHECKING:
+    from temporalio.client import Plugin
+
+_FLUSH_MILLISECONDS = 5_000
+"""What a command that ends gives its last spans."""
+
+
+@asynccontextmanager
+async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
+    """The plugins that a connection needs for traces; on leaving, what is left is sent.
+
+    Raises ConfigurationError where an endpoint is configured and the packages are missing.
+    """
+    if settings.otlp_endpoint is None:
+        yield []
+        return
+    try:
+        from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+
+        provider = _provider(settings.otlp_endpoint)
+    except ImportError as error:
+        raise ConfigurationError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages for traces are missing: install baton with its extra"
+            " `otel`, or unset it."
+        ) from error
+    try:
+        yield [OpenTelemetryPlugin(add_temporal_spans=True)]
+    finally:
+        await asyncio.to_thread(provider.force_flush, _FLUSH_MILLISECONDS)
+
+
+@cache
+def _provider(endpoint: str) -> Any:
+    """The provider of this process; OpenTelemetry takes only one."""
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from temporalio.contrib.opentelemetry import create_tracer_provider
+
+    resource = Resource.create({"service.name": "baton", "service.version": __version__})
+    provider = create_tracer_provider(resource=resource)
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider
