@@ -7,6 +7,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import metrics
+from activities.attempts import still_wanted
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import TECHNOLOGY, Stores, run_config, run_json
@@ -57,7 +58,7 @@ class GateActivities:
         checkpoints = Checkpoints(store)
         at = activity.info().scheduled_time
         path = f"gates/{gate.round}.json"
-        head = await checkpoints.claim(lane)
+        head = await checkpoints.claim(lane, still_wanted)
         store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
             # An earlier attempt got as far as recording its evidence: the tests are not run again.
