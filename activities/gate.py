@@ -7,12 +7,14 @@ from pathlib import Path
 from temporalio import activity
 
 from activities import metrics
+from activities.attempts import still_wanted
 from activities.github.authors import coauthor, without_references
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
 from baton import naming
 from baton.contracts import Evidence, RunRequest
+from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.settings import Settings
 from baton.steps import GateInput, GateResult
@@ -22,6 +24,8 @@ from workspaces.integrate import project_commit
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.workspace import exclusive
+
+_log = get_logger(__name__)
 
 _KEPT_LOG = 5_000_000
 """Bytes of a gate's log that go into the store; the digest covers all of it."""
@@ -57,7 +61,7 @@ class GateActivities:
         checkpoints = Checkpoints(store)
         at = activity.info().scheduled_time
         path = f"gates/{gate.round}.json"
-        head = await checkpoints.claim(lane)
+        head = await checkpoints.claim(lane, still_wanted)
         store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
             # An earlier attempt got as far as recording its evidence: the tests are not run again.
@@ -101,6 +105,10 @@ class GateActivities:
                 redact=self._redact,
             )
             metrics.gate_ran(evidence.seconds, green=evidence.green)
+            _log.info(
+                "gate",
+                **evidence.model_dump(include={"commit", "command", "exit_code", "seconds", "timed_out", "sandboxed"}),
+            )
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:
             shutil.rmtree(directory, ignore_errors=True)

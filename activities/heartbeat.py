@@ -7,37 +7,42 @@ is over by then needs none, and the server writes each to its database.
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from temporalio import activity
 
-from baton.contracts import Contract
 from baton.policies import HEARTBEAT_EVERY, HEARTBEAT_FIRST
+from baton.sessions import Doing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Doing(Contract):
-    """Heartbeat details: what an activity does just now. The Web UI and `baton watch` show them."""
+@dataclass
+class _Now:
+    what: Doing
+    began: float
 
-    stage: str = ""
-    turn: int = 0
-    tool: str = ""
-    cost_usd: float = 0.0
+    def details(self) -> dict[str, Any]:
+        self.what.seconds = round(time.monotonic() - self.began, 1)
+        return self.what.model_dump(exclude_defaults=True)
 
 
-_doing: ContextVar[Doing] = ContextVar("baton_doing")
+_doing: ContextVar[_Now] = ContextVar("baton_doing")
 
 
 def doing(**now: Any) -> None:
     """Say what this activity does just now; sent with the next heartbeat."""
     current = _doing.get(None)
     if current is not None:
+        if now.keys() & {"stage", "tool"}:
+            current.began = time.monotonic()
         for name, value in now.items():
-            setattr(current, name, value)
+            setattr(current.what, name, value)
 
 
 def heartbeating(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -45,13 +50,13 @@ def heartbeating(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
 
     @functools.wraps(function)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        now = Doing()
+        now = _Now(Doing(), time.monotonic())
         token = _doing.set(now)
 
         async def beat() -> None:
             await asyncio.sleep(HEARTBEAT_FIRST.total_seconds())
             while True:
-                activity.heartbeat(now.model_dump(exclude_defaults=True))
+                activity.heartbeat(now.details())
                 await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
 
         beating = asyncio.create_task(beat())

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from activities.attempts import still_wanted
 from agents.requests import Prefix
 from baton.contracts import Contract, Usage
 from baton.errors import StaleAttempt
@@ -127,7 +128,7 @@ class Journal:
 
         Raises StaleAttempt where the lane has moved on without it, and WorkElsewhere where it is not to be had here.
         """
-        self._head = head = await self._checkpoints.claim(self.lane)
+        self._head = head = await self._checkpoints.claim(self.lane, still_wanted)
         if head is None:
             raise self._store.elsewhere(self._key.run, f"checkpoint of task {self._key.task}")
         self._store.require(self._key.run, turn.expected)

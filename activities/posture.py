@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import metrics
-from baton import errors
+from baton import errors, naming
 from baton.errors import (
     BatonError,
     DiskFull,
@@ -104,12 +104,16 @@ def posture_of(error: BaseException) -> ApplicationError:
     return ApplicationError(f"{name}: {message}", type=name)
 
 
-def _context() -> dict[str, str]:
-    """Run, task and session of this activity, for every log line."""
+def _context(given: tuple[object, ...]) -> dict[str, str]:
+    """Run, task, role and turn of this activity, for every log line: from its input, else from its workflow's id."""
     info = activity.info()
-    parts = (info.workflow_id or "").split("/")
-    named = dict(zip(("run", "task", "session"), parts, strict=False))
-    return {**named, "activity": info.activity_type, "attempt": str(info.attempt)}
+    what = given[-1] if given else None
+    key = getattr(what, "key", what)
+    named = {name: getattr(key, name, None) for name in ("run", "task", "round", "role")}
+    named["turn"] = getattr(what, "turn", None)
+    known = {name: str(value) for name, value in named.items() if value and isinstance(value, str | int)}
+    place = naming.place_of(info.workflow_id or "")
+    return {**place, **known, "activity": info.activity_type, "attempt": str(info.attempt)}
 
 
 def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -117,9 +121,10 @@ def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
 
     @functools.wraps(function)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        # For good: the SDK runs each activity in a task of its own, and what it says of its end belongs to it, too.
+        structlog.contextvars.bind_contextvars(**_context(args))
         try:
-            with structlog.contextvars.bound_contextvars(**_context()):
-                return await function(*args, **kwargs)
+            return await function(*args, **kwargs)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 raise ApplicationError(
@@ -131,8 +136,7 @@ def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
             posture = posture_of(error)
             kind = posture.type if posture.type in _CLASSES else "unexpected"
             metrics.attempt_failed(activity.info().activity_type, kind, again=not posture.non_retryable)
-            with structlog.contextvars.bound_contextvars(**_context()):
-                _log.info("an attempt failed", kind=kind, again=not posture.non_retryable, error=posture.message)
+            _log.info("an attempt failed", kind=kind, again=not posture.non_retryable, error=posture.message)
             if not isinstance(error, (BatonError, ApplicationError, OSError)):
                 _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
             raise posture from None

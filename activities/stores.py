@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from activities.attempts import still_wanted
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.access import Credentials
@@ -83,7 +84,7 @@ async def holding(store: Store, run: str, task: str, *needed: str) -> AsyncItera
     lane = Lane(run, task)
     async with exclusive(store, lane):
         checkpoints = Checkpoints(store)
-        await checkpoints.claim(lane)
+        await checkpoints.claim(lane, still_wanted)
         store.require(run, *needed)
         yield checkpoints
 

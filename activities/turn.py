@@ -28,6 +28,7 @@ from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
 from baton.budget import Reached
 from baton.errors import WorkspaceError
+from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
 from baton.redaction import Redactor
@@ -36,6 +37,8 @@ from baton.settings import Settings
 from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive
+
+_log = get_logger(__name__)
 
 _MOST_CUTS = 2
 """So often an answer that max_tokens cut off in a tool call is asked for again, each time with twice the room."""
@@ -72,7 +75,7 @@ class TurnActivities:
     async def take_turn(self, turn: TurnInput) -> TurnResult:
         """Run the pending tool calls, commit, ask the model, commit; do only what no earlier attempt did."""
         at = activity.info().scheduled_time
-        doing(stage="workspace", turn=turn.turn)
+        doing(stage="workspace", turn=turn.turn, cost_usd=turn.spent_usd)
         checkpoints = await self._stores.checkpoints(turn.key.repo)
         journal = Journal(checkpoints, turn.key, self._cache)
         async with exclusive(checkpoints.store, journal.lane):
@@ -85,6 +88,7 @@ class TurnActivities:
             else:
                 result = await self._model_side(journal, turn, position, at)
             metrics.turn_ended(turn.key.role, result.outcome)
+            _tell(result)
             return result.model_copy(update={"unheard": max(0, len(turn.guidance) - position.user.heard)})
 
     async def _user_side(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
@@ -224,6 +228,14 @@ class TurnActivities:
                 outcome, result.hand_off, files = "handed_off", verdict.accepted, verdict.files
         result.outcome = outcome
         return result, files
+
+
+def _tell(result: TurnResult) -> None:
+    """One log line a turn, and one for the report with which a session ends."""
+    _log.info("turn", outcome=result.outcome, tools=result.tools, cost_usd=result.cost_usd, commit=result.commit)
+    if result.hand_off is not None:
+        said = result.hand_off
+        _log.info("hand-off", verdict=said.verdict, blocking=said.blocking, summary=said.summary, report=said.path)
 
 
 def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Message | None:

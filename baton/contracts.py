@@ -96,6 +96,11 @@ class GateDocument(Contract):
     exit_code: int | None = None
     log_digest: str = ""
 
+    @classmethod
+    def of(cls, evidence: Evidence) -> "GateDocument":
+        """The part of the evidence that the document has."""
+        return cls(**evidence.model_dump(include=set(cls.model_fields)))
+
 
 class ErrorRecord(Contract):
     """One entry of `errors` in `state.json`; exactly these fields (the owner's specification)."""
@@ -235,6 +240,19 @@ class RunRequest(Contract):
     """The issue that the run works for; None for a run that has nothing to do with GitHub."""
 
 
+class RoundDocument(Contract):
+    """What a round of a task has come to so far."""
+
+    round: int
+    tester: str = ""
+    """`pass` or `fail`; empty until the tester has handed off."""
+    gate: GateDocument | None = None
+    reviewer: str = ""
+    """`approve` or `request_changes`; empty until the reviewer has handed off."""
+    blocking: int = 0
+    """Blocking findings of the review."""
+
+
 class TaskDocument(Contract):
     """A task in the run's document."""
 
@@ -249,6 +267,8 @@ class TaskDocument(Contract):
     stage: str = ""
     """What happens now, for people: a role, `gate` or `merge`."""
     turns: int = 0
+    outcomes: list[RoundDocument] = Field(default_factory=list)
+    """What its rounds have come to, the first one first."""
 
 
 class RunDocument(Contract):
@@ -281,8 +301,9 @@ class RunDocument(Contract):
     """Model id by role."""
     pull_request: str | None = None
     """Link to the pull request of a run that works for an issue."""
-    waiting_for: str = ""
-    """What a run waits for that asks nobody: a review, GitHub, the clock."""
     forked_from: Fork | None = None
+    waiting_for: dict[str, str] = Field(default_factory=dict)
+    """What is waited for, by task, without a decision being open: the clock, a host, GitHub, a review. `plan` is the
+    orchestrator, `run` the run itself."""
     sandboxed: bool | None = None
     """Whether commands of agents and tests run in isolation; None until the run has begun."""

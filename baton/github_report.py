@@ -93,7 +93,7 @@ def _headline(report: Report, questions: int) -> str:
     document = report.document
     status = _STATUS[document.status]
     if document.status is RunStatus.WAITING:
-        waiting = quiet(document.waiting_for[:200]) or "to go on"
+        waiting = quiet("; ".join(document.waiting_for.values())[:200]) or "to go on"
         status = "waits for a decision" if questions else f"waits for {waiting}"
     done = sum(task.state is TaskState.DONE for task in document.tasks)
     parts = [f"**Baton** {status}"]

@@ -1,35 +1,56 @@
 """Logging: structlog over the standard library, as console lines or JSON, secrets masked, context bound.
 
-Context (run, task, session, step) is bound with `structlog.contextvars`; every line then carries it, also those of
-libraries. Lines of `workflow.logger` get it from the workflow's id, and lines within a trace get its id.
+Every line says of which run, task, role and turn it is, as far as that is known. An activity binds it with
+`structlog.contextvars`, so the lines of libraries under it carry it, too. Workflow code has no such context: its lines,
+and those of the Temporal SDK, carry the id of their workflow, which says the same. Lines within a trace get its id.
 """
 
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from baton import naming
 from baton.redaction import Redactor
 from baton.tracing import trace_id
 
+FIELDS = "fields"
+"""Under this name a line of the standard library's loggers may bring fields: `extra={FIELDS: {...}}`."""
+
+_SDK = ("temporal_activity", "temporal_workflow")
+"""What the Temporal SDK's loggers put into `extra`: ids and types."""
+
 
 def _masker(redactor: Redactor) -> Processor:
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            return redactor(value)
+        if isinstance(value, dict):
+            return {key: masked(item) for key, item in value.items()}
+        return [masked(item) for item in value] if isinstance(value, list | tuple) else value
+
     def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: redactor(value) if isinstance(value, str) else value for key, value in event.items()}
+        return {key: value if key.startswith("_") else masked(value) for key, value in event.items()}
 
     return mask
 
 
-def _correlate(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Run, task and session of a workflow's own lines, and the trace of any."""
+def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the fields of a line of the standard library's loggers, what the id of its workflow says, and its trace."""
     record = event.get("_record")
-    info = getattr(record, "temporal_workflow", None) or getattr(record, "temporal_activity", None)
-    if isinstance(info, dict):
-        parts = str(info.get("workflow_id", "")).split("/")
-        for name, value in zip(("run", "task", "session"), parts, strict=False):
-            event.setdefault(name, value)
+    known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
+    for name in _SDK:
+        info = getattr(record, name, None) or {}
+        known = {**naming.place_of(str(info.get("workflow_id") or "")), **known}
+        known |= {
+            ours: info[theirs]
+            for theirs, ours in (("activity_type", "activity"), ("attempt", "attempt"))
+            if theirs in info
+        }
+    for name, value in known.items():
+        event.setdefault(name, value)
     trace = trace_id()
     if trace is not None:
         event["trace_id"] = trace
@@ -45,9 +66,9 @@ def configure_logging(
     """Set up structlog and the standard library's root logger; lines go to stderr, for stdout is for results."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _placed,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        _correlate,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _masker(redactor or Redactor()),

@@ -93,6 +93,14 @@ def session_workflow_id(run: str, task: str, round_number: int, role: str) -> st
     return f"{run}/{task}/{session_name(round_number, role)}"
 
 
+def place_of(workflow_id: str) -> dict[str, str]:
+    """What the id of one of our workflows says: run, task, round and role, as far as it goes."""
+    run, task, session = (*workflow_id.split("/"), "", "")[:3]
+    round_number, _, role = session.partition("-")
+    named = {"run": run, "task": task, "round": round_number, "role": role}
+    return {name: value for name, value in named.items() if value}
+
+
 def branch(run: str) -> str:
     """The branch that a run publishes."""
     return f"baton/{run}"

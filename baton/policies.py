@@ -67,6 +67,9 @@ HOST_ANSWER = timedelta(seconds=5)
 ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20, 40, 60, 60, 60, 60, 60))
 """Between two looks whether the host is back that alone has a run's work; then a person is asked."""
 
+TOLD_WAIT = timedelta(seconds=3)
+"""A wait at least this long is told to the run, for people; a shorter one is over before anybody has read of it."""
+
 MAX_LOST_HOSTS = 20
 """So often in a row a turn is given to another host before the run asks a person."""
 

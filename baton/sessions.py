@@ -96,6 +96,8 @@ class TurnInput(Lean):
     """Messages from people, oldest first."""
     answer: str | None = None
     """The answer to the `escalate` call of the turn before."""
+    spent_usd: float = 0.0
+    """What the session has cost so far; for people, in the heartbeats."""
 
 
 TurnOutcome = Literal["continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget"]
@@ -173,3 +175,16 @@ class SessionStatus(Contract):
     cost_usd: float = 0.0
     usage: Usage = Field(default_factory=Usage)
     waiting_for: str = ""
+
+
+class Doing(Contract):
+    """Heartbeat details of an activity: what it does just now. The Web UI shows them, and so does the live table."""
+
+    stage: str = ""
+    """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`."""
+    turn: int = 0
+    tool: str = ""
+    cost_usd: float = 0.0
+    """Of the session, up to the turn before."""
+    seconds: float = 0.0
+    """For how long it has been doing that."""

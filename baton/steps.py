@@ -222,6 +222,8 @@ class TaskProgress(Lean):
     tester_verdict: str = ""
     guidance: list[str] = Field(default_factory=list)
     evidence: Evidence | None = None
+    evidence_round: int = 0
+    """The round whose gate the evidence is of."""
 
 
 class ForkInput(Lean):
@@ -279,4 +281,11 @@ class TaskNews(Lean):
     turns: int = 0
     cost_usd: float = 0.0
     evidence: Evidence | None = None
+    evidence_round: int = 0
+    """The round whose gate the evidence is of; 0 where nobody says."""
+    verdict: str = ""
+    """What the role has handed off, with the number of its blocking findings."""
+    blocking: int = 0
     role: str = ""
+    waiting_for: str = ""
+    """What a durable timer of the task waits for."""

@@ -17,12 +17,17 @@ def shipped_scenarios() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
+def shipped_scenario(name: str) -> Scenario:
+    """A scenario that comes with Baton, whatever the working directory holds under its name."""
+    shipped = resources.files("standin").joinpath(f"scenarios/{name}.yaml")
+    return parse_scenario(shipped.read_text(encoding="utf-8"), f"{name}.yaml")
+
+
 def load_scenario(source: str | Path) -> Scenario:
     """A scenario from a file, or a shipped one by its name; raises ConfigurationError that names file and place."""
     path = Path(source)
-    if str(source) in shipped_scenarios() and not path.exists():
-        shipped = resources.files("standin").joinpath(f"scenarios/{source}.yaml")
-        return parse_scenario(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
+    if str(source) in shipped_scenarios() and not path.is_file():
+        return shipped_scenario(str(source))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -58,6 +58,8 @@ _log = get_logger(__name__)
 class WorkerHandle:
     """A running worker."""
 
+    host: str
+    """Name of this host: its home, and what lies in it."""
     queue: str
     """Task queue of this host."""
     sandbox: Sandbox
@@ -79,8 +81,8 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
-    # The lines carry run, task and session in fields of their own (baton.logs).
-    workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
+    # Every line has this in fields of its own (`baton.logs`).
+    activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
@@ -154,7 +156,7 @@ async def running_worker(
         async with watching_the_disk(settings), AsyncExitStack() as running:
             for worker in workers:
                 await running.enter_async_context(worker)
-            yield WorkerHandle(queue=queue, sandbox=sandbox)
+            yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         await http.aclose()
         if own_model is not None:

@@ -57,13 +57,14 @@ class Board:
 def details(document: RunDocument, decisions: list[Decision]) -> str:
     """The run in Markdown, for the Web UI: open decisions first, then tasks, cost, what to know. Bullets, no tables."""
     lines = [f"**{document.status.value}** · {len(document.tasks)} tasks · ${document.cost_usd:.4f}"]
-    if document.waiting_for:
-        lines.append(f"Waits for {escape(document.waiting_for[:500])}")
     for decision in decisions:
         if decision.state is DecisionState.OPEN:
             lines += _decision(document.run, decision)
+    waits = dict(document.waiting_for)
     if document.tasks:
-        lines += ["", "### Tasks", *map(_task, document.tasks)]
+        lines += ["", "### Tasks", *(_task(task, waits.pop(task.id, "")) for task in document.tasks)]
+    if waits:
+        lines += ["", *(f"- {escape(name)}: waits for {escape(what)}" for name, what in waits.items())]
     if document.branch and document.head_commit:
         lines += ["", f"Branch {code(document.branch)} at {code(document.head_commit[:12])}"]
     if document.pull_request:
@@ -152,7 +153,8 @@ def _deadline(decision: Decision) -> list[str]:
     return [f"- unanswered until {decision.deadline:%Y-%m-%d %H:%M} UTC, {code(decision.default)} is taken"]
 
 
-def _task(task: TaskDocument) -> str:
-    stage = f", {escape(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
+def _task(task: TaskDocument, waiting_for: str) -> str:
+    now = [task.stage, f"waits for {waiting_for}" if waiting_for else ""] if task.state is TaskState.WORKING else []
+    stage = "".join(f", {escape(text)}" for text in now if text)
     rounds = f", round {task.rounds}" if task.rounds else ""
     return f"- **{escape(task.id)}** {escape(task.title)}: {_MARKS[task.state]}{stage}{rounds}, ${task.cost_usd:.4f}"

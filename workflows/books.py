@@ -1,11 +1,12 @@
 """The books of a run: its document and its decisions, shown wherever people look, and kept in the store."""
 
 from collections.abc import Callable
+from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.contracts import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionBook
     from baton.steps import TaskNews
     from workflows.board import Board
@@ -24,6 +25,8 @@ class Books:
         """What a run waits for with nothing at work and nothing asked: a review, a merge."""
         self.stalled = ""
         """Who does not answer just now, though work could go on."""
+        self.held = ""
+        """What a step of the run itself waits for: a host, room on a disk."""
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
         self._board = Board(document)
@@ -39,6 +42,7 @@ class Books:
             "run": document.run,
             "status": document.status.value,
             "pending_decisions": [decision.id for decision in self.decisions.open_ones()],
+            "reminders": {decision.id: decision.reminders for decision in self.decisions.open_ones()},
             "cost_usd": document.cost_usd,
             "turns": document.turns,
             "tasks": {task.id: task.state.value for task in document.tasks},
@@ -57,6 +61,7 @@ class Books:
     def take(self, news: TaskNews) -> None:
         """Enter what a task tells of itself: where it stands, and what its last session cost."""
         document = self.document
+        self._waits(news.task, news.waiting_for)
         document.cost_usd = round(document.cost_usd + news.cost_usd, 8)
         document.turns += news.turns
         if news.cost_usd:
@@ -69,7 +74,32 @@ class Books:
                 task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
+                self._learn(news)
         self.changed(save=bool(news.turns))
+
+    async def wait(self, what: str) -> None:
+        """Enter what the run itself waits for; empty: for nothing any more."""
+        self.held = what
+        self.changed()
+
+    def _waits(self, task: str, what: str) -> None:
+        waits = {name: text for name, text in self.document.waiting_for.items() if name != task}
+        self.document.waiting_for = {**waits, task: what} if what else waits
+
+    def _learn(self, news: TaskNews) -> None:
+        if news.evidence is not None:
+            self.outcome(news.task, news.evidence_round, gate=GateDocument.of(news.evidence))
+        if news.verdict and news.role in ("tester", "reviewer"):
+            blocking = {"blocking": news.blocking} if news.role == "reviewer" else {}
+            self.outcome(news.task, news.round, **{news.role: news.verdict}, **blocking)
+
+    def outcome(self, task_id: str, number: int, **found: Any) -> None:
+        """Enter what a round of a task has come to, by the fields of `RoundDocument`; round 0 is none."""
+        if number:
+            task = self.task(task_id)
+            known = {outcome.round: outcome for outcome in task.outcomes}
+            known[number] = known.get(number, RoundDocument(round=number)).model_copy(update=found)
+            task.outcomes = [known[one] for one in sorted(known)]
 
     def set_status(self, status: RunStatus) -> None:
         """Enter a phase of the run."""
@@ -85,7 +115,7 @@ class Books:
                 document.status = RunStatus.WAITING
             elif document.status is not RunStatus.PUBLISHING:
                 document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
-        document.waiting_for = self.stalled or self.awaiting
+        self._waits("run", self.held or self.stalled or self.awaiting)
         self._board.show(self.decisions.all())
         if save:
             self.saver.mark()
@@ -108,7 +138,8 @@ class Books:
                 task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
         for decision in self.decisions.open_ones():
             self.decisions.withdraw(decision.id, workflow.now())
-        self.awaiting = self.stalled = ""
+        self.awaiting = self.stalled = self.held = ""
+        document.waiting_for = {}
         document.notes.append(reason)
         document.ended_at = workflow.now()
         self.set_status(status)

@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton import naming
-    from baton.contracts import Guide, Limits, RunRequest, RunStatus, TaskState
+    from baton.contracts import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
     from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
     from workflows.books import Books
     from workflows.caps import CapKeeper
@@ -92,6 +92,8 @@ class Driver:
                 document.state = TaskState.WORKING
                 books.set_status(RunStatus.WORKING)
                 result = await self._run(task, progress)
+            if result.evidence is not None:
+                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(result.evidence))
             if result.outcome == "done":
                 document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
                 books.document.head_commit = result.commit

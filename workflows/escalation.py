@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
         Evidence,
         Limits,
     )
+    from baton.logs import FIELDS
     from baton.redaction import Redactor
     from baton.sessions import Escalation
     from baton.steps import Guidance, TaskProgress, TaskResult
@@ -75,6 +76,8 @@ class Escalations:
             if record.context.get("decision") == decision.id:
                 by = f" by {decision.by}" if decision.by else ""
                 record.resolution = f"answered{by}: {decision.choice}"
+        said = {"task": decision.task_id or ""}
+        workflow.logger.info("decision %s answered: %s", decision.id, decision.choice, extra={FIELDS: said})
         self._books.changed(save=True)
         return decision
 
@@ -99,6 +102,8 @@ class Escalations:
             resolution=resolution,
         )
         self._books.document.errors = [*self._books.document.errors[-(_MOST_ERRORS - 1) :], record]
+        said = {"task": task, "role": agent, "record": record.model_dump(mode="json")}
+        workflow.logger.error("error: %s", record.error, extra={FIELDS: said})
         return record
 
     def record(self, task_id: str, agent: str, escalation: Escalation, evidence: Evidence | None = None) -> ErrorRecord:
@@ -144,6 +149,8 @@ class Escalations:
         )
         record.context["decision"] = decision.id
         record.resolution = f"escalated - decision {decision.id}"
+        said = {"task": task_id or "", "role": agent}
+        workflow.logger.info("decision %s opened: %s", decision.id, decision.question, extra={FIELDS: said})
         self._books.changed(save=True)
         await self._answered(decision)
         by = f" by {decision.by}" if decision.by else ""

@@ -78,7 +78,7 @@ class Finish:
                 ),
             ),
         )
-        self._books.document.gate = GateDocument(**result.evidence.model_dump(include=set(GateDocument.model_fields)))
+        self._books.document.gate = GateDocument.of(result.evidence)
         self._books.changed(save=True)
         return result.evidence
 

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.decisions import DecisionRefused
     from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
+    from baton.redaction import has_url_credentials, strip_url_credentials
     from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from workflows.alone import Alone, Side
     from workflows.books import Books
@@ -38,15 +39,23 @@ class Pipeline:
     def __init__(self, *given: Any) -> None:
         run = workflow.info().workflow_id
         self._refusal = ""
+        repo = "(none)"
         try:
             request = read(RunRequest, given)
+            # Patched, for a run that was begun with such a URL before goes on. Only such a run gets the marker.
+            if has_url_credentials(request.repo) and workflow.patched("refuse-url-credentials"):
+                repo = strip_url_credentials(request.repo)
+                raise Unreadable(
+                    f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
+                    " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
+                )
             if not naming.is_run_id(run):
                 raise Unreadable(
                     f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
                 )
         except Unreadable as fault:
             self._refusal = f"The run cannot start. {fault}"
-            request = RunRequest(task="(none that can be read)", repo="(none)")
+            request = RunRequest(task="(none that can be read)", repo=repo)
         self._request = request.model_copy(update={"run": run})
         document = RunDocument(
             run=run,
@@ -57,7 +66,7 @@ class Pipeline:
         )
         if request.scripted_model:
             document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
-        self._host = Host()
+        self._host = Host(tell=lambda what: self._books.wait(what))
         self._books = Books(document, self._host)
         self._escalations = Escalations(self._books)
         self._clock = WallClock(lambda: document.status is RunStatus.WAITING)

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.board import session_details
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
+    from workflows.news import waits_told
     from workflows.steps import Host, StepFailed
 
 
@@ -30,7 +31,8 @@ class AgentSession:
     @workflow.init
     def __init__(self, session: SessionInput) -> None:
         self._state = session
-        self._host = Host(session.queue)
+        key = session.key
+        self._host = Host(session.queue, waits_told(key.run, key.task, lambda: key.round))
         self._halt = Halt()
         self._excerpt = ""
 
@@ -108,6 +110,7 @@ class AgentSession:
                 expected=state.commit,
                 guidance=guidance,
                 answer=state.answer,
+                spent_usd=round(state.cost_usd, 6),
             ),
             timeout=TURN_TIMEOUT,
             summary=f"{state.key.role} turn {state.turn}: {tools}",

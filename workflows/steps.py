@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         MAX_LOST_HOSTS,
         OUTSIDE,
         SCHEDULE_TO_START,
+        TOLD_WAIT,
         Retry,
     )
 
@@ -50,8 +51,10 @@ def retry_policy(retry: Retry = OUTSIDE) -> RetryPolicy:
 class Host:
     """The host that a workflow's workspace work goes to. Kept across steps; acquired again when it is gone."""
 
-    def __init__(self, queue: str = "") -> None:
+    def __init__(self, queue: str = "", tell: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """`tell` is called with what is waited for, and with an empty text when the wait is over."""
         self.queue = queue
+        self._tell = tell
         self._left = ""
         """The queue of the host that was given up last: the work may lie there."""
         self.waiting_for = ""
@@ -139,11 +142,16 @@ class Host:
         await self._wait(timedelta(seconds=seconds), f"{whom}, which asked to wait {seconds:g} s")
 
     async def _wait(self, wait: timedelta, what: str) -> None:
+        tell = self._tell if wait >= TOLD_WAIT else None
         self.waiting_for = what
         try:
+            if tell:
+                await tell(what)
             await workflow.sleep(wait, summary=what)
         finally:
             self.waiting_for = ""
+        if tell:
+            await tell("")
 
 
 def failed_step(cause: BaseException | None) -> StepFailed:

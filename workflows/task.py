@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.children import tend
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
+    from workflows.news import send, waits_told
     from workflows.session import AgentSession
     from workflows.steps import Host, StepFailed
 
@@ -56,7 +57,7 @@ class Task:
     def __init__(self, task: TaskInput) -> None:
         self._input = task
         self._progress: TaskProgress = task.progress
-        self._host = Host(task.queue)
+        self._host = Host(task.queue, waits_told(task.run, task.task.id, lambda: self._progress.round))
         self._inbox: list[str] = []
         self._halt = Halt()
         self._role = ""
@@ -204,7 +205,7 @@ class Task:
             summary=f"gate, round {progress.round}",
         )
         progress.commit, progress.candidate = result.checkpoint, result.candidate
-        progress.evidence = result.evidence
+        progress.evidence, progress.evidence_round = result.evidence, progress.round
         red = not result.evidence.green
         # Without a test command there is no exit code to go by; the tester's word is all there is.
         if result.evidence.command is None and progress.tester_verdict == "fail":
@@ -298,10 +299,11 @@ class Task:
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
 
     async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
-        """Tell the pipeline what happens now. A pipeline that is gone needs no news."""
+        """Tell the pipeline what happens now."""
         parent = workflow.info().parent
         if parent is None:
             return
+        said = result.hand_off if result else None
         news = TaskNews(
             task=self._input.task.id,
             stage="" if result else stage,
@@ -310,11 +312,11 @@ class Task:
             cost_usd=result.cost_usd if result else 0.0,
             role=self._role,
             evidence=self._progress.evidence,
+            evidence_round=self._progress.evidence_round,
+            verdict=said.verdict if said else "",
+            blocking=said.blocking if said else 0,
         )
-        try:
-            await workflow.get_external_workflow_handle(parent.workflow_id).signal("news", news)
-        except ApplicationError:
-            workflow.logger.warning("the pipeline of this task is gone")
+        await send(parent.workflow_id, news)
 
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue

@@ -5,7 +5,7 @@ project commit it began from), and the task's own files such as `transcript/NNNN
 given, so a retry makes the same commit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -115,13 +115,14 @@ class Checkpoints:
         """The newest checkpoint of a lane; None before it has begun."""
         return await self.store.head(lane.ref)
 
-    async def claim(self, lane: Lane) -> str | None:
+    async def claim(self, lane: Lane, wanted: Callable[[], Awaitable[None]] | None = None) -> str | None:
         """The newest checkpoint of a lane after this host, where there are several, has made it its own.
 
         For whoever is going to write, at the start, while holding the lane's workspace: what another host wrote is
-        brought here, and what it may still try to write is refused. Raises StateRemoteAway.
+        brought here, and what it may still try to write is refused. Raises StateRemoteAway. `wanted` is asked before
+        anything is taken from another host, and raises where that may not be.
         """
-        await self.store.catch_up(lane.run, lane.ref)
+        await self.store.catch_up(lane.run, lane.ref, wanted)
         return await self.head(lane)
 
     def stands_at(self, head: str, checkpoint: str) -> bool:

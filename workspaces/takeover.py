@@ -12,6 +12,7 @@ lost a race; those refs are only brought up to date. All refs move forward only,
 import hashlib
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,10 +56,17 @@ async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, be
                 await _refused(store, remote, ref, new, before, there)
 
 
-async def catch_up(store: "Store", remote: StateRemote, run: str, lane: str | None) -> None:
+async def catch_up(
+    store: "Store",
+    remote: StateRemote,
+    run: str,
+    lane: str | None,
+    wanted: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Bring what a step needs of a run to this host, and take the lane over if another host wrote it last.
 
-    To be called at a step's start, by whoever holds the lane's workspace. Raises StateRemoteAway.
+    To be called at a step's start, by whoever holds the lane's workspace. Raises StateRemoteAway, and what `wanted`
+    raises: a step that slept may be about to take the lane from its own successor.
     """
     for _ in range(_MOST_RACES):
         offered = await remote.refs(store, run)
@@ -73,6 +81,8 @@ async def catch_up(store: "Store", remote: StateRemote, run: str, lane: str | No
             await _copy_all(store, remote, run, offered)
         if lane is None:
             return
+        if foreign and wanted is not None:
+            await wanted()
         try:
             if foreign:
                 await _take_over(store, remote, lane, offered[lane])

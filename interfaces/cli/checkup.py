@@ -1,7 +1,7 @@
 """The command `doctor`: what a run needs on this machine, whether it is there, and what to do where it is not."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _GIT_NEEDED = (2, 38)
 """The first git with `merge-tree --write-tree`."""
+
+_WRITABLE = "Both BATON_HOME and the system's directory for temporary files must be writable, and have room."
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,28 @@ async def _doctor(settings: "Settings", as_json: bool) -> int:
 
 
 async def _checks(settings: "Settings") -> AsyncIterator[Check]:
-    yield _packages()
-    yield _home(settings)
-    yield _git()
-    yield await _sandbox(settings)
-    yield _key(settings)
-    yield _prices(settings)
-    if settings.state_remote:
-        yield await _state_remote(settings, settings.state_remote)
-    yield await _server(settings)
+    """Everything that is looked at; what cannot be looked at has failed, and the others are looked at all the same."""
+    looks: dict[str, Callable[[Settings], Check | Awaitable[Check]]] = {
+        "packages": _packages,
+        "disk": _home,
+        "git": _git,
+        "sandbox": _sandbox,
+        "key": _key,
+        "prices": _prices,
+        **({"remote": _state_remote} if settings.state_remote else {}),
+        "server": _server,
+    }
+    for name, look in looks.items():
+        try:
+            found = look(settings)
+            check = found if isinstance(found, Check) else await found
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+            check = Check(name, "fail", what, _WRITABLE)
+        yield check
 
 
-def _packages() -> Check:
+def _packages(_: "Settings") -> Check:
     from workers.identity import check_packages
 
     try:
@@ -119,7 +131,7 @@ def _home(settings: "Settings") -> Check:
     return Check("disk", "ok", f"{found.free / 1e9:.1f} GB free at {settings.home}.")
 
 
-def _git() -> Check:
+def _git(_: "Settings") -> Check:
     import subprocess
 
     advice = "Install git 2.38 or newer (Debian: apt install git)."
@@ -166,11 +178,11 @@ def _prices(settings: "Settings") -> Check:
     return Check("prices", "ok", f"{settings.prices or 'the shipped list'}, of {prices.date}.")
 
 
-async def _state_remote(settings: "Settings", setting: str) -> Check:
+async def _state_remote(settings: "Settings") -> Check:
     from workspaces.state_remote import StateRemote, probe
 
     try:
-        remote = StateRemote.parse(setting)
+        remote = StateRemote.parse(settings.state_remote or "")
         await probe(remote)
     except BatonError as error:
         return Check("remote", "fail", str(error), "Without it no step of a run counts as done.")
@@ -178,11 +190,12 @@ async def _state_remote(settings: "Settings", setting: str) -> Check:
 
 
 async def _server(settings: "Settings") -> Check:
+    from workers.connection import target
     from workers.embedded import running_server
     from workers.service import temporal_service
 
-    shared = running_server(settings) is not None
     try:
+        shared = not target().configured and running_server(settings) is not None
         async with temporal_service(settings) as service:
             if not service.embedded:
                 return Check("server", "ok", f"Temporal answers at {service.address}.")

@@ -59,7 +59,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from interfaces.cli.progress import choose_view
     from interfaces.cli.running import start_run
     from interfaces.cli.sample import make_place, make_repository
-    from standin.loading import load_scenario
+    from standin.loading import shipped_scenario
     from standin.server import serve
 
     await require_sandbox(
@@ -71,7 +71,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     base = make_repository(repository)
     message("The model is scripted in this demo: a local stand-in answers instead of Claude. All else is real.")
     message(f"sample repository {repository}")
-    async with serve(load_scenario("demo")) as standin:
+    async with serve(shipped_scenario("demo")) as standin:
         # A home of its own: a demo's worker must never touch other runs, nor another worker the demo's.
         own = read_settings(
             home=place / "home",
@@ -127,7 +127,7 @@ async def _summarise(
         verdicts = ["green" if seen.green else f"red (exit code {seen.exit_code})" for seen in evidence]
         line(f"      tests    {' -> '.join(verdicts) or 'not run'}")
         line(f"      reviews  {' -> '.join(await archive.reviews(task.id)) or 'none'}")
-    line(f"tests     {gate_verdict(document)}, on the merged result {short(document.head_commit)}")
+    line(f"tests     {gate_verdict(document.gate)}, on the merged result {short(document.head_commit)}")
     if document.branch:
         line(f"branch    {document.branch} in {repository}")
         for commit in commits(repository, base, document.branch):

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from baton import naming
 from interfaces.cli.output import message
@@ -13,6 +13,7 @@ from interfaces.cli.output import message
 if TYPE_CHECKING:
     from baton.settings import Settings
     from workers.service import TemporalService
+    from workers.worker import WorkerHandle
 
 ANSWER_LIMIT = 3.0
 """Seconds that a worker which seems to be there is given to answer."""
@@ -20,12 +21,7 @@ ANSWER_LIMIT = 3.0
 
 @asynccontextmanager
 async def serving(
-    settings: "Settings",
-    *,
-    worker: bool = True,
-    embedded_only: bool = False,
-    build_id: str | None = None,
-    metrics: bool = False,
+    settings: "Settings", *, worker: bool = True, embedded_only: bool = False, metrics: bool = False
 ) -> "AsyncIterator[TemporalService]":
     """The Temporal service, with a worker of this process beside it.
 
@@ -49,7 +45,7 @@ async def serving(
         if worker:
             from workers.worker import running_worker
 
-            await stack.enter_async_context(running_worker(service.client, settings, build_id=build_id))
+            await stack.enter_async_context(running_worker(service.client, settings))
         yield service
 
 
@@ -68,6 +64,19 @@ def tell_where(service: "TemporalService") -> None:
     kind = "embedded server" if service.embedded else "Temporal server"
     web_ui = f", Web UI {service.web_ui}" if service.web_ui else ""
     message(f"{kind} {service.address}{web_ui}")
+
+
+def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict[str, Any]:
+    """What a program needs to know of a server, and of a worker of this process, that are ready."""
+    return {
+        "address": service.address,
+        "namespace": service.client.namespace,
+        "web_ui": service.web_ui,
+        "embedded": service.embedded,
+        "host": worker.host if worker else None,
+        "queue": worker.queue if worker else None,
+        "sandbox": worker.sandbox.status.kind if worker else None,
+    }
 
 
 async def has_worker(service: "TemporalService") -> bool:

@@ -56,11 +56,13 @@ def worker(
     promote: Annotated[
         bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
     ] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Work on the runs of a Temporal server.
 
     The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C or SIGTERM:
     what is under way then is handed back, and goes on elsewhere. `baton worker status` says who is at work.
+    With --json it says on stdout where it works, once it is ready.
     """
     if context.invoked_subcommand is not None:
         return
@@ -69,7 +71,7 @@ def worker(
     if promote and build_id is None:
         raise UsageError("--promote needs --build-id: which version is to serve all runs?")
     execute(
-        _worker(settings, build_id, promote=promote),
+        _worker(settings, build_id, promote=promote, as_json=as_json),
         farewell=lambda: "Stopped. Open runs go on elsewhere.",
         terminated=ExitCode.DONE,
     )
@@ -84,17 +86,21 @@ def status(as_json: options.Json = False) -> None:
     execute(_status(options.settings(), as_json))
 
 
-async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) -> None:
-    from interfaces.cli.engine import serving, tell_where
+async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, as_json: bool) -> None:
+    from interfaces.cli.engine import readiness, serving, tell_where
     from workers.connection import target
     from workers.embedded import running_server
+    from workers.worker import running_worker
 
     if not target().configured and running_server(settings) is None:
         raise TemporalUnreachable(
             "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
             " or use `baton up`."
         )
-    async with serving(settings, build_id=build_id, metrics=True) as service:
+    async with (
+        serving(settings, worker=False, metrics=True) as service,
+        running_worker(service.client, settings, build_id=build_id) as at_work,
+    ):
         tell_where(service)
         if build_id is not None and promote:
             from workers.versioning import make_current
@@ -102,6 +108,8 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool) 
             await make_current(service.client, build_id)
             message(f"The version {build_id} serves all runs from now on.")
         message("A worker is at work. Ctrl-C stops.")
+        if as_json:
+            print_json({**readiness(service, at_work), "build_id": build_id})
         await asyncio.Event().wait()
 
 

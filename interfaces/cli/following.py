@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
 from interfaces.cli.documents import QUERY_LIMIT, Snapshot, look
+from interfaces.cli.events import reminders
 from interfaces.cli.output import message, one_line
 from interfaces.cli.progress import View
 
@@ -76,10 +77,14 @@ async def _until_still(service: "TemporalService", run: str) -> None:
 async def _put(service: "TemporalService", run: str, decision: Decision, ask: Asker) -> bool:
     """Ask, unless somebody answers elsewhere first; whether the decision is settled."""
     asking = asyncio.ensure_future(ask(decision))
+    before: RunDocument | None = None
     try:
         while not asking.done():
             await asyncio.wait({asking}, timeout=1.0)
             document = (await _patiently(service, run)).document
+            for line in reminders(before, document):
+                message(f"\n{line}")
+            before = document
             if not asking.done() and decision.id not in {found.id for found in open_decisions(document)}:
                 message(f"\nDecision {decision.id} was settled elsewhere.")
                 return True

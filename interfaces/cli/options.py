@@ -42,6 +42,8 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     configure_logging(read.log, read.log_level, Redactor(read.secrets()), cast(TextIO, log_stream()))
     if quiet and "log_level" not in read.model_fields_set:
         logging.getLogger("temporalio").setLevel(logging.ERROR)
+        # What workflow code says of errors and reminders, these commands show in their own words.
+        logging.getLogger("temporalio.workflow").setLevel(logging.CRITICAL)
     return read
 
 

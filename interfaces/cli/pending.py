@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from baton.sessions import Doing
 from interfaces.cli.output import one_line
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ class Step:
     """As the step says itself: `tools`, `checkpoint`, `model`, `gate`, ..."""
     tool: str = ""
     seconds: float = 0.0
-    """Since this attempt began."""
+    """Since it began with that; before the first heartbeat, since the attempt began."""
+    cost_usd: float = 0.0
+    """Of the session, up to the turn before."""
     attempt: int = 1
     failure: str = ""
     """Why the attempt before failed."""
@@ -56,13 +59,16 @@ async def _step(client: "Client", workflow_id: str) -> Step | None:
     if not pending:
         return None
     last = max(pending, key=lambda one: one.last_started_time.ToNanoseconds())
-    details: list[Any] = await client.data_converter.decode(last.heartbeat_details.payloads)
-    said = details[0] if details and isinstance(details[0], dict) else {}
-    began = last.last_started_time.ToDatetime(UTC)
+    payloads = last.heartbeat_details.payloads
+    said = (await client.data_converter.decode(payloads[:1], [Doing]))[0] if payloads else Doing()
+    seconds = said.seconds
+    if not payloads and last.HasField("last_started_time"):
+        seconds = max(0.0, (datetime.now(UTC) - last.last_started_time.ToDatetime(UTC)).total_seconds())
     return Step(
-        stage=str(said.get("stage", "")),
-        tool=str(said.get("tool", "")),
-        seconds=max(0.0, (datetime.now(UTC) - began).total_seconds()) if last.HasField("last_started_time") else 0.0,
+        stage=said.stage,
+        tool=said.tool,
+        seconds=seconds,
+        cost_usd=said.cost_usd,
         attempt=last.attempt,
         failure=last.last_failure.message,
     )

@@ -65,7 +65,7 @@ class LiveView:
         from rich.text import Text
 
         for line in events(self._before, now):
-            self._console.print(Text(line, style="bold yellow" if line.startswith("decision") else ""))
+            self._console.print(Text(line, style="bold yellow" if line.startswith(("decision", "reminder")) else ""))
         if not self._live.is_started and not now.closed:
             self._live.start()
         self._live.update(run_tree(now))

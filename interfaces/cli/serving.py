@@ -1,6 +1,7 @@
 """The commands that stay: `up` (server and worker), `codec-server`, and `standin` (a scripted model)."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import message
+from interfaces.cli.output import message, print_json
 
 if TYPE_CHECKING:
     from baton.keyring import KeyRing
@@ -32,14 +33,15 @@ def up(
     webhook: Annotated[
         bool, typer.Option("--webhook/--no-webhook", help="Serve GitHub's webhook, where its secret is set.")
     ] = True,
+    as_json: options.Json = False,
 ) -> None:
     """Serve in the foreground: server, Web UI, worker, and GitHub's webhook where its secret is set.
 
-    Until Ctrl-C; what is open then goes on at the next start.
+    Until Ctrl-C; what is open then goes on at the next start. With --json it says on stdout where, once it is ready.
     """
     settings = options.settings(quiet=False, server_port=port, ui_port=ui_port, sandbox=sandbox)
     execute(
-        _up(settings, webhook=webhook),
+        _up(settings, webhook=webhook, as_json=as_json),
         farewell=lambda: "Stopped. Open runs go on at the next start.",
         terminated=ExitCode.DONE,
     )
@@ -92,23 +94,26 @@ async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: s
         await asyncio.Event().wait()
 
 
-async def _up(settings: "Settings", *, webhook: bool) -> None:
-    from contextlib import AsyncExitStack
-
-    from interfaces.cli.engine import serving, tell_where
+async def _up(settings: "Settings", *, webhook: bool, as_json: bool) -> None:
+    from interfaces.cli.engine import readiness, serving, tell_where
     from interfaces.cli.webhook import receiving
     from workers.connection import target
+    from workers.worker import running_worker
 
     if (address := target().address) and (settings.server_port or settings.ui_port):
         raise UsageError(f"TEMPORAL_ADDRESS names the server {address}: leave out --port and --ui-port.")
-    able = settings.api_key is not None or settings.base_url is not None
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(serving(settings, worker=able, metrics=True))
+        service = await stack.enter_async_context(serving(settings, worker=False, metrics=True))
+        worker = receiver = None
+        if settings.api_key is not None or settings.base_url is not None:
+            worker = await stack.enter_async_context(running_worker(service.client, settings))
         tell_where(service)
         if webhook and settings.github_webhook_secrets:
-            await stack.enter_async_context(receiving(service.client, settings))
-        if able:
+            receiver = await stack.enter_async_context(receiving(service.client, settings))
+        if worker:
             message("A worker is at work. Ctrl-C stops.")
         else:
             message("ANTHROPIC_API_KEY is not set, so no worker is started; server and Web UI only. Ctrl-C stops.")
+        if as_json:
+            print_json({**readiness(service, worker), "webhook": receiver})
         await asyncio.Event().wait()

@@ -3,7 +3,7 @@
 import shlex
 
 from baton.contracts import Fork, RunDocument, RunStatus, TaskState
-from interfaces.cli.events import gate_verdict
+from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd
 from interfaces.cli.questions import help_lines
@@ -27,14 +27,12 @@ def document_lines(document: RunDocument) -> list[str]:
         f"repo      {one_line(document.repo, 200)}",
         f"base      {short(document.base_commit)}",
         f"branch    {document.branch or '-'}" + (f" at {short(document.head_commit)}" if document.branch else ""),
-        f"gate      {gate_verdict(document)}",
+        f"gate      {gate_verdict(document.gate)}",
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
         *cost_lines(document),
     ]
     if document.pull_request:
         lines.append(f"pull      {one_line(document.pull_request, 300)}")
-    if document.waiting_for and not document.status.is_final:
-        lines.append(f"waits for {one_line(document.waiting_for, 300)}")
     if document.forked_from:
         lines.append(f"forked    {_origin(document.forked_from)}")
     if document.web_ui:
@@ -48,6 +46,7 @@ def document_lines(document: RunDocument) -> list[str]:
             f"  {one_line(task.id, 40)}  {task.state.value}{stage}, {one_line(task.role, 20)},"
             f" {count(task.rounds, 'round')}, {usd(task.cost_usd)}: {one_line(task.title, 80)}"
         )
+    lines += [f"  {one_line(name, 40)} waits for {one_line(what)}" for name, what in document.waiting_for.items()]
     lines += decision_lines(document)
     if document.errors:
         lines += ["", "errors"]
@@ -91,6 +90,8 @@ def decision_lines(document: RunDocument) -> list[str]:
         by = f" by {one_line(decision.by, 60)}" if decision.by else ""
         lines.append(f"  {decision.id} {decision.state.value}{answer}{by}{about}: {one_line(decision.question, 500)}")
     for decision in open_decisions(document):
+        reminded = f", {count(decision.reminders, 'reminder')} so far" if decision.reminders else ""
+        lines.append(f"  {decision.id} waits{since(decision)}{reminded}")
         lines += [f"  {text}" for text in help_lines(decision)]
         lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
         lines.append(
@@ -104,7 +105,8 @@ def ending(document: RunDocument) -> list[str]:
     finished = sum(task.state is TaskState.DONE for task in document.tasks)
     words = _WORDS.get(document.status, f"The run is {document.status.value}.")
     if document.status is RunStatus.WAITING and document.waiting_for and not open_decisions(document):
-        words = f"The run waits for {one_line(document.waiting_for, 300)}; nothing is spent meanwhile."
+        waits = one_line("; ".join(document.waiting_for.values()), 300)
+        words = f"The run waits for {waits}; nothing is spent meanwhile."
     lines = ["", words]
     lines += [f"{finished} of {count(len(document.tasks), 'task')} done"] if document.tasks else []
     return [*lines, "", *document_lines(document), "", *next_commands(document)]

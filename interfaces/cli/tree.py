@@ -62,7 +62,7 @@ def _add_task(tree: "Tree", now: Snapshot, task: TaskDocument, session: SessionS
         _add_session(branch, now, session)
     elif task.state is TaskState.WORKING:
         more = f" ({step.words})" if step is not None and step.words else ""
-        branch.add(_text(f"{doing(task, None)}{more}"))
+        branch.add(_text(f"{doing(task, None, now.document.waiting_for.get(task.id, ''))}{more}"))
     elif task.state is TaskState.PENDING and task.depends_on:
         branch.add(_text(f"after {one_line(', '.join(task.depends_on), 80)}", "dim"))
     elif task.state is TaskState.SKIPPED and task.stage:

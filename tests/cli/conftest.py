@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,12 @@ class Cli:
         self.started: list[asyncio.subprocess.Process] = []
         self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
 
-    async def start(self, *arguments: str, cwd: Path | None = None) -> asyncio.subprocess.Process:
-        """Start a command and leave it running."""
+    async def start(
+        self, *arguments: str, cwd: Path | None = None, program: Sequence[str] = ()
+    ) -> asyncio.subprocess.Process:
+        """Start a command and leave it running; `program` may make a place for it first."""
         process = await asyncio.create_subprocess_exec(
-            str(self.program),
+            *(program or [str(self.program)]),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

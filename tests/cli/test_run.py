@@ -165,7 +165,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert standin.requests == []
     assert nothing_runs(scripted.home)
 
-    serving = await scripted.start("up")
+    serving = await scripted.start("up", "--json")
     await assert_eventually(lambda: len(standin.requests) > 3, within=BUSY)
     # A second command shares the server of the first.
     guided = await scripted("guide", run_id, "Keep the old parameters working")
@@ -174,6 +174,14 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert live["run"] == run_id
     assert live["cost_usd"] > 0
     assert [row["run"] for row in json.loads((await scripted("list", "--json")).out)] == [run_id]
+
+    # So does a second worker; it says where it works once it is ready, and goes on.
+    second = await scripted.start("worker", "--json")
+    assert second.stdout is not None
+    async with asyncio.timeout(BUSY.total_seconds()):
+        ready = json.loads(await second.stdout.readuntil(b"\n}\n"))
+    second.send_signal(signal.SIGTERM)
+    assert await second.wait() == 0
 
     stopped = await scripted("stop", run_id, "--json")
     assert stopped.code == 0, stopped
@@ -185,7 +193,11 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     result = await finish(serving, within=60)
     assert result.code == 0
     assert "Web UI http://127.0.0.1:" in result.err
-    assert result.out == ""
+    place = document(result)
+    assert f"embedded server {place['address']}, Web UI {place['web_ui']}" in result.err
+    assert (place["queue"], place["sandbox"]) == (f"baton-ws-{place['host']}", "bwrap")
+    assert place.pop("webhook") is None
+    assert ready == {**place, "build_id": None}
     assert nothing_runs(scripted.home)
     assert (await scripted("watch", run_id)).code == 1
 

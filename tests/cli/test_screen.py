@@ -20,6 +20,7 @@ from baton.contracts import (
     DecisionState,
     ErrorRecord,
     GateDocument,
+    RoundDocument,
     RunDocument,
     RunStatus,
     TaskDocument,
@@ -31,7 +32,7 @@ from baton.sessions import SessionStatus
 from interfaces.cli.archive import Part
 from interfaces.cli.asking import match_choice
 from interfaces.cli.documents import Snapshot, role_at_work
-from interfaces.cli.events import events
+from interfaces.cli.events import doing, events
 from interfaces.cli.following import exit_code
 from interfaces.cli.output import clean, one_line, print_json, usd
 from interfaces.cli.patch import statistics
@@ -120,6 +121,44 @@ def test_events_tell_only_what_is_new() -> None:
         "published baton/x at cccccccccccc",
         "done, $0.0000",
     ]
+
+
+def test_a_red_gate_and_a_rejected_review_are_said_as_they_happen() -> None:
+    def at(*outcomes: RoundDocument) -> Snapshot:
+        task = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, outcomes=list(outcomes))
+        return Snapshot(run(tasks=[task]), closed=False)
+
+    red = GateDocument(commit="a" * 40, command="pytest -q", exit_code=1)
+    green = GateDocument(commit="b" * 40, command="pytest -q", exit_code=0)
+    first = RoundDocument(round=1, tester="fail", gate=red)
+    second = RoundDocument(round=2, tester="pass", gate=green, reviewer="request_changes", blocking=2)
+    assert events(at(), at(RoundDocument(round=1, tester="fail"))) == ["t1 round 1: the tester says fail"]
+    assert events(at(RoundDocument(round=1, tester="fail")), at(first)) == [
+        "t1 round 1: gate red (exit code 1), pytest -q"
+    ]
+    # What was missed between two looks is made up for.
+    assert events(at(first), at(first, second)) == [
+        "t1 round 2: the tester says pass",
+        "t1 round 2: gate green, pytest -q",
+        "t1 round 2: the reviewer says request_changes, 2 blocking findings",
+    ]
+    assert events(at(first, second), at(first, second)) == []
+
+
+def test_what_is_waited_for_is_said_once() -> None:
+    working = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, rounds=1, stage="make")
+    session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read"])
+    waits = session.model_copy(update={"waiting_for": "the usage limit, until noon"})
+    before = Snapshot(run(tasks=[working]), closed=False, sessions=[session])
+    asked = Snapshot(run(tasks=[working]), closed=False, sessions=[waits])
+    told = Snapshot(run(tasks=[working], waiting_for={"t1": waits.waiting_for}), closed=False, sessions=[waits])
+    assert events(before, asked) == ["t1 backend round 1 turn 2: waits for the usage limit, until noon"]
+    assert events(asked, told) == []
+    assert doing(working, waits) == "turn 2: waits for the usage limit, until noon"
+    # A gate or a merge, and the run itself, have no session.
+    host = run(tasks=[working], waiting_for={"t1": "its host", "run": "its host"})
+    assert events(before, Snapshot(host, closed=False)) == ["t1 waits for its host", "run waits for its host"]
+    assert doing(working, None, "its host") == "waits for its host"
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,8 @@ def check_dashboard(page: str) -> None:
 def check_log(log: str, run: str) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     failures = [line for line in lines if "Completing activity as failed" in line["event"]]
-    assert [(line["run"], line["task"], line["session"], line["level"]) for line in failures] == [
-        (run, "plan", "1-orchestrator", "warning")
+    assert [(line["run"], line["task"], line["role"], line["turn"], line["level"]) for line in failures] == [
+        (run, "plan", "orchestrator", "1", "warning")
     ]
     (attempt,) = [line for line in lines if line["event"] == "an attempt failed"]
     assert (attempt["run"], attempt["activity"], attempt["attempt"]) == (run, "take_turn", "1")

@@ -39,7 +39,7 @@ async def test_a_run_waits_for_github(world, monkeypatch: pytest.MonkeyPatch) ->
         assert not any(fault.times for fault in w.hub.faults), w.hub.faults
         assert not document.decisions
         assert not document.errors
-        assert document.waiting_for == "a review, or the merge, of the pull request"
+        assert document.waiting_for == {"run": "a review, or the merge, of the pull request"}
         assert len(await w.pulls()) == 1
         await w.until_says(number, "waits for a review")
 

@@ -53,7 +53,7 @@ async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ign
             assert evidence in pull["body"]
         assert document.pull_request == pull["html_url"]
         assert document.branch == branch
-        assert document.waiting_for == "a review, or the merge, of the pull request"
+        assert document.waiting_for == {"run": "a review, or the merge, of the pull request"}
         # The command line shows it, too.
         shown = "\n".join(ending(document))
         assert "The run waits for a review, or the merge, of the pull request; nothing is spent" in shown

@@ -51,17 +51,24 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_the_installed_command_runs_the_demo_from_an_empty_directory(installed: Path, tmp_path: Path) -> None:
     """The whole demo; it takes no server that is configured, and says so in the lines it prints to copy."""
-    empty, place = tmp_path / "empty", tmp_path / "demo"
+    # Named like the demo's script, which must not be taken from there.
+    empty, there = tmp_path / "empty", tmp_path / "there"
+    place = there / "demo"
     empty.mkdir()
+    there.mkdir()
     far = {"HOME": str(tmp_path), "PATH": os.defpath, "TEMPORAL_ADDRESS": "127.0.0.1:1"}
     cli = Cli(empty / "home", installed, **far)
     assert (await cli("--version", cwd=empty)).out == f"baton {__version__}\n"
-    result = await cli("demo", "--keep", str(place), cwd=empty, within=240)
+    result = await cli("demo", "--keep", "./demo", cwd=there, within=240)
     assert result.code == 0, result
     assert "model is scripted" in result.err
     assert "D1" in result.err
     assert "red (exit code 1) -> green -> green" in result.out
     assert "request_changes -> approve" in result.out
+    # Progress says it as it happens.
+    assert "round 1: gate red (exit code 1), " in result.err
+    assert "round 2: gate green, " in result.err
+    assert "the reviewer says request_changes, 1 blocking finding\n" in result.err
     # The program is named as it can be called from here, so that the line can be copied.
     assert f"env -u TEMPORAL_ADDRESS BATON_HOME={place}/home {installed} show" in result.out
     assert nothing_runs(place)
@@ -84,6 +91,7 @@ async def test_the_installed_command_runs_the_demo_from_an_empty_directory(insta
     # Role files come from the wheel, too, and nothing is left where it was called.
     assert "backend" in (await later("agents", "list", cwd=empty)).out
     assert list(empty.iterdir()) == []
+    assert list(there.iterdir()) == [place]
 
 
 def test_the_shell_completes_commands(installed: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": settings.api_key.get_secret_value(),
         "ANTHROPIC_BASE_URL": settings.base_url,
         "TEMPORAL_ADDRESS": address,
+        "BATON_LOG": settings.log,
+        "BATON_LOG_LEVEL": settings.log_level,
         "BATON_DISK_FLOOR_GB": str(settings.disk_floor_gb),
         **({"BATON_STATE_REMOTE": settings.state_remote} if settings.state_remote else {}),
         **_github(settings),

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowFailureError
 from baton import naming
 from baton.contracts import RunStatus
 from tests.pipelines.scripts import plan, scenario, task
+from workflows.board import REPO
 
 GOOD = {"task": "Add a feature", "repo": "REPO"}
 
@@ -44,6 +45,28 @@ async def test_input_that_is_no_request(staged, given: list[Any], words: str) ->
     assert len(str(failure.value.cause)) < 600
     assert document["status"] == "failed"
     assert document["notes"][-1] in str(failure.value.cause)
+
+
+@pytest.mark.parametrize("user", ["ada:s3cret-canary", "s3cret-canary"])
+async def test_a_url_with_credentials_is_refused_and_not_spread(staged, user: str) -> None:  # type: ignore[no-untyped-def]
+    """What its caller wrote stands in the start event, and nothing else of the history has it."""
+    where = f"https://{user}@git.example.org/shop.git"
+    async with staged(scenario(plan(task("t1")))) as stage:
+        handle = await stage.client.start_workflow(
+            "Pipeline", {"task": "x", "repo": where}, id=stage.run, task_queue=naming.TASK_QUEUE
+        )
+        with pytest.raises(WorkflowFailureError) as failure:
+            await handle.result()
+        document = await handle.query("state")
+        described = await handle.describe()
+        history = await handle.fetch_history()
+        assert not (stage.settings.home / "stores").exists()
+    assert "with credentials in it: leave them out" in str(failure.value.cause)
+    assert document["status"] == "failed"
+    assert document["repo"] == "https://git.example.org/shop.git"
+    assert described.typed_search_attributes[REPO] == "https://git.example.org/shop.git"
+    later = "".join(str(event) for event in history.events[1:])
+    assert "s3cret-canary" not in f"{failure.value.cause}{document}{described.typed_search_attributes}{later}"
 
 
 @pytest.mark.parametrize("run", ["../../escape", "a/b", "two words", "x" * 121, "caf\u00e9", "-rf", "ends.lock"])

@@ -1,6 +1,7 @@
 """Decisions: the same effect by every channel; what cannot be taken is refused in words and changes nothing."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,20 +19,24 @@ from workflows.pipeline import Pipeline
 Handle = WorkflowHandle[Pipeline, RunDocument]
 
 
-async def temporal(service: TemporalService, *arguments: str) -> None:
-    """Run the `temporal` command as a person would."""
+async def command(name: str, *arguments: str, **env: str) -> str:
+    """Run a command of this environment as a person would."""
     process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).with_name("temporal")),
+        str(Path(sys.executable).with_name(name)),
         *arguments,
-        "--address",
-        service.address,
-        "--disable-config-file",
+        env={**os.environ, **env},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def temporal(service: TemporalService, *arguments: str) -> None:
+    """Run the `temporal` command."""
+    await command("temporal", *arguments, "--address", service.address, "--disable-config-file")
 
 
 async def by_signal(handle: Handle, answer: Decide, _service: TemporalService) -> None:
@@ -53,11 +58,18 @@ async def by_temporal_update(handle: Handle, answer: Decide, service: TemporalSe
     await temporal(service, "workflow", "update", "execute", *where, "--input", answer.model_dump_json())
 
 
+async def by_baton(handle: Handle, answer: Decide, service: TemporalService) -> None:
+    words = [handle.id, answer.decision_id, answer.choice, "--note", answer.note, "--by", answer.by]
+    said = await command("baton", "decide", *words, TEMPORAL_ADDRESS=service.address)
+    assert f"{answer.decision_id} answered: {answer.choice}" in said
+
+
 CHANNELS: list[Callable[[Handle, Decide, TemporalService], Awaitable[None]]] = [
     by_signal,
     by_update,
     by_temporal_signal,
     by_temporal_update,
+    by_baton,
 ]
 
 

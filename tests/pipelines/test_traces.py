@@ -1,0 +1,119 @@
+"""What a run leaves in logs, histories and stores: every line says where it belongs, and nobody's key is in it."""
+
+import json
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from baton.contracts import Decide, RunStatus
+from standin.scenario import Fault, Step
+from tests.conftest import assert_eventually
+from tests.pipelines.conftest import CANARY, Stage
+from tests.pipelines.processes import WorkerProcess
+from tests.pipelines.scripts import bash, escalate, made, plan, reviewed, scenario, session, task, tested
+from workers.service import TemporalService
+from workflows.pipeline import Pipeline
+
+PASSWORD = "hunter22-of-the-database"
+
+LOOK = "env; cat /proc/1/environ /proc/self/environ; ls -la / /workspace; cat /root/.* /home/*/.* 2>/dev/null; true"
+"""A command that prints whatever it can of the place it runs in."""
+
+
+async def histories(stage: Stage, expected: set[str]) -> dict[str, str]:
+    """The history of every workflow of the run, as JSON; executions of one id one after the other."""
+    found: dict[str, str] = {}
+
+    async def all_there() -> bool:
+        # The list is made a moment after the workflows.
+        found.clear()
+        async for execution in stage.client.list_workflows(f"RootWorkflowId = '{stage.run}'"):
+            handle = stage.client.get_workflow_handle(execution.id, run_id=execution.run_id)
+            found[execution.id] = found.get(execution.id, "") + (await handle.fetch_history()).to_json()
+        return found.keys() >= expected
+
+    await assert_eventually(all_there, within=timedelta(seconds=60), every=timedelta(milliseconds=500))
+    return found
+
+
+def lines(log: str) -> list[dict[str, Any]]:
+    """The lines of a JSON log; what the command says for people besides is left out."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+
+async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(  # type: ignore[no-untyped-def]
+    staged, service: TemporalService, tmp_path: Path
+) -> None:
+    question = f"Is postgres://app:{PASSWORD}@db/orders the right database?"
+    script = scenario(
+        plan(task("t1"), faults=[Fault(status=529)]),
+        session("backend", "t1", [[bash(LOOK)], [escalate(question, "yes", "no")], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [Step(calls=[bash(LOOK)]), [reviewed()]]),
+    )
+    log = tmp_path / "worker.log"
+    async with staged(script, worker=False, log="json", log_level="debug") as stage:
+        worker = WorkerProcess(stage.settings, service.address, log)
+        worker.start()
+        try:
+            handle = await stage.start()
+            await stage.until_waiting(handle)
+            await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="yes", by="ada"))
+            document = await stage.outcome(handle)
+            assert document.status is RunStatus.DONE, document
+            sessions = ("plan/1-orchestrator", "t1", "t1/1-backend", "t1/1-tester", "t1/1-reviewer")
+            told = await histories(stage, {stage.run, *(f"{stage.run}/{name}" for name in sessions)})
+        finally:
+            worker.stop()
+        store = await stage.store()
+        asked = json.dumps([r.body for r in stage.standin.requests])
+
+    said = log.read_text()
+    found = lines(said)
+    about = [line for line in found if line.get("run") == stage.run]
+
+    def of(event: str) -> list[dict[str, Any]]:
+        return [line for line in about if line["event"].startswith(event) and line["level"] != "debug"]
+
+    # One line a turn, gate, hand-off, decision and error, each in its place.
+    turns = [(line["task"], line["round"], line["role"], line["turn"]) for line in of("turn")]
+    assert turns == [
+        ("plan", "1", "orchestrator", "1"),
+        *(("t1", "1", "backend", str(turn)) for turn in (1, 2, 3)),
+        ("t1", "1", "tester", "1"),
+        *(("t1", "1", "reviewer", str(turn)) for turn in (1, 2)),
+    ]
+    assert [line["role"] for line in of("hand-off")] == ["orchestrator", "backend", "tester", "reviewer"]
+    assert [(line.get("task"), line["exit_code"]) for line in of("gate")] == [("t1", 0), ("gate", 0)]
+    (error,) = of("error")
+    assert (error["level"], error["task"], error["role"]) == ("error", "t1", "backend")
+    assert error["record"]["context"]["operation"] == "escalate"
+    assert [line["event"].partition(":")[0] for line in of("decision")] == [
+        "decision D1 opened",
+        "decision D1 answered",
+    ]
+    # The SDK's own line about the attempt that failed has it, too.
+    (failed,) = of("Completing activity as failed")
+    place = {"task": "plan", "role": "orchestrator", "turn": "1", "activity": "take_turn", "attempt": "1"}
+    assert place.items() <= failed.items()
+    assert "529" in failed["exception"]
+    # Whatever is said in the workflows of the run names it.
+    assert all("run" in line for line in found if line["logger"] in ("temporalio.workflow", "temporalio.activity"))
+
+    for secret in (CANARY, PASSWORD):
+        assert secret not in said
+        assert not [name for name, history in told.items() if secret in history]
+    assert CANARY not in asked
+    assert CANARY not in document.model_dump_json()
+    # The whole home: stores (every object, unpacked), workspaces, gates, logs.
+    grep = subprocess.run(["grep", "-rla", CANARY, str(stage.settings.home)], capture_output=True, text=True)
+    assert grep.stdout == ""
+    for bare in store.path.parent.glob("*.git"):
+        objects = subprocess.run(
+            ["git", "--git-dir", str(bare), "cat-file", "--batch-all-objects", "--batch", "--buffer"],
+            capture_output=True,
+            check=True,
+        )
+        assert CANARY.encode() not in objects.stdout
+        assert len(objects.stdout) > 1_000
