@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
 	@sh scripts/setup.sh $(VENV)
 	@touch $@
 
-demo: setup ## The real pipeline on a sample repository, with a scripted model: no key, no network
+demo: setup ## The real pipeline on a sample repository, with a scripted model: no key
 	@$(BIN)/baton demo
 
 test: setup ## Lint, types, import rules and the whole test suite

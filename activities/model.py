@@ -1,22 +1,25 @@
 """The Messages API: one streamed call through the anthropic SDK, and what its faults mean.
 
 The SDK's own retries are off: Temporal owns them, for SDK retries times Temporal retries would be paid calls nobody
-counts. Nothing is sent twice from here.
+counts. Nothing is sent twice from here. The SDK is imported by who uses it: that takes a second, and who only shows a
+run does without.
 """
 
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import httpx2
-from anthropic import AsyncAnthropic
 
 from baton.contracts import Contract, Usage
 from baton.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable, UsageLimitReached
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
+
+if TYPE_CHECKING:
+    import anthropic
+    from anthropic import AsyncAnthropic
 
 _CHARACTERS_PER_TOKEN = 4
 """Of an answer that broke off, where the API did not come to say how many tokens it had."""
@@ -38,10 +41,12 @@ class Meter:
 
     def failed(self, error: Exception) -> None:
         """Take in how a call ended before its answer began."""
+        import anthropic
+
         unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
         self.free = self.begun is None and (isinstance(error, anthropic.APIStatusError) or unsent)
 
-    def read(self, message: anthropic.types.Message) -> None:
+    def read(self, message: "anthropic.types.Message") -> None:
         """Take in what has come of an answer."""
         usage = usage_of(message.usage)
         seen = sum(len(block.to_json(indent=None)) for block in message.content) // _CHARACTERS_PER_TOKEN
@@ -61,8 +66,10 @@ class Answer(Contract):
     seconds: float
 
 
-def make_client(api_key: str | None, base_url: str | None) -> AsyncAnthropic:
+def make_client(api_key: str | None, base_url: str | None) -> "AsyncAnthropic":
     """The one client of a worker. Without a key requests fail with 401, and the run asks a person."""
+    from anthropic import AsyncAnthropic
+
     return AsyncAnthropic(
         # Always explicit: without a key the SDK would look for credentials elsewhere.
         api_key=api_key or "missing",
@@ -73,12 +80,14 @@ def make_client(api_key: str | None, base_url: str | None) -> AsyncAnthropic:
 
 
 async def ask(
-    client: AsyncAnthropic, request: Mapping[str, Any], headers: Mapping[str, str], meter: Meter | None = None
+    client: "AsyncAnthropic", request: Mapping[str, Any], headers: Mapping[str, str], meter: Meter | None = None
 ) -> Answer:
     """Make one call and return the whole answer; raises the ModelError branch of the tree, nothing else.
 
     The meter tells what was billed, however the call ends.
     """
+    import anthropic
+
     started = time.monotonic()
     meter = meter or Meter()
     try:
@@ -111,7 +120,7 @@ async def ask(
     )
 
 
-def usage_of(usage: anthropic.types.Usage) -> Usage:
+def usage_of(usage: "anthropic.types.Usage") -> Usage:
     """The token classes in which a call is billed."""
     written = usage.cache_creation_input_tokens or 0
     detail = usage.cache_creation
@@ -128,6 +137,8 @@ def usage_of(usage: anthropic.types.Usage) -> Usage:
 
 def translate(error: Exception) -> ModelError:
     """The error of the SDK or the transport as one of ours: can asking again help, and when?"""
+    import anthropic
+
     if isinstance(error, anthropic.APITimeoutError):
         return ModelUnavailable("The Messages API did not answer in time.", kind="timeout")
     if isinstance(error, anthropic.APIStatusError):
@@ -143,7 +154,7 @@ def translate(error: Exception) -> ModelError:
     return ModelRefused(f"The request to the Messages API could not be made: {error}", kind=type(error).__name__)
 
 
-def _translate_status(error: anthropic.APIStatusError) -> ModelError:
+def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
     body = error.body if isinstance(error.body, dict) else {}
     detail = body.get("error")
     detail = detail if isinstance(detail, dict) else {}

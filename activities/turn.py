@@ -8,9 +8,8 @@ were cut short start over from the checkpoint, so that their effects in the work
 import json
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anthropic import AsyncAnthropic
 from temporalio import activity
 
 from activities import metrics
@@ -38,6 +37,9 @@ from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive
 
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
 _log = get_logger(__name__)
 
 _MOST_CUTS = 2
@@ -53,7 +55,7 @@ class TurnActivities:
     def __init__(
         self,
         stores: Stores,
-        model: AsyncAnthropic,
+        model: "AsyncAnthropic",
         sandbox: Sandbox,
         prices: PriceList,
         settings: Settings,

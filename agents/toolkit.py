@@ -1,6 +1,7 @@
 """The tools that an agent is offered: schemas and descriptions, in an order that never changes."""
 
-from anthropic.types import ToolParam
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel
 
 from agents.definition import AgentDefinition, ToolName
@@ -8,6 +9,9 @@ from agents.reports import GUIDANCE, Escalation, report_model
 from agents.schemas import flat_schema
 from agents.tool_inputs import INPUTS
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
+
+if TYPE_CHECKING:
+    from anthropic.types import ToolParam
 
 HAND_OFF = "hand_off"
 ESCALATE = "escalate"
@@ -65,7 +69,7 @@ _HAND_OFF = {
 }
 
 
-def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = True) -> list[ToolParam]:
+def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = True) -> "list[ToolParam]":
     """The tools of one session: those that the file grants, then `hand_off` with the report of its kind and `escalate`.
 
     The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck. `isolated` says whether
@@ -98,5 +102,5 @@ def _description(name: ToolName, patterns: list[str] | None, isolated: bool) -> 
     )
 
 
-def _tool(name: str, description: str, model: type[BaseModel]) -> ToolParam:
+def _tool(name: str, description: str, model: type[BaseModel]) -> "ToolParam":
     return {"name": name, "description": description, "input_schema": flat_schema(model)}

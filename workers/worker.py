@@ -39,14 +39,9 @@ from baton.settings import Settings
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
-from workflows.delivery import DeliveryWorkflow
-from workflows.pipeline import Pipeline
-from workflows.session import AgentSession
-from workflows.task import Task
+from workflows.catalogue import WORKFLOWS
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
-
-WORKFLOWS = [Pipeline, Task, AgentSession, DeliveryWorkflow]
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""

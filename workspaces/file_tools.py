@@ -2,6 +2,8 @@
 
 What the SDK's tools leave open and is closed here: a Write to a FIFO blocks, a hard link or a link leads a change
 around the scope, an image that the API cannot decode would spoil the transcript for good.
+
+The SDK is imported by who uses it: that takes a second, and workflow code, which `baton show` runs, does without.
 """
 
 import errno
@@ -11,9 +13,6 @@ import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from anthropic.lib.tools import ToolError
-from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_edit_tool, beta_read_tool, beta_write_tool
 
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
@@ -28,6 +27,8 @@ _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 @lru_cache(maxsize=256)
 def _tools_on(root: Path) -> tuple[Any, Any, Any]:
     """The SDK's tools on a directory. They hold nothing but its path, and making them takes milliseconds."""
+    from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_edit_tool, beta_read_tool, beta_write_tool
+
     context = AgentToolContext(workdir=root, max_file_bytes=MAX_EDIT_BYTES)
     return beta_read_tool(context), beta_write_tool(context), beta_edit_tool(context)
 
@@ -112,6 +113,8 @@ class FileTools:
             raise ToolFault(str(fault), touched={place.path}) from fault
 
     async def _call(self, tool: Any, **arguments: object) -> str:
+        from anthropic.lib.tools import ToolError
+
         try:
             result = await tool.call(arguments)
         except ToolError as error:

@@ -6,8 +6,6 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from anthropic.lib.tools.agent_toolset import AgentToolContext, resolve_path
-
 from workspaces.command import INSIDE
 from workspaces.tool_inputs import ToolFault
 
@@ -37,6 +35,8 @@ class Inside:
     """The inside of one workspace."""
 
     def __init__(self, workspace: Path) -> None:
+        from anthropic.lib.tools.agent_toolset import AgentToolContext
+
         self.root = workspace.resolve(strict=True)
         self.context = AgentToolContext(workdir=self.root)
 
@@ -48,6 +48,8 @@ class Inside:
             raise ToolFault(f"{text}: is outside the workspace. Give a path relative to it, such as src/app.py.")
         elif text.startswith("~"):
             raise ToolFault(f"{text}: there is no home directory here. Give a path relative to the workspace.")
+        from anthropic.lib.tools.agent_toolset import resolve_path
+
         shown = posixpath.normpath(text)
         if shown == ".." or shown.startswith("../"):
             raise ToolFault(f"{text}: is outside the workspace.")

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from baton.settings import Settings
     from workers.service import TemporalService
     from workers.worker import WorkerHandle
+
+_READING = "reading"
+"""In place of a host's name: a worker that is there for one command, and does no work."""
 
 ANSWER_LIMIT = 3.0
 """Seconds that a worker which seems to be there is given to answer."""
@@ -80,7 +85,10 @@ def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict
 
 
 async def has_worker(service: "TemporalService") -> bool:
-    """Whether somebody has asked for work on the shared task queue of late (within five minutes)."""
+    """Whether somebody has asked for work on the shared task queue within five minutes, and may still be there.
+
+    Who only answered for the time of a command does not count, nor who was a process of this machine that has ended.
+    """
     from temporalio.api.enums.v1 import TaskQueueType
     from temporalio.api.taskqueue.v1 import TaskQueue
     from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -92,7 +100,23 @@ async def has_worker(service: "TemporalService") -> bool:
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         )
     )
-    return bool(described.pollers)
+    return any(_may_be_there(poller.identity) for poller in described.pollers)
+
+
+def _may_be_there(identity: str) -> bool:
+    """Whether a poller of that identity, `pid@machine/host` for a worker of Baton, may still be at work."""
+    process, _, where = identity.partition("@")
+    machine, _, host = where.partition("/")
+    if host == _READING:
+        return False
+    if machine == socket.gethostname() and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:
+            pass
+    return True
 
 
 @dataclass
@@ -132,7 +156,8 @@ async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
     """A worker that runs workflow code only, so that queries and updates are answered; no work is begun by it."""
     from temporalio.worker import Worker
 
-    from workers.worker import WORKFLOWS
+    from workflows.catalogue import WORKFLOWS
 
-    async with Worker(service.client, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
+    identity = f"{os.getpid()}@{socket.gethostname()}/{_READING}"
+    async with Worker(service.client, identity=identity, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
         yield

@@ -30,7 +30,7 @@ from tests.conftest import assert_eventually
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
 from workers.service import TemporalService
-from workers.worker import WORKFLOWS
+from workflows.catalogue import WORKFLOWS
 from workflows.pipeline import Pipeline
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()

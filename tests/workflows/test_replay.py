@@ -11,7 +11,7 @@ from temporalio.workflow import NondeterminismError
 
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
-from workers.worker import WORKFLOWS
+from workflows.catalogue import WORKFLOWS
 
 RECORDED: list[Recorded | RecordedOnGitHub] = [*RUNS, *ON_GITHUB]
 
