@@ -1,15 +1,17 @@
-"""How soon work goes on after SIGKILL of the worker, when it is started again at once.
+"""How soon work goes on after SIGKILL of the worker: when it is started again at once, and on another host.
 
     python -m benchmarks.recovery
     python -m benchmarks.recovery --repeat 9
 
 The worker dies while a shell command of an agent runs. A new one is started at the same moment, as a supervisor would.
 Measured from the kill: until it polls, until the killed step starts again, and how much longer the whole run takes than
-one that nobody disturbs.
+one that nobody disturbs. The other host has a home of its own, is at work already, and gets the run through a state
+remote: until the killed command runs there.
 """
 
 import argparse
 import asyncio
+import dataclasses
 import os
 import signal
 import statistics
@@ -24,7 +26,7 @@ from baton import naming
 from baton.contracts import RunRequest
 from benchmarks.scene import Scene, machine, scene
 from standin.scenario import Scenario
-from tests.pipelines.repositories import make_repository
+from tests.pipelines.repositories import git, make_repository
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline
 
@@ -97,6 +99,37 @@ async def killed(place: Scene, number: int) -> Recovery:
     return Recovery(ready, await started_again(place, run) - at, whole)
 
 
+async def taken_over(place: Scene, number: int) -> float:
+    """Seconds from the kill of one host's worker until the command that died with it runs on another host."""
+    run, directory = f"taken-{number}", place.directory / f"hosts-{number}"
+    directory.mkdir()
+    remote = directory / "state.git"
+    git(directory, "init", "-q", "--bare", str(remote))
+    first, second = (
+        dataclasses.replace(
+            place,
+            settings=place.settings.model_copy(update={"home": directory / name, "state_remote": str(remote)}),
+        )
+        for name in ("first", "second")
+    )
+
+    def at_work(host: Scene) -> bool:
+        return any(host.settings.home.glob(f"workspaces/{run}/t1/work/src/started"))
+
+    async with first.worker(), second.worker():
+        handle = await begin(place, run)
+        while not at_work(first) and not at_work(second):
+            await asyncio.sleep(0.01)
+        dying, other = (first, second) if at_work(first) else (second, first)
+        at = time.time()
+        os.kill(dying.worker_id, signal.SIGKILL)
+        while not at_work(other):
+            await asyncio.sleep(0.01)
+        took = time.time() - at
+        await handle.result()
+    return took
+
+
 def shown(values: list[float]) -> str:
     """Least, median and most."""
     return f"{min(values):6.1f}{statistics.median(values):8.1f}{max(values):6.1f}"
@@ -107,13 +140,16 @@ async def main(repeat: int) -> None:
     async with scene(script()) as place:
         calm: list[float] = []
         found: list[Recovery] = []
+        taken: list[float] = []
         for number in range(repeat):
             async with place.worker():
                 calm.append(await undisturbed(place, number))
             found.append(await killed(place, number))
+            taken.append(await taken_over(place, number))
     print(f"seconds, {repeat} times ({machine()})       least  median  most")
     print(f"new worker polls, after the kill         {shown([one.ready for one in found])}")
     print(f"killed step starts again, after the kill {shown([one.again for one in found])}")
+    print(f"killed step starts again on another host {shown(taken)}")
     print(f"whole run, undisturbed                   {shown(calm)}")
     print(f"whole run, with the kill                 {shown([one.whole for one in found])}")
 

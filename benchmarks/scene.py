@@ -86,6 +86,8 @@ class Scene:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "ANTHROPIC_"))}
         assert self.settings.base_url is not None
         own = {"BATON_HOME": str(self.settings.home), "ANTHROPIC_API_KEY": "sk-ant-benchmark"}
+        if self.settings.state_remote:
+            own["BATON_STATE_REMOTE"] = self.settings.state_remote
         return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, "TEMPORAL_ADDRESS": self.address}
 
     def use(self) -> Use:

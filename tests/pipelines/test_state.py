@@ -87,6 +87,7 @@ async def test_the_store_and_the_queries_agree(staged, choice: str, status: RunS
         "run": stage.run,
         "status": status.value,
         "pending_decisions": [],
+        "reminders": {},
         "cost_usd": state["cost_usd"],
         "turns": state["turns"],
         "tasks": {found["id"]: found["state"] for found in state["tasks"]},
