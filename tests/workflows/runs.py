@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from baton.contracts import Decide, Guide, RunStatus
-from standin.scenario import Fault, Scenario, Step
+from baton.contracts import Decide, Fork, Guide, RunStatus, TaskState
+from standin.scenario import Call, Fault, Scenario, Step
 from tests.github.world import World
 from tests.pipelines.conftest import Stage
+from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
     bash,
     escalate,
@@ -91,11 +92,55 @@ async def aborted(stage: Stage) -> None:
     assert document.status is RunStatus.STOPPED
 
 
+async def with_a_default(stage: Stage) -> None:
+    """Nobody answers, and a default was given: the task that asks is skipped."""
+    document = await stage.finish(decision_default="skip", decision_deadline_seconds=2.0)
+    assert document.status is RunStatus.DONE, document
+    assert [decision.by for decision in document.decisions] == ["deadline"]
+    assert [task.state for task in document.tasks] == [TaskState.DONE, TaskState.DONE, TaskState.SKIPPED]
+
+
+async def raised(stage: Stage) -> None:
+    """A person lets the run work for longer once its backend hangs, and then gives it more turns."""
+    handle = await stage.start(wall_clock_seconds=8, turns_per_run=3)
+    first = await stage.until_waiting(handle, decision="D1")
+    assert first.decisions[0].error_type == "wall_clock"
+    await handle.execute_update(Pipeline.submit_decision, Decide(decision_id="D1", choice="raise", note="1h"))
+    second = await stage.until_waiting(handle, decision="D2")
+    assert second.decisions[1].error_type == "budget"
+    await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="raise", note="20"))
+    document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+
+
+async def forked(stage: Stage) -> None:
+    """A run from the middle of another one, whose tasks fail their tests together."""
+    (stage.repo / "check.sh").write_text("[ ! -e src/a.txt ] || [ ! -e web/b.txt ] || [ -e web/bridge.txt ]\n")
+    git(stage.repo, "commit", "-qam", "Tasks need a bridge")
+    origin = replace(stage, run=f"{stage.run}-origin")
+    assert (await origin.finish()).status is RunStatus.DONE
+    document = await stage.finish(fork=Fork(run=origin.run, task="b", session="1-frontend", turn=1))
+    assert document.status is RunStatus.DONE, document
+    assert [task.id for task in document.tasks] == ["a", "b", "merge-repair"]
+
+
 _TWO_AT_ONCE = scenario(
     plan(task("t1"), task("t2")),
     session("backend", "t1", [Step(calls=[made()], faults=[Fault(stall_after=1)])]),
     session("backend", "t2", [[escalate("Which?", "this", "that")]]),
 )
+
+
+def _unclear(question: str) -> Call:
+    """A question that the orchestrator may answer."""
+    call = escalate(question, "date", "price", error_type="unclear")
+    return Call("escalate", {**call.input, "architectural": False})
+
+
+def _guide(text: str) -> Call:
+    """The orchestrator's answer to a report."""
+    return Call("hand_off", {"action": "guide", "guidance": text, "reason": "The task says so."})
+
 
 RUNS = [
     Recorded(
@@ -156,6 +201,50 @@ RUNS = [
         to_the_end,
         # Its backend goes on as new after every five turns.
         workflows=7,
+    ),
+    Recorded(
+        "together",
+        scenario(
+            plan(task("a"), task("b"), task("c")),
+            simple_task("a", write("src/orders.txt", "list orders by date\n")),
+            # b is guided, and meets the conflict: a is integrated by then.
+            session(
+                "backend",
+                "b",
+                [
+                    [_unclear("By what?")],
+                    [bash("sleep 6"), write("src/orders.txt", "list orders by price\n")],
+                    [made()],
+                ],
+            ),
+            session("orchestrator", "plan", [[_guide("By price.")]], round_number=2),
+            simple_task("b")[1:],
+            simple_task("b", write("src/orders.txt", "list orders by date and price\n"), round_number=2),
+            session("backend", "c", [[escalate("Which?", "this", "that")]]),
+        ),
+        with_a_default,
+        workflows=18,
+    ),
+    Recorded(
+        "raised",
+        scenario(
+            plan(task("t1")),
+            session("backend", "t1", [[write("src/t1.txt", "one\n")], Step(calls=[made()], faults=[Fault(delay=300)])]),
+            simple_task("t1")[1:],
+        ),
+        raised,
+        workflows=10,
+    ),
+    Recorded(
+        "forked",
+        scenario(
+            plan(task("a"), task("b", role="frontend")),
+            simple_task("a", write("src/a.txt", "a\n")),
+            simple_task("b", write("web/b.txt", "b\n"), role="frontend"),
+            simple_task("merge-repair", write("web/bridge.txt", "bridge\n"), role="frontend"),
+        ),
+        forked,
+        workflows=13,
     ),
 ]
 

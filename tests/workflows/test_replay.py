@@ -57,6 +57,33 @@ def test_the_histories_show_what_they_are_for() -> None:
     assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in kinds["aborted"]
     assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW in kinds["many-turns"]
     assert EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED in kinds["issue"]
+    # The orchestrator's guidance, a conflict of two tasks, a deadline; a wall clock and another cap; a fork, a repair.
+    assert "read_guidance" in steps("together")
+    together = histories.everything("together")
+    assert '"conflicts":["src/orders.txt"]' in together
+    assert '"by":"deadline"' in together
+    assert "halt" in signals("raised")
+    assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in kinds["raised"]
+    assert "set_caps" in steps("raised")
+    assert {"adopt_fork", "open_repair"} <= steps("forked")
+
+
+def steps(name: str) -> set[str]:
+    """The activities of a recorded run."""
+    return {
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for history in histories.read(name)
+        for event in history.events
+    }
+
+
+def signals(name: str) -> set[str]:
+    """The signals of a recorded run."""
+    return {
+        event.workflow_execution_signaled_event_attributes.signal_name
+        for history in histories.read(name)
+        for event in history.events
+    }
 
 
 async def test_a_workflow_that_does_something_else_is_noticed() -> None:
