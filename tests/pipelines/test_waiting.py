@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from baton.contracts import Decide, Decision, RunStatus, TaskState
+from baton.policies import ELSEWHERE_WAITS
 from interfaces.cli.following import follow
 from interfaces.cli.progress import PlainView
 from interfaces.cli.summary import document_lines
@@ -150,3 +152,33 @@ async def test_ten_minutes_of_waiting_leave_nothing_in_the_history(settings, rep
             assert after.raw_description.pending_activities == []
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="sqlite"))
             assert (await stage.outcome(handle)).status is RunStatus.DONE
+
+
+async def test_a_host_that_stays_away_is_asked_about(  # type: ignore[no-untyped-def]
+    staged, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody else has its work: the run looks for it for six minutes, here less, then asks, and goes on from there."""
+    assert sum(ELSEWHERE_WAITS, timedelta()) >= timedelta(minutes=6)
+    monkeypatch.setattr("workflows.steps.ELSEWHERE_WAITS", (timedelta(seconds=0.1),))
+    monkeypatch.setattr("workflows.steps.SCHEDULE_TO_START", timedelta(seconds=0.5))
+    script = scenario(plan(task("t1")), asking(), simple_task("t1")[1:])
+    async with staged(script, worker=False) as stage:
+        elsewhere = replace(stage, settings=stage.settings.model_copy(update={"home": tmp_path / "elsewhere"}))
+        async with stage.worker():
+            handle = await stage.start()
+            await stage.until_waiting(handle)
+        async with elsewhere.worker():
+            await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="sqlite"))
+            document = await stage.until_waiting(handle, 90, decision="D2")
+        asked = len(stage.asked())
+        async with stage.worker():
+            await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="retry"))
+            ended = await stage.outcome(handle)
+    question = document.decisions[1]
+    assert (question.task_id, question.error_type) == ("t1", "WorkElsewhere")
+    assert f"This host has no checkpoint of task t1 of run {stage.run}: it lies on the host that" in question.question
+    assert "start that one again, or set BATON_STATE_REMOTE" in question.question
+    assert asked == 2
+    assert ended.status is RunStatus.DONE, ended
+    assert [decision.choice for decision in ended.decisions] == ["sqlite", "retry"]
+    assert [turn for *_, turn in stage.asked("backend")] == [1, 2]
