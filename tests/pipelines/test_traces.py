@@ -11,7 +11,8 @@ from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.processes import WorkerProcess
-from tests.pipelines.scripts import bash, escalate, made, plan, reviewed, scenario, session, task, tested
+from tests.pipelines.repositories import git
+from tests.pipelines.scripts import bash, escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
 from workers.service import TemporalService
 from workflows.pipeline import Pipeline
 
@@ -21,16 +22,17 @@ LOOK = "env; cat /proc/1/environ /proc/self/environ; ls -la / /workspace; cat /r
 """A command that prints whatever it can of the place it runs in."""
 
 
-async def histories(stage: Stage, expected: set[str]) -> dict[str, str]:
-    """The history of every workflow of the run, as JSON; executions of one id one after the other."""
-    found: dict[str, str] = {}
+async def histories(stage: Stage, expected: set[str]) -> dict[str, bytes]:
+    """The history of every workflow of the run as it is kept, where payloads can be read: in JSON they are base64."""
+    found: dict[str, bytes] = {}
 
     async def all_there() -> bool:
         # The list is made a moment after the workflows.
         found.clear()
         async for execution in stage.client.list_workflows(f"RootWorkflowId = '{stage.run}'"):
             handle = stage.client.get_workflow_handle(execution.id, run_id=execution.run_id)
-            found[execution.id] = found.get(execution.id, "") + (await handle.fetch_history()).to_json()
+            events = b"".join(event.SerializeToString() for event in (await handle.fetch_history()).events)
+            found[execution.id] = found.get(execution.id, b"") + events
         return found.keys() >= expected
 
     await assert_eventually(all_there, within=timedelta(seconds=60), every=timedelta(milliseconds=500))
@@ -43,14 +45,18 @@ def lines(log: str) -> list[dict[str, Any]]:
 
 
 async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(  # type: ignore[no-untyped-def]
-    staged, service: TemporalService, tmp_path: Path
+    staged, repo: Path, service: TemporalService, tmp_path: Path
 ) -> None:
+    (repo / "check.sh").write_text(f"echo the gate looks; {LOOK}\n")
+    git(repo, "commit", "-qam", "Tests that look around")
     question = f"Is postgres://app:{PASSWORD}@db/orders the right database?"
     script = scenario(
-        plan(task("t1"), faults=[Fault(status=529)]),
+        plan(task("t1"), task("t2", role="frontend", depends_on=["t1"]), faults=[Fault(status=529)]),
         session("backend", "t1", [[bash(LOOK)], [escalate(question, "yes", "no")], [made()]]),
-        session("tester", "t1", [[tested()]]),
+        session("tester", "t1", [[bash(LOOK)], [tested()]]),
         session("reviewer", "t1", [Step(calls=[bash(LOOK)]), [reviewed()]]),
+        session("frontend", "t2", [[bash(LOOK)], [made()]]),
+        simple_task("t2")[1:],
     )
     log = tmp_path / "worker.log"
     async with staged(script, worker=False, log="json", log_level="debug") as stage:
@@ -62,12 +68,15 @@ async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="yes", by="ada"))
             document = await stage.outcome(handle)
             assert document.status is RunStatus.DONE, document
-            sessions = ("plan/1-orchestrator", "t1", "t1/1-backend", "t1/1-tester", "t1/1-reviewer")
-            told = await histories(stage, {stage.run, *(f"{stage.run}/{name}" for name in sessions)})
+            makers = ("t1/1-backend", "t2/1-frontend")
+            checks = (f"{name}/1-{role}" for name in ("t1", "t2") for role in ("tester", "reviewer"))
+            children = {f"{stage.run}/{name}" for name in ("plan/1-orchestrator", "t1", "t2", *makers, *checks)}
+            told = await histories(stage, {stage.run, *children})
         finally:
             worker.stop()
         store = await stage.store()
         asked = json.dumps([r.body for r in stage.standin.requests])
+        looks = {r.role for r in stage.standin.requests if "HOME=" in json.dumps(r.body)}
 
     said = log.read_text()
     found = lines(said)
@@ -81,11 +90,13 @@ async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(
     assert turns == [
         ("plan", "1", "orchestrator", "1"),
         *(("t1", "1", "backend", str(turn)) for turn in (1, 2, 3)),
-        ("t1", "1", "tester", "1"),
-        *(("t1", "1", "reviewer", str(turn)) for turn in (1, 2)),
+        *(("t1", "1", role, str(turn)) for role in ("tester", "reviewer") for turn in (1, 2)),
+        *(("t2", "1", "frontend", str(turn)) for turn in (1, 2)),
+        *(("t2", "1", role, "1") for role in ("tester", "reviewer")),
     ]
-    assert [line["role"] for line in of("hand-off")] == ["orchestrator", "backend", "tester", "reviewer"]
-    assert [(line.get("task"), line["exit_code"]) for line in of("gate")] == [("t1", 0), ("gate", 0)]
+    handed = ["orchestrator", "backend", "tester", "reviewer", "frontend", "tester", "reviewer"]
+    assert [line["role"] for line in of("hand-off")] == handed
+    assert [(line.get("task"), line["exit_code"]) for line in of("gate")] == [("t1", 0), ("t2", 0), ("gate", 0)]
     (error,) = of("error")
     assert (error["level"], error["task"], error["role"]) == ("error", "t1", "backend")
     assert error["record"]["context"]["operation"] == "escalate"
@@ -103,7 +114,10 @@ async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(
 
     for secret in (CANARY, PASSWORD):
         assert secret not in said
-        assert not [name for name, history in told.items() if secret in history]
+        assert not [name for name, history in told.items() if secret.encode() in history]
+    # The search can find what is there: the same question with the password masked, in whose history it belongs.
+    assert b"@db/orders the right database?" in told[f"{stage.run}/t1/1-backend"]
+    assert looks == {"backend", "frontend", "tester", "reviewer"}
     assert CANARY not in asked
     assert CANARY not in document.model_dump_json()
     # The whole home: stores (every object, unpacked), workspaces, gates, logs.
@@ -116,4 +130,4 @@ async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(
             check=True,
         )
         assert CANARY.encode() not in objects.stdout
-        assert len(objects.stdout) > 1_000
+        assert b"the gate looks" in objects.stdout
