@@ -87,6 +87,7 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
         # PostgreSQL and its drivers
         r"(?:password|peer|ident|SCRAM) authentication failed|no pg_hba\.conf entry",
         r"connection to server (?:at|on) .{0,200}failed|could not connect to server",
+        r"failed to resolve host '|could not translate host name",
         r"database \"[^\"]{1,80}\" does not exist|role \"[^\"]{1,80}\" does not exist",
         r"the database system is (?:starting up|shutting down)",
         r"too many clients already|remaining connection slots",
@@ -97,6 +98,7 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
         r"MongoServerSelectionError|ServerSelectionTimeoutError|MongoNetworkError",
         r"unable to open database file|SQLSTATE\[?(?:08\w{3}|28\w{3}|HY000\] \[(?:2002|1045))",
         rf"(?:ECONNREFUSED|connection refused|ETIMEDOUT).{{0,80}}:{_DATABASE_PORTS}\b",
+        rf"connect call failed \(.{{0,80}}, {_DATABASE_PORTS}\b",
         rf":{_DATABASE_PORTS}\b.{{0,80}}\brefused|\bport {_DATABASE_PORTS}\b.{{0,80}}\b(?:refused|failed|timed out)",
         rf"{_DATABASE_WORDS}.{{0,80}}connection (?:refused|timed? ?out|reset)",
     ),
@@ -120,6 +122,8 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
         r"\b(?:ReadTimeout|ConnectTimeout|PoolTimeout)\b|\b(?:NewConnection|MaxRetry|ReadTimeout|ConnectTimeout)Error\b",
         r"HTTPS?ConnectionPool\(|AxiosError\b|timeout of \d{1,7}ms exceeded|\bfetch failed\b|UND_ERR_\w{1,40}",
         r"HTTP(?:/\d(?:\.\d)?)? (?:401|403|408|429|5\d\d)\b|unexpected status(?: code)?:? [345]\d\d",
+        # The codes of curl that are about the other side: https://curl.se/libcurl/c/libcurl-errors.html
+        r"\bcurl: \((?:5|6|7|22|28|35|52|56|60)\)|\bConnectionRefusedError\b",
         r"\b(?:ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|getaddrinfo)\b|socket hang up",
         r"\b(?:401 Unauthorized|403 Forbidden|502 Bad Gateway|503 Service Unavailable|504 Gateway Time-?out)\b",
     ),

@@ -1,6 +1,7 @@
 """Failures as tools really print them, and the class each belongs to."""
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -112,6 +113,26 @@ CASES = {
                        AXIOS_REFUSED, FETCH],
     FailureClass.UNKNOWN: [ASSERTION, SYNTAX, NPM, "", "12 passed in 0.1s", "HTTP/1.1 200 OK"],
 }  # fmt: skip
+
+
+OUTPUTS = {
+    "database-connection": FailureClass.DATABASE,
+    "orm-or-migration": FailureClass.ORM,
+    "migration-conflict": FailureClass.MIGRATION_CONFLICT,
+    "api-dependency": FailureClass.API,
+}
+CAPTURED = sorted(Path(__file__).parent.glob("outputs/*/*.txt"))
+"""Whole outputs, captured from PostgreSQL 15, psycopg 3.3, asyncpg 0.32, SQLAlchemy 2.1, Alembic 1.20, Django 5.2,
+PyMySQL 1.2, redis 8.1, PyMongo 4.20, requests 2.34, httpx 0.28, aiohttp 3.14, curl 7.88 and Node.js 20. Paths were made
+neutral, ports of databases the usual ones, and the lines of code between the frames left out."""
+
+
+@pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.stem)
+def test_captured_outputs_are_classified(path: Path) -> None:
+    diagnosis = classify(path.read_text())
+    assert diagnosis.kind is OUTPUTS[path.parent.name]
+    assert diagnosis.symptoms
+    assert {found.parent.name for found in CAPTURED} == OUTPUTS.keys()
 
 
 @pytest.mark.parametrize(("kind", "output"), [(kind, output) for kind, outputs in CASES.items() for output in outputs])
