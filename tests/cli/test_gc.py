@@ -82,7 +82,10 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         age(cli.home)
         # By size the oldest goes first, and never what ended within a day.
         cli.env["BATON_DISK_WARN_GB"] = "1000000"
-        assert "The disk is nearly full: " in (await cli("show", "today")).err
+        # This server knows nothing of the run: the store does.
+        shown = await cli("show", "today")
+        assert "The disk is nearly full: " in shown.err
+        assert shown.out.split()[:4] == ["run", "today", "status", "done"]
         sized = json.loads((await cli("gc", "--keep", "60KB", "--json", "--forget")).out)
         assert [one["run"] for one in sized["removed"]] == ["old", "new"]
         assert sized["kept"]["in_use"] == ["held"]

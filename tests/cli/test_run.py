@@ -10,11 +10,13 @@ from typing import Any
 import pygit2
 import pytest
 
+from baton import naming
 from baton.settings import read_settings
 from standin.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually
 from workers.embedded import embedded_server
+from workspaces.store import Store
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -159,7 +161,11 @@ async def apply(patch: str, repository: Path) -> None:
 async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     scripted: Cli, repository: Path, standin: StandIn, run_id: str
 ) -> None:
-    detached = await scripted("run", "Add pagination", "--repo", str(repository), "--run-id", run_id, "--detach")
+    caps = {"usd": 50.0, "usd_per_task": 40.0, "usd_per_session": 30.0, "usd_per_day": 90.0, "turns": 60}
+    caps |= {"turns_per_task": 200, "turns_per_run": 300, "turns_per_day": 900, "rounds": 3, "parallel": 2}
+    given = [word for name, cap in caps.items() for word in (f"--{name.replace('_', '-')}", str(cap))]
+    where = ("--repo", str(repository), "--run-id", run_id, "--wall-clock", "2h", *given)
+    detached = await scripted("run", "Add pagination", *where, "--detach")
     assert (detached.code, detached.out) == (0, f"{run_id}\n")
     assert "baton up" in detached.err
     assert standin.requests == []
@@ -200,6 +206,11 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert ready == {**place, "build_id": None}
     assert nothing_runs(scripted.home)
     assert (await scripted("watch", run_id)).code == 1
+    # The caps of the command line are those that the run works with.
+    store = await Store.open(scripted.home, str(repository))
+    begun = json.loads(await store.read(str(await store.head(naming.run_ref(run_id))), "request.json") or b"")
+    assert {name: begun[name] for name in caps} == caps
+    assert begun["wall_clock_seconds"] == 7_200
 
 
 async def test_ctrl_c_leaves_the_run_to_be_continued(

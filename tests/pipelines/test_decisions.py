@@ -168,7 +168,7 @@ async def test_malformed_messages_are_refused_and_hold_nothing_up(staged, servic
 
 
 async def test_only_the_first_answer_counts(staged) -> None:  # type: ignore[no-untyped-def]
-    """Early, unknown, twice, by several people at once, and after the run has ended."""
+    """Early, unknown, stale, and by several people at once."""
     async with staged(a_question("one", "two"), worker=False) as stage:
         handle = await stage.start()
         # The answer is there before the question: nothing is guessed from it.
@@ -184,8 +184,18 @@ async def test_only_the_first_answer_counts(staged) -> None:  # type: ignore[no-
             with pytest.raises(WorkflowUpdateFailedError) as no_choice:
                 await handle.execute_update(Pipeline.submit_decision, Decide(decision_id="D1", choice="three"))
             assert "choose one of: one, two, retry, skip, abort" in str(no_choice.value.cause)
+            # An answer to what stood there before the commit moved.
+            old = Decide(decision_id="D1", choice="abort", by="late", commit="0" * 40)
+            with pytest.raises(WorkflowUpdateFailedError) as stale:
+                await handle.execute_update(Pipeline.submit_decision, old)
+            assert "The answer is stale: it is about commit 000000000000, decision D1 about" in str(stale.value.cause)
+            await handle.signal(Pipeline.decide, old)
+            seen = await handle.query(Pipeline.state)
+            assert seen.notes[-1].startswith("An answer was refused: The answer is stale")
+            assert seen.decisions[0].state is DecisionState.OPEN
 
-            answers = [Decide(decision_id="D1", choice="abort", by=f"person {number}") for number in range(6)]
+            now = str(seen.decisions[0].commit)
+            answers = [Decide(decision_id="D1", choice="abort", by=f"person {n}", commit=now) for n in range(6)]
 
             async def send(answer: Decide) -> object:
                 return await handle.execute_update(Pipeline.submit_decision, answer)
@@ -197,7 +207,7 @@ async def test_only_the_first_answer_counts(staged) -> None:  # type: ignore[no-
             (decision,) = await handle.query(Pipeline.decisions)
     assert document.status is RunStatus.STOPPED
     assert (decision.choice, decision.by) == ("abort", effective[0].by)
-    assert f"by {effective[0].by}" in document.notes[-2] + document.notes[-1]
+    assert f"by {effective[0].by}" in "".join(document.notes)
 
 
 async def test_an_answer_to_a_run_that_has_ended_is_refused(staged) -> None:  # type: ignore[no-untyped-def]
