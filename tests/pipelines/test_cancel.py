@@ -134,7 +134,7 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
     script = scenario(
         plan(task("t1"), task("t2")),
         session("backend", "t1", [[escalate("Which?", "this", "that")]]),
-        session("backend", "t2", [[bash(f"sleep {forever}")]]),
+        session("backend", "t2", [[write("src/kept.txt", "kept\n")], [bash(f"sleep {forever}")]]),
     )
     async with staged(script) as stage:
         handle = await stage.start()
@@ -147,6 +147,9 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
         assert commands_with(forever) == []
         await closed(stage, "/t2", "/t2/1-backend")
         state = await run_file(stage, "state.json")
+        store = await stage.store()
+        head = await store.head(naming.task_ref(stage.run, "t2"))
+        assert await store.read(str(head), "workspace/src/kept.txt") == b"kept\n"
     assert document.status is RunStatus.STOPPED
     assert [found.state for found in document.tasks] == [TaskState.STOPPED] * 2
     assert state["status"] == "stopped"
