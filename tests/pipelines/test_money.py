@@ -140,24 +140,27 @@ async def test_skip_gives_up_what_waits_and_publishes_what_is_done(staged) -> No
 @pytest.mark.parametrize(
     ("limits", "asked"),
     [
-        ({"turns_per_task": 2}, "Task t1 has taken 2 turns"),
-        ({"usd_per_task": 0.45}, "Task t1 has spent"),
-        ({"usd_per_session": 0.45}, "The session t1/1-backend has spent"),
+        ({"turns": 1, "turns_per_task": 2}, ["The backend has used its 1 turn", "Task t1 has taken 2 turns"]),
+        ({"usd_per_task": 0.45}, ["Task t1 has spent"]),
+        ({"usd_per_session": 0.45}, ["The session t1/1-backend has spent"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-async def test_narrower_caps_ask_for_their_task(staged, limits: dict[str, Any], asked: str) -> None:  # type: ignore[no-untyped-def]
+async def test_narrower_caps_ask_for_their_task(staged, limits: dict[str, Any], asked: list[str]) -> None:  # type: ignore[no-untyped-def]
     script = scenario(plan(task("t1")), costly_task("t1"))
     async with staged(script) as stage:
         handle = await stage.start(**limits, models=SONNET)
-        waiting = await stage.until_waiting(handle, 90)
-        (decision,) = waiting.decisions
-        assert (decision.task_id, decision.error_type) == ("t1", "budget")
-        assert decision.question.startswith(asked)
-        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="raise", note="20"))
+        for number, words in enumerate(asked, start=1):
+            waiting = await stage.until_waiting(handle, 90, decision=f"D{number}")
+            decision = waiting.decisions[-1]
+            assert decision.task_id == "t1"
+            assert decision.error_type == ("turn_limit" if "has used" in words else "budget")
+            assert decision.question.startswith(words)
+            await handle.signal(Pipeline.decide, Decide(decision_id=decision.id, choice="raise", note="20"))
         document = await stage.outcome(handle)
         never_twice(stage)
     assert document.status is RunStatus.DONE, document
+    assert len(document.decisions) == len(asked)
 
 
 async def test_a_repository_can_tighten_a_persons_caps_and_not_widen_them(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]
