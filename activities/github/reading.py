@@ -135,7 +135,8 @@ async def _may_write(api: Api, login: str) -> bool:
 def _counts(comment: Mapping[str, Any], before: str) -> bool:
     """Whether a comment was there at that moment (ISO 8601, UTC, by the second) and is still as it was written."""
     created = str(comment.get("created_at", ""))
-    return created == comment.get("updated_at") and created[:19] <= before[:19] and bool(created)
+    updated = str(comment.get("updated_at", ""))
+    return created[:19] == updated[:19] and created[:19] <= before[:19] and bool(created)
 
 
 async def _failed_jobs(api: Api, check: Check) -> list[int]:

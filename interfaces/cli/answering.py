@@ -124,7 +124,6 @@ async def _stop(settings: "Settings", run: str, as_json: bool, told: list[str]) 
     from interfaces.cli.documents import describe, is_closed
     from interfaces.cli.engine import serving
     from interfaces.cli.reading import current_document
-    from workers.worker import running_worker
 
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(serving(settings, worker=False))
@@ -133,6 +132,8 @@ async def _stop(settings: "Settings", run: str, as_json: bool, told: list[str]) 
         await service.client.get_workflow_handle(run).cancel()
         told.append(run)
         if service.embedded:
+            from workers.worker import running_worker
+
             # Somebody must be there to end the run; told to stop before, it begins nothing new.
             await stack.enter_async_context(running_worker(service.client, settings))
         while not is_closed(await describe(service.client, run)):  # noqa: ASYNC110 - the run is elsewhere

@@ -278,7 +278,6 @@ async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
     from interfaces.cli.documents import describe, is_closed
     from interfaces.cli.engine import serving, tell_where
     from interfaces.cli.reading import current_document
-    from workers.worker import running_worker
 
     async with serving(settings, worker=False) as service:
         if is_closed(await describe(service.client, run)):
@@ -291,5 +290,7 @@ async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
         if not service.embedded:
             return await see_to_end(service, run, as_json)
         options.require_model_access(settings)
+        from workers.worker import running_worker
+
         async with running_worker(service.client, settings):
             return await see_to_end(service, run, as_json)

@@ -1,9 +1,9 @@
 """The process from which workers are forked: it has imported everything once, so that each worker starts at once.
 
-`python -m tests.faults.nursery` reads one JSON document a line (`{"id", "environment", "log", "moment", "standin"}`),
+`python -m tests.faults.nursery` reads one JSON document a line (`{"id", "environment", "log"}` and what it is to be),
 forks a worker for each, and writes one a line: `{"id", "pid"}` when it has begun, `{"id", "ended"}` with its exit
-status. The worker is that of `baton worker`, in a process of its own; only the start of Python is left out. With
-`standin` (a scenario file and a port) the process is that of `baton standin`.
+status. With `command` (arguments) the process is that of `baton`; only the start of Python is left out. With `standin`
+(a scenario file and a port) it is that of `baton standin`. Else it is a worker, which dies at a `moment`, if given.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import interfaces.cli.engine  # noqa: F401 - what a worker imports as it starts, imported once for all
+import anthropic  # noqa: F401 - what a worker imports as it starts, imported once for all
+
 import workers.connection
 import workers.core
 import workers.embedded
@@ -24,6 +25,8 @@ import workers.service
 import workers.worker  # noqa: F401
 from baton.settings import read_settings
 from interfaces.cli.engine import serving
+from interfaces.cli.exits import leave
+from interfaces.cli.main import run
 from standin.server import run_forever
 from tests.faults.injection import Moment, arm
 
@@ -50,10 +53,12 @@ def _become_worker(order: dict[str, Any]) -> None:
         if name.startswith(_OURS):
             del os.environ[name]
     os.environ.update(order["environment"])
-    if order["standin"] is not None:
-        run_forever(order["standin"]["scenario"], port=order["standin"]["port"])
+    if order.get("command") is not None:
+        leave(run(order["command"]))
+    if (standin := order.get("standin")) is not None:
+        run_forever(standin["scenario"], port=standin["port"])
         return
-    if order["moment"] is not None:
+    if order.get("moment") is not None:
         arm(Moment(**order["moment"]), Path(order["environment"]["BATON_HOME"]))
     asyncio.run(_work())
 
