@@ -74,6 +74,8 @@ class Hub:
         """Addresses that the emulator's webhooks go on to."""
         self.copies = 1
         """How often each delivery is sent."""
+        self.by_hand = False
+        """Whether deliveries come from webhooks that were made by hand, and not from the App's."""
         self.deliveries: list[tuple[dict[str, str], bytes]] = []
         self.minted: list[str] = []
         self.minted_for: list[list[str]] = []
@@ -91,7 +93,8 @@ class Hub:
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
         return Starlette(
             routes=[
-                Route("/_deliveries", self._forward_delivery, methods=["POST"]),
+                Route("/_deliveries", self._of_app, methods=["POST"]),
+                Route("/_deliveries/by-hand", self._of_hook, methods=["POST"]),
                 Route("/_logs/{job:int}", self._log, methods=["GET"]),
                 Route("/{path:path}", self._answer, methods=methods),
             ]
@@ -100,7 +103,7 @@ class Hub:
     def quiet(self) -> None:
         """No faults, and deliveries go nowhere: as it is between two tests."""
         self.faults, self.receivers, self.answers = [], [], {}
-        self.revoked, self.copies, self.codes, self.hidden_pulls = False, 1, [], 0
+        self.revoked, self.copies, self.codes, self.hidden_pulls, self.by_hand = False, 1, [], 0, False
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -214,6 +217,12 @@ class Hub:
     async def _log(self, request: Request) -> Response:
         # What GitHub sends on to lies elsewhere, and must not be shown a credential. Here it is the same host.
         return Response(self.logs[request.path_params["job"]], media_type="text/plain")
+
+    async def _of_app(self, request: Request) -> Response:
+        return Response(status_code=202) if self.by_hand else await self._forward_delivery(request)
+
+    async def _of_hook(self, request: Request) -> Response:
+        return await self._forward_delivery(request) if self.by_hand else Response(status_code=202)
 
     async def _forward_delivery(self, request: Request) -> Response:
         body = await request.body()

@@ -5,6 +5,7 @@ import asyncio
 from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
+from activities.github.marker import MARKER
 from baton.contracts import RunStatus
 from baton.github_steps import Handled
 from standin.scenario import Fault, Step
@@ -105,22 +106,34 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
 
 async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_an_app(world) -> None:  # type: ignore[no-untyped-def]
     """Each with an id of its own, all at once: what makes them one is the id of the run."""
-    script = scenario(plan(task("t1")), session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)])]))
+    first = Step(calls=[write("src/pages.txt", "pages\n")], faults=[Fault(status=400)])
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [first, [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
     token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
     async with world(script, **token) as w:
-        number = await w.issue("Add pages", label=None)
+        await w.hook_by_hand()
+        minted = len(w.hub.minted)
+        with w.unheard():
+            number = await w.issue("Add pages")
         issue = await w.api("GET", f"/issues/{number}")
         payload = {"action": "labeled", "issue": issue, "label": {"name": "Baton"}}
         said = await asyncio.gather(*(w.deliver("issues", payload) for _ in range(20)))
         assert {answer.status_code for answer in said} == {202}
         found: list[str] = []
 
-        async def asked() -> bool:
-            nonlocal found
-            found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
-            return any("Decision D1" in body for body in found)
+        async def says(text: str) -> None:
+            async def there() -> bool:
+                nonlocal found
+                found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
+                return any(text in body for body in found)
 
-        await w.until(asked, lambda: str(found))
+            await w.until(there, lambda: f"{text} in {found}")
+
+        await says("Decision D1")
         for answer in said:
             handled = await w.client.get_workflow_handle(answer.json()["workflow"], result_type=Handled).result()
             assert (handled.outcome in ("started", "told"), handled.run) == (True, w.run_id(number)), handled
@@ -128,13 +141,19 @@ async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_a
         # A token's comments are its person's: the marker tells them from what the person says.
         assert len(found) == 1
         await w.comment(number, "/baton retry")
+        await says("D1: `retry`, by @<!-- -->ada")
 
-        async def answered() -> bool:
-            return bool((await w.document(number)).decisions[0].by == "@ada")
-
-        await w.until(answered, lambda: "the answer")
-        await w.comment(number, "/baton stop")
-        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
+        # The rest is as with an App, but for a commit status in the place of the check run.
+        pull = await w.until_pull()
+        await w.until_status(number, "waiting")
+        assert (pull["draft"], pull["user"]["login"]) == (True, OWNER)
+        head = w.head(pull["head"]["ref"])
+        assert [(status["context"], status["state"]) for status in w.hub.statuses[head]] == [("Baton", "success")]
+        await w.merge(pull["number"])
+        assert await w.until_closed(number) is WorkflowExecutionStatus.COMPLETED
+        await says("**Baton** is done")
+        assert len([body for body in found if body.startswith(MARKER)]) == 1
+        assert len(w.hub.minted) == minted
 
 
 async def test_a_second_run_of_an_issue_has_a_branch_and_a_comment_of_its_own(world) -> None:  # type: ignore[no-untyped-def]

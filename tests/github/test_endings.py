@@ -91,6 +91,16 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
 
         await w.until(ignored, lambda: "the closed issue")
         assert not (w.settings.home / "stores").exists()
+        # A label that was taken away again before there was a run to stop: none is started.
+        with w.unheard():
+            mistaken = await w.issue("By mistake")
+            issue = await w.api("GET", f"/issues/{mistaken}")
+            await w.api("DELETE", f"/issues/{mistaken}/labels/baton")
+        said = await w.deliver("issues", {"action": "labeled", "issue": issue, "label": {"name": "baton"}})
+        delivery = w.client.get_workflow_handle(said.json()["workflow"], result_type=Handled)
+        handled = await delivery.result()
+        assert (handled.outcome, handled.reason) == ("refused", "the label was taken away before the run could start")
+        assert await w.runs() == [w.run_id(number)]
         events = [event async for event in other.fetch_history_events()]
         assert len(events) == 2  # started, and its first task is scheduled
         await other.terminate()
