@@ -4,6 +4,7 @@ GitHub does not deliver again by itself, so this is durable: what GitHub or a mi
 is done later. Nothing that strangers send makes it fail.
 """
 
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -192,7 +193,7 @@ class DeliveryWorkflow:
         except StepFailed as failure:
             workflow.logger.warning("no reaction: %s", failure)
 
-    async def _denied(self, failure: StepFailed) -> None:
+    async def _denied(self, failure: StepFailed, _began: datetime) -> None:
         """Wait for a credential that is accepted, as long as GitHub itself could deliver again."""
         started = workflow.info().workflow_start_time
         if workflow.now() - started > DELIVERY_LIMIT:
