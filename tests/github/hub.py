@@ -68,8 +68,6 @@ class Hub:
         """Path, login and content; each once."""
         self.statuses: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.logs: dict[int, str] = {}
-        self.revoked = False
-        """Whether no credential of ours is accepted any more."""
         self.receivers: list[str] = []
         """Addresses that the emulator's webhooks go on to."""
         self.copies = 1
@@ -85,6 +83,8 @@ class Hub:
         self.hook_url = "https://baton.example.org/webhook"
         self.codes: list[int] = []
         """What the latest deliveries were answered with, as GitHub tells its App."""
+        self.writes_at_once = self._writing = 0
+        """The most of our writes to the API that were under way at one moment."""
         self.hidden_pulls = 0
         """So many times a search finds no pull requests, as if they came a moment later."""
 
@@ -103,7 +103,8 @@ class Hub:
     def quiet(self) -> None:
         """No faults, and deliveries go nowhere: as it is between two tests."""
         self.faults, self.receivers, self.answers = [], [], {}
-        self.revoked, self.copies, self.codes, self.hidden_pulls, self.by_hand = False, 1, [], 0, False
+        self.writes_at_once = 0
+        self.copies, self.codes, self.hidden_pulls, self.by_hand = 1, [], 0, False
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -112,11 +113,19 @@ class Hub:
     async def _answer(self, request: Request) -> Response:
         path, body = request.url.path, await request.body()
         self.requests.append((request.method, path))
+        if request.method == "GET" or _GIT.fullmatch(path) or path.endswith("/access_tokens"):
+            return await self._fault_or_real(request, path, body)
+        self._writing += 1
+        self.writes_at_once = max(self.writes_at_once, self._writing)
+        try:
+            return await self._fault_or_real(request, path, body)
+        finally:
+            self._writing -= 1
+
+    async def _fault_or_real(self, request: Request, path: str, body: bytes) -> Response:
         fault = self._fault(request.method, path)
         if fault is not None:
             await asyncio.sleep(fault.delay)
-        if self.revoked and self._login(request) not in PEOPLE:
-            return JSONResponse({"message": "Bad credentials"}, 401)
         if fault is not None and not fault.after and not fault.status_kept:
             return JSONResponse({"message": fault.message}, fault.status, headers=fault.headers)
         answer = await self._real(request, path, body)

@@ -312,7 +312,7 @@ class World:
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while not await condition():
             assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE:.0f} s: {what()}"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     def head(self, branch: str) -> str:
         """The commit that a branch is at."""
