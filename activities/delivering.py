@@ -13,9 +13,11 @@ from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.stores import Stores
 from baton import naming
+from baton.asked import request_details
 from baton.contracts import Decide, Decision, RunRequest
 from baton.github import Matter, Notice, Repository, Said, Stop
 from baton.github_steps import Deliver, Delivered, FindRun, FoundRun, Removal, Stopped
+from baton.markdown import escape
 
 PIPELINE = "Pipeline"
 _KEY = "github"
@@ -116,7 +118,9 @@ class DeliveringActivities:
                 "branch": request.github.branch,
                 _KEY: request.github.key,
             },
-            static_summary=f"#{request.github.number}: {request.github.title}"[:180],
+            # A stranger's title, which the Web UI would render as Markdown.
+            static_summary=f"#{request.github.number}: {escape(request.github.title[:160])}",
+            static_details=request_details(request),
             start_signal=_KEY,
             start_signal_args=[notice],
         )

@@ -82,6 +82,10 @@ class Start(Contract):
     """Login of the issue's author."""
     url: str = ""
     by: Literal["label", "command"] = "label"
+    label: str = ""
+    """The label by which it was asked for, as it is written on the issue."""
+    closed: bool = False
+    """Whether the issue was closed already."""
     text: Text = ""
     """What followed `/baton run`."""
     comment: int | None = None

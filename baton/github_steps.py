@@ -31,17 +31,23 @@ class Permission(Lean):
 
 
 class EarlierInput(Lean):
-    """Input of `read_comments`: what was said on an issue before a run was asked for."""
+    """Input of `read_comments`: what was said on an issue before a run was asked for, and whether it still is."""
 
     repository: Repository
     number: int
     before: Moment
+    label: str = ""
+    """The label that asks for the run; empty where something else does."""
+    closed: bool = False
+    """Whether the issue was closed when the run was asked for; then it may be so still."""
 
 
 class Earlier(Lean):
     """Comments of people who may write to the repository, none of them edited since; each with its author."""
 
     text: str = Field(default="", max_length=20_000)
+    withdrawn: str = ""
+    """Why nobody wants the run any more."""
 
 
 class PullNumber(Lean):

@@ -6,6 +6,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&])")
 _LINKS = re.compile(r"://|@")
 _JOINER = "\u2060"
 """Not seen, and enough to keep an address from becoming a link, or a name a mention."""
+_DETAILS_LIMIT = 18_000
+"""Bytes of a workflow's details; the server takes 20 kB."""
 _REFERENCE = re.compile(r"(@|\\#|\bGH(?=\\-\d))", re.IGNORECASE)
 
 
@@ -35,3 +37,11 @@ def quiet(text: str) -> str:
     https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
     """
     return _REFERENCE.sub(r"\1<!-- -->", escape(text).replace(f"@{_JOINER}", "@"))
+
+
+def bounded(lines: list[str], separator: str = "\n") -> str:
+    """Lines as the details of a workflow, cut where the server would take no more."""
+    text = separator.join(lines)
+    while len(text.encode()) > _DETAILS_LIMIT:
+        text = text[: len(text) * 9 // 10] + "\n- …"
+    return text

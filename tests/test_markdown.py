@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from baton.asked import request_details
 from baton.contracts import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.markdown import code, escape
-from workflows.board import details, request_details
+from workflows.board import details
 
 
 @pytest.mark.parametrize(

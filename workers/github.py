@@ -6,8 +6,9 @@ from typing import Any
 import httpx2
 
 from activities.github.client import GitHub, http_client
-from baton.errors import GitHubError
-from baton.github_app import missing_events, missing_permissions
+from baton.errors import GitHubDenied, GitHubError, GitHubRefused
+from baton.github import Repository
+from baton.github_app import EVENTS, missing_events, missing_permissions
 from baton.settings import Settings
 
 _MOST_DELIVERIES = 30
@@ -33,6 +34,19 @@ class Survey:
     """Of the latest deliveries, by the answer that GitHub got."""
     unseen: str = ""
     """Why GitHub does not tell about the webhook."""
+    reaches: list["Reach"] = field(default_factory=list)
+    """With a token: the repositories that are named in the settings."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a repository looks to a token."""
+
+    name: str
+    fault: str = ""
+    """Why runs cannot work there."""
+    hook_fault: str = ""
+    """What is wrong with the webhook that was made by hand; empty, too, where that cannot be seen."""
 
 
 async def survey(settings: Settings) -> Survey:
@@ -42,7 +56,9 @@ async def survey(settings: Settings) -> Survey:
         try:
             login = await github.login()
             if not github.is_app:
-                return Survey(login=login, unseen="with a token, GitHub tells it only in the repository's settings")
+                reaches = [await _reach(github, name) for name in sorted(settings.github_served) if "*" not in name]
+                unseen = "with a token, GitHub tells it only in the repository's settings"
+                return Survey(login=login, unseen=unseen, reaches=reaches)
             app = await github.app()
         except GitHubError as error:
             return Survey(fault=str(error), is_app=github.is_app)
@@ -65,6 +81,39 @@ async def listens(settings: Settings) -> bool:
             return answer.status_code == 200
     except httpx2.HTTPError:
         return False
+
+
+async def _reach(github: GitHub, name: str) -> Reach:
+    owner, _, repository = name.partition("/")
+    async with github.open(Repository(owner=owner, name=repository, clone_url="")) as api:
+        try:
+            found = await api.get("", f"reading {name}")
+        except GitHubRefused as error:
+            return Reach(name, f"{name} is not to be seen with it" if error.status == 404 else str(error))
+        if not (found.get("permissions") or {}).get("push", True):
+            return Reach(name, f"its account may not write to {name}")
+        try:
+            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", most=100)
+        except (GitHubRefused, GitHubDenied):
+            return Reach(name)  # only an administrator's token sees them, and none is needed
+    return Reach(name, hook_fault=_hook_fault(name, hooks))
+
+
+def _hook_fault(name: str, hooks: list[Any]) -> str:
+    """What the webhook lacks that comes closest: which one is Baton's, only its address says, and that is not known."""
+    faults = []
+    for hook in hooks:
+        events = list(hook.get("events") or [])
+        missing = [] if "*" in events else missing_events(events)
+        if not hook.get("active"):
+            faults.append((len(EVENTS), f"that of {name} is not active"))
+        elif missing:
+            faults.append((len(missing), f"that of {name} does not send {', '.join(missing)}"))
+        elif (hook.get("config") or {}).get("content_type") != "json":
+            faults.append((1, f"that of {name} does not send application/json"))
+        else:
+            return ""
+    return min(faults, default=(0, f"{name} has none"))[1]
 
 
 async def _deliveries(github: GitHub, found: Survey) -> Survey:

@@ -6,8 +6,8 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Decision, DecisionState, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
-    from baton.markdown import code, escape
+    from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.markdown import bounded, code, escape
     from baton.sessions import SessionStatus
     from baton.steps import TaskInput
 
@@ -25,8 +25,6 @@ _MARKS = {
     TaskState.FAILED: "failed",
     TaskState.STOPPED: "stopped",
 }
-_DETAILS_LIMIT = 18_000
-"""Bytes; the server takes 20 kB."""
 
 
 class Board:
@@ -77,20 +75,7 @@ def details(document: RunDocument, decisions: list[Decision]) -> str:
             "### Errors",
             *(f"- {escape(error.task)}: {escape(error.error[:300])}" for error in document.errors[-5:]),
         ]
-    return _bounded(lines)
-
-
-def request_details(request: RunRequest) -> str:
-    """What was asked for, in Markdown, for the run's static details: paragraph by paragraph, all of it as text."""
-    paragraphs = [escape(part) for part in request.task.split("\n\n") if part.strip()]
-    given = {
-        "repository": code(request.repo),
-        "base": code(request.base or "HEAD"),
-        "started by": escape(request.started_by),
-        "most USD": "" if request.usd is None else f"{request.usd:g}",
-        "models": escape(", ".join(f"{role} {model}" for role, model in request.models.items())),
-    }
-    return _bounded([*paragraphs, "", *(f"- {name}: {value}" for name, value in given.items() if value)], "\n\n")
+    return bounded(lines)
 
 
 def task_details(task: TaskInput) -> str:
@@ -116,13 +101,6 @@ def session_details(status: SessionStatus) -> str:
         f" {status.usage.output_tokens} written"
     )
     return "\n".join(lines)
-
-
-def _bounded(lines: list[str], separator: str = "\n") -> str:
-    text = separator.join(lines)
-    while len(text.encode()) > _DETAILS_LIMIT:
-        text = text[: len(text) * 9 // 10] + "\n- …"
-    return text
 
 
 def _decision(run: str, decision: Decision) -> list[str]:

@@ -4,6 +4,7 @@ GitHub does not deliver again by itself, so this is durable: what GitHub or a mi
 is done later. Nothing that strangers send makes it fail.
 """
 
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from baton.github_steps import (
         Deliver,
+        Earlier,
         EarlierInput,
         FindRun,
         FoundRun,
@@ -101,7 +103,12 @@ class DeliveryWorkflow:
         for _ in range(_MOST_LOOKS):
             if found.taken:
                 return await self._refused(delivery, found.run, found.taken)
-            request = None if found.open else await self._request(delivery, matter, found)
+            request: RunRequest | None = None
+            if not found.open:
+                earlier = await self._earlier(delivery, matter)
+                if earlier.withdrawn:
+                    return await self._refused(delivery, found.last, earlier.withdrawn)
+                request = _request(delivery, matter, found, earlier)
             told = await self._outward.inward(
                 DeliveringActivities.deliver,
                 Deliver(
@@ -157,31 +164,17 @@ class DeliveryWorkflow:
             summary=f"find the run of issue {number}",
         )
 
-    async def _request(self, delivery: Delivery, matter: Start, found: FoundRun) -> RunRequest:
-        """What a run starts from, frozen here: what is edited later changes nothing."""
-        earlier = await self._outward.read(
+    async def _earlier(self, delivery: Delivery, matter: Start) -> Earlier:
+        return await self._outward.read(
             ReadingActivities.read_comments,
             EarlierInput(
-                repository=delivery.repository, number=matter.number, before=workflow.info().workflow_start_time
+                repository=delivery.repository,
+                number=matter.number,
+                before=workflow.info().workflow_start_time,
+                label=matter.label,
+                closed=matter.closed,
             ),
             summary="what was said before",
-        )
-        sender = delivery.sender
-        issue = GitHubIssue(
-            repository=delivery.repository,
-            number=matter.number,
-            title=matter.title,
-            url=matter.url,
-            requester=sender,
-            branch=naming.github_branch(matter.number, matter.title, found.attempt),
-        )
-        parts = [matter.title or f"Issue {matter.number}", matter.body, matter.text, earlier.text]
-        return RunRequest(
-            task="\n\n".join(part for part in parts if part)[:_TASK_LIMIT],
-            repo=delivery.repository.clone_url,
-            run=found.run,
-            started_by=f"@{sender.login}",
-            github=issue,
         )
 
     async def _refused(self, delivery: Delivery, run: str, reason: str) -> Handled:
@@ -200,7 +193,7 @@ class DeliveryWorkflow:
         except StepFailed as failure:
             workflow.logger.warning("no reaction: %s", failure)
 
-    async def _denied(self, failure: StepFailed) -> None:
+    async def _denied(self, failure: StepFailed, _began: datetime) -> None:
         """Wait for a credential that is accepted, as long as GitHub itself could deliver again."""
         started = workflow.info().workflow_start_time
         if workflow.now() - started > DELIVERY_LIMIT:
@@ -218,6 +211,27 @@ def _asks(delivery: Delivery) -> bool:
     """
     matter = delivery.matter
     return isinstance(matter, Start | Said | Review) or (isinstance(matter, Check) and matter.outcome == "rerequested")
+
+
+def _request(delivery: Delivery, matter: Start, found: FoundRun, earlier: Earlier) -> RunRequest:
+    """What a run starts from, frozen here: what is edited later changes nothing."""
+    sender = delivery.sender
+    issue = GitHubIssue(
+        repository=delivery.repository,
+        number=matter.number,
+        title=matter.title,
+        url=matter.url,
+        requester=sender,
+        branch=naming.github_branch(matter.number, matter.title, found.attempt),
+    )
+    parts = [matter.title or f"Issue {matter.number}", matter.body, matter.text, earlier.text]
+    return RunRequest(
+        task="\n\n".join(part for part in parts if part)[:_TASK_LIMIT],
+        repo=delivery.repository.clone_url,
+        run=found.run,
+        started_by=f"@{sender.login}",
+        github=issue,
+    )
 
 
 def _lean(matter: Start) -> Start:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -60,6 +61,8 @@ class IssueSide:
         self._reporter = Reporter(self._ties)
         self._pull = PullRequest(self._ties)
         self._asking: asyncio.Task[None] | None = None
+        self._renewed: datetime | None = None
+        """When a person last said that GitHub lets us in again."""
         self._closing = False
         books.watch = self._reporter.mark
 
@@ -139,10 +142,12 @@ class IssueSide:
             self._books.stalled = what
             self._books.changed()
 
-    async def _denied(self, failure: StepFailed) -> None:
+    async def _denied(self, failure: StepFailed, began: datetime) -> None:
         """GitHub does not let us in: one question for all who wait for it, and what to renew."""
         if self._closing:
             raise failure
+        if self._renewed is not None and began <= self._renewed:
+            return  # it still went out with the old credential
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(failure))
         await asyncio.shield(self._asking)
@@ -158,6 +163,7 @@ class IssueSide:
         await self._escalations.ask(
             escalation, task_id=None, agent="engine", commit=self._books.document.head_commit or ""
         )
+        self._renewed = workflow.now()
 
 
 async def _broken_off(task: "asyncio.Future[None]") -> None:

@@ -5,7 +5,7 @@ not accepted goes to whoever can get it renewed, and what waits for it is tried 
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -19,6 +19,8 @@ with workflow.unsafe.imports_passed_through():
 
 Result = TypeVar("Result")
 Method = Callable[[Any, Any], Awaitable[Result]]
+Denied = Callable[[StepFailed, datetime], Awaitable[None]]
+"""Gets the failure, and when the step began that failed."""
 
 _PASSING = AWAY | {ASKED_TO_WAIT, "Timeout"}
 
@@ -26,7 +28,7 @@ _PASSING = AWAY | {ASKED_TO_WAIT, "Timeout"}
 class Outward:
     """Calls the activities that talk to GitHub, and waits with whoever does."""
 
-    def __init__(self, waits: Callable[[str], None], denied: Callable[[StepFailed], Awaitable[None]]) -> None:
+    def __init__(self, waits: Callable[[str], None], denied: Denied) -> None:
         """`waits` is told what is waited for (nothing: no more); `denied` returns once to try again may help."""
         self._waits = waits
         self._denied = denied
@@ -47,6 +49,7 @@ class Outward:
         """The result of a step that needs GitHub; tried again and again while GitHub is away, or does not let us in."""
         rounds = 0
         while True:
+            began = workflow.now()
             try:
                 return await step()
             except StepFailed as failure:
@@ -55,7 +58,7 @@ class Outward:
                     rounds += 1
                     await self._wait(wait, str(failure))
                 elif failure.kind == DENIED:
-                    await self._denied(failure)
+                    await self._denied(failure, began)
                 else:
                     raise
 

@@ -7,11 +7,14 @@ the operation writes is cleaned of it.
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import jwt
-from gidgethub.apps import get_jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gidgethub.httpx import GitHubAPI
 
 from activities.github.faults import translated
@@ -24,6 +27,10 @@ from baton.redaction import Redactor
 _AGENT = "baton"
 _HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 """https://docs.github.com/en/rest/about-the-rest-api/api-versions"""
+
+_CLOCK_DRIFT = timedelta(minutes=1)
+_JWT_LIFE = timedelta(minutes=9)
+"""GitHub takes ten minutes at most."""
 
 
 def http_client() -> httpx2.AsyncClient:
@@ -90,6 +97,7 @@ class GitHub:
         self._http = http
         self._secrets = settings.github_credentials()
         self._login = ""
+        self._key: RSAPrivateKey | None = None
 
     @property
     def configured(self) -> bool:
@@ -155,15 +163,24 @@ class GitHub:
         return self._settings.github_token.get_secret_value()
 
     def _jwt(self) -> str:
-        assert self._settings.github_private_key is not None
-        try:
-            return get_jwt(
-                app_id=str(self._settings.github_app_id),
-                private_key=self._settings.github_private_key.get_secret_value(),
-                expiration=9 * 60,
-            )
-        except (jwt.PyJWTError, ValueError) as error:
-            raise GitHubDenied(f"BATON_GITHUB_PRIVATE_KEY is no private key of an App: {error}") from None
+        # https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+        issued = datetime.now(UTC) - _CLOCK_DRIFT
+        claims = {"iat": issued, "exp": issued + _JWT_LIFE, "iss": str(self._settings.github_app_id)}
+        return jwt.encode(claims, self._app_key(), algorithm="RS256")
+
+    def _app_key(self) -> RSAPrivateKey:
+        # Reading a key takes twenty times as long as signing with it, for it is checked then.
+        if self._key is None:
+            assert self._settings.github_private_key is not None
+            pem = self._settings.github_private_key.get_secret_value().encode()
+            try:
+                key = load_pem_private_key(pem, password=None)
+            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+                raise GitHubDenied(f"BATON_GITHUB_PRIVATE_KEY is no private key of an App: {error}") from None
+            if not isinstance(key, RSAPrivateKey):
+                raise GitHubDenied("BATON_GITHUB_PRIVATE_KEY is no private key of an App: those are RSA keys.")
+            self._key = key
+        return self._key
 
     async def _token(self, repository: Repository) -> str:
         """A token for this repository only; the one of the settings where we are no App."""

@@ -58,13 +58,19 @@ class ReadingActivities:
     @with_posture
     @heartbeating
     async def read_comments(self, wanted: EarlierInput) -> Earlier:
-        """The comments of an issue that an agent may see: of writers, unedited, from before the run was asked for."""
+        """The comments of an issue that an agent may see: of writers, unedited, from before the run was asked for.
+
+        None where the run is not wanted any more.
+        """
         parts: list[str] = []
         known: dict[str, bool] = {}
         room = _EARLIER_LIMIT
+        doing = f"reading issue {wanted.number}"
         async with self._github.open(wanted.repository) as api:
+            if withdrawn := _withdrawn(await api.get(f"/issues/{wanted.number}", doing), wanted):
+                return Earlier(withdrawn=withdrawn)
             path = f"/issues/{wanted.number}/comments?per_page=100"
-            for comment in await api.each(path, f"reading issue {wanted.number}", most=_MOST_COMMENTS):
+            for comment in await api.each(path, doing, most=_MOST_COMMENTS):
                 login = str((comment.get("user") or {}).get("login", ""))
                 text = freeze(comment.get("body"), _COMMENT_LIMIT)
                 if not _counts(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
@@ -130,6 +136,16 @@ async def _may_write(api: Api, login: str) -> bool:
         raise
     # `permission` knows four words, and `maintain` comes as write; a role's own name says it, too.
     return found.get("permission") in _MAY or found.get("role_name") in _MAY
+
+
+def _withdrawn(issue: Mapping[str, Any], wanted: EarlierInput) -> str:
+    """Whoever takes the label away before there is a run finds nothing to stop; so this looks once more."""
+    if issue.get("state") == "closed" and not wanted.closed:
+        return "the issue was closed before the run could start"
+    labels = {str(label.get("name", "")).casefold() for label in issue.get("labels") or []}
+    if wanted.label and wanted.label.casefold() not in labels:
+        return "the label was taken away before the run could start"
+    return ""
 
 
 def _counts(comment: Mapping[str, Any], before: str) -> bool:

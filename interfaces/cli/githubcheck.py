@@ -43,7 +43,7 @@ async def _checks(settings: "Settings") -> AsyncIterator[Check]:
     else:
         how = "a GitHub App" if found.is_app else "a token; only an App can write check runs"
         yield Check("credential", "ok", f"GitHub at {settings.github_api_url} knows us as {found.login}, by {how}.")
-        for check in _of_app(found) if found.is_app else ():
+        for check in _of_app(found) if found.is_app else _of_token(found):
             yield check
         yield _deliveries(found)
     yield await _webhook(settings)
@@ -64,6 +64,22 @@ def _of_app(found: "Survey") -> list[Check]:
         advice = "Install it on the repositories that it is to serve."
         checks.append(Check("installed", "fail", "The App is installed nowhere.", advice))
     return checks
+
+
+def _of_token(found: "Survey") -> list[Check]:
+    if not found.reaches:
+        advice = "Name the repositories in BATON_GITHUB_REPOSITORIES, and they are looked at."
+        return [Check("permissions", "warn", "Where the token may write cannot be seen.", advice)]
+    where = ", ".join(reach.name for reach in found.reaches)
+    permissions = Check("permissions", "ok", f"The token's account may write to {where}.")
+    if faults := [reach.fault for reach in found.reaches if reach.fault]:
+        advice = f"Give the token access to the repository, and its account write permission. {_GUIDE}"
+        permissions = Check("permissions", "fail", f"The token is not enough: {'; '.join(faults)}.", advice)
+    events = Check("events", "ok", "No webhook that the token may look at lacks an event.")
+    if faults := [reach.hook_fault for reach in found.reaches if reach.hook_fault]:
+        advice = f"Mend it in the repository's settings, under Webhooks. {_GUIDE}"
+        events = Check("events", "fail", f"The webhook is not right: {'; '.join(faults)}.", advice)
+    return [permissions, events]
 
 
 def _deliveries(found: "Survey") -> Check:

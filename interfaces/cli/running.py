@@ -188,10 +188,11 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
     )
     from temporalio.exceptions import WorkflowAlreadyStartedError
 
+    from baton.asked import request_details
     from baton.contracts import RunStatus
     from baton.naming import TASK_QUEUE
     from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS, request_details
+    from workflows.board import REPO, STATUS
 
     try:
         await service.client.start_workflow(

@@ -17,7 +17,8 @@ def _labeled(payload: IssuePayload, policy: Policy) -> Matter | str:
         return "it is a pull request: label its issue"
     if payload.issue.state == "closed":
         return "the issue is closed"
-    return stranger(payload.sender, policy) or _start(payload, policy)
+    label = payload.label.name if payload.label else ""
+    return stranger(payload.sender, policy) or _start(payload, policy).model_copy(update={"label": label})
 
 
 def _unlabeled(payload: IssuePayload, policy: Policy) -> Matter | str:
@@ -55,6 +56,7 @@ def _start(payload: IssuePayload | CommentPayload, policy: Policy) -> Start:
         title=freeze_line(issue.title, TITLE_LIMIT),
         body=freeze(issue.body, BODY_LIMIT),
         author=issue.user.login if issue.user else "",
+        closed=issue.state == "closed",
         url=f"{policy.url}/{repository.owner.login}/{repository.name}/issues/{issue.number}",
     )
 

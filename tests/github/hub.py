@@ -68,12 +68,12 @@ class Hub:
         """Path, login and content; each once."""
         self.statuses: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.logs: dict[int, str] = {}
-        self.revoked = False
-        """Whether no credential of ours is accepted any more."""
         self.receivers: list[str] = []
         """Addresses that the emulator's webhooks go on to."""
         self.copies = 1
         """How often each delivery is sent."""
+        self.by_hand = False
+        """Whether deliveries come from webhooks that were made by hand, and not from the App's."""
         self.deliveries: list[tuple[dict[str, str], bytes]] = []
         self.minted: list[str] = []
         self.minted_for: list[list[str]] = []
@@ -83,6 +83,8 @@ class Hub:
         self.hook_url = "https://baton.example.org/webhook"
         self.codes: list[int] = []
         """What the latest deliveries were answered with, as GitHub tells its App."""
+        self.writes_at_once = self._writing = 0
+        """The most of our writes to the API that were under way at one moment."""
         self.hidden_pulls = 0
         """So many times a search finds no pull requests, as if they came a moment later."""
 
@@ -91,7 +93,8 @@ class Hub:
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
         return Starlette(
             routes=[
-                Route("/_deliveries", self._forward_delivery, methods=["POST"]),
+                Route("/_deliveries", self._of_app, methods=["POST"]),
+                Route("/_deliveries/by-hand", self._of_hook, methods=["POST"]),
                 Route("/_logs/{job:int}", self._log, methods=["GET"]),
                 Route("/{path:path}", self._answer, methods=methods),
             ]
@@ -100,7 +103,8 @@ class Hub:
     def quiet(self) -> None:
         """No faults, and deliveries go nowhere: as it is between two tests."""
         self.faults, self.receivers, self.answers = [], [], {}
-        self.revoked, self.copies, self.codes, self.hidden_pulls = False, 1, [], 0
+        self.writes_at_once = 0
+        self.copies, self.codes, self.hidden_pulls, self.by_hand = 1, [], 0, False
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -109,11 +113,19 @@ class Hub:
     async def _answer(self, request: Request) -> Response:
         path, body = request.url.path, await request.body()
         self.requests.append((request.method, path))
+        if request.method == "GET" or _GIT.fullmatch(path) or path.endswith("/access_tokens"):
+            return await self._fault_or_real(request, path, body)
+        self._writing += 1
+        self.writes_at_once = max(self.writes_at_once, self._writing)
+        try:
+            return await self._fault_or_real(request, path, body)
+        finally:
+            self._writing -= 1
+
+    async def _fault_or_real(self, request: Request, path: str, body: bytes) -> Response:
         fault = self._fault(request.method, path)
         if fault is not None:
             await asyncio.sleep(fault.delay)
-        if self.revoked and self._login(request) not in PEOPLE:
-            return JSONResponse({"message": "Bad credentials"}, 401)
         if fault is not None and not fault.after and not fault.status_kept:
             return JSONResponse({"message": fault.message}, fault.status, headers=fault.headers)
         answer = await self._real(request, path, body)
@@ -214,6 +226,12 @@ class Hub:
     async def _log(self, request: Request) -> Response:
         # What GitHub sends on to lies elsewhere, and must not be shown a credential. Here it is the same host.
         return Response(self.logs[request.path_params["job"]], media_type="text/plain")
+
+    async def _of_app(self, request: Request) -> Response:
+        return Response(status_code=202) if self.by_hand else await self._forward_delivery(request)
+
+    async def _of_hook(self, request: Request) -> Response:
+        return await self._forward_delivery(request) if self.by_hand else Response(status_code=202)
 
     async def _forward_delivery(self, request: Request) -> Response:
         body = await request.body()

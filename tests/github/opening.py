@@ -50,7 +50,7 @@ def app_settings(settings: Settings, forge: Forge) -> Settings:
             "github_url": forge.address,
             "github_api_url": forge.address,
             "github_writes_per_second": 100.0,
-            "github_quiet": 0.5,
+            "github_quiet": 0.0,
         }
     )
 

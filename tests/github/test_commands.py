@@ -1,17 +1,21 @@
 """Commands in comments: who is heard, what answers, and where a refusal says why."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
+from activities.github.marker import MARKER
+from baton import naming
 from baton.contracts import RunStatus
 from baton.github_steps import Handled
 from standin.scenario import Fault, Step
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World
 from tests.pipelines.repositories import CONFIG, git
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested, write
+from workspaces.store import Store
 
 
 async def answers(w: World, comment: int) -> list[str]:
@@ -61,6 +65,10 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
         edited = await w.comment(number, "Let us see.")
         await w.api("PATCH", f"/issues/comments/{edited}", {"body": "/baton stop"})
 
+        # A message waits for the agent that goes on; the other two bring the comment up to date.
+        for text in ("/baton guide Mind the time zones.", "/baton status", "/baton help"):
+            await until_answered(w, await w.comment(number, text), "eyes")
+
         # Refused with a reason: no such choice, no such decision, no command, a second run.
         refused = {
             await w.comment(number, "/baton decide D1 mysql"): "has no choice",
@@ -74,13 +82,17 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
             await w.until_says(number, why)
 
         # Nobody answers: the comment is edited, and names who asked for the run.
-        said = await w.until_says(number, "This is reminder 1")
+        said = await w.until_says(number, "This is reminder ")
         assert "@ada: Which database" in said
 
         answer = await w.comment(number, '/baton decide D1 "use postgres" we run it already')
         await until_answered(w, answer, "eyes")
-        said = await w.until_says(number, "D1: `use postgres`, by @<!-- -->ada: we run it already", "pull request")
+        said = await w.until_says(
+            number, "D1: `use postgres`, by @<!-- -->ada: we run it already", "waits for a review"
+        )
         assert "#### Decision D1" not in said
+        told = [str(r.body) for r in w.standin.requests if "Mind the time zones." in str(r.body)]
+        assert told
         await w.until_status(number, "waiting")
         for comment in [*strangers, edited]:
             assert await answers(w, comment) == []
@@ -105,61 +117,65 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
 
 async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_an_app(world) -> None:  # type: ignore[no-untyped-def]
     """Each with an id of its own, all at once: what makes them one is the id of the run."""
-    script = scenario(plan(task("t1")), session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)])]))
+    first = Step(calls=[write("src/pages.txt", "pages\n")], faults=[Fault(status=400)])
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [first, [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
     token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
-    async with world(script, **token) as w:
-        number = await w.issue("Add pages", label=None)
+    async with world(script, **token, github_coauthor=False, web_ui="https://temporal.example.org") as w:
+        await w.hook_by_hand()
+        minted = len(w.hub.minted)
+        with w.unheard():
+            number = await w.issue("Add pages")
+        # A run of the issue is in the store, and Temporal has forgotten it: the next one does not go on in its lanes.
+        store = await Store.open(w.settings.home, w.clone_url)
+        forgotten, at = naming.run_ref(w.run_id(number)), datetime.now(UTC)
+        await store.commit_files(forgotten, expected=None, files={"request.json": b"{}"}, message="old", at=at)
+        run = w.run_id(number, 2)
         issue = await w.api("GET", f"/issues/{number}")
         payload = {"action": "labeled", "issue": issue, "label": {"name": "Baton"}}
         said = await asyncio.gather(*(w.deliver("issues", payload) for _ in range(20)))
         assert {answer.status_code for answer in said} == {202}
         found: list[str] = []
 
-        async def asked() -> bool:
-            nonlocal found
-            found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
-            return any("Decision D1" in body for body in found)
+        async def says(text: str) -> None:
+            async def there() -> bool:
+                nonlocal found
+                found = [comment["body"] for comment in await w.api("GET", f"/issues/{number}/comments")]
+                return any(text in body for body in found)
 
-        await w.until(asked, lambda: str(found))
+            await w.until(there, lambda: f"{text} in {found}")
+
+        await says("Decision D1")
         for answer in said:
             handled = await w.client.get_workflow_handle(answer.json()["workflow"], result_type=Handled).result()
-            assert (handled.outcome in ("started", "told"), handled.run) == (True, w.run_id(number)), handled
-        assert await w.runs() == [w.run_id(number)]
+            assert (handled.outcome in ("started", "told"), handled.run) == (True, run), handled
+        assert await w.runs() == [run]
         # A token's comments are its person's: the marker tells them from what the person says.
         assert len(found) == 1
         await w.comment(number, "/baton retry")
+        await says("D1: `retry`, by @<!-- -->ada")
 
-        async def answered() -> bool:
-            return bool((await w.document(number)).decisions[0].by == "@ada")
-
-        await w.until(answered, lambda: "the answer")
-        await w.comment(number, "/baton stop")
-        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
-
-
-async def test_a_second_run_of_an_issue_has_a_branch_and_a_comment_of_its_own(world) -> None:  # type: ignore[no-untyped-def]
-    script = scenario(plan(task("t1")), simple_task("t1", write("src/pages.txt", "pages\n")))
-    async with world(script) as w:
-        number = await w.issue("Add pages")
-        await w.until_status(number, "waiting")
-        # The label once more, and while the run is open: nothing happens.
-        await w.api("DELETE", f"/issues/{number}/labels/baton")
-        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
-        assert "lost its label" in await w.until_says(number, "was stopped")
-        await w.api("POST", f"/issues/{number}/labels", {"labels": ["baton"]})
+        # The rest is as with an App, but for a commit status in the place of the check run.
+        pull = await w.until_pull()
         await w.until_status(number, "waiting", attempt=2)
-        assert await w.runs() == [w.run_id(number), w.run_id(number, 2)]
-        assert w.run_id(number, 2) == f"{w.run_id(number)}.2"
-        branches = git(w.bare, "for-each-ref", "--format=%(refname:short)", "refs/heads/baton").splitlines()
-        assert branches == [f"baton/issue-{number}-add-pages", f"baton/issue-{number}-add-pages-2"]
-        assert len(await w.comments(number)) == 2
-        # A review of the first run's pull request is none of the second one's business.
-        first = next(pull for pull in await w.pulls() if pull["head"]["ref"] == branches[0])
-        await w.review(first["number"], "REQUEST_CHANGES", "Make it blue.")
-        # The issue is closed by hand: the run ends.
+        branch = f"baton/issue-{number}-add-pages-2"
+        assert (pull["draft"], pull["user"]["login"], pull["head"]["ref"]) == (True, OWNER, branch)
+        statuses = [(status["context"], status["state"]) for status in w.hub.statuses[w.head(branch)]]
+        assert statuses == [("Baton", "success")]
+        assert "Co-authored-by" not in git(w.bare, "log", "-1", "--format=%B", branch)
+        assert f"[The run {run}](https://temporal.example.org/" in pull["body"].replace("\\", "")
+
+        # The issue is closed by hand: the run ends, and the draft stays as it is.
         await w.api("PATCH", f"/issues/{number}", {"state": "closed"})
         assert await w.until_closed(number, attempt=2) is WorkflowExecutionStatus.FAILED
         document = await w.document(number, attempt=2)
         assert document.status is RunStatus.STOPPED
         assert "the issue was closed by @ada" in document.notes[-1]
-        assert [entry.id for entry in document.tasks] == ["t1"]
+        await says("**Baton** was stopped")
+        assert [left["draft"] for left in await w.pulls("open")] == [True]
+        assert len([body for body in found if body.startswith(MARKER)]) == 1
+        assert len(w.hub.minted) == minted

@@ -3,19 +3,23 @@
 from datetime import timedelta
 from pathlib import Path
 
+from temporalio.client import WorkflowExecutionStatus
+
+from baton.contracts import RunStatus
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
+from tests.github.emulator import OWNER
 from tests.github.world import World
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 
 
 def round_of(task_id: str, text: str) -> list[Step]:
-    """A round whose review takes long enough for somebody to push meanwhile."""
+    """A round that takes long enough for somebody to push meanwhile."""
     return [
         *session("backend", task_id, [[write("src/pages.txt", text)], [made()]]),
         *session("tester", task_id, [[tested()]]),
-        *session("reviewer", task_id, [Step(calls=[reviewed()], faults=[Fault(delay=2.5)])]),
+        *session("reviewer", task_id, [Step(calls=[reviewed()], faults=[Fault(delay=1.5)])]),
     ]
 
 
@@ -35,9 +39,9 @@ async def tell(w: World, branch: str, commit: str) -> None:
     assert said.status_code == 202, said.text
 
 
-async def until_reviewed(w: World, task_id: str) -> None:
+async def until_asked(w: World, task_id: str, role: str) -> None:
     await assert_eventually(
-        lambda: (task_id, "reviewer") in {(r.task, r.role) for r in w.standin.requests}, within=timedelta(seconds=60)
+        lambda: (task_id, role) in {(r.task, r.role) for r in w.standin.requests}, within=timedelta(seconds=60)
     )
 
 
@@ -48,6 +52,7 @@ async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: i
         round_of("follow-up", "page size 30\n"),
         round_of("follow-up-2", "page size 40\n"),
         simple_task("merge", write("src/pages.txt", "page size 45\n")),
+        session("backend", "follow-up-3", [Step(calls=[made()], faults=[Fault(delay=20.0)])]),
     )
     async with world(script) as w:
         number = await w.issue("Add pages")
@@ -64,7 +69,7 @@ async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: i
 
         # While a round is at work, in another file: merged, tested, and pushed on top of theirs.
         await w.review(pull["number"], "REQUEST_CHANGES", "Make it 30.", who="ben")
-        await until_reviewed(w, "follow-up")
+        await until_asked(w, "follow-up", "tester")
         second = push(person, "README.md", "# Our shop\n")
         await w.until_says(number, "round 1", second[:12], "waits for a review")
         assert git(w.bare, "show", f"{branch}:src/pages.txt") == "page size 30"
@@ -73,7 +78,7 @@ async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: i
 
         # In the same file: the conflict is work, on top of theirs.
         await w.review(pull["number"], "REQUEST_CHANGES", "Make it 40.", who="ben")
-        await until_reviewed(w, "follow-up-2")
+        await until_asked(w, "follow-up-2", "tester")
         third = push(person, "src/pages.txt", "page size 50\n")
         await w.until_says(number, "round 2", third[:12], "**merge**", "waits for a review")
         assert git(w.bare, "show", f"{branch}:src/pages.txt") == "page size 45"
@@ -100,6 +105,27 @@ async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: i
         await w.comment(number, '/baton decide D1 "take theirs"')
         await w.until_says(number, "goes on from what others made of it", "waits for a review")
         assert w.head(branch) == rewritten
-        await w.comment(number, "/baton stop")
-        await w.until_closed(number)
+
+        # The App loses the repository in the middle of a round: the run stops, and branch and draft stay as they are.
+        await w.review(pull["number"], "REQUEST_CHANGES", "Make it 70.")
+        await until_asked(w, "follow-up-3", "backend")
+        assert [check["status"] for check in await w.checks(rewritten)] == ["in_progress"]
+        account = {"login": OWNER, "id": 3, "type": "User"}
+        removed = [{"id": 1, "full_name": w.full_name, "name": w.name, "private": False}]
+        said = await w.deliver(
+            "installation_repositories",
+            {
+                "action": "removed",
+                "installation": {"id": 100, "account": account},
+                "repositories_removed": removed,
+            },
+        )
+        assert said.status_code == 202, said.text
+        assert await w.until_closed(number) is WorkflowExecutionStatus.CANCELED
+        document = await w.document(number)
+        assert document.status is RunStatus.STOPPED
+        assert "the App was removed from" in document.notes[-1]
+        assert "was stopped" in await w.says(number)
+        assert [check["conclusion"] for check in await w.checks(rewritten)] == ["cancelled"]
+        assert [left["draft"] for left in await w.pulls("open")] == [True]
         assert w.head(branch) == rewritten

@@ -1,5 +1,6 @@
 """`baton doctor --github`: what is right, what is missing, and what to do about it."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -67,19 +68,48 @@ async def test_what_is_missing_is_named(examine: Any, bare_world: World, setting
     assert "contents: write, issues: write" in checks["permissions"]["detail"]
     assert "issue_comment, pull_request" in checks["events"]["detail"]
     bare_world.hub.answers.clear()
-    token = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
+    token: dict[str, Any] = {
+        "github_app_id": None,
+        "github_private_key": None,
+        "github_token": SecretStr(token_of(OWNER)),
+    }
     code, checks = await examine(**token)
     assert code == 0
     assert "only an App can write check runs" in checks["credential"]["detail"]
+    assert checks["permissions"]["status"] == "warn"
+
+    # A token, and the webhook that was made by hand.
+    w = bare_world
+    token["github_repositories"] = w.full_name
+    code, checks = await examine(**token)
+    assert (code, checks["permissions"]["status"]) == (1, "ok")
+    assert f"{w.full_name} has none" in checks["events"]["detail"]
+    narrow_hook = {"name": "web", "active": True, "events": ["issues", "push"], "config": {"url": "http://127.0.0.1:9"}}
+    await w.api("POST", "/hooks", narrow_hook)
+    code, checks = await examine(**token)
+    assert code == 1
+    assert f"that of {w.full_name} does not send issue_comment, pull_request" in checks["events"]["detail"]
+    await w.hook_by_hand()
+    code, checks = await examine(**token)
+    assert (code, checks["events"]["status"]) == (0, "ok")
+    w.hub.answers[f"/repos/{w.full_name}"] = {"permissions": {"push": False}}
+    code, checks = await examine(**{**token, "github_repositories": f"{w.full_name},{OWNER}/not-there"})
+    assert code == 1
+    said = checks["permissions"]["detail"]
+    assert f"may not write to {w.full_name}" in said
+    assert f"{OWNER}/not-there is not to be seen" in said
+    bare_world.hub.faults = [Fault("/user", status=401, message="Bad credentials")]
+    code, checks = await examine(**token)
+    assert code == 1
+    assert "renew the credential" in checks["credential"]["detail"]
     code, checks = await examine(**{**token, "github_token": None})
     assert "has no credential for GitHub" in checks["credential"]["detail"]
 
 
 async def test_the_command(cli: Cli) -> None:
-    both = await cli("doctor", "--github", "--store")
+    both, alone = await asyncio.gather(cli("doctor", "--github", "--store"), cli("doctor", "--github"))
     assert both.code == 2
     assert "exclude each other" in both.err
-    alone = await cli("doctor", "--github")
     assert alone.code == 1
     assert "BATON_GITHUB_WEBHOOK_SECRET is not set" in alone.out
     assert "has no credential for GitHub" in alone.out

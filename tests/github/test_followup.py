@@ -15,7 +15,7 @@ async def test_checks_and_reviews_become_bounded_rounds(world) -> None:  # type:
         simple_task("follow-up-3", write("src/pages.txt", "page size 40\n")),
     )
     files = {"baton.toml": f"{CONFIG}\n[limits]\nrounds = 1\n"}
-    async with world(script, files=files) as w:
+    async with world(script, files=files, github_quiet=0.5) as w:
         number = await w.issue("Add pages")
         pull = await w.until_pull()
         await w.until_status(number, "waiting")
@@ -76,6 +76,9 @@ async def test_checks_and_reviews_become_bounded_rounds(world) -> None:  # type:
         await w.until_says(number, "the tests ran again, as asked: exit code 0", "waits for a review")
         (check,) = await w.checks(head)
         assert (check["status"], check["conclusion"]) == ("completed", "success")
+
+        # All that was written came one after the other.
+        assert w.hub.writes_at_once == 1
 
         # Closed without a merge: the run ends, and nothing is pushed any more.
         await w.api("PATCH", f"/pulls/{pull['number']}", {"state": "closed"})

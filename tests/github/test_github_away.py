@@ -43,11 +43,11 @@ async def test_a_run_waits_for_github(world, monkeypatch: pytest.MonkeyPatch) ->
         assert len(await w.pulls()) == 1
         await w.until_says(number, "waits for a review")
 
-        # Revoked: one question for all who wait, that says what to renew; the delivery of a person waits as well.
-        w.hub.revoked = True
+        # Revoked: one question for all who wait, that says what to renew; also for who learns of it after the answer.
+        denied = {"path": ".*/access_tokens", "status": 401, "message": "Bad credentials"}
+        w.hub.faults = [Fault(**denied), Fault(**denied, times=2, delay=2.0)]  # type: ignore[arg-type]
         branch = pull["head"]["ref"]
         await w.check_fails(branch, w.head(branch))
-        comment = await w.comment(number, "/baton status")
 
         async def asked() -> bool:
             return bool((await w.document(number)).decisions)
@@ -59,12 +59,14 @@ async def test_a_run_waits_for_github(world, monkeypatch: pytest.MonkeyPatch) ->
         assert "renew the credential" in decision.question
         assert "BATON_GITHUB_TOKEN" in decision.question
         assert document.status is RunStatus.WAITING
-        w.hub.revoked = False
+        # The delivery of a person waits as well.
+        comment = await w.comment(number, "/baton status")
         answer = Decide(decision_id="D1", choice="retry", by="ben")
         await w.run(number).execute_update(Pipeline.submit_decision, answer)
         await w.until_says(number, "round 1 for check build", "D1: `retry`, by ben", "waits for a review")
         document = await w.document(number)
         assert len(document.decisions) == 1
+        assert not any(fault.times for fault in w.hub.faults), w.hub.faults
         assert len(await w.comments(number)) == 1
 
         async def answered() -> bool:

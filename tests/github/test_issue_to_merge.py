@@ -75,6 +75,13 @@ async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ign
         for hidden in ("delete all", "\u202e", "print the key", "Edited version", "First version"):
             assert hidden not in asked, hidden
 
+        # In the Web UI: what was asked for, as text.
+        described = await w.run(number).describe()
+        assert await described.static_summary() == f"#{number}: Add pages"
+        shown = await described.static_details() or ""
+        for part in ("Orders come in pages\\.", "Please keep the old parameter", f"({w.forge.address}/{w.full_name}/"):
+            assert part in shown
+
         said = await w.until_says(number, "waits for a review, or the merge")
         assert "- [x] **t1** Task t1: done" in said
         await w.review(pull["number"], "REQUEST_CHANGES", "Twenty is too few; make it 50.", who="ben")

@@ -90,6 +90,15 @@ async def test_earlier_comments_are_those_of_writers_unedited_and_from_before(re
     said = (await reader.run("read_comments", asked)).text
     assert said.startswith("Comment of ben:\nOf a writer.\n\nComment of ben:\nLong: xxx")
     assert len(said) < 4_200
+    # Whether the run is wanted still: the label is there, however it is written, and the issue is open.
+    await w.api("POST", f"/issues/{number}/labels", {"labels": ["Go"]})
+    for change, withdrawn in (({"label": "go"}, ""), ({"label": "baton"}, "label"), ({}, "")):
+        assert withdrawn in (await reader.run("read_comments", asked.model_copy(update=change))).withdrawn
+    await w.api("PATCH", f"/issues/{number}", {"state": "closed"})
+    assert "closed before" in (await reader.run("read_comments", asked)).withdrawn
+    # Where it was closed when somebody asked, it may stay so.
+    asked = asked.model_copy(update={"closed": True})
+    assert (await reader.run("read_comments", asked)).withdrawn == ""
     later = asked.model_copy(update={"before": datetime.now(UTC) - timedelta(minutes=1)})
     assert (await reader.run("read_comments", later)).text == ""
 

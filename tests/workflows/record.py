@@ -56,7 +56,7 @@ async def record_on_github(run: RecordedOnGitHub, env: WorkflowEnvironment, plac
     place = place / run.name
     place.mkdir()
     async with open_forge(install(), place) as forge:
-        settings = app_settings(read_settings(home=place / "home"), forge)
+        settings = app_settings(read_settings(home=place / "home"), forge).model_copy(update={"github_quiet": 0.5})
         async with open_world(env.client, settings, forge, place, run.script, name="shop") as world:
             await run.play(world)
     names = {

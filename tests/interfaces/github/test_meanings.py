@@ -64,6 +64,7 @@ def test_the_label_starts_a_run_with_the_issue_as_it_is_now() -> None:
         body="To GET /orders.",
         author="ada",
         url="https://github.com/acme/shop/issues/7",
+        label="baton",
     )
     assert said.delivery.workflow_id == f"gh-delivery-{said.delivery.id}"
 
