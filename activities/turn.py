@@ -205,7 +205,7 @@ class TurnActivities:
         calls = tool_uses(content)
         result = TurnResult(
             commit="",
-            tools=[str(call["name"])[:40] for call in calls][:10],
+            tools=[name if (name := str(call["name"])[:40]).isidentifier() else "unknown" for call in calls][:10],
             excerpt=self._redact(_excerpt(content)),
             usage=sum((cut.usage for cut in cuts), entry.usage),
             cost_usd=round(entry.cost_usd + sum(c.cost_usd for c in cuts) + sum(lost.usd for lost in entry.lost), 8),

@@ -8,6 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
+    from baton.markdown import escape
     from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
     from workflows.books import Books
     from workflows.caps import CapKeeper
@@ -126,7 +127,7 @@ class Driver:
             id=naming.task_workflow_id(run, task.id),
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            static_summary=f"{task.id}: {task.title}"[:200],
+            static_summary=f"{task.id}: {escape(task.title[:90])}",
         )
         return await tend(
             child,
