@@ -9,6 +9,7 @@ from baton.errors import UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import message
+from interfaces.cli.starting import interrupted
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunRequest
@@ -55,7 +56,11 @@ def fork(
     models = options.models(model or [])
     words = {"usd": usd, "publish": not no_publish}
     point = {"run": run, "task": task or "", "session": session or "", "turn": turn or 0}
-    execute(_fork(settings, point, models, words, guide, run_id, detach, as_json))
+    started: list[str] = []
+    execute(
+        _fork(settings, point, models, words, guide, run_id, detach, as_json, started),
+        farewell=lambda: interrupted(started),
+    )
 
 
 async def _fork(
@@ -67,15 +72,16 @@ async def _fork(
     run_id: str | None,
     detach: bool,
     as_json: bool,
+    started: list[str],
 ) -> int | None:
     from interfaces.cli.running import detach_run, run_to_end
 
     request, words = await _request(settings, point, models, changes, guide, run_id)
     if detach:
-        await detach_run(settings, request, as_json, words)
+        await detach_run(settings, request, as_json, started, words)
         return None
     options.require_model_access(settings)
-    code = await run_to_end(settings, request, as_json, [], words)
+    code = await run_to_end(settings, request, as_json, started, words)
     message(f"Compare: baton diff {request.run} --against {point['run']}")
     return code
 

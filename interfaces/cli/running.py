@@ -11,6 +11,7 @@ from baton.tracing import span
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, print_json
+from interfaces.cli.starting import interrupted, see_through, start_run
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunDocument, RunRequest
@@ -90,20 +91,11 @@ def run(
         run=run_id,
         discreet=settings.encryption_keys is not None,
     )
-    if detach:
-        execute(detach_run(settings, request, as_json))
-    options.require_model_access(settings)
     started: list[str] = []
-
-    def farewell() -> str:
-        if not started:
-            return "Interrupted before the run was started."
-        return (
-            f"Interrupted. The run {request.run} keeps its work: `baton watch {request.run}` goes on with it,"
-            f" `baton stop {request.run}` ends it."
-        )
-
-    execute(run_to_end(settings, request, as_json, started), farewell=farewell)
+    if detach:
+        execute(detach_run(settings, request, as_json, started), farewell=lambda: interrupted(started))
+    options.require_model_access(settings)
+    execute(run_to_end(settings, request, as_json, started), farewell=lambda: interrupted(started))
 
 
 def watch(run: options.Run, as_json: options.Json = False) -> None:
@@ -178,42 +170,6 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
-    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
-    from temporalio.common import (
-        SearchAttributePair,
-        TypedSearchAttributes,
-        WorkflowIDConflictPolicy,
-        WorkflowIDReusePolicy,
-    )
-    from temporalio.exceptions import WorkflowAlreadyStartedError
-
-    from baton.contracts import RunStatus
-    from baton.naming import TASK_QUEUE
-    from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS, request_details
-
-    try:
-        await service.client.start_workflow(
-            "Pipeline",
-            request,
-            id=request.run,
-            task_queue=TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"repo": request.repo, "task": request.task[:200], "base": request.base or ""},
-            search_attributes=TypedSearchAttributes(
-                [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
-            ),
-            static_summary=one_line(request.task, 180),
-            static_details=request_details(request),
-            start_signal="guide" if words else None,
-            start_signal_args=[words] if words else [],
-        )
-    except WorkflowAlreadyStartedError as error:
-        raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
-
-
 async def run_to_end(
     settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
 ) -> int:
@@ -227,8 +183,7 @@ async def run_to_end(
         require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
-            await start_run(service, request, words)
-        started.append(request.run)
+            await see_through(start_run(service, request, words), request.run, started)
         return await see_to_end(service, request.run, as_json)
 
 
@@ -255,13 +210,15 @@ def print_ending(document: "RunDocument", as_json: bool) -> None:
             line(text)
 
 
-async def detach_run(settings: "Settings", request: "RunRequest", as_json: bool, words: "Guide | None" = None) -> None:
-    """Start a run, print its id, and leave it to whoever works."""
+async def detach_run(
+    settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
+) -> None:
+    """Start a run, print its id, and leave it to whoever works; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import has_worker, serving
 
     async with serving(settings, worker=False) as service:
         with span("baton run", run=request.run):
-            await start_run(service, request, words)
+            await see_through(start_run(service, request, words), request.run, started)
         at_work = await has_worker(service)
         link = service.run_link(request.run)
     if as_json:

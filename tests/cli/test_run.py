@@ -108,6 +108,9 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         assert {entry["session"] for entry in entries} == {"1-backend"}
         assert [entry["side"] for entry in entries[:2]] == ["user", "assistant"]
         assert "has no task 't9'" in (await scripted("log", run_id, "--task", "t9")).err
+        unheld = await scripted("log", run_id, "--task", "t2", "--session", "9-backend")
+        assert (unheld.code, unheld.out) == (2, "")
+        assert "has no session '9-backend'; it has: 1-frontend, 1-tester, 1-reviewer." in unheld.err
         change = json.loads((await scripted("diff", run_id, "--json")).out)
         assert change["commit"] == final["head_commit"]
         assert {"orders/api.py", "web/app.js"} <= {file["path"] for file in change["files"]}

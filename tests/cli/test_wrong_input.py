@@ -174,6 +174,8 @@ async def test_worker_without_any_server(cli: Cli) -> None:
 async def test_a_setting_that_does_not_fit(cli: Cli) -> None:
     cli.env["BATON_MAX_ACTIVITIES"] = "lots"
     refused(await cli("list"), 2, "BATON_MAX_ACTIVITIES")
+    cli.env |= {"BATON_MAX_ACTIVITIES": "8", "BATON_CODEC_TOKEN": "guess-me"}
+    refused(await cli("list"), 2, "BATON_CODEC_TOKEN", "16 characters")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a path that even root cannot write")

@@ -17,8 +17,8 @@ from baton.contracts import DecisionState, RunDocument, RunRequest
 from baton.settings import read_settings
 from interfaces.cli.demonstration import TASK
 from interfaces.cli.filters import links
-from interfaces.cli.running import start_run
 from interfaces.cli.sample import make_repository
+from interfaces.cli.starting import start_run
 from standin.loading import load_scenario
 from standin.server import serve
 from tests.ui.browser import chromium, find_chromium, open_page
