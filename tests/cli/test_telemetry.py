@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.applications import Starlette
@@ -160,14 +161,13 @@ def check_metrics(page: str, document: RunDocument, standin: StandIn) -> None:
 
 
 def check_dashboard(page: str) -> None:
-    """The dashboard asks for nothing that is not there."""
-    file = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards" / "baton.json"
-    asked = {
-        name
-        for panel in json.loads(file.read_text())["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"\b(?:baton|temporal)_[a-z_]+", target["expr"])
-    }
+    """Dashboard and alerts ask for nothing that is not there."""
+    deploy = Path(__file__).parents[2] / "deploy"
+    panels = json.loads((deploy / "grafana" / "dashboards" / "baton.json").read_text())["panels"]
+    (group,) = yaml.safe_load((deploy / "alerts.yml").read_text())["groups"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    expressions += [rule["expr"] for rule in group["rules"]]
+    asked = {name for text in expressions for name in re.findall(r"\b(?:baton|temporal)_[a-z_]+", text)}
     # Nothing failed in this run that the SDK would count as a failed request.
     assert asked - {"temporal_request_failure_total"} <= parse(page).keys()
 
