@@ -8,7 +8,7 @@ import typer
 from baton.errors import UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import message
+from interfaces.cli.output import message, program
 from interfaces.cli.starting import interrupted
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def _fork(
         return None
     options.require_model_access(settings)
     code = await run_to_end(settings, request, as_json, started, words)
-    message(f"Compare: baton diff {request.run} --against {point['run']}")
+    message(f"Compare: {program()} diff {request.run} --against {point['run']}")
     return code
 
 

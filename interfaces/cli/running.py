@@ -10,7 +10,7 @@ from baton.errors import UsageError
 from baton.tracing import span
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import line, message, print_json
+from interfaces.cli.output import line, message, print_json, program
 from interfaces.cli.starting import interrupted, see_through, start_run
 
 if TYPE_CHECKING:
@@ -226,9 +226,9 @@ async def detach_run(
     else:
         line(request.run)
     if at_work:
-        message(f"A worker is at work; follow the run with: baton watch {request.run}")
+        message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
     else:
-        message(f"No worker is at work yet: start one with `baton up`, or `baton watch {request.run}`.")
+        message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")
 
 
 async def _watch(settings: "Settings", run: str, as_json: bool) -> int:

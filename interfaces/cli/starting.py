@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import UsageError
+from interfaces.cli.output import program
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunRequest
@@ -17,7 +18,8 @@ def interrupted(started: list[str]) -> str:
         return "Interrupted before the run was started."
     (run,) = started
     return (
-        f"Interrupted. The run {run} keeps its work: `baton watch {run}` goes on with it, `baton stop {run}` ends it."
+        f"Interrupted. The run {run} keeps its work: `{program()} watch {run}` goes on with it,"
+        f" `{program()} stop {run}` ends it."
     )
 
 

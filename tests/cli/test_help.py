@@ -69,12 +69,14 @@ async def test_commands_that_print_a_result_do_so_as_json_too() -> None:
 
 
 async def test_help_and_version_are_quick(cli: Cli) -> None:
-    await cli("--version")
-    started = time.monotonic()
-    result = await cli("--version")
-    # 0.1 s on an idle machine; the limit leaves room for a busy one, and is far below any heavy import.
-    assert time.monotonic() - started < 1.0
-    assert result.out.startswith("baton ")
+    quickest = 60.0
+    for _ in range(5):
+        started = time.monotonic()
+        result = await cli("--version")
+        quickest = min(quickest, time.monotonic() - started)
+        assert result.out.startswith("baton ")
+    # 0.1 s on an idle machine; the best of some, and the limit, leave room for a busy one.
+    assert quickest < 1.0
     assert (await cli("--help")).out.count("\n") > 10
 
 

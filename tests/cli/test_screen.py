@@ -45,6 +45,12 @@ ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
 
 
+@pytest.fixture(autouse=True)
+def called_as_baton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines to copy name the program as it was called."""
+    monkeypatch.setattr(sys, "argv", ["baton"])
+
+
 def run(status: RunStatus = RunStatus.WORKING, **fields: Any) -> RunDocument:
     return RunDocument(run="shop-x7k2", status=status, repo="/srv/shop", **fields)
 

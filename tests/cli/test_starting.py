@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 
 import pytest
 
@@ -9,7 +10,10 @@ from baton.errors import UsageError
 from interfaces.cli.starting import interrupted, see_through
 
 
-async def test_a_start_that_is_under_way_is_seen_through_before_anything_is_said() -> None:
+async def test_a_start_that_is_under_way_is_seen_through_before_anything_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["baton"])
     started: list[str] = []
     answered = asyncio.Event()
 
@@ -26,7 +30,7 @@ async def test_a_start_that_is_under_way_is_seen_through_before_anything_is_said
     with contextlib.suppress(asyncio.CancelledError):
         await command
     assert command.cancelled()
-    assert "`baton watch shop-x7k2` goes on with it" in interrupted(started)
+    assert "`baton watch shop-x7k2` goes on with it, `baton stop shop-x7k2` ends it." in interrupted(started)
 
 
 async def test_a_start_that_fails_leaves_no_run() -> None:
