@@ -28,8 +28,8 @@ def decide(
     run: options.Run,
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="Its id, for instance D1.")],
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
-    note: Annotated[str, typer.Option(help="A word to the agent about why.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who answers; your user name where not given.")] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A word to the agent about why.")] = "",
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers; your user name where not given.")] = None,
     commit: Annotated[
         str, typer.Option(metavar="COMMIT", help="What you looked at: refused where the question is about another one.")
     ] = "",

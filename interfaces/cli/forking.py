@@ -33,11 +33,15 @@ def fork(
     ] = None,
     turn: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep the session up to the answer of this turn; from its start without it."),
+        typer.Option(
+            metavar="TURN", min=1, help="Keep the session up to the answer of this turn; from its start without it."
+        ),
     ] = None,
     model: options.Models = None,
     guide: Annotated[str | None, typer.Option(metavar="TEXT", help="What the agents should do differently.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.0, help="Most that the new run may cost, in USD.")] = None,
+    usd: Annotated[
+        float | None, typer.Option(metavar="USD", min=0.0, help="Most that the new run may cost, in USD.")
+    ] = None,
     no_publish: options.NoPublish = False,
     detach: options.Detach = False,
     run_id: options.RunId = None,

@@ -30,22 +30,27 @@ def run(
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
     base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
     usd: Annotated[
-        float | None, typer.Option(min=0.0, help="Most that the run's model calls may cost, in USD.")
+        float | None, typer.Option(metavar="USD", min=0.0, help="Most that the run's model calls may cost, in USD.")
     ] = None,
-    usd_per_task: Annotated[float | None, typer.Option(min=0.0, help="The same for one task.")] = None,
-    usd_per_session: Annotated[float | None, typer.Option(min=0.0, help="The same for one session.")] = None,
-    turns: Annotated[int | None, typer.Option(min=1, help="Most turns of one session.")] = None,
-    turns_per_task: Annotated[int | None, typer.Option(min=1, help="Most turns of one task.")] = None,
-    turns_per_run: Annotated[int | None, typer.Option(min=1, help="Most turns of the run.")] = None,
+    usd_per_task: Annotated[float | None, typer.Option(metavar="USD", min=0.0, help="The same for one task.")] = None,
+    usd_per_session: Annotated[
+        float | None, typer.Option(metavar="USD", min=0.0, help="The same for one session.")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of one session.")] = None,
+    turns_per_task: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of one task.")] = None,
+    turns_per_run: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of the run.")] = None,
     usd_per_day: Annotated[
-        float | None, typer.Option(min=0.0, help="Most USD of a UTC day, over all runs of this BATON_HOME.")
+        float | None,
+        typer.Option(metavar="USD", min=0.0, help="Most USD of a UTC day, over all runs of this BATON_HOME."),
     ] = None,
-    turns_per_day: Annotated[int | None, typer.Option(min=1, help="Most turns of a UTC day, over all runs.")] = None,
+    turns_per_day: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most turns of a UTC day, over all runs.")
+    ] = None,
     wall_clock: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest that the run may work: 90s, 30m, 2h.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, max=10, help="Most rounds of a task.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=32, help="Tasks at work at once.")] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10, help="Most rounds of a task.")] = None,
+    parallel: Annotated[int | None, typer.Option(metavar="N", min=1, max=32, help="Tasks at work at once.")] = None,
     model: options.Models = None,
     sandbox: options.Sandbox = None,
     unanswered: Annotated[

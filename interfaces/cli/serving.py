@@ -48,8 +48,10 @@ def up(
 
 
 def codec_server(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8234,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = 8234,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     web_ui: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="A Web UI whose pages may call it; BATON_WEB_UI where none is given."),
@@ -78,7 +80,9 @@ def standin(
             metavar="FILE", help="Scenario file: who answers what, at which turn. `demo` is that of the demo."
         ),
     ],
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = 0,
     as_json: options.Json = False,
 ) -> None:
     """Serve a scripted stand-in for the model.

@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def webhook(
     host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Receive GitHub's webhooks.

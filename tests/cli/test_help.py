@@ -62,6 +62,7 @@ async def test_help_is_printed(cli: Cli, name: str) -> None:
     result = await cli(*name.split(), "--help")
     assert result.code == 0
     assert "Example: " in result.out
+    assert " range>" not in result.out
 
 
 async def test_commands_that_print_a_result_do_so_as_json_too() -> None:
