@@ -63,10 +63,10 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
     if task is not None and (not is_task_id(task) or task not in known):
         raise UsageError(f"The run {run} has no task {task!r}; it has: {', '.join(known)}.")
     found: list[dict[str, Any]] = []
-    sessions: list[str] = []
+    sessions: dict[str, None] = {}
     for name in [task] if task else known:
         whole = await archive.transcript(name)
-        sessions += [part.session for part in whole if part.session not in sessions]
+        sessions |= dict.fromkeys(part.session for part in whole)
         parts = [part for part in whole if session in (None, part.session)]
         found += [
             {"task": name, "session": part.session, "number": part.number, "side": part.side, "entry": part.content}
