@@ -21,6 +21,9 @@ from baton.github_settings import GitHubSettings
 from baton.keyring import KeyRing
 from baton.redaction import url_secrets
 
+SHORTEST_TOKEN = 16
+"""Characters of the codec server's token: whoever guesses it reads everything."""
+
 
 class SandboxMode(StrEnum):
     """`auto`: the sandbox, or no shell at all. `bwrap`: the same, said explicitly. `none`: no isolation."""
@@ -101,7 +104,8 @@ class Settings(GitHubSettings):
         description="Keys that encrypt what goes to the Temporal server: ID:BASE64, the first one is current",
     )
     codec_token: SecretStr | None = Field(
-        default=None, min_length=16, description="Token of the codec server, for Web UI and `temporal` command"
+        default=None,
+        description="Token of the codec server, for Web UI and `temporal` command; 16 characters or more",
     )
 
     web_ui: str | None = Field(
@@ -136,6 +140,13 @@ class Settings(GitHubSettings):
         if seconds is None:
             raise ValueError("write a time such as 90s, 30m or 2h")
         return timedelta(seconds=seconds)
+
+    @field_validator("codec_token", mode="after")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"a token has {SHORTEST_TOKEN} characters or more")
+        return token
 
     @field_validator("home", mode="after")
     @classmethod

@@ -28,9 +28,6 @@ from workers.serving import http_server
 LARGEST = 32_000_000
 """Bytes of a request; a page of a history is far smaller."""
 
-SHORTEST_TOKEN = 16
-"""Characters."""
-
 Convert = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
 

@@ -8,7 +8,7 @@ import typer
 from baton.errors import UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import line, message, one_line, print_json
+from interfaces.cli.output import line, message, one_line, print_json, program
 
 if TYPE_CHECKING:
     from baton.contracts import Decide, Guide
@@ -28,8 +28,8 @@ def decide(
     run: options.Run,
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="Its id, for instance D1.")],
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
-    note: Annotated[str, typer.Option(help="A word to the agent about why.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who answers; your user name where not given.")] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A word to the agent about why.")] = "",
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers; your user name where not given.")] = None,
     commit: Annotated[
         str, typer.Option(metavar="COMMIT", help="What you looked at: refused where the question is about another one.")
     ] = "",
@@ -94,7 +94,7 @@ async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: boo
     else:
         line(f"{decision.id} {decision.state.value}: {one_line(decision.choice or '')}")
     if attendance.own:
-        message(f"No worker is at work: the run goes on with `baton up` or `baton watch {run}`.")
+        message(f"No worker is at work: the run goes on with `{program()} up` or `{program()} watch {run}`.")
 
 
 async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import getpass
 import os
+import shutil
 import sys
+import textwrap
 
 from baton.contracts import Decide, Decision
 from interfaces.cli.output import clean, message, one_line
@@ -26,12 +28,20 @@ def who() -> str:
 def present(decision: Decision) -> None:
     """Write the question with everything that helps to answer it."""
     message(f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""))
-    message(f"  {clean(decision.question)}")
-    for text in help_lines(decision):
-        message(f"  {text}")
+    for text in (*clean(decision.question).split("\n"), *help_lines(decision)):
+        message(_folded(f"  {text}"))
     for number, choice in enumerate(decision.choices, 1):
         default = "  (default)" if choice == decision.default else ""
         message(f"  {number}. {one_line(choice, 300)}{default}")
+
+
+def _folded(text: str) -> str:
+    """The text in lines that a terminal need not break in the middle of words."""
+    if not sys.stderr.isatty() or not text.strip():
+        return text
+    return textwrap.fill(
+        text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 async def ask_in_terminal(decision: Decision) -> Decide | None:

@@ -59,15 +59,19 @@ def gc(
     worker may be at work. What lies in a state remote stays there.
     """
     settings = options.settings()
-    age = max(_age(older_than), _YOUNGEST)
-    execute(_gc(settings, age, _size(keep), forget, dry_run, as_json))
+    execute(_gc(settings, _age(older_than), _size(keep), forget, dry_run, as_json))
 
 
 def _age(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,5})\s*([hdw])", text.strip().lower())
     if found is None:
         raise UsageError(f"--older-than {text!r} does not fit: write a time such as 36h, 30d or 8w.")
-    return timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 168}[found[2]])
+    age = timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 168}[found[2]])
+    if age < _YOUNGEST:
+        raise UsageError(
+            f"--older-than {text!r} does not fit: what ended within a day is kept, so write a day or more."
+        )
+    return age
 
 
 def _size(text: str | None) -> int | None:

@@ -57,8 +57,8 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from interfaces.cli.following import exit_code, follow
     from interfaces.cli.output import print_json
     from interfaces.cli.progress import choose_view
-    from interfaces.cli.running import start_run
     from interfaces.cli.sample import make_place, make_repository
+    from interfaces.cli.starting import start_run
     from standin.loading import shipped_scenario
     from standin.server import serve
 

@@ -52,7 +52,8 @@ async def _supervise(
         if not received:
             raise
         if farewell is not None and (words := farewell()):
-            message(words)
+            # A terminal shows the ^C itself, at the end of whatever line it is in.
+            message(f"\n{words}" if sys.stderr.isatty() else words)
         return ExitCode.INTERRUPTED if received[0] is signal.SIGINT else terminated
     finally:
         if "temporalio" in sys.modules:

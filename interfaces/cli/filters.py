@@ -30,7 +30,7 @@ def links(service: "TemporalService", usd: float, today: datetime) -> list[Link]
         "all runs": _RUNS,
         "at work": f"{_RUNS} AND BatonStatus IN ('planning', 'working', 'publishing') AND ExecutionStatus = 'Running'",
         "waiting for a person": f"{_RUNS} AND BatonPendingDecisions > 0 AND ExecutionStatus = 'Running'",
-        f"more than ${usd:g}": f"{_RUNS} AND BatonCostUsd > {usd:g}",
+        f"over budget (${usd:g})": f"{_RUNS} AND BatonCostUsd > {usd:g}",
         "failed today": f"{_RUNS} AND ExecutionStatus = 'Failed' AND CloseTime > '{midnight}'",
     }
     base = f"{service.web_ui}/namespaces/{quote(service.client.namespace)}/workflows?query="

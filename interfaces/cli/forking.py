@@ -8,7 +8,8 @@ import typer
 from baton.errors import UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import message
+from interfaces.cli.output import message, program
+from interfaces.cli.starting import interrupted
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunRequest
@@ -32,11 +33,15 @@ def fork(
     ] = None,
     turn: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep the session up to the answer of this turn; from its start without it."),
+        typer.Option(
+            metavar="TURN", min=1, help="Keep the session up to the answer of this turn; from its start without it."
+        ),
     ] = None,
     model: options.Models = None,
     guide: Annotated[str | None, typer.Option(metavar="TEXT", help="What the agents should do differently.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.0, help="Most that the new run may cost, in USD.")] = None,
+    usd: Annotated[
+        float | None, typer.Option(metavar="USD", min=0.0, help="Most that the new run may cost, in USD.")
+    ] = None,
     no_publish: options.NoPublish = False,
     detach: options.Detach = False,
     run_id: options.RunId = None,
@@ -55,7 +60,11 @@ def fork(
     models = options.models(model or [])
     words = {"usd": usd, "publish": not no_publish}
     point = {"run": run, "task": task or "", "session": session or "", "turn": turn or 0}
-    execute(_fork(settings, point, models, words, guide, run_id, detach, as_json))
+    started: list[str] = []
+    execute(
+        _fork(settings, point, models, words, guide, run_id, detach, as_json, started),
+        farewell=lambda: interrupted(started),
+    )
 
 
 async def _fork(
@@ -67,16 +76,17 @@ async def _fork(
     run_id: str | None,
     detach: bool,
     as_json: bool,
+    started: list[str],
 ) -> int | None:
     from interfaces.cli.running import detach_run, run_to_end
 
     request, words = await _request(settings, point, models, changes, guide, run_id)
     if detach:
-        await detach_run(settings, request, as_json, words)
+        await detach_run(settings, request, as_json, started, words)
         return None
     options.require_model_access(settings)
-    code = await run_to_end(settings, request, as_json, [], words)
-    message(f"Compare: baton diff {request.run} --against {point['run']}")
+    code = await run_to_end(settings, request, as_json, started, words)
+    message(f"Compare: {program()} diff {request.run} --against {point['run']}")
     return code
 
 

@@ -63,14 +63,20 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
     if task is not None and (not is_task_id(task) or task not in known):
         raise UsageError(f"The run {run} has no task {task!r}; it has: {', '.join(known)}.")
     found: list[dict[str, Any]] = []
+    sessions: dict[str, None] = {}
     for name in [task] if task else known:
-        parts = [part for part in await archive.transcript(name) if session in (None, part.session)]
+        whole = await archive.transcript(name)
+        sessions |= dict.fromkeys(part.session for part in whole)
+        parts = [part for part in whole if session in (None, part.session)]
         found += [
             {"task": name, "session": part.session, "number": part.number, "side": part.side, "entry": part.content}
             for part in parts
         ]
-        if not as_json:
+        if parts and not as_json:
             line("\n".join(render(parts, name)))
+    if session is not None and sessions and not found:
+        where = f"The task {task} of the run {run}" if task else f"The run {run}"
+        raise UsageError(f"{where} has no session {session!r}; it has: {', '.join(sessions)}.")
     if as_json:
         print_json(found)
     elif not found:

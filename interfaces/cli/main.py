@@ -23,6 +23,7 @@ from interfaces.cli import (
 )
 from interfaces.cli.exits import explain, leave
 from interfaces.cli.output import message
+from interfaces.cli.streams import fit_streams
 
 app = typer.Typer(
     name="baton",
@@ -76,6 +77,7 @@ def run(arguments: list[str]) -> int:
 
 def main() -> NoReturn:
     """Entry of the process."""
+    fit_streams()
     try:
         code = run(sys.argv[1:])
     except Exception:

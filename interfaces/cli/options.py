@@ -21,8 +21,10 @@ Models = Annotated[
 NoPublish = Annotated[bool, typer.Option("--no-publish", help="Leave the result in Baton's store.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the run, print its id, and leave.")]
 RunId = Annotated[str | None, typer.Option("--run-id", metavar="ID", help="Id of the run, instead of a made one.")]
-Port = Annotated[int | None, typer.Option("--port", min=1, max=65_535, help="Port of the embedded server.")]
-UiPort = Annotated[int | None, typer.Option("--ui-port", min=1, max=65_535, help="Port of its Web UI.")]
+Port = Annotated[
+    int | None, typer.Option("--port", metavar="PORT", min=1, max=65_535, help="Port of the embedded server.")
+]
+UiPort = Annotated[int | None, typer.Option("--ui-port", metavar="PORT", min=1, max=65_535, help="Port of its Web UI.")]
 
 
 def settings(*, quiet: bool = True, **overrides: object) -> "Settings":

@@ -49,7 +49,9 @@ def line(text: str = "") -> None:
 def print_json(result: "BaseModel | list[Any] | dict[str, Any]") -> None:
     """Write the one JSON document of a command."""
     data = result if isinstance(result, list | dict) else result.model_dump(mode="json")
-    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    # What the encoding of stdout has no letter for, JSON has an escape for.
+    everything = (sys.stdout.encoding or "utf-8").lower() in ("utf-8", "utf8")
+    text = json.dumps(data, indent=2, ensure_ascii=not everything, default=str)
     _put(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 

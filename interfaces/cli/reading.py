@@ -34,7 +34,9 @@ def list_runs(
     web: Annotated[
         bool, typer.Option("--web", help="Print links to lists in the Web UI instead: what waits, failed today, ...")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most runs to list, the newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Most runs to list, the newest first.")
+    ] = 50,
     as_json: options.Json = False,
 ) -> None:
     """List the runs, the newest first."""

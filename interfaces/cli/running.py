@@ -10,7 +10,8 @@ from baton.errors import UsageError
 from baton.tracing import span
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import line, message, print_json
+from interfaces.cli.output import line, message, print_json, program
+from interfaces.cli.starting import interrupted, see_through, start_run
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunDocument, RunRequest
@@ -29,22 +30,27 @@ def run(
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
     base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
     usd: Annotated[
-        float | None, typer.Option(min=0.0, help="Most that the run's model calls may cost, in USD.")
+        float | None, typer.Option(metavar="USD", min=0.0, help="Most that the run's model calls may cost, in USD.")
     ] = None,
-    usd_per_task: Annotated[float | None, typer.Option(min=0.0, help="The same for one task.")] = None,
-    usd_per_session: Annotated[float | None, typer.Option(min=0.0, help="The same for one session.")] = None,
-    turns: Annotated[int | None, typer.Option(min=1, help="Most turns of one session.")] = None,
-    turns_per_task: Annotated[int | None, typer.Option(min=1, help="Most turns of one task.")] = None,
-    turns_per_run: Annotated[int | None, typer.Option(min=1, help="Most turns of the run.")] = None,
+    usd_per_task: Annotated[float | None, typer.Option(metavar="USD", min=0.0, help="The same for one task.")] = None,
+    usd_per_session: Annotated[
+        float | None, typer.Option(metavar="USD", min=0.0, help="The same for one session.")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of one session.")] = None,
+    turns_per_task: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of one task.")] = None,
+    turns_per_run: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most turns of the run.")] = None,
     usd_per_day: Annotated[
-        float | None, typer.Option(min=0.0, help="Most USD of a UTC day, over all runs of this BATON_HOME.")
+        float | None,
+        typer.Option(metavar="USD", min=0.0, help="Most USD of a UTC day, over all runs of this BATON_HOME."),
     ] = None,
-    turns_per_day: Annotated[int | None, typer.Option(min=1, help="Most turns of a UTC day, over all runs.")] = None,
+    turns_per_day: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most turns of a UTC day, over all runs.")
+    ] = None,
     wall_clock: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest that the run may work: 90s, 30m, 2h.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, max=10, help="Most rounds of a task.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=32, help="Tasks at work at once.")] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10, help="Most rounds of a task.")] = None,
+    parallel: Annotated[int | None, typer.Option(metavar="N", min=1, max=32, help="Tasks at work at once.")] = None,
     model: options.Models = None,
     sandbox: options.Sandbox = None,
     unanswered: Annotated[
@@ -90,20 +96,11 @@ def run(
         run=run_id,
         discreet=settings.encryption_keys is not None,
     )
-    if detach:
-        execute(detach_run(settings, request, as_json))
-    options.require_model_access(settings)
     started: list[str] = []
-
-    def farewell() -> str:
-        if not started:
-            return "Interrupted before the run was started."
-        return (
-            f"Interrupted. The run {request.run} keeps its work: `baton watch {request.run}` goes on with it,"
-            f" `baton stop {request.run}` ends it."
-        )
-
-    execute(run_to_end(settings, request, as_json, started), farewell=farewell)
+    if detach:
+        execute(detach_run(settings, request, as_json, started), farewell=lambda: interrupted(started))
+    options.require_model_access(settings)
+    execute(run_to_end(settings, request, as_json, started), farewell=lambda: interrupted(started))
 
 
 def watch(run: options.Run, as_json: options.Json = False) -> None:
@@ -178,43 +175,6 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
-    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
-    from temporalio.common import (
-        SearchAttributePair,
-        TypedSearchAttributes,
-        WorkflowIDConflictPolicy,
-        WorkflowIDReusePolicy,
-    )
-    from temporalio.exceptions import WorkflowAlreadyStartedError
-
-    from baton.asked import request_details
-    from baton.contracts import RunStatus
-    from baton.naming import TASK_QUEUE
-    from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS
-
-    try:
-        await service.client.start_workflow(
-            "Pipeline",
-            request,
-            id=request.run,
-            task_queue=TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"repo": request.repo, "task": request.task[:200], "base": request.base or ""},
-            search_attributes=TypedSearchAttributes(
-                [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
-            ),
-            static_summary=one_line(request.task, 180),
-            static_details=request_details(request),
-            start_signal="guide" if words else None,
-            start_signal_args=[words] if words else [],
-        )
-    except WorkflowAlreadyStartedError as error:
-        raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error
-
-
 async def run_to_end(
     settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
 ) -> int:
@@ -228,8 +188,7 @@ async def run_to_end(
         require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
-            await start_run(service, request, words)
-        started.append(request.run)
+            await see_through(start_run(service, request, words), request.run, started)
         return await see_to_end(service, request.run, as_json)
 
 
@@ -256,13 +215,15 @@ def print_ending(document: "RunDocument", as_json: bool) -> None:
             line(text)
 
 
-async def detach_run(settings: "Settings", request: "RunRequest", as_json: bool, words: "Guide | None" = None) -> None:
-    """Start a run, print its id, and leave it to whoever works."""
+async def detach_run(
+    settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
+) -> None:
+    """Start a run, print its id, and leave it to whoever works; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import has_worker, serving
 
     async with serving(settings, worker=False) as service:
         with span("baton run", run=request.run):
-            await start_run(service, request, words)
+            await see_through(start_run(service, request, words), request.run, started)
         at_work = await has_worker(service)
         link = service.run_link(request.run)
     if as_json:
@@ -270,9 +231,9 @@ async def detach_run(settings: "Settings", request: "RunRequest", as_json: bool,
     else:
         line(request.run)
     if at_work:
-        message(f"A worker is at work; follow the run with: baton watch {request.run}")
+        message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
     else:
-        message(f"No worker is at work yet: start one with `baton up`, or `baton watch {request.run}`.")
+        message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")
 
 
 async def _watch(settings: "Settings", run: str, as_json: bool) -> int:

@@ -10,7 +10,7 @@ import typer
 from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import message, print_json
+from interfaces.cli.output import line, message, print_json
 
 if TYPE_CHECKING:
     from baton.keyring import KeyRing
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("codec-server", epilog="Example: baton codec-server --port 8234 --web-ui https://temporal.example.org")(
         codec_server
     )
-    app.command(epilog="Example: baton standin --scenario demo.yaml --port 8099")(standin)
+    app.command(epilog="Example: baton standin --scenario demo --port 8099")(standin)
 
 
 def up(
@@ -48,16 +48,20 @@ def up(
 
 
 def codec_server(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8234,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = 8234,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     web_ui: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="A Web UI whose pages may call it; BATON_WEB_UI where none is given."),
     ] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Decrypt for the Web UI and the `temporal` command.
 
-    Needs BATON_ENCRYPTION_KEYS and BATON_CODEC_TOKEN. The embedded server brings its own. Until Ctrl-C.
+    Needs BATON_ENCRYPTION_KEYS and BATON_CODEC_TOKEN. The embedded server brings its own. Until Ctrl-C; with --json it
+    says on stdout where it listens.
     """
     settings = options.settings(quiet=False)
     ring, token = settings.key_ring(), settings.codec_token
@@ -66,23 +70,41 @@ def codec_server(
     if token is None:
         raise UsageError("BATON_CODEC_TOKEN is not set: without a token anybody could read everything.")
     uis = web_ui or ([settings.web_ui] if settings.web_ui else [])
-    execute(_codec_server(ring, token.get_secret_value(), uis, host, port), terminated=ExitCode.DONE)
+    execute(_codec_server(ring, token.get_secret_value(), uis, host, port, as_json), terminated=ExitCode.DONE)
 
 
 def standin(
-    scenario: Annotated[Path, typer.Option(metavar="FILE", help="Scenario file: who answers what, at which turn.")],
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 0,
+    scenario: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Scenario file: who answers what, at which turn. `demo` is that of the demo."
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = 0,
+    as_json: options.Json = False,
 ) -> None:
     """Serve a scripted stand-in for the model.
 
-    Point ANTHROPIC_BASE_URL at it; it answers as the scenario says.
+    Point ANTHROPIC_BASE_URL at it; it answers as the scenario says. Until Ctrl-C.
     """
-    from standin.server import run_forever
-
-    run_forever(scenario, "127.0.0.1", port)
+    execute(_standin(scenario, port, as_json), terminated=ExitCode.DONE)
 
 
-async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: str, port: int) -> None:
+async def _standin(scenario: Path, port: int, as_json: bool) -> None:
+    from standin.loading import load_scenario
+    from standin.server import serve
+
+    async with serve(load_scenario(scenario), port=port) as standin:
+        if as_json:
+            print_json({"url": standin.base_url})
+        else:
+            line(f"Stand-in for the Messages API: {standin.base_url} (scripted answers, no model)")
+        await asyncio.Event().wait()
+
+
+async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: str, port: int, as_json: bool) -> None:
     from urllib.parse import urlsplit
 
     from workers.codec_server import codec_app
@@ -91,6 +113,8 @@ async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: s
     origins = ["{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in web_uis]
     async with http_server(codec_app(ring, token, origins), host, port, "codec server") as url:
         message(f"codec server {url}, for pages of {', '.join(origins) or 'no Web UI'}. Ctrl-C stops.")
+        if as_json:
+            print_json({"url": url, "web_uis": origins})
         await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""The way of log lines to stderr: through a thread of their own.
+"""The streams of a command: they take any text, wherever they lead, and log lines go by a thread of their own.
 
 Workflow code logs, too. Whatever stands in for `sys.stderr` at that moment (a live display renders and redraws) must
 not run in its thread, where the SDK's sandbox forbids clocks and imports: an error raised there would change what
@@ -6,9 +6,20 @@ the workflow does.
 """
 
 import io
+import os
 import queue
 import sys
 import threading
+
+
+def fit_streams() -> None:
+    """Let stdout and stderr take any text: a closed one leads nowhere, and no encoding makes an error of a word."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class LogStream(io.TextIOBase):

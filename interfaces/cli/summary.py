@@ -95,7 +95,7 @@ def decision_lines(document: RunDocument) -> list[str]:
         lines += [f"  {text}" for text in help_lines(decision)]
         lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
         lines.append(
-            f"  answer: baton decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
+            f"  answer: {program()} decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
         )
     return lines
 

@@ -8,7 +8,7 @@ from baton.contracts import Decision, DecisionState, TaskDocument, TaskState
 from baton.sessions import SessionStatus
 from interfaces.cli.documents import Snapshot
 from interfaces.cli.events import doing
-from interfaces.cli.output import count, one_line, usd
+from interfaces.cli.output import count, one_line, program, usd
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -93,7 +93,7 @@ def _add_session(branch: "Tree", now: Snapshot, session: SessionStatus) -> None:
 def _add_decision(branch: "Tree", run: str, decision: Decision) -> None:
     asks = branch.add(_text(f"{decision.id}? {one_line(decision.question, 200)}", "bold yellow", wrap=True))
     choices = ", ".join(one_line(choice, 40) for choice in decision.choices)
-    asks.add(_text(f"baton decide {run} {decision.id} CHOICE   ({choices})", "yellow", wrap=True))
+    asks.add(_text(f"{program()} decide {run} {decision.id} CHOICE   ({choices})", "yellow", wrap=True))
 
 
 def _elapsed(now: Snapshot) -> str:

@@ -11,7 +11,7 @@ import typer
 from baton.errors import ExitCode, TemporalUnreachable
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import message
+from interfaces.cli.output import message, print_json
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -32,22 +32,26 @@ def register(app: typer.Typer) -> None:
 
 def webhook(
     host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Receive GitHub's webhooks.
 
     Needs the webhook's secret (BATON_GITHUB_WEBHOOK_SECRET) and a Temporal server: the one that is configured, or that
-    of a `baton up` with the same home. Answers POST /webhook, GET /healthz and GET /readyz. Until Ctrl-C.
+    of a `baton up` with the same home. Answers POST /webhook, GET /healthz and GET /readyz. Until Ctrl-C; with
+    --json it says on stdout where it listens.
     """
     settings = options.settings(quiet=False, github_webhook_host=host, github_webhook_port=port)
     execute(
-        _webhook(settings),
+        _webhook(settings, as_json=as_json),
         farewell=lambda: "Stopped. What was taken goes on; GitHub keeps the rest for some days, to be sent again.",
         terminated=ExitCode.DONE,
     )
 
 
-async def _webhook(settings: "Settings") -> None:
+async def _webhook(settings: "Settings", *, as_json: bool) -> None:
     from interfaces.cli.engine import serving as service_of
     from interfaces.cli.engine import tell_where
     from interfaces.github.verdicts import Policy
@@ -62,8 +66,10 @@ async def _webhook(settings: "Settings") -> None:
         )
     async with service_of(settings, worker=False, metrics=True) as service:
         tell_where(service)
-        async with receiving(service.client, settings):
+        async with receiving(service.client, settings) as address:
             message("Ctrl-C stops.")
+            if as_json:
+                print_json({"url": f"{address}/webhook", "temporal": service.address})
             await asyncio.Event().wait()
 
 

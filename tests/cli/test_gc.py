@@ -100,7 +100,7 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
 
 
 async def test_what_does_not_fit_is_refused(cli: Cli) -> None:
-    for option, value in (("--older-than", "soon"), ("--keep", "much")):
+    for option, value in (("--older-than", "soon"), ("--older-than", "23h"), ("--keep", "much")):
         refused = await cli("gc", option, value)
         assert (refused.code, refused.out) == (2, "")
         assert f"{option} '{value}' does not fit" in refused.err

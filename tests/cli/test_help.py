@@ -62,21 +62,22 @@ async def test_help_is_printed(cli: Cli, name: str) -> None:
     result = await cli(*name.split(), "--help")
     assert result.code == 0
     assert "Example: " in result.out
+    assert " range>" not in result.out
 
 
 async def test_commands_that_print_a_result_do_so_as_json_too() -> None:
-    without = {name for name, command in commands().items() if all(p.name != "as_json" for p in command.params)}
-    # These print no result: they serve until they are stopped, and say where in a line of their own.
-    assert without <= {"standin", "webhook", "codec-server"}
+    assert [name for name, command in commands().items() if all(p.name != "as_json" for p in command.params)] == []
 
 
 async def test_help_and_version_are_quick(cli: Cli) -> None:
-    await cli("--version")
-    started = time.monotonic()
-    result = await cli("--version")
-    # 0.1 s on an idle machine; the limit leaves room for a busy one, and is far below any heavy import.
-    assert time.monotonic() - started < 1.0
-    assert result.out.startswith("baton ")
+    quickest = 60.0
+    for _ in range(5):
+        started = time.monotonic()
+        result = await cli("--version")
+        quickest = min(quickest, time.monotonic() - started)
+        assert result.out.startswith("baton ")
+    # 0.1 s on an idle machine; the best of some, and the limit, leave room for a busy one.
+    assert quickest < 1.0
     assert (await cli("--help")).out.count("\n") > 10
 
 

@@ -30,7 +30,7 @@ from baton.contracts import TaskState as State
 from baton.errors import ExitCode
 from baton.sessions import SessionStatus
 from interfaces.cli.archive import Part
-from interfaces.cli.asking import match_choice
+from interfaces.cli.asking import match_choice, present
 from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.events import doing, events
 from interfaces.cli.following import exit_code
@@ -43,6 +43,12 @@ from interfaces.cli.tree import run_tree
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
+
+
+@pytest.fixture(autouse=True)
+def called_as_baton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines to copy name the program as it was called."""
+    monkeypatch.setattr(sys, "argv", ["baton"])
 
 
 def run(status: RunStatus = RunStatus.WORKING, **fields: Any) -> RunDocument:
@@ -353,3 +359,17 @@ def test_nothing_foreign_steers_the_terminal_from_the_tree() -> None:
     shown = drawn(Snapshot(document, closed=False, sessions=[session], steps=steps))
     assert shown == clean(shown)
     assert "[red]" in shown
+
+
+def test_a_question_is_folded_between_words_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = question(suggestions=["the URL, for a link can be shared, and the back button works"])
+    present(asked)
+    wide = capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    present(asked)
+    narrow = capsys.readouterr().err
+    assert max(map(len, narrow.splitlines())) <= 40 < max(map(len, wide.splitlines()))
+    assert narrow.split() == wide.split()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.applications import Starlette
@@ -24,6 +25,8 @@ from standin.scenario import Fault
 from standin.server import serve
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
+from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload
+from tests.interfaces.github.http import post
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import bash, plan, scenario, simple_task, task, write
 from workers.connection import connect_to
@@ -76,7 +79,10 @@ async def run_once(cli: Cli, repository: Path) -> tuple[RunDocument, str]:
         with urllib.request.urlopen(f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=30) as answer:
             return str(answer.read().decode())
 
-    return document, await asyncio.to_thread(read)
+    # The worker counts the workflow's end a moment after the server has told it to everybody.
+    counted = re.compile(r'temporal_workflow_completed_total\{[^}]*workflow_type="Pipeline"')
+    await assert_eventually(lambda: counted.search(read()) is not None)
+    return document, read()
 
 
 @pytest.fixture
@@ -100,10 +106,13 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
             BATON_LOG="json",
             BATON_LOG_LEVEL="info",
             OTEL_EXPORTER_OTLP_ENDPOINT=otlp,
+            BATON_GITHUB_WEBHOOK_SECRET=SECRET,
+            BATON_GITHUB_WEBHOOK_PORT="0",
         )
         up = await cli.start("up")
         try:
             said = await until(up, "A worker is at work")
+            await deliver(said)
             document, page = await run_once(cli, make_repository(tmp_path / "shop"))
             up.terminate()
             _, rest = await asyncio.wait_for(up.communicate(), 60)
@@ -116,9 +125,19 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
         check_log(log, document.run)
         await assert_eventually(lambda: {"baton run", "model call"} <= {span.name for span in spans})
         check_trace(spans, document)
+        check_delivery(spans)
     for text in (page, log, str(spans)):
         assert KEY not in text
+        assert SECRET not in text
     assert "canary-4bd1 feature" not in page + str(spans)
+
+
+async def deliver(said: str) -> None:
+    """What GitHub sends when an issue is closed, to the webhook that said where it is."""
+    (address,) = re.findall(r"GitHub webhook (\S+)/webhook", said)
+    body = encode(payload("closed", issue=issue()))
+    taken = await post(address, headers(body, "issues"), body)
+    assert taken.status == 202
 
 
 async def until(process: asyncio.subprocess.Process, words: str) -> str:
@@ -160,14 +179,13 @@ def check_metrics(page: str, document: RunDocument, standin: StandIn) -> None:
 
 
 def check_dashboard(page: str) -> None:
-    """The dashboard asks for nothing that is not there."""
-    file = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards" / "baton.json"
-    asked = {
-        name
-        for panel in json.loads(file.read_text())["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"\b(?:baton|temporal)_[a-z_]+", target["expr"])
-    }
+    """Dashboard and alerts ask for nothing that is not there."""
+    deploy = Path(__file__).parents[2] / "deploy"
+    panels = json.loads((deploy / "grafana" / "dashboards" / "baton.json").read_text())["panels"]
+    (group,) = yaml.safe_load((deploy / "alerts.yml").read_text())["groups"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    expressions += [rule["expr"] for rule in group["rules"]]
+    asked = {name for text in expressions for name in re.findall(r"\b(?:baton|temporal)_[a-z_]+", text)}
     # Nothing failed in this run that the SDK would count as a failed request.
     assert asked - {"temporal_request_failure_total"} <= parse(page).keys()
 
@@ -200,3 +218,10 @@ def check_trace(spans: list[Span], document: RunDocument) -> None:
             path.append(by_id[path[-1].parent_span_id])
         assert path[-1] is root
         assert len(path) > 4
+
+
+def check_delivery(spans: list[Span]) -> None:
+    """The webhook's start of a workflow, and what the worker did for it, are one trace."""
+    (start,) = [span for span in spans if span.name == "StartWorkflow:Delivery"]
+    mine = Counter(span.name for span in spans if span.trace_id == start.trace_id)
+    assert mine["RunWorkflow:Delivery"] == mine["RunActivity:find_run"] == 1, mine

@@ -1,5 +1,6 @@
 """Wrong input to each command: one clear sentence on stderr, the right exit code, nothing on stdout, no traceback."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,7 +9,10 @@ from pathlib import Path
 import pygit2
 import pytest
 
+from baton.settings import read_settings
 from tests.cli.conftest import Cli, Result, nothing_runs
+from tests.conftest import assert_eventually
+from workers.embedded import embedded_server
 
 KEY = "sk-ant-some-key-0000000000"
 
@@ -85,15 +89,29 @@ async def test_arguments_that_do_not_fit_are_usage_errors(cli: Cli, arguments: l
     assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "log", "diff", "stop"])
-async def test_a_run_that_is_not_there(cli: Cli, command: str) -> None:
-    refused(await cli(command, "no-such-run"), 2, "no-such-run", "baton list")
-    refused(await cli(command, "no/../run"), 2, "not a run id")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("show", "watch", "log", "diff", "stop"), ()),
+    "decide": ("D1", "retry"),
+    "guide": ("hello",),
+}
+"""Commands about a run, and what they take besides."""
 
 
-async def test_decide_and_guide_a_run_that_is_not_there(cli: Cli) -> None:
-    refused(await cli("decide", "no-such-run", "D1", "retry"), 2, "no-such-run")
-    refused(await cli("guide", "no-such-run", "hello"), 2, "no-such-run")
+async def test_a_run_that_is_not_there(cli: Cli) -> None:
+    # One server for all of them; otherwise each would start its own.
+    async with embedded_server(read_settings(home=cli.home)):
+        said = await asyncio.gather(*[cli(name, "no-such-run", *more) for name, more in COMMANDS.items()])
+    for result in said:
+        refused(result, 2, "no-such-run", "baton list")
+    await assert_eventually(lambda: nothing_runs(cli.home))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_what_is_no_id_of_a_run(cli: Cli, command: str) -> None:
+    refused(await cli(command, "no/../run", *COMMANDS[command]), 2, "not a run id")
+
+
+async def test_words_without_words(cli: Cli) -> None:
     refused(await cli("guide", "no-such-run", " "), 2, "between 1 and")
     assert nothing_runs(cli.home)
 
@@ -174,6 +192,8 @@ async def test_worker_without_any_server(cli: Cli) -> None:
 async def test_a_setting_that_does_not_fit(cli: Cli) -> None:
     cli.env["BATON_MAX_ACTIVITIES"] = "lots"
     refused(await cli("list"), 2, "BATON_MAX_ACTIVITIES")
+    cli.env |= {"BATON_MAX_ACTIVITIES": "8", "BATON_CODEC_TOKEN": "guess-me"}
+    refused(await cli("list"), 2, "BATON_CODEC_TOKEN", "16 characters")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a path that even root cannot write")

@@ -57,6 +57,8 @@ async def test_the_installed_command_runs_the_demo_from_an_empty_directory(insta
     empty.mkdir()
     there.mkdir()
     far = {"HOME": str(tmp_path), "PATH": os.defpath, "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    # uv compiles nothing when it installs: without this, every process here would compile all packages anew.
+    far["PYTHONDONTWRITEBYTECODE"] = ""
     cli = Cli(empty / "home", installed, **far)
     assert (await cli("--version", cwd=empty)).out == f"baton {__version__}\n"
     result = await cli("demo", "--keep", "./demo", cwd=there, within=240)

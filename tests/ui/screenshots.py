@@ -5,6 +5,7 @@ The demo's run, with the server, worker and browser of this machine; only the mo
 
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from playwright.async_api import Browser, Page
 from pydantic import SecretStr
 
 from baton.contracts import DecisionState, RunDocument, RunRequest
+from baton.logs import configure_logging
+from baton.redaction import Redactor
 from baton.settings import read_settings
 from interfaces.cli.demonstration import TASK
 from interfaces.cli.filters import links
-from interfaces.cli.running import start_run
 from interfaces.cli.sample import make_repository
+from interfaces.cli.starting import start_run
 from standin.loading import load_scenario
 from standin.server import serve
 from tests.ui.browser import chromium, find_chromium, open_page
@@ -80,7 +83,7 @@ async def take(service: TemporalService, camera: Camera, repository: Path) -> No
     document = await until_asked(service)
     found = {link.name: link.url for link in links(service, usd=0.1, today=datetime.now(UTC))}
     await camera.shoot(await camera.open_list(found["waiting for a person"]), "waiting")
-    details = await camera.open(RUN, "User Metadata", 1_240)
+    details = await camera.open(RUN, "User Metadata", 1_500)
     await camera.shoot(details, "decision")
     (decision,) = [one for one in document.decisions if one.state is DecisionState.OPEN]
     answer = {"decision_id": decision.id, "choice": decision.choices[0], "note": "As the other pages do", "by": "ada"}
@@ -103,6 +106,9 @@ async def main() -> None:
         repository = Path(directory) / "orders"
         make_repository(repository)
         settings = read_settings(home=Path(directory) / "home")
+        # One of the runs fails on purpose; that is for the picture, not for the person who takes it.
+        configure_logging("console", "error", Redactor([]), sys.stderr)
+        logging.getLogger("temporalio").setLevel(logging.CRITICAL)
         async with (
             serve(load_scenario("demo")) as standin,
             temporal_service(settings, embedded_only=True) as service,

@@ -21,7 +21,7 @@ from baton.errors import ConfigurationError
 from baton.keyring import KeyRing
 from baton.naming import new_run_id
 from baton.settings import read_settings
-from interfaces.cli.running import start_run
+from interfaces.cli.starting import start_run
 from standin.server import serve
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import make_repository
