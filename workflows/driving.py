@@ -68,7 +68,7 @@ class Driver:
         drives = [asyncio.create_task(self.drive(task, (begun or {}).get(task.id))) for task in tasks]
         try:
             await asyncio.gather(*drives)
-        except BaseException:
+        except (Exception, asyncio.CancelledError):  # no more: a worker that shuts down closes what still waits
             for drive in drives:
                 drive.cancel()
             await asyncio.gather(*drives, return_exceptions=True)

@@ -4,6 +4,7 @@ After the usual attempts a passing fault is waited for on durable timers, for as
 not accepted goes to whoever can get it renewed, and what waits for it is tried again then.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -96,5 +97,7 @@ class Outward:
         self._waits(f"GitHub: {why}")
         try:
             await workflow.sleep(wait, summary=f"GitHub: {why}"[:200])
-        finally:
+        except asyncio.CancelledError:
             self._waits("")
+            raise
+        self._waits("")

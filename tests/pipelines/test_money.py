@@ -141,8 +141,7 @@ async def test_skip_gives_up_what_waits_and_publishes_what_is_done(staged) -> No
     ("limits", "asked"),
     [
         ({"turns": 1, "turns_per_task": 2}, ["The backend has used its 1 turn", "Task t1 has taken 2 turns"]),
-        ({"usd_per_task": 0.45}, ["Task t1 has spent"]),
-        ({"usd_per_session": 0.45}, ["The session t1/1-backend has spent"]),
+        ({"usd_per_task": 0.45, "usd_per_session": 0.45}, ["The session t1/1-backend has spent", "Task t1 has spent"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -2,27 +2,21 @@
 
 import asyncio
 import collections
-import os
-import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from temporalio.api.enums.v1 import EventType
 
 from baton.contracts import RunStatus
-from baton.settings import Settings
 from standin.scenario import Fault, Scenario, Step
-from standin.server import serve
 from tests.conftest import assert_eventually
-from tests.pipelines.conftest import CANARY, Stage, events
+from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task, write
-from workers.lease import ServerFiles, read_record
-from workers.service import TemporalService, temporal_service
+from workers.service import TemporalService
 
 PATIENCE = timedelta(seconds=40)
 
@@ -44,38 +38,6 @@ def check(stage: Stage, document, repeated: dict[object, int]) -> None:  # type:
     assert git(stage.repo, "show", f"{document.branch}:src/one.txt") == "one"
     times = collections.Counter(stage.asked())
     assert {call: count for call, count in times.items() if count > 1} == repeated
-
-
-async def kill_server(settings: Settings) -> None:
-    """SIGKILL for the server; returns when its keeper has started another one."""
-    files = ServerFiles.under(settings.home)
-    record = read_record(files)
-    assert record is not None
-    os.kill(record.server, signal.SIGKILL)
-
-    def restarted() -> bool:
-        now = read_record(files)
-        return now is not None and now.state == "running" and now.server != record.server
-
-    await assert_eventually(restarted, within=PATIENCE)
-
-
-async def test_the_server_is_killed_in_the_middle_of_a_run(settings: Settings, repo: Path, run_id: str) -> None:
-    async with serve(script(Fault(delay=2.0))) as standin, temporal_service(settings) as service:
-        own = settings.model_copy(update={"api_key": SecretStr(CANARY), "base_url": standin.base_url})
-        stage = Stage(service.client, own, standin, repo, run_id)
-        async with stage.worker():
-            handle = await stage.start()
-            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked(), within=PATIENCE)
-            await kill_server(settings)
-            await assert_eventually(lambda: any(own.home.glob("workspaces/**/src/started")), within=PATIENCE)
-            await kill_server(settings)
-            document = await stage.outcome(handle)
-            for name in ("t1", "t1/1-backend", "plan/1-orchestrator"):
-                described = await service.client.get_workflow_handle(f"{run_id}/{name}").describe()
-                assert described.close_time is not None
-    check(stage, document, {})
-    assert document.errors == []
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
             handle = await stage.start()
             await assert_eventually(lambda: bool(stage.asked("backend")))
             second.start()
-            await assert_eventually(lambda: "A worker is at work" in logs[1].read_text())
+            await assert_eventually(lambda: logs[1].exists() and "A worker is at work" in logs[1].read_text())
             cli = Cli(tmp_path / "home", TEMPORAL_ADDRESS=service.address)
             status = await cli("worker", "status", "--json")
             cli.env["BATON_WEB_UI"] = "https://temporal.example.org"
