@@ -83,12 +83,12 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
     ),
     FailureClass.DATABASE: (
         r"\bP10(?:00|01|02|03|08|10|11|17)\b",
-        r"can't reach database server|authentication failed against database server",
+        r"can't reach database server|authentication failed against (?:the )?database server",
         # PostgreSQL and its drivers
         r"(?:password|peer|ident|SCRAM) authentication failed|no pg_hba\.conf entry",
         r"connection to server (?:at|on) .{0,200}failed|could not connect to server",
         r"failed to resolve host '|could not translate host name",
-        r"database \"[^\"]{1,80}\" does not exist|role \"[^\"]{1,80}\" does not exist",
+        r"database [\"`][^\"`]{1,80}[\"`] does not exist|role \"[^\"]{1,80}\" does not exist",
         r"the database system is (?:starting up|shutting down)",
         r"too many clients already|remaining connection slots",
         r"(?:psycopg2?|asyncpg|sqlalchemy)\.\S{0,60}(?:Operational|Interface|ConnectionDoesNotExist)Error\b.{0,200}connect",
@@ -107,7 +107,11 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
         r"\bmigrations? .{0,80}failed|failed to apply .{0,40}migration|error (?:running|applying) migration",
         r"drift detected|schema drift|schema mismatch|target database is not up to date",
         r"your database schema is not (?:up to date|in sync)|you have \d{1,5} unapplied migration",
-        r"(?:relation|column|table|type) \"?[\w.]{1,80}\"? (?:of relation \S{1,80} )?(?:does not exist|already exists)",
+        # Prisma without a code, as its schema engine prints it in WebAssembly
+        r"migrations? ha(?:s|ve) not yet been applied|schema_connector::apply_migration",
+        r"error querying the database: (?:db error: )?ERROR:",
+        r"(?:relation|column|table|type) [\"`]?[\w.]{1,80}[\"`]? (?:of relation \S{1,80} )?"
+        r"(?:does not exist|already exists)",
         r"no such (?:table|column)|unknown column '|PendingMigrationError|doesn't have a default value",
         r"violates (?:[\w-]+ ){0,3}constraint|duplicate entry '",
         r"(?:UNIQUE|FOREIGN KEY|NOT NULL|CHECK) constraint failed",

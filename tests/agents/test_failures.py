@@ -31,6 +31,10 @@ PRISMA_CLIENT = """\
 PrismaClientInitializationError: Authentication failed against database server, the provided database credentials for
 `app` are not valid.
 """
+PRISMA_PASSWORD = """\
+Authentication failed against the database server, the provided database credentials for `app` are not valid
+"""
+PRISMA_NO_DATABASE = "Database `nowhere` does not exist on the database server"
 NODE_PG = (
     "Error: connect ECONNREFUSED 127.0.0.1:5432\n    at TCPConnectWrap.afterConnect [as oncomplete] (node:net:1555:16)"
 )
@@ -52,6 +56,8 @@ Database error code: 42703
 """
 PRISMA_DRIFT = "Drift detected: Your database schema is not in sync with your migration history."
 PRISMA_UNIQUE = "Unique constraint failed on the fields: (`email`)\n  code: 'P2002',"
+PRISMA_NO_TABLE = "The table `public.Order` does not exist in the current database."
+PRISMA_NO_COLUMN = "The column `Order.page` does not exist in the current database."
 UNDEFINED = """\
 sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedTable) relation "orders" does not exist
 LINE 1: SELECT orders.id FROM orders
@@ -104,9 +110,9 @@ NPM = 'npm error Missing script: "test"'
 
 CASES = {
     FailureClass.DATABASE: [PSYCOPG, PSYCOPG_AUTH, PRISMA_P1001, PRISMA_CLIENT, NODE_PG, MYSQL, MONGO, REDIS,
-                            DJANGO_DATABASE, ASYNCPG],
+                            DJANGO_DATABASE, ASYNCPG, PRISMA_PASSWORD, PRISMA_NO_DATABASE],
     FailureClass.ORM: [PRISMA_P3018, PRISMA_DRIFT, PRISMA_UNIQUE, UNDEFINED, UNIQUE, SQLITE, DJANGO_UNAPPLIED,
-                       ALEMBIC_BEHIND],
+                       ALEMBIC_BEHIND, PRISMA_NO_TABLE, PRISMA_NO_COLUMN],
     FailureClass.MIGRATION_CONFLICT: [ALEMBIC_HEADS, ALEMBIC_LOST, DJANGO_LEAVES, DJANGO_HISTORY, PRISMA_P3008,
                                       PRISMA_P3009, KNEX],
     FailureClass.API: [REQUESTS, REQUESTS_429, HTTPX_TIMEOUT, HTTPX_STATUS, HTTPX_AUTH, AXIOS, AXIOS_TIMEOUT,
@@ -123,8 +129,10 @@ OUTPUTS = {
 }
 CAPTURED = sorted(Path(__file__).parent.glob("outputs/*/*.txt"))
 """Whole outputs, captured from PostgreSQL 15, psycopg 3.3, asyncpg 0.32, SQLAlchemy 2.1, Alembic 1.20, Django 5.2,
-PyMySQL 1.2, redis 8.1, PyMongo 4.20, requests 2.34, httpx 0.28, aiohttp 3.14, curl 7.88 and Node.js 20. Paths were made
-neutral, ports of databases the usual ones, and the lines of code between the frames left out."""
+PyMySQL 1.2, redis 8.1, PyMongo 4.20, requests 2.34, httpx 0.28, aiohttp 3.14, curl 7.88, Node.js 20, the client of
+Prisma 7.10, and the command line of Prisma 6.19 with its schema engine in WebAssembly, which prints some errors without
+their code. Paths were made neutral, ports of databases the usual ones, and the lines of code between the frames left
+out."""
 
 
 @pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.stem)
