@@ -19,6 +19,10 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
+WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", "workers"}
+"""Folders of tests that wait for servers, timers and models most of the time."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the long tests are: `pytest -m soak --soak-runs 200`."""
     parser.addoption("--soak-runs", type=int, default=50, help="runs with random faults, of the tests marked soak")
@@ -28,8 +32,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the tests marked `soak` out, unless `-m` speaks of them."""
     if "soak" not in config.getoption("markexpr"):
         soak = [item for item in items if item.get_closest_marker("soak")]
-        items[:] = [item for item in items if item not in soak]
+        left_out = set(soak)
+        items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=soak)
+    items[:] = spread(items)
+
+
+def spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests with real runs evenly among the others: they wait more than they compute, so that both fit together."""
+    folder = Path(__file__).parent
+    waiting: list[pytest.Item] = []
+    computing: list[pytest.Item] = []
+    for item in items:
+        (waiting if item.path.relative_to(folder).parts[0] in WAITING else computing).append(item)
+    order = [((number + 0.5) / len(kind), item) for kind in (waiting, computing) for number, item in enumerate(kind)]
+    return [item for _, item in sorted(order, key=lambda pair: pair[0])]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,13 @@
 """SIGKILL of the worker in the middle of things: the run finishes, and nothing that was committed is done again."""
 
+import asyncio
 import collections
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from baton.contracts import Guide, RunStatus
 from standin.scenario import Scenario
@@ -19,11 +21,11 @@ MESSAGE = "Keep the old name of the log."
 
 
 def script() -> Scenario:
-    """A task with a file and a shell command that takes its time."""
-    slow = bash("touch src/started; sleep 4; echo line >> src/log.txt")
+    """A task with a file and a shell command that ends when the test says so."""
+    slow = bash("touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started; echo line >> src/log.txt")
     return scenario(
         plan(task("t1")),
-        session("backend", "t1", [[write("src/one.txt", "one\n")], [slow], [bash("rm -f src/started")], [made()]]),
+        session("backend", "t1", [[write("src/one.txt", "one\n")], [slow], [bash("rm src/go")], [made()]]),
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
@@ -35,6 +37,14 @@ def worker_log(tmp_path: Path) -> Iterator[Path]:
     yield log
     if log.exists():
         print(log.read_text()[-3_000:])
+
+
+async def open_the_gate(home: Path) -> None:
+    """Let the command end, also where its workspace is put back once more before it begins again."""
+    while True:
+        for started in home.glob("workspaces/**/src/started"):
+            started.with_name("go").touch()
+        await asyncio.sleep(0.1)
 
 
 async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_log: Path, service) -> None:  # type: ignore[no-untyped-def]
@@ -51,7 +61,16 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
             await handle.signal(Pipeline.guide, Guide(text=MESSAGE))
             worker.kill()
             worker.start()
+            maker = stage.session("t1", "1-backend")
+
+            async def told() -> bool:
+                kinds = [event.event_type async for event in maker.fetch_history_events()]
+                return EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED in kinds
+
+            await assert_eventually(told, within=timedelta(seconds=60))
+            gate = asyncio.create_task(open_the_gate(stage.settings.home))
             document = await stage.outcome(handle)
+            gate.cancel()
         finally:
             worker.stop()
 
@@ -60,5 +79,5 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
     assert git(stage.repo, "show", f"{document.branch}:src/one.txt") == "one"
     assert set(collections.Counter(stage.asked()).values()) == {1}
     heard = next(request for request in stage.standin.requests if MESSAGE in str(request.body))
-    assert (heard.task, heard.role, heard.round, heard.turn) == ("t1", "backend", 1, 3)
+    assert (heard.task, heard.role, heard.round, heard.turn) == ("t1", "backend", 1, 4)  # the third has begun
     assert str(heard.body).count(MESSAGE) == 1
