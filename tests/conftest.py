@@ -21,6 +21,8 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 
 WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", "workers"}
 """Folders of tests that wait for servers, timers and models most of the time."""
+TOGETHER = {"deploy", "packaging"}
+"""Folders whose files have fixtures that take long to make."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,13 +42,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def spread(items: list[pytest.Item]) -> list[pytest.Item]:
     """The tests with real runs evenly among the others: they wait more than they compute, so that both fit together."""
-    folder = Path(__file__).parent
-    waiting: list[pytest.Item] = []
-    computing: list[pytest.Item] = []
+    units: dict[tuple[bool, str], list[pytest.Item]] = {}
     for item in items:
-        (waiting if item.path.relative_to(folder).parts[0] in WAITING else computing).append(item)
-    order = [((number + 0.5) / len(kind), item) for kind in (waiting, computing) for number, item in enumerate(kind)]
-    return [item for _, item in sorted(order, key=lambda pair: pair[0])]
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        name = str(item.path) if folder in TOGETHER else item.nodeid
+        units.setdefault((folder in WAITING, name), []).append(item)
+    kinds = [[unit for (waits, _), unit in units.items() if waits is kind] for kind in (True, False)]
+    order = [((number + 0.5) / len(kind), unit) for kind in kinds for number, unit in enumerate(kind)]
+    return [item for _, unit in sorted(order, key=lambda pair: pair[0]) for item in unit]
 
 
 @pytest.fixture(scope="session", autouse=True)

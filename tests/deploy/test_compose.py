@@ -32,7 +32,7 @@ PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+[\w.-]*")
 ONE_SHOT = {"schema", "namespace"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Docker Compose: of this machine, else the one that comes as a Python package."""
     found = shutil.which("docker-compose")
@@ -50,7 +50,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(program)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project(compose: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The file as Docker Compose understands it, with all profiles."""
     command = [compose, "--file", str(ROOT / "docker-compose.yml"), "--profile", "*", "config", "--format", "json"]

@@ -37,7 +37,7 @@ def newest_python() -> str:
     return sys.executable
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`baton` as `uv tool install` lays it down, with the locked versions of what it needs."""
     place = tmp_path_factory.mktemp("wheel")

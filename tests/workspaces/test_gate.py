@@ -20,7 +20,7 @@ from workspaces.sandbox import TIMED_OUT, Sandbox, SandboxStatus
 COMMIT = "c0ffee"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
     opened = await Sandbox.open(SandboxMode.AUTO)
     opened.require()

@@ -23,14 +23,14 @@ from workspaces.sandbox import TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResul
 from workspaces.toolchains import Toolchains, environment, own_toolchains, refuse_bind
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
     opened = await Sandbox.open(SandboxMode.AUTO)
     opened.require()
     return opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def plain() -> Sandbox:
     return await Sandbox.open(SandboxMode.NONE)
 

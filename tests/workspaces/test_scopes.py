@@ -135,7 +135,7 @@ NOBODYS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("repository")
     subprocess.run(["git", "init", "-q", str(directory)], check=True)

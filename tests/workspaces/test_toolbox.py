@@ -26,7 +26,7 @@ CANARY = "CANARY-52c1"
 Make = Callable[..., Toolbox]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
     opened = await Sandbox.open(SandboxMode.AUTO)
     opened.require()
