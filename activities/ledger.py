@@ -145,7 +145,7 @@ class Ledger:
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db, *arguments)
-            except BaseException:
+            except BaseException:  # a transaction is never left open, whatever ended it
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")

@@ -51,6 +51,12 @@ class TaskState(StrEnum):
         """Whether the task will not move again."""
         return self in (TaskState.DONE, TaskState.SKIPPED, TaskState.FAILED, TaskState.STOPPED)
 
+    @property
+    def words(self) -> str:
+        """As it is said to people, on GitHub and in the Web UI."""
+        said = {"pending": "waits for its turn", "working": "at work", "waiting": "waits for a decision"}
+        return said.get(self.value, self.value)
+
 
 class DecisionState(StrEnum):
     """Where a question to a person stands."""

@@ -23,15 +23,6 @@ _STATUS = {
     RunStatus.FAILED: "could not finish",
     RunStatus.STOPPED: "was stopped",
 }
-_STATES = {
-    TaskState.PENDING: "waits for its turn",
-    TaskState.WORKING: "at work",
-    TaskState.WAITING: "waits for a decision",
-    TaskState.DONE: "done",
-    TaskState.SKIPPED: "skipped",
-    TaskState.FAILED: "failed",
-    TaskState.STOPPED: "stopped",
-}
 COMMANDS = """\
 <details><summary>Commands</summary>
 
@@ -138,7 +129,7 @@ def _task(task: TaskDocument) -> str:
     stage = f", {quiet(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
     rounds = f", round {task.rounds}" if task.rounds > 1 else ""
     cost = f", ${task.cost_usd:.2f}" if task.cost_usd else ""
-    return f"- [{mark}] **{quiet(task.id)}** {quiet(task.title)}: {_STATES[task.state]}{stage}{rounds}{cost}"
+    return f"- [{mark}] **{quiet(task.id)}** {quiet(task.title)}: {task.state.words}{stage}{rounds}{cost}"
 
 
 def _answered(decision: Decision) -> str:

@@ -16,16 +16,6 @@ STATUS = SearchAttributeKey.for_keyword("BatonStatus")
 PENDING_DECISIONS = SearchAttributeKey.for_int("BatonPendingDecisions")
 COST_USD = SearchAttributeKey.for_float("BatonCostUsd")
 
-_MARKS = {
-    TaskState.PENDING: "waits for its turn",
-    TaskState.WORKING: "at work",
-    TaskState.WAITING: "waits for a decision",
-    TaskState.DONE: "done",
-    TaskState.SKIPPED: "skipped",
-    TaskState.FAILED: "failed",
-    TaskState.STOPPED: "stopped",
-}
-
 
 class Board:
     """Publishes a run's document where people look for it, and only what has changed."""
@@ -135,4 +125,4 @@ def _task(task: TaskDocument, waiting_for: str) -> str:
     now = [task.stage, f"waits for {waiting_for}" if waiting_for else ""] if task.state is TaskState.WORKING else []
     stage = "".join(f", {escape(text)}" for text in now if text)
     rounds = f", round {task.rounds}" if task.rounds else ""
-    return f"- **{escape(task.id)}** {escape(task.title)}: {_MARKS[task.state]}{stage}{rounds}, ${task.cost_usd:.4f}"
+    return f"- **{escape(task.id)}** {escape(task.title)}: {task.state.words}{stage}{rounds}, ${task.cost_usd:.4f}"

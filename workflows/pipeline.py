@@ -194,7 +194,7 @@ class Pipeline:
                 "engine", "run", str(failed), "run", failed.attempted, "the run failed", error_type=failed.kind
             )
             failure = await self._end(RunStatus.FAILED, str(failed))
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             cancelled = isinstance(error, Exception) and is_cancelled_exception(error)
             if cancelled or isinstance(error, asyncio.CancelledError):
                 why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."

@@ -77,7 +77,7 @@ def _try(path: Path) -> int | None:
     except (BlockingIOError, FileNotFoundError):
         os.close(descriptor)
         return None
-    except BaseException:
+    except BaseException:  # whatever it was, the descriptor is nobody else's to close
         os.close(descriptor)
         raise
     if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):

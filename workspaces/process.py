@@ -137,7 +137,7 @@ async def run_process(
         )
         try:
             process, cancelled = await _whole(spawn)
-        except BaseException:
+        except BaseException:  # a cancellation, too: nobody else knows these descriptors
             os.close(output_read)
             if status_fds:
                 os.close(status_fds[0])

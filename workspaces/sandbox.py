@@ -128,7 +128,7 @@ class Sandbox:
             status_fds = os.pipe()
             try:
                 argv = bwrap_argv(self.status.bwrap, command, self.toolchains, status_fd=status_fds[1], files=files)
-            except BaseException:
+            except BaseException:  # whatever it was, nobody else knows these descriptors
                 os.close(status_fds[0])
                 os.close(status_fds[1])
                 raise

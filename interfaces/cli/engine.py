@@ -13,6 +13,8 @@ from baton import naming
 from interfaces.cli.output import message
 
 if TYPE_CHECKING:
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
+
     from baton.settings import Settings
     from workers.service import TemporalService
     from workers.worker import WorkerHandle
@@ -84,22 +86,29 @@ def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict
     }
 
 
+async def describe_queue(service: "TemporalService", queue: str, *, workflows: bool) -> "DescribeTaskQueueResponse":
+    """Who asked a task queue for work of late, and what waits in it."""
+    from temporalio.api.enums.v1 import TaskQueueType
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    return await service.client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=service.client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=kind,
+            report_stats=True,
+        )
+    )
+
+
 async def has_worker(service: "TemporalService") -> bool:
     """Whether somebody has asked for work on the shared task queue within five minutes, and may still be there.
 
     Who only answered for the time of a command does not count, nor who was a process of this machine that has ended.
     """
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-
-    described = await service.client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=service.client.namespace,
-            task_queue=TaskQueue(name=naming.TASK_QUEUE),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
-    )
+    described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
     return any(_may_be_there(poller.identity) for poller in described.pollers)
 
 

@@ -15,10 +15,8 @@ from interfaces.cli.output import line, message, one_line, print_json
 
 if TYPE_CHECKING:
     from temporalio.api.taskqueue.v1 import PollerInfo
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
 
     from baton.settings import Settings
-    from workers.service import TemporalService
 
 ALIVE = timedelta(seconds=90)
 """A worker asks for work once a minute at least; one that has not for this long is gone."""
@@ -115,14 +113,14 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, 
 
 async def _status(settings: "Settings", as_json: bool) -> int:
     from baton import naming
-    from interfaces.cli.engine import serving
+    from interfaces.cli.engine import describe_queue, serving
     from workers.versioning import current_version
 
     async with serving(settings, worker=False) as service:
-        described = await _describe(service, naming.TASK_QUEUE, workflows=True)
+        described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
         workers = sorted(map(_seen, described.pollers), key=lambda seen: seen.seconds)
         hosts = sorted({seen.host for seen in workers if seen.host})
-        queues = {host: await _describe(service, naming.host_queue(host), workflows=False) for host in hosts}
+        queues = {host: await describe_queue(service, naming.host_queue(host), workflows=False) for host in hosts}
         current = await current_version(service.client)
     waiting = {"runs": described.stats.approximate_backlog_count}
     waiting |= {host: queue.stats.approximate_backlog_count for host, queue in queues.items()}
@@ -150,22 +148,6 @@ async def _status(settings: "Settings", as_json: bool) -> int:
         if not at_work:
             message("No worker is at work: start one with `baton worker` or `baton up`.")
     return ExitCode.DONE if at_work else ExitCode.FAILED
-
-
-async def _describe(service: "TemporalService", queue: str, *, workflows: bool) -> "DescribeTaskQueueResponse":
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-
-    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-    return await service.client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=service.client.namespace,
-            task_queue=TaskQueue(name=queue),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-    )
 
 
 def _seen(poller: "PollerInfo") -> Seen:

@@ -105,7 +105,7 @@ def main() -> None:
                 os.close(waker)
                 try:
                     _become_worker(order)
-                except BaseException as error:
+                except BaseException as error:  # a child must never go on as a second nursery
                     sys.stderr.write(f"{type(error).__name__}: {error}\n")
                     os._exit(1)
                 os._exit(0)

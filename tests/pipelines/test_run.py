@@ -2,7 +2,9 @@
 
 import pytest
 
+from baton import naming
 from baton.contracts import RunStatus, TaskState
+from baton.markdown import escape
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
     bash,
@@ -19,21 +21,26 @@ from tests.pipelines.scripts import (
 
 
 async def test_a_change_becomes_a_tested_reviewed_branch(staged) -> None:  # type: ignore[no-untyped-def]
+    title = "Add <img src=x> [pages](https://e.example)"
     script = scenario(
-        plan(task("t1")),
+        plan({**task("t1"), "title": title}),
         session("backend", "t1", [[write("src/pages.txt", "page size 20\n")], [bash("sh check.sh")], [made()]]),
         session("tester", "t1", [[write("tests/pages.expect", "src/pages.txt page size 20\n")], [tested()]]),
         session("reviewer", "t1", [[bash("git log --oneline | head -1 && cat src/pages.txt")], [reviewed()]]),
     )
     async with staged(script) as stage:
         document = await stage.finish()
+        child = await stage.client.get_workflow_handle(naming.task_workflow_id(stage.run, "t1")).describe()
+        # The Web UI renders it as Markdown.
+        assert await child.static_summary() == f"t1: {escape(title)}"
+        assert "](https://e" not in escape(title)
 
     assert document.status is RunStatus.DONE, document
     assert document.branch == f"baton/{stage.run}"
     assert git(stage.repo, "rev-parse", document.branch) == document.head_commit
     assert git(stage.repo, "show", f"{document.branch}:src/pages.txt") == "page size 20"
     assert git(stage.repo, "rev-parse", f"{document.branch}~1") == git(stage.repo, "rev-parse", "main")
-    assert git(stage.repo, "log", "-1", "--format=%s", document.branch) == "Task t1"
+    assert git(stage.repo, "log", "-1", "--format=%s", document.branch) == title
     assert git(stage.repo, "status", "--porcelain") == ""
     assert document.gate is not None
     assert document.gate.commit == document.head_commit
