@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workers.service import TemporalService
     from workers.worker import WorkerHandle
 
-_READING = "reading"
+READING = "reading"
 """In place of a host's name: a worker that is there for one command, and does no work."""
 
 ANSWER_LIMIT = 3.0
@@ -109,14 +109,14 @@ async def has_worker(service: "TemporalService") -> bool:
     Who only answered for the time of a command does not count, nor who was a process of this machine that has ended.
     """
     described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
-    return any(_may_be_there(poller.identity) for poller in described.pollers)
+    return any(may_be_there(poller.identity) for poller in described.pollers)
 
 
-def _may_be_there(identity: str) -> bool:
+def may_be_there(identity: str) -> bool:
     """Whether a poller of that identity, `pid@machine/host` for a worker of Baton, may still be at work."""
     process, _, where = identity.partition("@")
     machine, _, host = where.partition("/")
-    if host == _READING:
+    if host == READING:
         return False
     if machine == socket.gethostname() and process.isdecimal():
         try:
@@ -167,6 +167,6 @@ async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
 
     from workflows.catalogue import WORKFLOWS
 
-    identity = f"{os.getpid()}@{socket.gethostname()}/{_READING}"
+    identity = f"{os.getpid()}@{socket.gethostname()}/{READING}"
     async with Worker(service.client, identity=identity, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
         yield

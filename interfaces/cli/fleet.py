@@ -113,12 +113,13 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, 
 
 async def _status(settings: "Settings", as_json: bool) -> int:
     from baton import naming
-    from interfaces.cli.engine import describe_queue, serving
+    from interfaces.cli.engine import READING, describe_queue, serving
     from workers.versioning import current_version
 
     async with serving(settings, worker=False) as service:
         described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
-        workers = sorted(map(_seen, described.pollers), key=lambda seen: seen.seconds)
+        working = [poller for poller in described.pollers if not poller.identity.endswith(f"/{READING}")]
+        workers = sorted(map(_seen, working), key=lambda seen: seen.seconds)
         hosts = sorted({seen.host for seen in workers if seen.host})
         queues = {host: await describe_queue(service, naming.host_queue(host), workflows=False) for host in hosts}
         current = await current_version(service.client)
@@ -151,6 +152,8 @@ async def _status(settings: "Settings", as_json: bool) -> int:
 
 
 def _seen(poller: "PollerInfo") -> Seen:
+    from interfaces.cli.engine import may_be_there
+
     last = poller.last_access_time.ToDatetime(UTC)
     seconds = max(0.0, (datetime.now(UTC) - last).total_seconds())
     host = _HOST.search(poller.identity)
@@ -160,5 +163,5 @@ def _seen(poller: "PollerInfo") -> Seen:
         host=host["host"] if host else "",
         seconds=round(seconds, 1),
         build_id=versioned.build_id if versioned.deployment_name else "",
-        at_work=seconds < ALIVE.total_seconds(),
+        at_work=seconds < ALIVE.total_seconds() and may_be_there(poller.identity),
     )

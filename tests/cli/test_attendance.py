@@ -1,26 +1,32 @@
 """Who counts as being at work: what decides how long `show` and `decide` wait for somebody else's answer."""
 
+import json
 import socket
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 from temporalio.worker import Worker
 
 from baton import naming
 from interfaces.cli.engine import describe_queue, has_worker, reading_worker
+from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.faults.scene import new_namespace
 from workers.service import TemporalService
 from workflows.catalogue import WORKFLOWS
 
 
-async def test_who_has_ended_or_only_reads_is_not_waited_for(service: TemporalService) -> None:
+async def test_who_has_ended_or_only_reads_is_not_waited_for(service: TemporalService, tmp_path: Path) -> None:
     """The server lists all of them as pollers for minutes."""
     alone = replace(service, client=await new_namespace(service.address))
     assert not await has_worker(alone)
     async with reading_worker(alone):
         await until_pollers(alone, 1)
         assert not await has_worker(alone)
+        cli = Cli(tmp_path / "home", TEMPORAL_ADDRESS=service.address, TEMPORAL_NAMESPACE=alone.client.namespace)
+        status = await cli("worker", "status", "--json")
+        assert (status.code, json.loads(status.out)["workers"]) == (1, [])
 
     ended = subprocess.Popen(["true"])
     ended.wait()
