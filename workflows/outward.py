@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.posture import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
     from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
     from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
+    from workflows.cancelling import Cancellation
     from workflows.steps import StepFailed, failed_step, retry_policy
 
 Result = TypeVar("Result")
@@ -66,6 +67,7 @@ class Outward:
     async def _attempts(self, method: Method[Result], argument: Any, queue: str, summary: str) -> Result:
         """The usual three attempts. A wait that GitHub asks for and a worker's end are no failures."""
         while True:
+            cancellation = Cancellation()
             try:
                 done = await workflow.execute_activity_method(
                     method,
@@ -79,12 +81,14 @@ class Outward:
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
+                cancellation.check()
                 self._waits("")
                 return done
             except ActivityError as error:
                 cause = error.cause
                 if is_cancelled_exception(error):
                     raise
+                cancellation.check()
                 if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
                     self._waits(f"a worker with a credential for GitHub (queue {queue}); see baton doctor --github")
                     continue

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         TOLD_WAIT,
         Retry,
     )
+    from workflows.cancelling import Cancellation
 
 Result = TypeVar("Result")
 
@@ -88,6 +89,7 @@ class Host:
         lost = waits = looks = 0
         while True:
             queue = self.queue or await self.acquire()
+            cancellation = Cancellation()
             try:
                 done = await workflow.execute_activity_method(
                     method,
@@ -100,11 +102,13 @@ class Host:
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
+                cancellation.check()
                 self._left = ""
                 return done
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
+                cancellation.check()
                 cause = error.cause
                 if isinstance(cause, ApplicationError) and cause.type == USAGE_LIMIT:
                     await self._wait_for_reset(cause)

@@ -1,10 +1,11 @@
 """Kills (or stops) the process it runs in at one exact moment: before, after or during the n-th call of one function.
 
 The function is wrapped from outside, by name; the code under test knows nothing of it. This module is imported by the
-worker process that is to die (`tests.faults.nursery`), and by the tests for the description of the moment.
+worker process that is to die (`tests.nursery`), and by the tests for the description of the moment.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import inspect
@@ -30,6 +31,8 @@ class Moment:
     until: str = ""
     """`during`: kill once something under the home matches this pattern; without it, after `seconds`."""
     seconds: float = 0.3
+    holds: bool = False
+    """In place of a signal: wait, deaf to cancellation, until something under the home matches `until`."""
     stops: bool = False
     """SIGSTOP in place of SIGKILL: the process goes on from there when somebody wakes it, and does not know."""
 
@@ -52,6 +55,13 @@ def arm(moment: Moment, home: Path) -> None:
         _asynchronous(moment, original, home) if inspect.iscoroutinefunction(original) else _plain(moment, original)
     )
     setattr(owner, name, staticmethod(wrapper) if isinstance(static, staticmethod) else wrapper)
+
+
+async def _hold(moment: Moment, home: Path) -> None:
+    (home / "held").touch()
+    while not any(home.glob(moment.until)):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
 
 
 def _due(moment: Moment) -> Callable[[object], bool]:
@@ -90,7 +100,9 @@ def _asynchronous(moment: Moment, original: Callable[..., Any], home: Path) -> C
     @functools.wraps(original)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         now = due((args, kwargs))
-        if now and moment.when == "before":
+        if now and moment.holds:
+            await _hold(moment, home)
+        elif now and moment.when == "before":
             _strike(moment)
         if not now or moment.when != "during":
             result = await original(*args, **kwargs)
