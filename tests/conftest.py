@@ -1,6 +1,7 @@
 """What every test may use: a real Temporal server per test process, a connected client, unique names, patience."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from baton.settings import Settings, read_settings
 from workers.service import TemporalService, temporal_service
@@ -74,10 +76,16 @@ async def service(tmp_path_factory: pytest.TempPathFactory, clean_environment: N
         yield running
 
 
-@pytest.fixture
-def client(service: TemporalService) -> Client:
-    """A client of the real server, with the search attributes registered."""
-    return service.client
+@pytest_asyncio.fixture
+async def client(service: TemporalService) -> AsyncIterator[Client]:
+    """A client of the real server, with the search attributes registered; what a test leaves open ends with the test.
+
+    An open run would be worked on by the workers of later tests.
+    """
+    yield service.client
+    async for left in service.client.list_workflows("ExecutionStatus = 'Running'"):
+        with contextlib.suppress(RPCError):
+            await service.client.get_workflow_handle(left.id, run_id=left.run_id).terminate("its test is over")
 
 
 @pytest.fixture

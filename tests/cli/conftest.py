@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,13 @@ from interfaces.cli.sample import make_repository
 from standin.app import StandIn
 from standin.loading import load_scenario
 from standin.server import serve
+from tests.forked import Command, nursery
 
 BATON = Path(sys.executable).parent / "baton"
+FORKED = Path("baton")
+"""The command without the start of Python: what it does is the same, and the tests call it some hundred times."""
+
+Process = asyncio.subprocess.Process | Command
 
 
 @dataclass(frozen=True)
@@ -31,33 +37,37 @@ class Result:
 class Cli:
     """The command with a home and an environment."""
 
-    def __init__(self, home: Path, program: Path = BATON, **env: str) -> None:
+    def __init__(self, home: Path, program: Path = FORKED, **env: str) -> None:
+        """`program`: that of an installation, to be started from nothing; else it is forked from the nursery."""
         self.home = home
         self.program = program
-        self.started: list[asyncio.subprocess.Process] = []
+        self.started: list[Process] = []
         self.env = {**os.environ, "BATON_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "120", **env}
 
-    async def start(
-        self, *arguments: str, cwd: Path | None = None, program: Sequence[str] = ()
-    ) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, cwd: Path | None = None, program: Sequence[str] = ()) -> Process:
         """Start a command and leave it running; `program` may make a place for it first."""
-        process = await asyncio.create_subprocess_exec(
+        process = await self._start(arguments, cwd or self.home.parent, program)
+        self.started.append(process)
+        return process
+
+    async def _start(self, arguments: Sequence[str], cwd: Path, program: Sequence[str]) -> Process:
+        if not program and self.program is FORKED:
+            return await nursery().piped(self.env, cwd, be="baton", arguments=arguments)
+        return await asyncio.create_subprocess_exec(
             *(program or [str(self.program)]),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self.env,
-            cwd=cwd or self.home.parent,
+            cwd=cwd,
         )
-        self.started.append(process)
-        return process
 
     async def end(self) -> None:
         """End what a failed test has left running."""
         for process in self.started:
             if process.returncode is None:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
                 await process.wait()
 
     async def __call__(self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = 240) -> Result:
@@ -66,12 +76,12 @@ class Cli:
         return await finish(process, given, within)
 
 
-async def finish(process: asyncio.subprocess.Process, given: str = "", within: float = 120) -> Result:
+async def finish(process: Process, given: str = "", within: float = 120) -> Result:
     """Wait for the end of a command; one that does not come is a failure."""
     try:
         out, err = await asyncio.wait_for(process.communicate(given.encode()), within)
     except TimeoutError:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         out, err = await process.communicate()
         pytest.fail(f"the command did not end within {within} s\n{out.decode()}\n{err.decode()}")
     assert process.returncode is not None

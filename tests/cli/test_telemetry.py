@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import socket
 import urllib.request
 from collections import Counter
@@ -23,7 +24,7 @@ from baton.settings import read_settings
 from standin.app import StandIn
 from standin.scenario import Fault
 from standin.server import serve
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Process
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload
 from tests.interfaces.github.http import post
@@ -114,7 +115,7 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
             said = await until(up, "A worker is at work")
             await deliver(said)
             document, page = await run_once(cli, make_repository(tmp_path / "shop"))
-            up.terminate()
+            up.send_signal(signal.SIGTERM)
             _, rest = await asyncio.wait_for(up.communicate(), 60)
         finally:
             await cli.end()
@@ -140,7 +141,7 @@ async def deliver(said: str) -> None:
     assert taken.status == 202
 
 
-async def until(process: asyncio.subprocess.Process, words: str) -> str:
+async def until(process: Process, words: str) -> str:
     """What a process says until it has said this."""
     assert process.stderr is not None
     said = ""

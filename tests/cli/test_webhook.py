@@ -15,14 +15,14 @@ from temporalio.client import Client
 
 from baton.settings import read_settings
 from interfaces.cli.webhook import receiving
-from tests.cli.conftest import Cli, finish, nothing_runs
+from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
 from tests.interfaces.github.deliveries import SECRET, encode, headers, labeled
 from tests.interfaces.github.http import get, post
 from workers.service import TemporalService
 
 
-async def said(process: asyncio.subprocess.Process, words: str) -> str:
+async def said(process: Process, words: str) -> str:
     """The line on stderr with these words."""
     assert process.stderr is not None
     seen = b""

@@ -21,7 +21,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
 from baton.settings import Settings, read_settings
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
 from workers.connection import connect_to
 from workers.embedded import find_temporal
@@ -185,7 +185,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def until(process: asyncio.subprocess.Process, words: str) -> None:
+async def until(process: Process, words: str) -> None:
     assert process.stderr is not None
     said = ""
     while words not in said:

@@ -10,18 +10,17 @@ import pytest_asyncio
 from baton.contracts import RunStatus
 from standin.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene, script
-from tests.faults.workers import Nursery, nursery
+from tests.forked import Nursery, nursery
 from tests.pipelines.repositories import CHECK, make_repository
 from workers.service import TemporalService
 
 Scenes = Callable[..., AbstractAsyncContextManager[Scene]]
 
 
-@pytest_asyncio.fixture(scope="session")
-async def workers(clean_environment: None) -> AsyncIterator[Nursery]:
+@pytest.fixture(scope="session")
+def workers(clean_environment: None) -> Nursery:
     """The nursery of this test process."""
-    async with nursery() as running:
-        yield running
+    return nursery()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import asyncio
 import collections
 import json
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from standin.app import StandIn
 from standin.scenario import Scenario, Step
 from standin.server import serve
 from tests.faults.injection import Moment
-from tests.faults.workers import ForkedWorker, Nursery
+from tests.forked import Forked, Nursery, inherited
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from workers.connection import connect_to
@@ -70,7 +69,7 @@ class Scene:
     directory: Path
     environment: dict[str, str]
     run: str
-    workers: list[ForkedWorker] = field(default_factory=list)
+    workers: list[Forked] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -91,10 +90,11 @@ class Scene:
             task_queue=naming.TASK_QUEUE,
         )
 
-    async def worker(self, moment: Moment | None = None, **environment: str) -> ForkedWorker:
+    async def worker(self, moment: Moment | None = None, **environment: str) -> Forked:
         """Start a worker; with a moment, it dies there."""
         log = self.directory / "worker.log"
-        worker = await self.nursery.start({**self.environment, **environment}, log, moment)
+        settings = inherited(**{**self.environment, **environment})
+        worker = self.nursery.logged(settings, log, be="worker", moment=asdict(moment) if moment else None)
         self.workers.append(worker)
         return worker
 
@@ -184,7 +184,6 @@ async def scene(
             "ANTHROPIC_BASE_URL": standin.base_url,
             "TEMPORAL_ADDRESS": address,
             "TEMPORAL_NAMESPACE": client.namespace,
-            "TEMPORAL_CONFIG_FILE": os.environ["TEMPORAL_CONFIG_FILE"],
             **more,
         }
         run = f"fault-{secrets.token_hex(4)}"

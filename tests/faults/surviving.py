@@ -38,7 +38,7 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
         worker = await scene.worker(moment)
         try:
             async with asyncio.timeout(60):
-                ended = await asyncio.shield(worker.ended)
+                ended = await worker.wait()
         except TimeoutError:
             return f"the moment {moment} did not come; asked so far: {dict(scene.asked())}\n{scene.log()}"
         if ended != -signal.SIGKILL:

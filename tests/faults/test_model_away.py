@@ -16,7 +16,7 @@ from baton.contracts import Decide, RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script
-from tests.faults.workers import Nursery
+from tests.forked import Nursery, inherited
 from workflows.pipeline import Pipeline
 
 
@@ -45,7 +45,7 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
     port, log = free_port(), tmp_path / "standin.log"
     played = tmp_path / "played.yaml"
     played.write_text(yaml.safe_dump(script(thinking=3.0).model_dump(mode="json", exclude_defaults=True)))
-    standin = await workers.standin(played, port, log)
+    standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
     async with scenes("run", script(), ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}") as scene:
         handle = await scene.begin()
         await scene.worker()
@@ -64,7 +64,7 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
                 return (await handle.query(Pipeline.state)).status is RunStatus.WAITING
 
             await assert_eventually(waiting, within=timedelta(seconds=60))
-        standin = await workers.standin(played, port, log)
+        standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
         if back == "after a decision":
             await assert_eventually(lambda: _listens(port), within=timedelta(seconds=30))
             (decision,) = await handle.query(Pipeline.decisions)

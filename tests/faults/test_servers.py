@@ -19,7 +19,7 @@ from baton.settings import read_settings
 from standin.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.faults.scene import Scene, new_namespace, scene, script
-from tests.faults.workers import Nursery
+from tests.forked import Nursery
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workers.connection import connect_to
 from workers.lease import ServerFiles, read_record

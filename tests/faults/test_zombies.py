@@ -15,7 +15,7 @@ from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script
-from tests.faults.workers import ForkedWorker
+from tests.forked import Forked
 
 HOLDING = {
     "in a tool": Moment(
@@ -38,11 +38,11 @@ FREE = {
 """Where its successor needs nothing that it holds: the run ends without it, and then it wakes up."""
 
 
-async def stopped(scene: Scene, worker: ForkedWorker) -> None:
+async def stopped(scene: Scene, worker: Forked) -> None:
     """Wait until the worker has been stopped, and for long enough that the server believes it dead."""
 
     def sleeps() -> bool:
-        assert not worker.ended.done(), scene.log()
+        assert worker.returncode is None, scene.log()
         return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     await assert_eventually(sleeps, within=timedelta(seconds=60))
@@ -66,7 +66,7 @@ async def test_a_zombie_that_holds_a_workspace(scenes: Scenes, tree: str, end: s
             await stopped(scene, zombie)
             await scene.worker()
             await asyncio.sleep(2)
-            zombie.signal(signal.SIGCONT if end == "wakes" else signal.SIGKILL)
+            zombie.send_signal(signal.SIGCONT if end == "wakes" else signal.SIGKILL)
             document = await scene.outcome(handle)
             await all_is_well(scene, document, tree)
             repeated = scene.repeated()
@@ -92,9 +92,9 @@ async def test_a_zombie_that_wakes_up_after_the_run_has_ended(scenes: Scenes, tr
             document = await scene.outcome(handle)
             await all_is_well(scene, document, tree)
             refs, kept = scene.refs(), await scene.kept()
-            zombie.signal(signal.SIGCONT)
+            zombie.send_signal(signal.SIGCONT)
             await asyncio.sleep(3)
-            assert not zombie.ended.done(), scene.log()
+            assert zombie.returncode is None, scene.log()
             assert scene.refs() == refs, name
             assert await scene.kept() == kept, name
             assert not scene.repeated(), name

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from baton import naming
 from baton.contracts import Decide, RunStatus
 from baton.settings import SandboxMode
 from interfaces.cli.summary import document_lines
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
+from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task, write
@@ -132,7 +134,7 @@ async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worke
             filler.unlink()
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
             document = await stage.outcome(handle)
-            state = run_file(worker, stage.settings.home, stage.run, "state.json")
+            state = run_file(worker, stage, "state.json")
         finally:
             worker.stop()
     assert document.status is RunStatus.DONE, document
@@ -150,9 +152,10 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
-def run_file(worker: WorkerProcess, home: Path, run: str, name: str) -> str:
+def run_file(worker: WorkerProcess, stage: Stage, name: str) -> str:
     """One of the run's own files, read by git where the worker is."""
-    look = f"git --git-dir '{home}'/stores/*/store.git show refs/baton/{run}/run/head:{name}"
+    store = stage.settings.home / "stores" / naming.repo_key(str(stage.repo)) / "store.git"
+    look = f"git --git-dir '{store}' show refs/baton/{stage.run}/run/head:{name}"
     within = ["nsenter", "--target", str(worker.pid), "--user", "--mount", "--preserve-credentials"]
     done = subprocess.run([*within, "sh", "-c", look], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
