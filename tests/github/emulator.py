@@ -80,8 +80,10 @@ async def emulator(npm: Npm, place: Path, key: str, *, seen_at: str, webhook: st
         await _answers(port)
         yield f"http://127.0.0.1:{port}"
     finally:
+        ended = process.poll()
         process.kill()
         process.wait()
+        assert ended is None, f"the emulator has ended by itself, with {ended}: {place / 'emulator.log'}"
 
 
 async def _answers(port: int) -> None:

@@ -217,7 +217,7 @@ async def test_a_host_that_wakes_up_after_its_successor_changes_nothing(hosts) -
         both.first.pause()
         paused = time.monotonic()
         # The second host has asked the model, too; now the first one finds its own answer, and would write it.
-        await assert_eventually(lambda: stage.asked().count(asked) == 2, within=timedelta(seconds=90))
+        await assert_eventually(lambda: stage.asked().count(asked) == 2, within=timedelta(seconds=120))
         print(f"the second host had asked {time.monotonic() - paused:.1f} s after the first one fell asleep")
         both.first.wake()
         document = await stage.outcome(handle, limit=90)
