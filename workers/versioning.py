@@ -12,6 +12,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
+from baton import __version__
 from baton.errors import TemporalUnreachable
 
 DEPLOYMENT = "baton"
@@ -22,14 +23,19 @@ PROMOTION_LIMIT = timedelta(seconds=60)
 _AGAIN = 0.5
 
 
-def deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
-    """The versioning of a worker; None without a build id: then any worker serves any run.
+def deployment(build_id: str | None = None) -> WorkerDeploymentConfig:
+    """The versioning of a worker; without a build id any worker serves any run.
+
+    That version is named all the same: the SDK would hash all code that is loaded for a name, for most of a second.
 
     Open runs go on with the current version (auto-upgrade): a run may wait for a person for weeks, and no old worker
     is kept alive for it. Recorded histories are replayed in the tests, so new code takes up what old code began.
     """
     if build_id is None:
-        return None
+        return WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=__version__),
+            use_worker_versioning=False,
+        )
     return WorkerDeploymentConfig(
         version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build_id),
         use_worker_versioning=True,

@@ -148,6 +148,7 @@ async def running_worker(
             upstream.open_round,
         ],
         max_concurrent_activities=settings.max_activities,
+        deployment_config=deployment(),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
@@ -175,6 +176,7 @@ def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worke
         client,
         task_queue=naming.GITHUB_READS,
         activities=[reading.check_permission, reading.read_comments, reading.read_pull, reading.read_failure],
+        deployment_config=deployment(),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     writes = Worker(
@@ -182,6 +184,7 @@ def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worke
         task_queue=naming.GITHUB_QUEUE,
         activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
         max_concurrent_activities=1,
+        deployment_config=deployment(),
         max_task_queue_activities_per_second=settings.github_writes_per_second,
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),

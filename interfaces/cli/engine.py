@@ -165,8 +165,15 @@ async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
     """A worker that runs workflow code only, so that queries and updates are answered; no work is begun by it."""
     from temporalio.worker import Worker
 
+    from workers.versioning import deployment
     from workflows.catalogue import WORKFLOWS
 
     identity = f"{os.getpid()}@{socket.gethostname()}/{READING}"
-    async with Worker(service.client, identity=identity, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
+    async with Worker(
+        service.client,
+        identity=identity,
+        task_queue=naming.TASK_QUEUE,
+        workflows=WORKFLOWS,
+        deployment_config=deployment(),
+    ):
         yield
