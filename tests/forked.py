@@ -123,6 +123,9 @@ class Nursery:
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                # Some of its processes are stopped, and the kernel hangs up on whoever is in a group with such a one
+                # when the group loses its last tie to a shell: https://man7.org/linux/man-pages/man2/_exit.2.html
+                start_new_session=True,
             )
         self._begun: dict[int, int] = {}
         self._ended: dict[int, int] = {}

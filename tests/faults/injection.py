@@ -5,7 +5,6 @@ worker process that is to die (`tests.nursery`), and by the tests for the descri
 """
 
 import asyncio
-import contextlib
 import functools
 import importlib
 import inspect
@@ -32,7 +31,10 @@ class Moment:
     """`during`: kill once something under the home matches this pattern; without it, after `seconds`."""
     seconds: float = 0.3
     holds: bool = False
-    """In place of a signal: wait, deaf to cancellation, until something under the home matches `until`."""
+    """In place of a signal: wait, deaf to cancellation, until something under the home matches `until`.
+
+    The file `held` in the home says that this has begun, `deaf` that there was a cancellation.
+    """
     stops: bool = False
     """SIGSTOP in place of SIGKILL: the process goes on from there when somebody wakes it, and does not know."""
 
@@ -60,8 +62,10 @@ def arm(moment: Moment, home: Path) -> None:
 async def _hold(moment: Moment, home: Path) -> None:
     (home / "held").touch()
     while not any(home.glob(moment.until)):
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            (home / "deaf").touch()
 
 
 def _due(moment: Moment) -> Callable[[object], bool]:
