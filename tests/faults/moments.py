@@ -98,16 +98,18 @@ CLEAN = Moment("workspaces.workspace:Workspace.mark_clean", "after")
 
 # What is lost besides the worker, at each of its deaths.
 LOSSES = [
-    Case("lost index: workspace clean; mid-tool", [CLEAN, IN_TOOL], loses=_lose_indexes, played=_paused),
-    Case("broken index: workspace clean; mid-tool", [CLEAN, IN_TOOL], loses=_spoil_indexes, played=_paused),
     Case(
-        "lost workspaces: mid-tool; while building anew",
-        [IN_TOOL, Moment("workspaces.restore:apply_meta")],
-        loses=_lose_workspaces,
+        "workspace clean, lost index; mid-tool, broken index; workspace clean, lost files",
+        [CLEAN, IN_TOOL, CLEAN],
+        loses=[_lose_indexes, _spoil_indexes, _lose_files],
         played=_paused,
     ),
-    Case("lost files, workspace clean", [CLEAN], loses=_lose_files),
-    Case("lost scratch and host id", [IN_TOOL], loses=_lose_scratch, played=_paused),
+    Case(
+        "mid-tool, lost workspaces; while building anew, lost workspaces; mid-tool, lost scratch and host id",
+        [IN_TOOL, Moment("workspaces.restore:apply_meta"), IN_TOOL],
+        loses=[_lose_workspaces, _lose_workspaces, _lose_scratch],
+        played=_paused,
+    ),
     Case(
         "mid-tool; killed again while restoring",
         [IN_TOOL, Moment("workspaces.restore:reset", "during", seconds=0.0)],

@@ -26,15 +26,15 @@ class Case:
     """One a worker: the first dies at the first, its successor at the second; the worker after the last one lives."""
     repeats: int = 0
     """Model calls that are made a second time: 1 where one was in flight, else none."""
-    loses: Callable[[Path], None] | None = None
-    """What else is gone of the home when the next worker starts."""
+    loses: Sequence[Callable[[Path], None]] = ()
+    """What else goes of the home at each death, before the next worker starts; one a moment, where there are any."""
     played: Callable[[], Scenario] = field(default=script)
 
 
 async def survive(scene: Scene, case: Case, tree: str) -> str:
     """Carry the case out; an empty text, or what is wrong."""
     handle = await scene.begin()
-    for moment in case.moments:
+    for number, moment in enumerate(case.moments):
         worker = await scene.worker(moment)
         try:
             async with asyncio.timeout(60):
@@ -43,8 +43,8 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
             return f"the moment {moment} did not come; asked so far: {dict(scene.asked())}\n{scene.log()}"
         if ended != -signal.SIGKILL:
             return f"before {moment} the worker ended by itself with {ended}\n{scene.log()}"
-        if case.loses is not None:
-            case.loses(scene.home)
+        if case.loses:
+            case.loses[number](scene.home)
     await scene.worker()
     try:
         document = await scene.outcome(handle, 90)

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-import pytest
 from anthropic import AsyncAnthropic
 from temporalio.api.enums.v1 import EventType
 
-from baton.contracts import Decide, DecisionState, RunStatus
+from baton.contracts import Decide, DecisionState, RunDocument, RunStatus
 from baton.settings import read_settings
 from standin.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
@@ -23,6 +22,9 @@ from tests.pipelines.conftest import events
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, task, tested, write
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
+
+TASKS = 4
+"""Of each run, side by side: enough that the waits for one another's faults overlap."""
 
 READ_TIMEOUT = 1.0
 """Seconds between two bytes of an answer; ten minutes outside of tests."""
@@ -101,64 +103,64 @@ async def playing(scene: Scene) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.parametrize("times", [1, 2])
-async def test_faults_that_pass_are_retried(scenes: Scenes, times: int) -> None:
-    tasks = 7
-    faults: list[list[Fault | None]] = [[Fault(**fault, times=times)] for fault in PASSING.values()]
-    async with scenes("run", befallen(faults, tasks)) as scene, playing(scene):
-        handle = await scene.begin(parallel=tasks)
-        document = await scene.outcome(handle)
-        sessions = [scene.client.get_workflow_handle(f"{scene.run}/t{n}/1-backend") for n in range(tasks)]
-        failed = [
-            event.activity_task_started_event_attributes.attempt
-            for one in sessions
-            for event in await events(one, EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)
-        ]
+async def test_faults_that_pass_are_retried(scenes: Scenes) -> None:
+    """Each fault once in one turn, and twice in a row in another."""
+    cases = [(times, fault) for times in (1, 2) for fault in PASSING.values()]
+    faults: list[list[Fault | None]] = [[Fault(**fault, times=times)] for times, fault in cases]
+    async with scenes("run", befallen(faults, TASKS)) as scene, playing(scene):
+        handle = await scene.begin(parallel=TASKS)
+        document = await scene.outcome(handle, 120)
+        sessions = [scene.client.get_workflow_handle(f"{scene.run}/t{n}/1-backend") for n in range(TASKS)]
+        started = [e for one in sessions for e in await events(one, EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)]
+        attempts = collections.Counter(event.activity_task_started_event_attributes.attempt for event in started)
+        (first, *_) = await events(sessions[0], EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
     assert document.status is RunStatus.DONE, document
     assert not document.errors
     assert not document.decisions
-    assert asked(scene) == expected([times + 1] * len(faults), tasks)
-    assert collections.Counter(failed)[times + 1] == len(faults)
+    assert asked(scene) == expected([times + 1 for times, _ in cases], TASKS)
+    assert (attempts[2], attempts[3]) == (len(PASSING), len(PASSING))
+    policy = first.activity_task_scheduled_event_attributes.retry_policy
+    assert (policy.initial_interval.seconds, policy.backoff_coefficient, policy.maximum_attempts) == (1, 2.0, 3)
 
 
 async def test_three_in_a_row_ask_a_person_whatever_the_fault(scenes: Scenes) -> None:
-    tasks = 7
     faults: list[list[Fault | None]] = [[Fault(**fault, times=3)] for fault in PASSING.values()]
-    async with scenes("run", befallen(faults, tasks)) as scene, playing(scene):
-        handle = await scene.begin(parallel=tasks)
-        for _ in range(len(faults) // tasks):
+    attempted = ["3 attempts, after waits of 1 s and 2 s"]
+    document, scene = await answered_whenever_asked(scenes, faults, [attempted] * len(faults))
+    assert asked(scene) == expected([4] * len(faults), TASKS)
+    assert len(document.errors) == len(faults)
 
-            async def all_wait() -> bool:
+
+async def test_what_cannot_succeed_is_asked_once(scenes: Scenes) -> None:
+    faults: list[list[Fault | None]] = [[Fault(**fault)] for _, fault in FINAL.values()]
+    attempted = ["1 attempt; trying again cannot help"]
+    document, scene = await answered_whenever_asked(scenes, faults, [attempted] * len(faults))
+    assert asked(scene) == expected([2] * len(faults), TASKS)
+    # Decisions come in the order of the turns, those of one turn in any order.
+    kinds = [kind for kind, _ in FINAL.values()]
+    for turn in range(0, len(kinds), TASKS):
+        of_turn = {str(one.task_id): one.error_type for one in document.decisions[turn : turn + TASKS]}
+        assert of_turn == {f"t{number}": kind for number, kind in enumerate(kinds[turn : turn + TASKS])}
+
+
+async def answered_whenever_asked(
+    scenes: Scenes, faults: Sequence[list[Fault | None]], attempted: list[list[str]]
+) -> tuple[RunDocument, Scene]:
+    """A run in which every fault leads to a decision, which is answered: try again."""
+    async with scenes("run", befallen(faults, TASKS)) as scene, playing(scene):
+        handle = await scene.begin(parallel=TASKS)
+        for turn in range(0, len(faults), TASKS):
+            now = len(faults[turn : turn + TASKS])
+
+            async def all_wait(now: int = now) -> bool:
                 document = await handle.query(Pipeline.state)
-                return len([d for d in document.decisions if d.state is DecisionState.OPEN]) == tasks
+                return len([d for d in document.decisions if d.state is DecisionState.OPEN]) == now
 
             await assert_eventually(all_wait)
             for decision in await handle.query(Pipeline.decisions):
                 if decision.state is DecisionState.OPEN:
-                    assert decision.attempted == ["3 attempts, after waits of 1 s and 2 s"]
                     await handle.signal(Pipeline.decide, Decide(decision_id=decision.id, choice="retry"))
         document = await scene.outcome(handle)
-    assert document.status is RunStatus.DONE, document
-    assert len(document.errors) == len(document.decisions) == len(faults)
-    assert asked(scene) == expected([4] * len(faults), tasks)
-
-
-async def test_what_cannot_succeed_is_asked_once(scenes: Scenes) -> None:
-    tasks = len(FINAL)
-    faults: list[list[Fault | None]] = [[Fault(**fault)] for _, fault in FINAL.values()]
-    async with scenes("run", befallen(faults, tasks)) as scene, playing(scene):
-        handle = await scene.begin(parallel=tasks)
-
-        async def all_wait() -> bool:
-            return len(await handle.query(Pipeline.decisions)) == tasks
-
-        await assert_eventually(all_wait)
-        assert asked(scene) == {(f"t{number}", 1): 1 for number in range(tasks)}
-        for decision in await handle.query(Pipeline.decisions):
-            kind = list(FINAL.values())[int(str(decision.task_id)[1:])][0]
-            assert decision.error_type == kind
-            assert decision.attempted == ["1 attempt; trying again cannot help"]
-            await handle.signal(Pipeline.decide, Decide(decision_id=decision.id, choice="retry"))
-        document = await scene.outcome(handle)
-    assert document.status is RunStatus.DONE, document
-    assert asked(scene) == expected([2] * tasks, tasks)
+        assert document.status is RunStatus.DONE, document
+        assert [decision.attempted for decision in document.decisions] == attempted
+        return document, scene

@@ -18,21 +18,6 @@ from workers.service import TemporalService
 from workflows.pipeline import Pipeline
 
 
-async def test_two_failures_are_retried_after_one_and_two_seconds(staged) -> None:  # type: ignore[no-untyped-def]
-    script = scenario(plan(task("t1"), faults=[Fault(status=529), Fault(reset_before_response=True)]), simple_task())
-    async with staged(script) as stage:
-        document = await stage.finish()
-        history = await events(stage.session("plan", "1-orchestrator"), EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)
-        scheduled = await events(stage.session("plan", "1-orchestrator"), EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
-        asked = [r for r in stage.standin.requests if r.role == "orchestrator"]
-
-    assert document.status is RunStatus.DONE, document
-    assert history[0].activity_task_started_event_attributes.attempt == 3
-    policy = scheduled[0].activity_task_scheduled_event_attributes.retry_policy
-    assert (policy.initial_interval.seconds, policy.backoff_coefficient, policy.maximum_attempts) == (1, 2.0, 3)
-    assert len(asked) == 3
-
-
 async def test_three_failures_ask_a_person_and_the_run_goes_on_from_there(staged) -> None:  # type: ignore[no-untyped-def]
     script = scenario(
         plan(task("t1"), task("t2")),

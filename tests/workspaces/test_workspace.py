@@ -397,7 +397,13 @@ asyncio.run(hold())
 async def test_a_stopped_process_that_holds_a_workspace_is_named_after_a_while(lab: Lab) -> None:
     lock = lab.home / "workspaces/run-1/task-1/lock"
     holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLDER, str(lock), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2], start_new_session=True
+        sys.executable,
+        "-c",
+        HOLDER,
+        str(lock),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
     )
     try:
         assert holder.stdout is not None
