@@ -24,7 +24,7 @@ test: setup ## Lint, types, import rules and the whole test suite
 	@$(MAKE) --no-print-directory check
 
 check: lint types imports ## ruff, mypy --strict, import-linter, tests
-	$(BIN)/pytest -n 3 --dist worksteal  # many wait while others compute: 3 serve 2 cores, and 4 take more time than 3
+	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder  # many wait while others compute: 4 serve 2 cores
 
 lint: setup
 	$(BIN)/ruff check .

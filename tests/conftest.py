@@ -21,6 +21,8 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
+LONG = ("packaging", "faults", "pipelines/test_takeover.py", "cli/test_run.py", "deploy", "ui", "github")
+"""Where the tests are that take longest; those begin first, so that none is left over at the end."""
 WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", "workers"}
 """Folders of tests that wait for servers, timers and models most of the time."""
 TOGETHER = {"deploy", "packaging"}
@@ -32,26 +34,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-runs", type=int, default=50, help="runs with random faults, of the tests marked soak")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `soak` out, unless `-m` speaks of them."""
+    """Leave the tests marked `soak` out, unless `-m` speaks of them; order what is left for several processes."""
     if "soak" not in config.getoption("markexpr"):
         soak = [item for item in items if item.get_closest_marker("soak")]
         left_out = set(soak)
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=soak)
+    for item in items:
+        if _where(item).parts[0] in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(_where(item).as_posix()))
     items[:] = spread(items)
 
 
 def spread(items: list[pytest.Item]) -> list[pytest.Item]:
     """The tests with real runs evenly among the others: they wait more than they compute, so that both fit together."""
-    units: dict[tuple[bool, str], list[pytest.Item]] = {}
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        name = str(item.path) if folder in TOGETHER else item.nodeid
-        units.setdefault((folder in WAITING, name), []).append(item)
-    kinds = [[unit for (waits, _), unit in units.items() if waits is kind] for kind in (True, False)]
-    order = [((number + 0.5) / len(kind), unit) for kind in kinds for number, unit in enumerate(kind)]
-    return [item for _, unit in sorted(order, key=lambda pair: pair[0]) for item in unit]
+    waiting = [item for item in items if _where(item).parts[0] in WAITING]
+    waiting.sort(key=_length)
+    computing = [item for item in items if _where(item).parts[0] not in WAITING]
+    order = [((number + 0.5) / len(kind), item) for kind in (waiting, computing) for number, item in enumerate(kind)]
+    return [item for _, item in sorted(order, key=lambda pair: pair[0])]
+
+
+def _where(item: pytest.Item) -> Path:
+    return item.path.relative_to(Path(__file__).parent)
+
+
+def _length(item: pytest.Item) -> int:
+    """The place among `LONG`, from 0; what is not there comes last."""
+    where = _where(item).as_posix()
+    return next((place for place, start in enumerate(LONG) if where.startswith(start)), len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
