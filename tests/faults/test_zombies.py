@@ -65,7 +65,7 @@ async def test_a_zombie_that_holds_a_workspace(scenes: Scenes, tree: str, end: s
             zombie = await scene.worker(moment)
             await stopped(scene, zombie)
             await scene.worker()
-            await asyncio.sleep(2)
+            await asyncio.sleep(4)
             zombie.send_signal(signal.SIGCONT if end == "wakes" else signal.SIGKILL)
             document = await scene.outcome(handle)
             await all_is_well(scene, document, tree)
