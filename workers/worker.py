@@ -10,7 +10,7 @@ from datetime import timedelta
 from anthropic import AsyncAnthropic
 from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import Worker
 
 from activities.delivering import DeliveringActivities
 from activities.forking import ForkingActivities
@@ -45,10 +45,6 @@ from workspaces.state_remote import StateRemote
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
-
-_POLLS = PollerBehaviorAutoscaling(minimum=1, initial=1, maximum=20)
-"""As many requests for work as there is work. The server gives a task to whoever asked first, also to a host that has
-frozen since, where it waits for a time-out: with one request each it is one task, not five."""
 
 _log = get_logger(__name__)
 
@@ -119,8 +115,6 @@ async def running_worker(
             delivering.stop_runs_of,
         ],
         sticky_queue_schedule_to_start_timeout=_STICKY,
-        workflow_task_poller_behavior=_POLLS,
-        activity_task_poller_behavior=_POLLS,
         deployment_config=deployment(build_id),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
