@@ -50,8 +50,9 @@ def _write_out(paths: list[Path]) -> None:
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 opened.callback(os.close, descriptors[-1])
         # Begun for all before any is waited for, so that the disk has them side by side.
-        for descriptor in descriptors if push is not None else ():
-            push(descriptor, 0, 0, _WRITE)
+        if push is not None:
+            for descriptor in descriptors:
+                push(descriptor, 0, 0, _WRITE)
         for descriptor in descriptors:
             if push is None or push(descriptor, 0, 0, _WAIT_WRITE_WAIT) != 0:
                 os.fsync(descriptor)
