@@ -17,6 +17,7 @@ from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
 from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
+from activities.keeping import Keeping
 from activities.ledger_rows import Call
 from activities.model import Answer, Meter, ask
 from activities.opening import Opener
@@ -88,7 +89,8 @@ class TurnActivities:
             if position.result is not None:
                 result = position.result.model_copy(update={"commit": position.head})
             else:
-                result = await self._model_side(journal, turn, position, at)
+                keeping = Keeping()
+                result = await keeping.run(self._model_side(journal, turn, position, at, keeping))
             metrics.turn_ended(turn.key.role, result.outcome)
             _tell(result)
             return result.model_copy(update={"unheard": max(0, len(turn.guidance) - position.user.heard)})
@@ -123,7 +125,9 @@ class TurnActivities:
         head = await journal.record_user(entry, at=at, snapshot=None, prefix=prefix)
         return Position(state="asked", head=head, user=entry)
 
-    async def _model_side(self, journal: Journal, turn: TurnInput, position: Position, at: datetime) -> TurnResult:
+    async def _model_side(
+        self, journal: Journal, turn: TurnInput, position: Position, at: datetime, keeping: Keeping
+    ) -> TurnResult:
         assert position.user is not None
         if turn.turn == 1:
             prefix, messages = await journal.prefix(position.head), list[Message]()
@@ -144,7 +148,9 @@ class TurnActivities:
                 return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
             doing(stage="model", tool="")
             with span("model call", role=turn.key.role, turn=turn.turn, model=prefix.model):
-                answer, others = await self._purse.pay(call, room, partial(self._ask, turn, prefix, history, room))
+                answer, others = await self._purse.pay(
+                    call, room, partial(self._ask, turn, prefix, history, room, keeping)
+                )
                 entry = self._entry(call, answer)
                 annotate(usd=entry.cost_usd, **entry.usage.model_dump())
             metrics.answered(turn.key.role, entry.model, entry.usage, entry.cost_usd, entry.seconds)
@@ -153,6 +159,7 @@ class TurnActivities:
                 break
             cuts.append(entry)
             head = await journal.record_cut(head, entry, len(cuts), at=at)
+            keeping.kept()
 
         entry.runnable = not cut
         entry.lost = [other for other in others if other.call not in {cut.call for cut in cuts}]
@@ -169,7 +176,9 @@ class TurnActivities:
             journal.remember(turn.turn, prefix, messages)
         return result.model_copy(update={"commit": commit})
 
-    async def _ask(self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int, meter: Meter) -> Answer:
+    async def _ask(
+        self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int, keeping: Keeping, meter: Meter
+    ) -> Answer:
         request = build_request(prefix, history, self._settings.cache_ttl)
         request["max_tokens"] = room
         key = turn.key
@@ -180,7 +189,9 @@ class TurnActivities:
             "X-Baton-Round": str(key.round),
             "X-Baton-Turn": str(turn.turn),
         }
-        return await ask(self._model, request, headers, meter)
+        answer = await ask(self._model, request, headers, meter)
+        keeping.answered()
+        return answer
 
     def _entry(self, call: Call, answer: Answer) -> AssistantEntry:
         return AssistantEntry(

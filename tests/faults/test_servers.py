@@ -57,7 +57,7 @@ async def eventually(condition: Any) -> None:
     await assert_eventually(condition, within=timedelta(seconds=60))
 
 
-@pytest.mark.parametrize("victims", ["server", "keeper, server and workers"])
+@pytest.mark.parametrize("victims", ["server", "server and workers", "keeper, server and workers"])
 async def test_the_server_is_killed(
     own: TemporalService, tmp_path: Path, workers: Nursery, template: Path, victims: str
 ) -> None:
