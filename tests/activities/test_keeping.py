@@ -1,4 +1,4 @@
-"""A cancellation around an answer that was paid for: before it comes, while it is being kept, and before the next one."""
+"""A cancellation around an answer that was paid for: before it comes, while it is kept, and before the next one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
