@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowHandle
 
 from baton.contracts import RunDocument, RunStatus
 from baton.naming import slug
@@ -16,6 +17,7 @@ from tests.faults.conftest import Scenes
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script
 from tests.forked import Forked
+from workflows.pipeline import Pipeline
 
 HOLDING = {
     "in a tool": Moment(
@@ -49,6 +51,14 @@ async def stopped(scene: Scene, worker: Forked) -> None:
     await asyncio.sleep(HEARTBEAT.total_seconds() + 2)
 
 
+async def ended(scene: Scene, name: str, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
+    """The run's document once it has ended; one that does not end is a failure that says what it did last."""
+    try:
+        return await scene.outcome(handle, 120)
+    except TimeoutError:
+        pytest.fail(f"{name}: the run did not end: {await handle.query(Pipeline.status)}\n{scene.log()}")
+
+
 async def all_is_well(scene: Scene, document: RunDocument, tree: str) -> None:
     """The run has ended as an undisturbed one does."""
     assert document.status is RunStatus.DONE, (document, scene.log())
@@ -67,7 +77,7 @@ async def test_a_zombie_that_holds_a_workspace(scenes: Scenes, tree: str, end: s
             await scene.worker()
             await asyncio.sleep(4)
             zombie.send_signal(signal.SIGCONT if end == "wakes" else signal.SIGKILL)
-            document = await scene.outcome(handle)
+            document = await ended(scene, name, handle)
             await all_is_well(scene, document, tree)
             repeated = scene.repeated()
             if name == "answer here":
@@ -89,7 +99,7 @@ async def test_a_zombie_that_wakes_up_after_the_run_has_ended(scenes: Scenes, tr
             zombie = await scene.worker(moment)
             await stopped(scene, zombie)
             await scene.worker()
-            document = await scene.outcome(handle)
+            document = await ended(scene, name, handle)
             await all_is_well(scene, document, tree)
             refs, kept = scene.refs(), await scene.kept()
             zombie.send_signal(signal.SIGCONT)
