@@ -67,6 +67,9 @@ class Keeper:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            if self._abandoned():
+                # Of several keepers that were started at once this one waited, and those who asked have left meanwhile.
+                return 0
             earlier = read_record(self.files)
             orphan = earlier.server if earlier else 0
             self._say(state="starting", server=orphan)

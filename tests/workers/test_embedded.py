@@ -96,6 +96,15 @@ async def test_commands_that_start_at_the_same_moment_get_the_same_server(settin
     assert not is_held(ServerFiles.under(settings.home).keeper_lock)
 
 
+async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -> None:
+    files = ServerFiles.under(settings.home)
+    keeper = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "workers.keeper", str(files.directory), "0", "0", "0", "--", "false")
+    )
+    assert await asyncio.wait_for(keeper.wait(), 30) == 0
+    assert read_record(files) is None
+
+
 async def test_a_newcomer_during_the_stop_gets_a_new_server(settings: Settings) -> None:
     for _ in range(3):
         async with embedded_server(settings):
