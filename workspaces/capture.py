@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
 from workspaces.meta import Meta, is_plain, kept_mode
-from workspaces.objects import EXECUTABLE, FILE, LINK, TREE, Entry, Objects, is_path
+from workspaces.objects import Objects
 from workspaces.survey import LARGEST_FILE, is_refused, nested_files
+from workspaces.trees import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
 
 
 def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None, int | None]:

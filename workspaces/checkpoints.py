@@ -6,7 +6,7 @@ given, so a retry makes the same commit.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pygit2
@@ -16,9 +16,10 @@ from baton.errors import WorkspaceError
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.meta import Meta, parse_meta
-from workspaces.objects import EMPTY_TREE, TREE, Entry
+from workspaces.packs import Pack
 from workspaces.store import Store
 from workspaces.threads import in_thread
+from workspaces.trees import EMPTY_TREE, TREE, Entry
 
 WORKSPACE = "workspace"
 META = "meta.json"
@@ -44,7 +45,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a workspace, already in the store."""
+    """The state of a workspace: in the store, or in a pack that its checkpoint puts there."""
 
     tree: str
     changed: list[str]
@@ -53,6 +54,8 @@ class Snapshot:
     """The `meta.json` that goes with the tree."""
     left_out: tuple[str, ...] = ()
     """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
+    pack: Pack | None = field(default=None, compare=False)
+    """What is not in the store yet."""
 
 
 @dataclass(frozen=True)
@@ -158,13 +161,16 @@ class Checkpoints:
             tree = objects.tree_of(expected)
             changes = self.store.blobs(files)
             if workspace is not None:
+                if not objects.has(workspace.tree):
+                    raise KeyError(workspace.tree)
                 changes[WORKSPACE] = Entry(TREE, workspace.tree)
                 known = objects.entry(tree, META)
                 if known is None or known.oid != objects.blob_id(workspace.meta):
                     changes |= self.store.blobs({META: workspace.meta})
             return objects.edit(tree, changes)
 
-        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
+        pack = workspace.pack if workspace else None
+        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at, pack=pack)
 
     async def history(self, lane: Lane) -> list[CheckpointInfo]:
         """The checkpoints of a lane, the oldest first."""

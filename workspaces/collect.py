@@ -17,6 +17,7 @@ from workspaces import leftovers
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.locks import locked
+from workspaces.packs import gc_lock
 from workspaces.state_remote import OURS
 from workspaces.store import Store
 from workspaces.threads import in_thread
@@ -66,7 +67,7 @@ async def forget(store: Store, run: str, refs: Iterable[str]) -> bool:
 async def repack(store: Store) -> int:
     """Pack what stays, drop what nothing leads to; gives the bytes that this freed. A worker may be at work."""
     before = await in_thread(_size, store.root)
-    async with locked(store.root / "gc.lock"):
+    async with locked(gc_lock(store.path)):
         await git(["repack", "-a", "-d", "-k", "-l", "-q"], git_dir=store.source_path)
         limit = f"{int(GRACE.total_seconds())}.seconds.ago"
         await git(["repack", "-A", "-d", "-l", "-q", f"--unpack-unreachable={limit}"], git_dir=store.path)

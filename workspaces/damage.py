@@ -15,9 +15,10 @@ from pygit2.enums import ObjectType
 
 from baton.errors import WorkspaceError
 from workspaces.git import git
-from workspaces.objects import GITLINK, TREE, Objects
+from workspaces.objects import Objects
 from workspaces.scan import check_object
 from workspaces.threads import in_thread
+from workspaces.trees import GITLINK, TREE
 
 FSCK_TIMEOUT = timedelta(minutes=30)
 """For all objects of a repository; about a minute for a gigabyte."""

@@ -10,6 +10,7 @@ import ctypes
 import itertools
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -30,15 +31,58 @@ def _range_sync() -> Callable[[int, int, int, int], int] | None:
     return function  # type: ignore[no-any-return]
 
 
-def sync_files(paths: Iterable[Path], directory: Path) -> None:
-    """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over."""
-    remaining = iter(paths)
+def begin_writing(descriptor: int) -> None:
+    """Hand a file to the disk and do not wait, so that a name it gets is not there before its contents.
+
+    ext4 writes what was handed over before it commits the name: https://docs.kernel.org/admin-guide/ext4.html
+    (`data=ordered`, `delalloc`).
+    """
+    push = _range_sync()
+    if push is not None:
+        push(descriptor, 0, 0, _WRITE)
+
+
+def sync_files(paths: Iterable[Path], directory: Path, newest: Path | None = None) -> None:
+    """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over.
+
+    `newest` is the one that was made after all others, if it is known: then that is synced for all of them. Without it,
+    or where it is gone, a file is made to be synced.
+    """
+    remaining = (path for path in paths if path != newest)
     while batch := list(itertools.islice(remaining, _AT_ONCE)):
         _write_out(batch)
+    if newest is not None:
+        with contextlib.suppress(FileNotFoundError):
+            sync_names(newest, newest)
+            return
     with tempfile.TemporaryFile(dir=directory) as last:
         last.write(b"x")
         last.flush()
         os.fsync(last.fileno())
+
+
+class Unsynced:
+    """Files of one file system that have to be on the disk before anything may name them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._paths: set[Path] = set()
+        self._newest: Path | None = None
+        self._lock = threading.Lock()
+
+    def note(self, *paths: Path, newest: Path | None = None) -> None:
+        """Take in files; `newest` is one of them, made after all that were ever noted, if that is known."""
+        with self._lock:
+            self._paths.update(paths)
+            self._newest = newest
+
+    def sync(self) -> None:
+        """Return when all that was noted so far is on the disk."""
+        with self._lock:  # who comes second waits for the first, who may be at the second's files
+            if self._paths:
+                sync_files(self._paths, self._directory, self._newest)
+                self._paths.clear()
+                self._newest = None
 
 
 def _write_out(paths: list[Path]) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from baton.errors import WorkspaceError
 from workspaces.beneath import Beneath
 from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.commits import ENGINE, Author
 from workspaces.faults import GitFailed, translated
 from workspaces.git import git
 from workspaces.layout import scratch
-from workspaces.objects import ENGINE, EXECUTABLE, FILE, TREE, Author, Change, Entry, Objects
+from workspaces.objects import Objects
 from workspaces.store import Store
 from workspaces.threads import in_thread
+from workspaces.trees import EXECUTABLE, FILE, TREE, Change, Entry
 
 # Line ends as the project has them. Encodings are left alone: agents see and write what is in the repository.
 _ADD_ATTRIBUTES = "* -filter -working-tree-encoding\n"

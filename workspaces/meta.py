@@ -8,7 +8,7 @@ import json
 import stat
 from dataclasses import dataclass, field
 
-from workspaces.objects import EXECUTABLE
+from workspaces.trees import EXECUTABLE
 
 PLAIN_FILE = 0o644
 PLAIN_EXECUTABLE = 0o755

@@ -1,87 +1,54 @@
-"""Reads and writes git objects through libgit2: blobs, trees by their raw bytes, commits with fixed dates.
+"""Reads and writes git objects: blobs, trees by their raw bytes, commits with fixed dates.
 
-Trees are handled as bytes because names in git are bytes; libgit2's Python tree builder takes UTF-8 only. Paths are
-text with surrogates for what is not UTF-8 (`os.fsencode`), relative, with `/` between their parts.
+An object is written by itself through libgit2, and with others of the same step into a pack (`together`).
 """
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
-from workspaces.durable import sync_files, sync_names
+from workspaces.commits import ENGINE, Author, commit_bytes
+from workspaces.durable import Unsynced
 from workspaces.faults import require_room
 from workspaces.loose import places_of, read_loose, require_whole
+from workspaces.packs import MANY, Pack, merge
+from workspaces.trees import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree, parts
 
-FILE = 0o100644
-EXECUTABLE = 0o100755
-LINK = 0o120000
-TREE = 0o040000
-GITLINK = 0o160000
 _MOST_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
 _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
+MOST_OPEN = 2 * MANY
+"""Packs whose files libgit2 has open at the same time, in one process."""
+_LARGEST_PACK = 16 << 20
+"""Bytes of objects that are kept in memory for one pack."""
 
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-
-
-class Entry(NamedTuple):
-    """What stands at a path of a tree."""
-
-    mode: int
-    oid: str
-
-
-class Change(NamedTuple):
-    """A path whose entry differs between two trees."""
-
-    path: str
-    old: Entry | None
-    new: Entry | None
-
-
-@dataclass(frozen=True)
-class Author:
-    """Who made a commit."""
-
-    name: str = "Baton"
-    email: str = "baton@localhost"
-
-
-ENGINE = Author()
+_NAMES = {ObjectType.BLOB: b"blob", ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit"}
 
 
 @cache
 def prepare_library() -> None:
-    """Make libgit2 read no configuration but that of the repository it opens."""
+    """Make libgit2 read no configuration but that of the repository it opens, and keep few packs open.
+
+    What it has opened it keeps, removed packs too, as long as their repository: here until Python collects it.
+    """
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
+    pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MOST_OPEN)
 
 
-def parts(path: str) -> list[bytes]:
-    """The names of a path; ValueError for one that could leave its directory or reach into a `.git`."""
-    names = os.fsencode(path).split(b"/")
-    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
-        raise ValueError(f"not a path of a project: {path!r}")
-    return names
+class _Step(threading.local):
+    """What a thread has in hand, by itself: a step is of one thread."""
 
-
-def is_path(path: str) -> bool:
-    """Whether a path stays within its directory and out of every `.git`."""
-    try:
-        parts(path)
-    except ValueError:
-        return False
-    return True
+    pack: Pack | None = None
 
 
 class Objects:
@@ -92,15 +59,30 @@ class Objects:
         self.repo = pygit2.Repository(str(path))
         self._path = path
         self._places = places_of(path)
-        self._written: set[str] = set()
+        self._step = _Step()
+        self._packs = 0
+        self._unsynced = Unsynced(path / "objects")
         self._trees: dict[str, dict[bytes, Entry]] = {}
         self._remembered = 0
+        self._commits: dict[str, str] = {}
         self._lock = threading.Lock()
+
+    @contextmanager
+    def together(self, pack: Pack | None = None) -> Iterator[Pack]:
+        """What this thread stores within goes into one pack, this one where it is given.
+
+        `commit` writes it, and all that was in it. Until then only who is within such a block sees what is in it.
+        """
+        before = self._step.pack
+        self._step.pack = Pack() if pack is None else pack
+        try:
+            yield self._step.pack
+        finally:
+            self._step.pack = before
 
     def blob(self, data: bytes) -> str:
         """Store bytes; gives their id."""
-        with self._writing(len(data)):
-            return self.written(str(self.repo.create_blob(data)))
+        return self._put(ObjectType.BLOB, data)
 
     def blob_id(self, data: bytes) -> str:
         """The id that bytes have as a blob; nothing is stored."""
@@ -114,12 +96,14 @@ class Objects:
         return data
 
     def has(self, oid: str) -> bool:
-        """Whether an object is there."""
-        return bool(self.repo.odb.exists(oid))
+        """Whether an object is there; the empty tree always is, for git."""
+        pack = self._step.pack
+        return oid == EMPTY_TREE or (pack is not None and oid in pack) or bool(self.repo.odb.exists(oid))
 
     def read(self, oid: str) -> tuple[int, bytes]:
         """Kind and bytes of any object; KeyError where there is none, DamagedObject where it is not whole."""
-        return read_loose(self._places, oid) or self.repo.read(oid)
+        pack = self._step.pack
+        return (pack and pack.get(oid)) or read_loose(self._places, oid) or self.repo.read(oid)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
         """What stands directly in a tree, by name."""
@@ -140,25 +124,15 @@ class Objects:
         kind, raw = self.read(tree)
         if kind != ObjectType.TREE:
             raise KeyError(tree)
-        found: dict[bytes, Entry] = {}
-        at = 0
-        while at < len(raw):
-            space = raw.index(b" ", at)
-            end = raw.index(b"\0", space)
-            found[raw[space + 1 : end]] = Entry(int(raw[at:space], 8), raw[end + 1 : end + 21].hex())
-            at = end + 21
-        return found
+        return parse_tree(raw)
 
     def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
-        """Store a tree in git's own order, in which a directory sorts as if its name ended in `/`."""
-        ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].mode == TREE else item[0])
-        raw = b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in ordered)
-        return self.raw_tree(raw)
+        """Store a tree."""
+        return self.raw_tree(dump_tree(entries))
 
     def raw_tree(self, raw: bytes) -> str:
         """Store the bytes of a tree."""
-        with self._writing(len(raw)):
-            return self.written(str(self.repo.write(ObjectType.TREE, raw)))
+        return self._put(ObjectType.TREE, raw)
 
     def entry(self, tree: str, path: str) -> Entry | None:
         """What stands at a path, or None. The empty path is the tree itself."""
@@ -234,15 +208,25 @@ class Objects:
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit, also by a tag on it; a tree's id is given back."""
-        kind, data = self.read(commit)
+        known = self._commits.get(commit)
+        if known is not None:
+            return known
+        oid = commit
+        kind, data = self.read(oid)
         while kind == ObjectType.TAG:
-            commit = data[len(b"object ") :].split(b"\n", 1)[0].decode()
-            kind, data = self.read(commit)
+            oid = data[len(b"object ") :].split(b"\n", 1)[0].decode()
+            kind, data = self.read(oid)
         if kind == ObjectType.COMMIT:
-            return data[len(b"tree ") :].split(b"\n", 1)[0].decode()
+            return self._know(commit, data[len(b"tree ") :].split(b"\n", 1)[0].decode())
         if kind != ObjectType.TREE:
             raise KeyError(commit)
-        return commit
+        return oid
+
+    def _know(self, commit: str, tree: str) -> str:
+        if len(self._commits) > _MOST_REMEMBERED // 10:
+            self._commits = {}
+        self._commits[commit] = tree
+        return tree
 
     def parents(self, commit: str) -> list[str]:
         """The parents of a commit."""
@@ -258,41 +242,58 @@ class Objects:
 
         The same arguments give the same id, whenever and wherever it is made.
         """
-        when = int(at.astimezone(UTC).timestamp())
-        by = pygit2.Signature(author.name, author.email, when, 0)
-        engine = pygit2.Signature(ENGINE.name, ENGINE.email, when, 0)
-        require_whole(self._path, tree, *parents)  # libgit2 reads them
-        text = message.encode(errors="replace").decode().replace("\0", "")
-        with self._writing(len(text)):
-            made = self.written(str(self.repo.create_commit(None, by, engine, text, tree, list(parents))))
+        for oid in (tree, *parents):
+            if oid not in self._commits:
+                if not self.has(oid):
+                    raise KeyError(oid)
+                require_whole(self._path, oid)
+        made = self._put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
+        self._write_pack()
         self.sync()
+        self._know(made, tree)
         return made
+
+    def _put(self, kind: ObjectType, data: bytes) -> str:
+        pack = self._step.pack
+        if pack is None:
+            with self._writing(len(data)):
+                return self.written(str(self.repo.write(kind, data)))
+        if kind == ObjectType.BLOB:
+            oid = self.blob_id(data)  # libgit2's, which refuses bytes that were made to have the id of others
+        else:
+            oid = hashlib.sha1(b"%s %d\0%s" % (_NAMES[kind], len(data), data), usedforsecurity=False).hexdigest()
+        pack.add(kind, oid, data)
+        if pack.size > _LARGEST_PACK:
+            self._write_pack()
+        return oid
+
+    def _write_pack(self) -> None:
+        """Write what this thread has in hand; merge packs where they are many."""
+        pack = self._step.pack
+        if not pack:
+            return
+        made = pack.write(self._path / "objects/pack")
+        self._unsynced.note(*made, newest=made[-1])
+        with self._lock:
+            self._packs += 1
+            look = self._packs % MANY == 1
+        if look:
+            with suppress(OSError):  # for want of room, for instance: all is there as it is
+                merge(self._path)
+            # For a repository opened now knows nothing of the packs that were removed.
+            self.repo = pygit2.Repository(str(self._path))
 
     def written(self, oid: str) -> str:
         """Note an object that has to be on the disk before a commit may name it. libgit2's own syncing waits for each.
 
         Also noted is what was there before: another process may have written it, and not have come to sync it.
         """
-        with self._lock:
-            self._written.add(oid)
+        self._unsynced.note(self._path / "objects" / oid[:2] / oid[2:])
         return oid
 
     def sync(self) -> None:
         """Return when everything written so far is on the disk."""
-        objects = self._path / "objects"
-        with self._lock:  # who comes second waits for the first, who may be at the second's objects
-            if self._written:
-                sync_files([objects / oid[:2] / oid[2:] for oid in self._written], objects)
-                self._written.clear()
-
-    def move(self, ref: str, new: str) -> None:
-        """Let a ref point to an object, whatever it points to now, durably."""
-        path = self._path / ref
-        known = path.exists()
-        with self._writing(0), self.repo.transaction() as transaction:
-            transaction.lock_ref(ref)
-            transaction.set_target(ref, pygit2.Oid(hex=new))
-        sync_names(path, path.parent if known else self._path / "refs")
+        self._unsynced.sync()
 
     @contextmanager
     def _writing(self, size: int) -> Iterator[None]:

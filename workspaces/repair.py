@@ -19,11 +19,12 @@ from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.git import git
 from workspaces.layout import scratch
-from workspaces.objects import TREE, Objects
+from workspaces.objects import Objects
 from workspaces.salvage import Places, places
 from workspaces.state_remote import OURS
 from workspaces.store import Store
 from workspaces.threads import in_thread
+from workspaces.trees import TREE
 from workspaces.verify import tips_of, verify
 
 _LARGEST_PACK = 1 << 30

@@ -15,12 +15,13 @@ from workspaces.beneath import Beneath, remove_tree
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.meta import PLAIN_DIRECTORY, Meta, plain_mode
-from workspaces.objects import TREE, Objects
+from workspaces.objects import Objects
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, reset
 from workspaces.store import Store
 from workspaces.survey import disarm, survey
 from workspaces.threads import in_thread
+from workspaces.trees import TREE
 
 
 async def restore_in_place(

@@ -16,10 +16,11 @@ from workspaces.beneath import Beneath
 from workspaces.fetch import HEADS, TAGS
 from workspaces.git import git
 from workspaces.layout import scratch
-from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, Objects, is_path
+from workspaces.objects import Objects
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
 from workspaces.threads import in_thread
+from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, is_path
 from workspaces.verify_workspaces import index_is_whole, runs_of
 
 _KINDS = {

@@ -21,9 +21,12 @@ from workspaces.fetch import Base, fetch
 from workspaces.git import alternate, git
 from workspaces.layout import create_repositories, scratch, sweep
 from workspaces.locks import held_briefly, locked
-from workspaces.objects import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry, Objects
+from workspaces.objects import Objects
+from workspaces.packs import Pack
+from workspaces.refs import move_ref
 from workspaces.state_remote import OURS, StateRemote
 from workspaces.threads import in_thread
+from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
 _OBJECT = re.compile(r"[0-9a-f]{40}")
@@ -134,18 +137,17 @@ class Store:
                     f"{ref} is at {_short(current)}, not at {_short(expected)}:"
                     " another attempt has taken over, this one ends."
                 )
-            # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
-            (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
-            keeper.move(ref, new)
+            move_ref(Path(keeper.repo.path), ref, new)
 
     def put(self, ref: str, value: str | None) -> None:
         """Let a ref be this, whatever it was; for whoever knows what the state remote has."""
         keeper = self.keeper(ref)
         with held_briefly(self.root / "refs.lock"):
-            (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
             if value is not None:
-                keeper.move(ref, value)
+                move_ref(Path(keeper.repo.path), ref, value)
             elif ref in keeper.repo.references:
+                # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+                (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
                 keeper.repo.references.delete(ref)
 
     def refs(self, run: str) -> list[str]:
@@ -252,16 +254,25 @@ class Store:
         return {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()}
 
     async def commit(
-        self, ref: str, build: Callable[[], str], *, expected: str | None, message: str, at: datetime
+        self,
+        ref: str,
+        build: Callable[[], str],
+        *,
+        expected: str | None,
+        message: str,
+        at: datetime,
+        pack: Pack | None = None,
     ) -> str:
         """Commit the tree that `build` makes on top of `expected` and move the ref there, durably.
 
-        `build` runs in a thread. The same tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
+        `build` runs in a thread. `pack` has objects that the tree needs and that are not in the store yet. The same
+        tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
         """
         objects = self.keeper(ref)
 
         def work() -> str:
-            new = objects.commit(build(), [expected] if expected else [], message, at)
+            with objects.together(pack):
+                new = objects.commit(build(), [expected] if expected else [], message, at)
             self._move(ref, new, expected)
             return new
 

@@ -16,10 +16,11 @@ from workspaces.damage import Damage, damage_of, damaged_loose, missing
 from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.meta import parse_meta
-from workspaces.objects import TREE, Objects
+from workspaces.objects import Objects
 from workspaces.state_remote import OURS
 from workspaces.store import Store
 from workspaces.threads import in_thread
+from workspaces.trees import TREE
 from workspaces.verify_workspaces import leftover, look_at_workspaces, packed_refs
 
 __all__ = ["Finding", "StoreReport", "verify"]

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -28,13 +29,13 @@ from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.locks import LockHeld, locked
 from workspaces.meta import Meta, parse_meta
-from workspaces.objects import GITLINK, TREE, Entry, is_path
 from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
 from workspaces.survey import Survey, disarm, is_refused
 from workspaces.threads import in_thread
+from workspaces.trees import GITLINK, TREE, Entry, is_path
 
 __all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
 
@@ -120,7 +121,7 @@ class Workspace:
             self._marker.write_text(self._state())
 
     async def snapshot(self, touched: Collection[str] | None) -> Snapshot:
-        """What the workspace holds now, stored, and what differs from the checkpoint it was at.
+        """What the workspace holds now, and what differs from the checkpoint it was at; `Checkpoints.record` stores it.
 
         `touched` are the only paths that can have changed, which makes it quick; None means that anything can have:
         then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, the store is as before.
@@ -129,7 +130,10 @@ class Workspace:
             return await self._scan()
 
         def capture() -> Snapshot:
-            return self._compare(*capture_touched(self._files, self._store.objects, self._tree, self._meta, touched))
+            objects = self._store.objects
+            with objects.together() as pack:
+                captured = capture_touched(self._files, objects, self._tree, self._meta, touched)
+                return replace(self._compare(*captured), pack=pack)
 
         with translated("keeping a snapshot"):
             return await in_thread(capture)
@@ -220,6 +224,10 @@ class Workspace:
         return Snapshot(tree=tree, changed=sorted(changed), meta=meta.dump(), left_out=tuple(sorted(left_out)))
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
+        with self._store.objects.together(snapshot.pack) as pack:
+            return replace(self._put_back_all(snapshot, paths), pack=pack)
+
+    def _put_back_all(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         objects, files = self._store.objects, self._files
         meta = parse_meta(snapshot.meta)
         changes: dict[str, Entry | None] = {}

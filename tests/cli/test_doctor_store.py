@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baton import naming
 from tests.cli.conftest import Cli
-from tests.workspaces.conftest import AT, Project, run_git
+from tests.workspaces.conftest import AT, Project, apart, run_git
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
@@ -41,6 +41,7 @@ async def test_a_store_is_checked_and_mended(cli: Cli, tmp_path: Path) -> None:
     (found,) = json.loads(whole.out)["stores"]
     assert (found["ok"], found["findings"], found["repository"]) == (True, [], str(tmp_path / "shop"))
 
+    await apart(*cli.home.glob("stores/*/store.git"))
     (damaged,) = cli.home.glob(f"stores/*/store.git/objects/{head[:2]}/{head[2:]}")
     damaged.chmod(0o600)
     os.truncate(damaged, damaged.stat().st_size // 2)

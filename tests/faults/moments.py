@@ -70,10 +70,11 @@ TOOLS = [
         played=partial(script, numbers=1_200_000),
     ),
     Case(
-        "while putting back; while the ref is locked; workspace marked clean",
+        "while putting back; a pack without its index; while the ref is locked; workspace marked clean",
         [
             Moment("workspaces.workspace:put_back_path", nth=2),
-            Moment("pygit2.transaction:ReferenceTransaction.set_target", match="/t1/head"),
+            Moment("pathlib:Path.rename", match=".idx'"),
+            Moment("pathlib:Path.replace", match="/t1/head.lock'"),
             Moment("workspaces.workspace:Workspace.mark_clean", "after"),
         ],
     ),

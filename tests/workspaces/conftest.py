@@ -12,6 +12,7 @@ import pytest
 
 from baton.settings import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.git import git
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.workspace import Workspace
@@ -118,6 +119,15 @@ class Lab:
         self.base = base.commit
         self.lane = Lane(run, self.lane.task)
         self.checkpoint = await self.checkpoints.begin(self.lane, base.commit, at=AT)
+
+
+async def apart(repository: Path) -> None:
+    """Have every object of a repository lie by itself, as those do that git wrote in a scan."""
+    for packed in [*(repository / "objects/pack").glob("*.pack")]:
+        moved = packed.rename(repository / packed.name)
+        packed.with_suffix(".idx").unlink()
+        await git(["unpack-objects", "-q"], git_dir=repository, stdin=moved.read_bytes())
+        moved.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import WorkspaceError
-from tests.workspaces.conftest import AT, Lab
+from tests.workspaces.conftest import AT, Lab, apart
 from workspaces.loose import DamagedObject, places_of, read_loose, require_whole
 from workspaces.objects import Objects
 from workspaces.store import Store
@@ -23,6 +23,7 @@ def test_whole_objects_are_read_as_git_has_them(lab: Lab, data: bytes) -> None:
 @pytest.mark.parametrize("kept", [0, 1, 5, 0.5, -1])
 @pytest.mark.parametrize("path", ["meta.json", "workspace", ""])
 async def test_a_truncated_object_is_an_error_that_says_what_to_do(lab: Lab, path: str, kept: float) -> None:
+    await apart(lab.store.path)
     objects = lab.store.objects
     entry = objects.entry(objects.tree_of(lab.checkpoint), path)
     assert entry is not None

@@ -99,6 +99,7 @@ async def test_a_link_never_brings_a_secret_in(lab: Lab, tmp_path: Path) -> None
         await workspace.snapshot(None),
         await workspace.snapshot(["link", "dir/key", "nested/key", "nested/dir/key", "dir", ".gitignore"]),
     ):
+        await lab.record(workspace, snapshot)
         for path in await lab.store.paths(snapshot.tree):
             assert await lab.store.read(snapshot.tree, path) != b"SECRET", path
         assert "dir/key" not in await lab.store.paths(snapshot.tree)
@@ -280,8 +281,9 @@ async def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, lab: La
     with pytest.raises(DiskFull):
         await workspace.snapshot(None)
     fill()
+    known = await workspace.snapshot(["noise"])
     with pytest.raises(DiskFull):
-        await workspace.snapshot(["noise"])
+        await checkpoints.record(lane, expected=checkpoint, files={}, workspace=known, summary="x", at=AT)
     fill()
     with pytest.raises(DiskFull):
         await checkpoints.record(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from baton import naming
-from tests.workspaces.conftest import AT, Lab, Project, contents, run_git
+from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_git
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.findings import StoreReport
 from workspaces.git import git
@@ -67,8 +67,9 @@ def kinds(report: StoreReport) -> set[str]:
     return {finding.kind for finding in report.findings}
 
 
-def loose(lab: Lab, oid: str) -> list[Path]:
+async def loose(lab: Lab, oid: str) -> list[Path]:
     """The files of an object, in one or both repositories."""
+    await apart(lab.store.path)
     paths = [repository / "objects" / oid[:2] / oid[2:] for repository in (lab.store.source_path, lab.store.path)]
     found = [path for path in paths if path.exists()]
     assert found, f"{oid} is not there as a file"
@@ -161,8 +162,8 @@ async def test_a_whole_store_is_said_to_be_whole(lab: Lab) -> None:
 async def test_an_object_comes_back_from_the_state_remote(lab: Lab, path: str, how: str) -> None:
     oid = await object_at(lab, path)
     before = Objects(lab.store.path).read(oid)
-    (other,) = loose(lab, lab.checkpoint)
-    for damaged in loose(lab, oid):
+    (other,) = await loose(lab, lab.checkpoint)
+    for damaged in await loose(lab, oid):
         wreck(damaged, how, other.read_bytes())
     report = await mended(lab)
     assert kinds(report) <= {"object", "missing", "checkpoint"}
@@ -174,7 +175,7 @@ async def test_an_object_comes_back_from_the_state_remote(lab: Lab, path: str, h
 
 async def test_one_repository_helps_the_other(lab: Lab) -> None:
     """A file of the candidate is in both; no far place has to be asked."""
-    in_source, in_store = loose(lab, await object_at(lab, "workspace/src/new.py"))
+    in_source, in_store = await loose(lab, await object_at(lab, "workspace/src/new.py"))
     cut(in_source)
     await only_there(lab)
     report = await mended(lab, remote=False)
@@ -186,13 +187,13 @@ async def test_one_repository_helps_the_other(lab: Lab) -> None:
 @pytest.mark.parametrize("path", ["workspace/src/new.py", "workspace/src/deep", "workspace/link", "workspace"])
 async def test_what_a_workspace_still_has_comes_back_from_there(lab: Lab, path: str) -> None:
     await only_there(lab)
-    cut(*loose(lab, await object_at(lab, path)))
+    cut(*await loose(lab, await object_at(lab, path)))
     await mended(lab, remote=False)
 
 
 async def test_the_projects_history_comes_back_from_the_target(lab: Lab) -> None:
     for name in ("HEAD", "HEAD:src/lib", "HEAD:README.md"):
-        cut(*loose(lab, lab.project.git("rev-parse", name)))
+        cut(*await loose(lab, lab.project.git("rev-parse", name)))
     await mended(lab, remote=False)
 
 
@@ -240,7 +241,7 @@ async def test_without_the_remote_a_ref_comes_back_from_the_note_of_the_last_pus
 
 
 async def test_what_cannot_be_mended_is_said_with_what_it_means(lab: Lab) -> None:
-    cut(*loose(lab, await object_at(lab, "transcript/1-backend/00001-user.json")))
+    cut(*await loose(lab, await object_at(lab, "transcript/1-backend/00001-user.json")))
     report = await verify(await fresh(lab, remote=False))
     assert not report.ok
     after = await repair(await fresh(lab, remote=False), report)

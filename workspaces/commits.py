@@ -1,0 +1,30 @@
+"""Who makes a commit, and its bytes: the same arguments give the same commit, whenever and wherever it is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pygit2
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who made a commit."""
+
+    name: str = "Baton"
+    email: str = "baton@localhost"
+
+
+ENGINE = Author()
+"""Who commits, whoever the author is."""
+
+
+def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> bytes:
+    """The bytes of a commit, as libgit2 has them. Raises ValueError and GitError for an author that cannot be named."""
+    when = int(at.astimezone(UTC).timestamp())
+    lines = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
+    for kind, who in ((b"author", author), (b"committer", ENGINE)):
+        # Without what would end a name or begin a line of its own.
+        signature = pygit2.Signature(who.name, who.email, when, 0)
+        lines.append(b"%s %s <%s> %d +0000" % (kind, signature.raw_name, signature.raw_email, when))
+    return b"\n".join([*lines, b"", message.encode(errors="replace").replace(b"\0", b"")])
