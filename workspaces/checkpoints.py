@@ -199,10 +199,16 @@ class Checkpoints:
 
     def meta(self, checkpoint: str) -> Meta:
         """What git cannot hold of a checkpoint's workspace."""
+        oid = self.meta_id(checkpoint)
+        with translated("reading a checkpoint"):
+            return parse_meta(self.store.objects.data(oid) if oid else None)
+
+    def meta_id(self, checkpoint: str) -> str | None:
+        """Which `meta.json` a checkpoint has; None where there is none."""
         with translated("reading a checkpoint"):
             objects = self.store.objects
             entry = objects.entry(objects.tree_of(checkpoint), META)
-            return parse_meta(objects.data(entry.oid) if entry else None)
+            return entry.oid if entry else None
 
     def _base(self, checkpoint: str) -> tuple[str, str]:
         with translated("reading a checkpoint"):

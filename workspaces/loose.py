@@ -4,6 +4,7 @@ A power cut can leave such a file. libgit2 up to 1.9.7 then loops for ever and h
 https://github.com/libgit2/libgit2/issues/7342. Whoever reads through libgit2 asks `require_whole` first.
 """
 
+import os
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,23 +28,25 @@ class DamagedObject(ValueError):
 
 
 @lru_cache(maxsize=256)
-def places_of(repository: Path) -> tuple[Path, ...]:
+def places_of(repository: Path) -> tuple[str, ...]:
     """The directories in which the objects of a repository of the engine are: its own, and those it borrows from."""
     own = repository / "objects"
     try:
         lines = (own / "info/alternates").read_text().splitlines()
     except FileNotFoundError:
         lines = []
-    return (own, *(own / line for line in lines if line))
+    return (str(own), *(str(own / line) for line in lines if line))
 
 
-def read_loose(places: Sequence[Path], oid: str) -> tuple[int, bytes] | None:
+def read_loose(places: Sequence[str], oid: str) -> tuple[int, bytes] | None:
     """Kind and bytes of an object that lies by itself; None where it is packed or missing. Raises DamagedObject."""
     for place in places:
-        try:
-            packed = (place / oid[:2] / oid[2:]).read_bytes()
+        try:  # for every directory of a large project: a path that is made by hand takes a third of the time
+            descriptor = os.open(f"{place}/{oid[:2]}/{oid[2:]}", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             continue
+        with open(descriptor, "rb") as file:
+            packed = file.read()
         unpacker = zlib.decompressobj()
         try:
             raw = unpacker.decompress(packed)

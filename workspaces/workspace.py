@@ -90,6 +90,7 @@ class Workspace:
         self._quarantine = Quarantine(self._home / "quarantine")
         self._tree = ""
         self._meta = Meta()
+        self._meta_id: str | None = None
 
     @classmethod
     async def materialise(
@@ -115,8 +116,7 @@ class Workspace:
 
     def mark_clean(self, checkpoint: str) -> None:
         """Say that the files are those of a checkpoint, which was just made from a snapshot of them."""
-        self._tree = self._checkpoints.tree(checkpoint)
-        self._meta = self._checkpoints.meta(checkpoint)
+        self._take_for(checkpoint)
         with translated("marking a workspace"):
             self._marker.write_text(self._state())
 
@@ -149,8 +149,7 @@ class Workspace:
             await in_thread(_remove, self._home, keep_lock=True)
 
     async def _go_to(self, checkpoint: str) -> None:
-        self._tree = self._checkpoints.tree(checkpoint)
-        self._meta = self._checkpoints.meta(checkpoint)
+        self._take_for(checkpoint)
         commit = self._checkpoints.project_commit(checkpoint)
         objects = self._store.source_path / "objects"
         with translated("making a workspace"):
@@ -166,6 +165,12 @@ class Workspace:
             await in_thread(self._adopt_index, self._tree, fresh=True)
             await self._make_git(commit)
             self._marker.write_text(self._state())
+
+    def _take_for(self, checkpoint: str) -> None:
+        self._tree = self._checkpoints.tree(checkpoint)
+        oid = self._checkpoints.meta_id(checkpoint)
+        if oid is None or oid != self._meta_id:
+            self._meta, self._meta_id = self._checkpoints.meta(checkpoint), oid
 
     async def _make_git(self, commit: str) -> None:
         index = self._home / "agent.index"
