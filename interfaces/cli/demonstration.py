@@ -90,7 +90,8 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
             tell_where(service)
             await start_run(service, request)
             ask = ask_in_terminal if interactive and can_ask(as_json=as_json) else _answer_itself
-            document = await follow(service, request.run, choose_view(as_json=as_json), ask, every=_EVERY)
+            view = choose_view(as_json=as_json, asks=True)
+            document = await follow(service, request.run, view, ask, every=_EVERY)
     if as_json:
         print_json(document)
     else:

@@ -26,8 +26,11 @@ _ENDED = {
 _DOING = {"gate": "gate: the project's tests", "integrate": "merging", "open": "preparing its workspace"}
 
 
-def events(before: Snapshot | None, now: Snapshot) -> list[str]:
-    """Lines for everything that is new, in the order in which it is best read."""
+def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> list[str]:
+    """Lines for everything that is new, in the order in which it is best read.
+
+    With `asks`, open decisions are put to a person by who shows this, and are only named.
+    """
     old, new = (before.document if before else None), now.document
     lines = [f"note: {one_line(note, 300)}" for note in new.notes[len(old.notes) if old else 0 :]]
     if new.base_commit and (old is None or old.base_commit is None):
@@ -41,10 +44,13 @@ def events(before: Snapshot | None, now: Snapshot) -> list[str]:
             lines.append(f"{one_line(name)} waits for {one_line(what)}")
     lines += _tasks(old, new)
     for decision in new.decisions:
-        lines += _decision(_known(old, decision), decision)
+        lines += _decision(_known(old, decision), decision, asks)
     lines += reminders(old, new)
     errors = new.errors[len(old.errors) if old else 0 :]
-    lines += [f"error in {one_line(error.task)}: {one_line(error.error, 300)}" for error in errors]
+    asked = {(decision.task_id, decision.question) for decision in new.decisions}
+    for error in errors:
+        if (error.task, error.error) not in asked:  # else the question says it
+            lines.append(f"error in {one_line(error.task)}: {one_line(error.error, 300)}")
     if new.gate and (old is None or old.gate != new.gate):
         lines.append(f"gate on {short(new.gate.commit)}: {gate_verdict(new.gate)}")
     if new.branch and (old is None or old.branch is None):
@@ -150,9 +156,11 @@ def _known(document: RunDocument | None, decision: Decision) -> Decision | None:
     return next((known for known in document.decisions if known.id == decision.id), None) if document else None
 
 
-def _decision(before: Decision | None, now: Decision) -> Iterator[str]:
+def _decision(before: Decision | None, now: Decision, asks: bool) -> Iterator[str]:
     about = f" (task {one_line(now.task_id)})" if now.task_id else ""
-    if before is None:
+    if before is None and asks and now.state is DecisionState.OPEN:
+        yield f"decision {now.id}{about} is to be made"
+    elif before is None:
         yield f"decision {now.id}{about}: {one_line(now.question, 500)}"
         yield from (f"  {text}" for text in help_lines(now))
         yield f"  choices: {', '.join(one_line(choice) for choice in now.choices)}"

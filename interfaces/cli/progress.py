@@ -29,12 +29,14 @@ class View(Protocol):
 class PlainView:
     """One line for each thing that happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = False) -> None:
+        """`asks`: open decisions are put to the person, so that they need not be told here."""
+        self._asks = asks
         self._before: Snapshot | None = None
 
     def show(self, now: Snapshot) -> None:
         """Say what is new."""
-        for line in events(self._before, now):
+        for line in events(self._before, now, asks=self._asks):
             message(line)
         self._before = now
 
@@ -53,9 +55,11 @@ class PlainView:
 class LiveView:
     """A tree of the run that is kept up to date, below the lines of what has happened."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = False) -> None:
+        """`asks`: open decisions are put to the person, so that they need not be told here."""
         from rich.live import Live
 
+        self._asks = asks
         self._console = console()
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._before: Snapshot | None = None
@@ -64,7 +68,7 @@ class LiveView:
         """Write what is new above the tree, and renew it."""
         from rich.text import Text
 
-        for line in events(self._before, now):
+        for line in events(self._before, now, asks=self._asks):
             self._console.print(Text(line, style="bold yellow" if line.startswith(("decision", "reminder")) else ""))
         if not self._live.is_started and not now.closed:
             self._live.start()
@@ -84,6 +88,7 @@ class LiveView:
         self._live.stop()
 
 
-def choose_view(*, as_json: bool) -> View:
-    """The live tree where a person watches a terminal, plain lines otherwise."""
-    return LiveView() if not as_json and sys.stdout.isatty() and sys.stderr.isatty() else PlainView()
+def choose_view(*, as_json: bool, asks: bool) -> View:
+    """The live tree where a person watches a terminal, plain lines otherwise; `asks`: they are asked what is open."""
+    live = not as_json and sys.stdout.isatty() and sys.stderr.isatty()
+    return LiveView(asks=asks) if live else PlainView(asks=asks)

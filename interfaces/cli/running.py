@@ -199,7 +199,7 @@ async def see_to_end(service: "TemporalService", run: str, as_json: bool) -> int
     from interfaces.cli.progress import choose_view
 
     ask = ask_in_terminal if can_ask(as_json=as_json) else None
-    document = await follow(service, run, choose_view(as_json=as_json), ask)
+    document = await follow(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
     print_ending(document, as_json)
     return exit_code(document)
 

@@ -1,0 +1,82 @@
+"""A person at a terminal: sees a run live, is asked, answers, and interrupts."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+from pathlib import Path
+
+from tests.cli.conftest import BATON, Cli, nothing_runs
+
+WITHIN = 120.0
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, descriptor: int) -> None:
+        self.process = process
+        self._descriptor = descriptor
+        self.seen = ""
+        asyncio.get_running_loop().add_reader(descriptor, self._read)
+
+    @classmethod
+    async def start(cls, cli: Cli, *arguments: str) -> "Terminal":
+        ours, theirs = pty.openpty()
+        env = {**cli.env, "TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50"}
+        process = await asyncio.create_subprocess_exec(
+            str(BATON), *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
+        )
+        cli.started.append(process)
+        os.close(theirs)
+        return cls(process, ours)
+
+    def _read(self) -> None:
+        try:
+            piece = os.read(self._descriptor, 65_536)
+        except OSError:  # the other side is closed
+            piece = b""
+        if not piece:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+        self.seen += _CONTROL.sub("", piece.decode(errors="replace"))
+
+    async def until(self, text: str) -> None:
+        """Wait for words on the screen."""
+        deadline = asyncio.get_running_loop().time() + WITHIN
+        while text not in self.seen:
+            assert asyncio.get_running_loop().time() < deadline, f"no {text!r} after\n{self.seen[-3_000:]}"
+            await asyncio.sleep(0.05)
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    async def end(self) -> int:
+        code = await asyncio.wait_for(self.process.wait(), WITHIN)
+        os.close(self._descriptor)
+        return code
+
+
+async def test_a_question_is_put_once_and_its_answer_moves_the_run_on(
+    scripted: Cli, repository: Path, run_id: str
+) -> None:
+    person = await Terminal.start(scripted, "run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
+    await person.until("Choice (number or words; empty: leave it open): ")
+    assert "decision D1 (task" in person.seen
+    question = person.seen.partition("Decision D1")[2].splitlines()[1].strip()
+    assert len(question) > 20
+    person.type("nothing of this\n")
+    await person.until("'nothing of this' is none of the choices.")
+    person.type("2\n")
+    await person.until("Note for the agent (may be empty): ")
+    asked = person.seen
+    person.type("as the others do\n")
+    await person.until("decision D1 answered by")
+    in_the_tree = asked.count(f"D1? {question[:40]}")  # which is wiped away before the question is put
+    assert asked.count(question[:40]) - in_the_tree == 1, asked
+    person.process.send_signal(signal.SIGINT)
+    assert await person.end() == 130
+    assert f"baton watch {run_id}" in person.seen
+    assert "Traceback" not in person.seen
+    assert nothing_runs(scripted.home)
