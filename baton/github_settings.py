@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings
 from baton.errors import ConfigurationError
 from baton.redaction import has_url_credentials
 
+WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
+
 _SHORTEST_SECRET = 8
 _KEY_LINE = 32
 """Characters from which on a line of a private key is a secret by itself."""
@@ -52,7 +54,7 @@ class GitHubSettings(BaseSettings):
     @field_validator("github_url", "github_api_url", mode="after")
     @classmethod
     def _plain_url(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#]+(?:/[^\s?#]*)?", url) or has_url_credentials(url):
+        if not WEB_ADDRESS.fullmatch(url) or has_url_credentials(url):
             raise ValueError("it must be an http or https URL without credentials")
         return url.rstrip("/")
 

@@ -17,7 +17,7 @@ from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
-from baton.github_settings import GitHubSettings
+from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.keyring import KeyRing
 from baton.redaction import url_secrets
 
@@ -140,6 +140,13 @@ class Settings(GitHubSettings):
         if seconds is None:
             raise ValueError("write a time such as 90s, 30m or 2h")
         return timedelta(seconds=seconds)
+
+    @field_validator("web_ui", "base_url", mode="after")
+    @classmethod
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is not None and not WEB_ADDRESS.fullmatch(url):
+            raise ValueError("it must be an http or https URL")
+        return url if url is None else url.rstrip("/")
 
     @field_validator("codec_token", mode="after")
     @classmethod

@@ -194,6 +194,10 @@ async def test_a_setting_that_does_not_fit(cli: Cli) -> None:
     refused(await cli("list"), 2, "BATON_MAX_ACTIVITIES")
     cli.env |= {"BATON_MAX_ACTIVITIES": "8", "BATON_CODEC_TOKEN": "guess-me"}
     refused(await cli("list"), 2, "BATON_CODEC_TOKEN", "16 characters")
+    cli.env |= {"BATON_CODEC_TOKEN": "", "BATON_WEB_UI": "temporal.example.org"}
+    refused(await cli("list"), 2, "BATON_WEB_UI does not fit: it must be an http or https URL")
+    cli.env |= {"BATON_WEB_UI": "", "ANTHROPIC_BASE_URL": "gateway:8080"}
+    refused(await cli("list"), 2, "ANTHROPIC_BASE_URL does not fit: it must be an http or https URL")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a path that even root cannot write")
