@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from unittest.mock import patch
 
-from baton.contracts import Decide, Fork, Guide, RunStatus, TaskState
+from baton.contracts import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
 from standin.scenario import Call, Fault, Scenario, Step
+from tests.faults.injection import Moment, arm
 from tests.github.world import World
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git
@@ -22,6 +24,7 @@ from tests.pipelines.scripts import (
     tested,
     write,
 )
+from workflows.cancelling import Cancellation
 from workflows.pipeline import Pipeline
 
 REPORT = {"test": "pages", "message": "no page size"}
@@ -79,6 +82,36 @@ async def stopped(stage: Stage) -> None:
     await handle.cancel()
     document = await stage.outcome(handle)
     assert document.status is RunStatus.STOPPED
+
+
+async def stopped_late(stage: Stage) -> None:
+    """A person stops the run while the plan is read, and that step does not hear of it before it is done."""
+    document = await _stop_at_the_end_of_a_step(stage)
+    assert document.status is RunStatus.STOPPED, document
+
+
+async def went_on(stage: Stage) -> None:
+    """The same, as it was before such a stop counted: the run goes on to its end."""
+    with patch.object(Cancellation, "check", lambda _: None):
+        document = await _stop_at_the_end_of_a_step(stage)
+    assert document.status is RunStatus.DONE, document
+
+
+async def _stop_at_the_end_of_a_step(stage: Stage) -> RunDocument:
+    home = stage.settings.home
+    arm(Moment("activities.repository:write_run_files", nth=2, holds=True, until="go"), home)
+    handle = await stage.start()
+    await _until((home / "held").exists)
+    await handle.cancel()
+    await _until((home / "deaf").exists)
+    (home / "go").touch()
+    return await stage.outcome(handle)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def aborted(stage: Stage) -> None:
@@ -191,6 +224,8 @@ RUNS = [
     ),
     Recorded("stopped", _TWO_AT_ONCE, stopped, workflows=6),
     Recorded("aborted", _TWO_AT_ONCE, aborted, workflows=6),
+    Recorded("stopped-late", scenario(plan(task("t1"))), stopped_late, workflows=2),
+    Recorded("went-on", scenario(plan(task("t1")), simple_task("t1")), went_on, workflows=6),
     Recorded(
         "many-turns",
         scenario(

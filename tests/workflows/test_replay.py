@@ -66,6 +66,13 @@ def test_the_histories_show_what_they_are_for() -> None:
     assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in kinds["raised"]
     assert "set_caps" in steps("raised")
     assert {"adopt_fork", "open_repair"} <= steps("forked")
+    # A stop that a step did not hear of: it counts now, by a marker; a run that went on in spite of it goes on.
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED in kinds["stopped-late"]
+    assert EventType.EVENT_TYPE_MARKER_RECORDED in kinds["stopped-late"]
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED in kinds["went-on"]
+    assert (
+        not {EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, EventType.EVENT_TYPE_MARKER_RECORDED} & kinds["went-on"]
+    )
 
 
 def steps(name: str) -> set[str]:
