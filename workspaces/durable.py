@@ -1,8 +1,9 @@
 """Makes many small files durable with one wait for the disk, as git's own `core.fsyncMethod=batch` does.
 
 All files are handed to the disk, and then waited for, without waiting for the disk's cache (sync_file_range); then one
-file is synced for all of them, which also commits the file system's journal and with it the names. Where that call is
-missing, each file is synced by itself. https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsyncMethod
+file is synced for all of them, which also commits the file system's journal and with it the names. That is so on ext4
+and XFS; elsewhere, on btrfs for instance, the whole file system is synced (syncfs), which takes longer.
+https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsyncMethod
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import itertools
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
@@ -31,23 +32,34 @@ def _range_sync() -> Callable[[int, int, int, int], int] | None:
     return function  # type: ignore[no-any-return]
 
 
-def begin_writing(descriptor: int) -> None:
-    """Hand a file to the disk and do not wait, so that a name it gets is not there before its contents.
+@cache
+def _has_journal(device: int) -> bool:
+    """Whether a file system commits the names and sizes of all its files, in their order, when it syncs one of them."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == wanted}
+    return bool(kinds) and kinds <= {"ext4", "xfs"}
 
-    ext4 writes what was handed over before it commits the name: https://docs.kernel.org/admin-guide/ext4.html
-    (`data=ordered`, `delalloc`).
-    """
+
+def settle(descriptor: int) -> None:
+    """Return when a file's contents are on the disk before any name that it gets from now on."""
     push = _range_sync()
-    if push is not None:
-        push(descriptor, 0, 0, _WRITE)
+    if push is None or not _has_journal(os.fstat(descriptor).st_dev) or push(descriptor, 0, 0, _WAIT_WRITE_WAIT) != 0:
+        os.fsync(descriptor)
 
 
-def sync_files(paths: Iterable[Path], directory: Path, newest: Path | None = None) -> None:
+def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = None) -> None:
     """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over.
 
     `newest` is the one that was made after all others, if it is known: then that is synced for all of them. Without it,
     or where it is gone, a file is made to be synced.
     """
+    if _range_sync() is None or not _has_journal(directory.stat().st_dev):
+        _sync_all(directory)
+        return
     remaining = (path for path in paths if path != newest)
     while batch := list(itertools.islice(remaining, _AT_ONCE)):
         _write_out(batch)
@@ -59,6 +71,26 @@ def sync_files(paths: Iterable[Path], directory: Path, newest: Path | None = Non
         last.write(b"x")
         last.flush()
         os.fsync(last.fileno())
+
+
+def settle_all(directory: Path) -> None:
+    """Return when the names of what any process has synced there are on the disk before any that comes from now on."""
+    if not _has_journal(directory.stat().st_dev):
+        _sync_all(directory)
+
+
+def _sync_all(directory: Path) -> None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        os.sync()
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if function(descriptor) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(directory))
+    finally:
+        os.close(descriptor)
 
 
 class Unsynced:
@@ -113,6 +145,16 @@ def sync_names(path: Path, top: Path) -> None:
         if path == top:
             return
         path = path.parent
+
+
+def sync_tree(directory: Path) -> None:
+    """Return when a directory with all below it is on the disk, and its own name; for what is made once."""
+    for path in directory.rglob("*"):
+        if path.is_file() or path.is_dir():
+            sync_names(path, path)
+    for path in (directory, *directory.parents):
+        with contextlib.suppress(OSError):  # above what is ours
+            sync_names(path, path)
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pygit2
 
 from baton.redaction import strip_url_credentials
-from workspaces.durable import write_durably
+from workspaces.durable import sync_tree, write_durably
 from workspaces.objects import prepare_library
 from workspaces.threads import in_thread
 
@@ -55,6 +55,7 @@ def create_repositories(root: Path, repo: str) -> None:
     # Relative, so that a home can be moved.
     write_durably(root / "store.git/objects/info/alternates", "../../source.git/objects\n")
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
+    sync_tree(root)  # what libgit2 made, too: without a HEAD, for instance, it is no repository
     write_durably(root / "ready", "1\n")
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from workspaces.durable import begin_writing, sync_files, sync_names
+from workspaces.durable import settle, sync_files, sync_names
 from workspaces.locks import held_if_free
 
 MANY = 16
@@ -168,7 +168,7 @@ def _place(directory: Path, files: Mapping[Path, Iterable[bytes]]) -> None:
                 written.append(beside)
                 file.writelines(pieces)
                 file.flush()
-                begin_writing(file.fileno())
+                settle(file.fileno())
         for path, beside in zip(files, written, strict=True):
             beside.rename(path)
     except BaseException:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workspaces.durable import begin_writing, sync_names
+from workspaces.durable import settle, settle_all, sync_names
 
 
 def move_ref(repository: Path, ref: str, new: str) -> None:
@@ -17,6 +17,7 @@ def move_ref(repository: Path, ref: str, new: str) -> None:
     with lock.open("wb") as file:
         file.write(f"{new}\n".encode())
         file.flush()
-        begin_writing(file.fileno())
+        settle(file.fileno())
+    settle_all(repository)  # git gives names to what it has fetched or merged, and does not sync those
     lock.replace(path)
     sync_names(path, path.parent if known else repository / "refs")

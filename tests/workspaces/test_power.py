@@ -1,0 +1,104 @@
+"""The power goes the moment a step is done: a copy of the disk at that moment has everything that a ref names."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.workspaces.conftest import AT, Lab, run_git
+from workspaces import durable
+from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.store import Store
+from workspaces.workspace import Workspace
+
+KINDS = ["ext4", "xfs", "btrfs"]
+_OPTIONS = {"ext4": ["-q", "-F"], "xfs": ["-q", "-f"], "btrfs": ["-q", "-f"]}
+
+
+@contextmanager
+def mounted(image: Path, place: Path) -> Iterator[Path]:
+    place.mkdir()
+    done = subprocess.run(["mount", "-o", "loop", str(image), str(place)], capture_output=True)
+    if done.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture(params=KINDS)
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A disk with an empty file system; such as are not to be had here are skipped."""
+    make = shutil.which(f"mkfs.{request.param}", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if make is None:
+        pytest.skip(f"there is no mkfs.{request.param} here")
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(400 << 20)
+    subprocess.run([make, *_OPTIONS[request.param], str(image)], check=True)
+    return image
+
+
+async def test_what_a_step_has_stored_outlives_the_power(disk: Path, lab: Lab, tmp_path: Path) -> None:
+    lane = Lane("r", "t")
+    heads: list[tuple[Path, str]] = []
+    with mounted(disk, tmp_path / "mounted") as place:
+
+        async def power_goes(head: str) -> None:
+            """The disk as it is now; what the system has not handed to it yet is not in there."""
+            copy = tmp_path / f"disk{len(heads)}"
+            subprocess.run(["cp", "--sparse=always", str(disk), str(copy)], check=True)
+            heads.append((copy, head))
+
+        store = await Store.open(place / "home", str(lab.project.path))
+        checkpoints = Checkpoints(store)
+        head = await checkpoints.begin(lane, (await store.fetch(None)).commit, at=AT)
+        await power_goes(head)
+        workspace = await Workspace.materialise(store, lane, head, sandbox=lab.sandbox)
+        for number, touched in enumerate([["src/app.py"], None, ["src/app.py"], *[["src/app.py"]] * 15]):
+            workspace.mark_dirty()
+            (workspace.path / "src/app.py").write_text(f"number = {number}\n")
+            snapshot = await workspace.snapshot(touched)
+            files = {f"transcript/{number}": os.urandom(3_000)}
+            head = await checkpoints.record(
+                lane, expected=head, files=files, workspace=snapshot, summary=f"{number}", at=AT
+            )
+            workspace.mark_clean(head)
+            if number in (0, 1, 2, 17):
+                await power_goes(head)
+        where = store.path.relative_to(place)
+    for number, (copy, head) in enumerate(heads):
+        with mounted(copy, tmp_path / f"after{number}") as after:
+            assert (after / where / lane.ref).read_text().strip() == head
+            run_git(after / where, "-c", "safe.directory=*", "fsck", "--full", "--strict", "--no-dangling")
+
+
+async def test_a_step_that_is_made_again_endangers_nothing(
+    disk: Path, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry makes the same files: those take the place of such as a ref names, and must be as safe when they do."""
+    with mounted(disk, tmp_path / "mounted") as place:
+        store = await Store.open(place / "home", str(lab.project.path))
+        ref = "refs/baton/run-1/run/head"
+
+        async def step() -> str:
+            return await store.commit_files(ref, expected=None, files={"state": b"x" * 5_000}, message="m", at=AT)
+
+        head = await step()
+        os.sync()
+        monkeypatch.setattr(durable.Unsynced, "sync", lambda _: None)
+        assert await step() == head
+        descriptor = os.open(place / "another", os.O_WRONLY | os.O_CREAT)
+        os.fsync(descriptor)  # somebody else's file, and with it the names of ours
+        os.close(descriptor)
+        copy = tmp_path / "copy"
+        subprocess.run(["cp", "--sparse=always", str(disk), str(copy)], check=True)
+        where = store.path.relative_to(place)
+    with mounted(copy, tmp_path / "after") as after:
+        assert (after / where / ref).read_text().strip() == head
+        run_git(after / where, "-c", "safe.directory=*", "fsck", "--full", "--strict", "--no-dangling")
