@@ -54,7 +54,7 @@ async def stopped(scene: Scene, worker: Forked) -> None:
 async def ended(scene: Scene, name: str, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
     """The run's document once it has ended; one that does not end is a failure that says what it did last."""
     try:
-        return await scene.outcome(handle, 120)
+        return await scene.outcome(handle, 240)
     except TimeoutError:
         pytest.fail(f"{name}: the run did not end: {await handle.query(Pipeline.status)}\n{scene.log()}")
 
