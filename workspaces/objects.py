@@ -278,7 +278,7 @@ class Objects:
             self._packs += 1
             look = self._packs % MANY == 1
         if look:
-            with suppress(OSError):  # for want of room, for instance: all is there as it is
+            with suppress(OSError, ValueError):  # for want of room, for instance: all is there as it is
                 merge(self._path)
             # For a repository opened now knows nothing of the packs that were removed.
             self.repo = pygit2.Repository(str(self._path))

@@ -22,6 +22,9 @@ MANY = 16
 _LARGEST_MERGED = 16 << 20
 """Bytes of a pack that is still copied into another."""
 
+_LARGEST_MERGE = 64 << 20
+"""Bytes that one merge copies, in memory."""
+
 _PACK = struct.Struct(">4sII")
 _INDEX_HEAD = b"\377tOc\0\0\0\2"
 _FANOUT = struct.Struct(">256I")
@@ -89,14 +92,18 @@ def merge(repository: Path) -> None:
                 merged.append(pack)
         if len(merged) < 2:
             return
+        newest = max(pack.stat().st_mtime for pack in merged)
         made = _write(directory, entries)
+        for (
+            path
+        ) in made:  # as old as what is in it, so that what nothing leads to does not get young again for `baton gc`
+            os.utime(path, (newest, newest))
         sync_files(made, directory)
         sync_names(directory, directory)
         for pack in merged:
-            if pack not in made:
-                # A reader that has the index open and finds no pack looks for the object again.
-                pack.with_suffix(".idx").unlink(missing_ok=True)
-                pack.unlink(missing_ok=True)
+            # A reader that has the index open and finds no pack looks for the object again.
+            pack.with_suffix(".idx").unlink(missing_ok=True)
+            pack.unlink(missing_ok=True)
 
 
 def _small(directory: Path) -> list[Path]:
@@ -109,7 +116,9 @@ def _small(directory: Path) -> list[Path]:
     packs = sorted((size, path) for size, path in found if size <= _LARGEST_MERGED)
     if len(packs) < MANY:
         return []
-    count = len(packs)
+    count = total = 0
+    while count < len(packs) and (total := total + packs[count][0]) <= _LARGEST_MERGE:
+        count += 1
     while count > len(packs) // 2 and packs[count - 1][0] >= 2 * sum(size for size, _ in packs[: count - 1]):
         count -= 1
     return [path for _, path in packs[:count]]
@@ -151,7 +160,8 @@ def _write(directory: Path, entries: Mapping[str, bytes]) -> tuple[Path, Path]:
         struct.pack(count, *(offsets[oid] for oid in ordered)),
         digest,
     ]
-    name = f"pack-{digest.hex()}"
+    # Never a name that was there before: a `git repack` at work removes by name what it has looked at under it.
+    name = f"pack-{secrets.token_hex(20)}"
     made = directory / f"{name}.pack", directory / f"{name}.idx"
     _place(directory, {made[0]: [*pack, digest], made[1]: [*index, _digest(index)]})
     return made

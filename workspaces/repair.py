@@ -77,6 +77,8 @@ def _move_aside(store: Store, path: Path, aside: Path) -> None:
 
 async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
     """Make its index anew where only that is damaged; else keep what is whole in it as single objects."""
+    if not await in_thread(pack.exists):  # a worker has merged it, and so found it whole
+        return
     repository = pack.parent.parent.parent
     for suffix in (".idx", ".rev", ".bitmap"):
         if pack.with_suffix(suffix).exists():

@@ -292,6 +292,27 @@ async def test_nothing_is_merged_while_garbage_is_collected(lab: Lab) -> None:
     assert len(packs(lab.store.path)) < MANY
 
 
+async def test_a_step_that_is_made_again_has_a_pack_of_another_name(lab: Lab) -> None:
+    """`git repack` removes by name what it took for old garbage; what was stored again must not have that name."""
+    ref = "refs/baton/run-1/run/head"
+    before = set(packs(lab.store.path))
+    for _ in range(2):
+        await lab.store.commit_files(ref, expected=None, files={"state": b"1"}, message="m", at=AT)
+    assert len(set(packs(lab.store.path)) - before) == 2
+
+
+async def test_what_is_merged_stays_as_old_as_it_was(lab: Lab) -> None:
+    """So that `baton gc` still takes old garbage for old."""
+    async with locked(gc_lock(lab.store.path)):
+        await records(lab, 2 * MANY)
+    old = time.time() - 86_400
+    for path in (lab.store.path / "objects/pack").iterdir():
+        os.utime(path, (old, old))
+    merge(lab.store.path)
+    assert len(packs(lab.store.path)) < MANY
+    assert all(abs(path.stat().st_mtime - old) < 2 for path in packs(lab.store.path))
+
+
 DYING = """
 import os, pathlib, signal, sys
 from workspaces import packs
