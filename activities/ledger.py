@@ -10,8 +10,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -19,6 +19,7 @@ from activities import ledger_rows as rows
 from activities.ledger_rows import Call, Entry
 from baton.budget import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
+from workspaces.locks import held_briefly
 from workspaces.threads import in_thread
 
 Result = TypeVar("Result")
@@ -181,15 +182,9 @@ class Ledger:
         with self._alone():
             db.close()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """Opening and closing change the file's mode, for which SQLite does not wait: https://sqlite.org/wal.html."""
-        descriptor = os.open(self._signs / "opening", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return held_briefly(self._signs / "opening", f"The lock for opening {self.path}")
 
     def _set_aside(self) -> None:
         self._known.clear()

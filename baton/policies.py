@@ -64,6 +64,9 @@ WORKSPACE_WAIT = timedelta(minutes=5)
 HOST_ANSWER = timedelta(seconds=5)
 """To name a host is nothing to do: one that does not answer within this time has been stopped with the question."""
 
+BRIEF_WAIT = timedelta(seconds=30)
+"""For what another process on this host does in milliseconds: to move a ref, to open the ledger."""
+
 ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20, 40, 60, 60, 60, 60, 60))
 """Between two looks whether the host is back that alone has a run's work; then a person is asked."""
 

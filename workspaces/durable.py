@@ -8,6 +8,7 @@ https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsyncMethod
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import os
 import tempfile
@@ -45,10 +46,25 @@ def _has_journal(device: int) -> bool:
 
 
 def settle(descriptor: int) -> None:
-    """Return when a file's contents are on the disk before any name that it gets from now on."""
-    push = _range_sync()
-    if push is None or not _has_journal(os.fstat(descriptor).st_dev) or push(descriptor, 0, 0, _WAIT_WRITE_WAIT) != 0:
+    """Return when a file's contents are on the disk before any name that it gets from now on. Raises OSError."""
+    if not _has_journal(os.fstat(descriptor).st_dev) or not _pushed(descriptor, _WAIT_WRITE_WAIT):
         os.fsync(descriptor)
+
+
+def _pushed(descriptor: int, flags: int) -> bool:
+    """Whether a file was written out; False where that call is not to be had. Raises OSError where the disk refuses.
+
+    After that fsync would find nothing wrong: a fault of the disk is said once.
+    """
+    push = _range_sync()
+    if push is None:
+        return False
+    if push(descriptor, 0, 0, flags) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error in (errno.ENOSYS, errno.EINVAL, errno.ESPIPE):
+        return False
+    raise OSError(error, os.strerror(error))
 
 
 def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = None) -> None:
@@ -57,7 +73,7 @@ def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = N
     `newest` is the one that was made after all others, if it is known: then that is synced for all of them. Without it,
     or where it is gone, a file is made to be synced.
     """
-    if _range_sync() is None or not _has_journal(directory.stat().st_dev):
+    if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
         return
     remaining = (path for path in paths if path != newest)
@@ -118,7 +134,6 @@ class Unsynced:
 
 
 def _write_out(paths: list[Path]) -> None:
-    push = _range_sync()
     with contextlib.ExitStack() as opened:
         descriptors = []
         for path in paths:
@@ -126,11 +141,10 @@ def _write_out(paths: list[Path]) -> None:
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 opened.callback(os.close, descriptors[-1])
         # Begun for all before any is waited for, so that the disk has them side by side.
-        if push is not None:
-            for descriptor in descriptors:
-                push(descriptor, 0, 0, _WRITE)
         for descriptor in descriptors:
-            if push is None or push(descriptor, 0, 0, _WAIT_WRITE_WAIT) != 0:
+            _pushed(descriptor, _WRITE)
+        for descriptor in descriptors:
+            if not _pushed(descriptor, _WAIT_WRITE_WAIT):
                 os.fsync(descriptor)
 
 

@@ -8,14 +8,19 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from baton.errors import WorkspaceError
+from baton.policies import BRIEF_WAIT
+
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_WAIT = 0.001
 _LONGEST_WAIT = 0.05
+_LONGEST_BRIEF_WAIT = 0.01
 
 
 @asynccontextmanager
@@ -57,11 +62,24 @@ def _holder(path: Path) -> str:
 
 
 @contextmanager
-def held_briefly(path: Path) -> Iterator[None]:
-    """Hold the lock at `path` in a thread, which waits: for work of milliseconds, on a file that is never removed."""
-    descriptor = os.open(path, _FLAGS, 0o600)
+def held_briefly(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock at `path` in a thread, which waits: for work of milliseconds, on a file that is never removed.
+
+    Raises WorkspaceError, which names `what` and the process, where another holds it for longer: that one was stopped
+    in the middle of this work, and could not be told from one that is about to go on.
+    """
+    limit = BRIEF_WAIT.total_seconds()
+    ending = time.monotonic() + limit
+    wait = _FIRST_WAIT
+    while (descriptor := _try(path)) is None:
+        if time.monotonic() > ending:
+            raise WorkspaceError(
+                f"{what} has been held for {limit:g} s by {_holder(path)}, where milliseconds are"
+                " enough. Let that process go on, or kill it, and try again."
+            )
+        time.sleep(wait)
+        wait = min(wait * 2, _LONGEST_BRIEF_WAIT)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -95,6 +113,8 @@ def _try(path: Path) -> int | None:
         os.close(descriptor)
         return None
     with contextlib.suppress(OSError):  # on a full disk the lock still holds, and nobody is told by whom
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d" % os.getpid())
+        us = b"%d" % os.getpid()
+        if os.pread(descriptor, len(us) + 1, 0) != us:  # a change of the file costs a tenth of a millisecond
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, us, 0)
     return descriptor

@@ -21,7 +21,6 @@ MANY = 16
 """Packs from which on they are merged: whoever looks for an object may have to look into each of them."""
 _LARGEST_MERGED = 16 << 20
 """Bytes of a pack that is still copied into another."""
-
 _LARGEST_MERGE = 64 << 20
 """Bytes that one merge copies, in memory."""
 
@@ -94,9 +93,7 @@ def merge(repository: Path) -> None:
             return
         newest = max(pack.stat().st_mtime for pack in merged)
         made = _write(directory, entries)
-        for (
-            path
-        ) in made:  # as old as what is in it, so that what nothing leads to does not get young again for `baton gc`
+        for path in made:  # as old as what is in it: for `baton gc`, old garbage must not get young again
             os.utime(path, (newest, newest))
         sync_files(made, directory)
         sync_names(directory, directory)

@@ -19,7 +19,9 @@ from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.git import git
 from workspaces.layout import scratch
+from workspaces.locks import locked
 from workspaces.objects import Objects
+from workspaces.packs import gc_lock
 from workspaces.salvage import Places, places
 from workspaces.state_remote import OURS
 from workspaces.store import Store
@@ -45,16 +47,17 @@ async def repair(store: Store, report: StoreReport) -> StoreReport:
         for finding in report.of("leftover"):
             await in_thread(leftovers.remove, store.home / finding.where)
         aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        for finding in report.of("pack"):
-            await _mend_pack(store, store.home / finding.where, aside)
         unasked: list[str] = []
-        if report.of("object", "pack", "missing", "checkpoint", "ref"):
-            for repository in (store.source_path, store.path):
-                for path in await in_thread(damaged_loose, repository / "objects"):
-                    await in_thread(_move_aside, store, path, aside)
-            for finding in report.of("ref"):
-                await _mend_ref(store, finding.where, aside)
-            unasked = await _bring_back(store)
+        async with locked(gc_lock(store.path)):  # nobody merges packs or collects them meanwhile
+            for finding in report.of("pack"):
+                await _mend_pack(store, store.home / finding.where, aside)
+            if report.of("object", "pack", "missing", "checkpoint", "ref"):
+                for repository in (store.source_path, store.path):
+                    for path in await in_thread(damaged_loose, repository / "objects"):
+                        await in_thread(_move_aside, store, path, aside)
+                for finding in report.of("ref"):
+                    await _mend_ref(store, finding.where, aside)
+                unasked = await _bring_back(store)
         for finding in report.of("index", "workspace"):
             await _mend_workspace(store, finding)
     after = await verify(store)

@@ -9,6 +9,7 @@ Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to th
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -128,7 +129,7 @@ class Store:
 
     def _move(self, ref: str, new: str, expected: str | None) -> None:
         keeper = self.keeper(ref)
-        with held_briefly(self.root / "refs.lock"):
+        with self._refs_held():
             current = self._head(ref)
             if current == new:
                 return
@@ -142,13 +143,16 @@ class Store:
     def put(self, ref: str, value: str | None) -> None:
         """Let a ref be this, whatever it was; for whoever knows what the state remote has."""
         keeper = self.keeper(ref)
-        with held_briefly(self.root / "refs.lock"):
+        with self._refs_held():
             if value is not None:
                 move_ref(Path(keeper.repo.path), ref, value)
             elif ref in keeper.repo.references:
                 # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
                 (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
                 keeper.repo.references.delete(ref)
+
+    def _refs_held(self) -> AbstractContextManager[None]:
+        return held_briefly(self.root / "refs.lock", f"The lock for the refs of {self.root}")
 
     def refs(self, run: str) -> list[str]:
         """All refs of a run, sorted."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from activities.ledger import Ledger
 from activities.ledger_rows import Call, Entry
 from baton.budget import Cap, Reached
 from baton.errors import WorkspaceError
+from tests.workspaces.conftest import stopped_holder
 
 DAY = "2026-11-01"
 
@@ -137,3 +139,15 @@ async def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
         assert (tmp_path / "ledger.sqlite3").stat().st_mode & 0o777 == 0o600
     finally:
         await ledger.close()
+
+
+async def test_a_process_that_was_stopped_while_it_opened_the_ledger_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workspaces.locks.BRIEF_WAIT", timedelta(seconds=0.3))
+    ledger = Ledger(tmp_path)
+    async with stopped_holder(tmp_path / "ledger.alive/opening") as process:
+        with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):
+            await ledger.costs("r")
+    assert await ledger.costs("r") == []
+    await ledger.close()

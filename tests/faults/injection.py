@@ -10,10 +10,14 @@ import importlib
 import inspect
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+_IDLE = 0.3
+"""Seconds in which the event loop stands still before a stop, so that what its threads are about comes to its end."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,14 @@ class Moment:
     """
     stops: bool = False
     """SIGSTOP in place of SIGKILL: the process goes on from there when somebody wakes it, and does not know."""
+    busy: bool = False
+    """Stop while other threads may be in the middle of something: they hold its locks then, for as long as it lasts."""
 
 
 def _strike(moment: Moment) -> None:
     """The signal to ourselves: after SIGKILL nothing is tidied up; after SIGSTOP this may return, much later."""
+    if moment.stops and not moment.busy:
+        time.sleep(_IDLE)
     os.kill(os.getpid(), signal.SIGSTOP if moment.stops else signal.SIGKILL)
 
 

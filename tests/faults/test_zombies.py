@@ -26,6 +26,7 @@ HOLDING = {
     "answer here": Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'", stops=True),
     "before the ref": Moment("workspaces.scan:adopt_objects", "after", stops=True),
     "in the gate": Moment("activities.gate:run_gate", "after", stops=True),
+    "moving a ref": Moment("workspaces.store:move_ref", match="/t1/head", nth=3, stops=True, busy=True),
     "preparing": Moment("workspaces.store:Store.fetch", "after", stops=True),
 }
 """Where the stopped attempt holds its workspace: its successor waits until it goes on, or is killed."""
@@ -54,7 +55,7 @@ async def stopped(scene: Scene, worker: Forked) -> None:
 async def ended(scene: Scene, name: str, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
     """The run's document once it has ended; one that does not end is a failure that says what it did last."""
     try:
-        return await scene.outcome(handle, 240)
+        return await scene.outcome(handle, 120)
     except TimeoutError:
         pytest.fail(f"{name}: the run did not end: {await handle.query(Pipeline.status)}\n{scene.log()}")
 

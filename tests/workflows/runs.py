@@ -92,6 +92,7 @@ async def stopped_late(stage: Stage) -> None:
 
 async def went_on(stage: Stage) -> None:
     """The same, as it was before such a stop counted: the run goes on to its end."""
+    # The workflow code of then, as far as it differs: only that leaves a history without the patch's marker.
     with patch.object(Cancellation, "check", lambda _: None):
         document = await _stop_at_the_end_of_a_step(stage)
     assert document.status is RunStatus.DONE, document

@@ -1,9 +1,12 @@
 """A project repository made with plain git, and a laboratory: a store of it, one lane, and its workspace."""
 
+import asyncio
 import os
 import stat
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,6 +131,58 @@ async def apart(repository: Path) -> None:
         packed.with_suffix(".idx").unlink()
         await git(["unpack-objects", "-q"], git_dir=repository, stdin=moved.read_bytes())
         moved.unlink()
+
+
+def packs(repository: Path) -> list[Path]:
+    """The packs of a repository."""
+    return sorted((repository / "objects/pack").glob("*.pack"))
+
+
+async def records(lab: Lab, count: int, size: int = 100) -> list[str]:
+    """Checkpoints with a file of their own each."""
+    made = []
+    for number in range(count):
+        files = {f"transcript/{number}": os.urandom(size)}
+        lab.checkpoint = await lab.checkpoints.record(
+            lab.lane, expected=lab.checkpoint, files=files, workspace=None, summary=str(number), at=AT
+        )
+        made.append(lab.checkpoint)
+    return made
+
+
+HOLDER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from workspaces.locks import locked
+
+async def hold():
+    async with locked(Path(sys.argv[1])):
+        print("held", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+asyncio.run(hold())
+"""
+
+
+@asynccontextmanager
+async def stopped_holder(lock: Path) -> AsyncIterator[int]:
+    """A process that holds a lock and was stopped; gives its id, and kills it at the end."""
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HOLDER,
+        str(lock),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert await holder.stdout.readline() == b"held\n"
+        yield holder.pid
+    finally:
+        holder.kill()
+        await holder.wait()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from baton.errors import RepositoryError, StaleAttempt, WorkspaceError
-from tests.workspaces.conftest import AT, Project, run_git
+from tests.workspaces.conftest import AT, Project, run_git, stopped_holder
 from workspaces.git import git
 from workspaces.store import Store
 
@@ -174,6 +175,18 @@ async def test_of_many_that_swap_at_once_one_wins(tmp_path: Path, project: Proje
     assert len(won) == 1
     assert all(isinstance(result, StaleAttempt) for result in results if not isinstance(result, str))
     assert await store.head(REF) == won[0]
+
+
+async def test_a_process_that_was_stopped_in_the_middle_of_a_move_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock cannot be broken: it may be about to go on."""
+    monkeypatch.setattr("workspaces.locks.BRIEF_WAIT", timedelta(seconds=0.3))
+    async with stopped_holder(store.root / "refs.lock") as process:
+        with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):
+            await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)
+        assert await store.head(REF) is None
+    assert await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)
 
 
 async def test_a_lock_left_by_a_crash_does_not_stop_a_ref(store: Store) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import stat
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from baton.errors import SandboxUnavailable, WorkspaceError
 from baton.settings import SandboxMode
-from tests.workspaces.conftest import AT, Lab, contents, run_git
+from tests.workspaces.conftest import AT, Lab, contents, run_git, stopped_holder
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.sandbox import Sandbox, SandboxStatus
 from workspaces.store import Store
@@ -380,40 +379,12 @@ async def test_one_attempt_at_a_time(lab: Lab) -> None:
         pass
 
 
-HOLDER = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from workspaces.locks import locked
-
-async def hold():
-    async with locked(Path(sys.argv[1])):
-        print("held", flush=True)
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-asyncio.run(hold())
-"""
-
-
 async def test_a_stopped_process_that_holds_a_workspace_is_named_after_a_while(lab: Lab) -> None:
     lock = lab.home / "workspaces/run-1/task-1/lock"
-    holder = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        HOLDER,
-        str(lock),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        start_new_session=True,
-    )
-    try:
-        assert holder.stdout is not None
-        assert await holder.stdout.readline() == b"held\n"
-        with pytest.raises(WorkspaceError, match=f"by process {holder.pid}, which is stopped: .* Kill that process"):
+    async with stopped_holder(lock) as process:
+        with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped: .* Kill that process"):
             async with exclusive(lab.store, lab.lane, limit=timedelta(seconds=0.3)):
                 pytest.fail("two held it")
-    finally:
-        holder.kill()
-        await holder.wait()
     async with exclusive(lab.store, lab.lane, limit=timedelta(seconds=5)):
         pass
 
