@@ -211,22 +211,6 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert begun["wall_clock_seconds"] == 7_200
 
 
-async def test_ctrl_c_leaves_the_run_to_be_continued(
-    scripted: Cli, repository: Path, standin: StandIn, run_id: str
-) -> None:
-    running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
-    await assert_eventually(lambda: len(standin.requests) > 2, within=BUSY)
-    running.send_signal(signal.SIGINT)
-    result = await finish(running, within=60)
-    assert result.code == 130
-    assert f"baton watch {run_id}" in result.err
-    assert "Traceback" not in result.err
-    assert nothing_runs(scripted.home)
-    assert document(await scripted("show", run_id, "--json"))["status"] in ("planning", "working")
-    # Without anybody at work, stopping brings a worker of its own.
-    assert (await scripted("stop", run_id)).out == f"{run_id} stopped\n"
-
-
 async def test_a_second_ctrl_c_ends_at_once(scripted: Cli, repository: Path, standin: StandIn, run_id: str) -> None:
     running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
     await assert_eventually(lambda: len(standin.requests) > 2, within=BUSY)

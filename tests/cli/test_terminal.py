@@ -1,6 +1,7 @@
 """A person at a terminal: sees a run live, is asked, answers, and interrupts."""
 
 import asyncio
+import json
 import os
 import pty
 import re
@@ -58,7 +59,7 @@ class Terminal:
         return code
 
 
-async def test_a_question_is_put_once_and_its_answer_moves_the_run_on(
+async def test_a_question_is_put_once_and_ctrl_c_leaves_the_run_to_be_continued(
     scripted: Cli, repository: Path, run_id: str
 ) -> None:
     person = await Terminal.start(scripted, "run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
@@ -80,3 +81,6 @@ async def test_a_question_is_put_once_and_its_answer_moves_the_run_on(
     assert f"baton watch {run_id}" in person.seen
     assert "Traceback" not in person.seen
     assert nothing_runs(scripted.home)
+    assert json.loads((await scripted("show", run_id, "--json")).out)["status"] in ("planning", "working")
+    # Without anybody at work, stopping brings a worker of its own.
+    assert (await scripted("stop", run_id)).out == f"{run_id} stopped\n"
