@@ -15,6 +15,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from baton.settings import Settings, read_settings
+from tests.forked import nursery
+from tests.strays import running, strays_that_stay
 from workers.service import TemporalService, temporal_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
@@ -27,6 +29,10 @@ WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", 
 """Folders of tests that wait for servers, timers and models most of the time."""
 TOGETHER = {"deploy", "packaging"}
 """Folders whose files have fixtures that take long to make."""
+
+
+MAX_FAREWELL = timedelta(minutes=1)
+"""For processes that a test has told to end, to do so on a busy machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,6 +85,26 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("TEMPORAL_CONFIG_FILE", str(empty / "temporal.toml"))
         patch.setenv("BATON_HOME", str(empty / "home"))
         yield
+        # All that belongs to this test process has been taken down by now, but for the processes that it forks from.
+        if nursery.cache_info().currsize:
+            nursery().close()
+        left = strays_that_stay(tmp_path_factory.getbasetemp(), running(), within=MAX_FAREWELL)
+        assert not left, f"these processes outlived the tests: {left}"
+
+
+@pytest.fixture(autouse=True)
+def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process behind.
+
+    First of all fixtures of a test, so that it is finished last. Only a test with a directory of its own is looked at;
+    what others leave is found when all tests have run.
+    """
+    before = running()
+    yield
+    directory = request.node.funcargs.get("tmp_path")
+    if directory is not None and (new := running() - before):
+        left = strays_that_stay(directory, new, within=MAX_FAREWELL)
+        assert not left, f"the test left these processes behind: {left}"
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -121,7 +147,7 @@ def task_queue() -> str:
 
 async def assert_eventually(
     condition: Callable[[], bool | Awaitable[bool]],
-    within: timedelta = timedelta(seconds=30),
+    within: timedelta = timedelta(seconds=60),
     every: timedelta = timedelta(milliseconds=50),
 ) -> None:
     """Wait until a condition holds; fails with its source line when it does not in time."""

@@ -62,7 +62,7 @@ class Forked:
         """SIGTERM, and its exit code."""
         self.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await self.wait()
         except TimeoutError:
             await self.kill()

@@ -1,13 +1,13 @@
 """Technology from manifests of many kinds, and from manifests that mean harm."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.technology import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
+from tests.growth import assert_linear
 
 
 def found(files: dict[str, str], *more: str) -> Technology:
@@ -224,10 +224,8 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_manifests_do_no_harm(text: str) -> None:
     names = [name.replace("*", "x") for name in MANIFESTS]
-    started = time.monotonic()
-    describe(detect(names, dict.fromkeys(names, text)))
-    # Generous: a quadratic pattern takes minutes at these sizes.
-    assert time.monotonic() - started < 20
+    half = text[: len(text) // 2]
+    assert_linear(lambda given: describe(detect(names, dict.fromkeys(names, given))), half, text, repeats=3)
 
 
 def test_what_is_too_long_is_noted() -> None:

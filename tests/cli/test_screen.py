@@ -276,7 +276,7 @@ def dialogue(*replies: str) -> str:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", ASK], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown, given, deadline = "", 0, time.monotonic() + 30
+    shown, given, deadline = "", 0, time.monotonic() + 60
     try:
         while "ANSWER" not in shown or not shown.endswith("\n"):
             assert time.monotonic() < deadline, shown

@@ -77,7 +77,7 @@ async def run_once(cli: Cli, repository: Path) -> tuple[RunDocument, str]:
     document: RunDocument = await asyncio.wait_for(handle.result(), 90)
 
     def read() -> str:
-        with urllib.request.urlopen(f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     # The worker counts the workflow's end a moment after the server has told it to everybody.

@@ -32,7 +32,7 @@ async def requests(port: int) -> list[dict[str, Any]]:
 
     def read() -> list[dict[str, Any]]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/standin/requests", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/standin/requests", timeout=60) as answer:
                 return list(json.load(answer)["requests"])
         except OSError:
             return []
@@ -66,7 +66,7 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
             await assert_eventually(waiting, within=timedelta(seconds=60))
         standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
         if back == "after a decision":
-            await assert_eventually(lambda: _listens(port), within=timedelta(seconds=30))
+            await assert_eventually(lambda: _listens(port), within=timedelta(seconds=60))
             (decision,) = await handle.query(Pipeline.decisions)
             assert "cannot be reached" in decision.question
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))

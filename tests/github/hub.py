@@ -58,7 +58,7 @@ class Hub:
     def __init__(self, emulator: str, repositories: Path) -> None:
         self._emulator = emulator
         self._repositories = repositories
-        self._http = httpx2.AsyncClient(timeout=30)
+        self._http = httpx2.AsyncClient(timeout=60)
         self._tokens = {token_of(person): person for person in PEOPLE}
         self._checks: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.faults: list[Fault] = []

@@ -60,7 +60,7 @@ class Stage:
         return await handle.query(Pipeline.state)
 
     async def until_waiting(
-        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 40, *, decision: str = ""
+        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 60, *, decision: str = ""
     ) -> RunDocument:
         """Wait until nothing goes on any more without a decision, and the named one is the last of them."""
         async with asyncio.timeout(limit):

@@ -73,7 +73,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """SIGKILL: nothing can be tidied up."""
         self._signal(signal.SIGKILL)
-        assert self._end(30) is not None
+        assert self._end(60) is not None
 
     def pause(self) -> None:
         """SIGSTOP: alive, and yet it does nothing."""
@@ -91,8 +91,8 @@ class WorkerProcess:
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self._signal(signal.SIGTERM)
-        code = self._end(30)
-        assert code is not None, "the worker did not end within 30 s"
+        code = self._end(60)
+        assert code is not None, "the worker did not end within a minute"
         return code
 
     @property

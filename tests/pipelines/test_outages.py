@@ -18,7 +18,7 @@ from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task, write
 from workers.service import TemporalService
 
-PATIENCE = timedelta(seconds=40)
+PATIENCE = timedelta(seconds=60)
 
 
 def script(fault: Fault) -> Scenario:

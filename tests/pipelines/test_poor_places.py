@@ -121,7 +121,7 @@ async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worke
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked(), within=timedelta(seconds=40))
+            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked(), within=timedelta(seconds=60))
             filler = Path(f"/proc/{worker.pid}/root{stage.settings.home}/filler")
             fill(filler)
             waiting = await stage.until_waiting(handle)

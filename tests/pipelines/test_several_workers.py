@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from workers.service import TemporalService
 async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
     staged: Any, service: TemporalService, tmp_path: Path
 ) -> None:
-    slow = Step(calls=[made()], faults=[Fault(delay=120.0)])
+    slow = Step(calls=[made()], faults=[Fault(delay=3_600.0)])
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [slow]),
@@ -38,10 +37,8 @@ async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
             status = await cli("worker", "status", "--json")
             cli.env["BATON_WEB_UI"] = "https://temporal.example.org"
             lists = await cli("list", "--web")
-            began = time.monotonic()
+            # It does not wait for the answer, which would take an hour: the turn goes back, and the other asks again.
             assert await asyncio.to_thread(first.stop) == 0
-            # It does not wait for the answer: the turn goes back, and whoever takes it asks again.
-            assert time.monotonic() - began < 20
             document = await stage.outcome(handle)
         finally:
             first.stop()

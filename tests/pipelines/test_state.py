@@ -101,7 +101,7 @@ async def test_the_store_and_the_queries_agree(staged, choice: str, status: RunS
 
 async def kept_with(stage: Stage, **wanted: str) -> Any:
     """`state.json` once it says this: it is written a moment after the workflow knows."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             state = await kept(stage, "state.json")
             if all(state[name] == value for name, value in wanted.items()):

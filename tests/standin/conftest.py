@@ -52,7 +52,7 @@ class Raw:
 def raw() -> Callable[[StandIn], AbstractAsyncContextManager[Raw]]:
     @asynccontextmanager
     async def open_client(standin: StandIn) -> AsyncIterator[Raw]:
-        async with httpx2.AsyncClient(base_url=standin.base_url, timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=standin.base_url, timeout=60) as client:
             yield Raw(client)
 
     return open_client

@@ -128,7 +128,7 @@ def test_the_page_is_changed_as_was_decided(workspace: Path, choice: str) -> Non
     assert ("localStorage" in script) == (choice == "local-storage")
     assert ("pushState" in script) != (choice == "local-storage")
     if (node := shutil.which("node")) is not None:
-        subprocess.run([node, "--check", str(workspace / "web/app.js")], check=True, timeout=30)
+        subprocess.run([node, "--check", str(workspace / "web/app.js")], check=True, timeout=60)
 
 
 def test_the_tests_of_the_page_fail_without_the_change(workspace: Path) -> None:

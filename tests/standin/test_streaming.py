@@ -163,4 +163,4 @@ async def test_an_answer_takes_its_time(sdk: Any) -> None:
         async with client.messages.stream(**request()) as stream:
             await stream.get_final_message()
         await client.messages.create(**request())
-        assert all(0.28 < record.seconds < 1.5 for record in standin.requests)
+        assert all(record.seconds > 0.28 for record in standin.requests)

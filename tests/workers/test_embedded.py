@@ -51,7 +51,7 @@ async def start_user(home: Path) -> tuple[asyncio.subprocess.Process, str]:
 async def end_user(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
-    await asyncio.wait_for(process.wait(), 30)
+    await asyncio.wait_for(process.wait(), 60)
 
 
 def alive(pid: int) -> bool:
@@ -101,7 +101,7 @@ async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -
     keeper = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "workers.keeper", str(files.directory), "0", "0", "0", "--", "false")
     )
-    assert await asyncio.wait_for(keeper.wait(), 30) == 0
+    assert await asyncio.wait_for(keeper.wait(), 60) == 0
     assert read_record(files) is None
 
 
@@ -148,7 +148,7 @@ async def test_a_killed_keeper_is_replaced_and_leaves_no_second_server(settings:
             now = read_record(ServerFiles.under(settings.home))
             return now is not None and now.keeper != before.keeper and now.state == "running"
 
-        await assert_eventually(replaced, within=timedelta(seconds=20))
+        await assert_eventually(replaced, within=timedelta(seconds=60))
         assert not alive(before.server)
         assert record_of(settings.home).address == before.address
         assert (await service.client.get_workflow_handle("survivor").describe()).id == "survivor"
@@ -165,7 +165,7 @@ async def test_an_orphaned_server_is_ended_before_another_one_opens_its_database
     write_record(files, ServerRecord(id="old", state="running", keeper=1, server=orphan.pid, address="127.0.0.1:1"))
     async with embedded_server(settings) as server:
         assert answers(server.address)
-        assert await asyncio.wait_for(orphan.wait(), 5) == -signal.SIGTERM
+        assert await asyncio.wait_for(orphan.wait(), 60) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["server_port", "ui_port"])

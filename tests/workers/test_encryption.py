@@ -60,7 +60,7 @@ def stored(home: Path, text: str) -> bool:
 def ask(url: str, body: Any = None, **headers: str) -> Any:
     """What an HTTP server answers, as JSON."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -77,7 +77,7 @@ def allowed_origin(url: str, origin: str) -> str | None:
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     request = urllib.request.Request(url, headers=headers, method="OPTIONS")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return str(answer.headers["Access-Control-Allow-Origin"])
     except urllib.error.HTTPError as refused:
         with refused:

@@ -76,7 +76,7 @@ async def with_answers(stage: Stage) -> None:
 async def stopped(stage: Stage) -> None:
     """A person stops the run while one task is at work and another one waits for an answer."""
     handle = await stage.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
             await asyncio.sleep(0.05)
     await handle.cancel()
@@ -118,7 +118,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 async def aborted(stage: Stage) -> None:
     """A person ends the run by a decision while another task is at work."""
     handle = await stage.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
             await asyncio.sleep(0.05)
     await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -52,7 +51,7 @@ async def test_green_and_red(sandbox: Sandbox, tmp_path: Path) -> None:
         assert ("1 passed" if code == 0 else "assert 41 == 42") in evidence.log_tail
         assert evidence.sandboxed
         assert not evidence.timed_out
-        assert 0 < evidence.seconds < 30
+        assert evidence.seconds > 0
         assert sorted(path.name for path in (tmp_path / "g").iterdir()) == ["gate.log"]
 
 
@@ -82,10 +81,9 @@ async def test_without_tests_nothing_is_run_and_nothing_is_claimed(sandbox: Sand
 
 
 async def test_a_hanging_test_is_killed_with_its_children(sandbox: Sandbox, tmp_path: Path) -> None:
-    gate = GateConfig(test="trap '' TERM; echo begun; sleep 60 & sleep 60", timeout=timedelta(seconds=0.7))
-    began = time.monotonic()
-    evidence, _log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox)
-    assert time.monotonic() - began < 4
+    gate = GateConfig(test="trap '' TERM; echo begun; sleep 3600 & sleep 3600", timeout=timedelta(seconds=0.7))
+    async with asyncio.timeout(120):
+        evidence, _log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox)
     assert (evidence.exit_code, evidence.timed_out, evidence.green) == (TIMED_OUT, True, False)
     assert "begun" in evidence.log_tail
     assert "killed after 0.7 s" in evidence.log_tail
@@ -155,15 +153,14 @@ async def test_a_fault_of_the_checkout_is_no_verdict(sandbox: Sandbox, tmp_path:
 
 
 async def test_cancelling_ends_it_at_once_and_cleans_up(sandbox: Sandbox, tmp_path: Path) -> None:
-    gate = GateConfig(test="trap '' TERM; touch begun; sleep 60")
+    gate = GateConfig(test="trap '' TERM; touch begun; sleep 3600")
     task = asyncio.create_task(run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox))
     while not (tmp_path / "g" / "work" / "begun").exists():
         await asyncio.sleep(0.01)
-    began = time.monotonic()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - began < 1.5
+    async with asyncio.timeout(120):
+        with pytest.raises(asyncio.CancelledError):
+            await task
     assert not (tmp_path / "g" / "work").exists()
 
 

@@ -68,7 +68,7 @@ async def test_whoever_reads_while_packs_are_merged_finds_everything(lab: Lab, t
                 walked += 1
     finally:
         (path / "enough").touch()
-        codes = [reader.wait(timeout=30) for reader in readers]
+        codes = [reader.wait(timeout=60) for reader in readers]
     assert codes == [0, 0]
     assert walked > MANY
     assert all(len(set(output.read_text().split())) > MANY for output in outputs)

@@ -161,7 +161,7 @@ async def test_a_step_with_much_in_it_does_not_keep_all_of_it_in_memory(lab: Lab
 def test_what_threads_store_at_once_is_in_a_pack_for_each(lab: Lab) -> None:
     objects = lab.store.objects
     before = packs(lab.store.path)
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def step(name: str) -> str:
         with objects.together():

