@@ -37,14 +37,16 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line."""
+    """Exit codes of the command line; one that a signal has ended is 128 and the signal's number, as in a shell."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
     WAITING = 3
     TEMPORAL_UNREACHABLE = 4
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class BatonError(Exception):

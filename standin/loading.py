@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -45,7 +46,7 @@ def parse_scenario(text: str, origin: str) -> Scenario:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_doubles(tree, origin)
-        data = yaml.safe_load(text)
+        data = _join_surrogates(yaml.safe_load(text))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{origin}, line {line}: not YAML: {error.problem}.") from error
@@ -60,6 +61,15 @@ def parse_scenario(text: str, origin: str) -> Scenario:
         place = ".".join(str(part) for part in first["loc"]) or "scenario"
         line = _line(tree, first["loc"])
         raise ConfigurationError(f"{origin}, line {line}: {place}: {first['msg']}.") from error
+
+
+def _join_surrogates(value: Any) -> Any:
+    """The value with JSON's pairs of escapes (`\\ud83d\\ude00`) as the one character they mean; YAML reads two."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    if isinstance(value, dict):
+        return {_join_surrogates(key): _join_surrogates(entry) for key, entry in value.items()}
+    return [_join_surrogates(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _refuse_doubles(node: yaml.Node | None, origin: str, above: tuple[int, ...] = ()) -> None:

@@ -18,6 +18,7 @@ from baton.contracts import Evidence
 from baton.redaction import Redactor
 from workspaces.config import GateConfig
 from workspaces.sandbox import Command, CommandResult, Sandbox
+from workspaces.threads import in_thread
 
 Checkout = Callable[[str, Path], Awaitable[None]]
 """Writes the tree of a commit into an empty directory."""
@@ -66,8 +67,7 @@ async def run_gate(
                 break
         digest, tail = await asyncio.to_thread(_join, steps, log)
     finally:
-        # Also on cancellation, when nothing may be awaited for long: a thread finishes by itself.
-        await asyncio.shield(asyncio.to_thread(remove_tree, work))
+        await in_thread(remove_tree, work)
     return (
         Evidence(
             commit=commit,

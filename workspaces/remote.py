@@ -30,7 +30,7 @@ _REASONS = (
     ),
     (
         r"authentication failed|could not read (username|password)|terminal prompts disabled|permission denied"
-        r"|publickey|access denied|\b40[13]\b",
+        r"|publickey|access denied|returned error: 40[13]\b",
         _DENIED,
     ),
     (
@@ -41,7 +41,7 @@ _REASONS = (
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
     (
-        r"not a git repository|does not appear to be a git repository|repository .*not found|\b404\b",
+        r"not a git repository|does not appear to be a git repository|repository .*not found|returned error: 404\b",
         "it is not a git repository; check the path or the URL",
     ),
 )

@@ -8,11 +8,9 @@ trees that runs began from: git leaves out of a push what hangs from a tree it k
 not see from commits alone, and so a checkpoint costs what changed and not the whole project.
 """
 
-import asyncio
 import os
 import tempfile
-from collections.abc import Collection, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,12 +20,13 @@ from urllib.parse import unquote, urlsplit
 import pygit2
 
 from baton import naming
-from baton.errors import BatonError, ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
+from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
 from baton.policies import GIT_TIMEOUT
 from baton.redaction import strip_url_credentials
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import GitResult, git
 from workspaces.remote import local_path, reason_of, shown
+from workspaces.threads import finish
 
 if TYPE_CHECKING:
     from workspaces.store import Store
@@ -117,7 +116,7 @@ class StateRemote:
         arguments = ["push", *options, f"--force-with-lease={name}:{lease or ''}", "--", self.url, f"{new}:{name}"]
         fault: WorkspaceError | None = None
         try:
-            await unbroken(self._git([*arguments, *trees], git_dir, "written to", GIT_TIMEOUT))
+            await finish(self._git([*arguments, *trees], git_dir, "written to", GIT_TIMEOUT))
         except DiskFull:
             raise
         except WorkspaceError as error:
@@ -188,17 +187,6 @@ async def probe(remote: StateRemote) -> None:
     with tempfile.TemporaryDirectory(prefix="baton-") as place:
         pygit2.init_repository(place, bare=True)
         await remote.answers(Path(place))
-
-
-async def unbroken(work: Coroutine[object, object, Result]) -> Result:
-    """Let work come to its end even if the caller is cancelled meanwhile; the cancellation follows then."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with suppress(BatonError):
-            await task
-        raise
 
 
 def _reason(stderr: str) -> str:

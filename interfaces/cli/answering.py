@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog='Example: baton decide shop-add-pagination-x7k2 D1 url --note "as in the other pages"')(decide)
-    app.command(epilog='Example: baton guide shop-add-pagination-x7k2 "Keep the old parameter working" --task t1')(
-        guide
-    )
+    app.command(
+        cls=options.TextCommand,
+        epilog='Example: baton decide shop-add-pagination-x7k2 D1 url --note "as in the other pages"',
+    )(decide)
+    app.command(
+        cls=options.TextCommand,
+        epilog='Example: baton guide shop-add-pagination-x7k2 "Keep the old parameter working" --task t1',
+    )(guide)
     app.command(epilog="Example: baton stop shop-add-pagination-x7k2")(stop)
 
 

@@ -1,20 +1,41 @@
-"""Asks a person in the terminal, without blocking what goes on meanwhile."""
+"""Asks a person in the terminal, without blocking the rest of the process.
+
+Only a command in the foreground may read from its terminal: the kernel stops a background command that tries
+(SIGTTIN, https://man7.org/linux/man-pages/man4/tty_ioctl.4.html), and with it the worker that it brings.
+"""
 
 import asyncio
+import contextlib
+import errno
 import getpass
 import os
 import shutil
+import signal
 import sys
 import textwrap
+from collections.abc import Iterator
+from datetime import timedelta
 
 from baton.contracts import Decide, Decision
 from interfaces.cli.output import clean, message, one_line
 from interfaces.cli.questions import help_lines
 
+_LOOK_EVERY = timedelta(milliseconds=200)
+"""Between two looks whether the command is in the foreground again."""
+
 
 def can_ask(*, as_json: bool) -> bool:
     """Whether a person sits at a terminal on both sides."""
     return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def in_foreground() -> bool:
+    """Whether the shell lets this process read from the terminal now: `&`, Ctrl-Z with `bg`, and `fg` change it."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        # It is not the terminal of our session, so that no shell takes turns with us; or it is gone.
+        return True
 
 
 def who() -> str:
@@ -69,21 +90,57 @@ def match_choice(decision: Decision, answer: str) -> str | None:
 
 
 async def read_line(prompt: str) -> str | None:
-    """One line from the terminal, without blocking the loop; None at the end of input."""
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
+    """Return one line from the terminal without blocking the loop; None at the end of input.
+
+    In the background it waits, and prompts again when the command is back in the foreground.
+    """
+    while True:
+        while not in_foreground():  # noqa: ASYNC110 - the kernel tells no event of it
+            await asyncio.sleep(_LOOK_EVERY.total_seconds())
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        text = await _next_line(sys.stdin.fileno())
+        if text is not None:
+            return text.strip() if text else None
+
+
+async def _next_line(descriptor: int) -> str | None:
+    """The next line, empty at the end of input; None where the command has gone to the background meanwhile."""
     loop = asyncio.get_running_loop()
-    ready: asyncio.Future[str] = loop.create_future()
-    descriptor = sys.stdin.fileno()
+    ready: asyncio.Future[str | None] = loop.create_future()
 
     def read() -> None:
-        # A terminal hands over whole lines.
+        # One look is enough: a descriptor that stays readable would call this again and again.
+        loop.remove_reader(descriptor)
         if not ready.done():
-            ready.set_result(os.read(descriptor, 65_536).decode(errors="replace"))
+            ready.set_result(_read_terminal(descriptor))
 
     loop.add_reader(descriptor, read)
     try:
-        text = await ready
+        while not ready.done() and in_foreground():
+            await asyncio.wait([ready], timeout=_LOOK_EVERY.total_seconds())
+        return ready.result() if ready.done() else None
     finally:
         loop.remove_reader(descriptor)
-    return text.strip() if text else None
+
+
+def _read_terminal(descriptor: int) -> str | None:
+    if not in_foreground():
+        return None
+    try:
+        with _not_stopped():
+            # A terminal hands over whole lines.
+            return os.read(descriptor, 65_536).decode(errors="replace")
+    except OSError as error:
+        # EIO: sent to the background since we looked, or the terminal is gone for good.
+        return None if error.errno == errno.EIO and not in_foreground() else ""
+
+
+@contextlib.contextmanager
+def _not_stopped() -> Iterator[None]:
+    """Make a read from the background an error in place of a stop."""
+    before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTTIN, before)

@@ -21,12 +21,13 @@ def execute(
     body: Coroutine[Any, Any, int | None],
     *,
     farewell: Callable[[], str | None] | None = None,
-    terminated: ExitCode = ExitCode.INTERRUPTED,
+    terminated: ExitCode = ExitCode.TERMINATED,
 ) -> NoReturn:
     """Run a command's body and exit with what it returns (None: done).
 
-    The first Ctrl-C or SIGTERM cancels the body, which lets go of worker and server; the second one ends the process
-    at once. `farewell` says, when interrupted, what becomes of the work; `terminated` is the exit code after a SIGTERM.
+    The first Ctrl-C, SIGTERM or SIGHUP cancels the body, which lets go of worker and server; the second one ends the
+    process at once. `farewell` says, when interrupted, what becomes of the work; `terminated` is the exit code after a
+    SIGTERM.
     """
     raise typer.Exit(int(asyncio.run(_supervise(body, farewell, terminated)) or ExitCode.DONE))
 
@@ -39,13 +40,15 @@ async def _supervise(
 
     def interrupt(number: signal.Signals) -> None:
         if received:
-            leave(ExitCode.INTERRUPTED)
+            leave(_exit_code(number))
         received.append(number)
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What a command was started to ignore (`nohup`), it goes on ignoring.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, interrupt, number)
     try:
         return await task
     except asyncio.CancelledError:
@@ -54,10 +57,15 @@ async def _supervise(
         if farewell is not None and (words := farewell()):
             # A terminal shows the ^C itself, at the end of whatever line it is in.
             message(f"\n{words}" if sys.stderr.isatty() else words)
-        return ExitCode.INTERRUPTED if received[0] is signal.SIGINT else terminated
+        return terminated if received[0] is signal.SIGTERM else _exit_code(received[0])
     finally:
         if "temporalio" in sys.modules:
             await asyncio.sleep(_SETTLE)
+
+
+def _exit_code(number: signal.Signals) -> ExitCode:
+    """The exit code of a command that a signal has ended, as a shell gives it."""
+    return ExitCode(128 + number)
 
 
 def explain(error: Exception) -> tuple[str, ExitCode] | None:
@@ -92,7 +100,7 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):
-            # Whoever read us has gone (`baton log RUN | head`).
+        except (OSError, ValueError):
+            # The reader has gone (`baton log RUN | head`), or the terminal.
             continue
     os._exit(code)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
+from interfaces.cli.asking import in_foreground
 from interfaces.cli.documents import QUERY_LIMIT, Snapshot, look
 from interfaces.cli.events import reminders
 from interfaces.cli.output import message, one_line
@@ -37,8 +38,9 @@ async def follow(
 ) -> RunDocument:
     """Show the run until it has ended, and return its document.
 
-    Decisions are put to `ask`; what it leaves open, and everything where there is no `ask`, ends this as soon as the
-    run waits for nothing else. A deadline with a default is something else: the run goes on by itself then.
+    Decisions are put to `ask`; what it leaves open, and everything where there is no `ask` or the command is in the
+    background, ends this as soon as the run waits for nothing else. A deadline with a default is something else: the
+    run goes on by itself then.
     """
     left_open: set[str] = set()
     with view:
@@ -49,7 +51,7 @@ async def follow(
             if now.closed:
                 return document
             unasked = [found for found in open_decisions(document) if found.id not in left_open]
-            if ask is not None and unasked:
+            if ask is not None and unasked and in_foreground():
                 view.pause()
                 if not await _put(service, run, unasked[0], ask):
                     left_open.add(unasked[0].id)

@@ -1,8 +1,10 @@
 """Arguments and options that several commands share, and what is read from them."""
 
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
+from typer.core import TyperCommand
 
 from baton.errors import UsageError
 
@@ -25,6 +27,25 @@ Port = Annotated[
     int | None, typer.Option("--port", metavar="PORT", min=1, max=65_535, help="Port of the embedded server.")
 ]
 UiPort = Annotated[int | None, typer.Option("--ui-port", metavar="PORT", min=1, max=65_535, help="Port of its Web UI.")]
+
+
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?", re.DOTALL)
+
+
+class TextCommand(TyperCommand):
+    """A command with an argument of free text, which may begin with `-` as the entry of a Markdown list does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; raises UsageError that says how to give a text that would be taken for an option."""
+        valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
+        given = args[: args.index("--")] if "--" in args else args
+        for before, text in zip(["", *given], given, strict=False):
+            if len(text) > 1 and text.startswith("-") and before not in valued and not _OPTION.fullmatch(text):
+                raise UsageError(
+                    f"{text[:40]!r} begins with `-` and is read as an option: write `--` before the arguments, as in"
+                    ' `baton run --repo . -- "- a text"`, or give it by `-` (stdin) or `@FILE` where that is taken.'
+                )
+        return super().parse_args(ctx, args)
 
 
 def settings(*, quiet: bool = True, **overrides: object) -> "Settings":

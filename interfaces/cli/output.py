@@ -31,9 +31,10 @@ def one_line(text: str, limit: int = 100) -> str:
 
 
 def message(text: str) -> None:
-    """Say something to the person, on stderr."""
-    sys.stderr.write(clean(text) + "\n")
-    sys.stderr.flush()
+    """Say something to the person, on stderr; a terminal that is gone is no error."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.flush()
 
 
 def write(text: str) -> None:

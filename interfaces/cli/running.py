@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog='Example: baton run "Add pagination to GET /orders" --repo . --usd 5')(run)
+    app.command(cls=options.TextCommand, epilog='Example: baton run "Add pagination to GET /orders" --repo . --usd 5')(
+        run
+    )
     app.command(epilog="Example: baton watch shop-add-pagination-x7k2")(watch)
 
 

@@ -1,11 +1,11 @@
 """The start of a run's workflow, and what is said of it when the command that starts it is interrupted."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import UsageError
 from interfaces.cli.output import program
+from workspaces.threads import finish
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunRequest
@@ -25,12 +25,12 @@ def interrupted(started: list[str]) -> str:
 
 async def see_through(start: Coroutine[Any, Any, None], run: str, started: list[str]) -> None:
     """Start a run to the end of the call, even when interrupted: whoever leaves must know whether there is a run."""
-    starting = asyncio.ensure_future(start)
-    try:
-        await asyncio.shield(starting)
-    finally:
-        await starting
+
+    async def begin() -> None:
+        await start
         started.append(run)
+
+    await finish(begin())
 
 
 async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:

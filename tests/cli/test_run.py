@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
+import pytest
 
 from baton import naming
 from baton.settings import read_settings
@@ -219,6 +220,18 @@ async def test_a_second_ctrl_c_ends_at_once(scripted: Cli, repository: Path, sta
     running.send_signal(signal.SIGINT)
     # Without the second one the worker would wait for its activities.
     assert (await finish(running, within=60)).code == 130
+    await assert_eventually(lambda: nothing_runs(scripted.home))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+async def test_a_run_that_is_terminated_or_hung_up_leaves_nothing_behind(
+    scripted: Cli, repository: Path, standin: StandIn, run_id: str, number: signal.Signals, code: int
+) -> None:
+    running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
+    await assert_eventually(lambda: len(standin.requests) > 2, within=BUSY)
+    running.send_signal(number)
+    result = await finish(running, within=120)
+    assert (result.code, f"baton watch {run_id}" in result.err) == (code, True), result
     await assert_eventually(lambda: nothing_runs(scripted.home))
 
 

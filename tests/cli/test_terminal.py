@@ -6,12 +6,37 @@ import os
 import pty
 import re
 import signal
+import sys
 from pathlib import Path
 
 from tests.cli.conftest import BATON, Cli, nothing_runs
 
 WITHIN = 120.0
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
+
+
+SHELL = """
+import ctypes, fcntl, os, signal, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def begin():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a test that fails leaves nothing behind
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+job = subprocess.Popen(sys.argv[1:], process_group=0, preexec_fn=begin)
+def take(*_):
+    os.tcsetpgrp(0, os.getpgrp())
+    print("the shell reads", flush=True)
+    os.read(0, 1000)
+    print("the shell has read", flush=True)
+    os.tcsetpgrp(0, job.pid)
+signal.signal(signal.SIGUSR1, take)
+signal.signal(signal.SIGUSR2, lambda *_: job.terminate())
+if os.environ["FOREGROUND"] == "1":
+    os.tcsetpgrp(0, job.pid)
+print("began", flush=True)
+print("ended with", job.wait(), flush=True)
+"""
+"""The least of a shell: it leads the session of the terminal, and its job has a process group of its own."""
 
 
 class Terminal:
@@ -29,6 +54,26 @@ class Terminal:
         env = {**cli.env, "TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50"}
         process = await asyncio.create_subprocess_exec(
             str(BATON), *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
+        )
+        cli.started.append(process)
+        os.close(theirs)
+        return cls(process, ours)
+
+    @classmethod
+    async def shell(cls, cli: Cli, arguments: list[str], *, foreground: bool = False) -> "Terminal":
+        """Start a command as a job of a small shell with job control, in the background or in the foreground.
+
+        SIGUSR1 lets the shell take the terminal, read a line and give it back; SIGUSR2 terminates the job.
+        """
+        ours, theirs = pty.openpty()
+        env = {**cli.env, "TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50", "FOREGROUND": str(int(foreground))}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SHELL, *arguments),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=env,
+            start_new_session=True,
         )
         cli.started.append(process)
         os.close(theirs)
@@ -84,3 +129,33 @@ async def test_a_question_is_put_once_and_ctrl_c_leaves_the_run_to_be_continued(
     assert json.loads((await scripted("show", run_id, "--json")).out)["status"] in ("planning", "working")
     # Without anybody at work, stopping brings a worker of its own.
     assert (await scripted("stop", run_id)).out == f"{run_id} stopped\n"
+
+
+async def test_a_command_in_the_background_is_not_stopped_by_a_key_and_asks_nothing(
+    scripted: Cli, repository: Path, run_id: str
+) -> None:
+    """As `baton run ... &` in a shell: the shell leads the session, and its job is a group of its own."""
+    arguments = [str(BATON), "run", "Add pagination", "--repo", str(repository), "--run-id", run_id]
+    person = await Terminal.shell(scripted, arguments)
+    await person.until("began")
+    person.type("a key for the shell\n")
+    # Without anybody to ask, the run's document is printed, and the exit code says that it waits.
+    await person.until("ended with 3")
+    assert "Choice (number" not in person.seen
+    assert f"baton decide {run_id} D1" in person.seen
+    await person.end()
+
+
+async def test_a_question_comes_back_with_the_foreground(scripted: Cli, repository: Path, run_id: str) -> None:
+    arguments = [str(BATON), "run", "Add pagination", "--repo", str(repository), "--run-id", run_id]
+    person = await Terminal.shell(scripted, [*arguments], foreground=True)
+    await person.until("Choice (number or words; empty: leave it open): ")
+    person.process.send_signal(signal.SIGUSR1)  # the shell takes the terminal back
+    await person.until("the shell reads")
+    person.type("a line for the shell\n")
+    await person.until("the shell has read")
+    person.type("2\n\n")
+    await person.until("decision D1 answered by")
+    person.process.send_signal(signal.SIGUSR2)
+    await person.until("ended with 143")
+    await person.end()

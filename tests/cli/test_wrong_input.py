@@ -27,6 +27,28 @@ def refused(result: Result, code: int, *words: str) -> None:
         assert word in result.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "- [ ] add pagination", "--repo", "."],
+        ["run", "--detach", "- [ ] add pagination"],
+        ["run", "--no-publish", "-1 is no valid id"],
+        ["run", "-0.5"],
+        ["run", "-hide the button"],
+        ["guide", "shop-x7k2", "- keep it"],
+        ["decide", "shop-x7k2", "D1", "- [x] url"],
+    ],
+)
+async def test_a_text_that_begins_like_an_option_is_told_how_to_be_given(cli: Cli, arguments: list[str]) -> None:
+    refused(await cli(*arguments), 2, "`--` before the arguments", "`-` (stdin)", "`@FILE`")
+
+
+async def test_a_note_may_begin_with_a_dash_and_a_misspelt_option_is_named(cli: Cli) -> None:
+    refused(await cli("decide", "shop-x7k2", "D1", "url", "--note", "- as before"), 2, "no run shop-x7k2")
+    misspelt = await cli("run", "x", "--usdd", "5")
+    assert (misspelt.code, "No such option: --usdd" in misspelt.err) == (2, True)
+
+
 async def test_run_without_a_key_names_the_variable_and_the_demo(cli: Cli, repository: Path) -> None:
     refused(await cli("run", "x", "--repo", str(repository)), 2, "ANTHROPIC_API_KEY", "baton demo")
 

@@ -1,6 +1,7 @@
 """Scenario files and how their steps are chosen; faults in a file are named with file and line."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,11 @@ async def test_many_sessions_at_once_get_their_own_steps(sdk: Any) -> None:
 
 def _whole(standin: StandIn) -> int:
     return sum(record.whole for record in standin.requests)
+
+
+async def test_an_emoji_that_json_writes_as_two_escapes_is_one_character(sdk: Any) -> None:
+    text = json.dumps({"name": "emoji", "steps": [{"text": "Done \N{PARTY POPPER}"}]})
+    assert "\\ud83c\\udf89" in text
+    async with serve(parse_scenario(text, "emoji.json")) as standin, sdk(standin) as client:
+        answer = await client.messages.create(**request())
+    assert answer.content[0].text == "Done \N{PARTY POPPER}"
