@@ -19,6 +19,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.commits import in_message
 from workspaces.gate import run_gate
 from workspaces.integrate import project_commit
 from workspaces.sandbox import Sandbox
@@ -115,10 +116,10 @@ class GateActivities:
 
     async def _message(self, store: Store, gate: GateInput) -> str:
         """The commit message of a task: title, what the maker says it did, and where it comes from."""
-        lines = [self._redact(gate.title)]
+        lines = [in_message(" ".join(self._redact(gate.title).split()))]
         report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
         if report is not None:
-            lines += ["", self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip()]
+            lines += ["", in_message(self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip())]
         trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
         issue = RunRequest.model_validate(await run_json(store, gate.run, REQUEST)).github
         if issue is not None:

@@ -31,6 +31,8 @@ from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
 _OBJECT = re.compile(r"[0-9a-f]{40}")
+_OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
+"""Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
 
 
 class Store:
@@ -164,7 +166,7 @@ class Store:
         """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
             raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
-        return self.source if ref.endswith("/integration/head") or "/candidate/" in ref else self.objects
+        return self.source if _OF_PROJECT.fullmatch(ref) else self.objects
 
     async def read(self, commit: str, path: str) -> bytes | None:
         """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
@@ -216,6 +218,17 @@ class Store:
         """The parents of a commit."""
         with translated(f"reading {commit}"):
             return self.objects.parents(commit)
+
+    async def line(self, head: str, base: str) -> list[str]:
+        """The commits from `head` back to `base` (without it) by first parents, the newest first."""
+        found: list[str] = []
+        while head != base:
+            found.append(head)
+            parents = await self.parents(head)
+            if not parents:
+                break
+            head = parents[0]
+        return found
 
     async def checkout(self, commit: str, directory: Path) -> None:
         """Write the files of a commit into an empty directory, as a checkout with the project's attributes would.
