@@ -19,6 +19,7 @@ from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.keyring import KeyRing
+from baton.records import Count, Usd
 from baton.redaction import url_secrets
 
 SHORTEST_TOKEN = 16
@@ -59,21 +60,15 @@ class Settings(GitHubSettings):
     tester_model: str | None = Field(default=None, description="Model of the tester, before its file")
     reviewer_model: str | None = Field(default=None, description="Model of the reviewer, before its file")
 
-    usd_per_run: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one run")
-    usd_per_task: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one task")
-    usd_per_session: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Most USD of one session"
-    )
-    usd_per_day: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Most USD of a UTC day, over all runs of this home"
-    )
-    turns_per_run: int | None = Field(default=None, ge=1, description="Most turns of one run")
-    turns_per_session: int | None = Field(default=None, ge=1, description="Most turns of one session")
+    usd_per_run: Usd | None = Field(default=None, description="Most USD of one run")
+    usd_per_task: Usd | None = Field(default=None, description="Most USD of one task")
+    usd_per_session: Usd | None = Field(default=None, description="Most USD of one session")
+    usd_per_day: Usd | None = Field(default=None, description="Most USD of a UTC day, over all runs of this home")
+    turns_per_run: Count | None = Field(default=None, description="Most turns of one run")
+    turns_per_session: Count | None = Field(default=None, description="Most turns of one session")
     wall_clock: timedelta | None = Field(default=None, description="Longest that a run may work: 90s, 30m, 2h")
-    turns_per_task: int | None = Field(default=None, ge=1, description="Most turns of one task")
-    turns_per_day: int | None = Field(
-        default=None, ge=1, description="Most turns of a UTC day, over all runs of this home"
-    )
+    turns_per_task: Count | None = Field(default=None, description="Most turns of one task")
+    turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
         default="repository", description="Whether baton.toml may open the network to commands: repository or never"
     )
@@ -81,9 +76,14 @@ class Settings(GitHubSettings):
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")
     disk_warn_gb: float = Field(
-        default=5.0, ge=0, description="Free GB of BATON_HOME's disk below which a warning is given"
+        default=5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Free GB of BATON_HOME's disk below which a warning is given",
     )
-    disk_floor_gb: float = Field(default=0.5, ge=0, description="Free GB below which no new run begins")
+    disk_floor_gb: float = Field(
+        default=0.5, ge=0, allow_inf_nan=False, description="Free GB below which no new run begins"
+    )
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 

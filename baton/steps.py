@@ -279,6 +279,9 @@ class TaskNews(Lean):
     stage: str
     round: int
     turns: int = 0
+    steps: int = 0
+    """Of a session that has ended: how often it was its turn, with a call of the model or without."""
+    billing: list[str] = Field(default_factory=list)
     cost_usd: float = 0.0
     evidence: Evidence | None = None
     evidence_round: int = 0

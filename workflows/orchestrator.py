@@ -201,6 +201,8 @@ class Orchestrator:
                 stage="",
                 round=progress.round,
                 turns=result.turns,
+                steps=result.steps,
+                billing=result.billing,
                 cost_usd=result.cost_usd,
                 role=_ROLE,
             )

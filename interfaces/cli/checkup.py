@@ -169,12 +169,17 @@ def _key(settings: "Settings") -> Check:
 
 
 def _prices(settings: "Settings") -> Check:
+    from agents.models import check_models
     from baton.pricing import load_prices
 
     try:
         prices = load_prices(settings.prices)
     except BatonError as error:
         return Check("prices", "fail", str(error), "Mend the file, or unset BATON_PRICES.")
+    try:
+        check_models({}, settings, prices)
+    except BatonError as error:
+        return Check("prices", "fail", str(error), "No run begins with it.")
     return Check("prices", "ok", f"{settings.prices or 'the shipped list'}, of {prices.date}.")
 
 

@@ -10,10 +10,11 @@ from temporalio.testing import ActivityEnvironment
 from activities.integration import IntegrationActivities
 from activities.stores import Stores
 from baton import naming
-from baton.contracts import Fork, RunStatus, TaskState
+from baton.contracts import Decide, Fork, RunStatus, TaskState
 from baton.steps import IntegrateInput
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
+    escalate,
     made,
     plan,
     reviewed,
@@ -25,6 +26,7 @@ from tests.pipelines.scripts import (
     write,
 )
 from tests.pipelines.test_fork import forked
+from workflows.pipeline import Pipeline
 from workspaces.commits import in_message
 
 
@@ -150,6 +152,32 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
         assert await store.line(landed.commit, base) == [landed.commit, first]
         # Another round of the task is another matter.
         assert await ActivityEnvironment().run(integrate, wanted.model_copy(update={"round": 3})) != landed
+
+
+@pytest.mark.parametrize("kind", ["wall_clock", "turn_limit", "budget", "review_rejected", "gate_red"])
+async def test_a_question_of_a_role_is_a_question_whatever_it_is_called(staged, kind: str) -> None:  # type: ignore[no-untyped-def]
+    """Its error type and its choices are those of the engine's own questions; they mean nothing but an answer."""
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[escalate("Which licence?", "accept", "raise", error_type=kind)], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        handle = await stage.start(turns=3)
+        waiting = await stage.until_waiting(handle, 60)
+        (decision,) = waiting.decisions
+        assert decision.question == "Which licence?"
+        assert decision.choices == ["accept", "raise", "retry", "skip", "abort"]
+        choice = "raise" if kind == "budget" else "accept"
+        note = "30m is too long: 5 MB, please"
+        await handle.execute_update(Pipeline.submit_decision, Decide(decision_id="D1", choice=choice, note=note))
+        document = await stage.outcome(handle)
+        told = str(stage.standin.requests[2].body)
+    assert document.status is RunStatus.DONE, document
+    assert f"The person decided: {choice}. {note}" in told
+    # Nothing was skipped: what was made was tested and reviewed.
+    assert [role for _, role, _, _ in stage.asked()] == ["orchestrator", "backend", "backend", "tester", "reviewer"]
 
 
 @pytest.mark.parametrize(
