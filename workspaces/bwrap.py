@@ -48,7 +48,7 @@ _ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf")
 
 _PASSWD = f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{UID}:{UID}:agent:{HOME_INSIDE}:/bin/sh\n"
 _GROUP = f"root:x:0:\nagent:x:{UID}:\n"
-_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def bwrap_argv(
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
         line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += ["--symlink", "/tmp", "/var/tmp"]  # noqa: S108 - inside
         line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
         for directory in toolchains.directories:
             line += ["--ro-bind", str(directory.resolve()), str(directory)]
