@@ -161,15 +161,16 @@ def _meant(new: str, text: str) -> str:
 
 def _usual_end(text: str, at: int) -> str:
     """The most frequent line end; of equally frequent ones that of the line at a place."""
-    counts = Counter(_END.findall(text))
+    ends: list[str] = _END.findall(text)
+    counts = Counter(ends)
     if not counts:
         return "\n"
     most = max(counts.values())
     usual = [end for end, count in counts.items() if count == most]
     if len(usual) > 1:
         near = _END.search(text, at) or _END.search(text)
-        if near is not None and near[0] in usual:
-            return str(near[0])
+        if near is not None and near.group() in usual:
+            return near.group()
     return usual[0]
 
 
