@@ -322,7 +322,8 @@ async def test_refs_without_number_are_bounded(lab: Lab, monkeypatch: pytest.Mon
     "name",
     [
         "refs/heads/../x", "refs/heads/.x", "refs/heads/x.lock", "refs/heads/x..y", "refs/heads/x y", "refs/heads/x~1",
-        "refs/heads/x:y", "refs/heads/x\ny", "refs/heads/", "refs//heads", "heads/x", "refs/heads/@{u}", "refs/heads/x.",
+        "refs/heads/x:y", "refs/heads/x\ny", "refs/heads/", "refs//heads", "heads/x", "refs/heads/@{u}",
+        "refs/heads/x.",
         "refs/heads/x\\y", "refs/heads/x\udce9", "refs/heads/@", "refs/bisect/bad", "refs/heads/" + "x" * 300, "HEAD",
     ],
 )  # fmt: skip
