@@ -26,7 +26,7 @@ _NO_OBJECTS = b"PACK\0\0\0\2\0\0\0\0"
 
 # Constant text: whatever differs comes in by variables and files.
 _PACK = """\
-pack() { git pack-objects --revs --stdout -q --delta-base-offset < "$QUARANTINE/tips"; }
+pack() { git pack-objects --revs --stdout -q --threads=1 --delta-base-offset < "$QUARANTINE/tips"; }
 { pack || echo failed > "$QUARANTINE/failed"; } | head -c "$MOST" > "$QUARANTINE/pack"
 """
 _UNPACK = """\

@@ -231,12 +231,14 @@ class Workspace:
         objects = self._store.source_path / "objects"
         found = await in_thread(agentgit.read_state, self.path, self._commit)
         strange = list(found.strange)
+        # Put back for the next call, so they are said each time.
+        reset: list[str] = []
         if found.state is None:
-            strange.append("a `.git` that was removed, replaced or damaged: it is made anew as it was before")
+            reset.append("a `.git` that was removed, replaced or damaged: it is made anew as it was before")
         else:
             strange += [f"the repository in {path}/" for path in nested[:20]]
             planted = await in_thread(gitdir.planted, self.path, objects)
-            strange += [f"a change to .git/{name}" for name in planted]
+            reset += [f"a change to .git/{name}" for name in planted]
         state = found.state or self._git
         pack, refused = b"", ""
         if found.state is not None and not state.same(self._git):
@@ -244,11 +246,11 @@ class Workspace:
                 pack = await pack_objects(self._sandbox, self.path, objects, self._kept, state)
             except NotKept as error:
                 refused = str(error)
-        elif not untold(strange, self._git.told):
-            return self._git_reset(), ()
         new = untold(strange, self._git.told)
+        sentences = tuple(_NOT_KEPT.format(text) for text in [*reset, *new])
         told = (*self._git.told, *new)[-_MOST_TOLD:]
-        sentences = tuple(_NOT_KEPT.format(text) for text in new)
+        if state.same(self._git) and not new:
+            return self._git_reset(), sentences
         if state.same(self._git):
             state = replace(self._git, told=told)
             return {**self._git_reset(), GIT_STATE: state.dump()}, sentences

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from baton.settings import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces import agentgit, agentpack
 from workspaces.agentgit import is_ref, new_state, parse_state
@@ -109,6 +110,19 @@ async def test_stashes_commits_branches_and_tags_are_there_after_a_rebuild(lab: 
         assert (again.path / "README.md").read_text() == "first stash\n"
         assert run_git(again.path, "stash", "list") == ""
         await again.discard()
+
+
+async def test_where_a_person_waived_the_sandbox_it_works_too(lab: Lab) -> None:
+    lab.sandbox = await Sandbox.open(SandboxMode.NONE)
+    workspace = await lab.workspace()
+    workspace.mark_dirty()
+    work_with_git(workspace.path)
+    seen = looked_at(workspace.path)
+    snapshot = await workspace.snapshot(None)
+    assert snapshot.not_kept == ()
+    await lab.record(workspace, snapshot)
+    await workspace.discard()
+    assert looked_at((await lab.workspace()).path) == seen
 
 
 async def test_an_attempt_that_was_killed_leaves_the_git_of_the_last_checkpoint(lab: Lab) -> None:
@@ -250,6 +264,14 @@ async def test_what_is_strange_is_said_once_and_the_rest_is_kept(lab: Lab) -> No
     await workspace.discard()
     again, snapshot = await recorded(lab, "later")
     assert snapshot.not_kept == ()
+    again.mark_dirty()
+    run_git(again.path, "config", "user.name", "Me")
+    run_git(again.path, "init", "-q", str(again.path / "within"))
+    snapshot = await again.snapshot(None)
+    (said,) = snapshot.not_kept
+    assert ".git/config" in said, "it was put back meanwhile"
+    await lab.record(again, snapshot, "again")
+    again = await lab.workspace()
     assert len(run_git(again.path, "stash", "list").splitlines()) == 2
     assert run_git(again.path, "config", "user.name") == "Agent"
 
