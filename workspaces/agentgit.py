@@ -210,6 +210,8 @@ def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ..
     if STASH not in refs:
         return ()
     data = _small(git, b"logs/refs/stash", _MAX_FILE)
+    if data is None:
+        odd.append(f"{STASH} (its log is missing or too large)")
     lines = data.decode(errors="replace").split("\n")[:-1] if data else []
     kept = [line for line in lines if _STASHED.fullmatch(line)]
     if len(kept) < len(lines) or len(kept) > MAX_STASHES:

@@ -18,8 +18,8 @@ _MARKS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _END = re.compile("\r\n|\r|\n")
-_MOST_COMPARED = 4_000_000
-"""Pairs of lines that are compared at most to find those that stay; beyond, lines are paired from both ends."""
+_MOST_COMPARED = 10_000
+"""Pairs of lines that are compared at most to find those that stay, between two that stay for certain."""
 
 
 class NotText(ValueError):
@@ -98,16 +98,19 @@ def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tup
         literal = True  # the line ends are the change
     elif literal:
         literal = "\n" not in new or "\r" in new or "\r" not in text
+    meant, usual = _meant(new, text), _usual_ends(text)
     parts, at = [], 0
-    known: dict[str, str] = {}
+    known: dict[tuple[str, str], str] = {}
     for begin, end in places:
-        region = text[begin:end]
+        region, ending = text[begin:end], _near(text, begin, usual)
         if literal:
             replaced = new
-        elif region in known:
-            replaced = known[region]
+        elif (region, ending) in known:
+            replaced = known[region, ending]
         else:
-            replaced = known[region] = _with_ends(region, _meant(new, text), _usual_end(text, begin))
+            replaced = known[region, ending] = _with_ends(region, meant, ending)
+        if not literal:
+            replaced = _apart(text[begin - 1 : begin], replaced, text[end : end + 1])
         parts += [text[at:begin], replaced]
         at = end
     return "".join([*parts, text[at:]]), len(places)
@@ -121,7 +124,7 @@ def rewrite_text(file: TextFile, content: str) -> str:
         return content
     if "\r" in content and not set(_END.findall(file.text)) - {"\r"}:
         return content
-    return _with_ends(file.text, content, _usual_end(file.text, 0))
+    return _with_ends(file.text, content, _near(file.text, 0, _usual_ends(file.text)))
 
 
 def _marked(data: bytes) -> tuple[bytes, str]:
@@ -159,19 +162,17 @@ def _meant(new: str, text: str) -> str:
     return _plain(new) if "\n" not in text else new.replace("\r\n", "\n")
 
 
-def _usual_end(text: str, at: int) -> str:
-    """The most frequent line end; of equally frequent ones that of the line at a place."""
+def _usual_ends(text: str) -> list[str]:
+    """The most frequent line end, or several that are equally frequent."""
     ends: list[str] = _END.findall(text)
     counts = Counter(ends)
-    if not counts:
-        return "\n"
-    most = max(counts.values())
-    usual = [end for end, count in counts.items() if count == most]
-    if len(usual) > 1:
-        near = _END.search(text, at) or _END.search(text)
-        if near is not None and near.group() in usual:
-            return near.group()
-    return usual[0]
+    return [end for end, count in counts.items() if count == max(counts.values())] or ["\n"]
+
+
+def _near(text: str, at: int, usual: list[str]) -> str:
+    """Of equally frequent line ends that of the line at a place, else the first."""
+    near = _END.search(text, at) if len(usual) > 1 else None
+    return near.group() if near is not None and near.group() in usual else usual[0]
 
 
 def _with_ends(region: str, new: str, usual: str) -> str:
@@ -181,28 +182,78 @@ def _with_ends(region: str, new: str, usual: str) -> str:
     before, ends = _END.split(region), _END.findall(region)
     after = new.split("\n")
     from_old = dict(_pairs(before, after))
-    parts = []
+    parts: list[str] = []
     for number, line in enumerate(after):
         old = from_old.get(number)
         end = ends[old] if old is not None and old < len(ends) else usual
+        if end == "\n" and not line and parts and parts[-1] == "\r":
+            end = "\r"  # the two would be one line end
         parts += [line, end if number + 1 < len(after) else ""]
     return "".join(parts)
 
 
+def _apart(before: str, text: str, behind: str) -> str:
+    """A text that stands between two characters: no CR of one and LF of the other become one line end."""
+    if before == "\r" and text.startswith("\n"):
+        text = "\r" + text[1:]
+    if text.endswith("\r") and behind == "\n":
+        text = text[:-1] + "\n"
+    return text
+
+
 def _pairs(before: list[str], after: list[str]) -> list[tuple[int, int]]:
     """Lines of the new text with the lines they were before: those that stay, and those that replace others."""
+    pairs: list[tuple[int, int]] = []
+    at, there = 0, 0
+    for old, new in [*_anchors(before, after), (len(before), len(after))]:
+        pairs += [(there + b, at + a) for b, a in _gap(before[at:old], after[there:new])]
+        pairs.append((new, old))
+        at, there = old + 1, new + 1
+    return pairs
+
+
+def _anchors(before: list[str], after: list[str]) -> list[tuple[int, int]]:
+    """Lines that stand once in both texts, as many as keep their order, and all that stay at both ends."""
     head = 0
     while head < min(len(before), len(after)) and before[head] == after[head]:
         head += 1
     tail = 0
     while tail < min(len(before), len(after)) - head and before[-1 - tail] == after[-1 - tail]:
         tail += 1
-    pairs = [(number, number) for number in range(head)]
-    pairs += [(len(after) - 1 - number, len(before) - 1 - number) for number in range(tail)]
-    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    old, new = range(head, len(before) - tail), range(head, len(after) - tail)
+    here, there = Counter(before[number] for number in old), Counter(after[number] for number in new)
+    places = {after[number]: number for number in new}
+    single = [(number, places[before[number]]) for number in old if here[before[number]] == there[before[number]] == 1]
+    ends = [(len(before) - number, len(after) - number) for number in range(tail, 0, -1)]
+    return [*((number, number) for number in range(head)), *_ascending(single), *ends]
+
+
+def _ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The longest part of the pairs in which the second numbers ascend as the first do (patience sorting)."""
+    piles: list[int] = []
+    tops: list[int] = []
+    below: list[int | None] = []
+    for number, (_, place) in enumerate(pairs):
+        pile = bisect_left(piles, place)
+        below.append(tops[pile - 1] if pile else None)
+        piles[pile : pile + 1] = [place]
+        tops[pile : pile + 1] = [number]
+    found: list[tuple[int, int]] = []
+    at = tops[-1] if tops else None
+    while at is not None:
+        found.append(pairs[at])
+        at = below[at]
+    return found[::-1]
+
+
+def _gap(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+    """The same between two lines that stay: few lines are compared, many are paired as they come."""
+    if not old or not new:
+        return []
     if len(old) * len(new) > _MOST_COMPARED:
-        return pairs + [(head + number, head + number) for number in range(min(len(old), len(new)))]
+        return [(number, number) for number in range(min(len(old), len(new)))]
+    pairs: list[tuple[int, int]] = []
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind in ("equal", "replace"):
-            pairs += [(head + there, head + here) for here, there in zip(range(a, b), range(c, d), strict=False)]
+            pairs += list(zip(range(c, d), range(a, b), strict=False))
     return pairs

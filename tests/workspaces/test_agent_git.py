@@ -254,11 +254,21 @@ async def test_what_is_strange_is_said_once_and_the_rest_is_kept(lab: Lab) -> No
     os.mkfifo(git / "refs/heads/fifo")
     (git / "refs/heads/link").symlink_to("/etc/hostname")
     run_git(workspace.path, "init", "-q", str(workspace.path / "within"))
+    with (git / "logs/refs/stash").open("ab") as log:
+        log.write(b"not a line of a reflog\n")
     (git / "MERGE_HEAD").write_text(run_git(workspace.path, "rev-parse", "idle") + "\n")
     run_git(workspace.path, "config", "user.name", "Me")
     snapshot = await workspace.snapshot(None)
     said = "\n".join(snapshot.not_kept)
-    for words in ("refs/heads/alias", "refs/heads/fifo", "refs/heads/link", "within/", "a merge", ".git/config"):
+    for words in (
+        "refs/heads/alias",
+        "refs/heads/fifo",
+        "refs/heads/link",
+        "within/",
+        "a merge",
+        ".git/config",
+        "3 entries",
+    ):
         assert words in said
     await lab.record(workspace, snapshot)
     await workspace.discard()

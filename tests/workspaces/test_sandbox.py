@@ -549,11 +549,12 @@ def test_status_words() -> None:
     assert not SandboxStatus("unavailable", "x").isolated
 
 
-async def test_names_that_programs_rely_on_are_there(sandbox: Sandbox, work: Path) -> None:
+@pytest.mark.parametrize("network", [False, True])
+async def test_names_that_programs_rely_on_are_there(sandbox: Sandbox, work: Path, network: bool) -> None:
     text = (
         "import socket, tempfile; print(socket.gethostbyname(socket.gethostname()), socket.gethostbyname('localhost'));"
         "print(tempfile.mkstemp(dir='/var/tmp')[1])"
     )
-    result = await run(sandbox, f'/usr/bin/python3 -c "{text}"', work)
+    result = await sandbox.run(Command(argv=["/usr/bin/python3", "-c", text], workspace=work, network=network))
     assert result.exit_code == 0, result.output
     assert result.output.startswith("127.0.0.1 127.0.0.1\n/var/tmp/")
