@@ -1,11 +1,13 @@
 """Line ends and marks of files that tools change: any mixture of them, and files that are made to take long."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.growth import assert_linear
 from workspaces.text_files import NotText, TextFile, lenient_text, parse_text, replace_text, rewrite_text
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
@@ -81,14 +83,24 @@ def test_lines_that_stay_in_a_long_mixed_file_keep_their_ends() -> None:
         assert f"line {number}{ends[number]}" in text
 
 
-def test_nothing_takes_long() -> None:
-    """Time-outs guard only against hanging; each of these took minutes when lines were compared with all others."""
-    blank = TextFile("\n\r\n" * 50_000)
-    assert len(rewrite_text(blank, "x\n\n" * 50_000)) >= 150_000
-    many = TextFile("".join(f"a\r\nb{end}" for end in ["\n", "\r\n"] * 50_000))
-    assert replace_text(many, "a\nb", "c\nd\ne", everywhere=True)[1] == 100_000
-    odd = TextFile("".join(random.Random(3).choice(["x\n", "x\r\n", "y\n", "y\r\n"]) for _ in range(100_000)))
-    assert rewrite_text(odd, "y\nx\n" * 50_000)
+def blank(lines: int) -> None:
+    rewrite_text(TextFile("\n\r\n" * lines), "x\n\n" * lines)
+
+
+def alternating(lines: int) -> None:
+    ends = random.Random(3).choices(["x\n", "x\r\n", "y\n", "y\r\n"], k=lines)
+    rewrite_text(TextFile("".join(ends)), "y\nx\n" * (lines // 2))
+
+
+def replaced_in_many_places(lines: int) -> None:
+    ends = random.Random(5).choices(["\n", "\r\n"], k=4 * lines)
+    file = TextFile("".join(f"a{end}" for end in ends))
+    assert replace_text(file, "a\n" * 4, "c\nd\n", everywhere=True)[1] == lines
+
+
+@pytest.mark.parametrize("work", [blank, alternating, replaced_in_many_places], ids=lambda work: work.__name__)
+def test_time_grows_with_the_length(work: Callable[[int], None]) -> None:
+    assert_linear(work, 2_000, 4_000, repeats=3)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
