@@ -102,7 +102,8 @@ class FileTools:
             raise ToolFault(f"Edit: old_string appears {count} times in {place.shown} (must be unique).")
         if text == file.text:
             raise ToolFault(
-                "Edit: with the line ends of the file old_string and new_string are the same; nothing was changed."
+                f"Edit: {place.shown} keeps its line ends and byte order mark, and but for these old_string and "
+                "new_string are the same; nothing was changed."
             )
         _own_copy(place.target)
         self._store(place, file.dump(text), "Edit")

@@ -82,7 +82,7 @@ def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tup
     """The text with `old` replaced, once or everywhere, and how often `old` stands in it; unchanged where not once.
 
     A bare line feed in `old` is found as any line end. Lines of `new` that stay keep their ends, others take that of
-    the line they replace, or the file's most frequent one. A carriage return that is written is meant.
+    the lines they replace, or the file's most frequent one. A carriage return that is written is meant.
     """
     text = file.text
     if file.mark:
@@ -177,8 +177,9 @@ def _near(text: str, at: int, usual: list[str]) -> str:
 
 def _with_ends(region: str, new: str, usual: str) -> str:
     """A text with bare line feeds as it takes the place of a region: what stays of its lines keeps its end."""
-    if set(_END.findall(region)) <= {usual}:
-        return new.replace("\n", usual)
+    kinds = set(_END.findall(region))
+    if len(kinds) <= 1:
+        return new.replace("\n", kinds.pop() if kinds else usual)
     before, ends = _END.split(region), _END.findall(region)
     after = new.split("\n")
     from_old = dict(_pairs(before, after))

@@ -164,6 +164,7 @@ CONVENTIONS = [
     pytest.param(b"a\r\nb\nc\r\nd\r\n", "b", "x\ny", False, b"a\r\nx\r\ny\nc\r\nd\r\n", id="mixed, most often CRLF"),
     pytest.param(b"a\nb\r\nc\nd\n", "a\nb\nc", "a\nnew\nb\nc", False, b"a\nnew\nb\r\nc\nd\n", id="mixed, lines stay"),
     pytest.param(b"a\r\nb\nc\n", "a\nb\n", "x\ny\n", False, b"x\r\ny\nc\n", id="mixed, lines replaced"),
+    pytest.param(b"a\nb\nc\r\nd\r\ne\r\n", "a\nb", "a\nx\nb", False, b"a\nx\nb\nc\r\nd\r\ne\r\n", id="all LF here"),
     pytest.param(b"10%\r20%\ndone\n", "done", "over\nout", False, b"10%\r20%\nover\nout\n", id="CR within a line"),
     pytest.param(b"a\r\n\r\n\r\nb", "\n\n\nb", "\nb", False, b"a\r\nb", id="blank lines"),
     pytest.param(b"a\nb", "b", "b\nc", False, b"a\nb\nc", id="no last line end"),
