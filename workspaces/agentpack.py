@@ -5,6 +5,7 @@ engine's configuration, sees the workspace read-only and of the engine's stores 
 too: an alternate or a link that was planted leads to no more than the agent has.
 """
 
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -59,16 +60,18 @@ async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Q
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": f".git/objects:{alternate(source)}",
         "MOST": str(MAX_PACK + 1),
     }
-    failed = await _run(sandbox, work, source, quarantine, _PACK, scratch, writable=False)
-    files = Beneath(quarantine.path)
-    with translated("keeping what an agent's git holds"):
-        there = files.stat("pack")
-        if there is not None and there.st_size > MAX_PACK:
-            raise NotKept(f"take more than {MAX_PACK >> 20} MiB")
-        if failed or there is None or files.stat("failed") is not None:
-            raise NotKept("cannot be read by git, or take too long")
-        data = await in_thread(files.read, "pack")
-        await in_thread(quarantine.prepare, None)
+    try:
+        failed = await _run(sandbox, work, source, quarantine, _PACK, scratch, writable=False)
+        files = Beneath(quarantine.path)
+        with translated("keeping what an agent's git holds"):
+            there = files.stat("pack")
+            if there is not None and there.st_size > MAX_PACK:
+                raise NotKept(f"take more than {MAX_PACK >> 20} MiB")
+            if failed or there is None or files.stat("failed") is not None:
+                raise NotKept("cannot be read by git, or take too long")
+            data = await in_thread(files.read, "pack")
+    finally:
+        await in_thread(_remove, quarantine)
     return b"" if data.startswith(_NO_OBJECTS) else data
 
 
@@ -79,11 +82,16 @@ async def unpack_objects(
     with translated("bringing back what an agent's git held"):
         await in_thread(_prepare, quarantine, state, pack)
     own = {"GIT_DIR": ".git", "GIT_WORK_TREE": ".", "READ": "1" if state.commit not in (None, state.base) else ""}
-    failed = await _run(sandbox, work, source, quarantine, _UNPACK, own, writable=True)
-    with translated("bringing back what an agent's git held"):
-        whole = not failed and Beneath(quarantine.path).stat("whole") is not None
-        await in_thread(quarantine.prepare, None)
-    return whole
+    try:
+        failed = await _run(sandbox, work, source, quarantine, _UNPACK, own, writable=True)
+        with translated("bringing back what an agent's git held"):
+            return not failed and Beneath(quarantine.path).stat("whole") is not None
+    finally:
+        await in_thread(_remove, quarantine)
+
+
+def _remove(quarantine: Quarantine) -> None:
+    shutil.rmtree(quarantine.path, ignore_errors=True)
 
 
 def _prepare(quarantine: Quarantine, state: GitState, pack: bytes) -> None:

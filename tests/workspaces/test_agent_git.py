@@ -10,7 +10,7 @@ import pytest
 
 from baton.settings import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
-from workspaces import agentgit, agentpack
+from workspaces import agentgit, agentpack, leftovers
 from workspaces.agentgit import is_ref, new_state, parse_state
 from workspaces.checkpoints import GIT_PACK, GIT_STATE, Snapshot
 from workspaces.sandbox import Command, CommandResult, Sandbox
@@ -98,6 +98,7 @@ async def test_stashes_commits_branches_and_tags_are_there_after_a_rebuild(lab: 
     for place in (lab, await elsewhere(lab, tmp_path)):
         again = await place.workspace()
         assert again.notices == []
+        assert leftovers.in_workspace(again.path.parent) == []
         assert looked_at(again.path) == seen
         assert contents(again.path) == files
         run_git(again.path, "fsck", "--strict")
@@ -228,6 +229,7 @@ async def test_what_is_too_large_is_said_at_once_and_again_when_it_is_gone(
     assert "take more than" in said
     assert "git stash pop" in said
     await lab.record(workspace, snapshot)
+    assert leftovers.in_workspace(workspace.path.parent) == []
     assert await lab.store.paths(lab.checkpoint, "git") == [GIT_STATE]
     # It stays where it is, and is said once.
     workspace, snapshot = await recorded(lab, "later")
