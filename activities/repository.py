@@ -37,6 +37,7 @@ from workspaces.forks import PLAN
 from workspaces.room import require_room_to_begin
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
+from workspaces.text_files import lenient_text
 
 _MANIFEST_LIMIT = 200_000
 
@@ -175,7 +176,7 @@ class RepositoryActivities:
         for path in wanted(paths):
             data = await store.read(commit, path)
             if data is not None:
-                manifests[path] = data[:_MANIFEST_LIMIT].decode("utf-8", "replace")
+                manifests[path] = lenient_text(data[:_MANIFEST_LIMIT])
         return detect(paths, manifests)
 
 

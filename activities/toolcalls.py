@@ -95,6 +95,7 @@ class ToolRunner:
             read_only=workspace.mounts(),
             home=self._stores.home,
         )
+        phase.remarks += workspace.notices
         workspace.mark_dirty()
         outcomes: dict[str, ToolOutcome] = {}
         touched: set[str] | None = set()
@@ -117,6 +118,7 @@ class ToolRunner:
                 phase.put_back = sorted(outside)
                 phase.note = f"put back: {', '.join(phase.put_back[:5])}"
                 phase.remarks.append(_put_back_remark(turn.key.role, phase.put_back, scope.describe()))
+            phase.remarks += snapshot.not_kept
             phase.snapshot = snapshot
         phase.committed = workspace.mark_clean
         return outcomes

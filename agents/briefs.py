@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.added import added_lines
 from agents.fences import fence, visible
 from agents.reports import Failure, Finding, MakerReport, TesterReport
 from agents.technology import Technology, describe
@@ -113,13 +114,7 @@ class ReviewerInput(_Input):
     @property
     def left_open(self) -> list[str]:
         """Lines that the diff adds and that put work off: `file: line`."""
-        found, file = [], ""
-        for line in self.diff.splitlines():
-            if line.startswith("+++ "):
-                file = line[4:].removeprefix("b/")
-            elif line.startswith("+") and _PUTS_OFF.search(line):
-                found.append(f"{file}: {line[1:].strip()[:200]}")
-        return found
+        return [f"{file}: {text.strip()[:200]}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)]
 
 
 def plan_brief(brief: PlanInput) -> str:

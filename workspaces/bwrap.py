@@ -44,11 +44,11 @@ _ETC = [
     "services",
     "protocols",
 ]
-_ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf")
+_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "gai.conf")
 
 _PASSWD = f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{UID}:{UID}:agent:{HOME_INSIDE}:/bin/sh\n"
 _GROUP = f"root:x:0:\nagent:x:{UID}:\n"
-_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def bwrap_argv(
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
         line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
         for directory in toolchains.directories:
             line += ["--ro-bind", str(directory.resolve()), str(directory)]
@@ -133,9 +134,10 @@ def shell(argv: Sequence[str] | str) -> list[str]:
 
 def small_files(network: bool) -> dict[str, str]:
     """Files of /etc that are made up: no name of the host's accounts or of its neighbours."""
-    files = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP}
+    hosts = Path("/etc/hosts").read_text(errors="replace") if network and Path("/etc/hosts").exists() else ""
+    files = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/etc/hosts": f"{_HOSTS}{hosts}"}
     if not network:
-        files |= {"/etc/hosts": _HOSTS, "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
+        files |= {"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
     return files
 
 

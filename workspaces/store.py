@@ -30,6 +30,18 @@ from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+# Said in full, so that no version's default and no file decides how a patch looks.
+_DIFF = (
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--find-renames",
+    "--submodule=short",
+    "--ignore-submodules=none",
+    "--no-relative",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 _OBJECT = re.compile(r"[0-9a-f]{40}")
 _OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
 """Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
@@ -188,11 +200,20 @@ class Store:
 
         At most `limit` bytes of it, with a last line that says so where it was longer.
         """
-        options = ["--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--submodule=short"]
         trees = [self.tree(old), self.tree(new)]
-        result = await git(["diff", *options, *trees, "--"], git_dir=self.path, limit=limit)
+        result = await git(["diff", *_DIFF, "--unified=3", *trees, "--"], git_dir=self.path, limit=limit)
         text = result.stdout.decode(errors="replace")
         return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
+
+    async def write_patch(self, old: str, new: str, file: Path) -> None:
+        """Write the changes between two commits or trees, byte for byte as `git apply` needs them, binary files too."""
+        options = [*_DIFF, "--unified=3", "--binary", "--full-index", f"--output={file}"]
+        await git(["diff", *options, self.tree(old), self.tree(new), "--"], git_dir=self.path)
+
+    async def numstat(self, old: str, new: str) -> bytes:
+        """How many lines were added and removed in each file, as `git diff --numstat -z` writes it."""
+        trees = [self.tree(old), self.tree(new)]
+        return (await git(["diff", *_DIFF, "--numstat", "-z", *trees, "--"], git_dir=self.path)).stdout
 
     async def changed_paths(self, old: str, new: str) -> list[str]:
         """The files that differ between two commits, trees, or directories of commits."""

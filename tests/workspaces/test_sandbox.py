@@ -547,3 +547,14 @@ def test_the_collector_is_exact_at_its_edges(size: int) -> None:
 
 def test_status_words() -> None:
     assert not SandboxStatus("unavailable", "x").isolated
+
+
+@pytest.mark.parametrize("network", [False, True])
+async def test_names_that_programs_rely_on_are_there(sandbox: Sandbox, work: Path, network: bool) -> None:
+    text = (
+        "import socket, tempfile; print(socket.gethostbyname(socket.gethostname()), socket.gethostbyname('localhost'));"
+        "print(tempfile.mkstemp(dir='/var/tmp')[1])"
+    )
+    result = await sandbox.run(Command(argv=["/usr/bin/python3", "-c", text], workspace=work, network=network))
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("127.0.0.1 127.0.0.1\n/var/tmp/")
