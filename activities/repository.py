@@ -5,6 +5,7 @@ from datetime import datetime
 
 from temporalio import activity
 
+from activities.grants import grant
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.roles import pin_roles
@@ -67,7 +68,8 @@ class RepositoryActivities:
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
 
-        config = self._sandboxed(parse_config(await store.read(base.commit, "baton.toml")), notes)
+        asked = parse_config(await store.read(base.commit, "baton.toml"))
+        config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)
         technology = await self._technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:
@@ -75,6 +77,7 @@ class RepositoryActivities:
         status = self._sandbox.status
         if not status.isolated:
             notes.append(status.reason)
+        notes += self._sandbox.toolchains.notes
 
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
@@ -108,6 +111,7 @@ class RepositoryActivities:
             roles=roles.hashes,
             test_command=command,
             sandboxed=status.kind != "none",
+            binds=config.sandbox.binds,
             notes=notes,
             web_ui=self._link(request.run),
             quiet_seconds=self._settings.github_quiet,
