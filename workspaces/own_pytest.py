@@ -7,6 +7,7 @@ ours. So the copy imports them from a package of the engine's, `_baton_pytest`.
 
 import ast
 import compileall
+import contextlib
 import py_compile
 import re
 import shutil
@@ -70,12 +71,16 @@ def copy_pytest(site: Path) -> bool:
     for name in ("pytest", "_pytest"):
         _copy(root / name, site / name)
     _guard(site / "_pytest" / "__init__.py")
+    described = site / f"pytest-{distribution.version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pytest\nVersion: {distribution.version}\n")
     for name in _COPIED:
         source = root / name
         if not source.exists() and not source.with_suffix(".py").exists():
             source = Path(str(metadata.distribution(name).locate_file(name)))
         if source.is_dir():
             _copy(source, private / name)
+            _tell_version(name, private / name / "__init__.py")
         else:
             _write(source.with_suffix(".py"), private / f"{name}.py")
     for file, text in _PYGMENTS.items():
@@ -94,6 +99,12 @@ def _guard(entry: Path) -> None:
     first = max((number + 1 for number, line in enumerate(lines) if line.startswith("from __future__")), default=0)
     text = "".join([*lines[:first], f"import {PRIVATE} as _  # noqa\n", *lines[first:]])
     entry.write_text(text, encoding="utf-8")
+
+
+def _tell_version(name: str, module: Path) -> None:
+    """Write down what a module would look up in the description of its installation, which is not copied."""
+    with contextlib.suppress(metadata.PackageNotFoundError), module.open("a", encoding="utf-8") as file:
+        file.write(f"\n__version__ = {metadata.version(name)!r}\n")
 
 
 def _copy(source: Path, target: Path) -> None:

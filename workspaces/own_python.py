@@ -74,7 +74,8 @@ def own_packages() -> list[Path]:
     # Those of the system's own Python are its programs', and no command finds them by itself.
     found += [path for path in beside if not path.resolve().is_relative_to("/usr")]
     resolved = dict.fromkeys(path.resolve() for path in found if path.is_dir())
-    return [path for path in resolved if not (python.is_relative_to(path) or standard.is_relative_to(path))]
+    own = [path for path in resolved if not (python.is_relative_to(path) or standard.is_relative_to(path))]
+    return [path for path in own if not any(path != other and path.is_relative_to(other) for other in own)]
 
 
 def make_own_python(home: Path, like: Path | None = None) -> Path:

@@ -75,7 +75,15 @@ def own_toolchains(*, home: Path | None = None) -> Toolchains:
             notes.append(f"The interpreter under {prefix} is not visible in the sandbox: it {fault}.")
         else:
             found += _with_target(prefix)
-    return Toolchains(tuple(dict.fromkeys(found)), tuple(notes), tuple(own_python.own_packages()))
+    hidden = own_python.own_packages()
+    # Programs of the system may need these.
+    notes += [
+        f"The packages in {path} are hidden from commands, for Baton itself runs on them; install it into a virtual"
+        " environment of its own to have them seen."
+        for path in hidden
+        if path.is_relative_to("/usr")
+    ]
+    return Toolchains(tuple(dict.fromkeys(found)), tuple(notes), tuple(hidden))
 
 
 def _refuse_on_disk(directory: Path, home: Path | None) -> str | None:

@@ -178,3 +178,37 @@ def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
     said = {process.communicate(timeout=120)[0] for process in both}
     assert len(said) == 1
     assert len(list((tmp_path / "python").iterdir())) == 1
+
+
+@pytest.mark.parametrize("isolated", ISOLATED)
+async def test_the_copy_of_pytest_does_what_pytest_does(
+    boxes: dict[bool, Sandbox], tmp_path: Path, isolated: bool
+) -> None:
+    files = {
+        "pyproject.toml": '[tool.pytest.ini_options]\nminversion = "8"\naddopts = "-ra --strict-markers"\n',
+        "tests/conftest.py": "import pytest\n@pytest.fixture\ndef one(tmp_path, monkeypatch, capsys): return 1\n",
+        "tests/test_it.py": (
+            "import importlib.metadata, logging, pytest, unittest, warnings\n"
+            "pytest_plugins = ['pytester']\n"
+            "@pytest.mark.parametrize('two', [2, pytest.param(3, marks=pytest.mark.xfail)])\n"
+            "def test_one(one, two): assert one + one == two\n"
+            "def test_approx(): assert 0.1 + 0.2 == pytest.approx(0.3)\n"
+            "def test_needs(): pytest.importorskip('os', minversion=None)\n"
+            "def test_version(): assert importlib.metadata.version('pytest') == pytest.__version__\n"
+            "def test_run(pytester):\n"
+            "    pytester.makepyfile('def test(): assert [1] == [2]')\n"
+            "    pytester.runpytest('-vv', '--color=yes', '--debug').assert_outcomes(failed=1)\n"
+            "    pytester.runpytest_subprocess('--junitxml=x.xml', '--doctest-modules').assert_outcomes(failed=1)\n"
+            "class Old(unittest.TestCase):\n"
+            "    def test_old(self):\n"
+            "        with self.assertLogs(level='INFO'): logging.getLogger().info('x')\n"
+        ),
+    }
+    for command in (
+        "python -m pytest",
+        "pytest -vv",
+        "python -W error -m pytest --version -VV",
+        "py.test -q -p no:logging",
+    ):
+        evidence = await gate(boxes[isolated], tmp_path, files, command)
+        assert evidence.green, evidence.log_tail
