@@ -17,8 +17,22 @@ async def grant(
     """The configuration as far as it is granted; directories are those that may be shown now."""
     for narrow in (_gate, _decisions):
         config = narrow(config, settings, notes)
+    within = request.decision_deadline_seconds or config.decisions.deadline
+    if request.decision_default is not None and within is None:
+        notes.append("An unanswered decision waits: `--unanswered` has no effect without `--answer-within`.")
+    if request.decision_deadline_seconds is not None and request.decision_default is config.decisions.default is None:
+        notes.append("An unanswered decision waits: `--answer-within` has no effect without `--unanswered`.")
     config = _limits(config, request, settings, notes)
     return await _binds(config, sandbox, notes)
+
+
+def say_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> None:
+    """Say that `[sandbox]` has no effect where nothing is isolated."""
+    if sandbox.status.kind == "none" and (asked.sandbox.binds or asked.sandbox.network):
+        notes.append(
+            "BATON_SANDBOX=none: [sandbox] in baton.toml changes nothing, for commands see all directories and the"
+            " network as the worker does."
+        )
 
 
 def _gate(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
@@ -69,11 +83,6 @@ def _limits(config: ProjectConfig, request: RunRequest, settings: Settings, note
 async def _binds(config: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> ProjectConfig:
     if not config.sandbox.binds:
         return config
-    if sandbox.status.kind == "none":
-        notes.append(
-            "The repository's baton.toml asks for [sandbox] binds; without isolation commands see all that the worker"
-            " sees, whether it is asked for or not."
-        )
     judged = await sandbox.with_binds(config.sandbox.binds).binds.judge()
     for bind in judged.granted:
         notes.append(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.grants import grant
+from activities.grants import grant, say_isolation
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.roles import pin_roles
@@ -70,6 +70,7 @@ class RepositoryActivities:
 
         asked = parse_config(await store.read(base.commit, "baton.toml"))
         config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)
+        say_isolation(asked, self._sandbox, notes)
         technology = await self._technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:

@@ -123,7 +123,8 @@ def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
     line: list[str] = []
     for bind in binds:
         line += ["--ro-bind", str(bind.target), str(bind.target)]
-    there = [Path("/usr"), *shown, *(bind.target for bind in binds)]
+    system = (Path("/", name) for name in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"))
+    there = [*system, *shown, *(bind.target for bind in binds)]
     for bind in binds:
         for name in bind.names:
             # Below what is mounted the link itself is there.

@@ -95,9 +95,12 @@ def make_own_python(home: Path, like: Path | None = None) -> Path:
         else:
             _lay_out(made)
         made.chmod(0o755)
-        # Another process may have been first; then its directory is as good.
-        with contextlib.suppress(OSError):
+        try:
             made.rename(place)
+        except OSError:
+            # Another process was first; its directory is as good.
+            if not place.is_dir():
+                raise
     finally:
         if made.exists():
             shutil.rmtree(made, ignore_errors=True)

@@ -40,7 +40,12 @@ class Toolchains:
         """The search path for programs, with the engine's own directory at this path."""
         binds = [str(bind.target / "bin") for bind in self.binds]
         first, last = ([f"{tools}/{name}"] for name in (own_python.FIRST, own_python.LAST))
-        return ":".join([*binds, *first, *SYSTEM_PATH, *last] if self.tools else [*binds, *SYSTEM_PATH])
+        if not self.tools:
+            return ":".join([*binds, *SYSTEM_PATH])
+        if any(path.is_relative_to("/usr") for path in self.hidden):
+            # Programs of the packages that are hidden are there still, and cannot work: a `pytest` in /usr/local/bin.
+            return ":".join([*binds, *first, *last, *SYSTEM_PATH])
+        return ":".join([*binds, *first, *SYSTEM_PATH, *last])
 
     @property
     def has_python(self) -> bool:

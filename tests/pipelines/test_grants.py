@@ -12,6 +12,7 @@ import pytest
 from activities.stores import LIMITS, run_config, run_json
 from baton.contracts import RunDocument, RunStatus
 from baton.places import refuse_for_this_account
+from baton.settings import SandboxMode
 from interfaces.cli.summary import document_lines
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
@@ -130,3 +131,14 @@ async def test_a_scope_does_not_reach_what_is_protected(staged, repo: Path) -> N
         document = await stage.finish()
     assert document.status is RunStatus.DONE, document
     assert git(repo, "diff", "--name-only", "main", str(document.branch)) == "src/y.txt"
+
+
+async def test_without_isolation_it_says_that_nothing_is_kept_away(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]
+    ask(repo, '[sandbox]\nnetwork = true\nbinds = ["/opt/tool"]\n')
+    script = scenario(plan(task("t1")), simple_task("t1", write("src/x.txt", "x\n")))
+    async with staged(script, sandbox=SandboxMode.NONE) as stage:
+        document = await stage.finish()
+    assert document.status is RunStatus.DONE, document
+    assert said(document, "BATON_SANDBOX=none", "changes nothing")
+    assert document.sandboxed is False
+    assert document.binds == []

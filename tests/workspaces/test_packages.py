@@ -13,6 +13,7 @@ from baton.settings import SandboxMode
 from workspaces.config import GateConfig
 from workspaces.gate import run_gate
 from workspaces.sandbox import Command, CommandResult, Sandbox
+from workspaces.toolchains import Toolchains
 
 ISOLATED = [True, False]
 
@@ -166,6 +167,13 @@ async def test_what_a_project_brings_comes_before_the_engines_programs(
     path = result.output.split(":")
     assert path[-1] == "/baton/last"
     assert path.index("/baton/last") > path.index("/usr/bin") > path.index("/baton/bin")
+
+
+def test_programs_of_hidden_packages_do_not_come_first() -> None:
+    """Where Baton lies in the system's own Python, `/usr/local/bin/pytest` is there and has lost its packages."""
+    path = Toolchains(tools=Path("/x"), hidden=(Path("/usr/local/lib/python3.13/site-packages"),)).path.split(":")
+    assert path[:2] == ["/baton/bin", "/baton/last"]
+    assert Toolchains(tools=Path("/x"), hidden=(Path("/opt/venv"),)).path.split(":")[-1] == "/baton/last"
 
 
 def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
