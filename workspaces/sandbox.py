@@ -5,6 +5,7 @@ then commands run with the worker's own rights, and only time, output and enviro
 """
 
 import asyncio
+import atexit
 import contextlib
 import dataclasses
 import errno
@@ -177,15 +178,16 @@ class Sandbox:
 _made: dict[Path, Path] = {}
 """The engine's own Python by home, for this process."""
 
-_without_home: list[tempfile.TemporaryDirectory[str]] = []
+_without_home: list[Path] = []
 
 
 async def _tools(home: Path | None) -> Path:
     """The directory of the engine's own Python, made once per home; raises DiskFull where there is no room for it."""
     if home is None:
         if not _without_home:
-            _without_home.append(tempfile.TemporaryDirectory(prefix="baton-python-", ignore_cleanup_errors=True))
-        home = Path(_without_home[0].name)
+            _without_home.append(Path(tempfile.mkdtemp(prefix="baton-python-")))
+            atexit.register(shutil.rmtree, _without_home[0], ignore_errors=True)
+        home = _without_home[0]
     known = _made.get(home)
     if known is None or not known.is_dir():
         like = next((made for made in _made.values() if made.is_dir()), None)
