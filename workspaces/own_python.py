@@ -13,6 +13,7 @@ import site
 import sys
 import sysconfig
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,9 @@ INSIDE = "/baton"
 
 FIRST, LAST = "bin", "last"
 """Below it, what comes first in PATH and what comes last."""
+
+_GIVEN_UP = 3_600.0
+"""Seconds after which a directory that is being made is taken for given up."""
 
 _FORMAT = 1
 """Of the directory; a new number makes a new one."""
@@ -88,6 +92,7 @@ def make_own_python(home: Path, like: Path | None = None) -> Path:
     if place.is_dir():
         return place
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_unfinished(parent)
     made = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
     try:
         if like is not None and like.name == place.name:
@@ -105,6 +110,14 @@ def make_own_python(home: Path, like: Path | None = None) -> Path:
         if made.exists():
             shutil.rmtree(made, ignore_errors=True)
     return place
+
+
+def _remove_unfinished(parent: Path) -> None:
+    """Remove what a process left that was killed while it made one; making takes seconds."""
+    for left in parent.glob(".making-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _GIVEN_UP:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _lay_out(place: Path) -> None:

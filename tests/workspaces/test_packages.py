@@ -1,5 +1,6 @@
 """Whose packages a project's commands see: its own. Neither Baton's nor those of Baton's interpreter are importable."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -181,6 +182,8 @@ def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from workspaces.own_python import make_own_python\n"
         "print(make_own_python(Path(sys.argv[1])).stat().st_ino)"
     )
+    (tmp_path / "python" / ".making-killed").mkdir(parents=True)
+    os.utime(tmp_path / "python" / ".making-killed", (0, 0))
     command = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) for _ in range(2)]
     said = {process.communicate(timeout=120)[0] for process in both}

@@ -301,7 +301,7 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
         "import asyncio\nfrom pathlib import Path\nfrom baton.settings import SandboxMode\n"
         "from workspaces.sandbox import Command, Sandbox\n"
         "async def main():\n"
-        "    sandbox = await Sandbox.open(SandboxMode.AUTO)\n"
+        f"    sandbox = await Sandbox.open(SandboxMode.AUTO, home=Path({str(work.parent / 'home')!r}))\n"
         f"    text = 'setsid sleep {marker} & touch begun; sleep {marker}'\n"
         f"    await sandbox.run(Command(argv=text, workspace=Path({str(work)!r})))\n"
         "asyncio.run(main())\n"
