@@ -97,8 +97,10 @@ class BindRules:
         if not allowed:
             # The same words whether it exists or not: a repository learns nothing of the machine.
             return f"is not on the list of the person who runs the worker ({SETTING} would allow it)"
-        if fault := refuse_for_this_account(name, baton_home=self.home):
-            return fault
+        # Of the target by itself, too: the name may lead elsewhere by now.
+        for path in (name, target):
+            if fault := refuse_for_this_account(path, baton_home=self.home):
+                return fault
         if any(target.is_relative_to(place) for place in self.hidden):
             return "holds Baton's own packages"
         try:
