@@ -94,14 +94,20 @@ class GateActivities:
         config = await run_config(store, gate.run)
         technology = await run_json(store, gate.run, TECHNOLOGY)
         directory = self._stores.home / "gates" / gate.run / gate.task
-        settings = config.gate.model_copy(update={"test": config.gate.test or technology.get("test_command")})
+        settings = config.gate.model_copy(
+            update={
+                "test": config.gate.test or technology.get("test_command"),
+                # Of this worker: the run may have begun on another host.
+                "timeout": min(config.gate.timeout, self._settings.max_gate_timeout),
+            }
+        )
         try:
             evidence, log = await run_gate(
                 store.checkout,
                 commit,
                 directory,
                 settings,
-                self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
+                self._sandbox.with_binds(config.sandbox.binds),
                 network=config.sandbox.network,
                 redact=self._redact,
             )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from temporalio import activity
 
+from activities.grants import grant, say_isolation
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.roles import pin_roles
@@ -68,7 +69,9 @@ class RepositoryActivities:
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
 
-        config = self._sandboxed(parse_config(await store.read(base.commit, "baton.toml")), notes)
+        asked = parse_config(await store.read(base.commit, "baton.toml"))
+        config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)
+        say_isolation(asked, self._sandbox, notes)
         technology = await self._technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:
@@ -76,6 +79,7 @@ class RepositoryActivities:
         status = self._sandbox.status
         if not status.isolated:
             notes.append(status.reason)
+        notes += self._sandbox.toolchains.notes
 
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
@@ -109,6 +113,7 @@ class RepositoryActivities:
             roles=roles.hashes,
             test_command=command,
             sandboxed=status.kind != "none",
+            binds=config.sandbox.binds,
             notes=notes,
             web_ui=self._link(request.run),
             quiet_seconds=self._settings.github_quiet,

@@ -93,7 +93,6 @@ class ToolRunner:
             network=config.sandbox.network,
             binds=config.sandbox.binds,
             read_only=workspace.mounts(),
-            home=self._stores.home,
         )
         phase.remarks += workspace.notices
         workspace.mark_dirty()

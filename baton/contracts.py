@@ -89,6 +89,10 @@ class Evidence(Contract):
     seconds: float = 0.0
     timed_out: bool = False
     sandboxed: bool = True
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that the command could read besides, as `baton.toml` asks and a person allows."""
+    not_shown: list[str] = Field(default_factory=list)
+    """A sentence for each directory that was asked for and was not there."""
 
     @property
     def green(self) -> bool:
@@ -103,6 +107,8 @@ class GateDocument(Contract):
     command: str | None = None
     exit_code: int | None = None
     log_digest: str = ""
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that the command could read besides."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> "GateDocument":
@@ -318,3 +324,5 @@ class RunDocument(Contract):
     orchestrator, `run` the run itself."""
     sandboxed: bool | None = None
     """Whether commands of agents and tests run in isolation; None until the run has begun."""
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that those commands may read: asked for by `baton.toml`, allowed by a person."""

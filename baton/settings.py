@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.keyring import KeyRing
+from baton.places import refuse_for_this_account
+from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records import Count, Usd
 from baton.redaction import url_secrets
 
@@ -71,6 +73,20 @@ class Settings(GitHubSettings):
     turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
         default="repository", description="Whether baton.toml may open the network to commands: repository or never"
+    )
+    sandbox_binds: str = Field(
+        default="",
+        description="Directories that baton.toml may ask to have shown to commands, read-only; separated by colons",
+    )
+    decision_defaults: Literal["repository", "never"] = Field(
+        default="never",
+        description="Whether baton.toml may have open decisions answered after a deadline: repository or never",
+    )
+    max_gate_timeout: timedelta = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        le=TURN_TIMEOUT - GATE_MARGIN,
+        description="Longest that baton.toml may let set-up or tests of the gate take: 90s, 30m, 1h",
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -131,7 +147,7 @@ class Settings(GitHubSettings):
         optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
         return None if optional and isinstance(value, str) and not value.strip() else value
 
-    @field_validator("wall_clock", mode="before")
+    @field_validator("wall_clock", "max_gate_timeout", mode="before")
     @classmethod
     def _span(cls, text: object) -> object:
         if not isinstance(text, str):
@@ -159,6 +175,22 @@ class Settings(GitHubSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _binds_that_may_be(self) -> "Settings":
+        for directory in self.allowed_binds():
+            fault = refuse_for_this_account(directory, baton_home=self.home)
+            if fault:
+                raise ConfigurationError(
+                    f"BATON_SANDBOX_BINDS does not fit: {directory} {fault}; take it off the list, for commands of"
+                    " agents never see such a place."
+                )
+        return self
+
+    def allowed_binds(self) -> tuple[Path, ...]:
+        """The directories on or below which `baton.toml` may ask for one."""
+        entries = [entry.strip() for entry in self.sandbox_binds.split(":")]
+        return tuple(dict.fromkeys(Path(entry).expanduser() for entry in entries if entry))
 
     def model_for(self, role: str) -> str | None:
         """The model that the environment names for a role (`BATON_<ROLE>_MODEL`)."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baton import policies
-from baton.errors import ConfigurationError, DiskFull
+from baton.errors import DiskFull
 from baton.settings import SandboxMode
 from workspaces.bash_tool import allowed_argv
 from workspaces.config import parse_config
@@ -633,9 +633,13 @@ async def test_where_isolation_was_waived_even_a_reviewers_changes_are_looked_fo
     assert (await tools.run("Bash", {"command": "true"})).touched is None
 
 
-def test_a_bind_that_may_not_be_is_refused(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match="binds"):
-        make(binds=["/root/.ssh"])
+async def test_a_bind_that_may_not_be_is_not_there_and_the_agent_is_told(make: Make) -> None:
+    tools = make(binds=["/root/.ssh", "/opt/tool"])
+    outcome = await tools.run("Bash", {"command": "ls /root/.ssh /opt/tool"})
+    assert outcome.is_error
+    assert "/root/.ssh is not shown to commands" in str(outcome.content)
+    assert "/opt/tool is not shown to commands" in str(outcome.content)
+    assert "BATON_SANDBOX_BINDS" in str(outcome.content)
 
 
 PATTERNS = ["pytest:*", "git diff *", "npm test"]
