@@ -18,6 +18,7 @@ from baton.settings import SandboxMode
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
 from workspaces.process import Finished, run_process
+from workspaces.seccomp import seccomp_filter
 from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
 
 __all__ = [
@@ -124,10 +125,18 @@ class Sandbox:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
             texts = {} if command.bare else small_files(command.network)
-            files = {path: _memory_file(text, stack) for path, text in texts.items()}
+            files = {path: _memory_file(text.encode(), stack) for path, text in texts.items()}
+            filter_fd = _memory_file(seccomp_filter(), stack)
             status_fds = os.pipe()
             try:
-                argv = bwrap_argv(self.status.bwrap, command, self.toolchains, status_fd=status_fds[1], files=files)
+                argv = bwrap_argv(
+                    self.status.bwrap,
+                    command,
+                    self.toolchains,
+                    status_fd=status_fds[1],
+                    filter_fd=filter_fd,
+                    files=files,
+                )
             except BaseException:  # whatever it was, nobody else knows these descriptors
                 os.close(status_fds[0])
                 os.close(status_fds[1])
@@ -139,7 +148,7 @@ class Sandbox:
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
                 log=log,
-                pass_fds=list(files.values()),
+                pass_fds=[filter_fd, *files.values()],
                 status_fds=status_fds,
             )
 
@@ -181,7 +190,10 @@ async def _bwrap(path: Path) -> Bwrap:
 async def _try(sandbox: Sandbox) -> str:
     """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
     with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
-        check = "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname && echo holds"
+        check = (
+            "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname"
+            " && grep -q '^Seccomp:.*2' /proc/self/status && echo holds"
+        )
         command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
         result = await sandbox.run(command)
     if result.exit_code == 0 and result.output == "holds\n":
@@ -189,9 +201,9 @@ async def _try(sandbox: Sandbox) -> str:
     return result.output.strip().rpartition("\n")[2] or f"the probe ended with {result.exit_code}"
 
 
-def _memory_file(text: str, stack: contextlib.ExitStack) -> int:
+def _memory_file(data: bytes, stack: contextlib.ExitStack) -> int:
     descriptor = os.memfd_create("baton", os.MFD_CLOEXEC)
     stack.callback(os.close, descriptor)
-    os.write(descriptor, text.encode())
+    os.write(descriptor, data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
