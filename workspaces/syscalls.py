@@ -71,7 +71,7 @@ class Machine:
     """An architecture as a filter of system calls sees it."""
 
     audit_arch: int
-    """`AUDIT_ARCH_*` of <linux/audit.h>: the calls of any other are refused, so i386 and 32-bit ARM are no way round."""
+    """`AUDIT_ARCH_*` of <linux/audit.h>: the calls of any other are refused, so i386 is no way round."""
     allowed: dict[str, int]
     """Numbers by name."""
     answered: dict[str, int]
