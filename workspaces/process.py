@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from baton.errors import DiskFull
 from workspaces.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
 from workspaces.output import OutputCollector
+from workspaces.spawning import Spawned, spawn
 
 Result = TypeVar("Result")
 
@@ -125,18 +126,15 @@ async def run_process(
     began = time.monotonic()
     timed_out = flooded = False
     try:
-        spawn = asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output_write,
-            stderr=output_write,
-            env=dict(env),
+        start = spawn(
+            argv,
+            output=output_write,
+            env=env,
             cwd=cwd,
             pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
-            start_new_session=True,
         )
         try:
-            process, cancelled = await _whole(spawn)
+            process, cancelled = await _whole(start)
         except BaseException:  # a cancellation, too: nobody else knows these descriptors
             os.close(output_read)
             if status_fds:
@@ -221,7 +219,7 @@ async def _whole(work: Coroutine[Any, Any, Result]) -> tuple[Result, asyncio.Can
     return task.result(), cancelled
 
 
-async def _kill(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]", status: _Status | None) -> None:
+async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status | None) -> None:
     if status is not None and status.pidfd < 0:
         # Bubblewrap's child asks to die with its parent only when the sandbox is set up. Killed before that, the parent
         # would leave it running; so the child is known first. It takes milliseconds.
