@@ -87,6 +87,8 @@ class Evidence(Contract):
     seconds: float = 0.0
     timed_out: bool = False
     sandboxed: bool = True
+    exceeded: str = ""
+    """Which bound of the machine set-up or tests met (memory, processes, disk), in words; empty where none."""
 
     @property
     def green(self) -> bool:

@@ -70,3 +70,7 @@ class CommandResult:
     """`sha256:` and the digest of the complete output."""
     timed_out: bool
     seconds: float
+    exceeded: str = ""
+    """Which bound of the machine it met (memory, processes, disk), in words; empty where none."""
+    disk_full: bool = False
+    """Whether it was ended because the disk was short of room, which says nothing about the command."""

@@ -4,6 +4,7 @@ Bubblewrap makes it. Where that cannot be, nothing runs (SandboxUnavailable), un
 then commands run with the worker's own rights, and only time, output and environment are kept in bounds.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -13,8 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from baton.errors import SandboxUnavailable
-from baton.settings import SandboxMode
+from baton.errors import SandboxUnavailable, WorkspaceError
+from baton.settings import SandboxMode, Settings
+from workspaces.bounds import Bound, Bounds, bounds_of
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
 from workspaces.process import Finished, run_process
@@ -59,7 +61,9 @@ class SandboxStatus:
         return self.kind == "bwrap"
 
 
-async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> SandboxStatus:
+async def probe(
+    mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: Bounds | None = None
+) -> SandboxStatus:
     """Find out by running the very command line that will be used; a sandbox that only half works counts as none."""
     if mode == SandboxMode.NONE:
         return SandboxStatus(
@@ -71,7 +75,7 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
     for path in _candidates():
         try:
             status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
-            fault = await _try(Sandbox(status, toolchains))
+            fault = await _try(Sandbox(status, toolchains, bounds))
         except (OSError, SandboxUnavailable) as error:
             fault = str(error)
         if not fault:
@@ -84,22 +88,25 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
 class Sandbox:
     """Runs commands in isolation; one per process is enough, and any number may run at once."""
 
-    def __init__(self, status: SandboxStatus, toolchains: Toolchains | None = None) -> None:
+    def __init__(
+        self, status: SandboxStatus, toolchains: Toolchains | None = None, bounds: Bounds | None = None
+    ) -> None:
         self.status = status
         self.toolchains = own_toolchains() if toolchains is None else toolchains
+        self.bounds = bounds_of() if bounds is None else bounds
 
     @classmethod
-    async def open(cls, mode: SandboxMode, *, home: Path | None = None) -> "Sandbox":
+    async def open(cls, mode: SandboxMode, *, home: Path | None = None, settings: Settings | None = None) -> "Sandbox":
         """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
 
-        `home` is `BATON_HOME`, which no toolchain directory may hold.
+        `home` is `BATON_HOME`, which no toolchain directory may hold; `settings` bound what commands may use.
         """
-        toolchains = own_toolchains(home=home)
-        return cls(await probe(mode, toolchains=toolchains), toolchains)
+        toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
+        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, bounds)
 
     def with_binds(self, binds: list[str], *, home: Path | None = None) -> "Sandbox":
         """This sandbox with a project's `[sandbox] binds` added; ConfigurationError for one that may not be."""
-        return Sandbox(self.status, self.toolchains.with_binds(binds, home=home)) if binds else self
+        return Sandbox(self.status, self.toolchains.with_binds(binds, home=home), self.bounds) if binds else self
 
     def require(self) -> None:
         """Raise SandboxUnavailable where commands cannot be run."""
@@ -107,21 +114,31 @@ class Sandbox:
             raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
 
     async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
-        """Run a command to its end and tell what it did; the complete output goes to `log`, where one is given.
+        """Run a command to its end and tell what it did; the complete output is added to `log`, where one is given.
 
-        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room. A time-out is a
-        result, not an error. On cancellation everything the command started is killed before this returns.
+        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room, WorkspaceError where
+        there is no room for another process. A time-out is a result, not an error, and so is a bound that was met. On
+        cancellation everything the command started is killed before this returns.
         """
         self.require()
-        finished = await (self._isolated(command, log) if self.status.isolated else self._plain(command, log))
+        bound = await self.bounds.begin(command)
+        finished: Finished | None = None
+        try:
+            run = self._isolated if self.status.isolated else self._plain
+            finished = await run(command, log, bound)
+        finally:
+            # Also when cancelled: what is left in its group ends with it.
+            said = await asyncio.shield(bound.end(finished.result if finished else None))
+        if finished.began is False and said and said.exceeded:
+            raise WorkspaceError(f"A command could not be started: {said.exceeded}.")
         if finished.began is False:
             last = finished.result.output.strip().rpartition("\n")[2]
             raise SandboxUnavailable(
                 f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
             )
-        return finished.result
+        return said or finished.result
 
-    async def _isolated(self, command: Command, log: Path | None) -> Finished:
+    async def _isolated(self, command: Command, log: Path | None, bound: Bound) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
             texts = {} if command.bare else small_files(command.network)
@@ -143,27 +160,29 @@ class Sandbox:
                 raise
             # --clearenv alone is not enough: the environment of bwrap itself could be read in /proc/1/environ.
             return await run_process(
-                argv,
+                bound.line(argv, clear=True),
                 env={},
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
                 log=log,
                 pass_fds=[filter_fd, *files.values()],
                 status_fds=status_fds,
+                bound=bound,
             )
 
-    async def _plain(self, command: Command, log: Path | None) -> Finished:
+    async def _plain(self, command: Command, log: Path | None, bound: Bound) -> Finished:
         with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
             env = {**environment(self.toolchains, network=True, home=home, tmp=home), **command.env}
             base = command.workspace or Path(home)
             inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
             return await run_process(
-                [*limited(command.argv, command.timeout, processes=False)],
+                bound.line(limited(command.argv, command.timeout, processes=False), clear=False),
                 env=env,
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
                 cwd=base / inside,
                 log=log,
+                bound=bound,
             )
 
 

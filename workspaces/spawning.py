@@ -41,10 +41,10 @@ class Spawned:
         if self._pidfd < 0:
             return await asyncio.to_thread(self._process.wait)
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(self._pidfd, lambda: ended.done() or ended.set_result(None))
+        ended = asyncio.Event()
+        loop.add_reader(self._pidfd, ended.set)
         try:
-            await ended
+            await ended.wait()
             return self._process.wait()
         finally:
             loop.remove_reader(self._pidfd)
@@ -56,7 +56,7 @@ async def spawn(
     argv: Sequence[str], *, output: int, env: Mapping[str, str], cwd: Path | None = None, pass_fds: Sequence[int] = ()
 ) -> Spawned:
     """Start a process in a session of its own, without input. Raises OSError where it cannot be started."""
-    start = partial(
+    start: partial[subprocess.Popen[bytes]] = partial(
         subprocess.Popen,
         list(argv),
         stdin=subprocess.DEVNULL,
