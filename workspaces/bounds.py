@@ -52,7 +52,8 @@ def limits_of(settings: Settings | None = None) -> Limits:
     settings = settings or Settings.model_construct()
     machine = min(filter(None, [_machine_memory(), memory_of_this_group()]))
     total = settings.sandbox_memory_total or machine - min(max(machine // 5, GB), machine // 2)
-    memory = settings.sandbox_memory or min(total, max(total // 2, 2 * GB))
+    # A run works on three tasks at a time unless it is told otherwise, and there may be another run.
+    memory = settings.sandbox_memory or min(total, max(total // 4, 2 * GB))
     processes = settings.sandbox_processes or 2_048
     possible = processes_of_this_group()
     processes_total = max(min(4 * processes, possible - 256 if possible else 4 * processes), 64)

@@ -17,15 +17,17 @@ import pytest
 from baton.errors import ConfigurationError, DiskFull
 from baton.settings import SandboxMode, read_settings
 from workspaces import bounds as bounds_module
-from workspaces import cgroups
+from workspaces import cgroups, search_tools
 from workspaces.bash_tool import BashTool
 from workspaces.bounds import Bounds, Limits, limits_of
 from workspaces.cgroups import NoGroups, places, sweep
 from workspaces.config import GateConfig
 from workspaces.diskwatch import DiskWatch, size_of
 from workspaces.gate import run_gate
+from workspaces.inside import Inside
 from workspaces.sandbox import Command, CommandResult, Sandbox
-from workspaces.tool_inputs import BashInput
+from workspaces.search_tools import SearchTools
+from workspaces.tool_inputs import BashInput, GrepInput, ToolFault
 
 MB = 1_000_000
 LIMITS = Limits(
@@ -247,6 +249,21 @@ async def test_groups_of_a_killed_worker_are_swept(how: str, tmp_path: Path) -> 
         sweep(place.path)
     assert [path for place in places() for path in place.path.glob(f"baton-{os.getpid()}-*")]
     assert mine.exact
+
+
+async def test_a_search_is_bounded_too(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ripgrep keeps a whole line in memory, and a line can be as long as a file."""
+    small = Bounds(replace(LIMITS, memory=80 * MB))
+    monkeypatch.setattr(search_tools, "bounds_of", lambda: small)
+    (tmp_path / "src").mkdir()
+    with (tmp_path / "src" / "line").open("wb") as file:
+        for _ in range(300):
+            file.write(b"a" * MB)
+    search = SearchTools(Inside(tmp_path))
+    with pytest.raises(ToolFault, match="The search was killed: it used more than 80 MB of memory"):
+        await search.grep(GrepInput(pattern="a*b"))
+    (tmp_path / "src" / "line").write_text("aab\n")
+    assert "src/line" in await search.grep(GrepInput(pattern="a*b"))
 
 
 # --- what is said to agents, and in the evidence
