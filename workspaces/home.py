@@ -8,13 +8,9 @@ import os
 import stat
 from pathlib import Path
 
-from baton.logs import get_logger
-
 PRIVATE = 0o700
 _PARTS = ("stores", "workspaces", "gates", "server", "demo")
 """Directories of a home that are closed even where the home itself is shared with other things."""
-
-_log = get_logger(__name__)
 
 
 def close_home(home: Path) -> list[str]:
@@ -29,8 +25,12 @@ def close_home(home: Path) -> list[str]:
     said = [_close(home, "left open" if _is_shared(home) else "")]
     said += [_close(home / name, "") for name in _PARTS if (home / name).is_dir() and not (home / name).is_symlink()]
     changed = [sentence for sentence in said if sentence]
-    for sentence in changed:
-        _log.warning("home", said=sentence)
+    if changed:
+        # Only now: the keeper of the embedded server comes by here, and starts without the libraries of the log.
+        from baton.logs import get_logger
+
+        for sentence in changed:
+            get_logger(__name__).warning("home", said=sentence)
     return changed
 
 
