@@ -114,7 +114,9 @@ class GateActivities:
             metrics.gate_ran(evidence.seconds, green=evidence.green)
             _log.info(
                 "gate",
-                **evidence.model_dump(include={"commit", "command", "exit_code", "seconds", "timed_out", "sandboxed"}),
+                **evidence.model_dump(
+                    include={"commit", "command", "exit_code", "seconds", "timed_out", "sandboxed", "exceeded"}
+                ),
             )
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:

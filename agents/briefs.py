@@ -287,6 +287,8 @@ def _evidence(evidence: Evidence | None) -> str:
     facts += "".join(f"\n{sentence}" for sentence in evidence.not_shown)
     if not evidence.sandboxed:
         facts += "\nNO SANDBOX: the tests ran with the engine's own rights, as a person allowed"
+    if evidence.exceeded:
+        facts += f"\nbound of the machine: {evidence.exceeded}"
     parts = [
         f"## Evidence: the engine's own test run is {verdict}",
         fence("commit, command, exit code, digest of the log", facts, limit=4_000),

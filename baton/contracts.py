@@ -93,6 +93,8 @@ class Evidence(Contract):
     """Directories of the machine that the command could read besides, as `baton.toml` asks and a person allows."""
     not_shown: list[str] = Field(default_factory=list)
     """A sentence for each directory that was asked for and was not there."""
+    exceeded: str = ""
+    """Which bound of the machine set-up or tests met (memory, processes, disk), in words; empty where none."""
 
     @property
     def green(self) -> bool:

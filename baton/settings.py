@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
@@ -26,6 +36,9 @@ from baton.redaction import url_secrets
 
 SHORTEST_TOKEN = 16
 """Characters of the codec server's token: whoever guesses it reads everything."""
+
+SMALLEST_BOUND = 64_000_000
+"""Bytes that a command needs to start at all."""
 
 
 class SandboxMode(StrEnum):
@@ -87,6 +100,19 @@ class Settings(GitHubSettings):
         gt=timedelta(0),
         le=TURN_TIMEOUT - GATE_MARGIN,
         description="Longest that baton.toml may let set-up or tests of the gate take: 90s, 30m, 1h",
+    )
+    sandbox_memory: ByteSize | None = Field(
+        default=None, description="Most memory of one command: 4GB, 512MB; by the size of the machine where not set"
+    )
+    sandbox_memory_total: ByteSize | None = Field(
+        default=None, description="Most memory of all commands of a worker together; four fifths of the machine"
+    )
+    sandbox_processes: int | None = Field(
+        default=None, ge=32, le=1_000_000, description="Most processes and threads of one command; 2048 where not set"
+    )
+    sandbox_disk: ByteSize = Field(
+        default=ByteSize(20_000_000_000),
+        description="Most that one command may add to its working directory, and never over half of what is free",
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -156,6 +182,17 @@ class Settings(GitHubSettings):
         if seconds is None:
             raise ValueError("write a time such as 90s, 30m or 2h")
         return timedelta(seconds=seconds)
+
+    @field_validator("sandbox_memory", "sandbox_memory_total", "sandbox_disk", mode="wrap")
+    @classmethod
+    def _size(cls, text: object, read: ValidatorFunctionWrapHandler) -> object:
+        try:
+            size = read(text)
+        except ValidationError as error:
+            raise ValueError("write a size such as 4GB or 512MB") from error
+        if size is not None and size < SMALLEST_BOUND:
+            raise ValueError("write a size such as 4GB or 512MB, of 64MB or more")
+        return size
 
     @field_validator("web_ui", "base_url", mode="after")
     @classmethod

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from baton.errors import ConfigurationError
+from workspaces.home import close_home
 
 PACKAGES = ("baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
 
@@ -17,7 +18,7 @@ def host_id(home: Path) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        close_home(home)
         candidate = home / f"host-id.{os.getpid()}.{secrets.token_hex(4)}"
         candidate.write_text(secrets.token_hex(4) + "\n")
         try:

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from workspaces.home import close_home, make_private
+
 
 @dataclass(frozen=True)
 class ServerFiles:
@@ -22,8 +24,9 @@ class ServerFiles:
     @classmethod
     def under(cls, home: Path) -> "ServerFiles":
         """The files of this home; the directory is made when it is missing."""
+        close_home(home)
         directory = home / "server"
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(directory)
         return cls(directory)
 
     @property

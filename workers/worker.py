@@ -40,6 +40,7 @@ from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
 from workflows.catalogue import WORKFLOWS
+from workspaces.home import close_home
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
 
@@ -78,13 +79,16 @@ async def running_worker(
     check_packages()
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    close_home(settings.home)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
-    sandbox = await Sandbox.open(settings.sandbox, home=settings.home, allowed=settings.allowed_binds())
+    sandbox = await Sandbox.open(
+        settings.sandbox, home=settings.home, allowed=settings.allowed_binds(), settings=settings
+    )
     if not sandbox.status.isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
+    _log.info("bounds", said=sandbox.bounds.words)
     http = http_client()
     github = GitHub(settings, http)
     stores = Stores(settings.home, remote, github.git_header)

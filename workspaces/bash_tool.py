@@ -98,5 +98,7 @@ def _answer(result: CommandResult, seconds: float) -> str:
     end = f"exit code {result.exit_code}"
     if result.timed_out:
         end += f": killed after its time limit of {seconds:g} s, with everything it had started"
+    if result.exceeded:
+        end += f": {result.exceeded}"
     unseen = "".join(f"\n[{sentence}]" for sentence in result.not_shown)
     return f"{output}\n[{end}]{unseen}"

@@ -70,9 +70,18 @@ def parse_flags(help_text: str) -> frozenset[str]:
 
 
 def bwrap_argv(
-    bwrap: Bwrap, command: Command, toolchains: Toolchains, *, status_fd: int, files: Mapping[str, int]
+    bwrap: Bwrap,
+    command: Command,
+    toolchains: Toolchains,
+    *,
+    status_fd: int,
+    filter_fd: int,
+    files: Mapping[str, int],
 ) -> list[str]:
-    """The complete command line. `files` are descriptors of small files by the path where they appear."""
+    """The complete command line. `files` are descriptors of small files by the path where they appear.
+
+    `filter_fd` holds the filter of system calls (`workspaces.seccomp`).
+    """
     line = [
         str(bwrap.path),
         "--unshare-user",
@@ -87,6 +96,7 @@ def bwrap_argv(
         line.append("--disable-userns")
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
     line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
+    line += ["--seccomp", str(filter_fd)]
     for name, value in {**environment(toolchains, network=command.network), **command.env}.items():
         line += ["--setenv", name, value]
     line += _programs()
@@ -99,6 +109,9 @@ def bwrap_argv(
             line += ["--ro-bind-data", str(descriptor), path]
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
         line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        # Keys of the worker's user have no namespace: their names stand here, whichever keyring the command has.
+        for path in ("/proc/keys", "/proc/key-users"):
+            line += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)

@@ -74,3 +74,7 @@ class CommandResult:
     """Directories that `baton.toml` asked for and the command could read."""
     not_shown: tuple[str, ...] = ()
     """A sentence for each directory that `baton.toml` asked for and the command did not see."""
+    exceeded: str = ""
+    """Which bound of the machine it met (memory, processes, disk), in words; empty where none."""
+    disk_full: bool = False
+    """Whether it was ended because the disk was short of room, which says nothing about the command."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.contracts import Evidence
+from baton.errors import DiskFull
 from baton.redaction import Redactor
 from workspaces.config import GateConfig
 from workspaces.sandbox import Command, CommandResult, Sandbox
@@ -40,7 +41,7 @@ async def run_gate(
 
     `directory` is the gate's own: what a former attempt left in it is removed first, and the checkout at the end. The
     complete log stays, at the path that is given back. A failing set-up is the verdict: the tests are not run then.
-    Raises SandboxUnavailable where commands cannot be run at all, DiskFull where the log has no room.
+    Raises SandboxUnavailable where commands cannot be run at all, DiskFull where the disk has no room.
     """
     log = directory / "gate.log"
     if gate.test is None:
@@ -53,19 +54,22 @@ async def run_gate(
     await asyncio.to_thread(_begin, directory)
     try:
         await checkout(commit, work)
-        steps: list[tuple[str, Path]] = []
+        exceeded = ""
         for name, text in (("setup", gate.setup), ("test", gate.test)):
             if text is None:
                 continue
-            part = directory / f"{name}.log"
+            start = await asyncio.to_thread(_reserve, log, name, text, gate)
             command = Command(
                 argv=text, workspace=work, network=network, timeout=gate.timeout, output_limit=policies.LOG_TAIL_LIMIT
             )
-            result = await sandbox.run(command, log=part)
-            steps.append((_heading(name, text, result, gate), part))
+            result = await sandbox.run(command, log=log)
+            if result.disk_full:
+                raise DiskFull(f"The gate was stopped before it came to a verdict: {result.exceeded}.")
+            exceeded = exceeded or result.exceeded
+            await asyncio.to_thread(_enter, log, start, name, result, gate)
             if result.exit_code != 0:
                 break
-        digest, tail = await asyncio.to_thread(_join, steps, log)
+        digest, tail = await asyncio.to_thread(_sum_up, log)
     finally:
         await in_thread(remove_tree, work)
     return (
@@ -80,35 +84,48 @@ async def run_gate(
             sandboxed=sandbox.status.isolated,
             binds=list(result.binds),
             not_shown=list(result.not_shown),
+            exceeded=exceeded,
         ),
         log,
     )
 
 
-def _heading(name: str, text: str, result: CommandResult, gate: GateConfig) -> str:
-    end = f"exit code {result.exit_code}"
-    if result.timed_out:
+def _outcome(name: str, exit_code: int, size: int, gate: GateConfig, *, timed_out: bool) -> bytes:
+    end = f"exit code {exit_code}"
+    if timed_out:
         end = f"killed after {gate.timeout.total_seconds():g} s, {end}"
-    lines = [text, f"{end}, {result.output_bytes} bytes of output"]
-    lines += [f"{path} was there, read-only" for path in result.binds]
-    return "".join(f"[{name}] {line}\n" for line in [*lines, *result.not_shown])
+    return f"[{name}] {end}, {size} bytes of output".encode()
 
 
-def _join(steps: list[tuple[str, Path]], log: Path) -> tuple[str, str]:
-    """One log of all steps: its digest and its end."""
+def _reserve(log: Path, name: str, text: str, gate: GateConfig) -> int:
+    """Begin a step's part of the log, with room for its outcome; where that goes. So the output is written once."""
+    with log.open("ab") as file:
+        file.write(f"[{name}] {text}\n".encode())
+        start = file.tell()
+        file.write(b" " * len(_outcome(name, 255, 99_999_999_999, gate, timed_out=True)) + b"\n")
+    return start
+
+
+def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateConfig) -> None:
+    """Enter a step's outcome above its output; what it saw of the machine, and met of its bounds, goes below."""
+    with log.open("r+b") as file:
+        file.seek(start)
+        file.write(_outcome(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
+        said = [*(f"{path} was there, read-only" for path in result.binds), *result.not_shown]
+        said += [result.exceeded] if result.exceeded else []
+        if said:
+            file.seek(0, os.SEEK_END)
+            file.write("".join(["\n", *(f"[{name}] {sentence}\n" for sentence in said)]).encode())
+
+
+def _sum_up(log: Path) -> tuple[str, str]:
+    """The digest of the log, and its end."""
     digest = hashlib.sha256()
     # A character is at most four bytes, and masking a secret needs what stands before it.
     keep = policies.LOG_TAIL_LIMIT * 8
-    with log.open("wb") as whole:
-        for heading, part in steps:
-            whole.write(heading.encode())
-            digest.update(heading.encode())
-            with part.open("rb") as source:
-                while piece := source.read(_PIECE):
-                    whole.write(piece)
-                    digest.update(piece)
-            part.unlink()
     with log.open("rb") as whole:
+        while piece := whole.read(_PIECE):
+            digest.update(piece)
         whole.seek(max(0, log.stat().st_size - keep))
         return "sha256:" + digest.hexdigest(), whole.read().decode(errors="replace")
 

@@ -12,7 +12,8 @@ from baton.errors import DiskFull
 class OutputCollector:
     """Counts, digests and logs everything; keeps the beginning and the end, at most about `limit` bytes in memory.
 
-    Call `feed` for each piece and `close` at the end. A full disk raises DiskFull out of `feed`.
+    Call `feed` for each piece and `close` at the end. What the log has already stays. A full disk raises DiskFull out
+    of `feed`.
     """
 
     def __init__(self, limit: int, log: Path | None = None) -> None:
@@ -29,7 +30,7 @@ class OutputCollector:
         if log is not None:
             try:
                 log.parent.mkdir(parents=True, exist_ok=True)
-                self._log = log.open("wb", buffering=256 * 1024)
+                self._log = log.open("ab", buffering=256 * 1024)
             except OSError as error:
                 raise _disk_full(error) from error
 

@@ -13,12 +13,15 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from baton.errors import DiskFull
+from workspaces.bounds import Bound, Stop
 from workspaces.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
 from workspaces.output import OutputCollector
+from workspaces.spawning import Spawned, spawn
 
 Result = TypeVar("Result")
 
@@ -28,6 +31,7 @@ OUTPUT_KILL_LIMIT = 1 << 30
 _PIECE = 1 << 18
 _BEGIN_SECONDS = 0.8
 _DEATH_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 0.5
 """What a process that escaped its group gets to let go of the output pipe. Only possible without isolation."""
 
@@ -112,11 +116,12 @@ async def run_process(
     log: Path | None = None,
     pass_fds: Sequence[int] = (),
     status_fds: tuple[int, int] | None = None,
+    bound: Bound | None = None,
 ) -> Finished:
     """Run `argv` to its end. Raises OSError where it cannot be started, DiskFull where its log cannot be written.
 
-    `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. On cancellation
-    everything the process started is dead before CancelledError goes on.
+    `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. `bound` says when the
+    process uses too much. On cancellation everything the process started is dead before CancelledError goes on.
     """
     collector = OutputCollector(output_limit, log)
     status = _Status() if status_fds else None
@@ -124,19 +129,17 @@ async def run_process(
     readers: list[_Reader] = []
     began = time.monotonic()
     timed_out = flooded = False
+    stop: Stop | None = None
     try:
-        spawn = asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output_write,
-            stderr=output_write,
-            env=dict(env),
+        start = spawn(
+            argv,
+            output=output_write,
+            env=env,
             cwd=cwd,
             pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
-            start_new_session=True,
         )
         try:
-            process, cancelled = await _whole(spawn)
+            process, cancelled = await _whole(start)
         except BaseException:  # a cancellation, too: nobody else knows these descriptors
             os.close(output_read)
             if status_fds:
@@ -153,7 +156,8 @@ async def run_process(
         try:
             if cancelled is not None:
                 raise cancelled
-            timed_out, flooded = await _watch(exited, readers[0], collector, began + timeout)
+            look = partial(bound.look, process.pid) if bound else None
+            timed_out, flooded, stop = await _watch(exited, readers[0], collector, began + timeout, look)
         finally:
             _nothing, again = await _whole(_kill(process, exited, status))
         if again is not None:
@@ -174,6 +178,7 @@ async def run_process(
             collector.close()
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
+    exit_code = stop.exit_code if stop else exit_code
     result = CommandResult(
         exit_code=exit_code,
         output=collector.text(),
@@ -181,28 +186,38 @@ async def run_process(
         digest=collector.digest,
         timed_out=timed_out,
         seconds=time.monotonic() - began,
+        exceeded=stop.words if stop else "",
+        disk_full=stop.disk_full if stop else False,
     )
-    return Finished(result, (status.exited or timed_out or flooded or code < 0) if status else None)
+    ended_here = timed_out or flooded or stop is not None
+    return Finished(result, (status.exited or ended_here or code < 0) if status else None)
 
 
 async def _watch(
-    exited: "asyncio.Future[int]", output: _Reader, collector: OutputCollector, deadline: float
-) -> tuple[bool, bool]:
-    """Wait for the end of the process, of its time, or of what it may write: (timed out, wrote too much)."""
+    exited: "asyncio.Future[int]",
+    output: _Reader,
+    collector: OutputCollector,
+    deadline: float,
+    look: Callable[[], Stop | None] | None,
+) -> tuple[bool, bool, Stop | None]:
+    """Wait for the end of the process, of its time, or of what it may use: (timed out, wrote too much, other bound)."""
     waiting: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, output.done}
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            return not exited.done(), False
-        # Every second, because nothing else would notice the output's size.
-        done, _ = await asyncio.wait(waiting, timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
+            return not exited.done(), False, None
+        # Every so often, because nothing else would notice the output's size, or what the process uses.
+        often = _LOOK_SECONDS if look else 1.0
+        done, _ = await asyncio.wait(waiting, timeout=min(left, often), return_when=asyncio.FIRST_COMPLETED)
         if exited in done or exited.done():
-            return False, False
+            return False, False, None
         if collector.size > OUTPUT_KILL_LIMIT:
-            return False, True
+            return False, True, None
+        if look and not done and (stop := await asyncio.to_thread(look)) and not exited.done():
+            return False, False, stop
         if output.done in done:
             if output.done.exception() is not None:
-                return False, False
+                return False, False, None
             waiting = {exited}
 
 
@@ -221,7 +236,7 @@ async def _whole(work: Coroutine[Any, Any, Result]) -> tuple[Result, asyncio.Can
     return task.result(), cancelled
 
 
-async def _kill(process: asyncio.subprocess.Process, exited: "asyncio.Future[int]", status: _Status | None) -> None:
+async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status | None) -> None:
     if status is not None and status.pidfd < 0:
         # Bubblewrap's child asks to die with its parent only when the sandbox is set up. Killed before that, the parent
         # would leave it running; so the child is known first. It takes milliseconds.

@@ -18,13 +18,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from baton.errors import DiskFull, SandboxUnavailable
-from baton.settings import SandboxMode
+from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
+from baton.settings import SandboxMode, Settings
 from workspaces.binds import BindRules
+from workspaces.bounds import Bound, Bounds, bounds_of
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
 from workspaces.own_python import make_own_python
 from workspaces.process import Finished, run_process
+from workspaces.seccomp import seccomp_filter
+from workspaces.threads import finish
 from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
 
 __all__ = [
@@ -65,7 +68,9 @@ class SandboxStatus:
         return self.kind == "bwrap"
 
 
-async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> SandboxStatus:
+async def probe(
+    mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: Bounds | None = None
+) -> SandboxStatus:
     """Find out by running the very command line that will be used; a sandbox that only half works counts as none."""
     if mode == SandboxMode.NONE:
         return SandboxStatus(
@@ -77,7 +82,7 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
     for path in _candidates():
         try:
             status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
-            fault = await _try(status, toolchains)
+            fault = await _try(Sandbox(status, toolchains, bounds=bounds))
         except (OSError, SandboxUnavailable) as error:
             fault = str(error)
         if not fault:
@@ -91,25 +96,39 @@ class Sandbox:
     """Runs commands in isolation; one per process is enough, and any number may run at once."""
 
     def __init__(
-        self, status: SandboxStatus, toolchains: Toolchains | None = None, binds: BindRules | None = None
+        self,
+        status: SandboxStatus,
+        toolchains: Toolchains | None = None,
+        binds: BindRules | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.status = status
         self.toolchains = own_toolchains() if toolchains is None else toolchains
         self.binds = binds or BindRules(hidden=self.toolchains.hidden)
+        self.bounds = bounds_of() if bounds is None else bounds
 
     @classmethod
-    async def open(cls, mode: SandboxMode, *, home: Path | None = None, allowed: Sequence[Path] = ()) -> "Sandbox":
+    async def open(
+        cls,
+        mode: SandboxMode,
+        *,
+        home: Path | None = None,
+        allowed: Sequence[Path] = (),
+        settings: Settings | None = None,
+    ) -> "Sandbox":
         """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
 
-        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`.
+        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`; `settings`
+        bound what commands may use.
         """
-        toolchains = own_toolchains(home=home)
+        toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
         rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
-        return cls(await probe(mode, toolchains=toolchains), toolchains, rules)
+        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds)
 
     def with_binds(self, binds: Sequence[str]) -> "Sandbox":
         """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
-        return Sandbox(self.status, self.toolchains, dataclasses.replace(self.binds, asked=tuple(binds)))
+        rules = dataclasses.replace(self.binds, asked=tuple(binds))
+        return Sandbox(self.status, self.toolchains, rules, self.bounds)
 
     def require(self) -> None:
         """Raise SandboxUnavailable where commands cannot be run."""
@@ -117,61 +136,85 @@ class Sandbox:
             raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
 
     async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
-        """Run a command to its end and tell what it did; the complete output goes to `log`, where one is given.
+        """Run a command to its end and tell what it did; the complete output is added to `log`, where one is given.
 
-        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room. A time-out is a
-        result, not an error. On cancellation everything the command started is killed before this returns.
+        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room, WorkspaceError where
+        there is no room for another process. A time-out is a result, not an error, and so is a bound that was met. On
+        cancellation everything the command started is killed before this returns.
         """
         self.require()
         judged = await self.binds.judge()
         toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
         if not command.bare and (toolchains.has_python or not self.status.isolated):
             toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
-        run = self._isolated if self.status.isolated else self._plain
-        finished = await run(command, toolchains, log)
+        result = await self.run_bounded(command, toolchains, log)
+        return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused)
+
+    async def run_bounded(self, command: Command, toolchains: Toolchains, log: Path | None) -> CommandResult:
+        """Run a command with these toolchains, within the bounds of the machine; raises as `run` does."""
+        bound = await self.bounds.begin(command)
+        finished: Finished | None = None
+        try:
+            run = self._isolated if self.status.isolated else self._plain
+            finished = await run(command, toolchains, log, bound)
+        finally:
+            # Also when cancelled: what is left in its group ends with it.
+            said = await finish(bound.end(finished.result if finished else None))
+        if finished.began is False and said and said.exceeded:
+            raise WorkspaceError(f"A command could not be started: {said.exceeded}.")
         if finished.began is False:
             last = finished.result.output.strip().rpartition("\n")[2]
             raise SandboxUnavailable(
                 f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
             )
-        return dataclasses.replace(finished.result, binds=judged.paths, not_shown=judged.refused)
+        return said or finished.result
 
-    async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None) -> Finished:
+    async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
             texts = {} if command.bare else small_files(command.network)
-            files = {path: _memory_file(text, stack) for path, text in texts.items()}
+            files = {path: _memory_file(text.encode(), stack) for path, text in texts.items()}
+            filter_fd = _memory_file(seccomp_filter(), stack)
             status_fds = os.pipe()
             try:
-                argv = bwrap_argv(self.status.bwrap, command, toolchains, status_fd=status_fds[1], files=files)
+                argv = bwrap_argv(
+                    self.status.bwrap,
+                    command,
+                    toolchains,
+                    status_fd=status_fds[1],
+                    filter_fd=filter_fd,
+                    files=files,
+                )
             except BaseException:  # whatever it was, nobody else knows these descriptors
                 os.close(status_fds[0])
                 os.close(status_fds[1])
                 raise
             # --clearenv alone is not enough: the environment of bwrap itself could be read in /proc/1/environ.
             return await run_process(
-                argv,
+                bound.line(argv, clear=True),
                 env={},
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
                 log=log,
-                pass_fds=list(files.values()),
+                pass_fds=[filter_fd, *files.values()],
                 status_fds=status_fds,
+                bound=bound,
             )
 
-    async def _plain(self, command: Command, toolchains: Toolchains, log: Path | None) -> Finished:
+    async def _plain(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
         with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
             own = environment(toolchains, network=True, home=home, tmp=home, tools=str(toolchains.tools))
             env = {**own, **command.env}
             base = command.workspace or Path(home)
             inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
             return await run_process(
-                [*limited(command.argv, command.timeout, processes=False)],
+                bound.line(limited(command.argv, command.timeout, processes=False), clear=False),
                 env=env,
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
                 cwd=base / inside,
                 log=log,
+                bound=bound,
             )
 
 
@@ -222,22 +265,23 @@ async def _bwrap(path: Path) -> Bwrap:
     return Bwrap(path, parse_flags(finished.result.output))
 
 
-async def _try(status: SandboxStatus, toolchains: Toolchains | None) -> str:
+async def _try(sandbox: Sandbox) -> str:
     """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
-    sandbox = Sandbox(status, toolchains)
     with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
-        check = "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname && echo holds"
+        check = (
+            "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname"
+            " && grep -q '^Seccomp:.*2' /proc/self/status && echo holds"
+        )
         command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
-        finished = await sandbox._isolated(command, sandbox.toolchains, None)
-        result = finished.result
+        result = await sandbox.run_bounded(command, sandbox.toolchains, None)
     if result.exit_code == 0 and result.output == "holds\n":
         return ""
     return result.output.strip().rpartition("\n")[2] or f"the probe ended with {result.exit_code}"
 
 
-def _memory_file(text: str, stack: contextlib.ExitStack) -> int:
+def _memory_file(data: bytes, stack: contextlib.ExitStack) -> int:
     descriptor = os.memfd_create("baton", os.MFD_CLOEXEC)
     stack.callback(os.close, descriptor)
-    os.write(descriptor, text.encode())
+    os.write(descriptor, data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor

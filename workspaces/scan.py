@@ -156,6 +156,8 @@ async def _run(
         raise disk_full("git looked through a workspace")
     if result.timed_out:
         raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
+    if result.exceeded:
+        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
     if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
         raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from baton import policies
 from baton.errors import ConfigurationError
+from workspaces.bounds import bounds_of
+from workspaces.command import Command
 from workspaces.inside import Inside, Place
 from workspaces.output import cut_middle
 from workspaces.patterns import compile_pattern
 from workspaces.process import run_process
+from workspaces.threads import finish
 from workspaces.tool_inputs import GlobInput, GrepInput, ToolFault
 from workspaces.toolchains import SYSTEM_PATH
 
@@ -98,10 +101,20 @@ class SearchTools:
         if program is None:
             raise ToolFault("The search tool (ripgrep) is not installed here; list and search files with Bash.")
         argv = [str(program), *_COMMON, *options, "--", *where]
-        finished = await run_process(argv, env={}, timeout=_SECONDS, output_limit=limit, cwd=cwd)
-        if finished.result.timed_out:
+        # A line can be as long as a file: the memory of a search is bounded as that of a command.
+        bound, result = await bounds_of().begin(Command(argv=argv)), None
+        try:
+            line = bound.line(argv, clear=True)
+            finished = await run_process(line, env={}, timeout=_SECONDS, output_limit=limit, cwd=cwd, bound=bound)
+            result = finished.result
+        finally:
+            result = await finish(bound.end(result))
+        assert result is not None, "an error was raised"
+        if result.timed_out:
             raise ToolFault(f"The search took longer than {_SECONDS:g} s; narrow it with path or glob.")
-        return finished.result.exit_code, finished.result.output
+        if result.exceeded:
+            raise ToolFault(f"The search was {result.exceeded}. Narrow it with path or glob.")
+        return result.exit_code, result.output
 
 
 def _program() -> Path | None:

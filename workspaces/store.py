@@ -20,6 +20,7 @@ from workspaces.access import Credentials, Header, header_for
 from workspaces.faults import translated
 from workspaces.fetch import Base, fetch
 from workspaces.git import alternate, git
+from workspaces.home import close_home, make_private
 from workspaces.layout import create_repositories, scratch, sweep
 from workspaces.locks import held_briefly, locked
 from workspaces.objects import Objects
@@ -77,6 +78,7 @@ class Store:
         root = home / "stores" / naming.repo_key(repo)
         with translated("opening the store"):
             if not (root / "ready").exists():
+                await in_thread(_make_root, home)
                 async with locked(root / "create.lock"):
                     await in_thread(create_repositories, root, repo)
             await in_thread(sweep, root)
@@ -323,3 +325,9 @@ class Store:
 
 def _short(commit: str | None) -> str:
     return commit[:12] if commit else "nothing"
+
+
+def _make_root(home: Path) -> None:
+    close_home(home)
+    for name in ("stores", "workspaces", "gates"):
+        make_private(home / name)

@@ -116,11 +116,12 @@ def _packages(_: "Settings") -> Check:
 
 
 def _home(settings: "Settings") -> Check:
+    from workspaces.home import close_home
     from workspaces.room import room
 
     probe = settings.home / ".doctor"
     try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        closed = close_home(settings.home)
         probe.write_text("")
         probe.unlink()
         found = room(settings)
@@ -129,6 +130,8 @@ def _home(settings: "Settings") -> Check:
     if found.low or found.too_low:
         status: Literal["warn", "fail"] = "fail" if found.too_low else "warn"
         return Check("disk", status, found.words, "Or set BATON_HOME to a larger disk.")
+    if closed:
+        return Check("disk", "warn", " ".join(closed))
     return Check("disk", "ok", f"{found.free / 1e9:.1f} GB free at {settings.home}.")
 
 
@@ -149,13 +152,15 @@ def _git(_: "Settings") -> Check:
 
 
 async def _sandbox(settings: "Settings") -> Check:
+    from workspaces.bounds import bounds_of
     from workspaces.sandbox import probe
     from workspaces.toolchains import own_toolchains
 
-    status = await probe(settings.sandbox)
+    bounds = bounds_of(settings)
+    status = await probe(settings.sandbox, bounds=bounds)
     grade: dict[str, Literal["ok", "warn", "fail"]] = {"bwrap": "ok", "none": "warn", "unavailable": "fail"}
     notes = own_toolchains(home=settings.home).notes
-    words = [status.reason, *notes]
+    words = [status.reason, bounds.words, *notes]
     if status.isolated and not notes:
         words.append("They find Python and pytest; packages of Baton and of its interpreter are hidden.")
     return Check("sandbox", grade[status.kind], " ".join(words), status.advice)

@@ -59,9 +59,10 @@ async def serving(
 async def require_sandbox(settings: "Settings", more: str = "") -> None:
     """Raise SandboxUnavailable, with what to do, before anything is paid for: no command of an agent would run here."""
     from baton.errors import SandboxUnavailable
+    from workspaces.bounds import bounds_of
     from workspaces.sandbox import probe
 
-    status = await probe(settings.sandbox)
+    status = await probe(settings.sandbox, bounds=bounds_of(settings))
     if status.kind == "unavailable":
         raise SandboxUnavailable(f"{status.reason} {status.advice}{more}")
 

@@ -1,0 +1,125 @@
+"""Starts the processes of commands, each with a session keyring of its own, new and empty.
+
+A keyring belongs to the credentials of a thread and is inherited by what it starts. So one thread of this process
+starts them all, and changes its keyring before each: the keyring of everybody else stays as it was, and nothing runs
+between fork and exec. The thread lives as long as the process, for to the kernel (PR_SET_PDEATHSIG, which bubblewrap
+asks for) it is the parent.
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import platform
+import queue
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_JOIN_SESSION_KEYRING = 1
+
+
+class Spawned:
+    """A process that was started; `wait` is for the event loop on which it was asked for."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", pidfd: int) -> None:
+        self._process = process
+        self._pidfd = pidfd
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end and take it off the table of processes."""
+        if self._pidfd < 0:
+            return await asyncio.to_thread(self._process.wait)
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self._pidfd, ended.set)
+        try:
+            await ended.wait()
+            return self._process.wait()
+        finally:
+            loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+async def spawn(
+    argv: Sequence[str], *, output: int, env: Mapping[str, str], cwd: Path | None = None, pass_fds: Sequence[int] = ()
+) -> Spawned:
+    """Start a process in a session of its own, without input. Raises OSError where it cannot be started."""
+    start: partial[subprocess.Popen[bytes]] = partial(
+        subprocess.Popen,
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(env),
+        cwd=cwd,
+        pass_fds=list(pass_fds),
+        start_new_session=True,
+    )
+    process = await asyncio.wrap_future(_thread().submit(start))
+    try:
+        return Spawned(process, os.pidfd_open(process.pid))
+    except (AttributeError, OSError):
+        return Spawned(process, -1)
+
+
+class _Thread:
+    """The thread that starts processes, one after the other."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._asked: queue.SimpleQueue[tuple[partial[subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]]
+        self._asked = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="spawning", daemon=True).start()
+
+    def submit(self, start: "partial[subprocess.Popen[bytes]]") -> "Future[subprocess.Popen[bytes]]":
+        done: Future[subprocess.Popen[bytes]] = Future()
+        self._asked.put((start, done))
+        return done
+
+    def _run(self) -> None:
+        own = False
+        while True:
+            start, done = self._asked.get()
+            try:
+                own = _new_keyring() or own
+                if not own:
+                    raise OSError(errno.EDQUOT, "no session keyring can be made for a command")
+                done.set_result(start())
+            except BaseException as error:  # it belongs to the one who asked; the thread goes on
+                done.set_exception(error)
+
+
+def _new_keyring() -> bool:
+    """Give the calling thread a new, empty session keyring; whether it has one that is not the process's.
+
+    True also where the kernel has no keyrings, or a container's filter forbids the call: there is nothing to be read
+    then. False where the quota of keys is used up: an earlier keyring of this thread serves as well.
+    """
+    number = _KEYCTL.get(platform.machine())
+    if number is None:
+        return True
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    if call(ctypes.c_long(number), ctypes.c_long(_JOIN_SESSION_KEYRING), None) >= 0:
+        return True
+    return ctypes.get_errno() in (errno.ENOSYS, errno.EPERM, errno.EACCES)
+
+
+_threads: list[_Thread] = []
+
+
+def _thread() -> _Thread:
+    if not _threads or _threads[-1].owner != os.getpid():
+        _threads[:] = [_Thread()]
+    return _threads[-1]
