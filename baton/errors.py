@@ -81,6 +81,10 @@ class ConfigurationError(UsageError):
     """A setting or the repository's `baton.toml` does not fit its schema."""
 
 
+class NoHome(ConfigurationError):
+    """There is no directory that this user may keep Baton's data in."""
+
+
 class UnknownRun(UsageError):
     """No run of that id is known to the Temporal namespace."""
 

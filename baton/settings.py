@@ -11,13 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
+from baton.homes import default_home, require_writable
 from baton.keyring import KeyRing
 from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
@@ -42,7 +42,7 @@ class Settings(GitHubSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
     home: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("baton", appauthor=False)),
+        default_factory=default_home,
         description="Stores, workspaces and the embedded server's state",
     )
     sandbox: SandboxMode = Field(default=SandboxMode.AUTO, description="auto, bwrap or none")
@@ -174,7 +174,10 @@ class Settings(GitHubSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("the home directory that `~` stands for is not known: write the whole path") from error
 
     @model_validator(mode="after")
     def _binds_that_may_be(self) -> "Settings":
@@ -218,9 +221,12 @@ def read_settings(**overrides: object) -> Settings:
     if secrets and not Path(secrets).is_dir():
         raise ConfigurationError(f"BATON_SECRETS_DIR does not fit: {secrets} is not a directory.")
     try:
-        return Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
+        read = Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         variable = name if name.isupper() else f"BATON_{name.upper()}"
         raise ConfigurationError(f"{variable} does not fit: {first['msg'].removeprefix('Value error, ')}") from error
+    if "home" not in overrides:
+        require_writable(read.home, named="home" in read.model_fields_set)
+    return read

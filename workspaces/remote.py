@@ -23,6 +23,10 @@ _AWAY = "it cannot be reached; check the address and the network"
 
 # The words of git, http and ssh, the more telling ones first.
 _REASONS = (
+    (
+        r"no user exists for uid",
+        "ssh works only for a user that is in /etc/passwd; add one for this uid, or use https",
+    ),
     (r"dubious ownership", "it belongs to another user; git says how to trust it (safe.directory)"),
     (
         r"mismatched algorithms|unknown object format|object-format",

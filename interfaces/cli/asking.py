@@ -43,7 +43,7 @@ def who() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return "unknown"
+        return f"uid {os.getuid()}"  # a user that is not in /etc/passwd
 
 
 def present(decision: Decision) -> None:
