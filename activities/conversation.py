@@ -1,4 +1,4 @@
-"""A conversation that the Messages API takes, whatever its answers were: what is sent back of an answer, and how it ends.
+"""A conversation that the Messages API takes, whatever its answers were: what of an answer is sent back, and the end.
 
 Pure functions of what the journal holds: each turn makes the same messages of the same entries, for ever.
 """

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import BATON, make_repository
+from interfaces.cli.sample import make_repository
+from tests.cli.conftest import BATON
 
 UID = 12345
 
@@ -89,8 +90,8 @@ def test_commands_with_a_place_and_without_a_home(place: Path) -> None:
     make_repository(repository)
     subprocess.run(["chown", "-R", f"{UID}:{UID}", str(repository)], check=True)
     env = {"BATON_HOME": str(place / "data"), "ANTHROPIC_API_KEY": "sk-ant-none-0000"}
-    for command in ("list", "gc", "doctor", "agents list"):
-        done = run(place, *command.split(), **env)
+    for line in ("list", "gc", "doctor", "agents list"):
+        done = run(place, *line.split(), **env)
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == 0, done.stderr
     for command in (

@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from activities.conversation import add_user
+from activities.conversation import Message, add_user
 from baton.contracts import Decide, RunStatus
 from standin.scenario import Call, Step
 from tests.pipelines.repositories import git
@@ -96,7 +96,7 @@ async def test_one_who_only_pauses_is_asked_about(staged) -> None:  # type: igno
 
 def test_a_run_that_is_stuck_at_such_a_pause_goes_on() -> None:
     """Its store has a turn without a user's side, made when every pause was sent back as it is."""
-    messages = [
+    messages: list[Message] = [
         {"role": "user", "content": "Do t1."},
         {"role": "assistant", "content": [{"type": "text", "text": "W"}]},
     ]
