@@ -88,6 +88,9 @@ class Settings(GitHubSettings):
         le=TURN_TIMEOUT - GATE_MARGIN,
         description="Longest that baton.toml may let set-up or tests of the gate take: 90s, 30m, 1h",
     )
+    target_hooks: Literal["never", "run"] = Field(
+        default="never", description="Whether a target repository at a path runs its own hooks: never or run"
+    )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")

@@ -87,7 +87,7 @@ async def running_worker(
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
     http = http_client()
     github = GitHub(settings, http)
-    stores = Stores(settings.home, remote, github.git_header)
+    stores = Stores(settings.home, remote, github.git_header, hooks=settings.target_hooks == "run")
     prices = load_prices(settings.prices)
     ledger = Ledger(settings.home)
     purse = Purse(stores, ledger, prices, settings)
