@@ -19,6 +19,7 @@ from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.homes import default_home, require_writable
 from baton.keyring import KeyRing
+from baton.masking import Masker
 from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records import Count, Usd
@@ -209,6 +210,19 @@ class Settings(GitHubSettings):
         keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
         return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
+
+    def masker(self) -> Masker:
+        """What masks these secrets in the words of people, under the names of their settings."""
+        known = (
+            ("ANTHROPIC_API_KEY", [self.api_key.get_secret_value()] if self.api_key else []),
+            ("BATON_CODEC_TOKEN", [self.codec_token.get_secret_value()] if self.codec_token else []),
+            ("BATON_STATE_REMOTE", url_secrets(self.state_remote or "")),
+            ("BATON_GITHUB_WEBHOOK_SECRET", list(self.github_webhook_secrets)),
+            ("BATON_GITHUB_TOKEN", [self.github_token.get_secret_value()] if self.github_token else []),
+        )
+        named = {value: name for name, values in known for value in values}
+        github = dict.fromkeys(self.github_credentials(), "BATON_GITHUB_PRIVATE_KEY")
+        return Masker({**dict.fromkeys(self.secrets(), "BATON_ENCRYPTION_KEYS"), **github, **named})
 
     def key_ring(self) -> KeyRing | None:
         """The keys that encrypt what goes to the Temporal server; None where nothing is encrypted."""

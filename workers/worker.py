@@ -36,6 +36,7 @@ from baton.policies import GRACEFUL_SHUTDOWN
 from baton.pricing import load_prices
 from baton.redaction import Redactor
 from baton.settings import Settings
+from workers.converter import masked_client
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
@@ -76,6 +77,7 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    client = masked_client(client, settings.masker())
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
