@@ -90,12 +90,12 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
 
 
 async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: bool) -> None:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import attended, serving
     from interfaces.cli.following import send_answer
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
         async with attended(service) as attendance:
             decision = await send_answer(service, run, answer)
@@ -108,12 +108,12 @@ async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: boo
 
 
 async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import serving
     from interfaces.cli.reading import current_document
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nobody to guide any more.")
         if words.task_id is not None:
             known = [task.id for task in (await current_document(settings, service, run)).tasks]

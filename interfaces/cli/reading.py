@@ -207,6 +207,7 @@ async def current_document(settings: "Settings", service: "TemporalService", run
     if stored is not None and stored.status.is_final:
         return stored.model_copy(update={"web_ui": service.run_link(run)})
     try:
+        await description.memo()  # a worker cannot read it either, where this cannot be
         async with attended(service):
             return (await look(service, run)).document
     except (RPCError, WorkflowQueryFailedError, ConfigurationError) as error:

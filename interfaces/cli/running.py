@@ -237,12 +237,12 @@ async def detach_run(
 
 
 async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import serving, tell_where
     from interfaces.cli.reading import current_document
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             from interfaces.cli.following import exit_code
 
             document = await current_document(settings, service, run)

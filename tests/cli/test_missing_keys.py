@@ -31,6 +31,7 @@ async def test_other_runs_are_shown(scripted: Cli, repository: Path) -> None:
     assert (plain.code, all(run in plain.out for run in runs)) == (0, True)
     collected = await scripted("gc", "--dry-run")
     assert collected.code == 0, collected.err
-    shown = await scripted("show", runs[0])
-    assert "Traceback" not in shown.err
-    assert shown.code != 0 or "k1" in shown.err
+    for command in ("show", "watch", "guide"):
+        said = await scripted(command, runs[0], *(["Mind this"] if command == "guide" else []))
+        assert (said.code, said.err.count("\n")) == (2, 1), said.err
+        assert "encrypted with the key 'k1'" in said.err
