@@ -211,6 +211,10 @@ class Settings(GitHubSettings):
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
         return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
 
+    def require_home(self) -> None:
+        """Raise NoHome where this user may not write to the home, or not make it."""
+        require_writable(self.home, named="home" in self.model_fields_set)
+
     def masker(self) -> Masker:
         """What masks these secrets in the words of people, under the names of their settings."""
         known = (
@@ -238,12 +242,9 @@ def read_settings(**overrides: object) -> Settings:
     if secrets and not Path(secrets).is_dir():
         raise ConfigurationError(f"BATON_SECRETS_DIR does not fit: {secrets} is not a directory.")
     try:
-        read = Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
+        return Settings(_secrets_dir=secrets or None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         variable = name if name.isupper() else f"BATON_{name.upper()}"
         raise ConfigurationError(f"{variable} does not fit: {first['msg'].removeprefix('Value error, ')}") from error
-    if "home" not in overrides:
-        require_writable(read.home, named="home" in read.model_fields_set)
-    return read

@@ -80,6 +80,7 @@ async def running_worker(
     client = masked_client(client, settings.masker())
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
+    settings.require_home()
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)

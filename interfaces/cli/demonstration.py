@@ -54,10 +54,12 @@ def _settings(sandbox: str | None) -> "Settings":
     from baton.errors import NoHome
 
     try:
-        return options.settings(sandbox=sandbox)
+        read = options.settings(sandbox=sandbox)
+        read.require_home()
     except NoHome as error:
         message(f"{error} The demo is in a temporary directory.")
         return options.settings(sandbox=sandbox, home=Path(tempfile.mkdtemp(prefix="baton-")))
+    return read
 
 
 async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_json: bool) -> int:

@@ -75,7 +75,7 @@ def test_the_demo_runs_to_its_end(place: Path, home: str) -> None:
     assert "by baton demo" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "doctor", "gc", "up", "run x"])
+@pytest.mark.parametrize("command", ["list", "gc", "up"])
 def test_a_command_without_a_place_says_what_to_set(place: Path, command: str) -> None:
     for env in ({}, {"HOME": "/"}, {"HOME": "/root"}, {"BATON_HOME": "/data"}, {"BATON_HOME": "~/data"}):
         done = run(place, *command.split(), ANTHROPIC_API_KEY="sk-ant-none-0000", **env)
@@ -107,3 +107,10 @@ def test_commands_with_a_place_and_without_a_home(place: Path) -> None:
     assert done.returncode == 2
     assert "BATON_GITHUB_TOKEN_FILE" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_doctor_looks_at_everything_without_a_place(place: Path) -> None:
+    done = run(place, "doctor", HOME="/", ANTHROPIC_API_KEY="sk-ant-none-0000")
+    assert "Traceback" not in done.stderr
+    assert "BATON_SANDBOX" in done.stdout
+    assert "/.local/share/baton" in done.stdout
