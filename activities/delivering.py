@@ -15,9 +15,13 @@ from activities.stores import Stores
 from baton import naming
 from baton.asked import request_details
 from baton.contracts import Decide, Decision, RunRequest
+from baton.errors import ConfigurationError
 from baton.github import Matter, Notice, Repository, Said, Stop
 from baton.github_steps import Deliver, Delivered, FindRun, FoundRun, Removal, Stopped
+from baton.logs import get_logger
 from baton.markdown import escape
+
+_log = get_logger(__name__)
 
 PIPELINE = "Pipeline"
 _KEY = "github"
@@ -91,7 +95,11 @@ class DeliveringActivities:
         query = f"WorkflowType = '{PIPELINE}' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'gh-'"
         stopped = []
         async for found in self._client.list_workflows(query):
-            name = str((await found.memo()).get(_KEY, "")).partition("#")[0]
+            try:
+                name = str((await found.memo()).get(_KEY, "")).partition("#")[0]
+            except ConfigurationError as error:  # the others are stopped all the same
+                _log.error("a run cannot be read", run=found.id, reason=str(error))
+                continue
             if name and _covered(name, names):
                 matter = Stop(number=1, reason="removed")
                 notice = Notice(delivery=removal.delivery, sender=removal.sender, matter=matter)
@@ -170,7 +178,10 @@ def ends(matter: Matter) -> bool:
 
 
 async def _issue(found: WorkflowExecutionDescription) -> str:
-    return str(await found.memo_value(_KEY, default=""))
+    try:
+        return str(await found.memo_value(_KEY, default=""))
+    except ConfigurationError:
+        return "an issue that cannot be read, for its key is not among BATON_ENCRYPTION_KEYS"
 
 
 def _key(wanted: FindRun) -> str:

@@ -13,14 +13,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from activities.attempts import still_wanted
+from activities.conversation import Message, extend
 from agents.requests import Prefix
 from baton.contracts import Contract, Usage
 from baton.errors import StaleAttempt
 from baton.sessions import SessionKey, TurnInput, TurnResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.workspace import Snapshot
-
-Message = dict[str, Any]
 
 
 class UserEntry(Contract):
@@ -243,14 +242,6 @@ class Journal:
 
     async def _read(self, head: str, name: str) -> bytes | None:
         return await self._store.read(head, f"{self.folder}/{name}")
-
-
-def extend(messages: list[Message], user: Message | None, answer: Message) -> None:
-    """Append a turn. An empty answer cannot be echoed (the API refuses empty content) and is left out."""
-    if user is not None:
-        messages.append(user)
-    if answer["content"]:
-        messages.append(answer)
 
 
 def dump(value: Any) -> bytes:

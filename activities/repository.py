@@ -29,6 +29,7 @@ from baton import naming
 from baton.budget import Caps
 from baton.contracts import DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
+from baton.masking import masked_names, told
 from baton.pricing import PriceList
 from baton.settings import Settings
 from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
@@ -68,6 +69,8 @@ class RepositoryActivities:
             require_room_to_begin(self._settings)
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
+        if masked := masked_names(request.model_dump_json()):
+            notes.append(f"Of the request {told(masked)}")
 
         asked = parse_config(await store.read(base.commit, "baton.toml"))
         config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)

@@ -51,8 +51,17 @@ def report_file(number: int) -> str:
 class Stores:
     """Opens each store once per worker."""
 
-    def __init__(self, home: Path, remote: StateRemote | None = None, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        remote: StateRemote | None = None,
+        credentials: Credentials | None = None,
+        *,
+        hooks: bool = False,
+    ) -> None:
+        """`hooks`: whether target repositories at a path may run their own (`BATON_TARGET_HOOKS`)."""
         self.home = home
+        self._hooks = hooks
         self._remote = remote
         self._credentials = credentials
         self._open: dict[str, Store] = {}
@@ -63,7 +72,9 @@ class Stores:
         if repo not in self._open:
             async with self._lock:
                 if repo not in self._open:
-                    self._open[repo] = await Store.open(self.home, repo, self._remote, self._credentials)
+                    self._open[repo] = await Store.open(
+                        self.home, repo, self._remote, self._credentials, hooks=self._hooks
+                    )
         return self._open[repo]
 
     def has(self, repo: str) -> bool:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 
 from activities import metrics
+from activities.conversation import GO_ON, WHOLE, Message, add_user, extend, is_paused_by_server
 from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
-from activities.journal import AssistantEntry, Journal, Message, Position, TranscriptCache, UserEntry, extend
+from activities.journal import AssistantEntry, Journal, Position, TranscriptCache, UserEntry
 from activities.keeping import Keeping
 from activities.ledger_rows import Call
 from activities.model import Answer, Meter, ask
@@ -136,7 +137,8 @@ class TurnActivities:
             assert prefix is not None
         else:
             prefix, messages = await journal.transcript(position.head, turn.turn - 1)
-        history = [*messages, *([position.user.message] if position.user.message else [])]
+        history = list(messages)
+        add_user(history, position.user.message)
         note = f"put back: {', '.join(position.user.put_back[:5])}" if position.user.put_back else ""
 
         head, cuts = position.head, list(position.cuts)
@@ -164,7 +166,7 @@ class TurnActivities:
             head = await journal.record_cut(head, entry, len(cuts), at=at)
             keeping.kept()
 
-        entry.runnable = not cut
+        entry.runnable = entry.stop_reason in WHOLE
         entry.lost = [other for other in others if other.call not in {cut.call for cut in cuts}]
         result, files = self._conclude(turn, entry, cuts, note)
         result.billing = self._billing(turn, prefix.model, {one.model for one in (entry, *cuts)})
@@ -244,7 +246,7 @@ class TurnActivities:
             result.excerpt = self._redact(str(details.get("explanation") or result.excerpt))[:EXCERPT_LIMIT]
         elif entry.stop_reason == "model_context_window_exceeded":
             outcome = "context_full"
-        elif entry.stop_reason != "pause_turn" and not calls:
+        elif not calls and not is_paused_by_server(entry.message, entry.stop_reason):
             outcome = "nudge"
         elif entry.runnable and calls:
             escalation = next((found for call in calls if (found := escalation_of(call, self._redact))), None)
@@ -269,9 +271,9 @@ def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Mes
     """The user's side of a turn: tool results first, then what the engine and people have to say."""
     texts = [*phase.remarks, *map(_from_person, turn.guidance)]
     if not phase.results and not texts:
-        if last.stop_reason == "pause_turn":
+        if is_paused_by_server(last.message, last.stop_reason):
             return None
-        texts = ["Go on. When the work is done, call `hand_off`; if you cannot go on, call `escalate`."]
+        texts = [GO_ON]
     content: list[dict[str, Any]] = [*phase.results, *({"type": "text", "text": text} for text in texts)]
     return {"role": "user", "content": content}
 

@@ -7,6 +7,7 @@
     │   │   └── BranchMoved        a branch is not where it was when we saw it last
     │   ├── AgentFileError         a role file that cannot be loaded
     │   ├── ConfigurationError     baton.toml or a setting does not fit
+    │   │   └── NoHome             no directory for Baton's data that this user may write
     │   └── UnknownRun             no run of that id
     ├── PlanError                  the orchestrator's plan cannot be carried out
     ├── TemporalUnreachable        exit code 4
@@ -79,6 +80,10 @@ class AgentFileError(UsageError):
 
 class ConfigurationError(UsageError):
     """A setting or the repository's `baton.toml` does not fit its schema."""
+
+
+class NoHome(ConfigurationError):
+    """There is no directory that this user may keep Baton's data in."""
 
 
 class UnknownRun(UsageError):

@@ -20,6 +20,12 @@ _COMMENT = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))", re.DOTALL)
 # A definition of a link to nowhere is shown nowhere: `[//]: # (hidden)`.
 _NOWHERE = re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>)[ \t]*(?:[\"'(].*)?$", re.MULTILINE)
 
+_HALF = re.compile("[\ud800-\udfff]")
+# An escape in JSON: a whole pair, a half of one (the group), or any other, so that `\\\\ud800` is none.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
 _ROOM = 8
 """How much longer than its limit a text may be and still be cleaned whole; what is longer is cut before."""
 
@@ -39,3 +45,14 @@ def freeze_line(text: str | None, limit: int) -> str:
     """The visible text on one line."""
     flat = " ".join(freeze(text, limit).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def whole(text: str) -> str:
+    """The text with a replacement character for each half of a surrogate pair, which no UTF-8 can hold."""
+    return _HALF.sub("\ufffd", text)
+
+
+def mend_json(data: bytes) -> bytes:
+    """JSON with a replacement for each escape of half a surrogate pair, which parsers refuse, and what is no UTF-8."""
+    mended = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], data)
+    return mended.decode("utf-8", "replace").encode()

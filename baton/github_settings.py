@@ -117,8 +117,10 @@ def _variable(name: str) -> str:
 def _read(name: str, file: Path) -> str:
     try:
         text = file.expanduser().read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        if isinstance(error, RuntimeError):
+            reason = "the home directory that `~` stands for is not known"
         raise ConfigurationError(f"{_variable(name)} names {file}, which cannot be read: {reason}.") from error
     if not text:
         raise ConfigurationError(f"{_variable(name)} names {file}, which is empty.")

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+from baton.masking import SHORTEST, forms
+
 MASK = "***"
 
 _PATTERNS = (
     # scheme://user:password@host  ->  scheme://user:***@host. Bounded: a long word must not be read once a letter.
     (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/@]+(?=@)"), r"\g<keep>" + MASK),
     # Anthropic, GitHub, AWS, Slack and JWT shapes
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), MASK),
     (re.compile(r"\bsk-ant-[A-Za-z0-9_-]{8,}"), MASK),
     (re.compile(r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}"), MASK),
     (re.compile(r"\bgithub_pat_[A-Za-z0-9_]{20,}"), MASK),
@@ -32,11 +35,13 @@ _PATTERNS = (
 
 
 class Redactor:
-    """Masks what looks like a credential, and the exact secrets it was given, in any text."""
+    """Masks what looks like a credential, and the secrets it was given, as they stand or encoded, in any text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first: a secret may contain another.
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+        given = {secret for secret in secrets if len(secret) >= 6}
+        encoded = {form for secret in given if len(secret) >= SHORTEST for form in forms(secret)}
+        self._secrets = sorted(given | encoded, key=len, reverse=True)
 
     def secrets(self, text: str) -> str:
         """Mask only the exact secrets that the engine itself holds."""

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from pydantic import (
     AliasChoices,
     ByteSize,
@@ -28,7 +27,9 @@ from pydantic_settings import SettingsConfigDict
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
+from baton.homes import default_home, require_writable
 from baton.keyring import KeyRing
+from baton.masking import Masker
 from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records import Count, Usd
@@ -55,7 +56,7 @@ class Settings(GitHubSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
     home: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("baton", appauthor=False)),
+        default_factory=default_home,
         description="Stores, workspaces and the embedded server's state",
     )
     sandbox: SandboxMode = Field(default=SandboxMode.AUTO, description="auto, bwrap or none")
@@ -113,6 +114,9 @@ class Settings(GitHubSettings):
     sandbox_disk: ByteSize = Field(
         default=ByteSize(20_000_000_000),
         description="Most that one command may add to its working directory, and never over half of what is free",
+    )
+    target_hooks: Literal["never", "run"] = Field(
+        default="never", description="Whether a target repository at a path runs its own hooks: never or run"
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -211,7 +215,10 @@ class Settings(GitHubSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("the home directory that `~` stands for is not known: write the whole path") from error
 
     @model_validator(mode="after")
     def _binds_that_may_be(self) -> "Settings":
@@ -240,6 +247,23 @@ class Settings(GitHubSettings):
         keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
         return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
+
+    def require_home(self) -> None:
+        """Raise NoHome where this user may not write to the home, or not make it."""
+        require_writable(self.home, named="home" in self.model_fields_set)
+
+    def masker(self) -> Masker:
+        """What masks these secrets in the words of people, under the names of their settings."""
+        known = (
+            ("ANTHROPIC_API_KEY", [self.api_key.get_secret_value()] if self.api_key else []),
+            ("BATON_CODEC_TOKEN", [self.codec_token.get_secret_value()] if self.codec_token else []),
+            ("BATON_STATE_REMOTE", url_secrets(self.state_remote or "")),
+            ("BATON_GITHUB_WEBHOOK_SECRET", list(self.github_webhook_secrets)),
+            ("BATON_GITHUB_TOKEN", [self.github_token.get_secret_value()] if self.github_token else []),
+        )
+        named = {value: name for name, values in known for value in values}
+        github = dict.fromkeys(self.github_credentials(), "BATON_GITHUB_PRIVATE_KEY")
+        return Masker({**dict.fromkeys(self.secrets(), "BATON_ENCRYPTION_KEYS"), **github, **named})
 
     def key_ring(self) -> KeyRing | None:
         """The keys that encrypt what goes to the Temporal server; None where nothing is encrypted."""

@@ -81,12 +81,14 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
     if step.text:
         bodies.append({"type": "text", "text": fill(step.text, names)})
     for number, call in enumerate(step.calls):
-        call_id = "toolu_01" + token(seed + b"call" + str(number).encode())
-        bodies.append({"type": "tool_use", "id": call_id, "name": call.name, "input": fill(call.input, names)})
+        kind, start = ("server_tool_use", "srvtoolu_01") if call.server else ("tool_use", "toolu_01")
+        call_id = start + token(seed + b"call" + str(number).encode())
+        bodies.append({"type": kind, "id": call_id, "name": call.name, "input": fill(call.input, names)})
 
     blocks = [Block(body) for body in bodies]
     costs = [tokens_of(canonical(body)) for body in bodies]
-    stop_reason = step.stop_reason or ("tool_use" if step.calls else "end_turn")
+    ours = any(not call.server for call in step.calls)
+    stop_reason = step.stop_reason or ("tool_use" if ours else "end_turn")
     budget = request["max_tokens"]
     total = sum(costs) if step.output_tokens is None else step.output_tokens
     if stop_reason == "max_tokens" and costs:
@@ -122,5 +124,9 @@ def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
             kept.append(Block({**body, "input": {}}, partial_input=whole[: int(len(whole) * share)]))
         elif body["type"] == "text" and int(len(body["text"]) * share):
             kept.append(Block({**body, "text": body["text"][: int(len(body["text"]) * share)]}))
+        elif body["type"] == "thinking" and int(len(body["thinking"]) * share):
+            # The signature comes last, and so never: such a block cannot be sent back.
+            cut = body["thinking"][: int(len(body["thinking"]) * share)]
+            kept.append(Block({**body, "thinking": cut, "signature": ""}))
         break
     return kept

@@ -72,6 +72,7 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
         "text": {"text": ""},
         "thinking": {"thinking": "", "signature": ""},
         "tool_use": {"input": {}},
+        "server_tool_use": {"input": {}},
     }
     opening = {**body, **empty.get(kind, {})}
     yield "content_block_start", {"type": "content_block_start", "index": index, "content_block": opening}
@@ -81,8 +82,8 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
         deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(body["text"])]
     elif kind == "thinking":
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(body["thinking"])]
-        deltas.append({"type": "signature_delta", "signature": body["signature"]})
-    elif kind == "tool_use":
+        deltas += [{"type": "signature_delta", "signature": body["signature"]}] if body["signature"] else []
+    elif kind in ("tool_use", "server_tool_use"):
         text = to_json(body["input"]).decode() if block.partial_input is None else block.partial_input
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(text))]
     for delta in deltas:

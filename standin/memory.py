@@ -32,9 +32,10 @@ class Memory:
     def keep(self, answer: Answer) -> None:
         """Remember what of an answer must come back."""
         self.sealed.update(answer.sealed)
-        if answer.stop_reason == "pause_turn":
-            self.paused.add(answer.digest)
         blocks = answer.content()
+        # Only a pause in a tool of the API's own is taken back as it is; any other answer at the end is a prefill.
+        if answer.stop_reason == "pause_turn" and any(block["type"] == "server_tool_use" for block in blocks):
+            self.paused.add(answer.digest)
         for block in blocks:
             if block["type"] == "tool_use":
                 self._before[block["id"]] = _thinking(blocks)

@@ -102,6 +102,9 @@ def _check_order(messages: list[dict[str, Any]], prefill: bool) -> None:
                 f"messages.{index}: a `system` message must directly follow a `user` message, and be the last message "
                 "or be followed by an `assistant` message. Use the top-level `system` parameter for the initial prompt."
             )
+    last = blocks_of(messages[-1]["content"])
+    if messages[-1]["role"] == "assistant" and last and last[-1]["type"] == "thinking":
+        raise invalid(f"messages.{len(messages) - 1}: The final block in an assistant message cannot be `thinking`.")
     if messages[-1]["role"] == "assistant" and not prefill:
         raise invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."

@@ -26,6 +26,8 @@ class Call:
 
     name: str = Field(min_length=1, max_length=128)
     input: dict[str, Any] = Field(default_factory=dict)
+    server: bool = False
+    """Whether the tool is the API's own (`web_search`): with `pause_turn` the answer is taken back as it is."""
 
 
 _ENDINGS = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
 from baton.keyring import KeyRing
+from baton.masking import Masker
 from baton.redaction import strip_url_credentials
 
 if TYPE_CHECKING:
@@ -75,11 +76,17 @@ async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT, **
 
 
 async def connect_to(
-    address: str, limit: timedelta = CONNECT_LIMIT, *, keys: KeyRing | None = None, **config: Any
+    address: str,
+    limit: timedelta = CONNECT_LIMIT,
+    *,
+    keys: KeyRing | None = None,
+    masker: Masker | None = None,
+    **config: Any,
 ) -> "Client":
     """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
 
-    With `keys`, payloads and failures are encrypted before they leave this process. `config` may hold plugins.
+    With `keys`, payloads and failures are encrypted before they leave this process, and a `masker` masks our secrets in
+    them before. `config` may hold plugins.
     """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client
@@ -88,7 +95,7 @@ async def connect_to(
     from workers.converter import data_converter
     from workers.core import core_runtime
 
-    converter = data_converter(keys)
+    converter = data_converter(keys, masker)
     try:
         async with asyncio.timeout(limit.total_seconds()):
             client = await Client.connect(address, data_converter=converter, runtime=core_runtime(), **config)

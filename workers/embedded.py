@@ -89,6 +89,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
 
     Raises ServerStartFailed when it does not come up, and UsageError when it runs on other ports than asked for.
     """
+    settings.require_home()
     files = ServerFiles.under(settings.home)
     lock = FileLock(files.users_lock)
     try:

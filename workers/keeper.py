@@ -131,13 +131,12 @@ class Keeper:
             port, ui_port = self._last_ports() if known else self._ports()
             arguments = [*self.command, "--port", str(port), "--ui-port", str(ui_port)]
             self.started = time.monotonic()
-            # The server's environment holds nothing of ours: no key, and no setting that would change what it does.
             try:
                 self.server = subprocess.Popen(
                     arguments,
                     stdin=subprocess.DEVNULL,
                     cwd=self.files.directory,
-                    env={"HOME": str(self.files.directory), "PATH": os.defpath, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
+                    env=_environment(self.files.directory),
                     pass_fds=(self.server_lock.descriptor,),
                     preexec_fn=_die_with_parent(),
                 )
@@ -218,6 +217,20 @@ class Keeper:
         raise CannotStart(
             f"Another Temporal server still uses {self.files.database} (process {orphan or 'unknown'}): end it."
         )
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """The server's environment. It holds nothing of ours: no key, and no setting that would change its doing.
+
+    A user that is not in /etc/passwd (`docker -u`, LDAP) has no name but the one in `USER`, and without a name and a
+    home the server does not start: https://pkg.go.dev/os/user#Current
+    """
+    return {
+        "HOME": str(directory),
+        "USER": "baton",
+        "PATH": os.defpath,
+        "TEMPORAL_VERSION_CHECK_DISABLED": "1",
+    }
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:

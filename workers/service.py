@@ -50,7 +50,7 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
     """
     to = Target(None, "default", {}) if embedded_only else target()
     async with tracing(settings) as plugins:
-        more = {"keys": settings.key_ring(), "plugins": plugins}
+        more = {"keys": settings.key_ring(), "masker": settings.masker(), "plugins": plugins}
         async with _connected(settings, to, more) as service:
             yield service
 

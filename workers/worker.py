@@ -36,6 +36,7 @@ from baton.policies import GRACEFUL_SHUTDOWN
 from baton.pricing import load_prices
 from baton.redaction import Redactor
 from baton.settings import Settings
+from workers.converter import masked_client
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
@@ -77,8 +78,10 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    client = masked_client(client, settings.masker())
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
+    settings.require_home()
     close_home(settings.home)
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
@@ -91,7 +94,7 @@ async def running_worker(
     _log.info("bounds", said=sandbox.bounds.words)
     http = http_client()
     github = GitHub(settings, http)
-    stores = Stores(settings.home, remote, github.git_header)
+    stores = Stores(settings.home, remote, github.git_header, hooks=settings.target_hooks == "run")
     prices = load_prices(settings.prices)
     ledger = Ledger(settings.home)
     purse = Purse(stores, ledger, prices, settings)

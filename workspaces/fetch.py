@@ -12,6 +12,7 @@ from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked
 from workspaces.remote import Listing, is_dirty, listing, local_path, shown, unreachable
+from workspaces.serving import guard, hooks_of
 
 if TYPE_CHECKING:
     from workspaces.store import Store
@@ -23,6 +24,11 @@ FETCHED = "refs/source/"
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
+
+HOOKS_NOTE = (
+    "The repository has programs of its own for a push ({}); Baton does not run them when it publishes the branch."
+    " Where they are yours, BATON_TARGET_HOOKS=run has them run."
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,15 @@ async def fetch(store: "Store", base: str | None) -> Base:
     path = local_path(store.repo)
     header = await store.header()
     async with locked(store.root / "fetch.lock"):
-        offered = await listing(store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*", header=header)
+        offered = await listing(
+            store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*", header=header, hooks=store.hooks
+        )
         if not offered.named(HEADS) and "HEAD" not in offered.refs:
             raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
         commit, ref = await _resolve(store, base, offered, header)
     notes = [DIRTY_NOTE] if path is not None and await is_dirty(path) else []
+    if not store.hooks and (left_out := await hooks_of(store.repo)):
+        notes.append(HOOKS_NOTE.format(", ".join(clean_text(name, 60) for name in left_out[:10])))
     return Base(commit, ref, notes)
 
 
@@ -59,8 +69,9 @@ async def _resolve(store: "Store", base: str | None, offered: Listing, header: H
     commit = _commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
         # Not on any branch or tag; many servers give a commit when asked for its id.
+        guarded = await guard("upload-pack", store.repo, store.source_path, hooks=store.hooks)
         asked = await git(
-            ["fetch", *_FETCH_OPTIONS, "--", store.repo, oid],
+            ["fetch", *_FETCH_OPTIONS, *guarded, "--", store.repo, oid],
             git_dir=store.source_path,
             persons=True,
             check=False,
@@ -109,9 +120,10 @@ async def _bring(store: "Store", offered: Listing, header: Header | None) -> Non
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:
         refspecs.append(f"+HEAD:{FETCHED}HEAD")
+    guarded = await guard("upload-pack", store.repo, store.source_path, hooks=store.hooks)
     try:
         await git(
-            ["fetch", "--prune", *_FETCH_OPTIONS, "--", store.repo, *refspecs],
+            ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", store.repo, *refspecs],
             git_dir=store.source_path,
             persons=True,
             header=header,

@@ -10,6 +10,7 @@ from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
 from workspaces.git import GitResult, git
 from workspaces.remote import listing, shown, unreachable
+from workspaces.serving import guard
 from workspaces.store import Store
 
 
@@ -43,8 +44,9 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     said: GitResult | None = None
     fault: WorkspaceError | None = None
     try:
+        guarded = await guard("receive-pack", store.repo, store.source_path, hooks=store.hooks)
         said = await git(
-            ["push", *options, "--", store.repo, f"{commit}:{ref}"],
+            ["push", *options, *guarded, "--", store.repo, f"{commit}:{ref}"],
             git_dir=store.source_path,
             persons=True,
             check=False,
@@ -70,7 +72,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
 
 
 async def _look(store: Store, ref: str, header: Header | None) -> str | None:
-    return (await listing(store.repo, store.source_path, ref, header=header)).refs.get(ref)
+    return (await listing(store.repo, store.source_path, ref, header=header, hooks=store.hooks)).refs.get(ref)
 
 
 def _elsewhere(store: Store, branch: str, found: str | None, expected: str | None) -> str:

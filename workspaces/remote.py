@@ -13,6 +13,7 @@ from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
 from workspaces.objects import prepare_library
+from workspaces.serving import guard
 from workspaces.threads import in_thread
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
@@ -23,6 +24,10 @@ _AWAY = "it cannot be reached; check the address and the network"
 
 # The words of git, http and ssh, the more telling ones first.
 _REASONS = (
+    (
+        r"no user exists for uid",
+        "ssh works only for a user that is in /etc/passwd; add one for this uid, or use https",
+    ),
     (r"dubious ownership", "it belongs to another user; git says how to trust it (safe.directory)"),
     (
         r"mismatched algorithms|unknown object format|object-format",
@@ -94,11 +99,14 @@ def reason_of(stderr: str) -> str | None:
     return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
-async def listing(repo: str, git_dir: Path, *patterns: str, header: Header | None = None) -> Listing:
-    """Ask a repository for its refs; RepositoryError where it does not answer."""
+async def listing(
+    repo: str, git_dir: Path, *patterns: str, header: Header | None = None, hooks: bool = False
+) -> Listing:
+    """Ask a repository for its refs; RepositoryError where it does not answer. `hooks`: see `serving.guard`."""
     local_path(repo)
     try:
-        asked = ["ls-remote", "--symref", "--", repo, *patterns]
+        guarded = await guard("upload-pack", repo, git_dir, hooks=hooks)
+        asked = ["ls-remote", "--symref", *guarded, "--", repo, *patterns]
         answer = await git(asked, git_dir=git_dir, persons=True, header=header)
     except GitFailed as error:
         raise unreachable(repo, error.stderr, header=header) from error

@@ -17,6 +17,7 @@ from workspaces.fetch import HEADS, TAGS
 from workspaces.git import git
 from workspaces.layout import scratch
 from workspaces.objects import Objects
+from workspaces.serving import guard
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
 from workspaces.threads import in_thread
@@ -108,8 +109,9 @@ class Places:
     async def _target(self) -> list[Objects]:
         place = await self._stack.enter_async_context(scratch(self._store.root))
         specs = [f"+{HEADS}*:refs/target/heads/*", f"+{TAGS}*:refs/target/tags/*"]
+        guarded = await guard("upload-pack", self._store.repo, place, hooks=self._store.hooks)
         fetched = await git(
-            ["fetch", "--quiet", "--no-tags", "--update-shallow", "--", self._store.repo, *specs],
+            ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", self._store.repo, *specs],
             git_dir=place,
             persons=True,
             check=False,

@@ -52,11 +52,18 @@ class Store:
     """The repositories of one project; cheap to open, safe to use from several processes at once."""
 
     def __init__(
-        self, home: Path, repo: str, remote: StateRemote | None = None, credentials: Credentials | None = None
+        self,
+        home: Path,
+        repo: str,
+        remote: StateRemote | None = None,
+        credentials: Credentials | None = None,
+        *,
+        hooks: bool = False,
     ) -> None:
         self.home = home
         self.repo = repo
         self.remote = remote
+        self.hooks = hooks
         self._credentials = credentials
         self.root = home / "stores" / naming.repo_key(repo)
         self.source_path = self.root / "source.git"
@@ -66,12 +73,19 @@ class Store:
 
     @classmethod
     async def open(
-        cls, home: Path, repo: str, remote: StateRemote | None = None, credentials: Credentials | None = None
+        cls,
+        home: Path,
+        repo: str,
+        remote: StateRemote | None = None,
+        credentials: Credentials | None = None,
+        *,
+        hooks: bool = False,
     ) -> "Store":
         """The store of a repository (an absolute path or a URL), made where it is missing.
 
         Whoever moves refs of a home with a state remote opens it with that; `credentials` are for fetching and
-        publishing. Raises ConfigurationError where the repository is its own state remote.
+        publishing, and `hooks` lets a repository at a path run its own then (`serving`). Raises ConfigurationError
+        where the repository is its own state remote.
         """
         if remote is not None:
             remote.refuse_target(repo)
@@ -82,7 +96,7 @@ class Store:
                 async with locked(root / "create.lock"):
                     await in_thread(create_repositories, root, repo)
             await in_thread(sweep, root)
-            return cls(home, repo, remote, credentials)
+            return cls(home, repo, remote, credentials, hooks=hooks)
 
     async def header(self) -> Header | None:
         """The credential for one operation on the repository; None where the person's own git has one."""

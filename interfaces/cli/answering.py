@@ -41,11 +41,15 @@ def decide(
 ) -> None:
     """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
     from baton.contracts import Decide
+    from baton.foreign_text import whole
     from interfaces.cli.asking import who
 
     options.check_run_id(run)
-    answer = Decide(decision_id=decision, choice=choice, note=note, by=by or who(), commit=commit)
-    execute(_decide(options.settings(), run, answer, as_json))
+    words = {"decision_id": decision, "choice": choice, "note": note, "by": by or who(), "commit": commit}
+    answer = Decide.model_validate({name: whole(word) for name, word in words.items()})
+    settings = options.settings()
+    answer = options.masked(settings, answer, "the answer", leave=("decision_id", "commit"))
+    execute(_decide(settings, run, answer, as_json))
 
 
 def guide(
@@ -61,13 +65,15 @@ def guide(
     from pydantic import ValidationError
 
     from baton.contracts import Guide
+    from baton.foreign_text import whole
 
     options.check_run_id(run)
     try:
-        words = Guide(text=text.strip(), task_id=task)
+        words = Guide(text=whole(text).strip(), task_id=task)
     except ValidationError as error:
         raise UsageError("The message must have between 1 and 20000 characters.") from error
-    execute(_guide(options.settings(), run, words, as_json))
+    settings = options.settings()
+    execute(_guide(settings, run, options.masked(settings, words, "the message", leave=("task_id",)), as_json))
 
 
 def stop(run: options.Run, as_json: options.Json = False) -> None:
@@ -84,12 +90,12 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
 
 
 async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: bool) -> None:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import attended, serving
     from interfaces.cli.following import send_answer
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
         async with attended(service) as attendance:
             decision = await send_answer(service, run, answer)
@@ -102,12 +108,12 @@ async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: boo
 
 
 async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import serving
     from interfaces.cli.reading import current_document
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             raise UsageError(f"The run {run} has ended: there is nobody to guide any more.")
         if words.task_id is not None:
             known = [task.id for task in (await current_document(settings, service, run)).tasks]

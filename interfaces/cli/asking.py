@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from baton.contracts import Decide, Decision
+from baton.foreign_text import whole
 from interfaces.cli.output import clean, message, one_line
 from interfaces.cli.questions import help_lines
 
@@ -43,7 +44,7 @@ def who() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return "unknown"
+        return f"uid {os.getuid()}"  # a user that is not in /etc/passwd
 
 
 def present(decision: Decision) -> None:
@@ -75,7 +76,7 @@ async def ask_in_terminal(decision: Decision) -> Decide | None:
         choice = match_choice(decision, answer)
         if choice is not None:
             note = await read_line("Note for the agent (may be empty): ")
-            return Decide(decision_id=decision.id, choice=choice, note=note or "", by=who())
+            return Decide(decision_id=decision.id, choice=choice, note=whole(note or ""), by=whole(who()))
         message(f"  {one_line(answer)!r} is none of the choices.")
 
 

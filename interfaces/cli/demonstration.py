@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,8 +45,21 @@ def demo(
     Server, worker, git, sandbox and tests are the real ones; only the model's answers are scripted, so that no key
     and no network are needed. Takes less than a minute.
     """
-    settings = options.settings(sandbox=sandbox)
+    settings = _settings(sandbox)
     execute(_demo(settings, interactive, keep, as_json), farewell=lambda: "The demo was interrupted.")
+
+
+def _settings(sandbox: str | None) -> "Settings":
+    """The settings; a user who has no place for Baton's data sees the demo in a temporary one."""
+    from baton.errors import NoHome
+
+    try:
+        read = options.settings(sandbox=sandbox)
+        read.require_home()
+    except NoHome as error:
+        message(f"{error} The demo is in a temporary directory.")
+        return options.settings(sandbox=sandbox, home=Path(tempfile.mkdtemp(prefix="baton-")))
+    return read
 
 
 async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_json: bool) -> int:

@@ -50,6 +50,13 @@ async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription"
     return description
 
 
+async def describe_readable(client: "Client", run: str) -> "WorkflowExecutionDescription":
+    """The same of a run that can be read here; ConfigurationError where it was encrypted with a key that is missing."""
+    description = await describe(client, run)
+    await description.memo()
+    return description
+
+
 def is_closed(description: "WorkflowExecutionDescription") -> bool:
     """Whether the workflow has ended."""
     from temporalio.client import WorkflowExecutionStatus

@@ -16,6 +16,8 @@ from interfaces.cli.streams import drain_logs
 _SETTLE = 0.05
 """Seconds between the last call and the end: https://github.com/temporalio/sdk-python/issues/300."""
 
+_NO_HOME = "This user's home directory, which `~` stands for, is not known: set HOME, or write the whole path."
+
 
 def execute(
     body: Coroutine[Any, Any, int | None],
@@ -76,6 +78,8 @@ def explain(error: Exception) -> tuple[str, ExitCode] | None:
         return f"{error.filename}: {error.strerror}.", ExitCode.FAILED
     if isinstance(error, OSError) and error.errno:
         return f"{error.strerror}.", ExitCode.FAILED
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of `Path.expanduser` and `Path.home`
+        return _NO_HOME, ExitCode.USAGE
     service = sys.modules.get("temporalio.service")
     if service is not None and isinstance(error, service.RPCError):
         status = service.RPCStatusCode

@@ -105,6 +105,7 @@ async def _request(
     from pydantic import ValidationError
 
     from baton.contracts import Fork, Guide, RunRequest
+    from baton.foreign_text import whole
     from baton.naming import new_run_id
     from interfaces.cli.archive import find_run
     from interfaces.cli.asking import who
@@ -137,6 +138,7 @@ async def _request(
     # What the old run was given counts here, too, and may have lost its price since.
     options.check_models(settings, request.models, settings_too=False)
     try:
-        return request, Guide(text=guide.strip(), task_id=None) if guide else None
+        words = Guide(text=whole(guide).strip(), task_id=None) if guide else None
+        return request, options.masked(settings, words, "the message") if words else None
     except ValidationError as error:
         raise UsageError("The guidance must have between 1 and 20000 characters.") from error

@@ -1,16 +1,21 @@
 """Arguments and options that several commands share, and what is read from them."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar, cast
 
 import typer
 from typer.core import TyperCommand
 
 from baton.errors import UsageError
+from interfaces.cli.output import message
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from baton.contracts import RunRequest
     from baton.settings import Settings
+
+Model = TypeVar("Model", bound="BaseModel")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, as `baton list` shows it.")]
@@ -125,3 +130,13 @@ def require_model_access(read: "Settings") -> None:
             "ANTHROPIC_API_KEY is not set, so no model can be called: set it (or ANTHROPIC_BASE_URL for a gateway)."
             " `baton demo` shows everything without a key."
         )
+
+
+def masked(read: "Settings", model: Model, what: str, *, leave: tuple[str, ...] = ()) -> Model:
+    """The person's words with keys masked; the person is told which. UsageError where nothing can be masked."""
+    from baton.masking import told
+
+    cleaned, names = read.masker().model(model, leave=leave)
+    if names:
+        message(f"In {what}, {told(names)}")
+    return cleaned

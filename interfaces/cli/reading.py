@@ -75,6 +75,9 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
                 rows.append(row)
             if len(rows) == limit:
                 break
+    for row in rows:
+        if row["unreadable"]:
+            message(f"Of the run {row['run']} not all can be read: {row['unreadable']}")
     if as_json:
         print_json(rows)
         return
@@ -113,6 +116,7 @@ async def run_row(settings: "Settings", service: "TemporalService", found: "Work
     from temporalio.common import SearchAttributeKey
 
     from baton.contracts import RunStatus
+    from baton.errors import ConfigurationError
     from interfaces.cli.archive import kept_document
     from workflows.board import COST_USD, PENDING_DECISIONS, REPO, STATUS
 
@@ -120,7 +124,11 @@ async def run_row(settings: "Settings", service: "TemporalService", found: "Work
         value = found.typed_search_attributes.get(key)
         return missing if value is None else value
 
-    memo = await found.memo()
+    unreadable = None
+    try:
+        memo = await found.memo()
+    except ConfigurationError as error:  # the key of this run is not here: what is not encrypted is shown all the same
+        memo, unreadable = {}, str(error)
     status = str(attribute(STATUS, RunStatus.PLANNING.value))
     if found.status is not WorkflowExecutionStatus.RUNNING and status not in ("done", "failed", "stopped"):
         stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
@@ -142,6 +150,7 @@ async def run_row(settings: "Settings", service: "TemporalService", found: "Work
         "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
         "task": memo.get("task", ""),
         "web_ui": service.run_link(found.id),
+        "unreadable": unreadable,
     }
 
 
@@ -181,7 +190,7 @@ async def current_document(settings: "Settings", service: "TemporalService", run
     from temporalio.client import WorkflowQueryFailedError
     from temporalio.service import RPCError, RPCStatusCode
 
-    from baton.errors import UnknownRun, WorkspaceError
+    from baton.errors import ConfigurationError, UnknownRun, WorkspaceError
     from interfaces.cli.archive import find_run
     from interfaces.cli.documents import describe, is_closed, look
     from interfaces.cli.engine import attended
@@ -198,14 +207,16 @@ async def current_document(settings: "Settings", service: "TemporalService", run
     if stored is not None and stored.status.is_final:
         return stored.model_copy(update={"web_ui": service.run_link(run)})
     try:
+        await description.memo()  # a worker cannot read it either, where this cannot be
         async with attended(service):
             return (await look(service, run)).document
-    except (RPCError, WorkflowQueryFailedError) as error:
+    except (RPCError, WorkflowQueryFailedError, ConfigurationError) as error:
         if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:
             raise
         try:
             kept = await (await find_run(settings.home, run)).document()
         except (UnknownRun, WorkspaceError):
             raise error from None
-        message("The run does not answer; this is its state as it was last saved.")
+        why = f": {error}" if isinstance(error, ConfigurationError) else "."
+        message(f"This is the run's state as it was last saved, for it does not answer{why}")
         return kept.model_copy(update={"web_ui": service.run_link(run)})

@@ -96,7 +96,7 @@ def run(
         decision_deadline_seconds=None if answer_within is None else answer_within * 3_600,
         publish=not no_publish,
         run=run_id,
-        discreet=settings.encryption_keys is not None,
+        settings=settings,
     )
     options.check_models(settings, request.models, settings_too=not detach)
     started: list[str] = []
@@ -117,10 +117,11 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
 
 
 def _request(
-    task: str, repo: str, *, base: str | None, run: str | None, discreet: bool, **options_given: object
+    task: str, repo: str, *, base: str | None, run: str | None, settings: "Settings", **options_given: object
 ) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
     from baton.contracts import Fallback
+    from baton.masking import masked_names, told
     from baton.naming import new_run_id
     from interfaces.cli.asking import who
     from interfaces.cli.repositories import resolve_repository
@@ -128,7 +129,9 @@ def _request(
     unanswered = options_given.get("decision_default")
     if unanswered is not None and unanswered not in get_args(Fallback):
         raise UsageError(f"--unanswered {unanswered!r} does not fit: choose one of {', '.join(get_args(Fallback))}.")
-    text = _read_task(task)
+    text = settings.masker()(_read_task(task))
+    if names := masked_names(text):
+        message(f"In the task, {told(names)}")
     if run is not None:
         options.check_run_id(run)
     where = resolve_repository(repo, base)
@@ -137,7 +140,7 @@ def _request(
             "task": text,
             "repo": where,
             "base": base,
-            "run": run or new_run_id(where, text, discreet=discreet),
+            "run": run or new_run_id(where, text, discreet=settings.encryption_keys is not None),
             "started_by": who(),
             **options_given,
         }
@@ -234,12 +237,12 @@ async def detach_run(
 
 
 async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
-    from interfaces.cli.documents import describe, is_closed
+    from interfaces.cli.documents import describe_readable, is_closed
     from interfaces.cli.engine import serving, tell_where
     from interfaces.cli.reading import current_document
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe(service.client, run)):
+        if is_closed(await describe_readable(service.client, run)):
             from interfaces.cli.following import exit_code
 
             document = await current_document(settings, service, run)

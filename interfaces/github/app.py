@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from baton.errors import TemporalUnreachable
 from baton.github import Delivery
 from baton.logs import get_logger
+from baton.masking import told
 from interfaces.github import signature
 from interfaces.github.body import Bodies
 from interfaces.github.core import verdict
@@ -55,7 +56,10 @@ class Webhook:
             case Ignore():
                 _log.info("delivery ignored", reason=said.reason, event_name=request.headers["x-github-event"])
                 return JSONResponse({"verdict": "ignored", "reason": said.reason}, 202)
-        return await self._take(said.delivery, "start" if isinstance(said, Start) else "signal")
+        delivery, masked = self._policy.masker.model(said.delivery, leave=("id", "event", "repository"))
+        if masked:
+            _log.warning("delivery masked", delivery=delivery.id, reason=told(masked))
+        return await self._take(delivery, "start" if isinstance(said, Start) else "signal")
 
     async def _take(self, delivery: Delivery, said: str) -> Response:
         about = {"event_name": delivery.event, "repository": delivery.repository.full_name, "delivery": delivery.id}

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from baton.foreign_text import freeze_line
+from baton.foreign_text import freeze_line, mend_json
 from baton.github import Delivery, Matter, Repository
 from interfaces.github import check_events, installation_events, issue_events, pull_events, signature
 from interfaces.github.payloads import InstallationPayload
@@ -47,7 +47,7 @@ def verdict(headers: Mapping[str, str], body: bytes, policy: Policy) -> Verdict:
     if event not in _NAMES:
         return Ignore(f"{event} is no event that concerns us")
     try:
-        payload = from_json(body, allow_inf_nan=False)
+        payload = from_json(mend_json(body), allow_inf_nan=False)
     except ValueError:
         return Reject(400, "The body is not JSON.")
     if not isinstance(payload, dict):

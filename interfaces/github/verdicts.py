@@ -1,9 +1,10 @@
 """What a request to the webhook can amount to, and the policy by which that is decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from baton.errors import ConfigurationError
 from baton.github import Delivery, Repository
+from baton.masking import Masker
 from baton.settings import Settings
 
 
@@ -52,6 +53,8 @@ class Policy:
     """`owner/name` or `owner/*` in lower case; empty: all."""
     app_id: int | None = None
     url: str = "https://github.com"
+    masker: Masker = field(default_factory=lambda: Masker({}), repr=False, compare=False)
+    """Masks keys in what people wrote."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
@@ -68,6 +71,7 @@ class Policy:
             served=settings.github_served,
             app_id=settings.github_app_id,
             url=settings.github_url,
+            masker=settings.masker(),
         )
 
     def serves(self, repository: Repository) -> bool:

@@ -18,7 +18,7 @@ async def test_a_branch_that_cannot_be_published_is_a_decision(staged, repo: Pat
     hook.write_text(HOOK)
     hook.chmod(0o755)
     script = scenario(plan(task("t1")), simple_task("t1", write("src/x.txt", "x\n")))
-    async with staged(script) as stage:
+    async with staged(script, target_hooks="run") as stage:
         handle = await stage.start()
         waiting = await stage.until_waiting(handle)
         (decision,) = waiting.decisions
@@ -55,3 +55,14 @@ async def test_a_branch_of_somebody_else_is_left_as_it_is(staged, repo: Path) ->
         document = await stage.outcome(handle)
     assert document.status is RunStatus.DONE
     assert git(repo, "show", f"{document.branch}:src/x.txt") == "x"
+
+
+async def test_hooks_of_the_target_are_not_run_and_that_is_said(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]
+    hook = repo / ".git/hooks/pre-receive"
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
+    async with staged(scenario(plan(task("t1")), simple_task("t1", write("src/x.txt", "x\n")))) as stage:
+        document = await stage.finish()
+    assert document.status is RunStatus.DONE
+    assert git(repo, "show", f"{document.branch}:src/x.txt") == "x"
+    assert [note for note in document.notes if "pre-receive" in note and "BATON_TARGET_HOOKS=run" in note]

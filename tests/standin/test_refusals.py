@@ -438,7 +438,8 @@ async def test_a_restarted_stand_in_knows_its_signatures(raw: Any) -> None:
 
 
 async def test_a_paused_turn_is_taken_back_as_it_is(raw: Any) -> None:
-    scenario = Scenario(steps=[Step(text="Wait.", stop_reason="pause_turn"), Step(text="Done.")])
+    search = Call("web_search", {"query": "pagination"}, server=True)
+    scenario = Scenario(steps=[Step(text="Wait.", calls=[search], stop_reason="pause_turn"), Step(text="Done.")])
     async with serve(scenario) as standin, raw(standin) as client:
         answer = (await client.post(request())).json()
         assert answer["stop_reason"] == "pause_turn"
@@ -447,3 +448,11 @@ async def test_a_paused_turn_is_taken_back_as_it_is(raw: Any) -> None:
         history[1]["content"][0]["text"] = "Wait!"
         refused = await client.post(request(messages=history))
         assert "prefill" in refused.json()["error"]["message"]
+
+
+async def test_a_pause_without_a_tool_of_the_api_is_not_taken_back(raw: Any) -> None:
+    async with serve(Scenario(steps=[Step(text="Wait.", stop_reason="pause_turn")])) as standin, raw(standin) as client:
+        answer = (await client.post(request())).json()
+        history = [{"role": "user", "content": "Hello"}, assistant(*answer["content"])]
+        refused = await client.post(request(messages=history))
+        assert (refused.status_code, "prefill" in refused.text) == (400, True)

@@ -106,6 +106,7 @@ async def test_a_push_that_landed_without_an_answer(lab: Lab, monkeypatch: pytes
 
 async def test_a_hook_that_refuses_is_quoted(lab: Lab, tmp_path: Path) -> None:
     target = await bare(lab, tmp_path)
+    lab.store = await Store.open(lab.home, str(target), hooks=True)
     hook = target / "hooks/pre-receive"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'Branches need a ticket; token=abcdefgh12345' >&2\nexit 1\n")

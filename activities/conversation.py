@@ -1,0 +1,55 @@
+"""A conversation that the Messages API takes, whatever its answers were: what of an answer is sent back, and the end.
+
+Pure functions of what the journal holds: each turn makes the same messages of the same entries, for ever.
+"""
+
+from typing import Any
+
+Message = dict[str, Any]
+
+GO_ON = "Go on. When the work is done, call `hand_off`; if you cannot go on, call `escalate`."
+
+WHOLE = frozenset({"end_turn", "tool_use", "stop_sequence", "pause_turn"})
+"""Stop reasons of an answer that was not cut: after any other a tool call's input may end in the middle."""
+
+
+def is_paused_by_server(answer: Message | None, stop_reason: str = "pause_turn") -> bool:
+    """Whether the API itself goes on with an answer that is sent back as it is: it paused in a tool of its own.
+
+    A request that ends with any other answer is refused, also one that says `pause_turn`.
+    """
+    if answer is None or answer["role"] != "assistant" or stop_reason != "pause_turn":
+        return False
+    blocks = _sendable(answer["content"])
+    return any(block.get("type") == "server_tool_use" for block in blocks) and not _asks(blocks)
+
+
+def add_user(messages: list[Message], user: Message | None) -> None:
+    """Append the user's side of a turn; without one the model is told to go on, unless its own pause says that."""
+    if user is not None:
+        messages.append(user)
+    elif not (messages and is_paused_by_server(messages[-1])):
+        messages.append({"role": "user", "content": [{"type": "text", "text": GO_ON}]})
+
+
+def extend(messages: list[Message], user: Message | None, answer: Message) -> None:
+    """Append a turn. What of an answer the API would refuse to be sent back is left out, an empty answer altogether."""
+    add_user(messages, user)
+    content = _sendable(answer["content"])
+    if content:
+        messages.append(answer if content == answer["content"] else {**answer, "content": content})
+
+
+def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The blocks that the API takes back: no empty text, and no thinking that was cut before its signature came."""
+    return [
+        block
+        for block in content
+        if not (block.get("type") == "text" and not str(block.get("text") or "").strip())
+        and not (block.get("type") == "thinking" and not block.get("signature"))
+    ]
+
+
+def _asks(blocks: list[dict[str, Any]]) -> bool:
+    """Whether it calls a tool of ours, which must be answered."""
+    return any(block.get("type") == "tool_use" for block in blocks)
