@@ -159,7 +159,8 @@ class RepositoryActivities:
             return config
         if self._settings.sandbox_network == "never":
             notes.append(
-                "The repository's baton.toml asks for the network; BATON_SANDBOX_NETWORK=never keeps it closed."
+                "The repository's baton.toml asks for the network ([sandbox] network = true). It stays closed:"
+                " BATON_SANDBOX_NETWORK=never, the default. Set it to `repository` to open it."
             )
             closed = config.sandbox.model_copy(update={"network": False})
             return config.model_copy(update={"sandbox": closed})

@@ -72,7 +72,7 @@ class Settings(GitHubSettings):
     turns_per_task: Count | None = Field(default=None, description="Most turns of one task")
     turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
-        default="repository", description="Whether baton.toml may open the network to commands: repository or never"
+        default="never", description="Whether baton.toml may open the network to commands: repository or never"
     )
     sandbox_binds: str = Field(
         default="",

@@ -87,11 +87,15 @@ async def test_a_run_that_cannot_start_says_why(staged, where, base, words) -> N
     assert document["errors"][-1]["recovery_attempted"].startswith(tries)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-async def test_a_repository_asks_for_the_network_and_a_person_decides(staged, repo: Path, allowed: bool) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("setting", [None, "never", "repository"])
+async def test_a_repository_asks_for_the_network_and_a_person_decides(  # type: ignore[no-untyped-def]
+    staged, repo: Path, setting: str | None
+) -> None:
+    allowed = setting == "repository"
     (repo / "baton.toml").write_text(CONFIG + "\n[sandbox]\nnetwork = true\n")
     git(repo, "commit", "-qam", "Open the network")
-    async with staged(scenario(plan(task("t1"))), sandbox_network="repository" if allowed else "never") as stage:
+    # Where a person says nothing, the repository's wish is none.
+    async with staged(scenario(plan(task("t1"))), **({"sandbox_network": setting} if setting else {})) as stage:
         port = stage.standin.base_url.rpartition(":")[2]
         attack = f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)' && echo reached"
         stage.standin.scenario.steps.extend(
@@ -105,7 +109,8 @@ async def test_a_repository_asks_for_the_network_and_a_person_decides(staged, re
         result = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))["messages"][-1]
     assert document.status is RunStatus.DONE, document
     assert ("reached" in str(result)) is allowed
-    assert [note for note in document.notes if "BATON_SANDBOX_NETWORK=never" in note]
+    note = next(note for note in document.notes if "BATON_SANDBOX_NETWORK=never" in note)
+    assert allowed or ("asks for the network" in note and "stays closed" in note and "`repository`" in note)
 
 
 async def test_uncommitted_changes_are_not_seen_and_not_touched(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]
