@@ -93,6 +93,8 @@ class Evidence(Contract):
     """Directories of the machine that the command could read besides, as `baton.toml` asks and a person allows."""
     not_shown: list[str] = Field(default_factory=list)
     """A sentence for each directory that was asked for and was not there."""
+    network: list[str] = Field(default_factory=list)
+    """What the commands reached by an open network, and what they were refused, in sentences."""
 
     @property
     def green(self) -> bool:

@@ -19,6 +19,7 @@ from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.keyring import KeyRing
+from baton.network import parse_grants
 from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records import Count, Usd
@@ -87,6 +88,18 @@ class Settings(GitHubSettings):
         gt=timedelta(0),
         le=TURN_TIMEOUT - GATE_MARGIN,
         description="Longest that baton.toml may let set-up or tests of the gate take: 90s, 30m, 1h",
+    )
+    network_allow: str | None = Field(
+        default=None,
+        description="Names that an open network reaches, none but these where set: pypi.org,*.example.org,host:port",
+    )
+    https_proxy: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("HTTPS_PROXY", "HTTP_PROXY"),
+        description="Proxy through which an open network goes out (HTTPS_PROXY)",
+    )
+    no_proxy: str | None = Field(
+        default=None, validation_alias=AliasChoices("NO_PROXY"), description="Hosts reached without it (NO_PROXY)"
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -157,6 +170,13 @@ class Settings(GitHubSettings):
             raise ValueError("write a time such as 90s, 30m or 2h")
         return timedelta(seconds=seconds)
 
+    @field_validator("network_allow", mode="after")
+    @classmethod
+    def _names(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_grants(text)
+        return text
+
     @field_validator("web_ui", "base_url", mode="after")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
@@ -202,7 +222,8 @@ class Settings(GitHubSettings):
         own = [secret.get_secret_value() for secret in (self.api_key, self.codec_token) if secret]
         keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
-        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
+        proxy = url_secrets(self.https_proxy.get_secret_value()) if self.https_proxy else []
+        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *proxy, *self.github_credentials()]
 
     def key_ring(self) -> KeyRing | None:
         """The keys that encrypt what goes to the Temporal server; None where nothing is encrypted."""

@@ -24,6 +24,8 @@ Checkout = Callable[[str, Path], Awaitable[None]]
 """Writes the tree of a commit into an empty directory."""
 
 _PIECE = 1 << 20
+_MAX_NETWORK_LINES = 12
+_MAX_LINE = 400
 
 
 async def run_gate(
@@ -54,6 +56,7 @@ async def run_gate(
     try:
         await checkout(commit, work)
         steps: list[tuple[str, Path]] = []
+        used: list[str] = []
         for name, text in (("setup", gate.setup), ("test", gate.test)):
             if text is None:
                 continue
@@ -63,6 +66,7 @@ async def run_gate(
             )
             result = await sandbox.run(command, log=part)
             steps.append((_heading(name, text, result, gate), part))
+            used += result.network.sentences() if result.network else []
             if result.exit_code != 0:
                 break
         digest, tail = await asyncio.to_thread(_join, steps, log)
@@ -80,6 +84,7 @@ async def run_gate(
             sandboxed=sandbox.status.isolated,
             binds=list(result.binds),
             not_shown=list(result.not_shown),
+            network=[line[:_MAX_LINE] for line in used[:_MAX_NETWORK_LINES]],
         ),
         log,
     )
@@ -89,7 +94,8 @@ def _heading(name: str, text: str, result: CommandResult, gate: GateConfig) -> s
     end = f"exit code {result.exit_code}"
     if result.timed_out:
         end = f"killed after {gate.timeout.total_seconds():g} s, {end}"
-    lines = [text, f"{end}, {result.output_bytes} bytes of output"]
+    used = result.network.sentences() if result.network else []
+    lines = [text, f"{end}, {result.output_bytes} bytes of output", *used]
     lines += [f"{path} was there, read-only" for path in result.binds]
     return "".join(f"[{name}] {line}\n" for line in [*lines, *result.not_shown])
 

@@ -23,6 +23,7 @@ from baton.settings import SandboxMode
 from workspaces.binds import BindRules
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.network import NetworkPolicy, network_fault, opened_network
 from workspaces.own_python import make_own_python
 from workspaces.process import Finished, run_process
 from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
@@ -91,25 +92,42 @@ class Sandbox:
     """Runs commands in isolation; one per process is enough, and any number may run at once."""
 
     def __init__(
-        self, status: SandboxStatus, toolchains: Toolchains | None = None, binds: BindRules | None = None
+        self,
+        status: SandboxStatus,
+        toolchains: Toolchains | None = None,
+        binds: BindRules | None = None,
+        network: NetworkPolicy | None = None,
     ) -> None:
         self.status = status
         self.toolchains = own_toolchains() if toolchains is None else toolchains
         self.binds = binds or BindRules(hidden=self.toolchains.hidden)
+        self.network = network
 
     @classmethod
-    async def open(cls, mode: SandboxMode, *, home: Path | None = None, allowed: Sequence[Path] = ()) -> "Sandbox":
+    async def open(
+        cls,
+        mode: SandboxMode,
+        *,
+        home: Path | None = None,
+        allowed: Sequence[Path] = (),
+        network: NetworkPolicy | None = None,
+    ) -> "Sandbox":
         """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
 
-        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`.
+        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`. `network` is
+        what a person opens; without it no command has one.
         """
         toolchains = own_toolchains(home=home)
         rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
-        return cls(await probe(mode, toolchains=toolchains), toolchains, rules)
+        return cls(await probe(mode, toolchains=toolchains), toolchains, rules, network)
 
     def with_binds(self, binds: Sequence[str]) -> "Sandbox":
         """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
-        return Sandbox(self.status, self.toolchains, dataclasses.replace(self.binds, asked=tuple(binds)))
+        return Sandbox(self.status, self.toolchains, dataclasses.replace(self.binds, asked=tuple(binds)), self.network)
+
+    def network_fault(self) -> str:
+        """Why no command has a network here, whatever it may have; empty where one can be opened."""
+        return network_fault(self.network, self.toolchains) if self.status.isolated else ""
 
     def require(self) -> None:
         """Raise SandboxUnavailable where commands cannot be run."""
@@ -127,19 +145,22 @@ class Sandbox:
         toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
         if not command.bare and (toolchains.has_python or not self.status.isolated):
             toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
-        run = self._isolated if self.status.isolated else self._plain
-        finished = await run(command, toolchains, log)
+        if not self.status.isolated:
+            finished, use = await self._plain(command, toolchains, log), None
+        else:
+            async with opened_network(command, self.network, toolchains) as (opened, use):
+                finished = await self._isolated(opened, toolchains, log)
         if finished.began is False:
             last = finished.result.output.strip().rpartition("\n")[2]
             raise SandboxUnavailable(
                 f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
             )
-        return dataclasses.replace(finished.result, binds=judged.paths, not_shown=judged.refused)
+        return dataclasses.replace(finished.result, binds=judged.paths, not_shown=judged.refused, network=use)
 
     async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
-            texts = {} if command.bare else small_files(command.network)
+            texts = {} if command.bare else small_files()
             files = {path: _memory_file(text, stack) for path, text in texts.items()}
             status_fds = os.pipe()
             try:

@@ -9,8 +9,8 @@ from temporalio.client import WorkflowFailureError
 
 from baton.contracts import RunStatus
 from tests.pipelines.conftest import CANARY, Stage
-from tests.pipelines.repositories import CONFIG, git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.pipelines.repositories import git
+from tests.pipelines.scripts import plan, scenario, simple_task, task, write
 
 
 def nothing_here(stage: Stage) -> str:
@@ -85,32 +85,6 @@ async def test_a_run_that_cannot_start_says_why(staged, where, base, words) -> N
     # Asking again helps only where the other side may come back.
     tries = "3 attempts" if where is nobody_listens else "1 attempt"
     assert document["errors"][-1]["recovery_attempted"].startswith(tries)
-
-
-@pytest.mark.parametrize("setting", [None, "never", "repository"])
-async def test_a_repository_asks_for_the_network_and_a_person_decides(  # type: ignore[no-untyped-def]
-    staged, repo: Path, setting: str | None
-) -> None:
-    allowed = setting == "repository"
-    (repo / "baton.toml").write_text(CONFIG + "\n[sandbox]\nnetwork = true\n")
-    git(repo, "commit", "-qam", "Open the network")
-    # Where a person says nothing, the repository's wish is none.
-    async with staged(scenario(plan(task("t1"))), **({"sandbox_network": setting} if setting else {})) as stage:
-        port = stage.standin.base_url.rpartition(":")[2]
-        attack = f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)' && echo reached"
-        stage.standin.scenario.steps.extend(
-            [
-                *session("backend", "t1", [[bash(attack)], [made()]]),
-                *session("tester", "t1", [[tested()]]),
-                *session("reviewer", "t1", [[reviewed()]]),
-            ]
-        )
-        document = await stage.finish()
-        result = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))["messages"][-1]
-    assert document.status is RunStatus.DONE, document
-    assert ("reached" in str(result)) is allowed
-    note = next(note for note in document.notes if "BATON_SANDBOX_NETWORK=never" in note)
-    assert allowed or ("asks for the network" in note and "stays closed" in note and "`repository`" in note)
 
 
 async def test_uncommitted_changes_are_not_seen_and_not_touched(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]
