@@ -79,7 +79,8 @@ async def connect_to(
 ) -> "Client":
     """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
 
-    With `keys`, payloads and failures are encrypted before they leave this process. `config` may hold plugins.
+    An embedded server that this process knows is entered with its certificate. With `keys`, payloads and failures are
+    encrypted before they leave this process. `config` may hold plugins.
     """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client
@@ -87,7 +88,11 @@ async def connect_to(
 
     from workers.converter import data_converter
     from workers.core import core_runtime
+    from workers.embedded import server_at
 
+    server = server_at(address.replace("localhost:", "127.0.0.1:"))
+    if server is not None and server.credentials is not None and not config.get("tls"):
+        config["tls"] = server.credentials.tls()
     converter = data_converter(keys)
     try:
         async with asyncio.timeout(limit.total_seconds()):

@@ -24,7 +24,9 @@ def engine_services(settings: Settings) -> Reserved:
     if directory.is_dir():
         files = ServerFiles(directory)
         record = read_record(files)
-        places |= {_place(record.address), _place(urlsplit(record.web_ui).netloc)} if record else set()
+        if record is not None:
+            places |= {_place(record.address), _place(urlsplit(record.web_ui).netloc)}
+            ports.add(record.inner_port)
         for path, fields in ((files.ports, 2), (files.codec, 1)):
             with contextlib.suppress(OSError, ValueError):
                 ports |= set(map(int, path.read_text().split()[:fields]))
