@@ -92,7 +92,13 @@ async def connect_to(
 
     server = server_at(address.replace("localhost:", "127.0.0.1:"))
     if server is not None and server.credentials is not None and not config.get("tls"):
-        config["tls"] = server.credentials.tls()
+        try:
+            config["tls"] = server.credentials.tls()
+        except OSError as error:
+            raise TemporalUnreachable(
+                f"The embedded server at {address} asks for a certificate, and {error.filename} cannot be read"
+                f" ({error.strerror}): only its owner has it; the next start of the server makes a missing one anew."
+            ) from error
     converter = data_converter(keys)
     try:
         async with asyncio.timeout(limit.total_seconds()):

@@ -15,6 +15,7 @@ from workspaces.sandbox import Sandbox
 from workspaces.tool_inputs import BashInput, ToolFault
 
 _MAX_NETWORK_LINES = 12
+_MAX_LINE = 300
 
 _META = frozenset(";&|<>$`(){}\\*?~#!\n\r")
 
@@ -102,4 +103,4 @@ def _answer(result: CommandResult, seconds: float) -> str:
         end += f": killed after its time limit of {seconds:g} s, with everything it had started"
     used = result.network.sentences() if result.network else []
     unseen = "".join(f"\n[{sentence}]" for sentence in result.not_shown)
-    return "\n".join([output, *(f"[{line}]" for line in used[:_MAX_NETWORK_LINES]), f"[{end}]{unseen}"])
+    return "\n".join([output, *(f"[{line[:_MAX_LINE]}]" for line in used[:_MAX_NETWORK_LINES]), f"[{end}]{unseen}"])

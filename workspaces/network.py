@@ -7,7 +7,6 @@ the Unix socket of the proxy. So neither the machine's ports nor its abstract so
 import asyncio
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from workspaces import forwarder
 from workspaces.bwrap import shell
 from workspaces.command import Command, NetworkUse
 from workspaces.destinations import Destinations
+from workspaces.own_python import base_executable
 from workspaces.proxy import Proxy, Upstream
 from workspaces.toolchains import Toolchains
 
@@ -101,8 +101,7 @@ def proxy_environment() -> dict[str, str]:
 
 def _interpreter(toolchains: Toolchains) -> str | None:
     """A Python that the sandbox shows, at its own path: Baton's base interpreter, else the system's."""
-    base = getattr(sys, "_base_executable", "") or sys.executable
-    for candidate in (Path(base).resolve(), Path("/usr/bin/python3"), Path("/usr/local/bin/python3")):
+    for candidate in (base_executable(), Path("/usr/bin/python3"), Path("/usr/local/bin/python3")):
         shown = (Path("/usr"), *toolchains.directories)
         # A link out of what is shown leads nowhere inside.
         if candidate.is_file() and all(

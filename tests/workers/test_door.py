@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from cryptography import x509
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import TLSConfig
 
+from baton.errors import TemporalUnreachable
 from baton.settings import Settings, read_settings
 from tests.cli.conftest import Cli, cli
 from tests.conftest import assert_eventually, reach
 from workers import certificates
 from workers.certificates import ensure_credentials
+from workers.connection import connect_to
 from workers.door import Users, place, tables
 from workers.embedded import EmbeddedServer, embedded_server, find_temporal
 from workers.lease import ServerFiles, read_record, write_record
@@ -211,12 +214,12 @@ async def test_keys_are_made_once_for_the_owner_only_and_renewed_in_time(
         now = {path.name: path.read_bytes() for path in made.directory.iterdir()}
         assert set(now) == set(before)
         assert now != before
-    monkeypatch.setattr(certificates, "_RENEW", datetime.timedelta(days=11 * 365))
+    monkeypatch.setattr(certificates, "_RENEW", timedelta(days=11 * 365))
     old = made.certificate.read_bytes()
     ensure_credentials(files)
     assert made.certificate.read_bytes() != old
     left = x509.load_pem_x509_certificate(made.certificate.read_bytes()).not_valid_after_utc
-    assert left > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=365)
+    assert left > datetime.datetime.now(datetime.UTC) + timedelta(days=365)
 
 
 async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
@@ -272,3 +275,14 @@ async def test_doctor_and_up_say_how_to_get_in(cli: Cli) -> None:
     async with embedded_server(read_settings(home=cli.home)) as server:
         said = await cli("doctor")
     assert f"TEMPORAL_CONFIG_FILE={server.profile}" in said.out
+
+
+async def test_a_certificate_that_is_gone_is_one_clear_sentence(settings: Settings) -> None:
+    async with embedded_server(settings) as server:
+        assert server.credentials is not None
+        kept = server.credentials.key.read_bytes()
+        server.credentials.key.unlink()
+        with pytest.raises(TemporalUnreachable, match=r"asks for a certificate, and .*client\.key cannot be read"):
+            await connect_to(server.address)
+        server.credentials.key.write_bytes(kept)
+        await connect_to(server.address, timedelta(seconds=60))
