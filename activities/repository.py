@@ -160,15 +160,24 @@ class RepositoryActivities:
         """The configuration with the network as the settings allow it: a repository asks for it, a person decides."""
         if not config.sandbox.network:
             return config
+        if not self._sandbox.status.isolated:
+            notes.append("Without a sandbox the network is open to commands, the services of this machine included.")
+            return config
+        closed = config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"network": False})})
         if self._settings.sandbox_network == "never":
             notes.append(
-                "The repository's baton.toml asks for the network; BATON_SANDBOX_NETWORK=never keeps it closed."
+                "The repository's baton.toml asks for the network ([sandbox] network = true). It stays closed:"
+                " BATON_SANDBOX_NETWORK=never, the default. Set it to `repository` to open it."
             )
-            closed = config.sandbox.model_copy(update={"network": False})
-            return config.model_copy(update={"sandbox": closed})
+            return closed
+        if fault := self._sandbox.network_fault():
+            notes.append(f"The repository's baton.toml asks for the network, and may have it, but {fault}.")
+            return closed
+        reach = "any public host" if not self._settings.network_allow else self._settings.network_allow
         notes.append(
-            "The repository's baton.toml opens the network to commands of agents and tests, the services of this"
-            " machine included; BATON_SANDBOX_NETWORK=never keeps it closed."
+            f"The repository's baton.toml opens the network to commands of agents and tests: {reach}, by HTTP and HTTPS"
+            " only, and never the services of this machine or of a private network that BATON_NETWORK_ALLOW does not"
+            " name. BATON_SANDBOX_NETWORK=never keeps it closed."
         )
         return config
 

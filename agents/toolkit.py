@@ -50,8 +50,9 @@ _DESCRIPTIONS: dict[ToolName, str] = {
 
 _ISOLATION = {
     True: (
-        "There is a sandbox, in which the workspace is /workspace, without access to the network unless the project "
-        "allows it, and without the machine's files and credentials."
+        "There is a sandbox, in which the workspace is /workspace, without the machine's files and credentials, and "
+        "without a network. Where a person opened one, it is HTTP and HTTPS by the proxy that HTTPS_PROXY names, and "
+        "the answer says which hosts it refused."
     ),
     False: (
         "There is NO sandbox: commands have the engine's own rights on this machine, as a person allowed. Touch "

@@ -95,6 +95,8 @@ class Evidence(Contract):
     """A sentence for each directory that was asked for and was not there."""
     exceeded: str = ""
     """Which bound of the machine set-up or tests met (memory, processes, disk), in words; empty where none."""
+    network: list[str] = Field(default_factory=list)
+    """What the commands reached by an open network, and what they were refused, in sentences."""
 
     @property
     def green(self) -> bool:

@@ -30,6 +30,7 @@ from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.homes import default_home, require_writable
 from baton.keyring import KeyRing
 from baton.masking import Masker
+from baton.network import parse_grants
 from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records import Count, Usd
@@ -86,7 +87,7 @@ class Settings(GitHubSettings):
     turns_per_task: Count | None = Field(default=None, description="Most turns of one task")
     turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
-        default="repository", description="Whether baton.toml may open the network to commands: repository or never"
+        default="never", description="Whether baton.toml may open the network to commands: repository or never"
     )
     sandbox_binds: str = Field(
         default="",
@@ -117,6 +118,18 @@ class Settings(GitHubSettings):
     )
     target_hooks: Literal["never", "run"] = Field(
         default="never", description="Whether a target repository at a path runs its own hooks: never or run"
+    )
+    network_allow: str | None = Field(
+        default=None,
+        description="Names that an open network reaches, none but these where set: pypi.org,*.example.org,host:port",
+    )
+    https_proxy: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("HTTPS_PROXY", "HTTP_PROXY"),
+        description="Proxy through which an open network goes out (HTTPS_PROXY)",
+    )
+    no_proxy: str | None = Field(
+        default=None, validation_alias=AliasChoices("NO_PROXY"), description="Hosts reached without it (NO_PROXY)"
     )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
@@ -198,6 +211,13 @@ class Settings(GitHubSettings):
             raise ValueError("write a size such as 4GB or 512MB, of 64MB or more")
         return size
 
+    @field_validator("network_allow", mode="after")
+    @classmethod
+    def _names(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_grants(text)
+        return text
+
     @field_validator("web_ui", "base_url", mode="after")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
@@ -246,7 +266,8 @@ class Settings(GitHubSettings):
         own = [secret.get_secret_value() for secret in (self.api_key, self.codec_token) if secret]
         keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
-        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *self.github_credentials()]
+        proxy = url_secrets(self.https_proxy.get_secret_value()) if self.https_proxy else []
+        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *proxy, *self.github_credentials()]
 
     def require_home(self) -> None:
         """Raise NoHome where this user may not write to the home, or not make it."""

@@ -22,6 +22,7 @@ from temporalio.client import Client
 
 from baton.settings import Settings, read_settings
 from standin.scenario import Call, Scenario, Step
+from tests.conftest import reach
 from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
 from workers.lease import ServerFiles, read_record
 from workers.service import temporal_service
@@ -88,7 +89,7 @@ class Scene:
         own = {"BATON_HOME": str(self.settings.home), "ANTHROPIC_API_KEY": "sk-ant-benchmark"}
         if self.settings.state_remote:
             own["BATON_STATE_REMOTE"] = self.settings.state_remote
-        return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, "TEMPORAL_ADDRESS": self.address}
+        return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, **reach(self.address)}
 
     def use(self) -> Use:
         """What the processes have used so far."""

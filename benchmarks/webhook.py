@@ -26,6 +26,7 @@ from pathlib import Path
 from baton.settings import read_settings
 from benchmarks.scene import BATON, machine, memory_of, times, until
 from interfaces.github.signature import sign
+from tests.conftest import reach
 from tests.github.npm import install
 from tests.interfaces.github.http import get, post
 from workers.lease import ServerFiles, read_record
@@ -55,7 +56,7 @@ async def serving() -> AsyncIterator[Serving]:
         settings = read_settings(home=Path(name) / "home")
         async with temporal_service(settings, embedded_only=True) as service:
             kept = {key: value for key, value in os.environ.items() if not key.startswith(("BATON_", "TEMPORAL_"))}
-            own = {"BATON_HOME": str(Path(name) / "other"), "TEMPORAL_ADDRESS": service.address}
+            own = {"BATON_HOME": str(Path(name) / "other"), **reach(service.address)}
             process = await asyncio.create_subprocess_exec(
                 BATON,
                 *("webhook", "--port", "0"),

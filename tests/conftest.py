@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from baton.settings import Settings, read_settings
 from tests.forked import nursery
 from tests.strays import running, strays_that_stay
+from workers.embedded import server_at
 from workers.service import TemporalService, temporal_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
@@ -105,6 +106,12 @@ def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     if directory is not None and (new := running() - before):
         left = strays_that_stay(directory, new, within=MAX_FAREWELL)
         assert not left, f"the test left these processes behind: {left}"
+
+
+def reach(address: str) -> dict[str, str]:
+    """The variables by which another process gets in at a server that this one uses."""
+    server = server_at(address)
+    return server.environment if server else {"TEMPORAL_ADDRESS": address}
 
 
 @pytest_asyncio.fixture(scope="session")

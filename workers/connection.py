@@ -85,8 +85,8 @@ async def connect_to(
 ) -> "Client":
     """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
 
-    With `keys`, payloads and failures are encrypted before they leave this process, and a `masker` masks our secrets in
-    them before. `config` may hold plugins.
+    An embedded server that this process knows is entered with its certificate. Before payloads and failures leave this
+    process, a `masker` masks our secrets in them, and `keys` encrypt them. `config` may hold plugins.
     """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client
@@ -94,7 +94,17 @@ async def connect_to(
 
     from workers.converter import data_converter
     from workers.core import core_runtime
+    from workers.embedded import server_at
 
+    server = server_at(address.replace("localhost:", "127.0.0.1:"))
+    if server is not None and server.credentials is not None and not config.get("tls"):
+        try:
+            config["tls"] = server.credentials.tls()
+        except OSError as error:
+            raise TemporalUnreachable(
+                f"The embedded server at {address} asks for a certificate, and {error.filename} cannot be read"
+                f" ({error.strerror}): only its owner has it; the next start of the server makes a missing one anew."
+            ) from error
     converter = data_converter(keys, masker)
     try:
         async with asyncio.timeout(limit.total_seconds()):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from baton.errors import ServerStartFailed, UsageError
 from baton.settings import Settings
+from workers.certificates import Credentials, ensure_credentials
 from workers.codec_endpoint import codec_endpoint
 from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record
 from workers.search_attributes import SEARCH_ATTRIBUTES
@@ -60,6 +61,47 @@ class EmbeddedServer:
     address: str
     web_ui: str
     log: Path
+    credentials: Credentials | None = None
+    """None for one that an older Baton started, which asks for none."""
+    profile: Path | None = None
+    warnings: tuple[str, ...] = ()
+    """Sentences on what does not keep other users of this machine out."""
+
+    @classmethod
+    def of(cls, files: ServerFiles, record: ServerRecord) -> "EmbeddedServer":
+        """The server that a record tells of."""
+        warnings = []
+        if record.inner_port:
+            warnings.append(
+                f"No network namespace can be made here, so processes of this machine reach the server behind its door"
+                f" (127.0.0.1:{record.inner_port}) without a certificate."
+            )
+        if not record.users_known:
+            warnings.append("The system does not tell whose a connection is, so other users can open the Web UI.")
+        server = cls(
+            record.address,
+            record.web_ui,
+            files.log,
+            Credentials(files.tls) if record.tls else None,
+            files.profile if record.tls else None,
+            tuple(warnings),
+        )
+        _used[server.address] = server
+        return server
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which other processes of this user find the server, and get in."""
+        return {"TEMPORAL_ADDRESS": self.address, **(self.credentials.environment() if self.credentials else {})}
+
+
+_used: dict[str, EmbeddedServer] = {}
+"""The servers that this process uses, or has used, by address."""
+
+
+def server_at(address: str) -> EmbeddedServer | None:
+    """The embedded server that this process knows at an address; one of another home is a server like any other."""
+    return _used.get(address)
 
 
 def find_temporal() -> Path:
@@ -80,7 +122,7 @@ def running_server(settings: Settings) -> EmbeddedServer | None:
     record = read_record(files)
     if record is None or record.state != "running" or not is_held(files.keeper_lock):
         return None
-    return EmbeddedServer(record.address, record.web_ui, files.log)
+    return EmbeddedServer.of(files, record)
 
 
 @asynccontextmanager
@@ -98,7 +140,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
         _compare_ports(record, settings)
         guard = asyncio.create_task(_replace_keeper(files, settings))
         try:
-            yield EmbeddedServer(record.address, record.web_ui, files.log)
+            yield EmbeddedServer.of(files, record)
         finally:
             guard.cancel()
     finally:
@@ -146,6 +188,7 @@ async def _replace_keeper(files: ServerFiles, settings: Settings) -> None:
 
 
 def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
+    ensure_credentials(files)
     server = [str(find_temporal()), "server", "start-dev", "--db-filename", str(files.database), "--ip", "127.0.0.1"]
     server += ["--log-level", "error", "--ui-disable-news-fetch", "--disable-config-file", "--disable-config-env"]
     for name, kind in SEARCH_ATTRIBUTES.items():

@@ -7,6 +7,7 @@ With a CODEC_PORT it keeps the codec server of the Web UI beside the server.
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -38,6 +39,9 @@ HEALTHY_AFTER = 60.0
 _PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
 
 
+_DOOR = str(Path(__file__).with_name("door.py"))
+
+
 class CannotStart(Exception):
     """The server does not come up; the message is for the person."""
 
@@ -56,6 +60,8 @@ class Keeper:
         self.server_lock = FileLock(files.server_lock)
         self.record = ServerRecord(id=uuid.uuid4().hex, state="starting", keeper=os.getpid())
         self.server: subprocess.Popen[bytes] | None = None
+        self.door = -1
+        """The reading end of the door's pipe; it ends when the door does."""
         self.started = 0.0
         self.told_to_stop = False
 
@@ -106,6 +112,9 @@ class Keeper:
         deaths = 0
         while not self._abandoned():
             assert self.server is not None
+            if self.server.poll() is None and self._door_ended():
+                sys.stderr.write("keeper: the server's door is gone\n")
+                self._end_server()
             if self.server.poll() is None:
                 if time.monotonic() - self.started > HEALTHY_AFTER:
                     deaths = 0
@@ -119,6 +128,7 @@ class Keeper:
                     f"The embedded Temporal server died {deaths + 1} times in a row; its log is {self.files.log}."
                 )
             sys.stderr.write(f"keeper: the server ended with {self.server.returncode} and is started again\n")
+            self._end_server()
             if _within(RESTART_WAITS[deaths], self._abandoned):
                 return
             deaths += 1
@@ -129,30 +139,82 @@ class Keeper:
         known = self.record.address != ""
         for attempt in range(3):
             port, ui_port = self._last_ports() if known else self._ports()
-            arguments = [*self.command, "--port", str(port), "--ui-port", str(ui_port)]
-            self.started = time.monotonic()
             try:
-                self.server = subprocess.Popen(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    cwd=self.files.directory,
-                    env=_environment(self.files.directory),
-                    pass_fds=(self.server_lock.descriptor,),
-                    preexec_fn=_die_with_parent(),
-                )
-            except OSError as error:
-                raise CannotStart(f"{arguments[0]} cannot be started: {error.strerror}.") from error
-            self._say(server=self.server.pid)
-            if self._answers(port, ui_port):
+                with _listen(port) as api, _listen(ui_port) as ui:
+                    self._open(api, ui)
+            except _InUse:
+                ready = None
+            else:
+                ready = self._ready()
+            if ready is not None:
                 self.files.ports.write_text(f"{port} {ui_port}\n")
                 if self.codec_port and self.codec is None:
                     self._start_codec()
-                self._say(state="running", address=f"127.0.0.1:{port}", web_ui=f"http://127.0.0.1:{ui_port}")
+                self._write_profile(f"127.0.0.1:{port}")
+                self._say(
+                    state="running",
+                    address=f"127.0.0.1:{port}",
+                    web_ui=f"http://127.0.0.1:{ui_port}",
+                    tls=True,
+                    inner_port=ready[0],
+                    users_known=bool(ready[1]),
+                )
                 return
             self._end_server()
             if known or 0 not in self.wanted or attempt == 2:
                 break
         raise CannotStart(f"The embedded Temporal server did not come up; its log is {self.files.log}.")
+
+    def _open(self, api: socket.socket, ui: socket.socket) -> None:
+        """Start the server behind its door (`workers.door`), which has the listening sockets."""
+        self.door, status = os.pipe()
+        os.set_blocking(self.door, False)
+        handed = (status, api.fileno(), ui.fileno(), self.server_lock.descriptor)
+        self.started = time.monotonic()
+        try:
+            self.server = subprocess.Popen(
+                [sys.executable, "-I", "-S", _DOOR, *map(str, handed), str(self.files.tls), "--", *self.command],
+                stdin=subprocess.DEVNULL,
+                cwd=self.files.directory,
+                env=_environment(self.files.directory),
+                pass_fds=handed,
+                preexec_fn=_die_with_parent(),
+            )
+        except OSError as error:
+            raise CannotStart(f"{self.command[0]} cannot be started: {error.strerror}.") from error
+        finally:
+            os.close(status)
+        self._say(server=self.server.pid)
+
+    def _ready(self) -> tuple[int, int] | None:
+        """Wait for the door's word: the inner port that is open to others, and whether it knows users."""
+        said = b""
+
+        def heard() -> bool:
+            nonlocal said
+            with contextlib.suppress(BlockingIOError):
+                piece = os.read(self.door, 100)
+                said += piece
+                return piece == b"" or said.endswith(b"\n")
+            return self._ended()
+
+        _within(START_LIMIT, heard)
+        words = said.decode("ascii", "replace").split()
+        return (int(words[1]), int(words[2])) if len(words) == 3 else None
+
+    def _door_ended(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self.door, 100) == b""
+        return False
+
+    def _write_profile(self, address: str) -> None:
+        """For the `temporal` command: https://docs.temporal.io/develop/environment-configuration"""
+        tls = {"server_ca_cert_path": "ca.pem", "client_cert_path": "client.pem", "client_key_path": "client.key"}
+        lines = ["[profile.default]", f'address = "{address}"', 'namespace = "default"', "", "[profile.default.tls]"]
+        lines += [f"{key} = {json.dumps(str(self.files.tls / name))}" for key, name in tls.items()]
+        draft = self.files.profile.with_suffix(f".{os.getpid()}")
+        draft.write_text("\n".join([*lines, ""]))
+        draft.replace(self.files.profile)
 
     def _start_codec(self) -> None:
         """The codec server; unlike the server's, its environment has the keys."""
@@ -185,15 +247,13 @@ class Keeper:
             return 0, 0
         return port, ui_port
 
-    def _answers(self, port: int, ui_port: int) -> bool:
-        """Wait for the server's ports; False when it ends or takes too long."""
-        _within(START_LIMIT, lambda: self._ended() or (_listens(port) and _listens(ui_port)))
-        return not self._ended() and _listens(port) and _listens(ui_port)
-
     def _ended(self) -> bool:
         return self.server is None or self.server.poll() is not None
 
     def _end_server(self) -> None:
+        if self.door >= 0:
+            os.close(self.door)
+            self.door = -1
         if self.server is None or self.server.poll() is not None:
             return
         self.server.terminate()
@@ -242,10 +302,20 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+class _InUse(Exception):
+    """A port that another program took at this moment."""
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise _InUse from error
+    return listener
 
 
 def _is_free(port: int) -> bool:

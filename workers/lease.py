@@ -65,6 +65,16 @@ class ServerFiles:
         return self.directory / "codec"
 
     @property
+    def tls(self) -> Path:
+        """Directory of the keys and certificates that let processes of this home in (`workers.certificates`)."""
+        return self.directory / "tls"
+
+    @property
+    def profile(self) -> Path:
+        """Configuration file for the `temporal` command: address and certificates of the server that runs."""
+        return self.directory / "temporal.toml"
+
+    @property
     def database(self) -> Path:
         """The server's SQLite file."""
         return self.directory / "temporal.sqlite"
@@ -124,6 +134,12 @@ class ServerRecord:
     address: str = ""
     web_ui: str = ""
     message: str = ""
+    tls: bool = False
+    """Whether the server asks for a certificate; one that an older Baton started does not."""
+    inner_port: int = 0
+    """The port behind the door, where it is open to every process of this machine; 0 where it is not."""
+    users_known: bool = True
+    """Whether the Web UI tells users of this machine apart."""
 
 
 def write_record(files: ServerFiles, record: ServerRecord) -> None:

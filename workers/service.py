@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,13 @@ from urllib.parse import quote
 from baton.errors import TemporalUnreachable
 from baton.settings import Settings
 from workers.connection import Target, connect, connect_to, target
-from workers.embedded import embedded_server
+from workers.embedded import EmbeddedServer, embedded_server, running_server
 from workers.search_attributes import ensure_search_attributes
 from workers.tracing import tracing
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+    from temporalio.service import TLSConfig
 
 EMBEDDED_LIMIT = timedelta(seconds=30)
 """How long the embedded server may take, once its port is open, until its namespace is there."""
@@ -33,6 +34,13 @@ class TemporalService:
     address: str
     web_ui: str | None
     embedded: bool
+    server: EmbeddedServer | None = None
+    """The embedded one."""
+
+    @property
+    def tls(self) -> "TLSConfig | None":
+        """The certificate by which further clients of this process get in at the embedded server."""
+        return self.server.credentials.tls() if self.server and self.server.credentials else None
 
     def run_link(self, run: str) -> str | None:
         """Where a run is found in the Web UI."""
@@ -58,6 +66,10 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
 @asynccontextmanager
 async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> AsyncIterator[TemporalService]:
     if to.configured or to.only_default:
+        # That of this home lets its own processes in, also where it is named; a webhook alone has no home.
+        if (settings.home / "server").is_dir():
+            with suppress(OSError):
+                running_server(settings)
         try:
             client = await connect(to, **more)
         except TemporalUnreachable:
@@ -71,7 +83,7 @@ async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> As
     async with embedded_server(settings) as server:
         client = await _connect_embedded(server.address, more)
         await ensure_search_attributes(client)
-        yield TemporalService(client, server.address, server.web_ui, embedded=True)
+        yield TemporalService(client, server.address, server.web_ui, embedded=True, server=server)
 
 
 async def _connect_embedded(address: str, more: dict[str, Any]) -> "Client":

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from anthropic import AsyncAnthropic
 from temporalio import activity, workflow
@@ -32,16 +33,21 @@ from activities.turn import TurnActivities
 from activities.upstream import UpstreamActivities
 from baton import naming
 from baton.logs import get_logger
+from baton.network import parse_grants
 from baton.policies import GRACEFUL_SHUTDOWN
 from baton.pricing import load_prices
 from baton.redaction import Redactor
 from baton.settings import Settings
 from workers.converter import masked_client
+from workers.engine_ports import engine_services
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
 from workflows.catalogue import WORKFLOWS
+from workspaces.destinations import Destinations
 from workspaces.home import close_home
+from workspaces.network import NetworkPolicy
+from workspaces.proxy import Upstream
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
 
@@ -87,7 +93,11 @@ async def running_worker(
     queue = naming.host_queue(host_name)
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
     sandbox = await Sandbox.open(
-        settings.sandbox, home=settings.home, allowed=settings.allowed_binds(), settings=settings
+        settings.sandbox,
+        home=settings.home,
+        allowed=settings.allowed_binds(),
+        network=_network(settings),
+        settings=settings,
     )
     if not sandbox.status.isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
@@ -165,6 +175,17 @@ async def running_worker(
         if own_model is not None:
             await own_model.close()
         await ledger.close()
+
+
+def _network(settings: Settings) -> NetworkPolicy | None:
+    """What a person opens to commands on this machine."""
+    if settings.sandbox_network == "never":
+        return None
+    proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
+    return NetworkPolicy(
+        Destinations(parse_grants(settings.network_allow or ""), partial(engine_services, settings)),
+        Upstream.parse(proxy, settings.no_proxy),
+    )
 
 
 def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worker]:

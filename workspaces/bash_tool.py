@@ -14,6 +14,9 @@ from workspaces.command import Command, CommandResult
 from workspaces.sandbox import Sandbox
 from workspaces.tool_inputs import BashInput, ToolFault
 
+_MAX_NETWORK_LINES = 12
+_MAX_LINE = 300
+
 _META = frozenset(";&|<>$`(){}\\*?~#!\n\r")
 
 
@@ -52,7 +55,7 @@ class BashTool:
             read_only=self._read_only,
             timeout=timedelta(seconds=call.seconds),
             # The line with the exit code needs room, too.
-            output_limit=policies.TOOL_OUTPUT_LIMIT - 400,
+            output_limit=policies.TOOL_OUTPUT_LIMIT - (4_400 if self._network else 400),
         )
         result = await self._sandbox.run(command)
         return _answer(result, call.seconds), result.exit_code
@@ -100,5 +103,6 @@ def _answer(result: CommandResult, seconds: float) -> str:
         end += f": killed after its time limit of {seconds:g} s, with everything it had started"
     if result.exceeded:
         end += f": {result.exceeded}"
+    used = result.network.sentences() if result.network else []
     unseen = "".join(f"\n[{sentence}]" for sentence in result.not_shown)
-    return f"{output}\n[{end}]{unseen}"
+    return "\n".join([output, *(f"[{line[:_MAX_LINE]}]" for line in used[:_MAX_NETWORK_LINES]), f"[{end}]{unseen}"])

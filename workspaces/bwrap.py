@@ -45,8 +45,6 @@ _ETC = [
     "services",
     "protocols",
 ]
-_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "gai.conf")
-
 _PASSWD = f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{UID}:{UID}:agent:{HOME_INSIDE}:/bin/sh\n"
 _GROUP = f"root:x:0:\nagent:x:{UID}:\n"
 _HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
@@ -89,9 +87,9 @@ def bwrap_argv(
         "--unshare-pid",
         "--unshare-uts",
         "--unshare-cgroup-try",
+        # Always: an open network is a proxy's socket (`workspaces.network`), never the machine's interfaces.
+        "--unshare-net",
     ]
-    if not command.network:
-        line.append("--unshare-net")
     if bwrap.knows("--disable-userns"):
         line.append("--disable-userns")
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
@@ -104,7 +102,7 @@ def bwrap_argv(
         for device in ("/dev/null", "/dev/urandom"):
             line += ["--dev-bind", device, device]
     else:
-        line += _settings(command.network)
+        line += _settings()
         for path, descriptor in files.items():
             line += ["--ro-bind-data", str(descriptor), path]
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
@@ -146,13 +144,14 @@ def shell(argv: Sequence[str] | str) -> list[str]:
     return ["bash", "-c", argv] if Path("/usr/bin/bash").exists() or Path("/bin/bash").exists() else ["sh", "-c", argv]
 
 
-def small_files(network: bool) -> dict[str, str]:
+def small_files() -> dict[str, str]:
     """Files of /etc that are made up: no name of the host's accounts or of its neighbours."""
-    hosts = Path("/etc/hosts").read_text(errors="replace") if network and Path("/etc/hosts").exists() else ""
-    files = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/etc/hosts": f"{_HOSTS}{hosts}"}
-    if not network:
-        files |= {"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
-    return files
+    return {
+        "/etc/passwd": _PASSWD,
+        "/etc/group": _GROUP,
+        "/etc/hosts": _HOSTS,
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
 
 
 def _programs() -> list[str]:
@@ -166,9 +165,9 @@ def _programs() -> list[str]:
     return line
 
 
-def _settings(network: bool) -> list[str]:
+def _settings() -> list[str]:
     line: list[str] = []
-    for name in [*_ETC, *(_ETC_NETWORK if network else ())]:
+    for name in _ETC:
         path = Path("/etc", name)
         if path.exists():
             line += ["--ro-bind", str(path.resolve()), str(path)]

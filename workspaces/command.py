@@ -17,6 +17,9 @@ TIMED_OUT = 124
 TOO_MUCH_OUTPUT = 153
 """Exit code of a command that was killed for its output: 128 + SIGXFSZ, what exceeding a size limit gives."""
 
+MAX_PLACES = 40
+"""Hosts that are told of one command, reached and refused each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -35,7 +38,7 @@ class Command:
     cwd: str = ""
     """Where to start, relative to the workspace, or an absolute path inside."""
     network: bool = False
-    """Whether the command sees the host's network, the host's own loopback ports included."""
+    """Whether the command may reach what a person opened; always through the proxy, never the machine itself."""
     bare: bool = False
     """Whether it sees, besides its directories, the system's programs only: no /etc, /proc, /tmp, home or toolchains.
 
@@ -55,6 +58,44 @@ class Command:
         parts = [self.argv] if isinstance(self.argv, str) else list(self.argv)
         if any("\0" in part for part in [*parts, self.cwd, *self.env, *self.env.values()]):
             raise UsageError("A command cannot hold a NUL character.")
+
+
+@dataclass
+class NetworkUse:
+    """What a command with a network reached, and what it was refused: bounded, for agent, log and evidence."""
+
+    reached: dict[str, int] = field(default_factory=dict)
+    """Connections by host and port."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """The reason by host and port."""
+    unnamed: int = 0
+    """Further hosts, for which there was no room here."""
+    cut: str = ""
+    """Why connections were ended, or none were possible."""
+
+    def reach(self, place: str) -> None:
+        """Count a connection."""
+        if place in self.reached or len(self.reached) < MAX_PLACES:
+            self.reached[place] = self.reached.get(place, 0) + 1
+        else:
+            self.unnamed += 1
+
+    def refuse(self, place: str, reason: str) -> None:
+        """Keep why there was none."""
+        if place in self.refused or len(self.refused) < MAX_PLACES:
+            self.refused[place] = reason
+        else:
+            self.unnamed += 1
+
+    def sentences(self) -> list[str]:
+        """The same in words, one line each."""
+        lines = [f"the network refused {place}: {reason}" for place, reason in self.refused.items()]
+        if self.reached:
+            counts = (f"{place} ({count})" for place, count in self.reached.items())
+            lines.append(f"reached by the network: {', '.join(counts)}")
+        if self.unnamed:
+            lines.append(f"the network was asked for {self.unnamed} more")
+        return [*([self.cut] if self.cut else []), *lines]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +119,5 @@ class CommandResult:
     """Which bound of the machine it met (memory, processes, disk), in words; empty where none."""
     disk_full: bool = False
     """Whether it was ended because the disk was short of room, which says nothing about the command."""
+    network: NetworkUse | None = None
+    """Of a command that may use the network, or asked to."""

@@ -25,6 +25,8 @@ Checkout = Callable[[str, Path], Awaitable[None]]
 """Writes the tree of a commit into an empty directory."""
 
 _PIECE = 1 << 20
+_MAX_NETWORK_LINES = 12
+_MAX_LINE = 400
 
 
 async def run_gate(
@@ -55,6 +57,7 @@ async def run_gate(
     try:
         await checkout(commit, work)
         exceeded = ""
+        used: list[str] = []
         for name, text in (("setup", gate.setup), ("test", gate.test)):
             if text is None:
                 continue
@@ -66,6 +69,7 @@ async def run_gate(
             if result.disk_full:
                 raise DiskFull(f"The gate was stopped before it came to a verdict: {result.exceeded}.")
             exceeded = exceeded or result.exceeded
+            used += result.network.sentences() if result.network else []
             await asyncio.to_thread(_enter, log, start, name, result, gate)
             if result.exit_code != 0:
                 break
@@ -85,6 +89,7 @@ async def run_gate(
             binds=list(result.binds),
             not_shown=list(result.not_shown),
             exceeded=exceeded,
+            network=[line[:_MAX_LINE] for line in used[:_MAX_NETWORK_LINES]],
         ),
         log,
     )
@@ -111,7 +116,8 @@ def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateCo
     with log.open("r+b") as file:
         file.seek(start)
         file.write(_outcome(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
-        said = [*(f"{path} was there, read-only" for path in result.binds), *result.not_shown]
+        said = result.network.sentences() if result.network else []
+        said += [*(f"{path} was there, read-only" for path in result.binds), *result.not_shown]
         said += [result.exceeded] if result.exceeded else []
         if said:
             file.seek(0, os.SEEK_END)

@@ -24,6 +24,7 @@ from workspaces.binds import BindRules
 from workspaces.bounds import Bound, Bounds, bounds_of
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.network import NetworkPolicy, network_fault, opened_network
 from workspaces.own_python import make_own_python
 from workspaces.process import Finished, run_process
 from workspaces.seccomp import seccomp_filter
@@ -101,11 +102,13 @@ class Sandbox:
         toolchains: Toolchains | None = None,
         binds: BindRules | None = None,
         bounds: Bounds | None = None,
+        network: NetworkPolicy | None = None,
     ) -> None:
         self.status = status
         self.toolchains = own_toolchains() if toolchains is None else toolchains
         self.binds = binds or BindRules(hidden=self.toolchains.hidden)
         self.bounds = bounds_of() if bounds is None else bounds
+        self.network = network
 
     @classmethod
     async def open(
@@ -115,20 +118,25 @@ class Sandbox:
         home: Path | None = None,
         allowed: Sequence[Path] = (),
         settings: Settings | None = None,
+        network: NetworkPolicy | None = None,
     ) -> "Sandbox":
         """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
 
         `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`; `settings`
-        bound what commands may use.
+        bound what commands may use. `network` is what a person opens; without it no command has one.
         """
         toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
         rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
-        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds)
+        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds, network)
 
     def with_binds(self, binds: Sequence[str]) -> "Sandbox":
         """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
         rules = dataclasses.replace(self.binds, asked=tuple(binds))
-        return Sandbox(self.status, self.toolchains, rules, self.bounds)
+        return Sandbox(self.status, self.toolchains, rules, self.bounds, self.network)
+
+    def network_fault(self) -> str:
+        """Why no command has a network here, whatever it may have; empty where one can be opened."""
+        return network_fault(self.network, self.toolchains) if self.status.isolated else ""
 
     def require(self) -> None:
         """Raise SandboxUnavailable where commands cannot be run."""
@@ -147,8 +155,12 @@ class Sandbox:
         toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
         if not command.bare and (toolchains.has_python or not self.status.isolated):
             toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
-        result = await self.run_bounded(command, toolchains, log)
-        return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused)
+        if self.status.isolated:
+            async with opened_network(command, self.network, toolchains) as (opened, use):
+                result = await self.run_bounded(opened, toolchains, log)
+        else:
+            result, use = await self.run_bounded(command, toolchains, log), None
+        return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused, network=use)
 
     async def run_bounded(self, command: Command, toolchains: Toolchains, log: Path | None) -> CommandResult:
         """Run a command with these toolchains, within the bounds of the machine; raises as `run` does."""
@@ -172,7 +184,7 @@ class Sandbox:
     async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
-            texts = {} if command.bare else small_files(command.network)
+            texts = {} if command.bare else small_files()
             files = {path: _memory_file(text.encode(), stack) for path, text in texts.items()}
             filter_fd = _memory_file(seccomp_filter(), stack)
             status_fds = os.pipe()

@@ -230,7 +230,11 @@ async def _server(settings: "Settings") -> Check:
             if not service.embedded:
                 return Check("server", "ok", f"Temporal answers at {service.address}.")
             how = f"The embedded server runs at {service.address}, Web UI {service.web_ui}."
-            return Check("server", "ok", how if shared else "The embedded server starts when it is needed (tried).")
+            how = how if shared else "The embedded server starts when it is needed (tried)."
+            server = service.server
+            entry = f" TEMPORAL_CONFIG_FILE={server.profile} lets the `temporal` command in." if server else ""
+            warnings = " ".join(server.warnings) if server else ""
+            return Check("server", "warn" if warnings else "ok", how + (entry if shared else ""), warnings)
     except BatonError as error:
         return Check("server", "fail", str(error))
 

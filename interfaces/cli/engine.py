@@ -72,6 +72,10 @@ def tell_where(service: "TemporalService") -> None:
     kind = "embedded server" if service.embedded else "Temporal server"
     web_ui = f", Web UI {service.web_ui}" if service.web_ui else ""
     message(f"{kind} {service.address}{web_ui}")
+    if service.server is not None and service.server.profile is not None:
+        message(f"It asks for a certificate: TEMPORAL_CONFIG_FILE={service.server.profile} gives it to `temporal`.")
+        for warning in service.server.warnings:
+            message(warning)
 
 
 def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict[str, Any]:
@@ -81,6 +85,7 @@ def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict
         "namespace": service.client.namespace,
         "web_ui": service.web_ui,
         "embedded": service.embedded,
+        "config_file": str(service.server.profile) if service.server and service.server.profile else None,
         "host": worker.host if worker else None,
         "queue": worker.queue if worker else None,
         "sandbox": worker.sandbox.status.kind if worker else None,

@@ -16,6 +16,7 @@ from interfaces.cli.sample import make_repository
 from standin.app import StandIn
 from standin.loading import load_scenario
 from standin.server import serve
+from tests.conftest import reach
 from tests.forked import Command, nursery
 
 BATON = Path(sys.executable).parent / "baton"
@@ -51,6 +52,7 @@ class Cli:
         return process
 
     async def _start(self, arguments: Sequence[str], cwd: Path, program: Sequence[str]) -> Process:
+        self.env |= reach(self.env["TEMPORAL_ADDRESS"]) if "TEMPORAL_ADDRESS" in self.env else {}
         if not program and self.program is FORKED:
             return await nursery().piped(self.env, cwd, be="baton", arguments=arguments)
         return await asyncio.create_subprocess_exec(

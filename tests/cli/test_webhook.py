@@ -112,7 +112,7 @@ async def test_a_namespace_that_forgets_too_soon_is_named(
     await service.client.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=day)
     )
-    short = await Client.connect(service.address, namespace=name)
+    short = await Client.connect(service.address, namespace=name, tls=service.tls or False)
     settings = read_settings(github_webhook_secret=SECRET, github_webhook_port=0)
     async with receiving(short, settings):
         pass

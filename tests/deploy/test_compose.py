@@ -23,6 +23,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from baton.settings import Settings, read_settings
 from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
+from tests.conftest import reach
 from workers.connection import connect_to
 from workers.embedded import find_temporal
 from workers.service import temporal_service
@@ -166,7 +167,7 @@ def prepare_namespace(service: dict[str, Any], address: str) -> None:
     (mount,) = service["volumes"]
     script = Path(mount["source"]) / Path(service["command"][1]).relative_to(mount["target"])
     path = f"{find_temporal().parent}:{os.defpath}"
-    env = {**service["environment"], "TEMPORAL_ADDRESS": address, "PATH": path, "HOME": "/nonexistent"}
+    env = {**service["environment"], **reach(address), "PATH": path, "HOME": "/nonexistent"}
     for _ in range(2):
         done = subprocess.run([service["command"][0], script], env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -20,6 +20,7 @@ from baton.contracts import RunDocument, RunRequest
 from standin.app import StandIn
 from standin.scenario import Scenario, Step
 from standin.server import serve
+from tests.conftest import reach
 from tests.faults.injection import Moment
 from tests.forked import Forked, Nursery, inherited
 from tests.pipelines.repositories import git
@@ -182,7 +183,7 @@ async def scene(
             "BATON_HOME": str(directory / "home"),
             "ANTHROPIC_API_KEY": "sk-ant-faults",
             "ANTHROPIC_BASE_URL": standin.base_url,
-            "TEMPORAL_ADDRESS": address,
+            **reach(address),
             "TEMPORAL_NAMESPACE": client.namespace,
             **more,
         }

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from baton.settings import Settings
 from interfaces.cli.githubcheck import check_github
 from tests.cli.conftest import Cli, cli
+from tests.conftest import reach
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.hub import Fault
 from tests.github.world import World
@@ -23,7 +24,8 @@ def examine(
     service: TemporalService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bare_world: World
 ) -> Any:
     """The checks by name, for settings like these, and the exit code."""
-    monkeypatch.setenv("TEMPORAL_ADDRESS", service.address)
+    for name, value in reach(service.address).items():
+        monkeypatch.setenv(name, value)
 
     async def look(**more: Any) -> tuple[int, dict[str, dict[str, str]]]:
         capsys.readouterr()

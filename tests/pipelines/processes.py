@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from baton.settings import Settings
+from tests.conftest import reach
 from tests.forked import Forked, inherited, nursery
 
 
@@ -18,7 +19,7 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         BATON_HOME=str(settings.home),
         ANTHROPIC_API_KEY=settings.api_key.get_secret_value(),
         ANTHROPIC_BASE_URL=settings.base_url,
-        TEMPORAL_ADDRESS=address,
+        **reach(address),
         BATON_LOG=settings.log,
         BATON_LOG_LEVEL=settings.log_level,
         BATON_DISK_FLOOR_GB=str(settings.disk_floor_gb),

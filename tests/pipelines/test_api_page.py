@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import sys
@@ -26,7 +27,7 @@ from baton.contracts import (
 )
 from baton.errors import ExitCode
 from baton.naming import TASK_QUEUE
-from tests.conftest import assert_eventually
+from tests.conftest import assert_eventually, reach
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
 from workers.service import TemporalService
@@ -71,6 +72,7 @@ async def temporal(service: TemporalService, line: str) -> str:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name(program)),
         *(*arguments, "--address", service.address, "--disable-config-file"),
+        env={**os.environ, **reach(service.address)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

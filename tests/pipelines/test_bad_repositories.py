@@ -9,8 +9,8 @@ from temporalio.client import WorkflowFailureError
 
 from baton.contracts import RunStatus
 from tests.pipelines.conftest import CANARY, Stage
-from tests.pipelines.repositories import CONFIG, git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.pipelines.repositories import git
+from tests.pipelines.scripts import plan, scenario, simple_task, task, write
 
 
 def nothing_here(stage: Stage) -> str:
@@ -85,27 +85,6 @@ async def test_a_run_that_cannot_start_says_why(staged, where, base, words) -> N
     # Asking again helps only where the other side may come back.
     tries = "3 attempts" if where is nobody_listens else "1 attempt"
     assert document["errors"][-1]["recovery_attempted"].startswith(tries)
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-async def test_a_repository_asks_for_the_network_and_a_person_decides(staged, repo: Path, allowed: bool) -> None:  # type: ignore[no-untyped-def]
-    (repo / "baton.toml").write_text(CONFIG + "\n[sandbox]\nnetwork = true\n")
-    git(repo, "commit", "-qam", "Open the network")
-    async with staged(scenario(plan(task("t1"))), sandbox_network="repository" if allowed else "never") as stage:
-        port = stage.standin.base_url.rpartition(":")[2]
-        attack = f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)' && echo reached"
-        stage.standin.scenario.steps.extend(
-            [
-                *session("backend", "t1", [[bash(attack)], [made()]]),
-                *session("tester", "t1", [[tested()]]),
-                *session("reviewer", "t1", [[reviewed()]]),
-            ]
-        )
-        document = await stage.finish()
-        result = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))["messages"][-1]
-    assert document.status is RunStatus.DONE, document
-    assert ("reached" in str(result)) is allowed
-    assert [note for note in document.notes if "BATON_SANDBOX_NETWORK=never" in note]
 
 
 async def test_uncommitted_changes_are_not_seen_and_not_touched(staged, repo: Path) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import secrets
 import urllib.error
 import urllib.request
@@ -23,6 +24,7 @@ from baton.naming import new_run_id
 from baton.settings import read_settings
 from interfaces.cli.starting import start_run
 from standin.server import serve
+from tests.conftest import reach
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import escalate, scenario, session
@@ -104,7 +106,9 @@ async def command_reads(home: Path, address: str, run: str) -> str:
     codec = ["--codec-endpoint", f"http://127.0.0.1:{port}", "--codec-auth", f"Bearer {token}"]
     command = ["workflow", "show", "--workflow-id", run, "--address", address, "--output", "json", *codec]
     process = await asyncio.create_subprocess_exec(
-        str(find_temporal()), *command, "--disable-config-file", stdout=asyncio.subprocess.PIPE
+        *(str(find_temporal()), *command, "--disable-config-file"),
+        env={**os.environ, **reach(address)},
+        stdout=asyncio.subprocess.PIPE,
     )
     history = json.loads((await process.communicate())[0])["events"]
     started = history[0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][0]

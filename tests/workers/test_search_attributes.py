@@ -30,7 +30,7 @@ async def new_namespace(service: TemporalService) -> Client:
     await service.client.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
     )
-    client = await Client.connect(service.address, namespace=name)
+    client = await Client.connect(service.address, namespace=name, tls=service.tls or False)
     for _ in range(200):
         try:
             await listed(client)

@@ -54,7 +54,9 @@ class Line:
 async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalService, task_queue: str) -> None:
     line = Line(service.address)
     await line.open()
-    client = await Client.connect(f"127.0.0.1:{line.port}", data_converter=pydantic_data_converter)
+    client = await Client.connect(
+        f"127.0.0.1:{line.port}", data_converter=pydantic_data_converter, tls=service.tls or False
+    )
     desk = Desk(client, task_queue, limit=timedelta(seconds=1))
     body = encode(labeled())
     given = headers(body, "issues")

@@ -1,0 +1,267 @@
+"""The door of the embedded Temporal server, which asks for no credential itself: a network of its own, and who gets in.
+
+`python -I -S door.py STATUS API UI LOCK TLS -- COMMAND...` is started by the keeper, with descriptors of a pipe, of
+two listening sockets and of the server's lock. It goes into a network namespace, leaves the door behind as a child,
+and becomes the server: the keeper starts, watches and ends the server itself. The door admits to the server's API those
+who have the client's key (TLS), and to the Web UI connections of the same user, or root. Standard library only.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import ssl
+import struct
+import sys
+import time
+from pathlib import Path
+
+INNER_PORTS = (7233, 8233)
+"""Of API and Web UI, in a namespace of its own."""
+
+START_LIMIT = 30.0
+HANDSHAKE_LIMIT = 10.0
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # https://man7.org/linux/man-pages/man2/unshare.2.html
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1  # https://man7.org/linux/man-pages/man7/netdevice.7.html
+_PR_SET_PDEATHSIG = 1
+_ESTABLISHED = "01"
+
+_FORBIDDEN = b"This is the Web UI of another user's server.\n"
+_REFUSAL = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    % (
+        len(_FORBIDDEN),
+        _FORBIDDEN,
+    )
+)
+
+
+class End(asyncio.Protocol):
+    """One end of a connection: what arrives goes to the other one, no faster than that takes it."""
+
+    def __init__(self, other: "End | None" = None) -> None:
+        self.other = other
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass it on."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        """Stop the other end's reading."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Let the other end go on."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End the other one, too, once it has written what it has."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+        self.transport = None
+
+
+class Near(End):
+    """The end towards a client; the other one is made when it is admitted."""
+
+    def __init__(self, port: int, users: "Users | None" = None) -> None:
+        super().__init__()
+        self._port = port
+        self._users = users
+        self._joining: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit, or refuse; with TLS the certificate was looked at before."""
+        super().connection_made(transport)
+        assert self.transport is not None
+        if self._users is not None and not self._users.admit(transport):
+            self.transport.write(_REFUSAL)
+            self.transport.close()
+            return
+        self.transport.pause_reading()
+        self._joining = asyncio.get_running_loop().create_task(self._join())
+
+    async def _join(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _transport, far = await loop.create_connection(lambda: End(self), "127.0.0.1", self._port)
+        except OSError:
+            if self.transport is not None:
+                self.transport.close()
+            return
+        self.other = far
+        if self.transport is None:
+            assert far.transport is not None
+            far.transport.close()
+        else:
+            self.transport.resume_reading()
+
+
+class Users:
+    """Whose connections are admitted: the kernel's tables of connections say which user has the other end."""
+
+    def __init__(self, tables: "list[int]") -> None:
+        self._tables = tables
+
+    def admit(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the other end belongs to this user or to root; where there are no tables it is not known."""
+        if not self._tables:
+            return True
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        return self.owner(place(peer), place(own)) in (os.getuid(), 0)
+
+    def owner(self, local: str, remote: str) -> "int | None":
+        """The user of a connection; None where it is no more, for what is left of one belongs to root by name."""
+        for table in self._tables:
+            os.lseek(table, 0, os.SEEK_SET)
+            with os.fdopen(os.dup(table)) as rows:
+                lines = rows.readlines()[1:]
+            for line in lines:
+                fields = line.split()
+                ends = (fields[1].removeprefix(MAPPED), fields[2].removeprefix(MAPPED))
+                if ends == (local, remote) and fields[3] == _ESTABLISHED:
+                    return int(fields[7])
+        return None
+
+
+MAPPED = "0000000000000000FFFF0000"
+"""How an IPv4 address begins in the table of IPv6."""
+
+
+def place(address: "tuple[str, int]") -> str:
+    """An IPv4 address and port as the kernel's tables have them."""
+    number = struct.unpack("=I", socket.inet_aton(address[0]))[0]
+    return f"{number:08X}:{address[1]:04X}"
+
+
+def tables() -> "list[int]":
+    """Open the tables of connections; before the namespace, for they are those of whoever opens them."""
+    found = []
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            found.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    return found
+
+
+def enter_namespace() -> bool:
+    """Go into a network namespace that has a loopback only; False where this machine does not admit one."""
+    if sys.platform != "linux":
+        return False
+    # Whether all of it is possible is tried out first: there is no way back out of half a namespace.
+    probe = os.fork()
+    if probe == 0:
+        with contextlib.suppress(OSError):
+            _unshare()
+            os._exit(0)
+        os._exit(1)
+    if os.waitpid(probe, 0)[1] != 0:
+        return False
+    _unshare()
+    return True
+
+
+def _unshare() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+def free_ports() -> "tuple[int, int]":
+    """Two ports of this machine, where the server has no network of its own."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    """Whether the server answers."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def context_of(directory: Path) -> ssl.SSLContext:
+    """Ask for a certificate that this home's authority signed for a client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem", directory / "server.key")
+    context.load_verify_locations(directory / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+async def keep(
+    api: socket.socket,
+    ui: socket.socket,
+    ports: "tuple[int, int]",
+    tls: Path,
+    users: Users,
+    ready: "list[str]",
+    status: int,
+) -> None:
+    """Serve until killed; `ready` is written to the keeper as soon as the server answers."""
+    loop = asyncio.get_running_loop()
+    context = context_of(tls)
+    deadline = time.monotonic() + START_LIMIT
+    while not all(map(listens, ports)):
+        if time.monotonic() > deadline:
+            return
+        await asyncio.sleep(0.02)
+    await loop.create_server(
+        lambda: Near(ports[0]), sock=api, ssl=context, ssl_handshake_timeout=HANDSHAKE_LIMIT, backlog=512
+    )
+    await loop.create_server(lambda: Near(ports[1], users), sock=ui, backlog=512)
+    os.write(status, (" ".join(["ready", *ready]) + "\n").encode())
+    await asyncio.Event().wait()
+
+
+def main(arguments: "list[str]") -> None:
+    """Entry of the process."""
+    status, api, ui, lock = map(int, arguments[:4])
+    tls, command = Path(arguments[4]), arguments[6:]
+    for descriptor in (status, api, ui):
+        os.set_inheritable(descriptor, False)
+    known = tables()
+    isolated = enter_namespace()
+    ports = INNER_PORTS if isolated else free_ports()
+    server = os.getpid()
+    if os.fork() == 0:
+        os.close(lock)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == server:
+            ready = [str(0 if isolated else ports[0]), str(int(bool(known)))]
+            sockets = (socket.socket(fileno=api), socket.socket(fileno=ui))
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(keep(*sockets, ports, tls, Users(known), ready, status))
+        os._exit(1)
+    if sys.platform == "linux":
+        # A change of rights may have taken it away.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.execv(command[0], [*command, "--port", str(ports[0]), "--ui-port", str(ports[1])])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,43 @@
+"""The engine's own services: ports of this machine, and places elsewhere, that no setting opens to commands."""
+
+import contextlib
+from urllib.parse import urlsplit
+
+from baton.errors import ConfigurationError
+from baton.network import host_name
+from baton.settings import Settings
+from workers.connection import target
+from workers.lease import ServerFiles, read_record
+from workspaces.destinations import Reserved
+
+
+def engine_services(settings: Settings) -> Reserved:
+    """Return those of right now: an embedded server that is started again may have other ports."""
+    ports = {settings.server_port, settings.ui_port, settings.github_webhook_port}
+    places: set[tuple[str, int]] = set()
+    with contextlib.suppress(ConfigurationError):
+        places.add(_place(target().address or ""))
+    places.add(_place(settings.metrics_address or ""))
+    for url in (settings.base_url, settings.web_ui):
+        places.add(_place(urlsplit(url).netloc if url else "", 443 if url and url.startswith("https:") else 80))
+    directory = settings.home / "server"
+    if directory.is_dir():
+        files = ServerFiles(directory)
+        record = read_record(files)
+        if record is not None:
+            places |= {_place(record.address), _place(urlsplit(record.web_ui).netloc)}
+            ports.add(record.inner_port)
+        for path, fields in ((files.ports, 2), (files.codec, 1)):
+            with contextlib.suppress(OSError, ValueError):
+                ports |= set(map(int, path.read_text().split()[:fields]))
+    # A place that is named by an address, or as this machine, counts by its port: the host has other names, too.
+    ports |= {port for host, port in places if host_name(host) in (None, "localhost")}
+    return Reserved(frozenset(port for port in ports if port), frozenset(place for place in places if place[1]))
+
+
+def _place(netloc: str, default: int = 0) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{netloc}")
+        return (parts.hostname or "", (parts.port or default) if parts.hostname else 0)
+    except ValueError:
+        return ("", 0)

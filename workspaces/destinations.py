@@ -1,0 +1,173 @@
+"""The decision where a command may connect to: names that a person opened, at public addresses.
+
+A name is resolved here, once, and the very addresses that were looked at are connected to: a name that leads elsewhere
+a moment later changes nothing.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from baton.network import WEB_PORTS, Grant, find_grant, host_name, plain_address
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The addresses of a name; raises OSError where it has none."""
+
+Kind = Literal["public", "private", "local", "never"]
+
+_RESOLVE_SECONDS = 15.0
+
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "fc00::/7",
+            # Not for the public network, so used inside by some: documentation and benchmarks.
+            "192.0.2.0/24",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "198.18.0.0/15",
+            "2001:db8::/32",
+        ),
+    )
+)
+"""Networks in which a registry of one's own may be, if a person names it."""
+
+_NEVER = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            # Services of clouds that give credentials to whoever asks; link-local ones are refused as such.
+            "168.63.129.16/32",
+            "100.100.100.200/32",
+            "fd00:ec2::254/128",
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            # IPv6 that holds an IPv4 address: mapped, translated (NAT64), 6to4, Teredo.
+            "::/8",
+            "64:ff9b::/96",
+            "64:ff9b:1::/48",
+            "2001::/23",
+            "2002::/16",
+        ),
+    )
+)
+
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""Of IPv6 all that is public: https://www.iana.org/assignments/ipv6-address-space"""
+
+_ALLOW = "a person allows it by BATON_NETWORK_ALLOW"
+_NO_EXCEPTION = "which is never open to commands"
+
+
+class Refused(Exception):
+    """A destination that is not open; the message is the reason, for agent and person."""
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """The engine's own services, which no setting opens."""
+
+    ports: frozenset[int] = frozenset()
+    """On this machine."""
+    places: frozenset[tuple[str, int]] = frozenset()
+    """Elsewhere, by name."""
+
+
+async def resolve(name: str, port: int) -> Sequence[str]:
+    """Ask the machine's own resolver."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Which hosts are open: any public one, unless a person named some."""
+
+    grants: tuple[Grant, ...] = ()
+    reserved: Callable[[], Reserved] = Reserved
+    resolver: Resolver = field(default=resolve)
+
+    def admit(self, host: str, port: int) -> tuple[str, Grant | None]:
+        """Return the spelling of a host that is looked up, and the entry that names it; raises Refused."""
+        name = host_name(host)
+        if name is None:
+            address = plain_address(host)
+            grant = find_grant(self.grants, address, port) if address else None
+            if address is None or grant is None or not grant.exact:
+                raise Refused("it is an address and not a name")
+            name = address
+        else:
+            grant = find_grant(self.grants, name, port)
+        if (name, port) in self.reserved().places:
+            raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
+        if grant is None and port not in WEB_PORTS:
+            raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
+        if grant is None and self.grants:
+            raise Refused(f"it is not one of the names that are open; {_ALLOW}")
+        return name, grant
+
+    async def addresses(self, name: str, port: int, grant: Grant | None) -> list[str]:
+        """Look an admitted name up; raises Refused if only one of its addresses is not open, OSError if it has none."""
+        if plain_address(name):
+            found: Sequence[str] = [name]
+        else:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                found = await self.resolver(name, port)
+        if not found:
+            raise OSError("the name has no address")
+        for address in found:
+            self._look_at(address, port, grant)
+        return list(found)
+
+    def _look_at(self, address: str, port: int, grant: Grant | None) -> None:
+        kind = kind_of(address)
+        if kind == "never":
+            raise Refused(f"it leads to {address[:45]}, {_NO_EXCEPTION}")
+        if kind == "public":
+            return
+        if port in self.reserved().ports:
+            raise Refused(f"it leads to a service of the engine, {_NO_EXCEPTION}")
+        exact = grant is not None and grant.exact
+        if kind == "local" and not (exact and grant is not None and grant.port):
+            raise Refused("it leads to the machine itself; a person allows it by BATON_NETWORK_ALLOW, name with port")
+        if not exact:
+            raise Refused(f"it leads into a private network; {_ALLOW}, by its full name")
+
+
+def kind_of(text: str) -> Kind:
+    """Tell where an address leads: `local` is this machine, `never` is closed whatever a person names."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "never"  # an IPv6 address with a zone, for instance
+    if address.is_loopback and not getattr(address, "ipv4_mapped", None):
+        return "local"
+    if any(address in network for network in _NEVER if network.version == address.version):
+        return "never"
+    if _is_own(text):
+        return "local"
+    if any(address in network for network in _PRIVATE if network.version == address.version):
+        return "private"
+    if address.is_multicast or not address.is_global or (address.version == 6 and address not in _UNICAST):
+        return "never"
+    return "public"
+
+
+def _is_own(text: str) -> bool:
+    """Whether this machine has the address: the kernel then answers from the address itself. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((text, 9))
+        except OSError:
+            return False
+        return bool(probe.getsockname()[0] == text)

@@ -1,0 +1,82 @@
+"""The inner end of an open network: carries a port of the sandbox's loopback to the Unix socket of the proxy.
+
+`python -I -S forwarder.py SOCKET PORT COMMAND...` listens, leaves a process behind that forwards, and becomes COMMAND.
+It is run by any Python that the sandbox shows, so it knows the standard library only. The proxy outside decides.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+
+
+def forward(listener: socket.socket, path: str) -> None:
+    """Carry each connection to the Unix socket, until the sandbox ends."""
+    while True:
+        client, _address = listener.accept()
+        threading.Thread(target=carry, args=(client, path), daemon=True).start()
+
+
+def carry(client: socket.socket, path: str) -> None:
+    """Carry one connection, both ways."""
+    with client, socket.socket(socket.AF_UNIX) as proxy:
+        try:
+            proxy.connect(path)
+        except OSError:
+            return
+        back = threading.Thread(target=copy, args=(proxy, client), daemon=True)
+        back.start()
+        copy(client, proxy)
+        back.join()
+
+
+def copy(source: socket.socket, sink: socket.socket) -> None:
+    """Copy one direction to its end."""
+    try:
+        while piece := source.recv(65_536):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # The other side is gone: whoever still reads or writes there must learn it.
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def leave_behind(listener: socket.socket, path: str) -> None:
+    """Begin to forward in a process that is nobody's child here, so that no program waits for it."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    empty = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(empty, descriptor)
+    try:
+        forward(listener, path)
+    finally:
+        os._exit(1)
+
+
+def main(arguments: "list[str]") -> None:
+    """Entry of the process."""
+    path, port, *command = arguments
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(port)))
+    listener.listen(128)
+    leave_behind(listener, path)
+    listener.close()
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the command is what this is for
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        os._exit(126 if isinstance(error, PermissionError) else 127)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
