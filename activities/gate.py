@@ -14,6 +14,7 @@ from activities.posture import with_posture
 from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
 from baton import naming
 from baton.contracts import Evidence, RunRequest
+from baton.leftouts import read_path
 from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.settings import Settings
@@ -55,7 +56,8 @@ class GateActivities:
             if commit is None:
                 raise store.elsewhere(gate.run, "integrated commit")
             evidence, _log = await self._evidence(store, gate, commit)
-            return GateResult(evidence=evidence, candidate=commit)
+            kept = [path for path in gate.left_out if await _has(store, commit, path)]
+            return GateResult(evidence=evidence, candidate=commit, kept=kept)
 
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
@@ -126,6 +128,12 @@ class GateActivities:
             named = coauthor(issue.requester, self._settings.github_url) if self._settings.github_coauthor else None
             trailers += [named] if named else []
         return "\n".join([*lines, "", *trailers]) + "\n"
+
+
+async def _has(store: Store, commit: str, shown: str) -> bool:
+    """Whether a commit has a file; of a directory that was left out it may have some."""
+    path = read_path(shown)
+    return not path.endswith("/") and await store.read(commit, path) is not None
 
 
 def _head(log: Path | None) -> str:

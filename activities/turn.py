@@ -28,11 +28,12 @@ from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
 from baton.budget import Reached
 from baton.errors import WorkspaceError
+from baton.leftouts import MAX_NAMED, named, short
 from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
 from baton.redaction import Redactor
-from baton.sessions import TurnInput, TurnOutcome, TurnResult
+from baton.sessions import PutBack, TurnInput, TurnOutcome, TurnResult
 from baton.settings import Settings
 from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
@@ -108,12 +109,20 @@ class TurnActivities:
             message=user_message(turn, last, phase),
             tools=phase.records,
             put_back=phase.put_back,
+            left_out=phase.left_out,
             heard=len(turn.guidance),
         )
         if phase.hand_off is not None:
-            entry.result = TurnResult(commit="", outcome="handed_off", hand_off=phase.hand_off, note=phase.note)
+            entry.result = TurnResult(
+                commit="",
+                outcome="handed_off",
+                hand_off=phase.hand_off,
+                note=phase.note,
+                left_out=phase.left_out,
+                put_back=_put_back(entry),
+            )
         with metrics.checkpointing("tools"):
-            head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files=phase.files)
+            head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files={**phase.kept, **phase.files})
         phase.committed(head)
         return Position(state="asked", head=head, user=entry, result=entry.result)
 
@@ -135,7 +144,8 @@ class TurnActivities:
         else:
             prefix, messages = await journal.transcript(position.head, turn.turn - 1)
         history = [*messages, *([position.user.message] if position.user.message else [])]
-        note = f"put back: {', '.join(position.user.put_back[:5])}" if position.user.put_back else ""
+        note = f"put back: {named(position.user.put_back, 5)}" if position.user.put_back else ""
+        told = {"left_out": position.user.left_out, "put_back": _put_back(position.user)}
 
         head, cuts = position.head, list(position.cuts)
         last = await journal.last_answer(head, turn.turn - 1) if turn.turn > 1 else None
@@ -145,7 +155,7 @@ class TurnActivities:
             worst = self._prices.worst_case_usd(prefix.model, prompt, room)
             call = await self._purse.reserve(turn.key, turn.turn, prefix.model, worst)
             if isinstance(call, Reached):
-                return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
+                return TurnResult(commit=head, outcome="over_budget", reached=call, note=note, **told)
             doing(stage="model", tool="")
             with span("model call", role=turn.key.role, turn=turn.turn, model=prefix.model):
                 answer, others = await self._purse.pay(
@@ -166,6 +176,7 @@ class TurnActivities:
         result, files = self._conclude(turn, entry, cuts, note)
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
+        result = result.model_copy(update=told)
         entry.result = result
         with metrics.checkpointing("model"):
             commit = await journal.record_answer(head, entry, at=at, files=files)
@@ -241,6 +252,13 @@ class TurnActivities:
                 outcome, result.hand_off, files = "handed_off", verdict.accepted, verdict.files
         result.outcome = outcome
         return result, files
+
+
+def _put_back(entry: UserEntry) -> PutBack | None:
+    if not entry.put_back:
+        return None
+    shown = list(map(short, entry.put_back[:MAX_NAMED]))
+    return PutBack(paths=shown, more=max(0, len(entry.put_back) - MAX_NAMED))
 
 
 def _tell(result: TurnResult) -> None:

@@ -203,6 +203,8 @@ class Orchestrator:
                 turns=result.turns,
                 cost_usd=result.cost_usd,
                 role=_ROLE,
+                left_out=result.left_out,
+                put_back=result.put_back,
             )
         )
         self._commit = result.commit

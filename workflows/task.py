@@ -315,6 +315,8 @@ class Task:
             evidence_round=self._progress.evidence_round,
             verdict=said.verdict if said else "",
             blocking=said.blocking if said else 0,
+            left_out=result.left_out if result else None,
+            put_back=result.put_back if result else None,
         )
         await send(parent.workflow_id, news)
 

@@ -49,6 +49,10 @@ class Survey:
     refused: list[str] = field(default_factory=list)
     """Files and directories with a name that git refuses, or too deep to keep."""
     large: list[str] = field(default_factory=list)
+    deep: set[str] = field(default_factory=set)
+    """Those of `refused` that are too deep."""
+    special: list[str] = field(default_factory=list)
+    """Pipes, sockets and devices: git passes over them."""
     traps: list[str] = field(default_factory=list)
     """Pipes and the like under names that git reads: it would wait there for ever."""
 
@@ -112,14 +116,17 @@ def _walk(
                         _permit(name, at, kept_mode(state.st_mode))
                 if state.st_size > LARGEST_FILE and not ignores.ignored(below):
                     found.large.append(below)
-            elif name in _READ_BY_GIT and not entry.is_symlink():
-                found.traps.append(below)
+            elif not entry.is_symlink():
+                found.special.append(below)
+                if name in _READ_BY_GIT:
+                    found.traps.append(below)
     for name, below in directories:
         subtree = _subtree(tree, name, found.repository)
         if subtree is None and ignores.ignored(below, directory=True):
             continue
         if depth >= DEEPEST:
             found.refused.append(below)
+            found.deep.add(below)
             continue
         with _entered(name, at) as (descriptor, mode):
             if mode != PLAIN_DIRECTORY:
@@ -161,8 +168,16 @@ def _permit(name: str, parent: int, mode: int) -> None:
         os.close(descriptor)
 
 
-def nested_files(files: Beneath, directory: str) -> Iterator[str]:
-    """The files and links of a nested repository that its project would keep, without any `.git`."""
+def is_deep(path: str) -> bool:
+    """Whether a path lies in more directories than are kept."""
+    return path.count("/") > DEEPEST
+
+
+def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[str]:
+    """The files and links of a nested repository that its project would keep, without any `.git`.
+
+    What its `.gitignore` files leave out goes into `ignored`, a directory with a `/` at its end.
+    """
     ignores = Ignores(files)
     waiting = [directory]
     while waiting:
@@ -175,11 +190,13 @@ def nested_files(files: Beneath, directory: str) -> Iterator[str]:
             if state is None:
                 continue
             if stat.S_ISDIR(state.st_mode):
-                if path.count("/") < DEEPEST and not ignores.ignored(path, directory=True):
+                if ignores.ignored(path, directory=True):
+                    ignored.add(f"{path}/")
+                elif path.count("/") < DEEPEST:
                     waiting.append(path)
-            elif (
-                (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode))
-                and state.st_size <= LARGEST_FILE
-                and not ignores.ignored(path)
-            ):
+            elif not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
+                continue
+            elif ignores.ignored(path):
+                ignored.add(path)
+            elif state.st_size <= LARGEST_FILE:
                 yield path

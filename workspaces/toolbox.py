@@ -3,7 +3,7 @@
 import errno
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class ToolOutcome:
     seconds: float = 0.0
     exit_code: int | None = None
     """Of a command; None for the other tools."""
+
+    def with_line(self, line: str) -> "ToolOutcome":
+        """The same with a line at the end of what the model reads."""
+        if isinstance(self.content, str):
+            return replace(self, content=f"{self.content}\n{line}")
+        return replace(self, content=[*self.content, {"type": "text", "text": line}])
 
 
 class Toolbox:

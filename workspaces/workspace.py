@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Collection
+import stat
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
 from baton.naming import is_run_id
 from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
@@ -36,6 +38,9 @@ from workspaces.store import Store
 from workspaces.survey import Survey, disarm, is_refused
 from workspaces.threads import in_thread
 from workspaces.trees import GITLINK, TREE, Entry, is_path
+
+_IN_THE_WAY = frozenset({NAME, LARGE, DEEP})
+"""Reasons for which a path is in the way: a role that may not write there has it put back."""
 
 __all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
 
@@ -138,6 +143,38 @@ class Workspace:
         with translated("keeping a snapshot"):
             return await in_thread(capture)
 
+    def states(self, paths: Iterable[str]) -> dict[str, str]:
+        """What can be told cheaply of what stands at these paths: size and time of a file, for each that is there."""
+        found: dict[str, str] = {}
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError):
+                state = self._files.stat(path.rstrip("/"))
+                if state is not None:
+                    found[path] = "" if stat.S_ISDIR(state.st_mode) else f"{state.st_size} {state.st_mtime_ns}"
+        return found
+
+    def files_in(self, directory: str, limit: int = 100) -> list[str] | None:
+        """What is in a directory and all below it, but directories; None where that is more than a few."""
+        found: list[str] = []
+        waiting, seen = [directory.rstrip("/")], 0
+        while waiting:
+            at = waiting.pop()
+            with contextlib.suppress(OSError, ValueError):
+                for name in self._files.names(at):
+                    path, seen = f"{at}/{name}", seen + 1
+                    if seen > limit:
+                        return None
+                    state = self._files.stat(path)
+                    if state is not None:
+                        (waiting if stat.S_ISDIR(state.st_mode) else found).append(path)
+        return found
+
+    def holds(self, snapshot: Snapshot, path: str) -> bool:
+        """Whether a path is in a snapshot's tree."""
+        objects = self._store.objects
+        with objects.together(snapshot.pack):
+            return is_path(path.rstrip("/")) and objects.entry(snapshot.tree, path.rstrip("/")) is not None
+
     async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
         """Undo what happened at these paths since the checkpoint: contents, permissions, what was added or deleted."""
         with translated("putting files back"):
@@ -196,14 +233,28 @@ class Workspace:
             with translated("keeping a snapshot"):
                 links = await in_thread(self._gitlinks, tree)
                 if not links:
+                    not_kept = await in_thread(self._left_by_git, found, nested)
                     await in_thread(self._adopt_index, tree)
-                    whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested)
+                    ignored: set[str] = set()
+                    whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested, ignored)
                     meta = await in_thread(self._surveyed, whole, found)
-                    left_out = [*found.refused, *found.large]
-                    return await in_thread(self._compare, whole, meta, left_out)
+                    not_kept |= dict.fromkeys(ignored, IGNORED)
+                    return await in_thread(self._compare, whole, meta, not_kept)
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
+
+    def _left_by_git(self, found: Survey, nested: Collection[str]) -> dict[str, str]:
+        """What a scan did not take over, with the reasons; what nested repositories ignore comes to it."""
+        not_kept = dict.fromkeys(self._quarantine.ignored(), IGNORED)
+        not_kept |= dict.fromkeys(self._quarantine.others(), REFUSED)
+        beneath = tuple(f"{path}/" for path in [*nested, *found.refused])
+        not_kept = {path: reason for path, reason in not_kept.items() if not path.startswith(beneath)}
+        not_kept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)
+        not_kept |= {path: DEEP if path in found.deep else NAME for path in found.refused}
+        not_kept |= {f"{path}/.git/": NESTED for path in found.gits}
+        fresh = found.empty - self._meta.empty - self._meta.gitlinks.keys()
+        return not_kept | {f"{path}/": EMPTY for path in fresh}
 
     def _gitlinks(self, tree: str) -> list[str]:
         changes = self._store.objects.differences(self._tree, tree)
@@ -218,15 +269,22 @@ class Workspace:
         modes = {path: mode for path, mode in found.modes.items() if known[path]}
         return Meta(modes=modes, empty=frozenset(found.empty), gitlinks=self._meta.gitlinks)
 
-    def _compare(self, tree: str, meta: Meta, left_out: Collection[str]) -> Snapshot:
+    def _compare(self, tree: str, meta: Meta, not_kept: Mapping[str, str]) -> Snapshot:
         objects = self._store.objects
+        left_out = [path for path, reason in not_kept.items() if reason in _IN_THE_WAY]
         changed = {change.path for change in objects.differences(self._tree, tree)} | set(left_out)
         for path in self._meta.modes.keys() | meta.modes.keys():
             if self._meta.modes.get(path) != meta.modes.get(path):
                 entries = [objects.entry(one, path) for one in (self._tree, tree)]
                 if any(entry is not None and entry.mode != TREE for entry in entries):
                     changed.add(path)
-        return Snapshot(tree=tree, changed=sorted(changed), meta=meta.dump(), left_out=tuple(sorted(left_out)))
+        return Snapshot(
+            tree=tree,
+            changed=sorted(changed),
+            meta=meta.dump(),
+            left_out=tuple(sorted(left_out)),
+            not_kept=dict(sorted(not_kept.items())),
+        )
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         with self._store.objects.together(snapshot.pack) as pack:
@@ -257,7 +315,8 @@ class Workspace:
                 above = above.rpartition("/")[0]
         tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
         kept = Meta(modes=modes, empty=frozenset(empty), gitlinks=meta.gitlinks)
-        return self._compare(tree, kept, [path for path in snapshot.left_out if path not in changes])
+        still = {path: why for path, why in snapshot.not_kept.items() if path.rstrip("/") not in changes}
+        return self._compare(tree, kept, still)
 
     def _is_clean(self) -> bool:
         try:
