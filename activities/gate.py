@@ -18,6 +18,7 @@ from baton.leftouts import read_path
 from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.settings import Settings
+from baton.shortening import cut
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.gate import run_gate
@@ -120,7 +121,7 @@ class GateActivities:
         lines = [self._redact(gate.title)]
         report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
         if report is not None:
-            lines += ["", self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip()]
+            lines += ["", cut(self._redact(str(json.loads(report).get("implemented", ""))).strip(), 4_000)]
         trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
         issue = RunRequest.model_validate(await run_json(store, gate.run, REQUEST)).github
         if issue is not None:

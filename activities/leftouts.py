@@ -9,19 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from pydantic import Field
 
 from baton.contracts import Contract
-from baton.leftouts import (
-    MAX_NAMED,
-    bullets,
-    by_name,
-    is_minor,
-    named,
-    read_path,
-    short,
-    show_path,
-    with_reasons,
-    words,
-)
+from baton.leftouts import by_name, is_minor, read_path, show_path, with_reasons, words
 from baton.sessions import LeftOut, SessionKey
+from baton.shortening import MAX_NAMED, bullets, named, short
 
 LEFT_OUT = "left-out.json"
 """In a lane's own files."""
@@ -111,6 +101,8 @@ class Changes:
                 continue
             paths[path] = known
         not_kept = {path: reason for path, reason in not_kept.items() if not _is_named(path, paths, files_in)}
+        if whole:  # what git names by its directory only
+            not_kept = {**{path: known.reason for path, known in paths.items() if path in states}, **not_kept}
         new: set[str] = set()
         for path, reason in not_kept.items():
             known = paths.get(path, _NONE)

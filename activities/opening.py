@@ -41,9 +41,11 @@ from agents.requests import Prefix, freeze_prefix
 from agents.technology import Technology
 from baton.contracts import Evidence
 from baton.errors import WorkspaceError
+from baton.leftouts import show_path
 from baton.naming import session_name
 from baton.sessions import SessionKey
 from baton.settings import Settings
+from baton.shortening import first
 from baton.steps import GateResult
 from workspaces.checkpoints import Checkpoints
 from workspaces.scopes import scope_for
@@ -190,7 +192,7 @@ class _Lane:
     async def changed(self) -> list[str]:
         """Project paths that differ from what the task started from, as the engine sees them."""
         tree = Checkpoints(self._store).tree(self._checkpoint)
-        return (await self._store.changed_paths(self._base, tree))[:300]
+        return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
     async def diff(self, candidate: str) -> str:
         return await self._store.diff(self._base, candidate, DIFF_LIMIT)

@@ -30,6 +30,7 @@ from baton.contracts import DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
 from baton.pricing import PriceList
 from baton.settings import Settings
+from baton.shortening import cut
 from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
@@ -136,7 +137,7 @@ class RepositoryActivities:
             activity.info().scheduled_time,
         )
         return Plan(
-            summary=report.summary[:1_000],
+            summary=cut(report.summary, 1_000),
             tasks=[
                 PlannedTask(id=task.id, title=task.title, role=task.role, depends_on=list(task.depends_on))
                 for task in ordered

@@ -14,9 +14,10 @@ from activities.stores import Stores, role_file, run_config, run_file
 from agents.definition import AgentDefinition
 from agents.loader import parse_agent
 from baton.errors import WorkspaceError
-from baton.leftouts import bullets, named, show_path
+from baton.leftouts import show_path
 from baton.redaction import Redactor
 from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
+from baton.shortening import bullets, named
 from baton.tracing import span
 from workspaces.sandbox import Sandbox
 from workspaces.scopes import scope_for
@@ -131,7 +132,7 @@ class ToolRunner:
                 phase.remarks.append(_put_back_remark(turn.key.role, phase.put_back, scope.describe()))
             changes.take(
                 snapshot.not_kept,
-                workspace.states([*snapshot.not_kept, *before]),
+                workspace.states([*snapshot.not_kept, *changes.before.known()]),
                 written={path for outcome in outcomes.values() for path in outcome.touched or ()},
                 before=before,
                 whole=touched is None,

@@ -28,13 +28,13 @@ from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
 from baton.budget import Reached
 from baton.errors import WorkspaceError
-from baton.leftouts import MAX_NAMED, named, short
 from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
 from baton.redaction import Redactor
 from baton.sessions import PutBack, TurnInput, TurnOutcome, TurnResult
 from baton.settings import Settings
+from baton.shortening import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive
@@ -227,7 +227,7 @@ class TurnActivities:
         calls = tool_uses(content)
         result = TurnResult(
             commit="",
-            tools=[name if (name := str(call["name"])[:40]).isidentifier() else "unknown" for call in calls][:10],
+            tools=first([name if (name := str(call["name"])[:40]).isidentifier() else "unknown" for call in calls], 10),
             excerpt=self._redact(_excerpt(content)),
             usage=sum((cut.usage for cut in cuts), entry.usage),
             cost_usd=round(entry.cost_usd + sum(c.cost_usd for c in cuts) + sum(lost.usd for lost in entry.lost), 8),
@@ -238,7 +238,7 @@ class TurnActivities:
         if entry.stop_reason == "refusal":
             outcome = "refused"
             details = entry.stop_details or {}
-            result.excerpt = self._redact(str(details.get("explanation") or result.excerpt))[:EXCERPT_LIMIT]
+            result.excerpt = cut(self._redact(str(details.get("explanation") or result.excerpt)), EXCERPT_LIMIT)
         elif entry.stop_reason == "model_context_window_exceeded":
             outcome = "context_full"
         elif entry.stop_reason != "pause_turn" and not calls:

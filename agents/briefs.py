@@ -10,6 +10,7 @@ from agents.reports import Failure, Finding, MakerReport, TesterReport
 from agents.technology import Technology, describe
 from baton.contracts import Evidence, Maker
 from baton.policies import LOG_TAIL_LIMIT
+from baton.shortening import cut, first
 
 REQUEST_LIMIT = 60_000
 """Characters of the person's request; as much as a run takes."""
@@ -118,7 +119,7 @@ class ReviewerInput(_Input):
             if line.startswith("+++ "):
                 file = line[4:].removeprefix("b/")
             elif line.startswith("+") and _PUTS_OFF.search(line):
-                found.append(f"{file}: {line[1:].strip()[:200]}")
+                found.append(f"{file}: {cut(line[1:].strip(), 200)}")
         return found
 
 
@@ -293,7 +294,7 @@ def _fenced_list(label: str, items: Sequence[str]) -> str:
 
 def _listed(title: str, items: Sequence[str]) -> str:
     return (
-        f"## {title}\n" + "\n".join(f"- {' '.join(visible(item).split())[:1_000]}" for item in items[:20])
+        f"## {title}\n" + "\n".join(f"- {cut(' '.join(visible(item).split()), 1_000)}" for item in first(items, 20))
         if items
         else ""
     )

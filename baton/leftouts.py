@@ -5,7 +5,7 @@ The reasons are the engine's own; the paths are foreign text, also names that ar
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 IGNORED = "ignored"
 LARGE = "large"
@@ -27,11 +27,6 @@ WORDS: Mapping[str, str] = {
     REFUSED: "git refuses it",
 }
 """Why a path is not kept, by the reason's name. A worker that is older may not know a name: `words` never fails."""
-
-MAX_NAMED = 20
-"""Paths that one list names; how many more there are is said."""
-_MAX_SHOWN = 400
-"""Characters of a path that are shown."""
 
 _CACHES = re.compile(
     r"__pycache__|\.(?:pytest_cache|mypy_cache|ruff_cache|hypothesis|tox|nox|venv|eggs)|venv|node_modules"
@@ -85,28 +80,6 @@ def _unescape(found: "re.Match[bytes]") -> bytes:
     if found[1] is not None:
         return bytes([int(found[1], 8) & 255])
     return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(found[2], found[2])
-
-
-def named(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
-    """A few names for a sentence, and how many more there are."""
-    shown = ", ".join(map(short, items[:limit]))
-    left = max(0, len(items) - limit) + more
-    if not left:
-        return shown
-    return f"{shown} and {left:,} more" if shown else f"{left:,} paths"
-
-
-def bullets(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
-    """The same as lines of a list."""
-    left = max(0, len(items) - limit) + more
-    return "\n".join([*(f"- {short(item)}" for item in items[:limit]), *([f"- and {left:,} more"] if left else [])])
-
-
-def short(text: str) -> str:
-    """A text in one line; where it is very long, it says how much of it is not shown."""
-    if len(text) <= _MAX_SHOWN:
-        return text
-    return f"{text[: _MAX_SHOWN - 40]}[... {len(text) - _MAX_SHOWN + 40:,} characters more]"
 
 
 def with_reasons(paths: Mapping[str, str]) -> list[str]:

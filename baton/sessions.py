@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from baton import naming
 from baton.budget import Reached
 from baton.contracts import Contract, ShortText, Usage
-from baton.leftouts import MAX_NAMED
+from baton.shortening import MAX_NAMED
 
 
 class Lean(Contract):

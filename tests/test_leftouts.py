@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from baton.leftouts import IGNORED, bullets, by_name, is_minor, named, read_path, short, show_path
+from baton.leftouts import IGNORED, by_name, is_minor, read_path, show_path
+from baton.shortening import bullets, cut, first, named, short
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,9 @@ def test_what_is_not_named_is_counted() -> None:
     assert named(["a"], more=0) == "a"
     assert bullets(names).splitlines()[-1] == "- and 10 more"
     assert "more characters" not in short("x" * 400)
-    assert short("x" * 1_000).endswith("[... 640 characters more]")
+    assert short("x" * 1_000) == "x" * 373 + "[... 627 characters more]"
+    assert len(cut("x" * 10**6, 50)) <= 50
+    assert first(["a", "b", "c"], 2) == ["a", "b", "and 1 more"]
 
 
 def test_caches_are_known_by_their_names_and_only_where_the_project_ignores_them() -> None:

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.markdown import quiet
     from baton.policies import BATCH_MOST, GIT_TIMEOUT
     from baton.sessions import Escalation
+    from baton.shortening import cut
     from baton.steps import PlannedTask
     from workflows.escalation import Skip
     from workflows.finishing import Finish
@@ -74,7 +75,7 @@ class FollowUp:
                 self._ties.escalations.record_error(
                     "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
                 )
-                hearing.note(f"this failed: {quiet(str(failure)[:500])}")
+                hearing.note(f"this failed: {quiet(cut(str(failure), 500))}")
 
     async def _gather(self, quiet_seconds: float) -> None:
         """A review comes in pieces: wait until nothing has come for a moment."""

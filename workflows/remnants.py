@@ -7,8 +7,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.contracts import RunDocument
-    from baton.leftouts import named, with_reasons
+    from baton.leftouts import with_reasons
     from baton.sessions import LeftOut, PutBack
+    from baton.shortening import named
     from baton.steps import TaskNews
 
 _MAX_IN_NOTE = 5

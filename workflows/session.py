@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
+    from baton.shortening import cut
     from workflows.board import session_details
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
@@ -184,8 +185,8 @@ class AgentSession:
     ) -> SessionResult:
         escalation = Escalation(
             error_type=kind,
-            question=question[:2_000],
-            error=error[:2_000],
+            question=cut(question, 2_000),
+            error=cut(error, 2_000),
             attempted=attempted or [],
             choices=choices or [],
             operation=f"turn {self._state.turn}",
