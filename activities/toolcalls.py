@@ -105,6 +105,7 @@ class ToolRunner:
             binds=config.sandbox.binds,
             read_only=workspace.mounts(),
             home=self._stores.home,
+            submodules=workspace.submodules,
         )
         changes = Changes(await journal.left_out(), turn.key)
         before = workspace.states(changes.before.known())
@@ -124,12 +125,17 @@ class ToolRunner:
         if touched is None or touched:
             with metrics.checkpointing("snapshot"):
                 snapshot = await workspace.snapshot(touched)
+            if snapshot.put_back:
+                phase.put_back = list(map(show_path, snapshot.put_back))
+                phase.remarks.append(_submodule_remark(phase.put_back))
             outside = scope.outside(snapshot.changed)
             if outside:
                 snapshot = await workspace.put_back(snapshot, outside)
-                phase.put_back = list(map(show_path, sorted(outside)))
+                shown = list(map(show_path, sorted(outside)))
+                phase.put_back += shown
+                phase.remarks.append(_put_back_remark(turn.key.role, shown, scope.describe()))
+            if phase.put_back:
                 phase.note = f"put back: {named(phase.put_back, 5)}"
-                phase.remarks.append(_put_back_remark(turn.key.role, phase.put_back, scope.describe()))
             changes.take(
                 snapshot.not_kept,
                 workspace.states([*snapshot.not_kept, *changes.before.known()]),
@@ -207,6 +213,14 @@ class ToolRunner:
             self._definitions.clear()
         self._definitions[(key.run, key.role)] = definition
         return definition
+
+
+def _submodule_remark(paths: list[str]) -> str:
+    return (
+        f"The engine put these paths back, for they are in the place of a submodule:\n{bullets(paths)}\n"
+        "The branch keeps every submodule as it is, at its commit: it cannot be changed, moved, deleted or replaced by"
+        " files here. If the task needs that, say so in your hand-off; a person does it."
+    )
 
 
 def _put_back_remark(role: str, paths: list[str], scope: str) -> str:

@@ -59,7 +59,7 @@ def capture_touched(
             modes[path] = mode
         if entry is not None:
             full.update(_above(path))
-    empty = frozenset(meta.empty - full)
+    empty = frozenset((meta.empty - full) | meta.gitlinks.keys())
     return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), not_kept
 
 

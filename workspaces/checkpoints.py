@@ -59,6 +59,8 @@ class Snapshot:
 
     Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.
     """
+    put_back: tuple[str, ...] = ()
+    """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
     pack: Pack | None = field(default=None, compare=False)
     """What is not in the store yet."""
 

@@ -6,7 +6,7 @@ Walks by descriptors and never follows a link. What is ignored and not tracked i
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,8 @@ class Survey:
 
     repository: Path
     """Where the tree is that the walk compares with."""
+    closed: frozenset[str] = frozenset()
+    """Directories that are not entered."""
     modes: dict[str, int] = field(default_factory=dict)
     """Permissions of files and directories where they are not the plain ones."""
     empty: set[str] = field(default_factory=set)
@@ -62,12 +64,14 @@ def is_refused(path: str) -> bool:
     return any(_REFUSED.fullmatch(part) for part in re.split(r"[/\\]", path))
 
 
-def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
+def survey(files: Beneath, repo: pygit2.Repository, tree: str, gitlinks: Collection[str] = ()) -> Survey:
     """Walk the workspace; `tree` is the one it is at, for what is tracked is never left out.
+
+    What is in the place of a submodule (`gitlinks`) is not looked at.
 
     Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
     """
-    found = Survey(repository=Path(repo.path))
+    found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks))
     require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
     with files.directory() as top:
@@ -75,9 +79,9 @@ def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
     return found
 
 
-def disarm(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
+def disarm(files: Beneath, repo: pygit2.Repository, tree: str, gitlinks: Collection[str] = ()) -> Survey:
     """Walk the workspace and remove the traps for git; nothing of them could be kept."""
-    found = survey(files, repo, tree)
+    found = survey(files, repo, tree, gitlinks)
     for path in found.traps:
         files.remove(path)
     return found
@@ -121,6 +125,8 @@ def _walk(
                 if name in _READ_BY_GIT:
                     found.traps.append(below)
     for name, below in directories:
+        if below in found.closed:
+            continue
         subtree = _subtree(tree, name, found.repository)
         if subtree is None and ignores.ignored(below, directory=True):
             continue

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,17 @@ class Toolbox:
         binds: Sequence[str] = (),
         read_only: Mapping[Path, str] | None = None,
         home: Path | None = None,
+        submodules: Collection[str] = (),
     ) -> None:
         """`grants` holds a tool's patterns by its name, None for the tool without restriction.
 
         `binds` are the project's toolchains, `read_only` what commands may see besides (host path -> path inside),
-        `home` is `BATON_HOME`. Raises ConfigurationError for a bind that may not be.
+        `home` is `BATON_HOME`, `submodules` are the places of submodules, where no file tool writes. Raises
+        ConfigurationError for a bind that may not be.
         """
         self._grants = {str(name): patterns for name, patterns in grants.items()}
         inside = Inside(workspace)
-        self._files = FileTools(inside, scope)
+        self._files = FileTools(inside, scope, submodules)
         self._search = SearchTools(inside)
         # Whoever may change nothing sees a workspace that cannot be changed; then nothing has to be looked for.
         self._bash_changes = scope.writes or not sandbox.status.isolated

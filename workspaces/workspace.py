@@ -29,6 +29,7 @@ from workspaces.capture import capture_nested, capture_touched
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
 from workspaces.faults import translated
 from workspaces.git import git
+from workspaces.gitlinks import is_within, put_in_order, without_gitlinks
 from workspaces.locks import LockHeld, locked
 from workspaces.meta import Meta, parse_meta
 from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
@@ -115,6 +116,11 @@ class Workspace:
         objects = self._store.source_path / "objects"
         return {objects: str(objects)}
 
+    @property
+    def submodules(self) -> frozenset[str]:
+        """The places of the project's submodules: the engine puts back whatever happens there."""
+        return frozenset(self._meta.gitlinks)
+
     def mark_dirty(self) -> None:
         """Say that from now on the files may be anything: an attempt that ends here leaves work for the next one."""
         self._marker.unlink(missing_ok=True)
@@ -131,14 +137,17 @@ class Workspace:
         `touched` are the only paths that can have changed, which makes it quick; None means that anything can have:
         then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, the store is as before.
         """
+        with translated("putting submodules back"):
+            undone = tuple(await in_thread(self._keep_submodules))
         if touched is None:
-            return await self._scan()
+            return replace(await self._scan(), put_back=undone)
 
         def capture() -> Snapshot:
             objects = self._store.objects
             with objects.together() as pack:
-                captured = capture_touched(self._files, objects, self._tree, self._meta, touched)
-                return replace(self._compare(*captured), pack=pack)
+                paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
+                captured = capture_touched(self._files, objects, self._tree, self._meta, paths)
+                return replace(self._compare(*captured), put_back=undone, pack=pack)
 
         with translated("keeping a snapshot"):
             return await in_thread(capture)
@@ -219,14 +228,14 @@ class Workspace:
 
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
-            found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree)
+            found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree, self._meta.gitlinks)
         known, fresh = self._known_index()
         seed = "" if known == self._tree else self._tree
         nested = list(found.nested)
         while True:
             with translated("looking through a workspace"):
                 await in_thread(self._quarantine.prepare, self._index)
-            leave_out = [*nested, *found.refused, *found.large]
+            leave_out = [*nested, *found.refused, *found.large, *self._meta.gitlinks]
             tree = await add_all(
                 self._sandbox, self._store, self.path, self._quarantine, seed=seed, fresh=fresh, leave_out=leave_out
             )
@@ -237,6 +246,7 @@ class Workspace:
                     await in_thread(self._adopt_index, tree)
                     ignored: set[str] = set()
                     whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested, ignored)
+                    whole = await in_thread(without_gitlinks, self._store.objects, whole, self._meta.gitlinks)
                     meta = await in_thread(self._surveyed, whole, found)
                     not_kept |= dict.fromkeys(ignored, IGNORED)
                     return await in_thread(self._compare, whole, meta, not_kept)
@@ -248,13 +258,16 @@ class Workspace:
         """What a scan did not take over, with the reasons; what nested repositories ignore comes to it."""
         not_kept = dict.fromkeys(self._quarantine.ignored(), IGNORED)
         not_kept |= dict.fromkeys(self._quarantine.others(), REFUSED)
-        beneath = tuple(f"{path}/" for path in [*nested, *found.refused])
+        beneath = tuple(f"{path}/" for path in [*nested, *found.refused, *self._meta.gitlinks])
         not_kept = {path: reason for path, reason in not_kept.items() if not path.startswith(beneath)}
         not_kept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)
         not_kept |= {path: DEEP if path in found.deep else NAME for path in found.refused}
         not_kept |= {f"{path}/.git/": NESTED for path in found.gits}
         fresh = found.empty - self._meta.empty - self._meta.gitlinks.keys()
         return not_kept | {f"{path}/": EMPTY for path in fresh}
+
+    def _keep_submodules(self) -> list[str]:
+        return put_in_order(self._files, self._meta.gitlinks)
 
     def _gitlinks(self, tree: str) -> list[str]:
         changes = self._store.objects.differences(self._tree, tree)
@@ -267,7 +280,8 @@ class Workspace:
         for path in found.modes:
             known[path] = path in found.empty or objects.entry(tree, path) is not None
         modes = {path: mode for path, mode in found.modes.items() if known[path]}
-        return Meta(modes=modes, empty=frozenset(found.empty), gitlinks=self._meta.gitlinks)
+        empty = frozenset(found.empty | self._meta.gitlinks.keys())
+        return Meta(modes=modes, empty=empty, gitlinks=self._meta.gitlinks)
 
     def _compare(self, tree: str, meta: Meta, not_kept: Mapping[str, str]) -> Snapshot:
         objects = self._store.objects
@@ -314,9 +328,9 @@ class Workspace:
                     empty.add(above)
                 above = above.rpartition("/")[0]
         tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
-        kept = Meta(modes=modes, empty=frozenset(empty), gitlinks=meta.gitlinks)
+        kept = Meta(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
         still = {path: why for path, why in snapshot.not_kept.items() if path.rstrip("/") not in changes}
-        return self._compare(tree, kept, still)
+        return replace(self._compare(tree, kept, still), put_back=snapshot.put_back)
 
     def _is_clean(self) -> bool:
         try:
