@@ -12,6 +12,7 @@ from activities.github.authors import coauthor, without_references
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
+from activities.submodules import submodules_of
 from baton import naming
 from baton.contracts import Evidence, RunRequest
 from baton.leftouts import read_path
@@ -21,10 +22,13 @@ from baton.settings import Settings
 from baton.shortening import cut
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.command import INSIDE
 from workspaces.gate import run_gate
+from workspaces.gitlinks import gitlinks_of
 from workspaces.integrate import project_commit
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
+from workspaces.submodules import fill
 from workspaces.workspace import exclusive
 
 _log = get_logger(__name__)
@@ -97,15 +101,28 @@ class GateActivities:
         technology = await run_json(store, gate.run, TECHNOLOGY)
         directory = self._stores.home / "gates" / gate.run / gate.task
         settings = config.gate.model_copy(update={"test": config.gate.test or technology.get("test_command")})
+        fillings = await submodules_of(store, gate.run)
+        links = gitlinks_of(store.source, store.source.tree_of(commit)) if fillings else {}
+        read_only = {
+            directory / "work" / path: f"{INSIDE}/{path}"
+            for path, one in fillings.items()
+            if links.get(path) == one.commit
+        }
+
+        async def checkout(commit: str, work: Path) -> None:
+            await store.checkout(commit, work)
+            await fill(work, links, fillings, directory)
+
         try:
             evidence, log = await run_gate(
-                store.checkout,
+                checkout,
                 commit,
                 directory,
                 settings,
                 self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
                 network=config.sandbox.network,
                 redact=self._redact,
+                read_only=read_only,
             )
             metrics.gate_ran(evidence.seconds, green=evidence.green)
             _log.info(

@@ -21,6 +21,7 @@ from activities.stores import (
     to_json,
     write_run_files,
 )
+from activities.submodules import SUBMODULES
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
@@ -30,7 +31,7 @@ from baton.contracts import DecisionPolicy, Limits, RunRequest
 from baton.errors import PlanError
 from baton.pricing import PriceList
 from baton.settings import Settings
-from baton.shortening import cut
+from baton.shortening import cut, named
 from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
@@ -38,6 +39,8 @@ from workspaces.forks import PLAN
 from workspaces.room import require_room_to_begin
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
+from workspaces.submodule_urls import parse_allowed
+from workspaces.submodules import describe, fetch_submodules
 
 _MANIFEST_LIMIT = 200_000
 
@@ -77,6 +80,12 @@ class RepositoryActivities:
         if not status.isolated:
             notes.append(status.reason)
 
+        submodules = await fetch_submodules(store, base.commit, parse_allowed(self._settings.submodules))
+        if submodules:
+            notes.append(
+                "The repository has submodules; the branch keeps each as it is, whatever agents do at its place: "
+                + named(describe(submodules), 5)
+            )
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
         limits = limits_of(request, config, self._settings).model_copy(update={"role_turns": roles.turns})
@@ -88,6 +97,7 @@ class RepositoryActivities:
                 CONFIG: to_json(config.model_dump(mode="json")),
                 TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
                 MODELS: to_json(roles.models),
+                **({SUBMODULES: to_json([one.model_dump() for one in submodules])} if submodules else {}),
                 LIMITS: to_json(Caps(limits=limits).model_dump(mode="json")),
                 **{role_file(role): text.encode() for role, text in roles.texts.items()},
             },

@@ -11,6 +11,7 @@ from activities.heartbeat import doing
 from activities.journal import AssistantEntry, Journal
 from activities.leftouts import LEFT_OUT, Changes, told_of_command, told_of_file
 from activities.stores import Stores, role_file, run_config, run_file
+from activities.submodules import submodules_of
 from agents.definition import AgentDefinition
 from agents.loader import parse_agent
 from baton.errors import WorkspaceError
@@ -95,7 +96,13 @@ class ToolRunner:
         definition = await self._definition(store, turn.key)
         config = await run_config(store, turn.key.run)
         scope = scope_for(turn.key.role, config)
-        workspace = await Workspace.materialise(store, journal.lane, turn.expected, sandbox=self._sandbox)
+        workspace = await Workspace.materialise(
+            store,
+            journal.lane,
+            turn.expected,
+            sandbox=self._sandbox,
+            fillings=await submodules_of(store, turn.key.run),
+        )
         toolbox = Toolbox(
             workspace=workspace.path,
             scope=scope,

@@ -77,6 +77,10 @@ class Settings(GitHubSettings):
     sandbox_network: Literal["repository", "never"] = Field(
         default="repository", description="Whether baton.toml may open the network to commands: repository or never"
     )
+    submodules: str = Field(
+        default="",
+        description="Hosts or beginnings of URLs from which submodules are fetched, divided by commas; none by default",
+    )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")

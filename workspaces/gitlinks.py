@@ -46,6 +46,11 @@ def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] 
     return sorted(set(found))
 
 
+def gitlinks_of(objects: Objects, tree: str) -> dict[str, str]:
+    """The gitlinks of a tree, by path."""
+    return {path: entry.oid for path, entry in objects.leaves(tree) if entry.mode == GITLINK}
+
+
 def with_gitlinks(objects: Objects, tree: str, gitlinks: Mapping[str, str]) -> str:
     """A tree with these gitlinks in it, in the place of whatever stands there or above."""
     return objects.edit(tree, {path: Entry(GITLINK, oid) for path, oid in gitlinks.items()})

@@ -30,6 +30,9 @@ _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
 # Names that git refuses in a tree because some file system takes them for `.git`.
 _REFUSED = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.IGNORECASE | re.DOTALL)
 
+Strays = frozenset[tuple[int, int]]
+"""Directories by inode and time of their last change: an inode alone is soon that of another directory."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,6 +58,10 @@ class Survey:
     """Those of `refused` that are too deep."""
     special: list[str] = field(default_factory=list)
     """Pipes, sockets and devices: git passes over them."""
+    strays: Strays = frozenset()
+    """Directories with contents of submodules that stood elsewhere."""
+    moved: list[str] = field(default_factory=list)
+    """Where those are now."""
     traps: list[str] = field(default_factory=list)
     """Pipes and the like under names that git reads: it would wait there for ever."""
 
@@ -64,14 +71,20 @@ def is_refused(path: str) -> bool:
     return any(_REFUSED.fullmatch(part) for part in re.split(r"[/\\]", path))
 
 
-def survey(files: Beneath, repo: pygit2.Repository, tree: str, gitlinks: Collection[str] = ()) -> Survey:
+def survey(
+    files: Beneath,
+    repo: pygit2.Repository,
+    tree: str,
+    gitlinks: Collection[str] = (),
+    strays: Strays = frozenset(),
+) -> Survey:
     """Walk the workspace; `tree` is the one it is at, for what is tracked is never left out.
 
     What is in the place of a submodule (`gitlinks`) is not looked at.
 
     Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
     """
-    found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks))
+    found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
     require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
     with files.directory() as top:
@@ -79,10 +92,16 @@ def survey(files: Beneath, repo: pygit2.Repository, tree: str, gitlinks: Collect
     return found
 
 
-def disarm(files: Beneath, repo: pygit2.Repository, tree: str, gitlinks: Collection[str] = ()) -> Survey:
-    """Walk the workspace and remove the traps for git; nothing of them could be kept."""
-    found = survey(files, repo, tree, gitlinks)
-    for path in found.traps:
+def disarm(
+    files: Beneath,
+    repo: pygit2.Repository,
+    tree: str,
+    gitlinks: Collection[str] = (),
+    strays: Strays = frozenset(),
+) -> Survey:
+    """Walk the workspace and remove the traps for git, and contents of submodules that were moved elsewhere."""
+    found = survey(files, repo, tree, gitlinks, strays)
+    for path in [*found.traps, *found.moved]:
         files.remove(path)
     return found
 
@@ -110,7 +129,10 @@ def _walk(
                 if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
                     found.refused.append(below)
             elif entry.is_dir(follow_symlinks=False):
-                directories.append((name, below))
+                if found.strays and below not in found.closed and _identity(entry) in found.strays:
+                    found.moved.append(below)
+                else:
+                    directories.append((name, below))
             elif entry.is_file(follow_symlinks=False):
                 state = entry.stat(follow_symlinks=False)
                 if state.st_mode not in _PLAIN:
@@ -138,6 +160,11 @@ def _walk(
             if mode != PLAIN_DIRECTORY:
                 found.modes[below] = mode
             _walk(descriptor, below, subtree, found, ignores, nested, depth + 1)
+
+
+def _identity(entry: "os.DirEntry[str]") -> tuple[int, int]:
+    state = entry.stat(follow_symlinks=False)
+    return state.st_ino, state.st_mtime_ns
 
 
 def _subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tree | None:

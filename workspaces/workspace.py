@@ -9,6 +9,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import stat
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -27,6 +28,7 @@ from workspaces import gitdir
 from workspaces.beneath import Beneath
 from workspaces.capture import capture_nested, capture_touched
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.command import INSIDE
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.gitlinks import is_within, put_in_order, without_gitlinks
@@ -36,7 +38,8 @@ from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, res
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
-from workspaces.survey import Survey, disarm, is_refused
+from workspaces.submodules import Filling, digest_of, place_copy
+from workspaces.survey import Strays, Survey, disarm, is_refused
 from workspaces.threads import in_thread
 from workspaces.trees import GITLINK, TREE, Entry, is_path
 
@@ -97,24 +100,36 @@ class Workspace:
         self._tree = ""
         self._meta = Meta()
         self._meta_id: str | None = None
+        self._fillings: dict[str, Filling] = {}
+        self._strays: Strays = frozenset()
 
     @classmethod
     async def materialise(
-        cls, store: Store, lane: Lane, checkpoint: str, *, sandbox: Sandbox | None = None
+        cls,
+        store: Store,
+        lane: Lane,
+        checkpoint: str,
+        *,
+        sandbox: Sandbox | None = None,
+        fillings: Mapping[str, Filling] | None = None,
     ) -> "Workspace":
         """The lane's workspace at exactly this checkpoint; nothing is done where it is there already.
 
         `sandbox` is for git when it looks at what an agent left; without one the machine's is used, and nothing where
-        there is none (SandboxUnavailable). Raises DiskFull.
+        there is none (SandboxUnavailable). `fillings` are the contents of submodules, by path. Raises DiskFull.
         """
         workspace = cls(store, lane, sandbox or await _own_sandbox())
+        workspace._fillings = dict(fillings or {})
         await workspace._go_to(checkpoint)
+        with translated("placing submodules"):
+            await in_thread(workspace._keep_submodules)
         return workspace
 
     def mounts(self) -> dict[Path, str]:
-        """What commands must see besides the workspace: the project's history, read-only (host path -> path inside)."""
+        """What commands see read-only (host path -> path inside): the project's history, contents of submodules."""
         objects = self._store.source_path / "objects"
-        return {objects: str(objects)}
+        inside = {self.path / path: f"{INSIDE}/{path}" for path in self._filled()}
+        return {objects: str(objects), **inside}
 
     @property
     def submodules(self) -> frozenset[str]:
@@ -140,7 +155,8 @@ class Workspace:
         with translated("putting submodules back"):
             undone = tuple(await in_thread(self._keep_submodules))
         if touched is None:
-            return replace(await self._scan(), put_back=undone)
+            scanned = await self._scan()
+            return replace(scanned, put_back=(*undone, *scanned.put_back))
 
         def capture() -> Snapshot:
             objects = self._store.objects
@@ -228,7 +244,9 @@ class Workspace:
 
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
-            found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree, self._meta.gitlinks)
+            found = await in_thread(
+                disarm, self._files, self._store.objects.repo, self._tree, self._meta.gitlinks, self._strays
+            )
         known, fresh = self._known_index()
         seed = "" if known == self._tree else self._tree
         nested = list(found.nested)
@@ -249,7 +267,8 @@ class Workspace:
                     whole = await in_thread(without_gitlinks, self._store.objects, whole, self._meta.gitlinks)
                     meta = await in_thread(self._surveyed, whole, found)
                     not_kept |= dict.fromkeys(ignored, IGNORED)
-                    return await in_thread(self._compare, whole, meta, not_kept)
+                    snapshot = await in_thread(self._compare, whole, meta, not_kept)
+                    return replace(snapshot, put_back=tuple(found.moved))
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
@@ -267,7 +286,44 @@ class Workspace:
         return not_kept | {f"{path}/": EMPTY for path in fresh}
 
     def _keep_submodules(self) -> list[str]:
-        return put_in_order(self._files, self._meta.gitlinks)
+        """Have each place of a submodule as it has to be; gives the paths where it was not."""
+        known = self._placed()
+        wanted = {path: self._fillings[path] for path in self._filled()}
+        intact = [path for path, one in wanted.items() if known.get(path, "") == (self._state_of(path, one) or None)]
+        stray = [path for path in known if path in wanted and path not in intact]
+        # Whoever moves a directory above takes the contents with it, read-only or not: a scan knows them again by
+        # inode and time.
+        told = [known[path].split() for path in stray if known[path]]
+        self._strays = frozenset((int(inode), int(moment)) for _, inode, moment, _ in told)
+        undone = put_in_order(self._files, self._meta.gitlinks, intact)
+        if len(intact) == len(wanted):
+            return undone
+        for path, one in wanted.items():
+            if path not in intact:
+                place_copy(self._files, path, one.tree, self._home)
+        placed = {path: self._state_of(path, one) for path, one in wanted.items()}
+        (self._home / "submodules").write_text(json.dumps(placed))
+        # What was placed before and is not as it was, somebody changed. Its files are many: the place stands for all.
+        return sorted({*(path for path in undone if not is_within(path, wanted)), *stray})
+
+    def _filled(self) -> list[str]:
+        """The submodules whose contents are to be there."""
+        links = self._meta.gitlinks
+        return [path for path in sorted(self._fillings) if links.get(path) == self._fillings[path].commit]
+
+    def _placed(self) -> dict[str, str]:
+        try:
+            return dict(json.loads((self._home / "submodules").read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _state_of(self, path: str, one: Filling) -> str:
+        try:
+            with self._files.directory(path) as descriptor:
+                state = os.fstat(descriptor)
+            return f"{one.tree.name} {state.st_ino} {state.st_mtime_ns} {digest_of(self._files, path)}"
+        except OSError:
+            return ""
 
     def _gitlinks(self, tree: str) -> list[str]:
         changes = self._store.objects.differences(self._tree, tree)
