@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from baton.errors import BatonError
 from tests.workspaces.conftest import AT, Lab, Project, run_git
 from workspaces.git import git
 from workspaces.integrate import merge, project_commit
@@ -179,3 +180,23 @@ async def test_a_new_repository_of_the_agent_is_no_submodule(lab: Lab) -> None:
     assert snapshot.changed == ["lib/a.txt"]
     assert snapshot.put_back == ()
     assert snapshot.not_kept == {"lib/.git/": "nested"}
+
+
+@pytest.mark.parametrize("name", [b".git", b"..", b".", b".GIT"])
+async def test_a_gitlink_at_a_place_that_is_none_is_refused(lab: Lab, tmp_path: Path, name: bytes) -> None:
+    """Such a tree is made with plumbing only: that it cannot be worked on is said, and no attempt goes on for ever."""
+    commit = lab.project.git("rev-parse", "HEAD")
+    (tmp_path / "tree").write_bytes(b"160000 " + name + b"\0" + bytes.fromhex(commit))
+    evil = run_git(lab.project.path, "hash-object", "-t", "tree", "-w", "--literally", str(tmp_path / "tree"))
+    (tmp_path / "top").write_bytes(b"40000 deps\0" + bytes.fromhex(evil))
+    tree = run_git(lab.project.path, "hash-object", "-t", "tree", "-w", "--literally", str(tmp_path / "top"))
+    made = lab.project.git("commit-tree", tree, "-p", commit, "-m", "evil")
+    lab.project.git("update-ref", "refs/heads/main", made)
+
+    async def work() -> None:
+        await lab.rebase("run-2")
+        await (await lab.workspace()).snapshot(None)
+
+    with pytest.raises(BatonError):
+        await work()
+    assert not (lab.home / "workspaces/run-2/task-1/work/.git/hooks/x").exists()
