@@ -17,6 +17,15 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:room]}[... {len(text) - room:,} characters more]"[:limit]
 
 
+def end_of(text: str, limit: int) -> str:
+    """The last `limit` characters of a text, for a log; where it was longer, its beginning says by how much."""
+    if len(text) <= limit:
+        return text
+    beginning = f"[... {len(text):,} characters before]"
+    room = max(0, limit - len(beginning))
+    return f"[... {len(text) - room:,} characters before]{text[len(text) - room :]}"
+
+
 def short(text: str) -> str:
     """An item of a list, in a length that several of them may have."""
     return cut(text, _MAX_ITEM)

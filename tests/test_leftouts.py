@@ -6,7 +6,7 @@ import os
 import pytest
 
 from baton.leftouts import IGNORED, by_name, is_minor, read_path, show_path
-from baton.shortening import bullets, cut, first, named, short
+from baton.shortening import bullets, cut, end_of, first, named, short
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_what_is_not_named_is_counted() -> None:
     assert "more characters" not in short("x" * 400)
     assert short("x" * 1_000) == "x" * 373 + "[... 627 characters more]"
     assert len(cut("x" * 10**6, 50)) <= 50
+    assert end_of("x" * 1_000, 100) == "[... 929 characters before]" + "x" * 71
     assert first(["a", "b", "c"], 2) == ["a", "b", "and 1 more"]
 
 
