@@ -79,7 +79,7 @@ class Changes:
 
     def take(
         self,
-        not_kept: Mapping[str, str],
+        unkept: Mapping[str, str],
         states: Mapping[str, str],
         *,
         written: Collection[str],
@@ -97,14 +97,14 @@ class Changes:
         paths: dict[str, Path] = {}
         for path, known in ((read_path(shown), known) for shown, known in self.before.paths.items()):
             deleted = path in before and path not in states
-            if path not in not_kept and (deleted or holds(path) or (whole and _is_over(known, path, not_kept, states))):
+            if path not in unkept and (deleted or holds(path) or (whole and _is_over(known, path, unkept, states))):
                 continue
             paths[path] = known
-        not_kept = {path: reason for path, reason in not_kept.items() if not _is_named(path, paths, files_in)}
+        unkept = {path: reason for path, reason in unkept.items() if not _is_named(path, paths, files_in)}
         if whole:  # what git names by its directory only
-            not_kept = {**{path: known.reason for path, known in paths.items() if path in states}, **not_kept}
+            unkept = {**{path: known.reason for path, known in paths.items() if path in states}, **unkept}
         new: set[str] = set()
-        for path, reason in not_kept.items():
+        for path, reason in unkept.items():
             known = paths.get(path, _NONE)
             now = Path(reason=reason, state=states.get(path, ""), written=path in written or known.written)
             now.told = known.told if reason == known.reason else ""
@@ -117,7 +117,7 @@ class Changes:
         self.seen = {path: kept[path] for path in sorted(new & kept.keys())}
         self.fresh = {
             path: kept[path]
-            for path in sorted(not_kept.keys() & kept.keys())
+            for path in sorted(unkept.keys() & kept.keys())
             if path in written or kept[path].told != self._key.session
         }
         told = {"told": self._key.session}
@@ -172,9 +172,9 @@ def told_of_command(seen: Mapping[str, Path]) -> str:
     return f"[NOT KEPT, so not in the branch: {named(with_reasons(weighty), 5)}]" if weighty else ""
 
 
-def _is_over(known: Path, path: str, not_kept: Mapping[str, str], states: Mapping[str, str]) -> bool:
+def _is_over(known: Path, path: str, unkept: Mapping[str, str], states: Mapping[str, str]) -> bool:
     """Whether a path that a whole look did not name by itself is no case any more."""
-    if any(other.endswith("/") and path.startswith(other) for other in not_kept):
+    if any(other.endswith("/") and path.startswith(other) for other in unkept):
         return False  # named with its directory
     return path in states or known.is_minor(path)
 

@@ -144,8 +144,8 @@ class ToolRunner:
             if phase.put_back:
                 phase.note = f"put back: {named(phase.put_back, 5)}"
             changes.take(
-                snapshot.not_kept,
-                workspace.states([*snapshot.not_kept, *changes.before.known()]),
+                snapshot.unkept,
+                workspace.states([*snapshot.unkept, *changes.before.known()]),
                 written={path for outcome in outcomes.values() for path in outcome.touched or ()},
                 before=before,
                 whole=touched is None,

@@ -35,21 +35,21 @@ def capture_touched(
     changes: dict[str, Entry | None] = {}
     modes = dict(meta.modes)
     full: set[str] = set()
-    not_kept: dict[str, str] = {}
+    unkept: dict[str, str] = {}
     for path in sorted(touched):
         if not _can_be_kept(path):
-            not_kept[path] = NAME
+            unkept[path] = NAME
             continue
         state = files.stat(path)
         known = objects.entry(tree, path)
         if state is not None and state.st_size > LARGEST_FILE:
-            not_kept[path] = LARGE
+            unkept[path] = LARGE
             continue
         if known is None and state is not None and (is_deep(path) or ignores.ignored(path)):
-            not_kept[path] = DEEP if is_deep(path) else IGNORED
+            unkept[path] = DEEP if is_deep(path) else IGNORED
             continue
         if state is not None and not _is_kept_kind(state.st_mode):
-            not_kept[path] = SPECIAL
+            unkept[path] = SPECIAL
         if known is not None and known.mode == TREE and state is not None and stat.S_ISDIR(state.st_mode):
             continue
         entry, mode = entry_at(files, objects, path)
@@ -60,7 +60,7 @@ def capture_touched(
         if entry is not None:
             full.update(_above(path))
     empty = frozenset((meta.empty - full) | meta.gitlinks.keys())
-    return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), not_kept
+    return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), unkept
 
 
 def capture_nested(

@@ -54,7 +54,7 @@ class Snapshot:
     """The `meta.json` that goes with the tree."""
     left_out: tuple[str, ...] = ()
     """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
-    not_kept: Mapping[str, str] = field(default_factory=dict, compare=False)
+    unkept: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Every path that was looked at and will not be in the branch, with its reason (`baton.leftouts`).
 
     Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.

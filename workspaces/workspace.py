@@ -260,14 +260,14 @@ class Workspace:
             with translated("keeping a snapshot"):
                 links = await in_thread(self._gitlinks, tree)
                 if not links:
-                    not_kept = await in_thread(self._left_by_git, found, nested)
+                    unkept = await in_thread(self._left_by_git, found, nested)
                     await in_thread(self._adopt_index, tree)
                     ignored: set[str] = set()
                     whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested, ignored)
                     whole = await in_thread(without_gitlinks, self._store.objects, whole, self._meta.gitlinks)
                     meta = await in_thread(self._surveyed, whole, found)
-                    not_kept |= dict.fromkeys(ignored, IGNORED)
-                    snapshot = await in_thread(self._compare, whole, meta, not_kept)
+                    unkept |= dict.fromkeys(ignored, IGNORED)
+                    snapshot = await in_thread(self._compare, whole, meta, unkept)
                     return replace(snapshot, put_back=tuple(found.moved))
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
@@ -275,15 +275,15 @@ class Workspace:
 
     def _left_by_git(self, found: Survey, nested: Collection[str]) -> dict[str, str]:
         """What a scan did not take over, with the reasons; what nested repositories ignore comes to it."""
-        not_kept = dict.fromkeys(self._quarantine.ignored(), IGNORED)
-        not_kept |= dict.fromkeys(self._quarantine.others(), REFUSED)
+        unkept = dict.fromkeys(self._quarantine.ignored(), IGNORED)
+        unkept |= dict.fromkeys(self._quarantine.others(), REFUSED)
         beneath = tuple(f"{path}/" for path in [*nested, *found.refused, *self._meta.gitlinks])
-        not_kept = {path: reason for path, reason in not_kept.items() if not path.startswith(beneath)}
-        not_kept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)
-        not_kept |= {path: DEEP if path in found.deep else NAME for path in found.refused}
-        not_kept |= {f"{path}/.git/": NESTED for path in found.gits}
+        unkept = {path: reason for path, reason in unkept.items() if not path.startswith(beneath)}
+        unkept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)
+        unkept |= {path: DEEP if path in found.deep else NAME for path in found.refused}
+        unkept |= {f"{path}/.git/": NESTED for path in found.gits}
         fresh = found.empty - self._meta.empty - self._meta.gitlinks.keys()
-        return not_kept | {f"{path}/": EMPTY for path in fresh}
+        return unkept | {f"{path}/": EMPTY for path in fresh}
 
     def _keep_submodules(self) -> list[str]:
         """Have each place of a submodule as it has to be; gives the paths where it was not."""
@@ -339,9 +339,9 @@ class Workspace:
         empty = frozenset(found.empty | self._meta.gitlinks.keys())
         return Meta(modes=modes, empty=empty, gitlinks=self._meta.gitlinks)
 
-    def _compare(self, tree: str, meta: Meta, not_kept: Mapping[str, str]) -> Snapshot:
+    def _compare(self, tree: str, meta: Meta, unkept: Mapping[str, str]) -> Snapshot:
         objects = self._store.objects
-        left_out = [path for path, reason in not_kept.items() if reason in _IN_THE_WAY]
+        left_out = [path for path, reason in unkept.items() if reason in _IN_THE_WAY]
         changed = {change.path for change in objects.differences(self._tree, tree)} | set(left_out)
         for path in self._meta.modes.keys() | meta.modes.keys():
             if self._meta.modes.get(path) != meta.modes.get(path):
@@ -353,7 +353,7 @@ class Workspace:
             changed=sorted(changed),
             meta=meta.dump(),
             left_out=tuple(sorted(left_out)),
-            not_kept=dict(sorted(not_kept.items())),
+            unkept=dict(sorted(unkept.items())),
         )
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
@@ -385,7 +385,7 @@ class Workspace:
                 above = above.rpartition("/")[0]
         tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
         kept = Meta(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
-        still = {path: why for path, why in snapshot.not_kept.items() if path.rstrip("/") not in changes}
+        still = {path: why for path, why in snapshot.unkept.items() if path.rstrip("/") not in changes}
         return replace(self._compare(tree, kept, still), put_back=snapshot.put_back)
 
     def _is_clean(self) -> bool:

@@ -179,7 +179,7 @@ async def test_a_new_repository_of_the_agent_is_no_submodule(lab: Lab) -> None:
     snapshot = await workspace.snapshot(None)
     assert snapshot.changed == ["lib/a.txt"]
     assert snapshot.put_back == ()
-    assert snapshot.not_kept == {"lib/.git/": "nested"}
+    assert snapshot.unkept == {"lib/.git/": "nested"}
 
 
 @pytest.mark.parametrize("name", [b".git", b"..", b".", b".GIT"])

@@ -39,7 +39,7 @@ async def test_each_reason_is_known(lab: Lab) -> None:
     deep.mkdir(parents=True)
     (deep / "file").write_text("x")
     snapshot = await workspace.snapshot(None)
-    assert snapshot.not_kept == {
+    assert snapshot.unkept == {
         "a.log": "ignored",
         "top.txt": "ignored",
         "sub/local.py": "ignored",
@@ -72,7 +72,7 @@ async def test_paths_that_file_tools_wrote_are_known_without_git(lab: Lab) -> No
     (work / deep).write_text("x")
     touched = ["build/a/b.txt", ".env", "src/app.py", "src/fine.py", deep, ".gitignore", "gone.txt"]
     snapshot = await workspace.snapshot(touched)
-    assert snapshot.not_kept == {"build/a/b.txt": "ignored", ".env": "ignored", deep: "deep"}
+    assert snapshot.unkept == {"build/a/b.txt": "ignored", ".env": "ignored", deep: "deep"}
     assert set(snapshot.changed) == {".gitignore", "src/app.py", "src/fine.py", deep}
 
 
@@ -83,4 +83,4 @@ async def test_names_that_are_no_text_are_named(lab: Lab) -> None:
     (workspace.path / odd).write_text("x")
     (workspace.path / "two\nlines.log").write_text("x")
     snapshot = await workspace.snapshot(None)
-    assert snapshot.not_kept == {odd: "ignored", "two\nlines.log": "ignored"}
+    assert snapshot.unkept == {odd: "ignored", "two\nlines.log": "ignored"}
