@@ -9,16 +9,17 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from activities.stores import FORKED, Stores, holding, run_json, task_file, to_json, write_run_files
+from activities.stores import FORKED, STATE, Stores, holding, run_file, run_json, task_file, to_json, write_run_files
 from agents.plan import PlannedTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming
-from baton.contracts import Fork
+from baton.contracts import Fork, RunDocument, TaskState
 from baton.steps import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
 from workspaces.checkpoints import Checkpoints
 from workspaces.forks import PLAN, planned_roles, resolve_fork
 from workspaces.store import Store
 
+_COMMIT_OF = re.compile(r"refs/baton/[^/]+/(?P<task>[^/]+)/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
 
 
@@ -59,6 +60,8 @@ class ForkingActivities:
                 if progress.candidate:
                     kept = naming.candidate_ref(adopt.run, fork.task, progress.candidate)
                     await store.move(kept, progress.candidate, expected=None)
+                for task, commit in forked.done.items():
+                    await store.move(naming.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
                 await store.move(naming.integration_ref(adopt.run), progress.base, expected=adopt.base)
                 await store.move(naming.task_ref(adopt.run, fork.task), checkpoint, expected=None)
         said = f"forked from {fork.run} {fork.task}".strip()
@@ -88,15 +91,19 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
 
 
 async def _integrated(store: Store, run: str, head: str, base: str) -> dict[str, str]:
-    """The tasks of a run whose commits lie between the base and a project commit."""
-    wanted = re.compile(rf"^Baton-Run: {re.escape(run)}\nBaton-Task: (?P<task>\S+)$", re.MULTILINE)
+    """The tasks of a run whose commits lie between the base and a project commit, as the engine's own data have it.
+
+    Messages of commits say it, too, but they hold words of models.
+    """
+    named = [named for ref in store.refs(run) if (named := _COMMIT_OF.fullmatch(ref))]
+    whose = {ref["commit"]: ref["task"] for ref in named}
+    state = await run_file(store, run, STATE)
+    if state is not None:
+        # Of a run from before there were refs for this, it is all there is; later ones may lag behind their refs.
+        tasks = RunDocument.model_validate_json(state).tasks
+        whose |= {task.commit: task.id for task in tasks if task.commit and task.state is TaskState.DONE}
     found: dict[str, str] = {}
-    while head != base:
-        said = wanted.search(await store.message(head))
-        if said:
-            found.setdefault(said["task"], head)
-        parents = await store.parents(head)
-        if not parents:
-            break
-        head = parents[0]
+    for commit in await store.line(head, base):
+        if commit in whose:
+            found.setdefault(whose[commit], commit)
     return found

@@ -23,6 +23,7 @@ from baton.shortening import cut
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.command import INSIDE
+from workspaces.commits import in_message
 from workspaces.gate import run_gate
 from workspaces.gitlinks import gitlinks_of
 from workspaces.integrate import project_commit
@@ -100,7 +101,13 @@ class GateActivities:
         config = await run_config(store, gate.run)
         technology = await run_json(store, gate.run, TECHNOLOGY)
         directory = self._stores.home / "gates" / gate.run / gate.task
-        settings = config.gate.model_copy(update={"test": config.gate.test or technology.get("test_command")})
+        settings = config.gate.model_copy(
+            update={
+                "test": config.gate.test or technology.get("test_command"),
+                # Of this worker: the run may have begun on another host.
+                "timeout": min(config.gate.timeout, self._settings.max_gate_timeout),
+            }
+        )
         fillings = await submodules_of(store, gate.run)
         links = gitlinks_of(store.source, store.source.tree_of(commit)) if fillings else {}
         read_only = {
@@ -119,7 +126,7 @@ class GateActivities:
                 commit,
                 directory,
                 settings,
-                self._sandbox.with_binds(config.sandbox.binds, home=self._stores.home),
+                self._sandbox.with_binds(config.sandbox.binds),
                 network=config.sandbox.network,
                 redact=self._redact,
                 read_only=read_only,
@@ -135,10 +142,11 @@ class GateActivities:
 
     async def _message(self, store: Store, gate: GateInput) -> str:
         """The commit message of a task: title, what the maker says it did, and where it comes from."""
-        lines = [self._redact(gate.title)]
+        lines = [in_message(" ".join(self._redact(gate.title).split()))]
         report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
         if report is not None:
-            lines += ["", cut(self._redact(str(json.loads(report).get("implemented", ""))).strip(), 4_000)]
+            implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
+            lines += ["", in_message(cut(implemented, 4_000))]
         trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
         issue = RunRequest.model_validate(await run_json(store, gate.run, REQUEST)).github
         if issue is not None:

@@ -1,6 +1,8 @@
-"""Tasks and the line of integrated commits: a workspace from it, and an approved candidate into it."""
+"""Tasks and the line of integrated commits: a workspace from it, and an approved candidate into it.
 
-import re
+Which commit is whose, the engine's own refs say (`naming.candidate_ref`, `naming.landing_ref`). The messages of
+commits hold words of models and are for people only: nothing is read from them.
+"""
 
 from temporalio import activity
 
@@ -97,6 +99,9 @@ class IntegrationActivities:
                     return await self._conflict(store, checkpoints, integrate, head, merged.conflicts, tree)
                 message = await store.message(integrate.candidate)
                 target = await commit_tree(store, merged.tree, [head], message, at)
+                # Before the line moves: an attempt that ends right after it must be known by its successor.
+                landing = naming.landing_ref(integrate.run, integrate.task, integrate.round, target)
+                await store.move(landing, target, expected=None)
             try:
                 await store.move(ref, target, expected=head)
             except StaleAttempt:
@@ -112,20 +117,8 @@ class IntegrationActivities:
 
     async def _landed(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
         """The commit by which this round of the task was integrated already, by an earlier attempt."""
-        wanted = re.compile(
-            rf"^Baton-Run: {re.escape(integrate.run)}\nBaton-Task: {re.escape(integrate.task)}\n"
-            rf"Baton-Round: {integrate.round}$",
-            re.MULTILINE,
-        )
-        commit = head
-        while commit != integrate.base:
-            if wanted.search(await store.message(commit)):
-                return commit
-            parents = await store.parents(commit)
-            if not parents:
-                return None
-            commit = parents[0]
-        return None
+        intended = {integrate.candidate, *landings(store, integrate.run, integrate.task, integrate.round)}
+        return next((commit for commit in await store.line(head, integrate.base) if commit in intended), None)
 
     async def _conflict(
         self,
@@ -150,3 +143,9 @@ class IntegrationActivities:
             at=activity.info().scheduled_time,
         )
         return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)
+
+
+def landings(store: Store, run: str, task: str, round_number: int) -> list[str]:
+    """The commits that attempts were about to integrate a round of a task as; not all of them were."""
+    prefix = naming.landing_ref(run, task, round_number, "")
+    return [ref.removeprefix(prefix) for ref in store.refs(run) if ref.startswith(prefix)]

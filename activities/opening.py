@@ -33,6 +33,7 @@ from agents.briefs import (
     plan_brief,
     reviewer_brief,
     tester_brief,
+    with_machine,
 )
 from agents.failures import FailureClass, classify
 from agents.loader import parse_agent
@@ -80,7 +81,8 @@ class Opener:
             technology=technology,
             isolated=self._isolated,
         )
-        return prefix, await self._brief(store, key, checkpoint, technology)
+        brief = await self._brief(store, key, checkpoint, technology)
+        return prefix, with_machine(brief, binds=config.sandbox.binds, isolated=self._isolated)
 
     async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology) -> str:
         if key.kind == GUIDANCE:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from temporalio import activity
 
+from activities.grants import grant, say_isolation
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.roles import pin_roles
@@ -41,6 +42,7 @@ from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.submodule_urls import parse_allowed
 from workspaces.submodules import describe, fetch_submodules
+from workspaces.text_files import lenient_text
 
 _MANIFEST_LIMIT = 200_000
 
@@ -71,7 +73,9 @@ class RepositoryActivities:
         base = await store.fetch(request.base if pinned is None else pinned)
         notes = list(base.notes)
 
-        config = self._sandboxed(parse_config(await store.read(base.commit, "baton.toml")), notes)
+        asked = parse_config(await store.read(base.commit, "baton.toml"))
+        config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)
+        say_isolation(asked, self._sandbox, notes)
         technology = await self._technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:
@@ -79,6 +83,7 @@ class RepositoryActivities:
         status = self._sandbox.status
         if not status.isolated:
             notes.append(status.reason)
+        notes += self._sandbox.toolchains.notes
 
         submodules = await fetch_submodules(store, base.commit, parse_allowed(self._settings.submodules))
         if submodules:
@@ -119,6 +124,7 @@ class RepositoryActivities:
             roles=roles.hashes,
             test_command=command,
             sandboxed=status.kind != "none",
+            binds=config.sandbox.binds,
             notes=notes,
             web_ui=self._link(request.run),
             quiet_seconds=self._settings.github_quiet,
@@ -186,7 +192,7 @@ class RepositoryActivities:
         for path in wanted(paths):
             data = await store.read(commit, path)
             if data is not None:
-                manifests[path] = data[:_MANIFEST_LIMIT].decode("utf-8", "replace")
+                manifests[path] = lenient_text(data[:_MANIFEST_LIMIT])
         return detect(paths, manifests)
 
 

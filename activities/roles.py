@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from agents.loader import builtin_text, parse_agent
-from agents.models import resolve_model
+from agents.models import model_of
 from baton.contracts import ROLES, RunRequest
 from baton.errors import AgentFileError
 from baton.naming import content_hash
@@ -15,7 +15,6 @@ from workspaces.store import Store
 AGENT_FILES = ".claude/agents"
 """Where Claude Code keeps a project's agents. Nobody's scope reaches it, and it is read from the base commit only."""
 
-_DEFAULT_MODEL = "sonnet"
 _LARGEST_FILE = 200_000
 _MOST_FILES = 200
 
@@ -46,8 +45,7 @@ async def pin_roles(
         if role in own:
             pinned.notes.append(f"The role {role} is the repository's own: {path}.")
             pinned.notes.extend(f"{path}: {warning}." for warning in first(loaded.warnings, 5))
-        wanted = request.models.get(role) or settings.model_for(role) or definition.model
-        resolved = resolve_model(wanted, prices, _DEFAULT_MODEL)
+        resolved = model_of(role, definition.model, path, request.models, settings, prices)
         if resolved.note:
             pinned.notes.append(f"{role}: {resolved.note}")
         pinned.texts[role], pinned.hashes[role], pinned.models[role] = text, content_hash(text), resolved.id

@@ -111,9 +111,9 @@ class ToolRunner:
             network=config.sandbox.network,
             binds=config.sandbox.binds,
             read_only=workspace.mounts(),
-            home=self._stores.home,
             submodules=workspace.submodules,
         )
+        phase.remarks += workspace.notices
         changes = Changes(await journal.left_out(), turn.key)
         before = workspace.states(changes.before.known())
         workspace.mark_dirty()
@@ -153,6 +153,7 @@ class ToolRunner:
                 files_in=workspace.files_in,
             )
             self._tell(phase, changes, calls, outcomes)
+            phase.remarks += snapshot.not_kept
             phase.snapshot = snapshot
         phase.committed = workspace.mark_clean
         return outcomes

@@ -89,6 +89,8 @@ class TurnActivities:
             assert position.user is not None
             if position.result is not None:
                 result = position.result.model_copy(update={"commit": position.head})
+            elif turn.silent:
+                result = TurnResult(commit=position.head, outcome="over_turns")
             else:
                 keeping = Keeping()
                 result = await keeping.run(self._model_side(journal, turn, position, at, keeping))
@@ -152,7 +154,8 @@ class TurnActivities:
         prompt = _longest_prompt(prefix, history, last)
         while True:
             room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
-            worst = self._prices.worst_case_usd(prefix.model, prompt, room)
+            # Raises where the model has no price (any more): no call is made then.
+            worst = self._prices.worst_case_usd(prefix.model, prompt, room, answers_as=last.model if last else None)
             call = await self._purse.reserve(turn.key, turn.turn, prefix.model, worst)
             if isinstance(call, Reached):
                 return TurnResult(commit=head, outcome="over_budget", reached=call, note=note, **told)
@@ -174,6 +177,7 @@ class TurnActivities:
         entry.runnable = not cut
         entry.lost = [other for other in others if other.call not in {cut.call for cut in cuts}]
         result, files = self._conclude(turn, entry, cuts, note)
+        result.billing = self._billing(turn, prefix.model, {one.model for one in (entry, *cuts)})
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
         result = result.model_copy(update=told)
@@ -218,6 +222,16 @@ class TurnActivities:
             cost_usd=self._prices.cost_usd(answer.model, answer.usage),
             seconds=round(answer.seconds, 3),
         )
+
+    def _billing(self, turn: TurnInput, asked: str, answered: set[str]) -> str:
+        """What a person must know where another model answered than was asked, and costs something else."""
+        others = sorted(model for model in answered if not self._prices.same_price(model, asked))
+        if not others:
+            return ""
+        named = ", ".join(" ".join(self._redact(other).split())[:130] or "an unnamed model" for other in others[:3])
+        unknown = not all(self._prices.knows(other) for other in others)
+        how = "which has no price here and is counted at the dearest known ones" if unknown else "and is billed as that"
+        return f"{turn.key.role}: {named} answered where {asked} was asked, {how}."
 
     def _conclude(
         self, turn: TurnInput, entry: AssistantEntry, cuts: list[AssistantEntry], note: str

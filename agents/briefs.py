@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.added import added_lines
 from agents.fences import fence, visible
 from agents.reports import Failure, Finding, MakerReport, TesterReport
 from agents.technology import Technology, describe
@@ -119,13 +120,7 @@ class ReviewerInput(_RepositoryInput):
     @property
     def left_open(self) -> list[str]:
         """Lines that the diff adds and that put work off: `file: line`."""
-        found, file = [], ""
-        for line in self.diff.splitlines():
-            if line.startswith("+++ "):
-                file = line[4:].removeprefix("b/")
-            elif line.startswith("+") and _PUTS_OFF.search(line):
-                found.append(f"{file}: {cut(line[1:].strip(), 200)}")
-        return found
+        return [f"{file}: {cut(text.strip(), 200)}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)]
 
 
 def plan_brief(brief: PlanInput) -> str:
@@ -242,6 +237,17 @@ def guidance_brief(brief: StuckInput) -> str:
     )
 
 
+def with_machine(brief: str, *, binds: Sequence[str], isolated: bool = True) -> str:
+    """A first message, and which directories of the machine commands can read besides the workspace."""
+    if not binds or not isolated:
+        return brief
+    known = (
+        "They are those of the person's list that the repository asks for; commands can read and run what lies there."
+    )
+    listed = "\n".join(f"- `{' '.join(visible(path).split())[:300]}` (read-only)" for path in binds)
+    return _joined(brief, f"## Directories of the machine\n{known}\n{listed}")
+
+
 def _work_order(title: str, instructions: str, acceptance: Sequence[str]) -> str:
     criteria = _numbered(acceptance) if acceptance else "(none given: derive them from the instructions)"
     text = f"{title}\n\nInstructions:\n{instructions}\n\nAcceptance criteria:\n{criteria}"
@@ -296,6 +302,9 @@ def _evidence(evidence: Evidence | None) -> str:
     outcome = "was stopped by its time limit" if evidence.timed_out else f"exit code {evidence.exit_code}"
     verdict = "green" if evidence.green else "red"
     facts = f"commit {evidence.commit}\ncommand: {evidence.command}\n{outcome}\nlog digest: {evidence.log_digest}"
+    if evidence.binds:
+        facts += f"\nthe command could read besides: {', '.join(evidence.binds)}"
+    facts += "".join(f"\n{sentence}" for sentence in evidence.not_shown)
     if not evidence.sandboxed:
         facts += "\nNO SANDBOX: the tests ran with the engine's own rights, as a person allowed"
     parts = [

@@ -1,10 +1,15 @@
 """Makes a model id of what an agent file, a setting or a person wrote. Whatever is not plain is said in a note."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from baton.contracts import ROLES
 from baton.errors import ConfigurationError
 from baton.pricing import PriceList
+from baton.settings import Settings
+
+DEFAULT_MODEL = "sonnet"
 
 _FULL_ID = re.compile(r"claude-[a-z0-9][a-z0-9.@:-]{0,120}")
 _DATED = re.compile(r"(?P<id>.+?)[-@]\d{8}")
@@ -19,12 +24,36 @@ class ResolvedModel:
     note: str | None = None
 
 
-def resolve_model(raw: str | None, prices: PriceList, default: str) -> ResolvedModel:
-    """The model for what was written; raises ConfigurationError where `default` itself names no model.
+def model_of(
+    role: str, own: str | None, path: str, asked: Mapping[str, str], settings: Settings, prices: PriceList
+) -> ResolvedModel:
+    """The model of a role, by what comes first: the run's request, the settings, the role's file (`own`, at `path`).
+
+    Raises ConfigurationError, which says where the name stands, for a model that cannot be asked.
+    """
+    places = (
+        (f"the model that was asked for as {role}", asked.get(role)),
+        (f"BATON_{role.upper()}_MODEL", settings.model_for(role)),
+    )
+    where, wanted = next((place for place in places if place[1]), (path, own))
+    try:
+        return resolve_model(wanted, prices, DEFAULT_MODEL, exact=where != path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where[:1].upper()}{where[1:]} does not fit. {error}") from error
+
+
+def check_models(asked: Mapping[str, str], settings: Settings, prices: PriceList) -> None:
+    """Raise ConfigurationError where a person has named a model that cannot be asked, by an option or a setting."""
+    for role in ROLES:
+        model_of(role, None, "", asked, settings, prices)
+
+
+def resolve_model(raw: str | None, prices: PriceList, default: str, *, exact: bool = False) -> ResolvedModel:
+    """The model for what was written, which has a price; raises ConfigurationError where `default` names none.
 
     An alias gives its current model. `inherit` and nothing at all give the default. A retired id gives its
-    successor. An unknown `claude-...` id is asked for as it is, for the API may know it before the price list does.
-    Free text that names exactly one alias gives that model; any other text gives the default.
+    successor. An id without a price raises ConfigurationError. Free text that names exactly one alias gives that
+    model; any other text gives the default, or ConfigurationError where it must be `exact`: a person's own word.
     """
     plain = _plain(default, prices)
     if plain is None:
@@ -41,28 +70,33 @@ def resolve_model(raw: str | None, prices: PriceList, default: str) -> ResolvedM
     if len(aliases) == 1:
         model = prices.aliases[aliases[0]]
         return ResolvedModel(model, f"The model {written!r} is no id; it was read as `{aliases[0]}`, which is {model}.")
+    if exact:
+        known = ", ".join(prices.aliases)
+        raise ConfigurationError(
+            f"{written[:80]!r} is no model: write an alias ({known}), or the id of a model that has a price."
+        )
     why = f"names several models ({', '.join(aliases)})" if aliases else "names no known model"
     return ResolvedModel(plain.id, _join(f"The model {written!r} {why}; {plain.id} is used.", plain.note))
 
 
 def _plain(written: str, prices: PriceList) -> ResolvedModel | None:
-    """Alias or id; None for anything else."""
-    if prices.knows(written):
-        return ResolvedModel(written)
+    """Alias or id with a price, None for what is neither; raises ConfigurationError for an id without a price."""
     name = written.strip().lower()
     if name in prices.aliases:
+        prices.require(prices.aliases[name])
         return ResolvedModel(prices.aliases[name])
-    if prices.knows(name):
-        return ResolvedModel(name)
     dated = _DATED.fullmatch(name)
     for candidate in (name, dated["id"] if dated else name):
         if candidate in prices.retired:
             successor = prices.retired[candidate]
             successor = prices.aliases.get(successor, successor)
+            prices.require(successor)
             return ResolvedModel(successor, f"{written} is retired; {successor} is used instead.")
+    for known in (written.strip(), name):
+        if prices.knows(known):
+            return ResolvedModel(known)
     if _FULL_ID.fullmatch(name):
-        note = f"{name} is not in the price list; its calls are counted at the dearest known prices."
-        return ResolvedModel(name, note)
+        prices.require(name)
     return None
 
 

@@ -127,7 +127,7 @@ def wanted(paths: Iterable[str]) -> list[str]:
 def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     """Tell the technology from all paths of a repository and the text of its manifests. Never raises on content."""
     notes = [f"{path} is too long and was not looked at." for path in read if len(read[path]) > MAX_MANIFEST]
-    texts = {path: text for path, text in read.items() if len(text) <= MAX_MANIFEST}
+    texts = {path: text.removeprefix("\ufeff") for path, text in read.items() if len(text) <= MAX_MANIFEST}
     usable = [path for path in paths if not _VENDORED.intersection(path.split("/")[:-1])]
     by_directory: dict[str, dict[str, str]] = {}
     for path in sorted(texts, key=lambda path: (path.count("/"), path)):

@@ -21,14 +21,30 @@ Unit = Literal["usd", "turns", "seconds"]
 ERROR_TYPE = "budget"
 """Error type of an escalation about a cap: never answered by the orchestrator."""
 
+TURN_LIMIT = "turn_limit"
+"""Error type of the escalation with which a session ends that has used up its turns."""
+
 RAISE = "raise"
 """The choice that raises a cap."""
 
 _HAIR = 1e-9
 """USD; sums of many small floats may be off by less."""
 _MOST = 1_000_000.0
-_AMOUNT = re.compile(r"\$?\s*(\d{1,7}(?:\.\d{1,6})?)\s*(\$|usd|turns?|s|m|min|h)?", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600}
+_AMOUNT = re.compile(
+    r"(?P<before>\$|usd)?\s*(?P<amount>[0-9]{1,7}(?:\.[0-9]{1,6})?)\s*(?P<after>\$|[a-z]{1,8})?", re.IGNORECASE
+)
+_SUFFIXES: dict[Unit, dict[str, float]] = {
+    "usd": dict.fromkeys(("", "$", "usd", "dollar", "dollars"), 1),
+    "turns": dict.fromkeys(("", "turn", "turns"), 1),
+    "seconds": {
+        **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
+        **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+        **dict.fromkeys(("h", "hour", "hours"), 3_600),
+    },
+}
+_EXAMPLES: dict[Unit, str] = {"usd": "2.50 or $5", "turns": "40 or 40 turns", "seconds": "90s, 30m or 2h"}
+_WORDS_FOR: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time"}
+_NUMBER_WORDS = re.compile(r"\b(?:inf|infinity|infinite|nan|unlimited)\b|\u221e", re.IGNORECASE)
 
 
 class Reached(Contract):
@@ -171,16 +187,37 @@ def _enough(step: float, needed: float) -> float:
 
 
 def amount_in(note: str, unit: Unit) -> float | None:
-    """The amount that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`); None for anything else."""
+    """The amount in this unit that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`); None for all else.
+
+    The unit of something else makes it none: `30m` are no 30 USD.
+    """
     found = _AMOUNT.fullmatch(note.strip())
-    if found is None:
+    if found is None or (found["before"] and unit != "usd"):
         return None
-    amount, suffix = float(found[1]), (found[2] or "").lower()
-    if unit == "seconds":
-        amount *= _SECONDS.get(suffix, 1)
+    factor = _SUFFIXES[unit].get((found["after"] or "").lower())
+    if factor is None:
+        return None
+    amount = float(found["amount"]) * factor
     if unit == "turns":
         amount = math.floor(amount)
     return amount if 0 < amount <= _MOST else None
+
+
+def amount_fault(note: str, unit: Unit | None) -> str | None:
+    """Why a note cannot be what a cap in this unit is raised by; None for an amount, and for words without a number.
+
+    Without a unit (nobody knows what the cap is of) an amount in any will do.
+    """
+    numbers = any(character.isnumeric() for character in note) or _NUMBER_WORDS.search(note)
+    units: list[Unit] = [unit] if unit else ["usd", "turns", "seconds"]
+    if not numbers or any(amount_in(note, one) is not None for one in units):
+        return None
+    kind = f" as {_WORDS_FOR[unit]}" if unit else ""
+    examples = "; ".join(_EXAMPLES[one] for one in units)
+    return (
+        f"The note {note[:80]!r} holds an amount that cannot be read{kind}: let it be the amount alone, such as"
+        f" {examples}, up to {_MOST:,.0f}; or leave it out, then the cap is raised by as much again."
+    )
 
 
 def question(reached: Reached) -> str:
@@ -214,7 +251,7 @@ def suggestions(reached: Reached) -> list[str]:
     else:
         step = _span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
         least = ""
-    said = [f"`raise` adds {step}, or the amount that the note consists of{least}"]
+    said = [f"`raise` adds {step}, or the amount that the note consists of (such as {_EXAMPLES[reached.unit]}){least}"]
     if reached.scope == "day":
         said.append("`retry` asks again, and finds a new day after midnight UTC")
     if reached.shared:

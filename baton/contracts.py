@@ -11,7 +11,9 @@ from pydantic import Field, StringConstraints
 
 from baton.github import GitHubIssue
 from baton.records import Contract as Contract
+from baton.records import Count as Count
 from baton.records import Moment as Moment
+from baton.records import Seconds as Seconds
 from baton.records import ShortText as ShortText
 from baton.records import StrictContract as StrictContract
 from baton.records import Usage as Usage
@@ -87,6 +89,10 @@ class Evidence(Contract):
     seconds: float = 0.0
     timed_out: bool = False
     sandboxed: bool = True
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that the command could read besides, as `baton.toml` asks and a person allows."""
+    not_shown: list[str] = Field(default_factory=list)
+    """A sentence for each directory that was asked for and was not there."""
 
     @property
     def green(self) -> bool:
@@ -101,6 +107,8 @@ class GateDocument(Contract):
     command: str | None = None
     exit_code: int | None = None
     log_digest: str = ""
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that the command could read besides."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> "GateDocument":
@@ -138,6 +146,9 @@ class Decision(Contract):
     opened_at: Moment | None = None
     answered_at: Moment | None = None
     error_type: str = ""
+    unit: Literal["", "usd", "turns", "seconds"] | None = None
+    """Of the cap that `raise` raises: an amount in the note must be in it. Empty: the decision is about no cap; None:
+    nobody says."""
     attempted: list[str] = Field(default_factory=list)
     suggestions: list[str] = Field(default_factory=list)
     reminders: int = 0
@@ -168,18 +179,18 @@ class Limits(Contract):
     """Of the whole run."""
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: int = Field(default=80, ge=1)
+    turns: Count = 80
     """Turns of one session."""
     role_turns: dict[str, int] = Field(default_factory=dict)
     """Fewer turns for a role, where its file says so (`maxTurns`)."""
-    turns_per_task: int | None = Field(default=None, ge=1)
-    turns_per_run: int | None = Field(default=None, ge=1)
+    turns_per_task: Count | None = None
+    turns_per_run: Count | None = None
     usd_per_day: Usd | None = None
     """Of a UTC day, over all runs of a home; what the settings say holds beside it."""
-    turns_per_day: int | None = Field(default=None, ge=1)
+    turns_per_day: Count | None = None
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
-    wall_clock_seconds: float | None = Field(default=None, gt=0)
+    wall_clock_seconds: Seconds | None = None
 
     def turns_of(self, role: str) -> int:
         """Turns of one session of a role."""
@@ -194,9 +205,9 @@ class DecisionPolicy(Contract):
     """How long a decision waits. Without a deadline, as long as it takes."""
 
     default: Fallback | None = None
-    deadline_seconds: float | None = Field(default=None, gt=0)
+    deadline_seconds: Seconds | None = None
     """From the moment it is opened; then `default` is taken, where there is one."""
-    remind_seconds: float = Field(default=86_400.0, gt=0)
+    remind_seconds: Seconds = 86_400.0
     """Until the first reminder; each further one takes twice as long."""
 
 
@@ -225,18 +236,18 @@ class RunRequest(Contract):
     usd: Usd | None = None
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: int | None = Field(default=None, ge=1)
-    turns_per_task: int | None = Field(default=None, ge=1)
-    turns_per_run: int | None = Field(default=None, ge=1)
+    turns: Count | None = None
+    turns_per_task: Count | None = None
+    turns_per_run: Count | None = None
     usd_per_day: Usd | None = None
-    turns_per_day: int | None = Field(default=None, ge=1)
+    turns_per_day: Count | None = None
     rounds: int | None = Field(default=None, ge=1, le=10)
     parallel: int | None = Field(default=None, ge=1, le=32)
-    wall_clock_seconds: float | None = Field(default=None, gt=0)
+    wall_clock_seconds: Seconds | None = None
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None
-    decision_deadline_seconds: float | None = Field(default=None, gt=0)
+    decision_deadline_seconds: Seconds | None = None
     fork: Fork | None = None
     publish: bool = True
     started_by: str = ""
@@ -315,3 +326,5 @@ class RunDocument(Contract):
     """Whether commands of agents and tests run in isolation; None until the run has begun."""
     left_out: list[str] = Field(default_factory=list)
     """Paths that agents wrote and that the branch does not have, sorted; the notes say why, and how many more."""
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that those commands may read: asked for by `baton.toml`, allowed by a person."""

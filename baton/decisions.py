@@ -1,20 +1,22 @@
 """The book of decisions: questions to a person, their answers, and why an answer is refused. Pure."""
 
-import re
 from datetime import datetime
 
-from baton.budget import RAISE, amount_in
+from baton.budget import RAISE, amount_fault
 from baton.contracts import Decide, Decision, DecisionState
 
 ALWAYS = ("retry", "skip", "abort")
 """Choices that every decision has, after its own."""
 
 _MOST_REFUSALS = 20
-_AMOUNT_LIKE = re.compile(r"\d")
 
 
 class DecisionRefused(ValueError):
     """An answer that cannot be taken; the message says why."""
+
+
+class AmountRefused(DecisionRefused):
+    """A cap cannot be raised by what the note says."""
 
 
 class DecisionBook:
@@ -65,18 +67,19 @@ class DecisionBook:
         wanted = answer.choice.strip().casefold()
         for choice in decision.choices:
             if choice.casefold() == wanted:
-                if choice == RAISE and _AMOUNT_LIKE.search(answer.note) and amount_in(answer.note, "usd") is None:
-                    raise DecisionRefused(
-                        f"The note {answer.note[:80]!r} holds an amount that cannot be read: let it be the amount"
-                        " alone, such as 2.50, 40 turns or 30m; or leave it out."
-                    )
+                # A role may offer a choice of that name, too: then there is no cap, and the note is for the role.
+                if choice == RAISE and decision.unit != "" and (fault := amount_fault(answer.note, decision.unit)):
+                    raise AmountRefused(fault)
                 return choice
         choices = ", ".join(decision.choices)
         raise DecisionRefused(f"Decision {decision.id} has no choice {answer.choice[:80]!r}; choose one of: {choices}.")
 
     def answer(self, answer: Decide, now: datetime) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken. An answer has one effect, once."""
-        choice = self.check(answer)
+        return self.take(answer, self.check(answer), now)
+
+    def take(self, answer: Decide, choice: str, now: datetime) -> Decision:
+        """Take an answer that was checked."""
         decision = self._decisions[answer.decision_id.strip().upper()]
         decision.state = DecisionState.ANSWERED
         decision.choice = choice

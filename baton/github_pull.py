@@ -61,6 +61,7 @@ def evidence(gate: GateDocument | None) -> list[str]:
         f"- exit code {gate.exit_code}",
         f"- commit {code(gate.commit)}",
         f"- log {code(gate.log_digest)}",
+        *(f"- could read {code(path)} of the machine besides" for path in gate.binds),
     ]
 
 

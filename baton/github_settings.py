@@ -48,6 +48,7 @@ class GitHubSettings(BaseSettings):
         default=20.0,
         ge=0,
         le=110,
+        allow_inf_nan=False,
         description="Seconds without a further comment until a review of a pull request becomes a round of work",
     )
 

@@ -131,6 +131,14 @@ def candidate_ref(run: str, task: str, commit: str) -> str:
     return f"refs/baton/{run}/{task}/candidate/{commit}"
 
 
+def landing_ref(run: str, task: str, round_number: int, commit: str) -> str:
+    """The ref that says, before it happens, which project commit a round of a task is about to be integrated as.
+
+    Whether it was integrated, the line of integrated commits says. Round 0: taken over from another run.
+    """
+    return f"refs/baton/{run}/{task}/landing/{round_number}/{commit}"
+
+
 RESERVED_TASK_IDS = frozenset({PLAN_TASK, "run", "integration", "gate"})
 """Task ids that would collide with refs of the engine."""
 

@@ -1,17 +1,23 @@
-"""What model calls cost: five prices per tier from a dated data file, and the names that models go by."""
+"""What model calls cost: five prices per tier from a dated data file, and the names that models go by.
+
+A model without a price is not asked: no cap could hold its calls back.
+"""
 
 import tomllib
 from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from baton.contracts import Usage
 from baton.errors import ConfigurationError
 
 _PER_MILLION = 1_000_000
+
+Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Tier(BaseModel):
@@ -19,13 +25,13 @@ class Tier(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    up_to_prompt_tokens: int | None = None
+    up_to_prompt_tokens: int | None = Field(default=None, ge=1)
     """None: no upper bound. The prompt is everything the model reads, cached or not."""
-    input: float = Field(ge=0)
-    cache_write_5m: float = Field(ge=0)
-    cache_write_1h: float = Field(ge=0)
-    cache_read: float = Field(ge=0)
-    output: float = Field(ge=0)
+    input: Price
+    cache_write_5m: Price
+    cache_write_1h: Price
+    cache_read: Price
+    output: Price
 
 
 class ModelPrices(BaseModel):
@@ -34,6 +40,15 @@ class ModelPrices(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tiers: list[Tier] = Field(min_length=1)
+
+    @field_validator("tiers")
+    @classmethod
+    def _for_every_prompt(cls, tiers: list[Tier]) -> list[Tier]:
+        bounds = [tier.up_to_prompt_tokens for tier in tiers]
+        known = [bound for bound in bounds[:-1] if bound is not None]
+        if bounds[-1] is not None or len(known) < len(bounds) - 1 or known != sorted(set(known)):
+            raise ValueError("the tiers must rise by `up_to_prompt_tokens`, and the last one has no such bound")
+        return tiers
 
 
 class PriceList(BaseModel):
@@ -50,16 +65,19 @@ class PriceList(BaseModel):
     def tier(self, model: str, prompt_tokens: int) -> Tier:
         """The tier that a prompt of this size is billed at.
 
-        An unknown model is billed at the dearest known prices: a cap must never be passed because a price is missing.
+        A model that answered without being asked for may be unknown; its tokens count with the dearest price that
+        there is for each, for a cap must never be passed because a price is missing.
         """
         prices = self.models.get(model)
         if prices is None:
             tiers = [tier for known in self.models.values() for tier in known.tiers]
-            return max(tiers, key=lambda tier: tier.output)
-        for tier in prices.tiers:
-            if tier.up_to_prompt_tokens is None or prompt_tokens <= tier.up_to_prompt_tokens:
-                return tier
-        return prices.tiers[-1]
+            kinds = [name for name in Tier.model_fields if name != "up_to_prompt_tokens"]
+            return Tier(**{kind: max(getattr(tier, kind) for tier in tiers) for kind in kinds})
+        return next(
+            tier
+            for tier in prices.tiers
+            if tier.up_to_prompt_tokens is None or prompt_tokens <= tier.up_to_prompt_tokens
+        )
 
     def cost_usd(self, model: str, usage: Usage) -> float:
         """What one call cost. Costs of several calls are added up, for the tier depends on each call's prompt."""
@@ -72,15 +90,46 @@ class PriceList(BaseModel):
             + usage.output_tokens * tier.output
         ) / _PER_MILLION
 
-    def worst_case_usd(self, model: str, prompt_tokens: int, max_output_tokens: int) -> float:
-        """The most that one call can cost: nothing cached, everything written, the whole answer used."""
-        tier = self.tier(model, prompt_tokens)
-        dearest_input = max(tier.input, tier.cache_write_5m, tier.cache_write_1h)
-        return (prompt_tokens * dearest_input + max_output_tokens * tier.output) / _PER_MILLION
+    def worst_case_usd(
+        self, model: str, prompt_tokens: int, max_output_tokens: int, *, answers_as: str | None = None
+    ) -> float:
+        """The most that one call can cost: nothing cached, everything written, the whole answer used.
+
+        `answers_as` is the model that has answered for it so far: the dearer of the two counts. Raises
+        ConfigurationError where the model that is asked has no price.
+        """
+        self.require(model)
+        costs = []
+        for tier in (self.tier(name, prompt_tokens) for name in (model, answers_as or model)):
+            dearest_input = max(tier.input, tier.cache_write_5m, tier.cache_write_1h)
+            costs.append((prompt_tokens * dearest_input + max_output_tokens * tier.output) / _PER_MILLION)
+        return max(costs)
 
     def knows(self, model: str) -> bool:
         """Whether the list has prices for this id."""
         return model in self.models
+
+    def require(self, model: str) -> None:
+        """Raise ConfigurationError, which says how to give a price, for a model that has none."""
+        if not self.knows(model):
+            raise ConfigurationError(
+                f"The model {model[:130]} has no price, so no cap could hold its calls back and none is made: name"
+                " another model, or give its prices in a file that BATON_PRICES names."
+            )
+
+    def same_price(self, one: str, other: str) -> bool:
+        """Whether two models cost the same, as an alias and the dated id behind it do."""
+        return self.models.get(one) == self.models.get(other) is not None
+
+    def on_top_of(self, other: "PriceList") -> "PriceList":
+        """This list with all that only the other one has."""
+        return self.model_copy(
+            update={
+                "aliases": {**other.aliases, **self.aliases},
+                "retired": {**other.retired, **self.retired},
+                "models": {**other.models, **self.models},
+            }
+        )
 
 
 def parse_prices(text: str, origin: str) -> PriceList:
@@ -99,10 +148,11 @@ def shipped_prices() -> PriceList:
 
 
 def load_prices(override: Path | None) -> PriceList:
-    """The user's list where one is named, else the shipped one."""
+    """The shipped list, and on top of it the user's where one is named: what that says counts."""
     if override is None:
         return shipped_prices()
     try:
-        return parse_prices(override.read_text(), str(override))
-    except OSError as error:
-        raise ConfigurationError(f"The price list {override} cannot be read: {error.strerror}") from error
+        return parse_prices(override.read_text(), str(override)).on_top_of(shipped_prices())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"The price list {override} cannot be read: {reason}") from error

@@ -25,8 +25,14 @@ def _iso(moment: datetime) -> str:
 Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
 """A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
 
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""An amount of money in USD; never NaN, which no cap could hold back."""
+Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+"""An amount of money in USD; 0 lets no call through. Never NaN or infinite, which would be no cap at all."""
+
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
+"""A span of time that a run can wait or work for: up to ten years, which a date can still hold."""
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A bound on turns."""
 
 ShortText = Annotated[str, StringConstraints(max_length=2_000)]
 """Text that may stand in a workflow history: bounded, never a transcript."""

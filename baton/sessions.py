@@ -75,6 +75,11 @@ class Escalation(Lean):
     reached: Reached | None = None
     """The cap that it is about."""
 
+    @property
+    def of_role(self) -> bool:
+        """Whether a role asked by itself: every word is then a model's, and none of them decides for the engine."""
+        return not self.operation
+
 
 class HandOff(Lean):
     """What the workflow must know of a hand-off; the whole report is in the store at `path`."""
@@ -99,6 +104,8 @@ class TurnInput(Lean):
     """The answer to the `escalate` call of the turn before."""
     spent_usd: float = 0.0
     """What the session has cost so far; for people, in the heartbeats."""
+    silent: bool = False
+    """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 
 
 class LeftOut(Lean):
@@ -123,7 +130,9 @@ class PutBack(Lean):
         return PutBack(paths=paths[:MAX_NAMED], more=max(self.more, other.more) + max(0, len(paths) - MAX_NAMED))
 
 
-TurnOutcome = Literal["continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget"]
+TurnOutcome = Literal[
+    "continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget", "over_turns"
+]
 
 
 class TurnResult(Lean):
@@ -148,6 +157,13 @@ class TurnResult(Lean):
     """What is written and not kept, where that has changed."""
     put_back: PutBack | None = None
     """What this turn's tool calls changed outside the role's scope."""
+    billing: str = ""
+    """What a reader must know of how the turn was billed: another model answered than was asked."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the model was asked: no call is without tokens."""
+        return self.usage != Usage()
 
 
 class SessionInput(Lean):
@@ -164,8 +180,10 @@ class SessionInput(Lean):
     guidance: list[str] = Field(default_factory=list)
     answer: str | None = None
     turns: int = 0
+    steps: int = 0
     cost_usd: float = 0.0
     usage: Usage = Field(default_factory=Usage)
+    billing: list[str] = Field(default_factory=list)
     nudges: int = 0
     tools: list[str] = Field(default_factory=list)
     left_out: LeftOut | None = None
@@ -180,7 +198,11 @@ class SessionResult(Lean):
     queue: str = ""
     next_turn: int = 1
     turns: int = 0
-    """Turns taken in this execution."""
+    """Turns taken in this execution: answers of the model."""
+    steps: int = 0
+    """Steps taken in this execution; the last one may be without an answer."""
+    billing: list[str] = Field(default_factory=list)
+    """What a reader must know of how its turns were billed."""
     cost_usd: float = 0.0
     usage: Usage = Field(default_factory=Usage)
     hand_off: HandOff | None = None

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from baton.budget import amount_in
 from baton.errors import ConfigurationError
 from baton.github_settings import WEB_ADDRESS, GitHubSettings
 from baton.keyring import KeyRing
+from baton.places import refuse_for_this_account
+from baton.policies import GATE_MARGIN, TURN_TIMEOUT
+from baton.records import Count, Usd
 from baton.redaction import url_secrets
 
 SHORTEST_TOKEN = 16
@@ -59,21 +62,15 @@ class Settings(GitHubSettings):
     tester_model: str | None = Field(default=None, description="Model of the tester, before its file")
     reviewer_model: str | None = Field(default=None, description="Model of the reviewer, before its file")
 
-    usd_per_run: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one run")
-    usd_per_task: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Most USD of one task")
-    usd_per_session: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Most USD of one session"
-    )
-    usd_per_day: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Most USD of a UTC day, over all runs of this home"
-    )
-    turns_per_run: int | None = Field(default=None, ge=1, description="Most turns of one run")
-    turns_per_session: int | None = Field(default=None, ge=1, description="Most turns of one session")
+    usd_per_run: Usd | None = Field(default=None, description="Most USD of one run")
+    usd_per_task: Usd | None = Field(default=None, description="Most USD of one task")
+    usd_per_session: Usd | None = Field(default=None, description="Most USD of one session")
+    usd_per_day: Usd | None = Field(default=None, description="Most USD of a UTC day, over all runs of this home")
+    turns_per_run: Count | None = Field(default=None, description="Most turns of one run")
+    turns_per_session: Count | None = Field(default=None, description="Most turns of one session")
     wall_clock: timedelta | None = Field(default=None, description="Longest that a run may work: 90s, 30m, 2h")
-    turns_per_task: int | None = Field(default=None, ge=1, description="Most turns of one task")
-    turns_per_day: int | None = Field(
-        default=None, ge=1, description="Most turns of a UTC day, over all runs of this home"
-    )
+    turns_per_task: Count | None = Field(default=None, description="Most turns of one task")
+    turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
         default="repository", description="Whether baton.toml may open the network to commands: repository or never"
     )
@@ -81,13 +78,32 @@ class Settings(GitHubSettings):
         default="",
         description="Hosts or beginnings of URLs from which submodules are fetched, divided by commas; none by default",
     )
+    sandbox_binds: str = Field(
+        default="",
+        description="Directories that baton.toml may ask to have shown to commands, read-only; separated by colons",
+    )
+    decision_defaults: Literal["repository", "never"] = Field(
+        default="never",
+        description="Whether baton.toml may have open decisions answered after a deadline: repository or never",
+    )
+    max_gate_timeout: timedelta = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        le=TURN_TIMEOUT - GATE_MARGIN,
+        description="Longest that baton.toml may let set-up or tests of the gate take: 90s, 30m, 1h",
+    )
     max_output_tokens: int = Field(default=32_000, ge=1_024, le=128_000, description="Most tokens of one answer")
     cache_ttl: Literal["5m", "1h"] = Field(default="1h", description="Lifetime of the prompt cache")
     max_activities: int = Field(default=64, ge=1, description="Activities that one worker runs at once")
     disk_warn_gb: float = Field(
-        default=5.0, ge=0, description="Free GB of BATON_HOME's disk below which a warning is given"
+        default=5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Free GB of BATON_HOME's disk below which a warning is given",
     )
-    disk_floor_gb: float = Field(default=0.5, ge=0, description="Free GB below which no new run begins")
+    disk_floor_gb: float = Field(
+        default=0.5, ge=0, allow_inf_nan=False, description="Free GB below which no new run begins"
+    )
     server_port: int | None = Field(default=None, description="Port of the embedded server; free ports where not set")
     ui_port: int | None = Field(default=None, description="Port of the embedded server's Web UI")
 
@@ -135,7 +151,7 @@ class Settings(GitHubSettings):
         optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
         return None if optional and isinstance(value, str) and not value.strip() else value
 
-    @field_validator("wall_clock", mode="before")
+    @field_validator("wall_clock", "max_gate_timeout", mode="before")
     @classmethod
     def _span(cls, text: object) -> object:
         if not isinstance(text, str):
@@ -163,6 +179,22 @@ class Settings(GitHubSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _binds_that_may_be(self) -> "Settings":
+        for directory in self.allowed_binds():
+            fault = refuse_for_this_account(directory, baton_home=self.home)
+            if fault:
+                raise ConfigurationError(
+                    f"BATON_SANDBOX_BINDS does not fit: {directory} {fault}; take it off the list, for commands of"
+                    " agents never see such a place."
+                )
+        return self
+
+    def allowed_binds(self) -> tuple[Path, ...]:
+        """The directories on or below which `baton.toml` may ask for one."""
+        entries = [entry.strip() for entry in self.sandbox_binds.split(":")]
+        return tuple(dict.fromkeys(Path(entry).expanduser() for entry in entries if entry))
 
     def model_for(self, role: str) -> str | None:
         """The model that the environment names for a role (`BATON_<ROLE>_MODEL`)."""

@@ -35,6 +35,8 @@ class Prepared(Lean):
     """Content hash by role: the roles are pinned to these bytes for the whole run."""
     test_command: str | None = None
     sandboxed: bool = True
+    binds: list[str] = Field(default_factory=list)
+    """Directories of the machine that commands may read, as `baton.toml` asks and a person allows."""
     notes: list[str] = Field(default_factory=list)
     web_ui: str = ""
     """Link to the run, where the settings say where the Web UI is."""
@@ -283,6 +285,9 @@ class TaskNews(Lean):
     stage: str
     round: int
     turns: int = 0
+    steps: int = 0
+    """Of a session that has ended: how often it was its turn, with a call of the model or without."""
+    billing: list[str] = Field(default_factory=list)
     cost_usd: float = 0.0
     evidence: Evidence | None = None
     evidence_round: int = 0

@@ -97,7 +97,7 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
         digest = extend(digest, "assistant", canonical(block.body))
     return Answer(
         message_id="msg_01" + token(seed + b"message"),
-        model=request["model"],
+        model=step.answers_as or request["model"],
         blocks=blocks,
         stop_reason=stop_reason,
         stop_details=step.stop_details,

@@ -141,7 +141,7 @@ class StandIn:
         outcome = self.cache.account(request, prefix)
         usage = outcome.usage.model_copy(update={"output_tokens": answer.output_tokens})
         self.cache.commit(outcome)
-        record.bill(usage)
+        record.bill(answer.model, usage)
         record.status, record.message_id, record.stop_reason = 200, answer.message_id, answer.stop_reason
         record.tools = [block["name"] for block in answer.content() if block["type"] == "tool_use"]
         self._memory.keep(answer)

@@ -54,10 +54,10 @@ class RequestRecord(BaseModel):
         self.run, self.role, self.task = caller.run, caller.role, caller.task
         self.round, self.turn = caller.round, caller.turn
 
-    def bill(self, usage: Usage) -> None:
-        """The request is billed for these tokens, whether or not its answer arrives."""
+    def bill(self, model: str, usage: Usage) -> None:
+        """The request is billed for these tokens of the model that answers, whether or not its answer arrives."""
         self.usage = usage
-        self.cost_usd = shipped_prices().cost_usd(self.model or "", usage)
+        self.cost_usd = shipped_prices().cost_usd(model, usage)
 
 
 class Log(BaseModel):

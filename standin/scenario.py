@@ -121,6 +121,8 @@ class Step(_Strict):
     stop_reason: StopReason | None = None
     """Without it `tool_use` where there are calls, else `end_turn`. `max_tokens` cuts the last block in half."""
     stop_details: dict[str, Any] | None = None
+    answers_as: str = ""
+    """The model that the answer says it is of, and is billed as; without it the one that was asked."""
     output_tokens: int | None = Field(default=None, ge=0)
     """Without it derived from the size of the answer."""
     seconds: float | None = Field(default=None, ge=0)

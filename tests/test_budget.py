@@ -12,6 +12,7 @@ from baton.budget import (
     Cost,
     Reached,
     Spending,
+    amount_fault,
     amount_in,
     caps_of,
     judge,
@@ -87,10 +88,46 @@ def test_the_question_has_the_figures() -> None:
         ("9999999", "usd", None),
         ("0.5", "turns", None),
         ("give it 5 more", "usd", None),
+        # The unit of something else.
+        ("30m", "usd", None),
+        ("30 m", "usd", None),
+        ("2h", "usd", None),
+        ("5 turns", "usd", None),
+        ("3 usd", "seconds", None),
+        ("$5", "seconds", None),
+        ("5 turns", "seconds", None),
+        ("30m", "turns", None),
+        ("$5", "turns", None),
+        ("$ 30m", "usd", None),
+        # As people write, and as they do not.
+        ("USD 5", "usd", 5.0),
+        ("5 dollars", "usd", 5.0),
+        ("30 minutes", "seconds", 1_800.0),
+        ("30 m", "seconds", 1_800.0),
+        ("5,00", "usd", None),
+        ("1_000", "usd", None),
+        ("+5", "usd", None),
+        ("inf", "usd", None),
+        ("1e3", "turns", None),
+        ("\u0665", "usd", None),
+        ("5 days", "seconds", None),
+        ("999999h", "seconds", None),
     ],
 )
 def test_amounts_in_notes(note: str, unit: str, amount: float | None) -> None:
     assert amount_in(note, unit) == amount  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "note", ["30m", "5,00", "-5", "0", "inf", "NaN", "\u221e", "unlimited", "1e9", "\u00bd", "5 please"]
+)
+def test_a_note_that_is_no_amount_of_usd_is_a_fault(note: str) -> None:
+    assert f"{note!r} holds an amount that cannot be read as USD" in str(amount_fault(note, "usd"))
+
+
+def test_an_amount_and_mere_words_are_none() -> None:
+    assert [amount_fault(note, "usd") for note in ("5", "", "it is worth it", "infer what you can")] == [None] * 4
+    assert [amount_fault("30m", unit) for unit in ("seconds", None)] == [None, None]
 
 
 def test_raising_adds_the_same_again_or_what_the_note_says() -> None:

@@ -1,13 +1,15 @@
 """The kernel's pure rules: names, prices, redaction, settings, the error tree."""
 
 import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from baton import errors, naming
 from baton.contracts import Usage
 from baton.errors import ConfigurationError
-from baton.pricing import parse_prices, shipped_prices
+from baton.pricing import load_prices, parse_prices, shipped_prices
 from baton.redaction import Redactor, has_url_credentials, strip_url_credentials
 from baton.settings import read_settings
 from tests.growth import assert_linear
@@ -47,9 +49,73 @@ def test_cost_takes_the_tier_of_the_prompt() -> None:
     assert prices.cost_usd("claude-sonnet-5-5", Usage(cache_write_1h_tokens=1_000_000)) == pytest.approx(4.0)
 
 
-def test_an_unknown_model_is_billed_at_the_dearest_prices() -> None:
+def test_a_model_without_a_price_is_not_asked_and_its_answers_count_with_the_dearest_of_each() -> None:
+    prices = shipped_prices()
+    with pytest.raises(ConfigurationError, match=r"claude-next has no price.*BATON_PRICES"):
+        prices.worst_case_usd("claude-next", 1_000, 1_000)
+    million = dict.fromkeys(Usage.model_fields, 1_000_000)
+    for kind in Usage.model_fields:
+        usage = Usage(**{kind: million[kind]})
+        dearest = max(prices.cost_usd(model, usage) for model in prices.models)
+        assert prices.cost_usd("claude-next", usage) == dearest
+
+
+def test_the_worst_case_is_that_of_the_dearer_model_where_another_answers() -> None:
+    prices = shipped_prices()
+    alone = prices.worst_case_usd("claude-sonnet-5-5", 1_000, 1_000)
+    assert prices.worst_case_usd("claude-sonnet-5-5", 1_000, 1_000, answers_as="claude-haiku-5-5") == alone
+    for dearer in ("claude-fable-5-1", "claude-next"):
+        worst = prices.worst_case_usd("claude-sonnet-5-5", 1_000, 1_000, answers_as=dearer)
+        assert worst == prices.worst_case_usd("claude-fable-5-1", 1_000, 1_000) > alone
+
+
+def test_every_model_of_the_sdk_has_a_price_or_is_refused() -> None:
+    """Those that the SDK names, less those that nobody publishes a price of; a new SDK must be looked through."""
+    from anthropic.types import ModelParam
+
+    listed = {name for kind in get_args(ModelParam) for name in get_args(kind)}
+    assert len(listed) > 20
+    without = listed - set(shipped_prices().models)
+    assert without == {"claude-mythos-5-2", "claude-mythos-preview"}
+    for model in listed & set(shipped_prices().models):
+        for tier in shipped_prices().models[model].tiers:
+            assert 0 < tier.cache_read < tier.input < tier.cache_write_5m < tier.cache_write_1h < tier.output
+
+
+def test_prices_of_models_that_are_still_served() -> None:
     usage = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
-    assert shipped_prices().cost_usd("claude-next", usage) == pytest.approx(48.0)
+    prices = shipped_prices()
+    for model, usd in (("claude-fable-5-1", 60), ("claude-opus-4-8", 30), ("claude-sonnet-4-6", 18)):
+        assert prices.cost_usd(model, usage) == pytest.approx(usd)
+    assert prices.same_price("claude-haiku-4-5", "claude-haiku-4-5-20251001")
+    assert not prices.same_price("claude-opus-5", "claude-opus-5-5")
+    assert not prices.same_price("claude-next", "claude-next-2")
+
+
+def test_a_persons_prices_come_on_top_of_the_shipped_ones(tmp_path: Path) -> None:
+    own = tmp_path / "prices.toml"
+    row = "input = 1\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9\n"
+    own.write_text(f'date = 2026-11-20\n[[models."claude-next".tiers]]\n{row}[[models."claude-opus-5-5".tiers]]\n{row}')
+    prices = load_prices(own)
+    usage = Usage(output_tokens=1_000_000)
+    assert prices.cost_usd("claude-next", usage) == prices.cost_usd("claude-opus-5-5", usage) == 9
+    assert prices.cost_usd("claude-sonnet-5-5", usage) == 10
+    assert prices.aliases["sonnet"] == "claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "input = inf\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9",
+        "input = nan\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9",
+        "input = -1\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9",
+        "up_to_prompt_tokens = 5\ninput = 1\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9",
+        "input = 1\noutput = 9",
+    ],
+)
+def test_prices_that_would_hold_nothing_back_are_refused(row: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"mine\.toml"):
+        parse_prices(f"date = 2026-01-01\n[[models.x.tiers]]\n{row}", "mine.toml")
 
 
 def test_a_broken_price_list_is_named() -> None:

@@ -82,7 +82,7 @@ async def running_worker(
     host_name = host_id(settings.home)
     queue = naming.host_queue(host_name)
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
-    sandbox = await Sandbox.open(settings.sandbox, home=settings.home)
+    sandbox = await Sandbox.open(settings.sandbox, home=settings.home, allowed=settings.allowed_binds())
     if not sandbox.status.isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
     http = http_client()

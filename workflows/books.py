@@ -78,7 +78,8 @@ class Books:
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
                 self._learn(news)
-        self.changed(save=bool(news.turns))
+        document.notes += [note for note in news.billing if note not in document.notes]
+        self.changed(save=bool(news.turns or news.steps))
 
     async def wait(self, what: str) -> None:
         """Enter what the run itself waits for; empty: for nothing any more."""

@@ -1,12 +1,13 @@
 """What happens when work cannot go on: an error record, a decision where one blocks, and the way on from its answer."""
 
 from datetime import timedelta
+from typing import Literal
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from agents.failures import SUGGESTIONS, FailureClass, classify
-    from baton.budget import RAISE, amount_in
+    from baton.budget import RAISE, TURN_LIMIT, amount_in
     from baton.contracts import (
         Decide,
         Decision,
@@ -16,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         Evidence,
         Limits,
     )
+    from baton.decisions import AmountRefused
     from baton.logs import FIELDS
     from baton.redaction import Redactor
     from baton.sessions import Escalation
@@ -25,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
 
 _redact = Redactor()
 _MOST_ERRORS = 200
+_ROUNDS_SPENT = ("gate_red", "review_rejected")
 
 
 def _class_of(escalation: Escalation, evidence: Evidence | None) -> str:
@@ -38,6 +41,15 @@ def _known(record: ErrorRecord) -> FailureClass:
         return FailureClass(record.context.get("class", ""))
     except ValueError:
         return FailureClass.UNKNOWN
+
+
+def _unit_of(escalation: Escalation) -> Literal["", "usd", "turns", "seconds"]:
+    """In which unit `raise` raises, where the engine asks about a cap."""
+    if escalation.of_role:
+        return ""
+    if escalation.reached is not None:
+        return escalation.reached.unit
+    return "turns" if escalation.error_type == TURN_LIMIT else ""
 
 
 def with_class(escalation: Escalation, failure_class: str) -> Escalation:
@@ -72,7 +84,14 @@ class Escalations:
     def answer(self, answer: Decide) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken."""
         taken = answer.model_copy(update={"note": cut(_redact(answer.note), 2_000), "by": answer.by[:200]})
-        decision = self._books.decisions.answer(taken, workflow.now())
+        try:
+            choice = self._books.decisions.check(taken)
+        except AmountRefused:
+            # Patched, for a run that has taken such an answer before goes on: by as much again, as without a note.
+            if workflow.patched("amounts-with-their-unit"):
+                raise
+            choice = RAISE
+        decision = self._books.decisions.take(taken, choice, workflow.now())
         for record in self._books.document.errors:
             if record.context.get("decision") == decision.id:
                 by = f" by {decision.by}" if decision.by else ""
@@ -142,6 +161,7 @@ class Escalations:
                 commit=commit or None,
                 opened_at=workflow.now(),
                 error_type=escalation.error_type,
+                unit=_unit_of(escalation),
                 attempted=escalation.attempted,
                 suggestions=list(dict.fromkeys(suggestions)),
                 default=self.policy.default if deadline else None,
@@ -204,7 +224,7 @@ class Escalations:
             progress.answer, progress.asks = f"The orchestrator answers: {guidance.text}", False
         else:
             progress.guidance = [*progress.guidance, f"Guidance of the orchestrator: {guidance.text}"]
-        if escalation.error_type in ("gate_red", "review_rejected"):
+        if not escalation.of_role and escalation.error_type in _ROUNDS_SPENT:
             progress.last_round = progress.round
         progress.conflicts_met = 0
         self._books.changed(save=True)
@@ -213,7 +233,8 @@ class Escalations:
     def apply(self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: Limits) -> TaskProgress:
         """Turn an answer into the place from which a task goes on."""
         said = f"{decision.choice}" + (f". {decision.note}" if decision.note else "")
-        if decision.choice == "accept":
+        # A role may offer `accept`, too, for whatever it asks about; its work is not accepted by that.
+        if decision.choice == "accept" and not escalation.of_role:
             progress.stage, progress.round = "integrate", progress.round - 1
             return progress
         if progress.asks:
@@ -223,9 +244,10 @@ class Escalations:
             progress.asks = False
         elif (decision.note or decision.choice != "retry") and decision.choice != RAISE:
             progress.guidance = [*progress.guidance, f"Your question was: {decision.question}\nThe answer: {said}"]
-        match escalation.error_type:
-            case "turn_limit":
-                progress.last_turn += int(amount_in(decision.note, "turns") or limits.turns)
-            case "gate_red" | "review_rejected":
-                progress.last_round = progress.round - 1 + limits.rounds
+        if escalation.of_role:
+            return progress
+        if escalation.error_type == TURN_LIMIT:
+            progress.last_turn += int(amount_in(decision.note, "turns") or limits.turns)
+        elif escalation.error_type in _ROUNDS_SPENT:
+            progress.last_round = progress.round - 1 + limits.rounds
         return progress

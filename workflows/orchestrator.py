@@ -202,6 +202,8 @@ class Orchestrator:
                 stage="",
                 round=progress.round,
                 turns=result.turns,
+                steps=result.steps,
+                billing=result.billing,
                 cost_usd=result.cost_usd,
                 role=_ROLE,
                 left_out=result.left_out,

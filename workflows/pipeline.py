@@ -284,6 +284,7 @@ class Pipeline:
         document.notes += prepared.notes
         document.models = prepared.models
         document.sandboxed = prepared.sandboxed
+        document.binds = prepared.binds
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions

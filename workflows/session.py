@@ -7,7 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
-    from baton.budget import ERROR_TYPE, RAISE, question
+    from baton.budget import ERROR_TYPE, RAISE, TURN_LIMIT, question
     from baton.policies import MAX_NUDGES, TURN_TIMEOUT
     from baton.sessions import (
         Escalation,
@@ -24,6 +24,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.messages import Unreadable, read_text
     from workflows.news import waits_told
     from workflows.steps import Host, StepFailed
+
+_MOST_BILLING = 5
+"""Remarks of a session on how its turns were billed: a gateway could answer under a new name each time."""
 
 
 @workflow.defn(name="AgentSession", failure_exception_types=[ApplicationError])
@@ -71,17 +74,15 @@ class AgentSession:
         """Take turns to the end of the session."""
         state = self._state
         while True:
-            if state.turn > state.last_turn:
-                return self._escalate(
-                    "turn_limit",
-                    f"The {state.key.role} has used its {state.last_turn} turns and is not done. Give it more?",
-                    choices=[RAISE],
-                )
+            silent = state.turn > state.last_turn
+            # A hand-off beside other calls only has to be taken in: that asks no model, and is none of its turns.
+            if silent and not ("hand_off" in state.tools and workflow.patched("take-in-the-last-hand-off")):
+                return self._escalate_turns()
             guidance = list(state.guidance)
             workflow.set_current_details(session_details(self.status()))
             try:
                 self._halt.check()
-                result = await self._halt.unless(self._take_turn(guidance))
+                result = await self._halt.unless(self._take_turn(guidance, silent=silent))
             except Halted:
                 return self._result(
                     SessionResult(outcome="escalated", commit="", escalation=halted(f"turn {state.turn}"))
@@ -92,6 +93,8 @@ class AgentSession:
             if result.outcome == "over_budget":
                 # The tools have run; only the model is still to be asked. The journal knows which messages are in it.
                 return self._escalate_cap(result)
+            if result.outcome == "over_turns":
+                return self._escalate_turns()
             self._account(result, guidance)
             state.commit = result.commit
             state.turn += 1
@@ -102,7 +105,7 @@ class AgentSession:
                 state.queue = self._host.queue
                 workflow.continue_as_new(state)
 
-    async def _take_turn(self, guidance: list[str]) -> TurnResult:
+    async def _take_turn(self, guidance: list[str], *, silent: bool) -> TurnResult:
         state = self._state
         tools = ", ".join(state.tools) or ("opening" if state.turn == 1 else "message")
         return await self._host.step(
@@ -114,6 +117,7 @@ class AgentSession:
                 guidance=guidance,
                 answer=state.answer,
                 spent_usd=round(state.cost_usd, 6),
+                silent=silent,
             ),
             timeout=TURN_TIMEOUT,
             summary=f"{state.key.role} turn {state.turn}: {tools}",
@@ -122,7 +126,11 @@ class AgentSession:
     def _account(self, result: TurnResult, guidance: list[str]) -> None:
         state = self._state
         state.guidance = state.guidance[len(guidance) - result.unheard :]
-        state.turns += 1
+        state.steps += 1
+        # A step that only runs tools, because a hand-off is among them, asks no model.
+        state.turns += result.asked
+        if result.billing and result.billing not in state.billing and len(state.billing) < _MOST_BILLING:
+            state.billing.append(result.billing)
         state.cost_usd += result.cost_usd
         state.usage = state.usage + result.usage
         state.tools = result.tools
@@ -155,6 +163,15 @@ class AgentSession:
             case "nudge" if self._state.nudges >= MAX_NUDGES:
                 return self._escalate("no_progress", f"The {role} ends its turns without working or handing off.")
         return None
+
+    def _escalate_turns(self) -> SessionResult:
+        """The session's turns are used up."""
+        state = self._state
+        return self._escalate(
+            TURN_LIMIT,
+            f"The {state.key.role} has used its {state.last_turn} turns and is not done. Give it more?",
+            choices=[RAISE],
+        )
 
     def _escalate_failure(self, failure: StepFailed) -> SessionResult:
         """A turn that still fails after its retries."""
@@ -199,6 +216,8 @@ class AgentSession:
         ending.queue = self._host.queue
         ending.next_turn = state.turn
         ending.turns = state.turns
+        ending.steps = state.steps
+        ending.billing = state.billing
         ending.cost_usd = round(state.cost_usd, 8)
         ending.usage = state.usage
         ending.guidance = state.guidance

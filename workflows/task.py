@@ -310,6 +310,8 @@ class Task:
             stage="" if result else stage,
             round=self._progress.round,
             turns=result.turns if result else 0,
+            steps=result.steps if result else 0,
+            billing=result.billing if result else [],
             cost_usd=result.cost_usd if result else 0.0,
             role=self._role,
             evidence=self._progress.evidence,

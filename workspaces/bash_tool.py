@@ -98,4 +98,5 @@ def _answer(result: CommandResult, seconds: float) -> str:
     end = f"exit code {result.exit_code}"
     if result.timed_out:
         end += f": killed after its time limit of {seconds:g} s, with everything it had started"
-    return f"{output}\n[{end}]"
+    unseen = "".join(f"\n[{sentence}]" for sentence in result.not_shown)
+    return f"{output}\n[{end}]{unseen}"

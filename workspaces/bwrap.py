@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from workspaces import binds, own_python
 from workspaces.command import INSIDE, Command
 from workspaces.toolchains import HOME_INSIDE, Toolchains, environment
 
@@ -44,11 +45,11 @@ _ETC = [
     "services",
     "protocols",
 ]
-_ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf")
+_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "gai.conf")
 
 _PASSWD = f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{UID}:{UID}:agent:{HOME_INSIDE}:/bin/sh\n"
 _GROUP = f"root:x:0:\nagent:x:{UID}:\n"
-_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def bwrap_argv(
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
         line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
-        for directory in toolchains.directories:
-            line += ["--ro-bind", str(directory.resolve()), str(directory)]
+        line += _toolchains(bwrap, toolchains)
     if command.workspace is not None:
         line += ["--bind" if command.writable else "--ro-bind", str(command.workspace), INSIDE]
     for host, inside in command.read_only.items():
@@ -110,7 +111,8 @@ def bwrap_argv(
         line += ["--bind", str(host), inside]
     # What was mounted is done; the mount points themselves are memory of the host, without a limit.
     line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
-    return [*line, "--chdir", _start(command), "--", *limited(command.argv, command.timeout, processes=True)]
+    inner = binds.unchanged(toolchains.binds, limited(command.argv, command.timeout, processes=True))
+    return [*line, "--chdir", _start(command), "--", *inner]
 
 
 def limited(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:
@@ -133,9 +135,10 @@ def shell(argv: Sequence[str] | str) -> list[str]:
 
 def small_files(network: bool) -> dict[str, str]:
     """Files of /etc that are made up: no name of the host's accounts or of its neighbours."""
-    files = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP}
+    hosts = Path("/etc/hosts").read_text(errors="replace") if network and Path("/etc/hosts").exists() else ""
+    files = {"/etc/passwd": _PASSWD, "/etc/group": _GROUP, "/etc/hosts": f"{_HOSTS}{hosts}"}
     if not network:
-        files |= {"/etc/hosts": _HOSTS, "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
+        files |= {"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
     return files
 
 
@@ -160,6 +163,16 @@ def _settings(network: bool) -> list[str]:
     for path in sorted(Path("/etc").glob("java*-openjdk")):
         line += ["--ro-bind", str(path), str(path)]
     return line
+
+
+def _toolchains(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
+    """The directories outside `/usr`, and an empty one over all packages of Baton's that would be seen."""
+    line = binds.mounts(toolchains.binds, toolchains.directories)
+    for directory in toolchains.directories:
+        line += ["--ro-bind", str(directory.resolve()), str(directory)]
+    for place in map(str, toolchains.covered()):
+        line += [*_tmpfs(bwrap, place, 4096), "--remount-ro", place]
+    return [*line, *(["--ro-bind", str(toolchains.tools), own_python.INSIDE] if toolchains.tools else [])]
 
 
 def _tmpfs(bwrap: Bwrap, path: str, size: int) -> list[str]:

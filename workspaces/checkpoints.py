@@ -1,8 +1,8 @@
 """Checkpoints: the commits that hold workspace and transcript of a task after each turn.
 
 Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (what git cannot hold), `base` (the
-project commit it began from), and the task's own files such as `transcript/NNNNN.json`. Author and dates are
-given, so a retry makes the same commit.
+project commit it began from), `git/` (what an agent did in its own `.git`), and the task's own files such as
+`transcript/NNNNN.json`. Author and dates are given, so a retry makes the same commit.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +13,7 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from workspaces.agentgit import GitState, new_state, parse_state
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.meta import Meta, parse_meta
@@ -24,6 +25,9 @@ from workspaces.trees import EMPTY_TREE, TREE, Entry
 WORKSPACE = "workspace"
 META = "meta.json"
 BASE = "base"
+GIT = "git"
+GIT_STATE = f"{GIT}/state.json"
+GIT_PACK = f"{GIT}/objects.pack"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Snapshot:
     """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
     pack: Pack | None = field(default=None, compare=False)
     """What is not in the store yet."""
+    git: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
+    """Files of `git/` that change with this snapshot; None for one that goes."""
+    not_kept: tuple[str, ...] = field(default=(), compare=False)
+    """What of the agent's own git is not kept and has not been said before, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,7 @@ class Checkpoints:
 
         The same call gives the same id. Raises StaleAttempt when the lane is not at `expected`.
         """
-        if taken := [path for path in files if path.split("/")[0] in (WORKSPACE, META, BASE)]:
+        if taken := [path for path in files if path.split("/")[0] in (WORKSPACE, META, BASE, GIT)]:
             raise WorkspaceError(f"{taken[0]!r} is kept by the checkpoint itself and cannot be written as a file.")
 
         def build() -> str:
@@ -174,6 +182,8 @@ class Checkpoints:
                 known = objects.entry(tree, META)
                 if known is None or known.oid != objects.blob_id(workspace.meta):
                     changes |= self.store.blobs({META: workspace.meta})
+                changes |= self.store.blobs({path: data for path, data in workspace.git.items() if data is not None})
+                changes |= {path: None for path, data in workspace.git.items() if data is None}
             return objects.edit(tree, changes)
 
         pack = workspace.pack if workspace else None
@@ -216,6 +226,22 @@ class Checkpoints:
             objects = self.store.objects
             entry = objects.entry(objects.tree_of(checkpoint), META)
             return entry.oid if entry else None
+
+    def git_state(self, checkpoint: str) -> GitState:
+        """Where HEAD, refs and stash of the agent's own git are in a checkpoint's workspace."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), GIT_STATE)
+            state = parse_state(objects.data(entry.oid)) if entry else None
+        commit = self.project_commit(checkpoint)
+        return state.at(commit) if state else new_state(commit)
+
+    def git_pack(self, checkpoint: str) -> bytes:
+        """The objects that go with it."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), GIT_PACK)
+            return objects.data(entry.oid) if entry else b""
 
     def _base(self, checkpoint: str) -> tuple[str, str]:
         with translated("reading a checkpoint"):

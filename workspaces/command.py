@@ -70,3 +70,7 @@ class CommandResult:
     """`sha256:` and the digest of the complete output."""
     timed_out: bool
     seconds: float
+    binds: tuple[str, ...] = ()
+    """Directories that `baton.toml` asked for and the command could read."""
+    not_shown: tuple[str, ...] = ()
+    """A sentence for each directory that `baton.toml` asked for and the command did not see."""

@@ -25,8 +25,8 @@ from pydantic import (
 from baton import policies
 from baton.contracts import ROLES, Fallback, StrictContract
 from baton.errors import ConfigurationError
+from baton.places import refuse_bind
 from workspaces.patterns import compile_pattern
-from workspaces.toolchains import refuse_bind
 
 FILE = "baton.toml"
 MAX_BYTES = 64_000

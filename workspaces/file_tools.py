@@ -1,7 +1,8 @@
-"""Read, Write and Edit: the SDK's file tools, confined further and with answers that a model can act on.
+"""Read, Write and Edit: confined to scope and plain files, with answers that a model can act on.
 
-What the SDK's tools leave open and is closed here: a Write to a FIFO blocks, a hard link or a link leads a change
-around the scope, an image that the API cannot decode would spoil the transcript for good.
+A Write to a FIFO would block, a hard link or a link lead a change around the scope, an image that the API cannot
+decode would spoil the transcript for good. Changes keep what a file has: encoding, byte order mark, line ends
+(`text_files`), permissions. Parts of large files are read by the SDK's tool, which does not load all of them.
 
 The SDK is imported by who uses it: that takes a second, and workflow code, which `baton show` runs, does without.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from workspaces.gitlinks import is_within
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
+from workspaces.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 from workspaces.tool_inputs import EditInput, ReadInput, ToolFault, WriteInput
 
 MAX_READ_BYTES = 64 << 20
@@ -27,12 +29,11 @@ _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 
 
 @lru_cache(maxsize=256)
-def _tools_on(root: Path) -> tuple[Any, Any, Any]:
-    """The SDK's tools on a directory. They hold nothing but its path, and making them takes milliseconds."""
-    from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_edit_tool, beta_read_tool, beta_write_tool
+def _read_tool(root: Path) -> Any:
+    """The SDK's tool on a directory. It holds nothing but its path, and making it takes milliseconds."""
+    from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_read_tool
 
-    context = AgentToolContext(workdir=root, max_file_bytes=MAX_EDIT_BYTES)
-    return beta_read_tool(context), beta_write_tool(context), beta_edit_tool(context)
+    return beta_read_tool(AgentToolContext(workdir=root, max_file_bytes=MAX_EDIT_BYTES))
 
 
 class FileTools:
@@ -42,7 +43,7 @@ class FileTools:
         self._submodules = frozenset(submodules)
         self._inside = inside
         self._scope = scope
-        self._read, self._write, self._edit = _tools_on(inside.root)
+        self._read = _read_tool(inside.root)
 
     async def read(self, call: ReadInput) -> str:
         """Lines of a text file, numbered."""
@@ -56,10 +57,12 @@ class FileTools:
         if status.st_size > MAX_READ_BYTES:
             raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
         first = max(call.offset, 1)
+        if status.st_size <= MAX_EDIT_BYTES:
+            lines = _parsed(place, "Read").lines[first - 1 : first + call.limit + 1]
+        else:
+            lines = await self._lines_of_large(place, first, first + call.limit + 1)
         # Two lines more than asked for show whether there are more, or only the last line's own end.
-        text = await self._call(self._read, file_path=place.path, view_range=[first, first + call.limit + 1])
-        lines = text.split("\n")
-        if len(lines) <= call.limit + 1 and lines[-1] == "":
+        if len(lines) <= call.limit + 1 and lines[-1:] == [""]:
             lines.pop()
         more = len(lines) > call.limit
         lines = lines[: call.limit]
@@ -71,23 +74,42 @@ class FileTools:
     async def write(self, call: WriteInput) -> tuple[str, str]:
         """Make or replace a file: the answer, and the path that changed."""
         place = self._place(call.file_path, "Write")
-        if place.status() is not None:
+        data, note = call.content.encode(), ""
+        status = place.status()
+        if status is not None:
             self._inside.plain_file(place, "Write")
             _own_copy(place.target)
-        await self._change(self._write, place, content=call.content)
-        return f"Wrote {place.shown} ({len(call.content.encode()):,} bytes).", place.path
+            if status.st_size <= MAX_READ_BYTES:
+                data, note = _rewritten(place, call.content)
+        self._store(place, data, "Write")
+        return f"Wrote {place.shown} ({len(data):,} bytes{note}).", place.path
 
     async def edit(self, call: EditInput) -> tuple[str, str]:
         """Replace text in a file: the answer, and the path that changed."""
         place = self._place(call.file_path, "Edit")
-        self._inside.plain_file(place, "Edit")
+        status = self._inside.plain_file(place, "Edit")
         if not call.old_string:
             raise ToolFault("Edit: old_string is empty; use Write to replace a whole file.")
         if call.old_string == call.new_string:
             raise ToolFault("Edit: old_string and new_string are the same; nothing was changed.")
+        if status.st_size > MAX_EDIT_BYTES:
+            raise ToolFault(
+                f"Edit: {place.shown} has {status.st_size:,} bytes, more than the {MAX_EDIT_BYTES:,} that can be "
+                "edited; change it with Bash."
+            )
+        file = _parsed(place, "Edit")
+        text, count = replace_text(file, call.old_string, call.new_string, everywhere=call.replace_all)
+        if not count:
+            raise ToolFault(f"Edit: old_string not found in {place.shown}.")
+        if count > 1 and not call.replace_all:
+            raise ToolFault(f"Edit: old_string appears {count} times in {place.shown} (must be unique).")
+        if text == file.text:
+            raise ToolFault(
+                f"Edit: {place.shown} keeps its line ends and byte order mark, and but for these old_string and "
+                "new_string are the same; nothing was changed."
+            )
         _own_copy(place.target)
-        old, new = self._as_in_file(place.target, call.old_string, call.new_string)
-        await self._change(self._edit, place, old_string=old, new_string=new, replace_all=call.replace_all)
+        self._store(place, file.dump(text), "Edit")
         return f"Edited {place.shown}.", place.path
 
     def _place(self, text: str, tool: str) -> Place:
@@ -103,22 +125,20 @@ class FileTools:
             raise ToolFault(f"{tool}: {self._scope.refusal(place.path)}")
         return place
 
-    def _as_in_file(self, target: Path, old: str, new: str) -> tuple[str, str]:
-        """Models write bare line feeds; where the file has CRLF and the text is found only so, that is meant."""
+    def _store(self, place: Place, data: bytes, tool: str) -> None:
         try:
-            data = target.read_bytes() if target.stat().st_size <= MAX_EDIT_BYTES else b""
-        except OSError:
-            return old, new  # the tool itself says what is wrong
-        if b"\r\n" in data and "\r" not in old and old.encode() not in data:
-            old, new = old.replace("\n", "\r\n"), new.replace("\r\n", "\n").replace("\n", "\r\n")
-        return old, new
-
-    async def _change(self, tool: Any, place: Place, **arguments: object) -> None:
-        try:
-            await self._call(tool, file_path=place.path, **arguments)
-        except ToolFault as fault:
+            place.target.parent.mkdir(parents=True, exist_ok=True)
+            place.target.write_bytes(data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             # Directories may have been made, half of the content written.
-            raise ToolFault(str(fault), touched={place.path}) from fault
+            reason = (error.strerror or "cannot be written").lower()
+            raise ToolFault(f"{tool}: {place.shown}: {reason}.", touched={place.path}) from error
+
+    async def _lines_of_large(self, place: Place, first: int, last: int) -> list[str]:
+        text: str = await self._call(self._read, file_path=place.path, view_range=[first, last])
+        return (text.removeprefix("\ufeff") if first == 1 else text).split("\n")
 
     async def _call(self, tool: Any, **arguments: object) -> str:
         from anthropic.lib.tools import ToolError
@@ -140,6 +160,30 @@ class FileTools:
         if "view_range" in text:
             return "Read: these lines are too long to be shown; ask for fewer with limit, or look with Grep."
         return text[:1].upper() + text[1:]
+
+
+def _parsed(place: Place, tool: str) -> TextFile:
+    try:
+        return parse_text(place.target.read_bytes())
+    except NotText as error:
+        raise ToolFault(
+            f"{tool}: {place.shown} {error}; look at it and change it with Bash, by a program that knows its encoding."
+        ) from error
+    except OSError as error:
+        raise ToolFault(f"{tool}: {place.shown}: {(error.strerror or 'cannot be read').lower()}.") from error
+
+
+def _rewritten(place: Place, content: str) -> tuple[bytes, str]:
+    """The bytes of a file that gets another content, and what has to be said of them."""
+    try:
+        file = parse_text(place.target.read_bytes())
+    except NotText as error:
+        return content.encode(), f"; the file that it replaces {error}, this one is"
+    except OSError:
+        return content.encode(), ""  # writing says what is wrong
+    data = file.dump(rewrite_text(file, content))
+    about = parse_text(data).about()
+    return data, f"; as before with {about}" if about and about == file.about() else ""
 
 
 def _own_copy(target: Path) -> None:

@@ -85,6 +85,8 @@ async def run_gate(
             seconds=round(time.monotonic() - began, 3),
             timed_out=result.timed_out,
             sandboxed=sandbox.status.isolated,
+            binds=list(result.binds),
+            not_shown=list(result.not_shown),
         ),
         log,
     )
@@ -94,7 +96,9 @@ def _heading(name: str, text: str, result: CommandResult, gate: GateConfig) -> s
     end = f"exit code {result.exit_code}"
     if result.timed_out:
         end = f"killed after {gate.timeout.total_seconds():g} s, {end}"
-    return f"[{name}] {text}\n[{name}] {end}, {result.output_bytes} bytes of output\n"
+    lines = [text, f"{end}, {result.output_bytes} bytes of output"]
+    lines += [f"{path} was there, read-only" for path in result.binds]
+    return "".join(f"[{name}] {line}\n" for line in [*lines, *result.not_shown])
 
 
 def _join(steps: list[tuple[str, Path]], log: Path) -> tuple[str, str]:

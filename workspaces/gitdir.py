@@ -1,7 +1,8 @@
-"""The disposable `.git` of a workspace: for the agent's eyes only, made by the engine and never read by it again.
+"""The disposable `.git` of a workspace: for the agent's eyes only, made by the engine; no git of the engine reads it.
 
 It borrows the objects of source.git, which the sandbox shows read-only, so an agent can look at the project's history,
-compare and even commit; nothing of that is taken over, and whatever is planted here runs in the sandbox or never.
+compare, commit and stash; whatever is planted here runs in the sandbox or never. Its HEAD, refs and stash come back in
+a new one (`agentgit`); all else, its index, settings and hooks among it, does not.
 """
 
 import contextlib
@@ -9,9 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from workspaces.agentgit import BRANCH, GitState, packed_refs, stash_log
 from workspaces.beneath import remove_tree
-
-BRANCH = "refs/heads/work"
 
 _CONFIG = """\
 [core]
@@ -42,25 +42,18 @@ _UNWANTED = (
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _fixed(objects: Path, commit: str) -> dict[str, bytes]:
-    """The files that decide what git does and sees here."""
-    return {
-        "HEAD": f"ref: {BRANCH}\n".encode(),
-        "config": _CONFIG.encode(),
-        "objects/info/alternates": os.fsencode(objects) + b"\n",
-        BRANCH: f"{commit}\n".encode(),
-    }
+def _fixed(objects: Path) -> dict[str, bytes]:
+    """The files that decide how git works here."""
+    return {"config": _CONFIG.encode(), "objects/info/alternates": os.fsencode(objects) + b"\n"}
 
 
-def is_pristine(work: Path, objects: Path, commit: str) -> bool:
-    """Whether the `.git` is as the engine made it for this commit, as far as a later session could be misled by it."""
-    for name in _UNWANTED:
-        if os.path.lexists(work / ".git" / name):
-            return False
-    return all(_read(work, name) == wanted for name, wanted in _fixed(objects, commit).items())
+def planted(work: Path, objects: Path) -> list[str]:
+    """What of the `.git` is not as the engine made it and could mislead a later session, HEAD and refs aside."""
+    found = [name for name in _UNWANTED if os.path.lexists(work / ".git" / name)]
+    return found + [name for name, wanted in _fixed(objects).items() if _read(work, name) != wanted]
 
 
-def make(work: Path, objects: Path, commit: str, index: Path) -> None:
+def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
     """Make the `.git` anew, in the place of whatever stands there; `index` is moved into it."""
     top = os.open(work, _DIRECTORY)
     try:
@@ -71,7 +64,15 @@ def make(work: Path, objects: Path, commit: str, index: Path) -> None:
     base = work / ".git"
     for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (base / directory).mkdir(parents=True)
-    for name, data in _fixed(objects, commit).items():
+    files = {**_fixed(objects), "HEAD": f"{'ref: ' if state.head.startswith('refs/') else ''}{state.head}\n".encode()}
+    if BRANCH in state.refs:
+        files[BRANCH] = f"{state.refs[BRANCH]}\n".encode()
+    if more := packed_refs(state):
+        files["packed-refs"] = more
+    if state.stash:
+        (base / "logs/refs").mkdir(parents=True)
+        files["logs/refs/stash"] = stash_log(state)
+    for name, data in files.items():
         (base / name).write_bytes(data)
     index.replace(base / "index")
 

@@ -128,6 +128,7 @@ class Ignores:
         if there is None or there.st_size > _LARGEST:
             return []
         try:
-            return self._files.read(path).decode(errors="surrogateescape").split("\n")
+            data = self._files.read(path).removeprefix(b"\xef\xbb\xbf")  # git leaves a byte order mark out as well
+            return data.decode(errors="surrogateescape").split("\n")
         except OSError:  # a link, a pipe, a directory: git follows no link here either
             return []

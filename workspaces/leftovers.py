@@ -30,7 +30,7 @@ _IN_A_REPOSITORY = (
     "objects/pack/*.lock",
 )
 _IN_A_STORE = ("scratch/*", "*.new", "pushed/**/.*")
-_IN_A_WORKSPACE = ("quarantine", "agent.index", "index.lock", "index.new", "agent.index.lock")
+_IN_A_WORKSPACE = ("quarantine", "kept", "agent.index", "index.lock", "index.new", "agent.index.lock")
 
 
 def in_store(root: Path, now: float | None = None) -> list[Path]:

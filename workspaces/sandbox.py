@@ -4,19 +4,26 @@ Bubblewrap makes it. Where that cannot be, nothing runs (SandboxUnavailable), un
 then commands run with the worker's own rights, and only time, output and environment are kept in bounds.
 """
 
+import asyncio
+import atexit
 import contextlib
+import dataclasses
+import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from baton.errors import SandboxUnavailable
+from baton.errors import DiskFull, SandboxUnavailable
 from baton.settings import SandboxMode
+from workspaces.binds import BindRules
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
 from workspaces.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.own_python import make_own_python
 from workspaces.process import Finished, run_process
 from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
 
@@ -70,7 +77,7 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
     for path in _candidates():
         try:
             status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
-            fault = await _try(Sandbox(status, toolchains))
+            fault = await _try(status, toolchains)
         except (OSError, SandboxUnavailable) as error:
             fault = str(error)
         if not fault:
@@ -83,22 +90,26 @@ async def probe(mode: SandboxMode, *, toolchains: Toolchains | None = None) -> S
 class Sandbox:
     """Runs commands in isolation; one per process is enough, and any number may run at once."""
 
-    def __init__(self, status: SandboxStatus, toolchains: Toolchains | None = None) -> None:
+    def __init__(
+        self, status: SandboxStatus, toolchains: Toolchains | None = None, binds: BindRules | None = None
+    ) -> None:
         self.status = status
         self.toolchains = own_toolchains() if toolchains is None else toolchains
+        self.binds = binds or BindRules(hidden=self.toolchains.hidden)
 
     @classmethod
-    async def open(cls, mode: SandboxMode, *, home: Path | None = None) -> "Sandbox":
+    async def open(cls, mode: SandboxMode, *, home: Path | None = None, allowed: Sequence[Path] = ()) -> "Sandbox":
         """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
 
-        `home` is `BATON_HOME`, which no toolchain directory may hold.
+        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`.
         """
         toolchains = own_toolchains(home=home)
-        return cls(await probe(mode, toolchains=toolchains), toolchains)
+        rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
+        return cls(await probe(mode, toolchains=toolchains), toolchains, rules)
 
-    def with_binds(self, binds: list[str], *, home: Path | None = None) -> "Sandbox":
-        """This sandbox with a project's `[sandbox] binds` added; ConfigurationError for one that may not be."""
-        return Sandbox(self.status, self.toolchains.with_binds(binds, home=home)) if binds else self
+    def with_binds(self, binds: Sequence[str]) -> "Sandbox":
+        """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
+        return Sandbox(self.status, self.toolchains, dataclasses.replace(self.binds, asked=tuple(binds)))
 
     def require(self) -> None:
         """Raise SandboxUnavailable where commands cannot be run."""
@@ -112,22 +123,27 @@ class Sandbox:
         result, not an error. On cancellation everything the command started is killed before this returns.
         """
         self.require()
-        finished = await (self._isolated(command, log) if self.status.isolated else self._plain(command, log))
+        judged = await self.binds.judge()
+        toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
+        if not command.bare and (toolchains.has_python or not self.status.isolated):
+            toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
+        run = self._isolated if self.status.isolated else self._plain
+        finished = await run(command, toolchains, log)
         if finished.began is False:
             last = finished.result.output.strip().rpartition("\n")[2]
             raise SandboxUnavailable(
                 f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
             )
-        return finished.result
+        return dataclasses.replace(finished.result, binds=judged.paths, not_shown=judged.refused)
 
-    async def _isolated(self, command: Command, log: Path | None) -> Finished:
+    async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None) -> Finished:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
             texts = {} if command.bare else small_files(command.network)
             files = {path: _memory_file(text, stack) for path, text in texts.items()}
             status_fds = os.pipe()
             try:
-                argv = bwrap_argv(self.status.bwrap, command, self.toolchains, status_fd=status_fds[1], files=files)
+                argv = bwrap_argv(self.status.bwrap, command, toolchains, status_fd=status_fds[1], files=files)
             except BaseException:  # whatever it was, nobody else knows these descriptors
                 os.close(status_fds[0])
                 os.close(status_fds[1])
@@ -143,9 +159,10 @@ class Sandbox:
                 status_fds=status_fds,
             )
 
-    async def _plain(self, command: Command, log: Path | None) -> Finished:
+    async def _plain(self, command: Command, toolchains: Toolchains, log: Path | None) -> Finished:
         with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
-            env = {**environment(self.toolchains, network=True, home=home, tmp=home), **command.env}
+            own = environment(toolchains, network=True, home=home, tmp=home, tools=str(toolchains.tools))
+            env = {**own, **command.env}
             base = command.workspace or Path(home)
             inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
             return await run_process(
@@ -156,6 +173,33 @@ class Sandbox:
                 cwd=base / inside,
                 log=log,
             )
+
+
+_made: dict[Path, Path] = {}
+"""The engine's own Python by home, for this process."""
+
+_without_home: list[Path] = []
+
+
+async def _tools(home: Path | None) -> Path:
+    """The directory of the engine's own Python, made once per home; raises DiskFull where there is no room for it."""
+    if home is None:
+        if not _without_home:
+            _without_home.append(Path(tempfile.mkdtemp(prefix="baton-python-")))
+            atexit.register(shutil.rmtree, _without_home[0], ignore_errors=True)
+        home = _without_home[0]
+    known = _made.get(home)
+    if known is None or not known.is_dir():
+        like = next((made for made in _made.values() if made.is_dir()), None)
+        try:
+            known = _made[home] = await asyncio.to_thread(make_own_python, home, like)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    "No room left on the disk for what commands need; make room, and the run goes on."
+                ) from error
+            raise
+    return known
 
 
 def _candidates() -> list[Path]:
@@ -178,12 +222,14 @@ async def _bwrap(path: Path) -> Bwrap:
     return Bwrap(path, parse_flags(finished.result.output))
 
 
-async def _try(sandbox: Sandbox) -> str:
+async def _try(status: SandboxStatus, toolchains: Toolchains | None) -> str:
     """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
+    sandbox = Sandbox(status, toolchains)
     with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
         check = "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname && echo holds"
         command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
-        result = await sandbox.run(command)
+        finished = await sandbox._isolated(command, sandbox.toolchains, None)
+        result = finished.result
     if result.exit_code == 0 and result.output == "holds\n":
         return ""
     return result.output.strip().rpartition("\n")[2] or f"the probe ended with {result.exit_code}"

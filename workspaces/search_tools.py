@@ -40,11 +40,14 @@ class SearchTools:
         base, directory = self._base(call.path)
         if not directory:
             raise ToolFault(f"Glob: {base.shown} is a file, not a directory.")
-        rules = [_compile(pattern) for pattern in _alternatives(_relative(call.pattern))]
+        wanted = _relative(call.pattern)
+        rules, fault = _compile([reading for pattern in _alternatives(wanted) for reading in _readings(pattern)])
         _code, listing = await self._ripgrep(["--files", "--null", *_left_out()], base.target, [], _MAX_LISTING)
         # A listing that was cut in its middle has a line there that is no path; it matches nothing that exists.
         names = [name.removeprefix("./") for name in listing.split("\0") if name]
-        found = [name for name in names if any(rule.match(name) for rule in rules)]
+        found = [name for name in names if name == wanted or any(rule.match(name) for rule in rules)]
+        if not found and fault:
+            raise ToolFault(f"Glob: {fault}")
         if not found:
             return "No files match (files that the project ignores are left out)."
         found.sort(key=lambda name: (-_modified(base.target / name), name))
@@ -67,7 +70,7 @@ class SearchTools:
                 options += [flag, str(amount)] if amount else []
         options += ["--ignore-case"] if call.ignore_case else []
         options += ["--multiline", "--multiline-dotall"] if call.multiline else []
-        options += [f"--glob={_relative(call.glob)}"] if call.glob else []
+        options += [f"--glob={pattern}" for pattern in _usable(_relative(call.glob))] if call.glob else []
         options += ["--sort=path", *_left_out(), "-e", call.pattern]
         # From the workspace's root, so that results can be given to Read as they are.
         where = [base.path or "."]
@@ -76,7 +79,8 @@ class SearchTools:
             return "No matches."
         if code not in (0, 2) or (code == 2 and output.startswith("rg: ")):
             raise ToolFault(f"Grep: {self._inside.words(output.strip().removeprefix('rg: '))[:600] or 'it failed'}")
-        lines = [line.removeprefix("./") for line in output.splitlines()]
+        # Not splitlines: a form feed, or a carriage return within a line, is a character that an Edit has to name.
+        lines = [line.removesuffix("\r").removeprefix("./") for line in output.removesuffix("\n").split("\n")]
         if call.head_limit and len(lines) > call.head_limit:
             lines = [*lines[: call.head_limit], f"({len(lines) - call.head_limit:,} more lines)"]
         return cut_middle("\n".join(lines), policies.TOOL_OUTPUT_LIMIT) or "No matches."
@@ -140,12 +144,30 @@ def _alternatives(pattern: str) -> list[str]:
     return done
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    """With a directory in it, a pattern is tied to where the search begins; a bare name is found at any depth."""
-    try:
-        return compile_pattern(pattern.rstrip("/") or "**")
-    except ConfigurationError as error:
-        raise ToolFault(f"Glob: {error}") from error
+def _readings(pattern: str) -> list[str]:
+    """The pattern, and the same with its brackets as characters: `app/[slug]/page.tsx` is the name of a file."""
+    return list(dict.fromkeys([pattern, pattern.replace("[", "[[]")]))
+
+
+def _usable(pattern: str) -> list[str]:
+    """The readings that ripgrep is given: where its brackets are no sets of characters, it would refuse a pattern."""
+    first, *more = _readings(pattern)
+    return [first, *more] if not more or _compile([first])[0] else more
+
+
+def _compile(patterns: list[str]) -> tuple[list[re.Pattern[str]], str]:
+    """Expressions for patterns, and what is wrong with the first one that is none.
+
+    With a directory in it, a pattern is tied to where the search begins; a bare name is found at any depth.
+    """
+    found: list[re.Pattern[str]] = []
+    fault = ""
+    for pattern in patterns:
+        try:
+            found.append(compile_pattern(pattern.rstrip("/") or "**"))
+        except ConfigurationError as error:
+            fault = fault or str(error)
+    return found, fault
 
 
 def _modified(path: Path) -> float:

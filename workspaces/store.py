@@ -30,7 +30,21 @@ from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+# Said in full, so that no version's default and no file decides how a patch looks.
+_DIFF = (
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--find-renames",
+    "--submodule=short",
+    "--ignore-submodules=none",
+    "--no-relative",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 _OBJECT = re.compile(r"[0-9a-f]{40}")
+_OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
+"""Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
 
 
 class Store:
@@ -164,7 +178,7 @@ class Store:
         """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
             raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
-        return self.source if ref.endswith("/integration/head") or "/candidate/" in ref else self.objects
+        return self.source if _OF_PROJECT.fullmatch(ref) else self.objects
 
     async def read(self, commit: str, path: str) -> bytes | None:
         """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
@@ -186,11 +200,20 @@ class Store:
 
         At most `limit` bytes of it, with a last line that says so where it was longer.
         """
-        options = ["--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--submodule=short"]
         trees = [self.tree(old), self.tree(new)]
-        result = await git(["diff", *options, *trees, "--"], git_dir=self.path, limit=limit)
+        result = await git(["diff", *_DIFF, "--unified=3", *trees, "--"], git_dir=self.path, limit=limit)
         text = result.stdout.decode(errors="replace")
         return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
+
+    async def write_patch(self, old: str, new: str, file: Path) -> None:
+        """Write the changes between two commits or trees, byte for byte as `git apply` needs them, binary files too."""
+        options = [*_DIFF, "--unified=3", "--binary", "--full-index", f"--output={file}"]
+        await git(["diff", *options, self.tree(old), self.tree(new), "--"], git_dir=self.path)
+
+    async def numstat(self, old: str, new: str) -> bytes:
+        """How many lines were added and removed in each file, as `git diff --numstat -z` writes it."""
+        trees = [self.tree(old), self.tree(new)]
+        return (await git(["diff", *_DIFF, "--numstat", "-z", *trees, "--"], git_dir=self.path)).stdout
 
     async def changed_paths(self, old: str, new: str) -> list[str]:
         """The files that differ between two commits, trees, or directories of commits."""
@@ -216,6 +239,17 @@ class Store:
         """The parents of a commit."""
         with translated(f"reading {commit}"):
             return self.objects.parents(commit)
+
+    async def line(self, head: str, base: str) -> list[str]:
+        """The commits from `head` back to `base` (without it) by first parents, the newest first."""
+        found: list[str] = []
+        while head != base:
+            found.append(head)
+            parents = await self.parents(head)
+            if not parents:
+                break
+            head = parents[0]
+        return found
 
     async def checkout(self, commit: str, directory: Path) -> None:
         """Write the files of a commit into an empty directory, as a checkout with the project's attributes would.

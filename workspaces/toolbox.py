@@ -61,14 +61,12 @@ class Toolbox:
         network: bool = False,
         binds: Sequence[str] = (),
         read_only: Mapping[Path, str] | None = None,
-        home: Path | None = None,
         submodules: Collection[str] = (),
     ) -> None:
         """`grants` holds a tool's patterns by its name, None for the tool without restriction.
 
-        `binds` are the project's toolchains, `read_only` what commands may see besides (host path -> path inside),
-        `home` is `BATON_HOME`, `submodules` are the places of submodules, where no file tool writes. Raises
-        ConfigurationError for a bind that may not be.
+        `binds` are the directories that the project asks for, `read_only` what commands may see besides (host path ->
+        path inside), `submodules` the places of submodules, where no file tool writes.
         """
         self._grants = {str(name): patterns for name, patterns in grants.items()}
         inside = Inside(workspace)
@@ -78,7 +76,7 @@ class Toolbox:
         self._bash_changes = scope.writes or not sandbox.status.isolated
         self._bash = BashTool(
             inside.root,
-            sandbox.with_binds(list(binds), home=home),
+            sandbox.with_binds(binds),
             patterns=self._grants.get("Bash"),
             writable=self._bash_changes,
             network=network,

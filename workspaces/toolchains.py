@@ -1,148 +1,107 @@
 """Which of the machine's directories the sandbox shows, and the environment that commands find there.
 
-The system's `/usr` is always there. Toolchains elsewhere (under a home directory, `/opt`) are invisible unless they
-are bound: Baton's own interpreter by default, others by `[sandbox] binds` in `baton.toml`.
+The system's `/usr` is always there. Of what lies elsewhere (under a home directory, `/opt`) the interpreter that Baton
+runs on is shown, without any packages (`workspaces.own_python`), and what `workspaces.binds` grants.
 """
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from baton.errors import ConfigurationError
+from baton.places import home_of_this_account, refuse_bind
+from workspaces import own_python
+from workspaces.binds import Bind
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 HOME_INSIDE = "/home/agent"
 
-_FORBIDDEN = frozenset(
-    PurePosixPath("/", name)
-    for name in ("", "root", "home", "etc", "proc", "sys", "dev", "run", "var", "tmp", "boot", "mnt", "media", "srv")
-)
-"""Directories that are never shown as a whole."""
-
-_CLOSED = tuple(PurePosixPath(path) for path in ("/etc", "/proc", "/sys", "/dev", "/run", "/boot", "/var/run"))
-"""Directories that nothing below may be shown of either."""
-
-_SECRET_NAMES = frozenset(
-    [
-        ".ssh",
-        ".gnupg",
-        ".aws",
-        ".azure",
-        ".kube",
-        ".docker",
-        ".config",
-        ".claude",
-        ".anthropic",
-        ".netrc",
-        ".git-credentials",
-        ".password-store",
-        ".npmrc",
-        ".pypirc",
-        ".pgpass",
-        ".my.cnf",
-        ".vault-token",
-        ".gem",
-        ".m2",
-        ".mozilla",
-        ".thunderbird",
-        ".env",
-        ".git",
-        ".secrets",
-        "secrets",
-        "credentials",
-        "credentials.toml",
-        "credentials.json",
-        "keyrings",
-        "gcloud",
-        "id_rsa",
-        "id_ed25519",
-        "id_ecdsa",
-    ]
-)
-
 
 @dataclass(frozen=True)
 class Toolchains:
-    """Directories outside `/usr` that are mounted read-only at their own path, and whose `bin` is searched first."""
+    """Directories outside `/usr` that are mounted read-only at their own path."""
 
     directories: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    hidden: tuple[Path, ...] = ()
+    """Directories of packages of Baton and its interpreter: covered wherever they would be seen."""
+    tools: Path | None = None
+    """The directory of `workspaces.own_python` on this machine; None where commands do without."""
+    binds: tuple[Bind, ...] = ()
+    """Directories that `baton.toml` asks for and a person allows; their `bin` is searched first."""
 
     @property
     def path(self) -> str:
-        """The search path for programs."""
-        return ":".join([*(str(directory / "bin") for directory in self.directories), *SYSTEM_PATH])
+        """The search path for programs, as it is in the sandbox."""
+        return self.path_with(own_python.INSIDE)
 
-    def with_binds(self, binds: Sequence[str], *, home: Path | None = None) -> "Toolchains":
-        """These and the directories that `baton.toml` names; raises ConfigurationError for one that may not be."""
-        added: list[Path] = []
-        for text in binds:
-            directory = Path(text)
-            fault = refuse_bind(text) or _refuse_on_disk(directory, home)
-            if fault:
-                raise ConfigurationError(f"[sandbox] binds in baton.toml: {text!r} {fault}.")
-            added += _with_target(directory)
-        return Toolchains(tuple(dict.fromkeys([*added, *self.directories])), self.notes)
+    def path_with(self, tools: str) -> str:
+        """The search path for programs, with the engine's own directory at this path."""
+        binds = [str(bind.target / "bin") for bind in self.binds]
+        first, last = ([f"{tools}/{name}"] for name in (own_python.FIRST, own_python.LAST))
+        if not self.tools:
+            return ":".join([*binds, *SYSTEM_PATH])
+        if any(path.is_relative_to("/usr") for path in self.hidden):
+            # Programs of the packages that are hidden are there still, and cannot work: a `pytest` in /usr/local/bin.
+            return ":".join([*binds, *first, *last, *SYSTEM_PATH])
+        return ":".join([*binds, *first, *SYSTEM_PATH, *last])
+
+    @property
+    def has_python(self) -> bool:
+        """Whether the interpreter that Baton runs on can be seen by commands."""
+        python = own_python.base_executable()
+        return any(python.is_relative_to(place) for place in (Path("/usr"), *self.directories))
+
+    def covered(self) -> list[Path]:
+        """Where something must be mounted over packages that would be seen; paths as they are in the sandbox."""
+        shown = [Path("/usr"), *self.directories, *(bind.target for bind in self.binds)]
+        places = []
+        for directory in shown:
+            target = directory.resolve()
+            for hidden in self.hidden:
+                if hidden.is_relative_to(target) and hidden != target and hidden.is_dir():
+                    places.append(directory / hidden.relative_to(target))
+        # What lies in a place that is covered is gone already.
+        return [
+            place
+            for place in dict.fromkeys(places)
+            if not any(place != other and place.is_relative_to(other) for other in places)
+        ]
 
 
 def own_toolchains(*, home: Path | None = None) -> Toolchains:
     """The interpreter that Baton itself runs on, so that `python` and `pytest` work on a fresh machine."""
     found: list[Path] = []
     notes: list[str] = []
-    executable = Path(sys.executable).resolve()
-    for prefix in (Path(sys.prefix), Path(sys.base_prefix), executable.parent.parent):
-        if not prefix.is_absolute() or not prefix.is_dir() or prefix.resolve().is_relative_to("/usr"):
-            continue
-        fault = refuse_bind(str(prefix), names=False) or _refuse_on_disk(prefix, home, names=False)
+    for prefix in own_python.base_prefixes():
+        fault = refuse_bind(str(prefix), names=False) or _refuse_on_disk(prefix, home)
         if fault:
             notes.append(f"The interpreter under {prefix} is not visible in the sandbox: it {fault}.")
         else:
             found += _with_target(prefix)
-    return Toolchains(tuple(dict.fromkeys(found)), tuple(notes))
+    hidden = own_python.own_packages()
+    # Programs of the system may need these.
+    notes += [
+        f"The packages in {path} are hidden from commands, for Baton itself runs on them; install it into a virtual"
+        " environment of its own to have them seen."
+        for path in hidden
+        if path.is_relative_to("/usr")
+    ]
+    return Toolchains(tuple(dict.fromkeys(found)), tuple(notes), tuple(hidden))
 
 
-def refuse_bind(text: str, *, names: bool = True) -> str | None:
-    """Why a directory of this name may not be shown to commands; None where nothing speaks against it. Pure."""
-    path = PurePosixPath(text)
-    if "\0" in text or not text.startswith("/") or ".." in path.parts:
-        return "must be an absolute path without `..`"
-    path = PurePosixPath("/" + text.strip("/"))
-    if path in _FORBIDDEN or (len(path.parts) == 3 and path.parts[1] == "home"):
-        return "holds more than a toolchain; name the toolchain's own directory"
-    if any(path.is_relative_to(closed) for closed in _CLOSED):
-        return "lies where the system keeps its own data"
-    if names and (secret := next((part for part in path.parts if part.lower() in _SECRET_NAMES), None)):
-        return f"may hold secrets ({secret})"
-    return None
-
-
-def _refuse_on_disk(directory: Path, home: Path | None, *, names: bool = True) -> str | None:
-    """The same for what the name really leads to: links followed, the engine's own directory, what lies inside."""
-    try:
-        target = directory.resolve(strict=True)
-        entries = {entry.name.lower() for entry in target.iterdir()}
-    except (OSError, RuntimeError):
-        return "is not a directory that can be read"
-    if fault := refuse_bind(str(target), names=names):
+def _refuse_on_disk(directory: Path, home: Path | None) -> str | None:
+    """`refuse_bind` for what the name really leads to, and whether homes or Baton's data lie in it."""
+    target = directory.resolve()
+    if fault := refuse_bind(str(target), names=False):
         return fault
-    users = _home_of_user()
+    users = home_of_this_account()
     if users is not None and users.is_relative_to(target):
         return "holds a home directory"
     if home is not None and (home.resolve().is_relative_to(target) or target.is_relative_to(home.resolve())):
         return "holds Baton's own data"
-    if names and (secrets := sorted(entries & _SECRET_NAMES)):
-        return f"holds {secrets[0]}, which may be a secret"
     return None
-
-
-def _home_of_user() -> Path | None:
-    try:
-        return Path.home().resolve()
-    except (RuntimeError, OSError):
-        return None
 
 
 def _with_target(directory: Path) -> Iterable[Path]:
@@ -150,10 +109,17 @@ def _with_target(directory: Path) -> Iterable[Path]:
     return dict.fromkeys([directory, directory.resolve()])
 
 
-def environment(toolchains: Toolchains, *, network: bool, home: str = HOME_INSIDE, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108 - the sandbox's own /tmp
+def environment(
+    toolchains: Toolchains,
+    *,
+    network: bool,
+    home: str = HOME_INSIDE,
+    tmp: str = "/tmp",  # noqa: S108 - the sandbox's own /tmp
+    tools: str = own_python.INSIDE,
+) -> dict[str, str]:
     """The complete environment of a command, made of constants: nothing is taken over from this process."""
     names = {
-        "PATH": toolchains.path,
+        "PATH": toolchains.path_with(tools),
         "HOME": home,
         "TMPDIR": tmp,
         "USER": "agent",

@@ -116,8 +116,11 @@ def _meaning(ref: str) -> str:
         return f"the run {run} cannot go on, and its state.json and decisions.json cannot be shown"
     if rest == "integration/head":
         return f"the finished tasks of the run {run} cannot be published"
-    if "/candidate/" in ref:
+    kind = rest.split("/", 2)[1] if "/" in rest else ""
+    if kind == "candidate":
         return f"a result of a task of the run {run} cannot be integrated before its gate ran again"
+    if kind == "landing":
+        return f"a finished task of the run {run} cannot be taken over by a fork"
     return f"the task {rest.partition('/')[0]} of the run {run} cannot go on from its newest checkpoint"
 
 

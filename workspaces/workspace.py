@@ -24,10 +24,12 @@ from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, S
 from baton.naming import is_run_id
 from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
-from workspaces import gitdir
+from workspaces import agentgit, gitdir
+from workspaces.agentgit import GitState, new_state, untold
+from workspaces.agentpack import NotKept, pack_objects, unpack_objects
 from workspaces.beneath import Beneath
 from workspaces.capture import capture_nested, capture_touched
-from workspaces.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.checkpoints import GIT_PACK, GIT_STATE, Checkpoints, Lane, Snapshot
 from workspaces.command import INSIDE
 from workspaces.faults import translated
 from workspaces.git import git
@@ -45,6 +47,19 @@ from workspaces.trees import GITLINK, TREE, Entry, is_path
 
 _IN_THE_WAY = frozenset({NAME, LARGE, DEEP})
 """Reasons for which a path is in the way: a role that may not write there has it put back."""
+_MOST_TOLD = 100
+"""Things that are remembered as told to the agent."""
+_GONE = (
+    "The workspace was built anew. Its files are as you left them, but the branches, tags, commits and stashes that you"
+    " had made in its .git could not be kept and are gone."
+)
+_NOT_KEPT = (
+    "Of your own git this is not kept: {}. It can be gone with your next call; what you need of it has to be in files."
+)
+_TOO_MUCH = (
+    "Your commits, branches, tags and stashes {}, so they are not kept: they are there until the workspace is built"
+    " anew, which can happen at any time. Bring what you need of them into files now, for instance by `git stash pop`."
+)
 
 __all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
 
@@ -102,6 +117,12 @@ class Workspace:
         self._meta_id: str | None = None
         self._fillings: dict[str, Filling] = {}
         self._strays: Strays = frozenset()
+        self._kept = Quarantine(self._home / "kept")
+        self._commit = ""
+        self._git = GitState("", "", {})
+        self._git_gone = False
+        self.notices: list[str] = []
+        """What the agent must be told of the workspace as it was given out, a sentence each."""
 
     @classmethod
     async def materialise(
@@ -163,7 +184,7 @@ class Workspace:
             with objects.together() as pack:
                 paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
                 captured = capture_touched(self._files, objects, self._tree, self._meta, paths)
-                return replace(self._compare(*captured), put_back=undone, pack=pack)
+                return replace(self._compare(*captured), put_back=undone, pack=pack, git=self._git_reset())
 
         with translated("keeping a snapshot"):
             return await in_thread(capture)
@@ -212,12 +233,10 @@ class Workspace:
 
     async def _go_to(self, checkpoint: str) -> None:
         self._take_for(checkpoint)
-        commit = self._checkpoints.project_commit(checkpoint)
-        objects = self._store.source_path / "objects"
         with translated("making a workspace"):
             if self._is_clean():
-                if not await in_thread(gitdir.is_pristine, self.path, objects, commit):
-                    await self._make_git(commit)
+                if not await in_thread(self._is_git_kept):
+                    await self._make_git(checkpoint)
                 return
             self.mark_dirty()
         arguments = (self._store, self.path, self._quarantine)
@@ -225,7 +244,7 @@ class Workspace:
             await rebuild(*arguments, self._tree, self._meta)
         with translated("making a workspace"):
             await in_thread(self._adopt_index, self._tree, fresh=True)
-            await self._make_git(commit)
+            await self._make_git(checkpoint)
             self._marker.write_text(self._state())
 
     def _take_for(self, checkpoint: str) -> None:
@@ -233,14 +252,73 @@ class Workspace:
         oid = self._checkpoints.meta_id(checkpoint)
         if oid is None or oid != self._meta_id:
             self._meta, self._meta_id = self._checkpoints.meta(checkpoint), oid
+        self._commit, self._git = self._checkpoints.project_commit(checkpoint), self._checkpoints.git_state(checkpoint)
 
-    async def _make_git(self, commit: str) -> None:
+    def _is_git_kept(self) -> bool:
+        """Whether the `.git` is as the checkpoint has it, as far as a later session could be misled by it."""
+        found = agentgit.read_state(self.path, self._commit).state
+        objects = self._store.source_path / "objects"
+        return found is not None and found.same(self._git) and not gitdir.planted(self.path, objects)
+
+    async def _make_git(self, checkpoint: str) -> None:
+        pack = await in_thread(self._checkpoints.git_pack, checkpoint)
+        state = self._git
+        if not state.lost:
+            await self._place_git(state)
+            if state.same(new_state(self._commit)):
+                return
+            objects = self._store.source_path / "objects"
+            if await unpack_objects(self._sandbox, self.path, objects, self._kept, state, pack):
+                return
+        # Said, and from now on so in the checkpoints.
+        self._git, self._git_gone = replace(new_state(self._commit), told=state.told), True
+        self.notices.append(_GONE)
+        await self._place_git(self._git)
+
+    async def _place_git(self, state: GitState) -> None:
         index = self._home / "agent.index"
         await in_thread(shutil.copy2, self._index, index)
-        if self._store.source.tree_of(commit) != self._known_index()[0]:
+        if self._store.source.tree_of(self._commit) != self._known_index()[0]:
             env = {"GIT_INDEX_FILE": str(index)}
-            await git(["read-tree", "--reset", "-i", commit], git_dir=self._store.path, env=env)
-        await in_thread(gitdir.make, self.path, self._store.source_path / "objects", commit, index)
+            await git(["read-tree", "--reset", "-i", self._commit], git_dir=self._store.path, env=env)
+        await in_thread(gitdir.make, self.path, self._store.source_path / "objects", state, index)
+
+    def _git_reset(self) -> dict[str, bytes | None]:
+        """The files of the checkpoint after the agent's git could not be brought back."""
+        return _git_files(self._git, b"", self._commit) if self._git_gone else {}
+
+    async def _keep_git(self, nested: list[str]) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
+        """What changes in the checkpoint for the agent's own git, and what of it is not kept."""
+        objects = self._store.source_path / "objects"
+        found = await in_thread(agentgit.read_state, self.path, self._commit)
+        strange = list(found.strange)
+        # Put back for the next call, so they are said each time.
+        reset: list[str] = []
+        if found.state is None:
+            reset.append("a `.git` that was removed, replaced or damaged: it is made anew as it was before")
+        else:
+            strange += [f"the repository in {path}/" for path in nested[:20]]
+            planted = await in_thread(gitdir.planted, self.path, objects)
+            reset += [f"a change to .git/{name}" for name in planted]
+        state = found.state or self._git
+        pack, refused = b"", ""
+        if found.state is not None and not state.same(self._git):
+            try:
+                pack = await pack_objects(self._sandbox, self.path, objects, self._kept, state)
+            except NotKept as error:
+                refused = str(error)
+        new = untold(strange, self._git.told)
+        sentences = tuple(_NOT_KEPT.format(text) for text in [*reset, *new])
+        told = (*self._git.told, *new)[-_MOST_TOLD:]
+        if state.same(self._git) and not new:
+            return self._git_reset(), sentences
+        if state.same(self._git):
+            state = replace(self._git, told=told)
+            return {**self._git_reset(), GIT_STATE: state.dump()}, sentences
+        if refused:
+            sentences = (*sentences, _TOO_MUCH.format(refused))
+        state = replace(state, lost=bool(refused), told=told)
+        return _git_files(state, pack, self._commit), sentences
 
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
@@ -268,7 +346,8 @@ class Workspace:
                     meta = await in_thread(self._surveyed, whole, found)
                     unkept |= dict.fromkeys(ignored, IGNORED)
                     snapshot = await in_thread(self._compare, whole, meta, unkept)
-                    return replace(snapshot, put_back=tuple(found.moved))
+                    kept, not_kept = await self._keep_git(found.nested)
+                    return replace(snapshot, put_back=tuple(found.moved), git=kept, not_kept=not_kept)
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
@@ -358,7 +437,8 @@ class Workspace:
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         with self._store.objects.together(snapshot.pack) as pack:
-            return replace(self._put_back_all(snapshot, paths), pack=pack)
+            put_back = self._put_back_all(snapshot, paths)
+            return replace(put_back, pack=pack, git=snapshot.git, not_kept=snapshot.not_kept)
 
     def _put_back_all(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         objects, files = self._store.objects, self._files
@@ -412,6 +492,12 @@ class Workspace:
         except (FileNotFoundError, ValueError):
             return "", False
         return (tree, state == "fresh") if self._index.exists() else ("", False)
+
+
+def _git_files(state: GitState, pack: bytes, commit: str) -> dict[str, bytes | None]:
+    """The files of `git/` in a checkpoint; none where the agent's git is as it was made."""
+    plain = state.same(new_state(commit)) and not state.told
+    return {GIT_STATE: None if plain else state.dump(), GIT_PACK: pack or None}
 
 
 def _remove(directory: Path, *, keep_lock: bool = False) -> None:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from baton.errors import ExitCode, UsageError
+from baton.errors import ConfigurationError, ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.output import clean, line, message, one_line, print_json
 
 if TYPE_CHECKING:
     from agents.loader import LoadedAgent
+    from baton.pricing import PriceList
 
 app = typer.Typer(
     help="The role files: those that come with Baton, and your own.",
@@ -69,12 +70,14 @@ def check(
     Exit code: 0 when all can be loaded (warnings allowed), 2 when one cannot.
     """
     from agents.loader import load_directory
+    from baton.pricing import load_prices
 
+    prices = load_prices(options.settings().prices)
     found = load_directory(directory)
     if as_json:
         print_json(
             {
-                "agents": [_record(agent) for agent in found.agents.values()],
+                "agents": [{**_record(agent), "warnings": _warnings(agent, prices)} for agent in found.agents.values()],
                 "problems": [{"source": problem.source, "message": problem.message} for problem in found.problems],
                 "ignored": found.ignored,
             }
@@ -82,7 +85,7 @@ def check(
     else:
         for name, agent in found.agents.items():
             line(f"ok    {one_line(name)}  {one_line(agent.definition.source, 200)}")
-            for warning in agent.warnings:
+            for warning in _warnings(agent, prices):
                 line(f"      warning: {one_line(warning, 300)}")
         for problem in found.problems:
             line(f"fail  {one_line(problem.message, 500)}")
@@ -104,3 +107,14 @@ def _record(agent: "LoadedAgent") -> dict[str, Any]:
         "digest": definition.digest,
         "warnings": agent.warnings,
     }
+
+
+def _warnings(agent: "LoadedAgent", prices: "PriceList") -> list[str]:
+    """What a person should know about a file: how it was read, and whether its model can be asked."""
+    from agents.models import DEFAULT_MODEL, resolve_model
+
+    try:
+        resolve_model(agent.definition.model, prices, DEFAULT_MODEL)
+    except ConfigurationError as error:
+        return [*agent.warnings, f"no run begins with this file: {error}"]
+    return agent.warnings

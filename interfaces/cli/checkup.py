@@ -89,6 +89,7 @@ async def _checks(settings: "Settings") -> AsyncIterator[Check]:
         "disk": _home,
         "git": _git,
         "sandbox": _sandbox,
+        **({"binds": _binds} if settings.allowed_binds() else {}),
         "key": _key,
         "prices": _prices,
         **({"remote": _state_remote} if settings.state_remote else {}),
@@ -149,10 +150,29 @@ def _git(_: "Settings") -> Check:
 
 async def _sandbox(settings: "Settings") -> Check:
     from workspaces.sandbox import probe
+    from workspaces.toolchains import own_toolchains
 
     status = await probe(settings.sandbox)
     grade: dict[str, Literal["ok", "warn", "fail"]] = {"bwrap": "ok", "none": "warn", "unavailable": "fail"}
-    return Check("sandbox", grade[status.kind], status.reason, status.advice)
+    notes = own_toolchains(home=settings.home).notes
+    words = [status.reason, *notes]
+    if status.isolated and not notes:
+        words.append("They find Python and pytest; packages of Baton and of its interpreter are hidden.")
+    return Check("sandbox", grade[status.kind], " ".join(words), status.advice)
+
+
+async def _binds(settings: "Settings") -> Check:
+    """The directories that `baton.toml` may ask for, each looked at as if it were asked for as a whole."""
+    from workspaces.binds import BindRules
+    from workspaces.toolchains import own_toolchains
+
+    allowed = settings.allowed_binds()
+    hidden = own_toolchains(home=settings.home).hidden
+    judged = await BindRules(allowed, tuple(map(str, allowed)), settings.home, hidden).judge()
+    words = f"baton.toml may ask for {', '.join(map(str, allowed))}, and for what lies below."
+    if not judged.refused:
+        return Check("binds", "ok", words)
+    return Check("binds", "warn", words, f"{' '.join(judged.refused)} What lies below and is harmless can be shown.")
 
 
 def _key(settings: "Settings") -> Check:
@@ -169,12 +189,17 @@ def _key(settings: "Settings") -> Check:
 
 
 def _prices(settings: "Settings") -> Check:
+    from agents.models import check_models
     from baton.pricing import load_prices
 
     try:
         prices = load_prices(settings.prices)
     except BatonError as error:
         return Check("prices", "fail", str(error), "Mend the file, or unset BATON_PRICES.")
+    try:
+        check_models({}, settings, prices)
+    except BatonError as error:
+        return Check("prices", "fail", str(error), "No run begins with it.")
     return Check("prices", "ok", f"{settings.prices or 'the shipped list'}, of {prices.date}.")
 
 

@@ -58,6 +58,7 @@ def fork(
     if (session or turn) and not task:
         raise UsageError("--session and --turn say where in a task: name it with --task.")
     models = options.models(model or [])
+    options.check_models(settings, models, settings_too=not detach)
     words = {"usd": usd, "publish": not no_publish}
     point = {"run": run, "task": task or "", "session": session or "", "turn": turn or 0}
     started: list[str] = []
@@ -120,19 +121,21 @@ async def _request(
     old = json.loads(await archive.store.read(archive.head, "request.json") or b"{}")
     base = old["base_commit"]
     kept = RunRequest.model_validate(old)
-    request = kept.model_copy(
-        update={
+    made = new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None)
+    request = options.request(
+        {
+            **kept.model_dump(),
             "base": base,
             "fork": fork,
             "github": None,  # the issue and its pull request stay with the run that has them
-            "run": options.check_run_id(run_id)
-            if run_id
-            else new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None),
+            "run": options.check_run_id(run_id) if run_id else made,
             "models": {**kept.models, **models},
             "started_by": who(),
             **{name: value for name, value in changes.items() if value is not None},
         }
     )
+    # What the old run was given counts here, too, and may have lost its price since.
+    options.check_models(settings, request.models, settings_too=False)
     try:
         return request, Guide(text=guide.strip(), task_id=None) if guide else None
     except ValidationError as error:

@@ -1,16 +1,24 @@
 """The commands `log` and `diff`: what agents said and did, and what came of it. Read from the stores alone."""
 
+import base64
+import os
+import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from baton.errors import UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
-from interfaces.cli.output import line, message, print_json, write
+from interfaces.cli.output import line, message, print_json, write, write_bytes
 
-_DIFF_LIMIT = 50_000_000
+if TYPE_CHECKING:
+    from interfaces.cli.patch import FileChange
+
+_SHOWN_LIMIT = 50_000_000
+"""Bytes of a patch that a terminal is given; elsewhere all of it goes."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +53,8 @@ def diff(
 ) -> None:
     """Print the change that a run has made so far.
 
-    As a patch against the commit that it started from, or against what another run has made.
+    As a patch against the commit that it started from, or against what another run has made. Into a file or a pipe it
+    goes byte for byte, binary files included, for `git apply`.
     """
     for given in (run, against):
         if given is not None:
@@ -85,7 +94,7 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
 
 async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: bool) -> None:
     from interfaces.cli.archive import find_run
-    from interfaces.cli.patch import statistics
+    from interfaces.cli.patch import parse_numstat
 
     archive = await find_run(home, run)
     document = await archive.document()
@@ -98,22 +107,48 @@ async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: 
     if start is None or head is None or (against is None and start == head):
         message("There is no change yet: no task has been finished.")
         if as_json:
-            print_json({"run": run, "base_commit": start, "commit": None, "files": [], "patch": ""})
+            print_json(
+                {"run": run, "base_commit": start, "commit": None, "files": [], "patch": "", "patch_base64": None}
+            )
         return
-    patch = await archive.store.diff(start, head, _DIFF_LIMIT)
-    files = statistics(patch)
-    if as_json:
-        print_json(
-            {
-                "run": run,
-                "base_commit": start,
-                "commit": head,
-                "files": [file.as_json() for file in files],
-                "patch": "" if stat else patch,
-            }
-        )
-    elif stat:
+    files = parse_numstat(await archive.store.numstat(start, head))
+    if stat and not as_json:
         for file in files:
-            line(f"{file.added:>6} +  {file.removed:>6} -  {file.path}")
-    else:
-        write(patch)
+            write_bytes(os.fsencode(f"{file.as_line()}\n"))
+        return
+    if not as_json and sys.stdout.isatty():
+        # For eyes: what is no text cannot be read either way.
+        write(await archive.store.diff(start, head, _SHOWN_LIMIT))
+        return
+    with tempfile.TemporaryDirectory(prefix="baton-") as directory:
+        path = Path(directory, "patch")
+        if not stat:
+            await archive.store.write_patch(start, head, path)
+        if as_json:
+            print_json(_as_json(run, start, head, files, b"" if stat else _data(path)))
+        else:
+            _copy_out(path)
+
+
+def _data(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _copy_out(path: Path) -> None:
+    with path.open("rb") as patch:
+        while piece := patch.read(1 << 20):
+            write_bytes(piece)
+
+
+def _as_json(run: str, start: str, head: str, files: "list[FileChange]", patch: bytes) -> dict[str, Any]:
+    text = patch.decode(errors="replace")
+    whole = text.encode() == patch
+    return {
+        "run": run,
+        "base_commit": start,
+        "commit": head,
+        "files": [file.as_json() for file in files],
+        "patch": text,
+        # JSON holds no bytes: where the patch is not UTF-8, this is what can be applied.
+        "patch_base64": None if whole else base64.b64encode(patch).decode(),
+    }

@@ -9,6 +9,7 @@ from typer.core import TyperCommand
 from baton.errors import UsageError
 
 if TYPE_CHECKING:
+    from baton.contracts import RunRequest
     from baton.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -28,7 +29,7 @@ Port = Annotated[
 ]
 UiPort = Annotated[int | None, typer.Option("--ui-port", metavar="PORT", min=1, max=65_535, help="Port of its Web UI.")]
 
-
+_MODEL_SETTINGS = ("orchestrator_model", "backend_model", "frontend_model", "tester_model", "reviewer_model")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 
 
@@ -90,6 +91,31 @@ def models(given: list[str]) -> dict[str, str]:
             raise UsageError(f"--model {entry!r} does not fit: write ROLE=MODEL with a role of {', '.join(ROLES)}.")
         found[role] = name.strip()
     return found
+
+
+def request(given: dict[str, object]) -> "RunRequest":
+    """The request for a run, checked as the engine checks it; raises UsageError that names what does not fit."""
+    from pydantic import ValidationError
+
+    from baton.contracts import RunRequest
+
+    try:
+        return RunRequest.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"The {str(first['loc'][0]).replace('_', ' ')} does not fit: {first['msg']}.") from error
+
+
+def check_models(read: "Settings", asked: dict[str, str], *, settings_too: bool) -> None:
+    """ConfigurationError where a model was named that cannot be asked, for instance one without a price.
+
+    Of a run that another worker carries out, that worker's settings name the models that the options do not.
+    """
+    from agents.models import check_models as check
+    from baton.pricing import load_prices
+
+    own = read if settings_too else read.model_copy(update=dict.fromkeys(_MODEL_SETTINGS))
+    check(asked, own, load_prices(read.prices))
 
 
 def require_model_access(read: "Settings") -> None:

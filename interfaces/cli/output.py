@@ -42,6 +42,19 @@ def write(text: str) -> None:
     _put(clean(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
 
 
+def write_bytes(data: bytes) -> None:
+    """Write a part of the result that is not text for certain: a pipe gets its bytes, a terminal what is text of it."""
+    if sys.stdout.isatty():
+        _put(clean(data.decode(errors="replace")))
+        return
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+
+
 def line(text: str = "") -> None:
     """Write one line of the result."""
     write(text + "\n")

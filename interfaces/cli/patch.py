@@ -1,6 +1,11 @@
-"""Counts what a patch changes, file by file. Pure."""
+"""Reads from `git diff --numstat -z` how much a patch changes, file by file. Pure."""
 
+import os
+import re
 from dataclasses import dataclass
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 @dataclass
@@ -8,26 +13,57 @@ class FileChange:
     """One file of a patch."""
 
     path: str
+    """Bytes that are not UTF-8 are in it as surrogates."""
     added: int = 0
     removed: int = 0
+    renamed_from: str | None = None
+    binary: bool = False
+    """Lines of it are not counted."""
 
-    def as_json(self) -> dict[str, str | int]:
-        """For `--json`."""
-        return {"path": self.path, "added": self.added, "removed": self.removed}
+    def as_json(self) -> dict[str, str | int | bool | None]:
+        """For `--json`, in plain Unicode: a byte of a name that is not UTF-8 is in it as `\\xE9`."""
+        return {
+            "path": _unicode(self.path),
+            "added": self.added,
+            "removed": self.removed,
+            "renamed_from": None if self.renamed_from is None else _unicode(self.renamed_from),
+            "binary": self.binary,
+        }
+
+    def as_line(self) -> str:
+        """For `--stat`: a name stands as it is, but as git quotes it where it would break the line."""
+        added, removed = ("-", "-") if self.binary else (str(self.added), str(self.removed))
+        return f"{added:>6} +  {removed:>6} -  {_quoted(self.path)}"
 
 
-def statistics(patch: str) -> list[FileChange]:
-    """Files of a patch as `git diff` writes it, with the lines added and removed."""
+def parse_numstat(output: bytes) -> list[FileChange]:
+    """The files in what `git diff --numstat -z` wrote."""
+    fields = iter(output.split(b"\0"))
     files: list[FileChange] = []
-    in_hunk = False
-    for line in patch.split("\n"):
-        if line.startswith("diff --git "):
-            files.append(FileChange(line.removeprefix("diff --git ").rpartition(" b/")[2]))
-            in_hunk = False
-        elif line.startswith("@@ "):
-            in_hunk = True
-        elif in_hunk and line.startswith("+"):
-            files[-1].added += 1
-        elif in_hunk and line.startswith("-"):
-            files[-1].removed += 1
+    for field in fields:
+        if not field:
+            continue
+        added, removed, name = field.split(b"\t", 2)
+        # Of a renamed file both names follow, each in a field of its own.
+        old, new = (None, name) if name else (next(fields), next(fields))
+        files.append(
+            FileChange(
+                os.fsdecode(new),
+                added=int(added) if added != b"-" else 0,
+                removed=int(removed) if removed != b"-" else 0,
+                renamed_from=None if old is None else os.fsdecode(old),
+                binary=added == b"-",
+            )
+        )
     return files
+
+
+def _unicode(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _quoted(name: str) -> str:
+    if not _CONTROL.search(name):
+        return name
+    escaped = re.sub(r'["\\\n\r]', lambda found: _ESCAPES[found[0]], name)
+    return '"' + _CONTROL.sub(lambda found: f"\\{ord(found[0]):03o}", escaped) + '"'

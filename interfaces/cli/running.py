@@ -98,6 +98,7 @@ def run(
         run=run_id,
         discreet=settings.encryption_keys is not None,
     )
+    options.check_models(settings, request.models, settings_too=not detach)
     started: list[str] = []
     if detach:
         execute(detach_run(settings, request, as_json, started), farewell=lambda: interrupted(started))
@@ -119,9 +120,7 @@ def _request(
     task: str, repo: str, *, base: str | None, run: str | None, discreet: bool, **options_given: object
 ) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
-    from pydantic import ValidationError
-
-    from baton.contracts import Fallback, RunRequest
+    from baton.contracts import Fallback
     from baton.naming import new_run_id
     from interfaces.cli.asking import who
     from interfaces.cli.repositories import resolve_repository
@@ -133,20 +132,16 @@ def _request(
     if run is not None:
         options.check_run_id(run)
     where = resolve_repository(repo, base)
-    try:
-        return RunRequest.model_validate(
-            {
-                "task": text,
-                "repo": where,
-                "base": base,
-                "run": run or new_run_id(where, text, discreet=discreet),
-                "started_by": who(),
-                **options_given,
-            }
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"The {str(first['loc'][0]).replace('_', ' ')} does not fit: {first['msg']}.") from error
+    return options.request(
+        {
+            "task": text,
+            "repo": where,
+            "base": base,
+            "run": run or new_run_id(where, text, discreet=discreet),
+            "started_by": who(),
+            **options_given,
+        }
+    )
 
 
 def _read_task(task: str) -> str:

@@ -24,6 +24,7 @@ def document_lines(document: RunDocument) -> list[str]:
         f"run       {document.run}",
         f"status    {document.status.value}",
         *(["sandbox   NONE: commands of agents and tests have the worker's own rights"] if unsafe else []),
+        *([f"binds     {one_line(', '.join(document.binds), 500)}, read-only to commands"] if document.binds else []),
         f"task      {one_line(document.task, 200)}",
         f"repo      {one_line(document.repo, 200)}",
         f"base      {short(document.base_commit)}",

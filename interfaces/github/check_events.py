@@ -95,8 +95,9 @@ def _status(payload: StatusPayload, _policy: Policy) -> Matter | str:
 
 
 def _is_ours(name: str, app: App | None, policy: Policy) -> bool:
-    if policy.app_id is not None and app is not None and app.id is not None:
-        return app.id == policy.app_id
+    """By the App that made it: anybody may give a check our name. Only without an App the name has to do."""
+    if policy.app_id is not None:
+        return app is not None and app.id == policy.app_id
     return name == CHECK_NAME
 
 

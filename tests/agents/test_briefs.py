@@ -137,6 +137,16 @@ def test_a_reviewer_is_shown_what_was_put_off() -> None:
     assert "put work off" not in reviewer_brief(clean)
 
 
+def test_what_was_put_off_is_found_in_its_file() -> None:
+    diff = (
+        'diff --git "a/q\\"t.py" "b/q\\"t.py"\n--- "a/q\\"t.py"\n+++ "b/q\\"t.py"\n@@ -1 +1,3 @@ TODO\n-x\n'
+        "++ b/other.py\n++++ b/other.py\n+a\x0c+++ b/no.py TODO\n\\ No newline at end of file\n"
+        "--- a/two words.py\t\n+++ b/two words.py\t\n@@ -0,0 +1 @@\n+# FIXME\n"
+    )
+    brief = ReviewerInput(title="t", acceptance=["a"], diff=diff, evidence=Evidence(commit="c"))
+    assert brief.left_open == ['q"t.py: a\x0c+++ b/no.py TODO', "two words.py: # FIXME"]
+
+
 def test_no_tests_and_a_time_limit_are_said() -> None:
     none = ReviewerInput(title="t", acceptance=[], diff="", evidence=Evidence(commit="c"))
     assert "found no tests to run on commit c" in reviewer_brief(none)

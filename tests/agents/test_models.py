@@ -2,9 +2,10 @@
 
 import pytest
 
-from agents.models import resolve_model
+from agents.models import check_models, resolve_model
 from baton.errors import ConfigurationError
 from baton.pricing import shipped_prices
+from baton.settings import Settings
 
 PRICES = shipped_prices()
 
@@ -30,7 +31,6 @@ def test_what_is_plain_needs_no_note(raw: str, model: str) -> None:
         ("inherit", "claude-opus-5-5", "inherited"),
         ("claude-sonnet-4-20250514", "claude-sonnet-5-5", "retired"),
         ("claude-sonnet-4-5-20250929", "claude-sonnet-5-5", "retired"),
-        ("claude-next-9", "claude-next-9", "not in the price list"),
         ("Claude Sonnet 4.5 (latest)", "claude-sonnet-5-5", "read as `sonnet`"),
         ("sonnet[1m]", "claude-sonnet-5-5", "read as `sonnet`"),
         ("opus or sonnet", "claude-opus-5-5", "several models"),
@@ -44,6 +44,29 @@ def test_everything_else_is_said(raw: str | None, model: str, told: str) -> None
     assert resolved.note is not None
     assert told in resolved.note
     assert len(resolved.note) < 500
+
+
+@pytest.mark.parametrize("raw", ["claude-next-9", "Claude-Mythos-5-2", "claude-opus-4-8-20260601"])
+def test_an_id_without_a_price_is_refused(raw: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{raw.lower()} has no price.*BATON_PRICES"):
+        resolve_model(raw, PRICES, "opus")
+
+
+@pytest.mark.parametrize("raw", ["gpt-5", "opsu", "opus or sonnet"])
+def test_a_persons_own_word_is_never_replaced(raw: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{raw!r} is no model: write an alias"):
+        resolve_model(raw, PRICES, "opus", exact=True)
+    assert resolve_model("sonnet[1m]", PRICES, "opus", exact=True).id == "claude-sonnet-5-5"
+
+
+def test_where_the_name_stands_is_said() -> None:
+    settings = Settings(home="/h", tester_model="claude-next-9")
+    with pytest.raises(ConfigurationError, match=r"BATON_TESTER_MODEL does not fit.*claude-next-9"):
+        check_models({"backend": "opus"}, settings, PRICES)
+    # What the request says comes first.
+    check_models({"tester": "opus"}, settings, PRICES)
+    with pytest.raises(ConfigurationError, match=r"asked for as tester does not fit.*claude-next-8"):
+        check_models({"tester": "claude-next-8"}, settings, PRICES)
 
 
 def test_a_default_that_is_no_model_is_an_error() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agents.technology import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
 from tests.growth import assert_linear
+from workspaces.text_files import lenient_text
 
 
 def found(files: dict[str, str], *more: str) -> Technology:
@@ -159,6 +160,25 @@ def test_several_stacks_and_their_commands() -> None:
     ]
     assert technology.test_command == "cd api && python -m pytest -q"
     assert "cd 'web app' && npm test" in technology.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("package.json", package(scripts={"test": "node --test"})),
+        ("pyproject.toml", PYPROJECT),
+        ("setup.cfg", "[tool:pytest]\n"),
+        ("requirements.txt", "pytest\n"),
+        ("composer.json", package(scripts={"test": "phpunit"})),
+        ("Cargo.toml", "[package]\nname = 'x'\n"),
+    ],
+)
+def test_a_byte_order_mark_changes_nothing(name: str, text: str) -> None:
+    plain = found({name: text})
+    assert plain.test_command
+    assert found({name: "\ufeff" + text}) == plain
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        assert found({name: lenient_text(text.encode(encoding))}) == plain
 
 
 def test_vendored_and_deep_files_do_not_count() -> None:

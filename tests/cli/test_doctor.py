@@ -64,3 +64,18 @@ async def test_a_home_that_is_no_directory_does_not_hide_the_rest(cli: Cli, tmp_
     assert (said.code, said.err) == (1, "")
     assert f"fail  disk      {cli.env['BATON_HOME']}: " in said.out
     assert "settings" in said.out
+
+
+async def test_directories_that_baton_toml_may_ask_for_are_looked_at(cli: Cli) -> None:
+    cli.env["BATON_SANDBOX_BINDS"] = "/usr/share/git-core:/opt/is-not-there"
+    said = await cli("doctor", "--json")
+    found = checks(said.out)["binds"]
+    assert found["status"] == "warn"
+    assert "/usr/share/git-core, /opt/is-not-there" in found["detail"]
+    assert found["advice"].startswith("/opt/is-not-there is not shown")
+    cli.env["BATON_SANDBOX_BINDS"] = "/usr/share/git-core:/srv"
+    for command in (("doctor",), ("list",), ("run", "x")):
+        said = await cli(*command)
+        assert said.code == 2
+        assert "BATON_SANDBOX_BINDS does not fit: /srv" in said.err
+        assert len(said.err.splitlines()) == 1

@@ -122,6 +122,10 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         midway = await scripted("fork", run_id, "--task", "t1", "--turn", "1", "--model", "backend=opus")
         assert midway.code == 2
         assert "A session keeps its model to its end" in midway.err
+        for amount in ("inf", "1e9"):
+            endless = await scripted("fork", run_id, "--usd", amount)
+            assert (endless.code, endless.out) == (2, "")
+            assert "The usd does not fit" in endless.err
         own = f"{run_id}-fork"
         review = ("--task", "t2", "--session", "1-reviewer", "--model", "reviewer=haiku")
         again = await scripted("fork", run_id, *review, "--run-id", own, "--no-publish", "--json")

@@ -35,7 +35,7 @@ from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.events import doing, events
 from interfaces.cli.following import exit_code
 from interfaces.cli.output import clean, one_line, print_json, usd
-from interfaces.cli.patch import statistics
+from interfaces.cli.patch import parse_numstat
 from interfaces.cli.pending import Step
 from interfaces.cli.summary import ending
 from interfaces.cli.transcript import render
@@ -249,17 +249,15 @@ def test_a_transcript_of_another_shape_is_no_error(entry: Any) -> None:
     assert list(render([Part("1-backend", 1, "assistant", entry)], "t1"))
 
 
-def test_statistics_count_lines_and_not_headers() -> None:
-    patch = (
-        "diff --git a/a b.py b/a b.py\n--- a/a b.py\n+++ b/a b.py\n"
-        "@@ -1,2 +1,2 @@\n-old\n--- looks like a header\n+new\n"
-        "diff --git a/bin b/bin\nBinary files differ\n"
-    )
-    assert [file.as_json() for file in statistics(patch)] == [
-        {"path": "a b.py", "added": 1, "removed": 2},
-        {"path": "bin", "added": 0, "removed": 0},
+def test_statistics_name_each_file() -> None:
+    files = parse_numstat(b"1\t2\ta b.py\x00-\t-\tbin\x000\t3\t\x00old\tname\x00new\nname\x00")
+    assert [file.as_json() for file in files] == [
+        {"path": "a b.py", "added": 1, "removed": 2, "renamed_from": None, "binary": False},
+        {"path": "bin", "added": 0, "removed": 0, "renamed_from": None, "binary": True},
+        {"path": "new\nname", "added": 0, "removed": 3, "renamed_from": "old\tname", "binary": False},
     ]
-    assert statistics("") == []
+    assert files[2].as_line() == '     0 +       3 -  "new\\nname"'
+    assert parse_numstat(b"") == []
 
 
 ASK = """

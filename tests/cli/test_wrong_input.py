@@ -70,6 +70,25 @@ async def test_run_without_a_key_names_the_variable_and_the_demo(cli: Cli, repos
         (["x" * 60_001, "--repo", "{repository}"], ["task does not fit"]),
         (["x", "--repo", "{repository}", "--model", "cook=opus"], ["ROLE=MODEL"]),
         (["x", "--repo", "{repository}", "--model", "backend"], ["ROLE=MODEL"]),
+        (["x", "--repo", "{repository}", "--model", "backend=claude-next-9"], ["claude-next-9", "BATON_PRICES"]),
+        (["x", "--repo", "{repository}", "--model", "backend=gpt-5", "--detach"], ["'gpt-5'", "write an alias"]),
+        *[
+            (["x", "--repo", "{repository}", option, amount], ["does not fit"])
+            for option in ("--usd", "--usd-per-task", "--usd-per-session", "--usd-per-day")
+            for amount in ("inf", "1e9")
+        ],
+        *[
+            (["x", "--repo", "{repository}", "--unanswered", "skip", "--answer-within", hours], ["does not fit"])
+            for hours in ("inf", "0", "1e9")
+        ],
+        *[
+            (["x", "--repo", "{repository}", "--wall-clock", span], ["--wall-clock", "30m"])
+            for span in ("inf", "0", "5 usd", "5 turns", "$5", "1e9", "999999h")
+        ],
+        *[
+            (["x", "--repo", "{repository}", option, "9" * 20], ["does not fit"])
+            for option in ("--turns", "--turns-per-task", "--turns-per-run", "--turns-per-day")
+        ],
         (["x", "--repo", "{repository}", "--run-id", "../up"], ["not a run id"]),
         (["x", "--repo", "{repository}", "--sandbox", "maybe"], ["BATON_SANDBOX", "auto"]),
     ],
@@ -91,10 +110,44 @@ async def test_run_refuses_before_anything_is_started(
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BATON_BACKEND_MODEL", "claude-next-9"),
+        ("BATON_TESTER_MODEL", "opsu"),
+        ("BATON_USD_PER_RUN", "inf"),
+        ("BATON_USD_PER_DAY", "nan"),
+        ("BATON_USD_PER_TASK", "-1"),
+        ("BATON_USD_PER_SESSION", "5,00"),
+        ("BATON_TURNS_PER_RUN", "0"),
+        ("BATON_TURNS_PER_DAY", "inf"),
+        ("BATON_WALL_CLOCK", "3 usd"),
+        ("BATON_WALL_CLOCK", "inf"),
+        ("BATON_DISK_FLOOR_GB", "nan"),
+        ("BATON_DISK_WARN_GB", "inf"),
+        ("BATON_GITHUB_QUIET", "nan"),
+        ("BATON_GITHUB_WRITES_PER_SECOND", "inf"),
+    ],
+)
+async def test_run_refuses_settings_that_would_hold_nothing_back(
+    tmp_path: Path, repository: Path, variable: str, value: str
+) -> None:
+    cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
+    cli.env[variable] = value
+    refused(await cli("run", "x", "--repo", str(repository)), 2, variable, "does not fit")
+    assert not (cli.home / "server").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["run"],
+        ["fork", "r", "--model", "backend=claude-next-9"],
         ["run", "x", "--usd", "-1"],
+        ["run", "x", "--usd", "nan"],
+        ["run", "x", "--usd", "5 turns"],
+        ["run", "x", "--turns", "0"],
+        ["run", "x", "--unanswered", "skip", "--answer-within", "nan"],
+        ["fork", "r", "--usd", "nan"],
         ["run", "x", "--rounds", "11"],
         ["run", "x", "--parallel", "many"],
         ["list", "--limit", "0"],
@@ -248,6 +301,18 @@ async def test_agents(cli: Cli, tmp_path: Path) -> None:
     assert "Fly" in result.out
     (files / "bad.md").unlink()
     assert (await cli("agents", "check", str(files))).code == 0
+    (files / "dear.md").write_text("---\nname: dear\ndescription: d\nmodel: claude-next-9\n---\nWork.\n")
+    for more in ((), ("--json",)):
+        result = await cli("agents", "check", str(files), *more)
+        assert (result.code, "claude-next-9 has no price" in result.out) == (0, True)
+
+
+async def test_doctor_names_a_model_without_a_price(cli: Cli) -> None:
+    cli.env["BATON_TESTER_MODEL"] = "claude-next-9"
+    result = await cli("doctor")
+    assert result.code == 1
+    assert "fail  prices" in result.out
+    assert "BATON_TESTER_MODEL does not fit. The model claude-next-9 has no price" in result.out
 
 
 async def test_demo_into_a_directory_that_is_not_empty(cli: Cli, tmp_path: Path) -> None:

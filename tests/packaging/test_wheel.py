@@ -96,6 +96,52 @@ async def test_the_installed_command_runs_the_demo_from_an_empty_directory(insta
     assert list(there.iterdir()) == [place]
 
 
+GATE = """
+import asyncio, json, sys
+from pathlib import Path
+import structlog
+from baton.settings import SandboxMode
+from workspaces.config import GateConfig
+from workspaces.gate import run_gate
+from workspaces.sandbox import Sandbox
+
+PROJECT = {
+    "src/structlog/__init__.py": "raise RuntimeError('broken by the change')",
+    "tests/test_it.py": "import structlog\\ndef test_it(): assert structlog.get_logger()",
+}
+FINE = {"tests/test_it.py": "import pytest\\ndef test_it(): assert pytest"}
+
+async def green(mode, files):
+    async def checkout(commit, directory):
+        for name, text in files.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_text(text)
+    box = await Sandbox.open(mode, home=Path("home").absolute())
+    evidence, _log = await run_gate(checkout, "c", Path("gate").absolute(), GateConfig(test="python -m pytest"), box)
+    return evidence.green
+
+async def main():
+    modes = (SandboxMode.AUTO, SandboxMode.NONE)
+    print(json.dumps([[await green(mode, files) for files in (PROJECT, FINE)] for mode in modes]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["a virtual environment", "PYTHONPATH"])
+def test_a_checkout_of_a_dependency_of_batons_is_not_tested_from_where_baton_is_installed(
+    installed: Path, tmp_path: Path, how: str
+) -> None:
+    """A change that makes structlog raise on import was published as green: the tests found Baton's structlog."""
+    python, env = Path(os.path.realpath(installed)).with_name("python"), {}
+    if how == "PYTHONPATH":
+        look = "import sys, structlog; print(sys._base_executable, *structlog.__path__)"
+        said = run(python, "-c", look, cwd=tmp_path)
+        base, package = said.split()
+        python, env = Path(base), {"PYTHONPATH": str(Path(package).parent)}
+    assert json.loads(run(python, "-c", GATE, cwd=tmp_path, **env)) == [[False, True], [False, True]]
+
+
 def test_the_shell_completes_commands(installed: Path, tmp_path: Path) -> None:
     script = f'cd {tmp_path} && "{installed}" --install-completion && cat ~/.bashrc'
     said = run("bash", "-c", script, cwd=tmp_path, HOME=str(tmp_path))

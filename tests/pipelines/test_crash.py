@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -81,3 +82,37 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
     heard = next(request for request in stage.standin.requests if MESSAGE in str(request.body))
     assert (heard.task, heard.role, heard.round, heard.turn) == ("t1", "backend", 1, 4)  # the third has begun
     assert str(heard.body).count(MESSAGE) == 1
+
+
+async def test_what_an_agent_stashed_is_there_after_all_is_lost(staged, worker_log: Path, service) -> None:  # type: ignore[no-untyped-def]
+    """The worker is killed, and the workspace gone with it: the next one goes on from the checkpoint."""
+    kept = "git stash -qu -m mine && git branch idle && git commit -q --allow-empty -m own && git tag before"
+    slow = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started src/go"
+    back = "git stash pop -q && git log --all --format=%s --no-walk before idle > src/log.txt"
+    played = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[write("src/one.txt", "one\n")], [bash(kept)], [bash(f"{slow}; {back}")], [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(played, worker=False) as stage:
+        worker = WorkerProcess(stage.settings, service.address, worker_log)
+        worker.start()
+        try:
+            handle = await stage.start()
+            await assert_eventually(
+                lambda: any(stage.settings.home.glob("workspaces/**/src/started")), within=timedelta(seconds=60)
+            )
+            worker.kill()
+            shutil.rmtree(stage.settings.home / "workspaces")
+            worker.start()
+            gate = asyncio.create_task(open_the_gate(stage.settings.home))
+            document = await stage.outcome(handle)
+            gate.cancel()
+        finally:
+            worker.stop()
+
+    assert document.status is RunStatus.DONE, document
+    assert git(stage.repo, "show", f"{document.branch}:src/one.txt") == "one"
+    assert git(stage.repo, "show", f"{document.branch}:src/log.txt").splitlines()[0] == "own"
+    assert set(collections.Counter(stage.asked()).values()) == {1}

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowUpdateFailedError
 
 from baton.contracts import Decide, RunDocument, RunStatus, TaskState
+from baton.errors import ExitCode
+from interfaces.cli.following import exit_code
 from interfaces.cli.summary import document_lines
-from standin.scenario import Fault, Step
+from standin.scenario import Call, Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess
@@ -31,6 +34,7 @@ from tests.pipelines.scripts import (
     tested,
     write,
 )
+from tests.pipelines.test_agent_files import add
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
 
@@ -87,6 +91,142 @@ async def test_parallel_tasks_never_pass_the_cap_and_ask_once(staged) -> None:  
     assert spent < stage.standin.cost_usd <= 5.6
     assert {item.state for item in document.tasks} == {TaskState.DONE}
     accounts_agree(document, stage)
+
+
+async def test_a_note_with_the_unit_of_something_else_raises_nothing(staged) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(plan(task("t1")), costly_task("t1"))
+    async with staged(script) as stage:
+        handle = await stage.start(usd=0.3, turns=1, models=SONNET)
+        await stage.until_waiting(handle, 90)
+        for note in ("30m", "5 turns", "5,00", "inf", "-5", "1e9", "5 please"):
+            answer = Decide(decision_id="D1", choice="raise", note=note)
+            with pytest.raises(WorkflowUpdateFailedError) as refused:
+                await handle.execute_update(Pipeline.submit_decision, answer)
+            assert f"{note!r} holds an amount that cannot be read as USD" in str(refused.value.cause)
+            await handle.signal(Pipeline.decide, answer)
+        document = await handle.query(Pipeline.state)
+        assert [decision.state for decision in document.decisions] == ["open"]
+        assert stage.standin.requests == []
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="raise", note="3 USD"))
+        await stage.until_waiting(handle, 90, decision="D2")
+        with pytest.raises(WorkflowUpdateFailedError, match="Workflow update failed") as refused:
+            await handle.execute_update(
+                Pipeline.submit_decision, Decide(decision_id="D2", choice="raise", note="3 USD")
+            )
+        assert "cannot be read as turns" in str(refused.value.cause)
+        await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="raise", note="3 turns"))
+        document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+    assert stage.standin.cost_usd <= 3.3
+
+
+async def test_turns_are_answers_of_the_model(staged) -> None:  # type: ignore[no-untyped-def]
+    """A hand-off beside other calls ends its session by a step that asks no model."""
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[write("src/a.txt", "a\n")], [bash("true"), made()]]),
+        session("tester", "t1", [[bash("true"), tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        document = await stage.finish()
+    assert document.status is RunStatus.DONE, document
+    assert document.turns == len(stage.standin.requests) == 5
+    assert document.tasks[0].turns == 4
+
+
+async def test_a_hand_off_with_the_last_turn_takes_no_further_one(staged) -> None:  # type: ignore[no-untyped-def]
+    """Neither the session's turns nor the task's are passed by taking it in; one that does not fit asks for more."""
+    unfit = Call("hand_off", {"verdict": "perhaps"})
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [[write("src/a.txt", "a\n")], [bash("true"), made()]]),
+        session("tester", "t1", [[bash("true")], [bash("echo once >> src/../tests/count"), unfit], [tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        handle = await stage.start(turns=2)
+        waiting = await stage.until_waiting(handle, 60)
+        (decision,) = waiting.decisions
+        assert decision.question == "The tester has used its 2 turns and is not done. Give it more?"
+        assert waiting.turns == len(stage.standin.requests) == 5
+        await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="raise", note="1"))
+        document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
+    assert document.turns == len(stage.standin.requests) == 7
+    # Its calls ran once, before the question.
+    assert git(stage.repo, "show", f"{document.branch}:tests/count") == "once"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (
+            "claude-fable-5-1",
+            "backend: claude-fable-5-1 answered where claude-sonnet-5-5 was asked, and is billed",
+        ),
+        ("claude-next-9", "which has no price here and is counted at the dearest known ones."),
+    ],
+)
+async def test_an_answer_of_another_model_is_billed_as_that_and_said(staged, answers: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    first = Step(calls=[write("src/a.txt", "a\n")], answers_as=answers, output_tokens=2_000)
+    script = scenario(
+        plan(task("t1")),
+        session("backend", "t1", [first, [made()]]),
+        session("tester", "t1", [[tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        document = await stage.finish(models=SONNET)
+        dear = next(request for request in stage.standin.requests if request.role == "backend")
+    assert document.status is RunStatus.DONE, document
+    assert dear.cost_usd > 2_000 * 50 / 1_000_000
+    accounts_agree(document, stage)
+    assert [note for note in document.notes if said in note]
+
+
+@pytest.mark.parametrize("where", ["request", "setting", "file"])
+async def test_a_model_without_a_price_stops_the_run_before_it_costs_anything(staged, repo: Path, where: str) -> None:  # type: ignore[no-untyped-def]
+    settings, request = {}, {}
+    if where == "request":
+        request = {"models": {"tester": "claude-next-9"}}
+    elif where == "setting":
+        settings = {"tester_model": "claude-next-9"}
+    else:
+        add(repo, "tester.md", "---\nname: tester\ndescription: tests\nmodel: claude-next-9\n---\nTest.\n")
+    async with staged(scenario(plan(task("t1"))), **settings) as stage:
+        document = await stage.finish(**request)
+        assert stage.standin.requests == []
+    assert document.status is RunStatus.FAILED
+    assert "claude-next-9 has no price" in document.notes[-1]
+    assert "BATON_PRICES" in document.notes[-1]
+    assert exit_code(document) == ExitCode.USAGE
+
+
+async def test_a_model_that_has_lost_its_price_meanwhile_is_a_question(staged, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The worker that goes on with a run has another price list than the one that began it."""
+    own = tmp_path / "prices.toml"
+    row = "input = 1\ncache_write_5m = 2\ncache_write_1h = 3\ncache_read = 0.1\noutput = 9\n"
+    own.write_text(f'date = 2026-11-20\n[[models."claude-next-9".tiers]]\n{row}')
+    script = scenario(
+        plan(task("t1")), session("backend", "t1", [[escalate("Which?", "a")], [made()]]), simple_task()[1:]
+    )
+    script = script.model_copy(update={"models": ["claude-next-9"]})
+    async with staged(script, worker=False) as stage:
+        with_price = stage.settings.model_copy(update={"prices": own})
+        async with running_worker(stage.client, with_price):
+            handle = await stage.start(models={"backend": "claude-next-9"})
+            await stage.until_waiting(handle, 60)
+        asked = len(stage.standin.requests)
+        async with running_worker(stage.client, stage.settings):
+            await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="a"))
+            waiting = await stage.until_waiting(handle, 60, decision="D2")
+            assert "claude-next-9 has no price" in waiting.decisions[1].question
+            assert len(stage.standin.requests) == asked
+        async with running_worker(stage.client, with_price):
+            await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="retry"))
+            document = await stage.outcome(handle)
+    assert document.status is RunStatus.DONE, document
 
 
 async def test_raise_without_an_amount_adds_the_same_again_and_abort_ends(staged) -> None:  # type: ignore[no-untyped-def]

@@ -5,7 +5,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from baton.places import refuse_for_this_account
 from baton.settings import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
 from workspaces.git import git
@@ -183,6 +185,18 @@ async def stopped_holder(lock: Path) -> AsyncIterator[int]:
     finally:
         holder.kill()
         await holder.wait()
+
+
+@pytest.fixture
+def shelf() -> Iterator[Path]:
+    """A directory where toolchains may lie, unlike pytest's own below /tmp."""
+    for place in (Path(__file__).parents[2] / ".pytest_cache", Path.home(), Path("/opt")):
+        if refuse_for_this_account(place / "shelf", baton_home=None) is None and os.access(place.parent, os.W_OK):
+            place.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="baton-shelf-", dir=place) as directory:
+                yield Path(directory).resolve()
+            return
+    pytest.skip("There is no place for a toolchain here: checkout and home lie where none may be.")
 
 
 @pytest.fixture(scope="session")

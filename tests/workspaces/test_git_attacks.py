@@ -262,6 +262,9 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
     clean = contents((await lab.workspace()).path)
     workspace = await lab.workspace()
     workspace.mark_dirty()
+    # Something to keep, so that git also has to do with the agent's own objects.
+    (workspace.path / "README.md").write_text("stashed by the agent\n")
+    run_git(workspace.path, "stash", "-q")
     (workspace.path / "README.md").write_text("changed by the agent\n")
     (workspace.path / "src/app.py").write_text("print(3)\n")
     plant(workspace.path, command_for(canary), outside)
@@ -288,6 +291,8 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
         # What becomes of it: a commit, a diff, a merge, a checkout, a branch.
         made = await project_commit(lab.store, lab.lane, checkpoint, parent=lab.base, message="m", at=AT)
         await lab.store.diff(lab.base, made, 100_000)
+        await lab.store.write_patch(lab.base, made, tmp_path / "patch")
+        await lab.store.numstat(lab.base, made)
         other = await commit_tree(lab.store, lab.store.tree(lab.base), [lab.base], "other", AT)
         merged = await merge(lab.store, base=lab.base, ours=other, theirs=made)
         assert merged.tree == lab.store.tree(made)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baton import policies
-from baton.errors import ConfigurationError, DiskFull
+from baton.errors import DiskFull
 from baton.settings import SandboxMode
 from workspaces.bash_tool import allowed_argv
 from workspaces.config import parse_config
@@ -147,6 +147,121 @@ async def test_edit_means_the_line_ends_of_the_file(tools: Toolbox, work: Path) 
     assert (work / "src/crlf.py").read_bytes() == b"a = 9\r\nb = 9\r\nc = 3\r\n"
 
 
+CONVENTIONS = [
+    # contents, old, new, everywhere, contents then
+    pytest.param(b"a\r\nb\r\n", "a", "x\ny", False, b"x\r\ny\r\nb\r\n", id="one line becomes two"),
+    pytest.param(b"a\r\nb\r\n", "a\n", "x\ny\n", False, b"x\r\ny\r\nb\r\n", id="with its line end"),
+    pytest.param(b"a\r\nb\r\nc\r\n", "a\nb", "x\ny\nz", False, b"x\r\ny\r\nz\r\nc\r\n", id="two lines become three"),
+    pytest.param(b"a\r\nb\r\n", "a", "x\r\ny", False, b"x\r\ny\r\nb\r\n", id="CRLF from the model"),
+    pytest.param(b"a\r\nb\r\n", "a\r\nb", "x\ny", False, b"x\r\ny\r\n", id="CRLF in old only"),
+    pytest.param(b"a\r\nb\r\n", "a\r\nb", "a\nb", False, b"a\nb\r\n", id="the line end is the change"),
+    pytest.param(b"a\nb\n", "a\r\nb", "x\r\ny", False, b"x\ny\n", id="CRLF for LF"),
+    pytest.param(b"a\nb\n", "a\nb", "a\r\nb", False, b"a\r\nb\n", id="CRLF is wanted"),
+    pytest.param(b"a\r\nb\r\na\r\n", "a\n", "x\ny\n", True, b"x\r\ny\r\nb\r\nx\r\ny\r\n", id="everywhere"),
+    pytest.param(b"a\nb\r\na\r\nb\n", "a\nb", "x\ny", True, b"x\ny\r\nx\r\ny\n", id="everywhere, mixed"),
+    pytest.param(b"a\rb\rc", "a\nb", "x\ny\nz", False, b"x\ry\rz\rc", id="CR"),
+    pytest.param(b"a\rb\r", "a", "x\ny", False, b"x\ry\rb\r", id="CR, one line"),
+    pytest.param(b"a\r\nb\nc\r\nd\r\n", "b", "x\ny", False, b"a\r\nx\r\ny\nc\r\nd\r\n", id="mixed, most often CRLF"),
+    pytest.param(b"a\nb\r\nc\nd\n", "a\nb\nc", "a\nnew\nb\nc", False, b"a\nnew\nb\r\nc\nd\n", id="mixed, lines stay"),
+    pytest.param(b"a\r\nb\nc\n", "a\nb\n", "x\ny\n", False, b"x\r\ny\nc\n", id="mixed, lines replaced"),
+    pytest.param(b"a\nb\nc\r\nd\r\ne\r\n", "a\nb", "a\nx\nb", False, b"a\nx\nb\nc\r\nd\r\ne\r\n", id="all LF here"),
+    pytest.param(b"10%\r20%\ndone\n", "done", "over\nout", False, b"10%\r20%\nover\nout\n", id="CR within a line"),
+    pytest.param(b"a\r\n\r\n\r\nb", "\n\n\nb", "\nb", False, b"a\r\nb", id="blank lines"),
+    pytest.param(b"a\nb", "b", "b\nc", False, b"a\nb\nc", id="no last line end"),
+    pytest.param(b"a\nb", "b\n", "x\n", False, b"a\nx", id="no last line end, which the model cannot see"),
+    pytest.param(b"a\r\nb", "a\nb\n", "x\ny\nz\n", False, b"x\r\ny\r\nz", id="no last line end, CRLF"),
+    pytest.param(b"\xef\xbb\xbfa\nb\n", "a\n", "x\n", False, b"\xef\xbb\xbfx\nb\n", id="mark"),
+    pytest.param(
+        b"\xef\xbb\xbfa\r\n", "\ufeffa", "\ufeffx\ny", False, b"\xef\xbb\xbfx\r\ny\r\n", id="mark in old and new"
+    ),
+    pytest.param(
+        "\ufeffä\r\nb".encode("utf-16-le"), "ä\n", "ö\nü\n", False, "\ufeffö\r\nü\r\nb".encode("utf-16-le"), id="UTF-16"
+    ),
+    pytest.param(
+        "\ufeffä\nb".encode("utf-16-be"), "ä", "😀", False, "\ufeff😀\nb".encode("utf-16-be"), id="UTF-16, big end"
+    ),
+    pytest.param("\ufeffa\n".encode("utf-32-le"), "a", "b", False, "\ufeffb\n".encode("utf-32-le"), id="UTF-32"),
+    pytest.param(b"a\x0cb\x00\xc2\x85c\n", "c", "d", False, b"a\x0cb\x00\xc2\x85d\n", id="odd characters"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "old", "new", "everywhere", "after"), CONVENTIONS)
+async def test_an_edit_keeps_what_a_file_has(
+    tools: Toolbox, work: Path, before: bytes, old: str, new: str, everywhere: bool, after: bytes
+) -> None:
+    path = work / "src/file.py"
+    path.write_bytes(before)
+    path.chmod(0o755)
+    arguments = {"file_path": "src/file.py", "old_string": old, "new_string": new, "replace_all": everywhere}
+    outcome = await tools.run("Edit", arguments)
+    assert not outcome.is_error, outcome.content
+    assert path.read_bytes() == after
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "after"),
+    [
+        pytest.param(b"a\r\nb\r\n", "x\ny\nz\n", b"x\r\ny\r\nz\r\n", id="CRLF"),
+        pytest.param(b"a\r\nb\r\n", "x\r\ny\n", b"x\r\ny\n", id="line ends of its own"),
+        pytest.param(b"a\nb\n", "x\r\n", b"x\r\n", id="CRLF is wanted"),
+        pytest.param(b"a\rb\r", "x\ny\n", b"x\ry\r", id="CR"),
+        pytest.param(b"a\nb\r\nc\r\n", "a\nx\nb\nc\n", b"a\nx\r\nb\r\nc\r\n", id="mixed"),
+        pytest.param(b"\xef\xbb\xbfa\n", "x\n", b"\xef\xbb\xbfx\n", id="mark"),
+        pytest.param(b"\xef\xbb\xbfa\r\n", "\ufeffx\n", b"\xef\xbb\xbfx\r\n", id="mark in the content"),
+        pytest.param(b"a\n", "\ufeffx\n", b"\xef\xbb\xbfx\n", id="mark is wanted"),
+        pytest.param("\ufeffa\r\n".encode("utf-16-le"), "ä\n", "\ufeffä\r\n".encode("utf-16-le"), id="UTF-16"),
+        pytest.param("\ufeffa\n".encode("utf-16-be"), "ä\n", "\ufeffä\n".encode("utf-16-be"), id="UTF-16, big end"),
+        pytest.param(b"", "x\n", b"x\n", id="empty"),
+    ],
+)
+async def test_a_write_keeps_what_a_file_has(
+    tools: Toolbox, work: Path, before: bytes, content: str, after: bytes
+) -> None:
+    (work / "src/file.py").write_bytes(before)
+    outcome = await tools.run("Write", {"file_path": "src/file.py", "content": content})
+    assert f"({len(after)} bytes" in text(outcome)
+    assert (work / "src/file.py").read_bytes() == after
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfone\r\ntwo\r\n",
+        b"one\rtwo\r",
+        b"one\rtwo",
+        b"one\ntwo\r\n",
+        *("\ufeffone\r\ntwo\r\n".encode(name) for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")),
+    ],
+)
+async def test_what_is_read_can_be_edited(tools: Toolbox, work: Path, data: bytes) -> None:
+    (work / "src/file.py").write_bytes(data)
+    shown = await content(tools, "Read", file_path="src/file.py")
+    assert shown == "     1\tone\n     2\ttwo"
+    assert await content(tools, "Read", file_path="src/file.py", offset=2) == "     2\ttwo"
+    lines = "\n".join(line.partition("\t")[2] for line in shown.splitlines())
+    outcome = await tools.run("Edit", {"file_path": "src/file.py", "old_string": lines, "new_string": "a\nb"})
+    assert not outcome.is_error
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-32" if b"\0" in data else "utf-8-sig"
+    encoding = "utf-32" if data.startswith(b"\xff\xfe\0\0") else encoding
+    assert (work / "src/file.py").read_bytes().decode(encoding) == data.decode(encoding).replace("one", "a").replace(
+        "two", "b"
+    )
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9\n", b"\xff\xfea", b"\xff\xfe\x00\xd8\n\x00", b"\x89PNG\r\n\x1a\n"])
+async def test_what_is_no_text_is_not_edited_and_its_replacement_is_said(
+    tools: Toolbox, work: Path, data: bytes
+) -> None:
+    (work / "src/file.py").write_bytes(data)
+    for name, more in (("Read", {}), ("Edit", {"old_string": "\n", "new_string": "x"})):
+        outcome = await tools.run(name, {"file_path": "src/file.py", **more})
+        assert outcome.is_error
+        assert "not valid UTF-" in text(outcome)
+        assert (work / "src/file.py").read_bytes() == data
+    assert "not valid UTF-" in await content(tools, "Write", file_path="src/file.py", content="x\n")
+
+
 async def test_modes_survive_a_change(tools: Toolbox, work: Path) -> None:
     (work / "run.sh").write_text("#!/bin/sh\n")
     (work / "run.sh").chmod(0o755)
@@ -182,6 +297,34 @@ async def test_glob_and_grep_give_paths_that_can_be_read_again(tools: Toolbox, w
     assert "regex parse error" in text(outcome)
     assert not (await tools.run("Grep", {"pattern": "--files"})).is_error
     assert not (await tools.run("Grep", {"pattern": "x", "glob": "--pre=touch /tmp/x"})).is_error
+
+
+async def test_brackets_in_a_pattern_may_be_those_of_a_name(tools: Toolbox, work: Path) -> None:
+    for name in (
+        "app/[slug]/page.tsx",
+        "app/[id-Name]/page.tsx",
+        "app/[[...all]]/page.tsx",
+        "app/s/page.tsx",
+        "{a}.md",
+    ):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("needle\n")
+    for pattern, wanted in {
+        "app/[slug]/page.tsx": {"app/[slug]/page.tsx", "app/s/page.tsx"},
+        "app/[slug]/**": {"app/[slug]/page.tsx", "app/s/page.tsx"},
+        "/workspace/app/[id-Name]/*.tsx": {"app/[id-Name]/page.tsx"},
+        "app/[[...all]]/page.tsx": {"app/[[...all]]/page.tsx"},
+        "{a}.md": {"{a}.md"},
+    }.items():
+        assert set((await content(tools, "Glob", pattern=pattern)).splitlines()) == wanted, pattern
+        if not pattern.startswith("{"):
+            found = await content(tools, "Grep", pattern="needle", glob=pattern, output_mode="files_with_matches")
+            assert set(found.splitlines()) == wanted, pattern
+
+
+async def test_grep_keeps_the_characters_of_a_line(tools: Toolbox, work: Path) -> None:
+    (work / "src/odd").write_bytes(b"one\x0cneedle\r\ntwo\rneedle\n")
+    assert await content(tools, "Grep", pattern="needle") == "src/odd:1:one\x0cneedle\nsrc/odd:2:two\rneedle"
 
 
 async def test_bash_tells_output_and_exit_code(tools: Toolbox, work: Path) -> None:
@@ -490,9 +633,13 @@ async def test_where_isolation_was_waived_even_a_reviewers_changes_are_looked_fo
     assert (await tools.run("Bash", {"command": "true"})).touched is None
 
 
-def test_a_bind_that_may_not_be_is_refused(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match="binds"):
-        make(binds=["/root/.ssh"])
+async def test_a_bind_that_may_not_be_is_not_there_and_the_agent_is_told(make: Make) -> None:
+    tools = make(binds=["/root/.ssh", "/opt/tool"])
+    outcome = await tools.run("Bash", {"command": "ls /root/.ssh /opt/tool"})
+    assert outcome.is_error
+    assert "/root/.ssh is not shown to commands" in str(outcome.content)
+    assert "/opt/tool is not shown to commands" in str(outcome.content)
+    assert "BATON_SANDBOX_BINDS" in str(outcome.content)
 
 
 PATTERNS = ["pytest:*", "git diff *", "npm test"]

@@ -230,6 +230,9 @@ def test_our_own_check_is_not_a_failure_and_can_be_asked_for_again() -> None:
     assert isinstance(again, Check)
     assert (again.outcome, again.external_id) == ("rerequested", "gh-acme-shop-7")
     assert "no check of ours" in reason("check_run", payload("rerequested", check_run=check()))
+    # Whoever borrows our name or our id is not us.
+    for borrowed in (check(name="Baton"), check(name="Baton", app=None), check(external_id="gh-acme-shop-7")):
+        assert isinstance(matter("check_run", payload("completed", check_run=borrowed)), Check)
     # Without an App the name has to do.
     token = replace(POLICY, app_id=None)
     assert "our own" in reason("check_run", payload("completed", check_run=check(name="Baton")), token)

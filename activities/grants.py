@@ -1,0 +1,102 @@
+"""What a repository's `baton.toml` asks for and a person has the say over; what is not granted stands in the notes.
+
+A repository can make a run narrower by itself, and wider only as far as the settings of the worker say.
+"""
+
+from datetime import timedelta
+
+from baton.contracts import Limits, RunRequest
+from baton.settings import Settings
+from workspaces.config import ProjectConfig
+from workspaces.sandbox import Sandbox
+
+
+async def grant(
+    config: ProjectConfig, request: RunRequest, settings: Settings, sandbox: Sandbox, notes: list[str]
+) -> ProjectConfig:
+    """The configuration as far as it is granted; directories are those that may be shown now."""
+    for narrow in (_gate, _decisions):
+        config = narrow(config, settings, notes)
+    within = request.decision_deadline_seconds or config.decisions.deadline
+    if request.decision_default is not None and within is None:
+        notes.append("An unanswered decision waits: `--unanswered` has no effect without `--answer-within`.")
+    if request.decision_deadline_seconds is not None and request.decision_default is config.decisions.default is None:
+        notes.append("An unanswered decision waits: `--answer-within` has no effect without `--unanswered`.")
+    config = _limits(config, request, settings, notes)
+    return await _binds(config, sandbox, notes)
+
+
+def say_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> None:
+    """Say that `[sandbox]` has no effect where nothing is isolated."""
+    if sandbox.status.kind == "none" and (asked.sandbox.binds or asked.sandbox.network):
+        notes.append(
+            "BATON_SANDBOX=none: [sandbox] in baton.toml changes nothing, for commands see all directories and the"
+            " network as the worker does."
+        )
+
+
+def _gate(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
+    longest = settings.max_gate_timeout
+    if config.gate.timeout <= longest:
+        return config
+    notes.append(
+        f"The repository's baton.toml lets the gate's commands take {_span(config.gate.timeout)} each;"
+        f" {_span(longest)} is the longest that BATON_MAX_GATE_TIMEOUT allows, and holds."
+    )
+    return config.model_copy(update={"gate": config.gate.model_copy(update={"timeout": longest})})
+
+
+def _decisions(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
+    table = config.decisions
+    if table.default is None or table.deadline is None:
+        return config
+    choice = f"answered with {table.default!r} after {_span(table.deadline)}"
+    if settings.decision_defaults == "repository":
+        notes.append(
+            f"An open decision is {choice}, as the repository's baton.toml asks and BATON_DECISION_DEFAULTS allows."
+        )
+        return config
+    notes.append(
+        f"The repository's baton.toml asks that an open decision be {choice}; it is not, and waits for a person."
+        " BATON_DECISION_DEFAULTS=repository would allow it, and `baton run --unanswered` says it for one run."
+    )
+    return config.model_copy(update={"decisions": table.model_copy(update={"default": None, "deadline": None})})
+
+
+def _limits(config: ProjectConfig, request: RunRequest, settings: Settings, notes: list[str]) -> ProjectConfig:
+    """Bounds that hold where nobody says anything are a person's, too: a repository does not widen them."""
+    known = Limits()
+    bounds = {"rounds": known.rounds, "parallel": known.parallel, "turns": settings.turns_per_session or known.turns}
+    cut = {}
+    for name, bound in bounds.items():
+        asked = getattr(config.limits, name)
+        # The option of a person wins anyway.
+        if asked is not None and asked > bound and getattr(request, name) is None:
+            notes.append(
+                f"The repository's baton.toml asks for {asked} as [limits] {name}; {bound} holds, and"
+                f" `baton run --{name}` allows more."
+            )
+            cut[name] = bound
+    return config.model_copy(update={"limits": config.limits.model_copy(update=cut)}) if cut else config
+
+
+async def _binds(config: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> ProjectConfig:
+    if not config.sandbox.binds:
+        return config
+    judged = await sandbox.with_binds(config.sandbox.binds).binds.judge()
+    for bind in judged.granted:
+        notes.append(
+            f"Commands of agents and tests can read {bind.target}, as the repository's baton.toml asks and"
+            " BATON_SANDBOX_BINDS allows."
+        )
+    notes += [f"[sandbox] binds in baton.toml: {sentence}" for sentence in judged.refused]
+    asked = [str(name) for bind in judged.granted for name in (bind.target, *bind.names)]
+    return config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"binds": asked})})
+
+
+def _span(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"

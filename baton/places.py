@@ -1,0 +1,141 @@
+"""Directories of a machine that may be shown to commands of agents and tests, judged by their names alone.
+
+Two questions have an answer here. `refuse_bind` tells what cannot be a toolchain at all, also in a repository's
+`baton.toml`; `refuse_place` tells besides what is never shown, whoever asks, so that a person's setting is held to it.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+SECRET_NAMES = frozenset(
+    [
+        ".ssh",
+        ".gnupg",
+        ".aws",
+        ".azure",
+        ".kube",
+        ".docker",
+        ".config",
+        ".claude",
+        ".anthropic",
+        ".netrc",
+        ".git-credentials",
+        ".password-store",
+        ".npmrc",
+        ".pypirc",
+        ".pgpass",
+        ".my.cnf",
+        ".vault-token",
+        ".gem",
+        ".m2",
+        ".mozilla",
+        ".thunderbird",
+        ".env",
+        ".git",
+        ".secrets",
+        "secrets",
+        "credentials",
+        "credentials.toml",
+        "credentials.json",
+        "keyrings",
+        "gcloud",
+        "id_rsa",
+        "id_ed25519",
+        "id_ecdsa",
+    ]
+)
+
+_FORBIDDEN = frozenset(
+    PurePosixPath("/", name)
+    for name in ("", "root", "home", "etc", "proc", "sys", "dev", "run", "var", "tmp", "boot", "mnt", "media", "srv")
+)
+"""Directories that are never shown as a whole."""
+
+_CLOSED = tuple(PurePosixPath(path) for path in ("/etc", "/proc", "/sys", "/dev", "/run", "/boot", "/var/run"))
+"""Directories that nothing below may be shown of either."""
+
+_SHARED = tuple(PurePosixPath(path) for path in ("/tmp", "/var", "/srv", "/lost+found"))  # noqa: S108 - refused here
+"""Where services and all accounts keep what is in use: sockets, data, checkouts. No toolchain lies there."""
+
+_OF_SANDBOX = tuple(PurePosixPath(path) for path in ("/workspace", "/baton"))
+"""Where the sandbox has directories of its own, which a mount would hide."""
+
+_PERSONS = range(1_000, 60_000)
+_ACCOUNTS = Path("/etc/passwd")
+_ACCOUNT = re.compile(r"[^:]*:[^:]*:(\d{1,10}):[^:]*:[^:]*:(/[^:]*):[^:]*")
+
+
+def refuse_bind(text: str, *, names: bool = True) -> str | None:
+    """Why a directory of this name may not be shown to commands; None where nothing speaks against it. Pure."""
+    path = PurePosixPath(text)
+    if "\0" in text or not text.startswith("/") or ".." in path.parts:
+        return "must be an absolute path without `..`"
+    path = PurePosixPath("/" + text.strip("/"))
+    if path in _FORBIDDEN or (len(path.parts) == 3 and path.parts[1] == "home"):
+        return "holds more than a toolchain; name the toolchain's own directory"
+    if any(path.is_relative_to(closed) for closed in _CLOSED):
+        return "lies where the system keeps its own data"
+    if names and (secret := next((part for part in path.parts if part.lower() in SECRET_NAMES), None)):
+        return f"may hold secrets ({secret})"
+    return None
+
+
+def refuse_place(
+    text: str, *, baton_home: Path | None, own_home: Path | None, homes: Iterable[Path] = ()
+) -> str | None:
+    """Why a directory of this name is never shown, even where a person asks for it; None where it may be. Pure.
+
+    `own_home` is that of the account that asks, `homes` are those of others.
+    """
+    if fault := refuse_bind(text):
+        return fault
+    path = PurePosixPath("/" + text.strip("/"))
+    if any(path.is_relative_to(place) for place in _SHARED):
+        return "lies where services and all accounts keep their data"
+    if any(path.is_relative_to(place) for place in _OF_SANDBOX):
+        return "would hide a directory of the sandbox itself"
+    if own_home is not None and own_home.is_relative_to(path):
+        return "holds a home directory"
+    below_own = own_home is not None and path.is_relative_to(own_home)
+    if not below_own and (path.is_relative_to("/root") or path.is_relative_to("/home")):
+        return "lies in the home directory of another account"
+    for home in homes:
+        if home != own_home and (home.is_relative_to(path) or (path.is_relative_to(home) and not below_own)):
+            return "holds the home directory of another account, or lies in it"
+    if baton_home is not None and (baton_home.is_relative_to(path) or path.is_relative_to(baton_home)):
+        return "holds Baton's own data"
+    return None
+
+
+def refuse_for_this_account(directory: Path, *, baton_home: Path | None) -> str | None:
+    """`refuse_place` for the account that this process has, of the name and of where its links lead."""
+    faults = (
+        refuse_place(
+            str(path),
+            baton_home=None if baton_home is None else baton_home.resolve(),
+            own_home=home_of_this_account(),
+            homes=_homes_of_persons(),
+        )
+        for path in dict.fromkeys([directory, directory.resolve()])
+    )
+    return next(filter(None, faults), None)
+
+
+def home_of_this_account() -> Path | None:
+    """The home directory of the account that this process has; None where it has none of its own."""
+    try:
+        home = Path.home().resolve()
+    except (RuntimeError, OSError):
+        return None
+    return None if home == Path("/") else home
+
+
+def _homes_of_persons() -> list[Path]:
+    """Home directories of persons in /etc/passwd; of the file alone, for a directory service may keep one waiting."""
+    try:
+        lines = _ACCOUNTS.read_text(errors="replace").splitlines()[:10_000]
+    except OSError:
+        return []
+    found = [match for line in lines if (match := _ACCOUNT.fullmatch(line)) and int(match[1]) in _PERSONS]
+    return [home for match in found if len((home := Path(match[2])).parts) > 2]

@@ -1,0 +1,294 @@
+"""The agent's own refs and stash in its disposable `.git`: read as data, compared, and written into a new one.
+
+The `.git` is hostile. It is read here by descriptors, without following a link, each file and their number bounded, and
+no more is believed than that a name is a name and an id an id. No git of the engine's own ever runs on it.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+BRANCH = "refs/heads/work"
+STASH = "refs/stash"
+
+MAX_REFS = 1_000
+MAX_STASHES = 200
+_MAX_REF_FILE = 1_024
+_MAX_FILE = 1 << 20
+_MAX_DEPTH = 12
+_MAX_NAMES = 5
+
+_OID = re.compile(r"[0-9a-f]{40}")
+_NONE = "0" * 40
+# What git-check-ref-format(1) admits, and no letter that a terminal or a file system could take otherwise.
+_PART = r"(?!\.)(?!@/?\Z)(?:(?!\.\.|@\{)[^\x00-\x20\x7f-\x9f~^:?*\[\\/\ud800-\udfff])+(?<!\.)(?<!\.lock)"
+_REF = re.compile(rf"refs(?:/{_PART})+")
+_STASHED = re.compile(r"[0-9a-f]{40} (?P<oid>[0-9a-f]{40}) [^\t\n\0]{1,300} \d{1,12} [+-]\d{4}\t[^\n\0]{0,2000}")
+# Of one work tree or of one operation that is under way; git refuses them elsewhere.
+_PASSING = ("refs/bisect", "refs/worktree", "refs/rewritten")
+_UNDER_WAY = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase or `git am`",
+    "BISECT_LOG": "a bisection",
+}
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class GitState:
+    """Where an agent's HEAD, refs and stash are."""
+
+    base: str
+    """The project commit that the branch `work` was made at."""
+    head: str
+    """A ref, or a commit where HEAD is detached."""
+    refs: Mapping[str, str]
+    stash: tuple[str, ...] = ()
+    """Lines of the stash's reflog, the oldest first."""
+    lost: bool = False
+    """Its objects are not kept: it holds only as long as the `.git` stands."""
+    told: tuple[str, ...] = ()
+    """Of which things the agent has been told that they are not kept."""
+
+    def same(self, other: "GitState") -> bool:
+        """Whether HEAD, refs and stash are the same."""
+        return (self.head, dict(self.refs), self.stash) == (other.head, dict(other.refs), other.stash)
+
+    @property
+    def tips(self) -> list[str]:
+        """All objects that have to be there."""
+        stashed = [found["oid"] for line in self.stash if (found := _STASHED.fullmatch(line))]
+        detached = [self.head] if _OID.fullmatch(self.head) else []
+        return sorted({*self.refs.values(), *stashed, *detached})
+
+    @property
+    def commit(self) -> str | None:
+        """What HEAD comes to; None on a branch without a commit."""
+        return self.head if _OID.fullmatch(self.head) else self.refs.get(self.head)
+
+    def at(self, commit: str) -> "GitState":
+        """The same where the workspace has begun anew from another commit: `work` is there, and what it was is kept."""
+        if commit == self.base:
+            return self
+        refs = dict(self.refs)
+        before = refs.get(BRANCH, self.base)
+        refs[BRANCH] = commit
+        if before != self.base:
+            refs[f"{BRANCH}-{self.base[:12]}"] = before
+        return replace(self, base=commit, head=BRANCH, refs=refs)
+
+    def dump(self) -> bytes:
+        """As it is stored beside a checkpoint's workspace."""
+        fields = {
+            "base": self.base,
+            "head": self.head,
+            "refs": dict(sorted(self.refs.items())),
+            "stash": list(self.stash),
+            "lost": self.lost,
+            "told": list(self.told),
+        }
+        return (json.dumps(fields, indent=1) + "\n").encode()
+
+
+def new_state(commit: str) -> GitState:
+    """The state of a `.git` in which nobody has done anything."""
+    return GitState(base=commit, head=BRANCH, refs={BRANCH: commit})
+
+
+def parse_state(data: bytes) -> GitState | None:
+    """What `dump` wrote; None where it is something else."""
+    try:
+        fields = json.loads(data)
+        state = GitState(
+            base=fields["base"],
+            head=fields["head"],
+            refs=dict(fields["refs"]),
+            stash=tuple(fields["stash"]),
+            lost=bool(fields["lost"]),
+            told=tuple(fields["told"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+    names = [*state.refs, *([] if _OID.fullmatch(state.head) else [state.head])]
+    oids = [state.base, *state.refs.values()]
+    whole = (
+        all(_OID.fullmatch(oid) for oid in oids)
+        and all(is_ref(name) for name in names)
+        and all(_STASHED.fullmatch(line) for line in state.stash)
+    )
+    return state if whole else None
+
+
+def is_ref(name: str) -> bool:
+    """Whether a text is the name of a ref that is kept."""
+    return (
+        len(name.encode(errors="replace")) <= 255
+        and name.count("/") <= _MAX_DEPTH
+        and _REF.fullmatch(name) is not None
+        and not any(name == passing or name.startswith(f"{passing}/") for passing in _PASSING)
+    )
+
+
+@dataclass
+class Found:
+    """What was read of a `.git`."""
+
+    state: GitState | None
+    """None where there is no HEAD and no refs that can be read."""
+    strange: list[str] = field(default_factory=list)
+    """What of it cannot be kept, as the rest of a sentence each; in the same words each time."""
+
+
+def read_state(work: Path, base: str) -> Found:
+    """Read HEAD, refs and stash of the `.git` in a workspace. Never raises on what stands there."""
+    found = Found(None)
+    try:
+        top = os.open(work, _DIRECTORY)
+    except OSError:
+        return found
+    try:
+        git = os.open(b".git", _DIRECTORY, dir_fd=top)
+    except OSError:
+        return found
+    finally:
+        os.close(top)
+    try:
+        _read(git, base, found)
+    except OSError:
+        found.state = None
+    finally:
+        os.close(git)
+    return found
+
+
+def stash_log(state: GitState) -> bytes:
+    """The reflog of the stash as git has it."""
+    return "".join(f"{line}\n" for line in state.stash).encode()
+
+
+def packed_refs(state: GitState) -> bytes:
+    """All refs but the branch `work` as git packs them; it needs no directory that another name could stand in."""
+    return "".join(f"{oid} {name}\n" for name, oid in sorted(state.refs.items()) if name != BRANCH).encode()
+
+
+def _read(git: int, base: str, found: Found) -> None:
+    text = (_small(git, b"HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+    head = text.removeprefix("ref:").strip() if text.startswith("ref:") else text
+    if not _OID.fullmatch(head) and not (text.startswith("ref:") and is_ref(head)):
+        return
+    refs: dict[str, str] = {}
+    odd: list[str] = []
+    for name, oid in [*_packed(git), *_loose(git, b"refs", "refs", 0)]:
+        if any(name == passing or name.startswith(f"{passing}/") for passing in _PASSING):
+            continue
+        if not is_ref(name) or oid is None:
+            odd.append(name)
+        elif len(refs) < MAX_REFS or name in refs:
+            refs[name] = oid
+        else:
+            odd.append(name)
+    stash = _stashes(git, refs, odd)
+    found.state = GitState(base=base, head=head, refs=refs, stash=stash)
+    if odd:
+        shown = ", ".join(sorted({name.encode(errors="replace").decode()[:80] for name in odd})[:_MAX_NAMES])
+        found.strange.append(f"the refs {shown} (only {MAX_REFS:,} refs with plain names that hold an id are)")
+    if _there(git, b"reftable"):
+        found.strange.append("refs in a reftable")
+    found.strange += [
+        f"{what} that is under way" for name, what in _UNDER_WAY.items() if _there(git, os.fsencode(name))
+    ]
+
+
+def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
+    if STASH not in refs:
+        return ()
+    data = _small(git, b"logs/refs/stash", _MAX_FILE)
+    if data is None:
+        odd.append(f"{STASH} (its log is missing or too large)")
+    lines = data.decode(errors="replace").split("\n")[:-1] if data else []
+    kept = [line for line in lines if _STASHED.fullmatch(line)]
+    if len(kept) < len(lines) or len(kept) > MAX_STASHES:
+        odd.append(f"{STASH} (its {len(lines)} entries)")
+        kept = kept[-MAX_STASHES:]
+    return tuple(kept)
+
+
+def _packed(git: int) -> Iterator[tuple[str, str | None]]:
+    data = _small(git, b"packed-refs", _MAX_FILE)
+    if data is None and _there(git, b"packed-refs"):
+        yield "packed-refs", None
+    for line in (data or b"").decode(errors="replace").split("\n"):
+        oid, _, name = line.partition(" ")
+        if line and line[0] not in "#^":
+            yield name, oid if _OID.fullmatch(oid) else None
+
+
+def _loose(parent: int, name: bytes, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
+    try:
+        directory = os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError:
+        yield path, None
+        return
+    try:
+        with os.scandir(directory) as listing:
+            entries = sorted(
+                (entry.name, entry.is_dir(follow_symlinks=False))
+                for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)
+            )
+        if depth > _MAX_DEPTH:
+            yield path, None
+            return
+        for entry, is_directory in entries:
+            below = f"{path}/{entry}"
+            if is_directory:
+                yield from _loose(directory, os.fsencode(entry), below, depth + 1)
+            elif not entry.endswith(".lock"):
+                data = _small(directory, os.fsencode(entry), _MAX_REF_FILE)
+                oid = (data or b"").decode(errors="replace").strip()
+                yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
+    finally:
+        os.close(directory)
+
+
+def _there(parent: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _small(parent: int, path: bytes, most: int) -> bytes | None:
+    """The bytes of a plain file that is not larger; None for all else."""
+    *above, name = path.split(b"/")
+    opened: list[int] = []
+    try:
+        for directory in above:
+            parent = os.open(directory, _DIRECTORY, dir_fd=parent)
+            opened.append(parent)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        opened.append(descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        data = b""
+        while len(data) <= most and (piece := os.read(descriptor, most + 1 - len(data))):
+            data += piece
+        return data if len(data) <= most else None
+    except OSError:
+        return None
+    finally:
+        for one in opened:
+            os.close(one)
+
+
+def untold(strange: Iterable[str], told: Iterable[str]) -> list[str]:
+    """What the agent has not been told yet."""
+    known = set(told)
+    return [text for text in strange if text not in known]

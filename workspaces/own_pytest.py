@@ -1,0 +1,165 @@
+"""A copy of pytest for projects that bring none: its own dependencies come along under names of the engine's.
+
+pytest imports pluggy, packaging, iniconfig and others. Were they importable under their own names, a project that
+forgets one of them would pass here and fail everywhere else, and a project that is one of them would be tested from
+ours. So the copy imports them from a package of the engine's, `_baton_pytest`.
+"""
+
+import ast
+import compileall
+import contextlib
+import py_compile
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+PRIVATE = "_baton_pytest"
+
+_COPIED = ("pluggy", "iniconfig", "packaging", "py")
+_STANDS_IN = "pygments"
+"""Only colours the output, which is never a terminal's here; it finds its parts by name, which a copy cannot serve."""
+
+_RENAMED = frozenset({*_COPIED, _STANDS_IN})
+_LIKELY = re.compile(rf"^\s*(?:from|import)\s.*\b(?:{'|'.join(sorted(_RENAMED))})\b", re.MULTILINE)
+"""Where there is no such line, no import has to be looked for: parsing takes longest."""
+
+_PYGMENTS = {
+    "__init__.py": (
+        '"""Colours nothing."""\n'
+        f"from {PRIVATE}.pygments import util as util\n"
+        "def highlight(source, lexer, formatter):\n    return source\n"
+    ),
+    "util.py": "class ClassNotFound(ValueError):\n    pass\nclass OptionError(Exception):\n    pass\n",
+    "lexer.py": "class Lexer:\n    def __init__(self, *args, **options):\n        pass\n",
+    "lexers/__init__.py": "",
+    "lexers/python.py": f"from {PRIVATE}.pygments.lexer import Lexer\nclass PythonLexer(Lexer):\n    pass\n",
+    "lexers/diff.py": f"from {PRIVATE}.pygments.lexer import Lexer\nclass DiffLexer(Lexer):\n    pass\n",
+    "formatters/__init__.py": "",
+    "formatters/terminal.py": "class TerminalFormatter:\n    def __init__(self, *args, **options):\n        pass\n",
+}
+
+_GUARD = '''"""What pytest needs, under names that no project uses; provided by Baton."""
+import glob as _glob
+import os as _os
+
+# A project that is pytest itself must be tested from its own sources, never from this copy.
+_place, _patterns = _os.getcwd(), ("", "src", "*", "*/src")
+while True:
+    for _pattern in _patterns:
+        if _glob.glob(_os.path.join(_glob.escape(_place), _pattern, "_pytest", "__init__.py")):
+            raise ImportError(
+                "This repository holds pytest itself, which cannot be tested by the copy that Baton brings:"
+                " install it in [gate] setup, into an environment of its own."
+            )
+    _place, _patterns, _last = _os.path.dirname(_place), ("", "src"), _place
+    if _place == _last:
+        break
+'''
+
+
+def copy_pytest(site: Path) -> bool:
+    """Put the copy into a directory of packages; False where this installation of Baton has no pytest."""
+    try:
+        distribution = metadata.distribution("pytest")
+    except metadata.PackageNotFoundError:
+        return False
+    root = Path(str(distribution.locate_file("")))
+    private = site / PRIVATE
+    private.mkdir(parents=True)
+    (private / "__init__.py").write_text(_GUARD)
+    for name in ("pytest", "_pytest"):
+        _copy(root / name, site / name)
+    _guard(site / "_pytest" / "__init__.py")
+    described = site / f"pytest-{distribution.version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pytest\nVersion: {distribution.version}\n")
+    for name in _COPIED:
+        source = root / name
+        if not source.exists() and not source.with_suffix(".py").exists():
+            source = Path(str(metadata.distribution(name).locate_file(name)))
+        if source.is_dir():
+            _copy(source, private / name)
+            _tell_version(name, private / name / "__init__.py")
+        else:
+            _write(source.with_suffix(".py"), private / f"{name}.py")
+    for file, text in _PYGMENTS.items():
+        target = private / "pygments" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    # Commands write no .pyc; with these pytest starts at once. Unchecked: the directory is never changed.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(site, quiet=2, invalidation_mode=mode, workers=1)
+    return True
+
+
+def _guard(entry: Path) -> None:
+    """Have the first module of any start of pytest look at the project; behind its `from __future__` lines."""
+    lines = entry.read_text(encoding="utf-8").splitlines(keepends=True)
+    first = max((number + 1 for number, line in enumerate(lines) if line.startswith("from __future__")), default=0)
+    text = "".join([*lines[:first], f"import {PRIVATE} as _  # noqa\n", *lines[first:]])
+    entry.write_text(text, encoding="utf-8")
+
+
+def _tell_version(name: str, module: Path) -> None:
+    """Write down what a module would look up in the description of its installation, which is not copied."""
+    with contextlib.suppress(metadata.PackageNotFoundError), module.open("a", encoding="utf-8") as file:
+        file.write(f"\n__version__ = {metadata.version(name)!r}\n")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for file in sorted(source.rglob("*")):
+        place = target / file.relative_to(source)
+        if file.is_dir() or "__pycache__" in file.parts or file.suffix == ".pyc":
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".py":
+            _write(file, place)
+        elif file.suffix != ".so":
+            shutil.copyfile(file, place)
+
+
+def _write(source: Path, target: Path) -> None:
+    target.write_text(rename_imports(source.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rename_imports(text: str) -> str:
+    """Python source that imports what pytest needs from `_baton_pytest`; all else is as it was, line by line."""
+    if not _LIKELY.search(text):
+        return text
+    lines = [line.encode() for line in text.splitlines(keepends=True)]
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+        renamed = _renamed(node)
+        if renamed is None:
+            continue
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        end = lines[last][node.end_col_offset :]
+        begin = lines[first][: node.col_offset]
+        # As many lines as before, so that tracebacks show the lines of pytest's own source.
+        lines[first : last + 1] = [begin + renamed.encode() + end, *([b"\n"] * (last - first))]
+    return b"".join(lines).decode()
+
+
+def _renamed(node: ast.Import | ast.ImportFrom) -> str | None:
+    """An import statement under the new names; None where it names nothing of ours."""
+    if isinstance(node, ast.ImportFrom):
+        root = (node.module or "").partition(".")[0]
+        if node.level or root not in _RENAMED:
+            return None
+        return ast.unparse(ast.ImportFrom(module=f"{PRIVATE}.{node.module}", names=node.names, level=0))
+    if not any(alias.name.partition(".")[0] in _RENAMED for alias in node.names):
+        return None
+    statements = []
+    for alias in node.names:
+        root, _, rest = alias.name.partition(".")
+        given = f" as {alias.asname}" if alias.asname else ""
+        if root not in _RENAMED:
+            statements.append(f"import {alias.name}{given}")
+        elif rest and alias.asname:
+            statements.append(f"import {PRIVATE}.{alias.name}{given}")
+        elif rest:
+            statements += [f"import {PRIVATE}.{alias.name}", f"from {PRIVATE} import {root}"]
+        else:
+            statements.append(f"from {PRIVATE} import {root}{given}")
+    return "; ".join(statements)
