@@ -90,7 +90,12 @@ class TurnActivities:
             if position.result is not None:
                 result = position.result.model_copy(update={"commit": position.head})
             elif turn.silent:
-                result = TurnResult(commit=position.head, outcome="over_turns")
+                result = TurnResult(
+                    commit=position.head,
+                    outcome="over_turns",
+                    left_out=position.user.left_out,
+                    put_back=_put_back(position.user),
+                )
             else:
                 keeping = Keeping()
                 result = await keeping.run(self._model_side(journal, turn, position, at, keeping))

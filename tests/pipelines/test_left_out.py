@@ -60,7 +60,7 @@ async def test_what_is_not_kept_is_said_at_once_and_in_the_end(staged) -> None: 
     assert "NOT KEPT" not in said[2][1]
     assert "- config/settings.txt (a .gitignore leaves it out)" in said[2][2]
 
-    answer, remark = said[3]
+    answer, remark, *_of_its_git = said[3]
     for path in ("build/", "src/generated.py", "src/pipe", "src/lib/.git/", "src/large.dat"):
         assert f"{path} (" in answer
         assert f"- {path} (" in remark
