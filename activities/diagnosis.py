@@ -6,6 +6,7 @@ from typing import Any
 from agents.failures import FailureClass, classify
 from baton.redaction import Redactor
 from baton.sessions import Escalation
+from baton.shortening import cut
 
 Message = dict[str, Any]
 
@@ -24,12 +25,12 @@ def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) 
     context: dict[str, str] = {}
     path = _last_file(messages)
     if path:
-        context["file"] = redact(path)[:300]
+        context["file"] = cut(redact(path), 300)
     url = _DATABASE_URL.search(output)
     if url:
         context["database_url"] = redact(url.group())
     if diagnosis.symptoms:
-        context["symptom"] = redact(diagnosis.symptoms[-1])[:300]
+        context["symptom"] = cut(redact(diagnosis.symptoms[-1]), 300)
     known = "" if diagnosis.kind is FailureClass.UNKNOWN else diagnosis.kind.value
     return escalation.model_copy(update={"failure_class": known, "context": context})
 

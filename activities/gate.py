@@ -12,18 +12,24 @@ from activities.github.authors import coauthor, without_references
 from activities.heartbeat import doing, heartbeating
 from activities.posture import with_posture
 from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
+from activities.submodules import submodules_of
 from baton import naming
 from baton.contracts import Evidence, RunRequest
+from baton.leftouts import read_path
 from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.settings import Settings
+from baton.shortening import cut
 from baton.steps import GateInput, GateResult
 from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.command import INSIDE
 from workspaces.commits import in_message
 from workspaces.gate import run_gate
+from workspaces.gitlinks import gitlinks_of
 from workspaces.integrate import project_commit
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
+from workspaces.submodules import fill
 from workspaces.workspace import exclusive
 
 _log = get_logger(__name__)
@@ -56,7 +62,8 @@ class GateActivities:
             if commit is None:
                 raise store.elsewhere(gate.run, "integrated commit")
             evidence, _log = await self._evidence(store, gate, commit)
-            return GateResult(evidence=evidence, candidate=commit)
+            kept = [path for path in gate.left_out if await _has(store, commit, path)]
+            return GateResult(evidence=evidence, candidate=commit, kept=kept)
 
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
@@ -101,15 +108,28 @@ class GateActivities:
                 "timeout": min(config.gate.timeout, self._settings.max_gate_timeout),
             }
         )
+        fillings = await submodules_of(store, gate.run)
+        links = gitlinks_of(store.source, store.source.tree_of(commit)) if fillings else {}
+        read_only = {
+            directory / "work" / path: f"{INSIDE}/{path}"
+            for path, one in fillings.items()
+            if links.get(path) == one.commit
+        }
+
+        async def checkout(commit: str, work: Path) -> None:
+            await store.checkout(commit, work)
+            await fill(work, links, fillings, directory)
+
         try:
             evidence, log = await run_gate(
-                store.checkout,
+                checkout,
                 commit,
                 directory,
                 settings,
                 self._sandbox.with_binds(config.sandbox.binds),
                 network=config.sandbox.network,
                 redact=self._redact,
+                read_only=read_only,
             )
             metrics.gate_ran(evidence.seconds, green=evidence.green)
             _log.info(
@@ -127,7 +147,8 @@ class GateActivities:
         lines = [in_message(" ".join(self._redact(gate.title).split()))]
         report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
         if report is not None:
-            lines += ["", in_message(self._redact(str(json.loads(report).get("implemented", "")))[:4_000].strip())]
+            implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
+            lines += ["", in_message(cut(implemented, 4_000))]
         trailers = [f"Baton-Run: {gate.run}", f"Baton-Task: {gate.task}", f"Baton-Round: {gate.round}"]
         issue = RunRequest.model_validate(await run_json(store, gate.run, REQUEST)).github
         if issue is not None:
@@ -135,6 +156,12 @@ class GateActivities:
             named = coauthor(issue.requester, self._settings.github_url) if self._settings.github_coauthor else None
             trailers += [named] if named else []
         return "\n".join([*lines, "", *trailers]) + "\n"
+
+
+async def _has(store: Store, commit: str, shown: str) -> bool:
+    """Whether a commit has a file; of a directory that was left out it may have some."""
+    path = read_path(shown)
+    return not path.endswith("/") and await store.read(commit, path) is not None
 
 
 def _head(log: Path | None) -> str:

@@ -1,5 +1,6 @@
 """The two tools that the engine itself answers: `hand_off` and `escalate`, validated before anybody relies on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from agents.reports import (
 )
 from baton.redaction import Redactor
 from baton.sessions import Escalation, HandOff, SessionKey
+from baton.shortening import cut, first
 
 ToolUse = dict[str, Any]
 
@@ -73,10 +75,10 @@ def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
     except ReportInvalid:
         return None
     return Escalation(
-        error_type=redact(report.error_type)[:100],
-        question=redact(report.question)[:2_000],
-        attempted=[redact(text)[:500] for text in report.attempted[:10]],
-        suggestions=[redact(text)[:500] for text in report.suggestions[:10]],
+        error_type=cut(redact(report.error_type), 100),
+        question=cut(redact(report.question), 2_000),
+        attempted=_few(report.attempted, redact),
+        suggestions=_few(report.suggestions, redact),
         choices=[redact(text)[:200] for text in report.choices[:10]],
         architectural=report.architectural,
     )
@@ -89,6 +91,12 @@ def escalation_fault(call: ToolUse) -> str:
     except ReportInvalid as fault:
         return str(fault)
     return "The escalation was not taken up; go on, or call `escalate` again on its own."
+
+
+def _few(texts: Sequence[str], redact: Redactor) -> list[str]:
+    """At most ten texts; where there are more, the last says how many."""
+    shown = [cut(redact(text), 500) for text in texts]
+    return shown if len(shown) <= 10 else first(shown, 9)
 
 
 def _short(text: str, redact: Redactor) -> str:

@@ -12,9 +12,11 @@ from activities.posture import with_posture
 from activities.stores import Stores, holding, task_file, to_json, write_run_files
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.shortening import first
 from baton.steps import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.integrate import begin_from_conflict, commit_tree, merge
+from workspaces.output import cut_middle
 from workspaces.store import Store
 
 _MOST_RACES = 10
@@ -56,8 +58,9 @@ class IntegrationActivities:
             "instructions": (
                 "Each task passed its tests on its own, but the merged result fails. Find out which parts do not fit "
                 f"together and mend them. The engine ran `{evidence.command}` on commit {evidence.commit[:12]}; it "
-                f"ended with exit code {evidence.exit_code}. The end of its log:\n\n{evidence.log_tail}"
-            )[:20_000],
+                f"ended with exit code {evidence.exit_code}. The end of its log:\n\n"
+                f"{cut_middle(evidence.log_tail, 18_000)}"
+            ),
             "acceptance": [f"`{evidence.command}` succeeds on the merged result"],
             "depends_on": [],
         }
@@ -139,7 +142,7 @@ class IntegrationActivities:
             files={f"conflicts/{integrate.round}.json": dump(record)},
             at=activity.info().scheduled_time,
         )
-        return Integrated(conflicts=paths[:50], checkpoint=checkpoint, base=head)
+        return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)
 
 
 def landings(store: Store, run: str, task: str, round_number: int) -> list[str]:

@@ -14,10 +14,11 @@ from pydantic import Field
 
 from activities.attempts import still_wanted
 from activities.conversation import Message, extend
+from activities.leftouts import LEFT_OUT, Book
 from agents.requests import Prefix
 from baton.contracts import Contract, Usage
 from baton.errors import StaleAttempt
-from baton.sessions import SessionKey, TurnInput, TurnResult
+from baton.sessions import LeftOut, SessionKey, TurnInput, TurnResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.workspace import Snapshot
 
@@ -32,6 +33,9 @@ class UserEntry(Contract):
     tools: list[dict[str, Any]] = Field(default_factory=list)
     """How each tool call went: name, error, exit code, seconds. For people; the model sees the message."""
     put_back: list[str] = Field(default_factory=list)
+    """Paths as `show_path` shows them, for a name need not be UTF-8."""
+    left_out: LeftOut | None = None
+    """What is written and not kept, where people do not know it as it is after these tools."""
     heard: int = 0
     """How many of the turn's messages from people are in it; more may have come until the turn is tried again."""
     result: TurnResult | None = None
@@ -165,6 +169,11 @@ class Journal:
                 raise StaleAttempt(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
             extend(messages, user.message, AssistantEntry.model_validate_json(answer).message)
         return prefix, messages
+
+    async def left_out(self) -> Book:
+        """What is not kept of the lane's workspace, as it stood at the newest checkpoint."""
+        data = await self._store.read(self._head, LEFT_OUT) if self._head else None
+        return Book.model_validate_json(data) if data is not None else Book()
 
     async def last_answer(self, head: str, turn: int) -> AssistantEntry | None:
         """The answer that ended a turn."""

@@ -16,6 +16,7 @@ import httpx2
 from baton.contracts import Contract, Usage
 from baton.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable, UsageLimitReached
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
+from baton.shortening import cut
 
 if TYPE_CHECKING:
     import anthropic
@@ -160,7 +161,7 @@ def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
     detail = detail if isinstance(detail, dict) else {}
     # A mid-stream error event is a status error with code 200: only its type tells what happened.
     kind = str(error.type or detail.get("type") or f"http_{error.status_code}")
-    said = str(detail.get("message") or error.message)[:500]
+    said = cut(str(detail.get("message") or error.message), 500)
     message = f"The Messages API answered {error.status_code} {kind}: {said}"
     headers = error.response.headers
     retry_after = _retry_after(headers)

@@ -19,6 +19,7 @@ from activities.stores import (
     run_json,
     task_file,
 )
+from activities.submodules import recorded
 from agents.briefs import (
     DIFF_LIMIT,
     Feedback,
@@ -42,13 +43,16 @@ from agents.requests import Prefix, freeze_prefix
 from agents.technology import Technology
 from baton.contracts import Evidence
 from baton.errors import WorkspaceError
+from baton.leftouts import show_path
 from baton.naming import session_name
 from baton.sessions import SessionKey
 from baton.settings import Settings
+from baton.shortening import first
 from baton.steps import GateResult
 from workspaces.checkpoints import Checkpoints
 from workspaces.scopes import scope_for
 from workspaces.store import Store
+from workspaces.submodules import describe, find_submodules
 
 
 class Opener:
@@ -84,18 +88,37 @@ class Opener:
         if key.kind == GUIDANCE:
             return guidance_brief(StuckInput.model_validate(await run_json(store, key.run, report_file(key.round))))
         request = await run_json(store, key.run, REQUEST)
+        submodules = await self._submodules(store, key, checkpoint)
         if key.role == "orchestrator":
             files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
-            return plan_brief(PlanInput(task=str(request["task"]), technology=technology, files=files))
+            return plan_brief(
+                PlanInput(task=str(request["task"]), technology=technology, files=files, submodules=submodules)
+            )
         lane = _Lane(store, checkpoint)
         task = PlannedTask.model_validate(await run_json(store, key.run, task_file(key.task)))
         match key.role:
             case "tester":
-                return tester_brief(await self._tester(lane, key, task))
+                tester = await self._tester(lane, key, task)
+                return tester_brief(tester.model_copy(update={"submodules": submodules}))
             case "reviewer":
-                return reviewer_brief(await self._reviewer(lane, key, task))
+                reviewer = await self._reviewer(lane, key, task)
+                return reviewer_brief(reviewer.model_copy(update={"submodules": submodules}))
             case _:
-                return maker_brief(await self._maker(lane, key, task))
+                maker = await self._maker(lane, key, task)
+                return maker_brief(maker.model_copy(update={"submodules": submodules}))
+
+    async def _submodules(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
+        """The submodules of the session's workspace, in lines: those of the base, unless others changed them since."""
+        links = Checkpoints(store).meta(checkpoint).gitlinks
+        if not links:
+            return []
+        known = await recorded(store, key.run)
+        if {one.path: one.commit for one in known} != {show_path(path): oid for path, oid in links.items()}:
+            found = await find_submodules(store.source, Checkpoints(store).project_commit(checkpoint))
+            before = {(one.path, one.commit): one for one in known}
+            moved = "not the commit that the run began with"
+            known = [before.get((one.path, one.commit)) or one.model_copy(update={"reason": moved}) for one in found]
+        return describe(known)
 
     async def _maker(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> MakerInput:
         last = key.round - 1
@@ -192,7 +215,7 @@ class _Lane:
     async def changed(self) -> list[str]:
         """Project paths that differ from what the task started from, as the engine sees them."""
         tree = Checkpoints(self._store).tree(self._checkpoint)
-        return (await self._store.changed_paths(self._base, tree))[:300]
+        return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
     async def diff(self, candidate: str) -> str:
         return await self._store.diff(self._base, candidate, DIFF_LIMIT)

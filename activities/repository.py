@@ -22,6 +22,7 @@ from activities.stores import (
     to_json,
     write_run_files,
 )
+from activities.submodules import SUBMODULES
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
@@ -32,6 +33,7 @@ from baton.errors import PlanError
 from baton.masking import masked_names, told
 from baton.pricing import PriceList
 from baton.settings import Settings
+from baton.shortening import cut, named
 from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
@@ -39,6 +41,8 @@ from workspaces.forks import PLAN
 from workspaces.room import require_room_to_begin
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
+from workspaces.submodule_urls import parse_allowed
+from workspaces.submodules import describe, fetch_submodules
 from workspaces.text_files import lenient_text
 
 _MANIFEST_LIMIT = 200_000
@@ -84,6 +88,12 @@ class RepositoryActivities:
             notes.append(status.reason)
         notes += self._sandbox.toolchains.notes
 
+        submodules = await fetch_submodules(store, base.commit, parse_allowed(self._settings.submodules))
+        if submodules:
+            notes.append(
+                "The repository has submodules; the branch keeps each as it is, whatever agents do at its place: "
+                + named(describe(submodules), 5)
+            )
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
         limits = limits_of(request, config, self._settings).model_copy(update={"role_turns": roles.turns})
@@ -95,6 +105,7 @@ class RepositoryActivities:
                 CONFIG: to_json(config.model_dump(mode="json")),
                 TECHNOLOGY: to_json({**technology.model_dump(mode="json"), "test_command": command}),
                 MODELS: to_json(roles.models),
+                **({SUBMODULES: to_json([one.model_dump() for one in submodules])} if submodules else {}),
                 LIMITS: to_json(Caps(limits=limits).model_dump(mode="json")),
                 **{role_file(role): text.encode() for role, text in roles.texts.items()},
             },
@@ -145,7 +156,7 @@ class RepositoryActivities:
             activity.info().scheduled_time,
         )
         return Plan(
-            summary=report.summary[:1_000],
+            summary=cut(report.summary, 1_000),
             tasks=[
                 PlannedTask(id=task.id, title=task.title, role=task.role, depends_on=list(task.depends_on))
                 for task in ordered

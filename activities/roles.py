@@ -9,6 +9,7 @@ from baton.errors import AgentFileError
 from baton.naming import content_hash
 from baton.pricing import PriceList
 from baton.settings import Settings
+from baton.shortening import first
 from workspaces.store import Store
 
 AGENT_FILES = ".claude/agents"
@@ -43,7 +44,7 @@ async def pin_roles(
         definition = loaded.definition
         if role in own:
             pinned.notes.append(f"The role {role} is the repository's own: {path}.")
-            pinned.notes.extend(f"{path}: {warning}." for warning in loaded.warnings[:5])
+            pinned.notes.extend(f"{path}: {warning}." for warning in first(loaded.warnings, 5))
         resolved = model_of(role, definition.model, path, request.models, settings, prices)
         if resolved.note:
             pinned.notes.append(f"{role}: {resolved.note}")
@@ -57,6 +58,8 @@ async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[st
     """Path and text of the repository's files that are named like a role."""
     found: dict[str, tuple[str, str]] = {}
     paths = [path for path in await store.paths(commit, AGENT_FILES) if path.endswith(".md")]
+    if len(paths) > _MOST_FILES:
+        notes.append(f"Of {len(paths)} files in {AGENT_FILES} only the first {_MOST_FILES} were looked at.")
     for path in paths[:_MOST_FILES]:
         data = await store.read(commit, path)
         stem = path.rpartition("/")[2].removesuffix(".md")

@@ -12,6 +12,7 @@ from baton import naming
 from baton.budget import with_costs
 from baton.errors import WorkspaceError
 from baton.redaction import Redactor
+from baton.shortening import cut
 from baton.steps import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
 
 _GUIDANCE_LIMIT = 8_000
@@ -86,4 +87,6 @@ class StateActivities:
         if data is None:
             raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")
         report = GuidanceReport.model_validate_json(data)
-        return Guidance(text=self._redact(report.guidance)[:_GUIDANCE_LIMIT], reason=self._redact(report.reason)[:500])
+        return Guidance(
+            text=cut(self._redact(report.guidance), _GUIDANCE_LIMIT), reason=cut(self._redact(report.reason), 500)
+        )

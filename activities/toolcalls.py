@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from activities import metrics
 from activities.handoffs import ToolUse, escalation_fault, escalation_of, hand_off_of
 from activities.heartbeat import doing
 from activities.journal import AssistantEntry, Journal
+from activities.leftouts import LEFT_OUT, Changes, told_of_command, told_of_file
 from activities.stores import Stores, role_file, run_config, run_file
+from activities.submodules import submodules_of
 from agents.definition import AgentDefinition
 from agents.loader import parse_agent
 from baton.errors import WorkspaceError
+from baton.leftouts import show_path
 from baton.redaction import Redactor
-from baton.sessions import HandOff, SessionKey, TurnInput
+from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
+from baton.shortening import bullets, named
 from baton.tracing import span
 from workspaces.sandbox import Sandbox
 from workspaces.scopes import scope_for
@@ -43,9 +48,16 @@ class ToolPhase:
     remarks: list[str] = field(default_factory=list)
     """What the engine tells the model besides."""
     put_back: list[str] = field(default_factory=list)
+    """As `show_path` shows them."""
+    left_out: LeftOut | None = None
+    """What is written and not kept, where that has changed."""
+    unheard: bool = False
+    """Whether the calls wrote what is not kept: the session must have heard of that when it hands off."""
     snapshot: Snapshot | None = None
     hand_off: HandOff | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
+    """Files of the lane that go with the snapshot."""
     note: str = ""
     committed: Callable[[str], None] = lambda _checkpoint: None
     """To be called with the checkpoint that holds the snapshot: the workspace is clean at it."""
@@ -84,7 +96,13 @@ class ToolRunner:
         definition = await self._definition(store, turn.key)
         config = await run_config(store, turn.key.run)
         scope = scope_for(turn.key.role, config)
-        workspace = await Workspace.materialise(store, journal.lane, turn.expected, sandbox=self._sandbox)
+        workspace = await Workspace.materialise(
+            store,
+            journal.lane,
+            turn.expected,
+            sandbox=self._sandbox,
+            fillings=await submodules_of(store, turn.key.run),
+        )
         toolbox = Toolbox(
             workspace=workspace.path,
             scope=scope,
@@ -93,8 +111,11 @@ class ToolRunner:
             network=config.sandbox.network,
             binds=config.sandbox.binds,
             read_only=workspace.mounts(),
+            submodules=workspace.submodules,
         )
         phase.remarks += workspace.notices
+        changes = Changes(await journal.left_out(), turn.key)
+        before = workspace.states(changes.before.known())
         workspace.mark_dirty()
         outcomes: dict[str, ToolOutcome] = {}
         touched: set[str] | None = set()
@@ -111,16 +132,49 @@ class ToolRunner:
         if touched is None or touched:
             with metrics.checkpointing("snapshot"):
                 snapshot = await workspace.snapshot(touched)
+            if snapshot.put_back:
+                phase.put_back = list(map(show_path, snapshot.put_back))
+                phase.remarks.append(_submodule_remark(phase.put_back))
             outside = scope.outside(snapshot.changed)
             if outside:
                 snapshot = await workspace.put_back(snapshot, outside)
-                phase.put_back = sorted(outside)
-                phase.note = f"put back: {', '.join(phase.put_back[:5])}"
-                phase.remarks.append(_put_back_remark(turn.key.role, phase.put_back, scope.describe()))
+                shown = list(map(show_path, sorted(outside)))
+                phase.put_back += shown
+                phase.remarks.append(_put_back_remark(turn.key.role, shown, scope.describe()))
+            if phase.put_back:
+                phase.note = f"put back: {named(phase.put_back, 5)}"
+            changes.take(
+                snapshot.unkept,
+                workspace.states([*snapshot.unkept, *changes.before.known()]),
+                written={path for outcome in outcomes.values() for path in outcome.touched or ()},
+                before=before,
+                whole=touched is None,
+                holds=partial(workspace.holds, snapshot),
+                files_in=workspace.files_in,
+            )
+            self._tell(phase, changes, calls, outcomes)
             phase.remarks += snapshot.not_kept
             phase.snapshot = snapshot
         phase.committed = workspace.mark_clean
         return outcomes
+
+    def _tell(self, phase: ToolPhase, changes: Changes, calls: list[ToolUse], outcomes: dict[str, ToolOutcome]) -> None:
+        """Say what was written and is not kept: in the answers of the calls that wrote it, and in a remark."""
+        rest = dict(changes.seen)
+        for outcome_id, outcome in outcomes.items():
+            for path in outcome.touched or ():
+                if path in changes.seen and not outcome.is_error:
+                    outcomes[outcome_id] = outcome.with_line(told_of_file(changes.seen[path].reason))
+                    rest.pop(path, None)
+        commands = [call["id"] for call in calls if call["id"] in outcomes and outcomes[call["id"]].touched is None]
+        if commands and (line := told_of_command(rest)):
+            # Which of several commands it was is not known.
+            outcomes[commands[-1]] = outcomes[commands[-1]].with_line(line)
+        if remark := changes.remark():
+            phase.remarks.append(remark)
+        phase.left_out, phase.unheard = changes.news, changes.weighty
+        if changes.after != changes.before:
+            phase.kept[LEFT_OUT] = changes.after.model_dump_json(exclude_defaults=True).encode()
 
     def _by_engine(self, phase: ToolPhase, turn: TurnInput, call: ToolUse, failed: bool) -> ToolOutcome:
         if call["name"] == "escalate":
@@ -131,7 +185,8 @@ class ToolRunner:
         assert verdict is not None
         if verdict.accepted is None:
             return ToolOutcome(content=verdict.fault, is_error=True, touched=set())
-        if failed or phase.put_back or phase.hand_off is not None or turn.guidance or turn.answer is not None:
+        unheard = phase.put_back or phase.unheard or turn.guidance or turn.answer is not None
+        if failed or unheard or phase.hand_off is not None:
             return ToolOutcome(
                 content="Not accepted yet: something above needs your attention; then call `hand_off` again.",
                 is_error=True,
@@ -168,10 +223,16 @@ class ToolRunner:
         return definition
 
 
-def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
-    shown = "\n".join(f"- {path}" for path in paths[:20])
-    more = f"\n- and {len(paths) - 20} more" if len(paths) > 20 else ""
+def _submodule_remark(paths: list[str]) -> str:
     return (
-        f"The engine put these paths back, for they are outside what the role {role} may change:\n{shown}{more}\n"
+        f"The engine put these paths back, for they are in the place of a submodule:\n{bullets(paths)}\n"
+        "The branch keeps every submodule as it is, at its commit: it cannot be changed, moved, deleted or replaced by"
+        " files here. If the task needs that, say so in your hand-off; a person does it."
+    )
+
+
+def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
+    return (
+        f"The engine put these paths back, for they are outside what the role {role} may change:\n{bullets(paths)}\n"
         f"{scope}\nLeave them as they are; say in your hand-off what another role should do there."
     )

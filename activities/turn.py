@@ -33,8 +33,9 @@ from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
 from baton.redaction import Redactor
-from baton.sessions import TurnInput, TurnOutcome, TurnResult
+from baton.sessions import PutBack, TurnInput, TurnOutcome, TurnResult
 from baton.settings import Settings
+from baton.shortening import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive
@@ -90,7 +91,12 @@ class TurnActivities:
             if position.result is not None:
                 result = position.result.model_copy(update={"commit": position.head})
             elif turn.silent:
-                result = TurnResult(commit=position.head, outcome="over_turns")
+                result = TurnResult(
+                    commit=position.head,
+                    outcome="over_turns",
+                    left_out=position.user.left_out,
+                    put_back=_put_back(position.user),
+                )
             else:
                 keeping = Keeping()
                 result = await keeping.run(self._model_side(journal, turn, position, at, keeping))
@@ -111,12 +117,20 @@ class TurnActivities:
             message=user_message(turn, last, phase),
             tools=phase.records,
             put_back=phase.put_back,
+            left_out=phase.left_out,
             heard=len(turn.guidance),
         )
         if phase.hand_off is not None:
-            entry.result = TurnResult(commit="", outcome="handed_off", hand_off=phase.hand_off, note=phase.note)
+            entry.result = TurnResult(
+                commit="",
+                outcome="handed_off",
+                hand_off=phase.hand_off,
+                note=phase.note,
+                left_out=phase.left_out,
+                put_back=_put_back(entry),
+            )
         with metrics.checkpointing("tools"):
-            head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files=phase.files)
+            head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files={**phase.kept, **phase.files})
         phase.committed(head)
         return Position(state="asked", head=head, user=entry, result=entry.result)
 
@@ -139,7 +153,8 @@ class TurnActivities:
             prefix, messages = await journal.transcript(position.head, turn.turn - 1)
         history = list(messages)
         add_user(history, position.user.message)
-        note = f"put back: {', '.join(position.user.put_back[:5])}" if position.user.put_back else ""
+        note = f"put back: {named(position.user.put_back, 5)}" if position.user.put_back else ""
+        told = {"left_out": position.user.left_out, "put_back": _put_back(position.user)}
 
         head, cuts = position.head, list(position.cuts)
         last = await journal.last_answer(head, turn.turn - 1) if turn.turn > 1 else None
@@ -150,7 +165,7 @@ class TurnActivities:
             worst = self._prices.worst_case_usd(prefix.model, prompt, room, answers_as=last.model if last else None)
             call = await self._purse.reserve(turn.key, turn.turn, prefix.model, worst)
             if isinstance(call, Reached):
-                return TurnResult(commit=head, outcome="over_budget", reached=call, note=note)
+                return TurnResult(commit=head, outcome="over_budget", reached=call, note=note, **told)
             doing(stage="model", tool="")
             with span("model call", role=turn.key.role, turn=turn.turn, model=prefix.model):
                 answer, others = await self._purse.pay(
@@ -172,6 +187,7 @@ class TurnActivities:
         result.billing = self._billing(turn, prefix.model, {one.model for one in (entry, *cuts)})
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
+        result = result.model_copy(update=told)
         entry.result = result
         with metrics.checkpointing("model"):
             commit = await journal.record_answer(head, entry, at=at, files=files)
@@ -232,7 +248,7 @@ class TurnActivities:
         calls = tool_uses(content)
         result = TurnResult(
             commit="",
-            tools=[name if (name := str(call["name"])[:40]).isidentifier() else "unknown" for call in calls][:10],
+            tools=first([name if (name := str(call["name"])[:40]).isidentifier() else "unknown" for call in calls], 10),
             excerpt=self._redact(_excerpt(content)),
             usage=sum((cut.usage for cut in cuts), entry.usage),
             cost_usd=round(entry.cost_usd + sum(c.cost_usd for c in cuts) + sum(lost.usd for lost in entry.lost), 8),
@@ -243,7 +259,7 @@ class TurnActivities:
         if entry.stop_reason == "refusal":
             outcome = "refused"
             details = entry.stop_details or {}
-            result.excerpt = self._redact(str(details.get("explanation") or result.excerpt))[:EXCERPT_LIMIT]
+            result.excerpt = cut(self._redact(str(details.get("explanation") or result.excerpt)), EXCERPT_LIMIT)
         elif entry.stop_reason == "model_context_window_exceeded":
             outcome = "context_full"
         elif not calls and not is_paused_by_server(entry.message, entry.stop_reason):
@@ -257,6 +273,13 @@ class TurnActivities:
                 outcome, result.hand_off, files = "handed_off", verdict.accepted, verdict.files
         result.outcome = outcome
         return result, files
+
+
+def _put_back(entry: UserEntry) -> PutBack | None:
+    if not entry.put_back:
+        return None
+    shown = list(map(short, entry.put_back[:MAX_NAMED]))
+    return PutBack(paths=shown, more=max(0, len(entry.put_back) - MAX_NAMED))
 
 
 def _tell(result: TurnResult) -> None:

@@ -15,6 +15,7 @@ from baton import naming
 from baton.contracts import Maker
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.github_steps import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
+from baton.shortening import cut, first
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
 from workspaces.integrate import commit_tree, merge
@@ -163,7 +164,12 @@ class UpstreamActivities:
         if ours != theirs.head:
             await store.move(naming.integration_ref(taking.run), theirs.head, expected=ours)
         return TakenIn(
-            relation="ahead", head=theirs.head, commits=theirs.commits, moved=True, conflicts=paths[:50], role=role
+            relation="ahead",
+            head=theirs.head,
+            commits=theirs.commits,
+            moved=True,
+            conflicts=first(paths, 50),
+            role=role,
         )
 
     async def _contains(self, store: Store, commit: str, other: str) -> bool:
@@ -188,7 +194,7 @@ def _instructions(items: Sequence[FeedbackItem]) -> str:
     for item in items:
         place = f" on {item.path}{f', line {item.line}' if item.line else ''}" if item.path else ""
         parts.append(fence(f"{item.source}{place}", item.text, limit=max(room, 200), keep="both"))
-    return "\n\n".join(parts)[:_INSTRUCTIONS_LIMIT]
+    return cut("\n\n".join(parts), _INSTRUCTIONS_LIMIT)
 
 
 async def _recorded(store: Store, checkpoint: str) -> list[str]:

@@ -11,6 +11,7 @@ from agents.reports import Failure, Finding, MakerReport, TesterReport
 from agents.technology import Technology, describe
 from baton.contracts import Evidence, Maker
 from baton.policies import LOG_TAIL_LIMIT
+from baton.shortening import cut, first
 
 REQUEST_LIMIT = 60_000
 """Characters of the person's request; as much as a run takes."""
@@ -34,7 +35,12 @@ class _Input(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class PlanInput(_Input):
+class _RepositoryInput(_Input):
+    submodules: list[str] = Field(default_factory=list)
+    """Submodules of the repository, a line each; foreign text."""
+
+
+class PlanInput(_RepositoryInput):
     """What the orchestrator starts from."""
 
     task: str
@@ -66,7 +72,7 @@ class Feedback(_Input):
         return self == Feedback()
 
 
-class MakerInput(_Input):
+class MakerInput(_RepositoryInput):
     """What a backend or frontend agent starts from."""
 
     role: Maker
@@ -80,7 +86,7 @@ class MakerInput(_Input):
     """The maker's report of the round before."""
 
 
-class TesterInput(_Input):
+class TesterInput(_RepositoryInput):
     """What a tester starts from."""
 
     title: str
@@ -98,7 +104,7 @@ class TesterInput(_Input):
     guidance: list[str] = Field(default_factory=list)
 
 
-class ReviewerInput(_Input):
+class ReviewerInput(_RepositoryInput):
     """What a reviewer starts from: the state and the evidence, not the maker's story."""
 
     title: str
@@ -114,7 +120,7 @@ class ReviewerInput(_Input):
     @property
     def left_open(self) -> list[str]:
         """Lines that the diff adds and that put work off: `file: line`."""
-        return [f"{file}: {text.strip()[:200]}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)]
+        return [f"{file}: {cut(text.strip(), 200)}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)]
 
 
 def plan_brief(brief: PlanInput) -> str:
@@ -128,6 +134,7 @@ def plan_brief(brief: PlanInput) -> str:
         fence("the request: what people want changed", brief.task, limit=REQUEST_LIMIT),
         f"## Technology, as detected\n{describe(brief.technology)}",
         fence("files of the repository", listing or "(none)", limit=_LIST_LIMIT, keep="start"),
+        _submodules(brief.submodules),
         _listed("Notes of the engine", brief.notes),
         "Look at the code that the request touches, then call `hand_off` with the plan.",
     )
@@ -141,6 +148,7 @@ def maker_brief(brief: MakerInput) -> str:
         f"# Task for {brief.role}, round {brief.round} of {brief.rounds}",
         _DATA,
         _work_order(brief.title, brief.instructions, brief.acceptance),
+        _submodules(brief.submodules),
         _feedback(brief.feedback),
         previous and fence("your report of the round before", previous, limit=_REPORT_LIMIT),
         "The workspace holds your earlier work. Answer every point above, then call `hand_off`."
@@ -162,6 +170,7 @@ def tester_brief(brief: TesterInput) -> str:
         f"# Tests for a task of {brief.role}, round {brief.round} of {brief.rounds}",
         _DATA,
         _work_order(brief.title, brief.instructions, brief.acceptance),
+        _submodules(brief.submodules),
         _fenced_list("files changed, as the engine sees them", brief.files_changed),
         _fenced_list("what the maker says needs testing: a hint, no limit", brief.needs_testing),
         _evidence(brief.gate),
@@ -183,6 +192,7 @@ def reviewer_brief(brief: ReviewerInput) -> str:
         _DATA,
         fence("title of the task", brief.title, limit=400),
         _fenced_list("acceptance criteria", brief.acceptance),
+        _submodules(brief.submodules),
         _evidence(brief.evidence),
         report and fence("the tester's report", report, limit=_REPORT_LIMIT),
         _findings("findings of earlier rounds: check first that the blocking ones are mended", brief.earlier_findings),
@@ -260,6 +270,16 @@ def _feedback(feedback: Feedback) -> str:
     )
 
 
+def _submodules(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return (
+        "## Submodules\nThe branch keeps every submodule as it is: whatever is written, moved or deleted at its place "
+        "is put back. Work without what is not there, and never put a stub in its place.\n"
+        + _fenced_list("submodules: path, commit, URL, and whether the contents are there", lines)
+    )
+
+
 def _findings(label: str, findings: Sequence[Finding]) -> str:
     return _fenced_list(
         label,
@@ -304,7 +324,7 @@ def _fenced_list(label: str, items: Sequence[str]) -> str:
 
 def _listed(title: str, items: Sequence[str]) -> str:
     return (
-        f"## {title}\n" + "\n".join(f"- {' '.join(visible(item).split())[:1_000]}" for item in items[:20])
+        f"## {title}\n" + "\n".join(f"- {cut(' '.join(visible(item).split()), 1_000)}" for item in first(items, 20))
         if items
         else ""
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents import stacks
 from agents.manifests import Sources
+from baton.shortening import cut, first
 
 MANIFESTS = (
     "pyproject.toml",
@@ -147,6 +148,8 @@ def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     if not found and (stack := _from_suffixes(usable, shared)):
         found.append(stack)
     command, more = _test_command(found[:_MAX_STACKS], texts.get("Makefile", ""))
+    if len(found) > _MAX_STACKS:
+        notes.append(f"{len(found) - _MAX_STACKS} more parts of the repository were not looked at.")
     return Technology(stacks=found[:_MAX_STACKS], test_command=command, notes=[*notes, *more])
 
 
@@ -160,7 +163,7 @@ def describe(technology: Technology) -> str:
         lines.append(f"The engine tests with: {_plain(technology.test_command)}")
     else:
         lines.append("The engine found no test command.")
-    lines.extend(_plain(note) for note in technology.notes[:5])
+    lines.extend(_plain(note) for note in first(technology.notes, 5))
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -179,7 +182,7 @@ def _describe_stack(stack: Stack) -> str:
 
 
 def _plain(text: str) -> str:
-    return _PLAIN.sub("?", " ".join(text.split()))[:200]
+    return _PLAIN.sub("?", cut(" ".join(text.split()), 200))
 
 
 def _is_manifest(path: str) -> bool:

@@ -328,5 +328,7 @@ class RunDocument(Contract):
     orchestrator, `run` the run itself."""
     sandboxed: bool | None = None
     """Whether commands of agents and tests run in isolation; None until the run has begun."""
+    left_out: list[str] = Field(default_factory=list)
+    """Paths that agents wrote and that the branch does not have, sorted; the notes say why, and how many more."""
     binds: list[str] = Field(default_factory=list)
     """Directories of the machine that those commands may read: asked for by `baton.toml`, allowed by a person."""

@@ -6,6 +6,7 @@ from baton.contracts import GateDocument, RunDocument, TaskDocument, TaskState
 from baton.github import GitHubIssue
 from baton.github_report import mention
 from baton.markdown import code, quiet
+from baton.shortening import cut, first
 
 _SUMMARY_LIMIT = 1_500
 _TITLE_LIMIT = 240
@@ -25,7 +26,7 @@ class Change(BaseModel):
 
 def pull_title(issue: GitHubIssue) -> str:
     """The issue's title; GitHub shows it as it is."""
-    return issue.title[:_TITLE_LIMIT] or f"Changes for issue {issue.number}"
+    return cut(issue.title, _TITLE_LIMIT) or f"Changes for issue {issue.number}"
 
 
 def pull_body(change: Change) -> str:
@@ -33,8 +34,13 @@ def pull_body(change: Change) -> str:
     document, issue = change.document, change.issue
     lines = [f"Closes #{issue.number}", ""]
     if change.summary:
-        lines += [quiet(change.summary[:_SUMMARY_LIMIT]), ""]
-    lines += ["#### Tasks", *map(_task, document.tasks[:_MOST_TASKS]), "", "#### Evidence", *evidence(document.gate)]
+        lines += [quiet(cut(change.summary, _SUMMARY_LIMIT)), ""]
+    lines += ["#### Tasks", *map(_task, document.tasks[:_MOST_TASKS])]
+    if len(document.tasks) > _MOST_TASKS:
+        lines.append(f"- and {len(document.tasks) - _MOST_TASKS} more")
+    lines += ["", "#### Evidence", *evidence(document.gate)]
+    if document.left_out:
+        lines += ["", "#### Written and not kept", *map(_path, first(document.left_out))]
     lines += ["", f"Cost ${document.cost_usd:.2f}, asked for by {mention(issue.requester.login)}."]
     if change.link:
         lines.append(f"[The run {quiet(document.run)}]({change.link})")
@@ -71,6 +77,10 @@ def check_summary(document: RunDocument) -> str:
     done = sum(task.state is TaskState.DONE for task in document.tasks)
     lines = [*evidence(document.gate), "", f"{done} of {len(document.tasks)} tasks done, ${document.cost_usd:.2f}"]
     return "\n".join(lines)
+
+
+def _path(path: str) -> str:
+    return f"- {code(path)}"
 
 
 def _task(task: TaskDocument) -> str:

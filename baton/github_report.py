@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.github import GitHubIssue
 from baton.markdown import code, quiet
+from baton.shortening import cut, first
 
 _MOST_NOTES = 8
 _MOST_ANSWERED = 5
@@ -64,15 +65,25 @@ def comment(report: Report) -> str:
         lines += ["", "#### Plan", *map(_task, document.tasks)]
     answered = [decision for decision in report.decisions if decision.state is DecisionState.ANSWERED]
     if answered:
-        lines += ["", "#### Decided", *map(_answered, answered[-_MOST_ANSWERED:])]
+        lines += ["", "#### Decided", *_newest(list(map(_answered, answered)), _MOST_ANSWERED)]
     if report.events:
-        lines += ["", "#### Pull request", *(f"- {event}" for event in report.events[-_MOST_NOTES:])]
+        lines += ["", "#### Pull request", *_newest([f"- {event}" for event in report.events], _MOST_NOTES)]
     if report.refusals:
-        refused = (quiet(refusal[:300]) for refusal in report.refusals[-_MOST_REFUSALS:])
-        lines += ["", "#### Not done", *(f"- {refusal}" for refusal in refused)]
+        refused = [f"- {quiet(cut(refusal, 300))}" for refusal in report.refusals]
+        lines += ["", "#### Not done", *_newest(refused, _MOST_REFUSALS)]
     if document.notes:
-        lines += ["", "#### To know", *(f"- {quiet(note[:400])}" for note in document.notes[-_MOST_NOTES:])]
+        lines += [
+            "",
+            "#### To know",
+            *_newest([f"- {quiet(cut(note, 1_000))}" for note in document.notes], _MOST_NOTES),
+        ]
     return "\n".join([*lines, "", COMMANDS])
+
+
+def _newest(lines: list[str], limit: int) -> list[str]:
+    """The newest of a list; before them how many older ones there are."""
+    older = len(lines) - limit
+    return [f"- ({older} older, see {code('baton show')})", *lines[-limit:]] if older > 0 else lines
 
 
 def mention(login: str) -> str:
@@ -84,7 +95,7 @@ def _headline(report: Report, questions: int) -> str:
     document = report.document
     status = _STATUS[document.status]
     if document.status is RunStatus.WAITING:
-        waiting = quiet("; ".join(document.waiting_for.values())[:200]) or "to go on"
+        waiting = quiet(cut("; ".join(document.waiting_for.values()), 200)) or "to go on"
         status = "waits for a decision" if questions else f"waits for {waiting}"
     done = sum(task.state is TaskState.DONE for task in document.tasks)
     parts = [f"**Baton** {status}"]
@@ -104,7 +115,7 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
     lines = [
         "",
         f"#### Decision {decision.id}{task}",
-        f"{mention(issue.requester.login)}: {quiet(decision.question[:_QUESTION_LIMIT])}{again}",
+        f"{mention(issue.requester.login)}: {quiet(cut(decision.question, _QUESTION_LIMIT))}{again}",
         "",
         *(f"- {code(choice)}" for choice in decision.choices),
         "",
@@ -113,7 +124,7 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
     if decision.default and decision.deadline:
         lines.append(f"Without an answer by {decision.deadline:%Y-%m-%d %H:%M} UTC: {code(decision.default)}")
     if decision.suggestions:
-        lines += ["", *(f"- {quiet(hint[:300])}" for hint in decision.suggestions[:3])]
+        lines += ["", *(f"- {quiet(cut(hint, 300))}" for hint in first(decision.suggestions, 3))]
     return lines
 
 
@@ -134,7 +145,7 @@ def _task(task: TaskDocument) -> str:
 
 def _answered(decision: Decision) -> str:
     by = f", by {quiet(decision.by)}" if decision.by else ""
-    note = f": {quiet(decision.note[:200])}" if decision.note else ""
+    note = f": {quiet(cut(decision.note, 200))}" if decision.note else ""
     return f"- {decision.id}: {code(decision.choice or '')}{by}{note}"
 
 

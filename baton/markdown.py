@@ -41,7 +41,9 @@ def quiet(text: str) -> str:
 
 def bounded(lines: list[str], separator: str = "\n") -> str:
     """Lines as the details of a workflow, cut where the server would take no more."""
-    text = separator.join(lines)
+    text = whole = separator.join(lines)
     while len(text.encode()) > _DETAILS_LIMIT:
-        text = text[: len(text) * 9 // 10] + "\n- …"
-    return text
+        text = text[: len(text) * 9 // 10]
+    if text == whole:
+        return text
+    return f"{text}…\n\n({len(whole) - len(text):,} characters more: {code('baton show')} has all)"

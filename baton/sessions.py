@@ -10,6 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from baton import naming
 from baton.budget import Reached
 from baton.contracts import Contract, ShortText, Usage
+from baton.shortening import MAX_NAMED
 
 
 class Lean(Contract):
@@ -107,6 +108,28 @@ class TurnInput(Lean):
     """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 
 
+class LeftOut(Lean):
+    """What a task's workspace holds and the branch will not have: the whole list as it is now, bounded."""
+
+    paths: dict[str, str] = Field(default_factory=dict)
+    """Each path as `show_path` shows it, with the name of its reason (`baton.leftouts`)."""
+    minor: list[str] = Field(default_factory=list)
+    """Caches and empty directories, one of each name."""
+    more: int = 0
+    """Paths that are not named."""
+
+
+class PutBack(Lean):
+    """Paths that the engine put back, since the role may not change them; bounded."""
+
+    paths: list[str] = Field(default_factory=list)
+    more: int = 0
+
+    def __add__(self, other: "PutBack") -> "PutBack":
+        paths = list(dict.fromkeys([*self.paths, *other.paths]))
+        return PutBack(paths=paths[:MAX_NAMED], more=max(self.more, other.more) + max(0, len(paths) - MAX_NAMED))
+
+
 TurnOutcome = Literal[
     "continue", "handed_off", "escalated", "nudge", "refused", "context_full", "over_budget", "over_turns"
 ]
@@ -130,6 +153,10 @@ class TurnResult(Lean):
     """How many of the last messages came after the turn's tool results were committed; the next turn takes them in."""
     reached: Reached | None = None
     """The cap that does not allow the model call of this turn."""
+    left_out: LeftOut | None = None
+    """What is written and not kept, where that has changed."""
+    put_back: PutBack | None = None
+    """What this turn's tool calls changed outside the role's scope."""
     billing: str = ""
     """What a reader must know of how the turn was billed: another model answered than was asked."""
 
@@ -159,6 +186,8 @@ class SessionInput(Lean):
     billing: list[str] = Field(default_factory=list)
     nudges: int = 0
     tools: list[str] = Field(default_factory=list)
+    left_out: LeftOut | None = None
+    put_back: PutBack | None = None
 
 
 class SessionResult(Lean):
@@ -180,6 +209,10 @@ class SessionResult(Lean):
     escalation: Escalation | None = None
     guidance: list[str] = Field(default_factory=list)
     """Messages that came too late for this session."""
+    left_out: LeftOut | None = None
+    """What is written and not kept, where that has changed during the session."""
+    put_back: PutBack | None = None
+    """All that was put back during the session."""
 
 
 class SessionStatus(Contract):

@@ -89,6 +89,10 @@ class Settings(GitHubSettings):
     sandbox_network: Literal["repository", "never"] = Field(
         default="never", description="Whether baton.toml may open the network to commands: repository or never"
     )
+    submodules: str = Field(
+        default="",
+        description="Hosts or beginnings of URLs from which submodules are fetched, divided by commas; none by default",
+    )
     sandbox_binds: str = Field(
         default="",
         description="Directories that baton.toml may ask to have shown to commands, read-only; separated by colons",

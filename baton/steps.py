@@ -6,7 +6,7 @@ from pydantic import Field
 
 from baton.budget import Caps, Cost
 from baton.contracts import Decision, DecisionPolicy, Evidence, Fork, Limits, Moment, RunDocument, RunRequest
-from baton.sessions import Escalation, Lean
+from baton.sessions import Escalation, Lean, LeftOut, PutBack
 
 
 class HostGranted(Lean):
@@ -126,6 +126,8 @@ class GateInput(Lean):
     role: str = ""
     checkpoint: str = ""
     base: str = ""
+    left_out: list[str] = Field(default_factory=list)
+    """On the integrated commit: paths that tasks wrote and that were not kept with them."""
 
 
 class GateResult(Lean):
@@ -137,6 +139,8 @@ class GateResult(Lean):
     """The project commit that the gate ran on."""
     changed: int = 0
     """Number of files that differ from the base."""
+    kept: list[str] = Field(default_factory=list)
+    """Those of `left_out` that the commit has after all."""
 
 
 class IntegrateInput(Lean):
@@ -294,3 +298,7 @@ class TaskNews(Lean):
     role: str = ""
     waiting_for: str = ""
     """What a durable timer of the task waits for."""
+    left_out: LeftOut | None = None
+    """What is written and not kept, where that has changed."""
+    put_back: PutBack | None = None
+    """What the role changed outside its scope during the session that has ended."""

@@ -69,6 +69,14 @@ def test_foreign_text_in_the_comment_reaches_nobody() -> None:
     assert len(said) < 65_000
 
 
+def test_the_pull_request_names_what_is_not_kept() -> None:
+    paths = [f"config/{number:02}.env" for number in range(30)]
+    body = pull_body(Change(document=document().model_copy(update={"left_out": paths}), issue=ISSUE))
+    assert "- `config/00.env`" in body
+    assert "and 10 more" in body
+    assert "Written and not kept" not in pull_body(Change(document=document(), issue=ISSUE))
+
+
 def test_foreign_text_in_the_pull_request_closes_one_issue_only() -> None:
     body = pull_body(Change(document=document(), issue=ISSUE, summary=HOSTILE))
     harmless(body)

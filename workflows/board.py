@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.markdown import bounded, code, escape
     from baton.sessions import SessionStatus
+    from baton.shortening import cut, first
     from baton.steps import TaskInput
 
 REPO = SearchAttributeKey.for_keyword("BatonRepo")
@@ -63,7 +64,8 @@ def details(document: RunDocument, decisions: list[Decision]) -> str:
         lines += [
             "",
             "### Errors",
-            *(f"- {escape(error.task)}: {escape(error.error[:300])}" for error in document.errors[-5:]),
+            *([f"- {len(document.errors) - 5} older ones"] if len(document.errors) > 5 else []),
+            *(f"- {escape(error.task)}: {escape(cut(error.error, 300))}" for error in document.errors[-5:]),
         ]
     return bounded(lines)
 
@@ -101,8 +103,8 @@ def _decision(run: str, decision: Decision) -> list[str]:
         f"### Decision {decision.id}{task}",
         escape(decision.question),
         "",
-        *(f"- tried: {escape(text[:300])}" for text in decision.attempted[:5]),
-        *(f"- suggested: {escape(text[:300])}" for text in decision.suggestions[:5]),
+        *(f"- tried: {escape(cut(text, 300))}" for text in first(decision.attempted, 5)),
+        *(f"- suggested: {escape(cut(text, 300))}" for text in first(decision.suggestions, 5)),
         *([f"- about commit {code(decision.commit[:12])}"] if decision.commit else []),
         *_deadline(decision),
         "",

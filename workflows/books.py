@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.decisions import DecisionBook
     from baton.steps import TaskNews
     from workflows.board import Board
+    from workflows.remnants import Remnants
     from workflows.saving import Saver
     from workflows.steps import Host
 
@@ -29,6 +30,7 @@ class Books:
         """What a step of the run itself waits for: a host, room on a disk."""
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
+        self.remnants = Remnants(document)
         self._board = Board(document)
 
     def task(self, task_id: str) -> TaskDocument:
@@ -62,6 +64,7 @@ class Books:
         """Enter what a task tells of itself: where it stands, and what its last session cost."""
         document = self.document
         self._waits(news.task, news.waiting_for)
+        self.remnants.take(news)
         document.cost_usd = round(document.cost_usd + news.cost_usd, 8)
         document.turns += news.turns
         if news.cost_usd:

@@ -42,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
         WhoAsks,
     )
     from baton.policies import AWAY_WAITS, DELIVERY_LIMIT
+    from baton.shortening import cut
     from workflows.messages import Unreadable, read
     from workflows.outward import Outward
     from workflows.steps import StepFailed
@@ -79,7 +80,7 @@ class DeliveryWorkflow:
                 Removal(repositories=matter.repositories, sender=delivery.sender, delivery=delivery.id),
                 summary="stop the runs of what was removed",
             )
-            return Handled(outcome="stopped", reason=", ".join(stopped.runs)[:1_000])
+            return Handled(outcome="stopped", reason=cut(", ".join(stopped.runs), 1_000))
         if _asks(delivery):
             permission = await self._outward.read(
                 ReadingActivities.check_permission,
@@ -226,7 +227,7 @@ def _request(delivery: Delivery, matter: Start, found: FoundRun, earlier: Earlie
     )
     parts = [matter.title or f"Issue {matter.number}", matter.body, matter.text, earlier.text]
     return RunRequest(
-        task="\n\n".join(part for part in parts if part)[:_TASK_LIMIT],
+        task=cut("\n\n".join(part for part in parts if part), _TASK_LIMIT),
         repo=delivery.repository.clone_url,
         run=found.run,
         started_by=f"@{sender.login}",

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.logs import FIELDS
     from baton.redaction import Redactor
     from baton.sessions import Escalation
+    from baton.shortening import cut
     from baton.steps import Guidance, TaskProgress, TaskResult
     from workflows.books import Books
 
@@ -77,12 +78,12 @@ class Escalations:
 
     def refuse(self, text: str) -> None:
         """Show that something a person sent has no effect: a signal has no answer of its own."""
-        self._books.decisions.refuse(_redact(text)[:500])
+        self._books.decisions.refuse(cut(_redact(text), 500))
         self._books.changed(save=True)
 
     def answer(self, answer: Decide) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken."""
-        taken = answer.model_copy(update={"note": _redact(answer.note)[:2_000], "by": answer.by[:200]})
+        taken = answer.model_copy(update={"note": cut(_redact(answer.note), 2_000), "by": answer.by[:200]})
         try:
             choice = self._books.decisions.check(taken)
         except AmountRefused:
@@ -115,9 +116,9 @@ class Escalations:
             timestamp=workflow.now(),
             agent=agent,
             task=task,
-            error=_redact(error)[:2_000],
-            context={"operation": operation, **{key: _redact(value)[:500] for key, value in context.items()}},
-            recovery_attempted="; ".join(_redact(text) for text in attempted)[:1_000],
+            error=cut(_redact(error), 2_000),
+            context={"operation": operation, **{key: cut(_redact(value), 500) for key, value in context.items()}},
+            recovery_attempted=cut("; ".join(_redact(text) for text in attempted), 1_000),
             resolution=resolution,
         )
         self._books.document.errors = [*self._books.document.errors[-(_MOST_ERRORS - 1) :], record]
@@ -209,7 +210,7 @@ class Escalations:
         assert escalation is not None
         progress = result.progress
         if passed_on:
-            record.context["orchestrator"] = _redact(passed_on)[:500]
+            record.context["orchestrator"] = cut(_redact(passed_on), 500)
         decision = await self.ask(escalation, task_id=task_id, agent=result.role, commit=progress.commit, record=record)
         return self.apply(decision, escalation, progress, limits)
 
@@ -217,7 +218,7 @@ class Escalations:
         """Go on with the orchestrator's guidance: one more round, or the answer to the role's question."""
         escalation, progress = result.escalation, result.progress
         assert escalation is not None
-        record.context["orchestrator"] = _redact(guidance.reason)[:500]
+        record.context["orchestrator"] = cut(_redact(guidance.reason), 500)
         record.resolution = "guided by the orchestrator"
         if progress.asks:
             progress.answer, progress.asks = f"The orchestrator answers: {guidance.text}", False

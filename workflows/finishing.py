@@ -69,6 +69,7 @@ class Finish:
     async def gate(self, base_commit: str) -> Evidence:
         """What the engine's own test run says of the integrated commit."""
         gate = GateInput(run=self._request.run, repo=self._request.repo, task="gate", base=base_commit)
+        gate.left_out = self._books.remnants.paths
         result = await self._insist(
             "gate",
             lambda: self._caps.within_clock(
@@ -79,6 +80,7 @@ class Finish:
             ),
         )
         self._books.document.gate = GateDocument.of(result.evidence)
+        self._books.remnants.keep(result.kept)
         self._books.changed(save=True)
         return result.evidence
 

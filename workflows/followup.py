@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.markdown import quiet
     from baton.policies import BATCH_MOST, GIT_TIMEOUT
     from baton.sessions import Escalation
+    from baton.shortening import cut, end_of
     from baton.steps import PlannedTask
     from workflows.escalation import Skip
     from workflows.finishing import Finish
@@ -74,7 +75,7 @@ class FollowUp:
                 self._ties.escalations.record_error(
                     "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
                 )
-                hearing.note(f"this failed: {quiet(str(failure)[:500])}")
+                hearing.note(f"this failed: {quiet(cut(str(failure), 500))}")
 
     async def _gather(self, quiet_seconds: float) -> None:
         """A review comes in pieces: wait until nothing has come for a moment."""
@@ -134,16 +135,18 @@ class FollowUp:
     async def _work(self, entries: list[Feedback]) -> bool:
         """Have the work of a round done; False where it was given up."""
         items = [await self._item(entry) for entry in entries[:_MOST_ITEMS]]
+        if len(entries) > _MOST_ITEMS:
+            self._hearing.note(f"{len(entries) - _MOST_ITEMS} more points were too many for one round; say them again")
         room = _TEXT_ROOM // len(items)
         task_id = self._books.free_task_id("follow-up")
-        title = f"Answer {listed(list(dict.fromkeys(item.source for item in items)))}"[:200]
+        title = cut(f"Answer {listed(list(dict.fromkeys(item.source for item in items)))}", 200)
         opening = OpenRoundInput(
             run=self._ties.request.run,
             repo=self._ties.request.repo,
             task=task_id,
             title=title,
             role=self._upstream.last_role(),
-            items=[item.model_copy(update={"text": item.text[-room:]}) for item in items],
+            items=[item.model_copy(update={"text": end_of(item.text, room)}) for item in items],
         )
         opened = await self._insist(
             "open a round",

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.github import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
     from baton.github_steps import FeedbackItem
     from baton.markdown import quiet
+    from baton.shortening import cut
     from workflows.books import Books
     from workflows.escalation import Escalations
 
@@ -149,7 +150,7 @@ class Hearing:
 
     def _guide(self, who: str, text: str) -> None:
         """A message is for the agents at work; with none at work and a pull request open, it asks for a round."""
-        if self._tell(Guide(text=text[:20_000])):
+        if self._tell(Guide(text=cut(text, 20_000))):
             self._books.changed()
         elif not self.take_message(who, text):
             self._refuse(who, "The message reached nobody: no agent is at work.")

@@ -8,6 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.contracts import RunStatus
     from baton.sessions import Escalation
+    from baton.shortening import cut
     from workflows.books import Books
     from workflows.escalation import Escalations
     from workflows.steps import StepFailed
@@ -37,8 +38,8 @@ class Insistence:
             except StepFailed as failure:
                 escalation = Escalation(
                     error_type=failure.detail or failure.kind,
-                    question=f"{said} ({operation}): {failure}"[:2_000],
-                    error=str(failure)[:2_000],
+                    question=cut(f"{said} ({operation}): {failure}", 2_000),
+                    error=cut(str(failure), 2_000),
                     attempted=failure.attempted,
                     operation=operation,
                 )

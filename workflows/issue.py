@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import Guide, RunRequest
     from baton.github import GitHubIssue, Notice
     from baton.sessions import Escalation
+    from baton.shortening import cut
     from baton.steps import Plan, Prepared
     from workflows.books import Books
     from workflows.driving import Driver
@@ -155,8 +156,8 @@ class IssueSide:
     async def _ask(self, failure: StepFailed) -> None:
         escalation = Escalation(
             error_type="credentials",
-            question=str(failure)[:2_000],
-            error=str(failure)[:2_000],
+            question=cut(str(failure), 2_000),
+            error=cut(str(failure), 2_000),
             attempted=failure.attempted,
             operation="GitHub",
         )

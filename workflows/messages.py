@@ -10,6 +10,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel, ValidationError
+from baton.shortening import cut, first
 
 Message = TypeVar("Message", bound=BaseModel)
 
@@ -26,9 +27,9 @@ def read(kind: type[Message], given: tuple[object, ...]) -> Message:
     try:
         return kind.model_validate(given[0])
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in error.errors()[:3]]
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in error.errors()]
         raise Unreadable(
-            f"It does not fit: {'; '.join(faults)}. The input is a JSON object with {wanted}."[:500]
+            cut(f"It does not fit: {'; '.join(first(faults, 3))}. The input is a JSON object with {wanted}.", 500)
         ) from error
 
 

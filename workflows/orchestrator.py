@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
     from baton.sessions import Escalation, SessionInput, SessionKey, SessionResult
+    from baton.shortening import cut
     from baton.steps import (
         Guidance,
         Plan,
@@ -157,7 +158,7 @@ class Orchestrator:
         result = await self._session(progress, [], purpose=GUIDANCE)
         if result.hand_off is None:
             why = result.escalation.question if result.escalation else "no answer"
-            return Guidance(reason=f"the orchestrator passed it on: {why}"[:500])
+            return Guidance(reason=cut(f"the orchestrator passed it on: {why}", 500))
         if result.hand_off.verdict != "guide":
             return Guidance(reason=f"the orchestrator passed it on: {result.hand_off.summary}")
         return await self._host.step(
@@ -205,6 +206,8 @@ class Orchestrator:
                 billing=result.billing,
                 cost_usd=result.cost_usd,
                 role=_ROLE,
+                left_out=result.left_out,
+                put_back=result.put_back,
             )
         )
         self._commit = result.commit

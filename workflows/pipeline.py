@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
     from baton.redaction import has_url_credentials, strip_url_credentials
+    from baton.shortening import cut
     from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from workflows.alone import Alone, Side
     from workflows.books import Books
@@ -61,7 +62,7 @@ class Pipeline:
             run=run,
             status=RunStatus.PLANNING,
             repo=request.repo,
-            task=request.task[:500],
+            task=cut(request.task, 500),
             started_at=workflow.info().start_time,
         )
         if request.scripted_model:

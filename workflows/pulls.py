@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import GateDocument
     from baton.github_pull import Change, check_summary, check_title, pull_body, pull_title
     from baton.github_steps import CheckInput, PullInput, PullNumber, PullState
+    from baton.shortening import cut
     from workflows.escalation import Skip
     from workflows.hearing import Ending
     from workflows.steps import StepFailed
@@ -134,6 +135,6 @@ class PullRequest:
         except Skip:
             return
         except StepFailed as failure:
-            note = f"The check run could not be written: {failure}"[:500]
+            note = cut(f"The check run could not be written: {failure}", 500)
             if note not in self._books.document.notes:
                 self._books.document.notes.append(note)

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.github_report import Report, comment
     from baton.github_steps import CommentInput
     from baton.policies import LAST_REPORT_LIMIT, REPORT_EVERY
+    from baton.shortening import cut
     from workflows.escalation import Abort, Skip
     from workflows.hearing import Ending
     from workflows.steps import StepFailed
@@ -107,7 +108,7 @@ class Reporter:
 
     def _give_up(self, why: str) -> None:
         self._closed = True
-        self._books.document.notes.append(why[:500])
+        self._books.document.notes.append(cut(why, 500))
         self._books.saver.mark()
 
 

@@ -11,12 +11,14 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import MAX_NUDGES, TURN_TIMEOUT
     from baton.sessions import (
         Escalation,
+        PutBack,
         SessionInput,
         SessionResult,
         SessionStatus,
         TurnInput,
         TurnResult,
     )
+    from baton.shortening import cut
     from workflows.board import session_details
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
@@ -87,6 +89,7 @@ class AgentSession:
                 )
             except StepFailed as failure:
                 return self._escalate_failure(failure)
+            self._learn(result)
             if result.outcome == "over_budget":
                 # The tools have run; only the model is still to be asked. The journal knows which messages are in it.
                 return self._escalate_cap(result)
@@ -133,6 +136,13 @@ class AgentSession:
         state.tools = result.tools
         state.nudges = state.nudges + 1 if result.outcome == "nudge" else 0
         self._excerpt = result.excerpt
+
+    def _learn(self, result: TurnResult) -> None:
+        """Keep what people are to be told of the turn's tool calls."""
+        state = self._state
+        state.left_out = result.left_out or state.left_out
+        if result.put_back is not None:
+            state.put_back = result.put_back + (state.put_back or PutBack())
 
     def _conclude(self, result: TurnResult) -> SessionResult | None:
         """The session's end, where this turn was its last."""
@@ -192,8 +202,8 @@ class AgentSession:
     ) -> SessionResult:
         escalation = Escalation(
             error_type=kind,
-            question=question[:2_000],
-            error=error[:2_000],
+            question=cut(question, 2_000),
+            error=cut(error, 2_000),
             attempted=attempted or [],
             choices=choices or [],
             operation=f"turn {self._state.turn}",
@@ -211,4 +221,5 @@ class AgentSession:
         ending.cost_usd = round(state.cost_usd, 8)
         ending.usage = state.usage
         ending.guidance = state.guidance
+        ending.left_out, ending.put_back = state.left_out, state.put_back
         return ending

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import Evidence
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.sessions import Escalation, HandOff, SessionInput, SessionKey, SessionResult
+    from baton.shortening import cut, named
     from baton.steps import (
         GateInput,
         IntegrateInput,
@@ -116,8 +117,8 @@ class Task:
         except StepFailed as failure:
             escalation = Escalation(
                 error_type=failure.detail or failure.kind,
-                question=f"Task {task.task.id} cannot go on ({progress.stage}): {failure}"[:2_000],
-                error=str(failure)[:2_000],
+                question=cut(f"Task {task.task.id} cannot go on ({progress.stage}): {failure}", 2_000),
+                error=cut(str(failure), 2_000),
                 attempted=failure.attempted,
                 operation=progress.stage,
             )
@@ -240,7 +241,7 @@ class Task:
         raise _Escalated(
             Escalation(
                 error_type=kind,
-                question=f"{question} (after {spent} rounds). How should it go on?"[:2_000],
+                question=f"{cut(question, 1_900)} (after {spent} rounds). How should it go on?",
                 choices=accept,
                 attempted=[f"{spent} rounds of maker, tester and reviewer"],
                 error=error,
@@ -275,13 +276,13 @@ class Task:
         progress.last_round = max(progress.last_round, progress.round)
         self._enter("make")
         if progress.conflicts_met > _MOST_CONFLICTS:
-            paths = ", ".join(integrated.conflicts[:10])
+            paths = named(integrated.conflicts, 10)
             raise _Escalated(
                 Escalation(
                     error_type="merge_conflict",
                     question=f"Task {task.task.id} conflicts with work that was integrated before it: {paths}",
                     attempted=[f"{_MOST_CONFLICTS} rounds in which the maker resolved it"],
-                    error=f"merge conflict in {paths}"[:2_000],
+                    error=cut(f"merge conflict in {paths}", 2_000),
                     operation="integrate",
                 ),
                 task.task.role,
@@ -317,6 +318,8 @@ class Task:
             evidence_round=self._progress.evidence_round,
             verdict=said.verdict if said else "",
             blocking=said.blocking if said else 0,
+            left_out=result.left_out if result else None,
+            put_back=result.put_back if result else None,
         )
         await send(parent.workflow_id, news)
 

@@ -3,11 +3,12 @@
 import stat
 from collections.abc import Collection, Iterable
 
+from baton.leftouts import DEEP, IGNORED, LARGE, NAME, SPECIAL
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
 from workspaces.meta import Meta, is_plain, kept_mode
 from workspaces.objects import Objects
-from workspaces.survey import LARGEST_FILE, is_refused, nested_files
+from workspaces.survey import LARGEST_FILE, is_deep, is_refused, nested_files
 from workspaces.trees import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
 
 
@@ -28,21 +29,27 @@ def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None,
 
 def capture_touched(
     files: Beneath, objects: Objects, tree: str, meta: Meta, touched: Collection[str]
-) -> tuple[str, Meta, list[str]]:
-    """The tree and meta data after changes at these paths only, and what of them cannot be kept."""
+) -> tuple[str, Meta, dict[str, str]]:
+    """The tree and meta data after changes at these paths only, and what of them is not kept, with the reason."""
     ignores = Ignores(files)
     changes: dict[str, Entry | None] = {}
     modes = dict(meta.modes)
     full: set[str] = set()
-    left_out: list[str] = []
+    unkept: dict[str, str] = {}
     for path in sorted(touched):
-        state = files.stat(path) if _can_be_kept(path) else None
-        known = objects.entry(tree, path) if _can_be_kept(path) else None
-        if not _can_be_kept(path) or (state is not None and state.st_size > LARGEST_FILE):
-            left_out.append(path)
+        if not _can_be_kept(path):
+            unkept[path] = NAME
             continue
-        if known is None and state is not None and ignores.ignored(path):
+        state = files.stat(path)
+        known = objects.entry(tree, path)
+        if state is not None and state.st_size > LARGEST_FILE:
+            unkept[path] = LARGE
             continue
+        if known is None and state is not None and (is_deep(path) or ignores.ignored(path)):
+            unkept[path] = DEEP if is_deep(path) else IGNORED
+            continue
+        if state is not None and not _is_kept_kind(state.st_mode):
+            unkept[path] = SPECIAL
         if known is not None and known.mode == TREE and state is not None and stat.S_ISDIR(state.st_mode):
             continue
         entry, mode = entry_at(files, objects, path)
@@ -52,22 +59,32 @@ def capture_touched(
             modes[path] = mode
         if entry is not None:
             full.update(_above(path))
-    empty = frozenset(meta.empty - full)
-    return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), left_out
+    empty = frozenset((meta.empty - full) | meta.gitlinks.keys())
+    return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), unkept
 
 
-def capture_nested(files: Beneath, objects: Objects, tree: str, nested: Iterable[str]) -> str:
-    """A tree with the contents of nested repositories as plain files, without their `.git`."""
+def capture_nested(
+    files: Beneath, objects: Objects, tree: str, nested: Iterable[str], ignored: set[str] | None = None
+) -> str:
+    """A tree with the contents of nested repositories as plain files, without their `.git`.
+
+    What they ignore themselves goes into `ignored`.
+    """
+    left: set[str] = set() if ignored is None else ignored
     changes: dict[str, Entry | None] = {}
     for directory in nested:
         tree = objects.edit(tree, {directory: None})
-        for path in nested_files(files, directory):
+        for path in nested_files(files, directory, left):
             changes[path], _ = entry_at(files, objects, path)
     return objects.edit(tree, changes)
 
 
 def _can_be_kept(path: str) -> bool:
     return is_path(path) and not is_refused(path)
+
+
+def _is_kept_kind(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
 
 
 def _above(path: str) -> list[str]:

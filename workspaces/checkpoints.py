@@ -58,6 +58,13 @@ class Snapshot:
     """The `meta.json` that goes with the tree."""
     left_out: tuple[str, ...] = ()
     """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
+    unkept: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Every path that was looked at and will not be in the branch, with its reason (`baton.leftouts`).
+
+    Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.
+    """
+    put_back: tuple[str, ...] = ()
+    """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
     pack: Pack | None = field(default=None, compare=False)
     """What is not in the store yet."""
     git: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)

@@ -11,10 +11,12 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from workspaces.gitlinks import is_within
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
 from workspaces.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
@@ -37,7 +39,8 @@ def _read_tool(root: Path) -> Any:
 class FileTools:
     """The file tools on one workspace for one role."""
 
-    def __init__(self, inside: Inside, scope: Scope) -> None:
+    def __init__(self, inside: Inside, scope: Scope, submodules: Collection[str] = ()) -> None:
+        self._submodules = frozenset(submodules)
         self._inside = inside
         self._scope = scope
         self._read = _read_tool(inside.root)
@@ -113,6 +116,11 @@ class FileTools:
         place = self._inside.find(text)
         if not place.path:
             raise ToolFault(f"{tool}: {text} is the workspace itself.")
+        if is_within(place.path, self._submodules):
+            raise ToolFault(
+                f"{tool}: {place.shown} is in the place of a submodule and was not changed: the branch keeps submodules"
+                " as they are. A change there is for the submodule's own repository; say so in your hand-off."
+            )
         if not self._scope.allows(place.path):
             raise ToolFault(f"{tool}: {self._scope.refusal(place.path)}")
         return place

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from baton import policies
@@ -38,11 +38,13 @@ async def run_gate(
     *,
     network: bool = False,
     redact: Redactor | None = None,
+    read_only: Mapping[Path, str] | None = None,
 ) -> tuple[Evidence, Path]:
     """Check `commit` out below `directory`, run set-up and tests there, and say what was seen.
 
     `directory` is the gate's own: what a former attempt left in it is removed first, and the checkout at the end. The
-    complete log stays, at the path that is given back. A failing set-up is the verdict: the tests are not run then.
+    complete log stays, at the path that is given back. `read_only` are parts of the checkout that commands must not
+    change. A failing set-up is the verdict: the tests are not run then.
     Raises SandboxUnavailable where commands cannot be run at all, DiskFull where the disk has no room.
     """
     log = directory / "gate.log"
@@ -63,7 +65,12 @@ async def run_gate(
                 continue
             start = await asyncio.to_thread(_reserve, log, name, text, gate)
             command = Command(
-                argv=text, workspace=work, network=network, timeout=gate.timeout, output_limit=policies.LOG_TAIL_LIMIT
+                argv=text,
+                workspace=work,
+                network=network,
+                read_only=read_only or {},
+                timeout=gate.timeout,
+                output_limit=policies.LOG_TAIL_LIMIT,
             )
             result = await sandbox.run(command, log=log)
             if result.disk_full:

@@ -12,6 +12,7 @@ from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.commits import ENGINE, Author
 from workspaces.faults import GitFailed, translated
 from workspaces.git import git
+from workspaces.gitlinks import with_gitlinks
 from workspaces.layout import scratch
 from workspaces.objects import Objects
 from workspaces.store import Store
@@ -55,10 +56,7 @@ async def project_commit(
         normal = await _normalised(store, tree, changes)
 
         def finish() -> str:
-            grafts = {
-                path: Entry(0o160000, oid) for path, oid in meta.gitlinks.items() if _is_free(objects, normal, path)
-            }
-            whole = objects.edit(normal, grafts)
+            whole = with_gitlinks(objects, normal, meta.gitlinks)
             copy_tree(objects, store.source, whole)
             return store.source.commit(whole, [parent], message, at, author)
 
@@ -128,18 +126,6 @@ def copy_tree(source: Objects, target: Objects, tree: str) -> None:
         elif entry.mode != 0o160000 and not target.has(entry.oid):
             target.blob(source.data(entry.oid))
     target.raw_tree(source.read(tree)[1])
-
-
-def _is_free(objects: Objects, tree: str, path: str) -> bool:
-    """Whether nothing stands at a path, and it could: no file is where one of its directories has to be."""
-    names = path.split("/")
-    for count in range(1, len(names) + 1):
-        entry = objects.entry(tree, "/".join(names[:count]))
-        if entry is None:
-            return True
-        if entry.mode != TREE:
-            return False
-    return False
 
 
 async def _normalised(store: Store, tree: str, changes: list[Change]) -> str:

@@ -62,7 +62,12 @@ def create_repositories(root: Path, repo: str) -> None:
 def sweep(root: Path) -> None:
     """Remove what crashes left and nobody can still be at: scratch directories and half-written objects, a day old."""
     limit = time.time() - _ABANDONED
-    left = [*root.glob("scratch/*"), *root.glob("*.git/objects/tmp_obj*"), *root.glob("*.git/objects/pack/tmp_*")]
+    left = [
+        *root.glob("scratch/*"),
+        *root.glob("submodules/tmp*"),
+        *root.glob("*.git/objects/tmp_obj*"),
+        *root.glob("*.git/objects/pack/tmp_*"),
+    ]
     for path in left:
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < limit:

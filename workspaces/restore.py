@@ -14,6 +14,7 @@ from workspaces import gitdir
 from workspaces.beneath import Beneath, remove_tree
 from workspaces.faults import translated
 from workspaces.git import git
+from workspaces.gitlinks import put_in_order
 from workspaces.meta import PLAIN_DIRECTORY, Meta, plain_mode
 from workspaces.objects import Objects
 from workspaces.sandbox import Sandbox
@@ -33,7 +34,8 @@ async def restore_in_place(
     try:
         with translated("restoring a workspace"):
             await in_thread(quarantine.prepare, index)
-            await in_thread(disarm, Beneath(work), store.objects.repo, tree)
+            await in_thread(put_in_order, Beneath(work), meta.gitlinks)
+            await in_thread(disarm, Beneath(work), store.objects.repo, tree, meta.gitlinks)
         if await reset(sandbox, store, work, quarantine, tree) != tree:
             return False
         with translated("restoring a workspace"):
@@ -90,7 +92,7 @@ def apply_meta(files: Beneath, meta: Meta) -> None:
 def _settle(objects: Objects, work: Path, tree: str, meta: Meta) -> None:
     """After git has put files and directories right: permissions, empty directories, nested repositories."""
     files = Beneath(work)
-    found = survey(files, objects.repo, tree)
+    found = survey(files, objects.repo, tree, meta.gitlinks)
     for directory in found.gits:
         gitdir.remove_git(work, directory)
     for path in [*found.refused, *found.large]:

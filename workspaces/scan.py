@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from baton.errors import WorkspaceError
@@ -27,13 +28,17 @@ from workspaces.threads import in_thread
 _TIMEOUT = timedelta(minutes=10)
 
 # Constant text: whatever differs comes in by variables and files, so no name can become a command. git ends with 1
-# when it left a file out that it refuses; those are known by name and told to the agent.
+# when it left a file out that it refuses; those are listed, as is what it ignores, and told to the agent.
 _SCAN = """\
 set -e
 if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
 if [ -n "$FRESH" ]; then git update-index -q --refresh --force-write-index || true; fi
-git add -A --ignore-errors --pathspec-from-file="$QUARANTINE/paths" --pathspec-file-nul || [ $? = 1 ]
+refused=0
+git add -A --ignore-errors --pathspec-from-file="$QUARANTINE/paths" --pathspec-file-nul || refused=$?
+[ "$refused" -le 1 ]
 git write-tree > "$QUARANTINE/tree"
+git ls-files -z --others --ignored --exclude-standard --directory > "$QUARANTINE/ignored"
+if [ "$refused" = 1 ]; then git ls-files -z --others --exclude-standard > "$QUARANTINE/others"; fi
 """
 _RESTORE = """\
 set -e
@@ -49,6 +54,12 @@ _NOT_KEPT = ("insert into database", "unable to index file", "unable to create t
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{38}")
 _PIECE = 1 << 18
+_LONGEST_LIST = 64 << 20
+"""Bytes that are read of a list of paths."""
+
+
+def _is_above(path: str, other: str) -> bool:
+    return path.endswith("/") and other != path and other.startswith(path)
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,24 @@ class Quarantine:
     def tree(self) -> str:
         """The tree that git wrote."""
         return (self.path / "tree").read_text().strip()
+
+    def ignored(self) -> list[str]:
+        """What git left out because a `.gitignore` says so, a whole directory once, with a `/` at its end."""
+        listed = self._names("ignored")
+        # A directory that only holds ignored files is listed together with them.
+        return [path for path, after in pairwise([*listed, ""]) if not _is_above(path, after)]
+
+    def others(self) -> list[str]:
+        """What git refused to take over, and what it was told to leave out."""
+        return self._names("others")
+
+    def _names(self, name: str) -> list[str]:
+        try:
+            with (self.path / name).open("rb") as file:
+                data = file.read(_LONGEST_LIST)
+        except FileNotFoundError:
+            return []
+        return sorted(os.fsdecode(path) for path in data.split(b"\0") if path)
 
 
 async def add_all(

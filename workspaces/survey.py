@@ -6,7 +6,7 @@ Walks by descriptors and never follows a link. What is ignored and not tracked i
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
 # Names that git refuses in a tree because some file system takes them for `.git`.
 _REFUSED = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.IGNORECASE | re.DOTALL)
 
+Strays = frozenset[tuple[int, int]]
+"""Directories by inode and time of their last change: an inode alone is soon that of another directory."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -39,6 +42,8 @@ class Survey:
 
     repository: Path
     """Where the tree is that the walk compares with."""
+    closed: frozenset[str] = frozenset()
+    """Directories that are not entered."""
     modes: dict[str, int] = field(default_factory=dict)
     """Permissions of files and directories where they are not the plain ones."""
     empty: set[str] = field(default_factory=set)
@@ -49,6 +54,14 @@ class Survey:
     refused: list[str] = field(default_factory=list)
     """Files and directories with a name that git refuses, or too deep to keep."""
     large: list[str] = field(default_factory=list)
+    deep: set[str] = field(default_factory=set)
+    """Those of `refused` that are too deep."""
+    special: list[str] = field(default_factory=list)
+    """Pipes, sockets and devices: git passes over them."""
+    strays: Strays = frozenset()
+    """Directories with contents of submodules that stood elsewhere."""
+    moved: list[str] = field(default_factory=list)
+    """Where those are now."""
     traps: list[str] = field(default_factory=list)
     """Pipes and the like under names that git reads: it would wait there for ever."""
 
@@ -58,12 +71,20 @@ def is_refused(path: str) -> bool:
     return any(_REFUSED.fullmatch(part) for part in re.split(r"[/\\]", path))
 
 
-def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
+def survey(
+    files: Beneath,
+    repo: pygit2.Repository,
+    tree: str,
+    gitlinks: Collection[str] = (),
+    strays: Strays = frozenset(),
+) -> Survey:
     """Walk the workspace; `tree` is the one it is at, for what is tracked is never left out.
+
+    What is in the place of a submodule (`gitlinks`) is not looked at.
 
     Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
     """
-    found = Survey(repository=Path(repo.path))
+    found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
     require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
     with files.directory() as top:
@@ -71,10 +92,16 @@ def survey(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
     return found
 
 
-def disarm(files: Beneath, repo: pygit2.Repository, tree: str) -> Survey:
-    """Walk the workspace and remove the traps for git; nothing of them could be kept."""
-    found = survey(files, repo, tree)
-    for path in found.traps:
+def disarm(
+    files: Beneath,
+    repo: pygit2.Repository,
+    tree: str,
+    gitlinks: Collection[str] = (),
+    strays: Strays = frozenset(),
+) -> Survey:
+    """Walk the workspace and remove the traps for git, and contents of submodules that were moved elsewhere."""
+    found = survey(files, repo, tree, gitlinks, strays)
+    for path in [*found.traps, *found.moved]:
         files.remove(path)
     return found
 
@@ -102,7 +129,10 @@ def _walk(
                 if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
                     found.refused.append(below)
             elif entry.is_dir(follow_symlinks=False):
-                directories.append((name, below))
+                if found.strays and below not in found.closed and _identity(entry) in found.strays:
+                    found.moved.append(below)
+                else:
+                    directories.append((name, below))
             elif entry.is_file(follow_symlinks=False):
                 state = entry.stat(follow_symlinks=False)
                 if state.st_mode not in _PLAIN:
@@ -112,19 +142,29 @@ def _walk(
                         _permit(name, at, kept_mode(state.st_mode))
                 if state.st_size > LARGEST_FILE and not ignores.ignored(below):
                     found.large.append(below)
-            elif name in _READ_BY_GIT and not entry.is_symlink():
-                found.traps.append(below)
+            elif not entry.is_symlink():
+                found.special.append(below)
+                if name in _READ_BY_GIT:
+                    found.traps.append(below)
     for name, below in directories:
+        if below in found.closed:
+            continue
         subtree = _subtree(tree, name, found.repository)
         if subtree is None and ignores.ignored(below, directory=True):
             continue
         if depth >= DEEPEST:
             found.refused.append(below)
+            found.deep.add(below)
             continue
         with _entered(name, at) as (descriptor, mode):
             if mode != PLAIN_DIRECTORY:
                 found.modes[below] = mode
             _walk(descriptor, below, subtree, found, ignores, nested, depth + 1)
+
+
+def _identity(entry: "os.DirEntry[str]") -> tuple[int, int]:
+    state = entry.stat(follow_symlinks=False)
+    return state.st_ino, state.st_mtime_ns
 
 
 def _subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tree | None:
@@ -161,8 +201,16 @@ def _permit(name: str, parent: int, mode: int) -> None:
         os.close(descriptor)
 
 
-def nested_files(files: Beneath, directory: str) -> Iterator[str]:
-    """The files and links of a nested repository that its project would keep, without any `.git`."""
+def is_deep(path: str) -> bool:
+    """Whether a path lies in more directories than are kept."""
+    return path.count("/") > DEEPEST
+
+
+def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[str]:
+    """The files and links of a nested repository that its project would keep, without any `.git`.
+
+    What its `.gitignore` files leave out goes into `ignored`, a directory with a `/` at its end.
+    """
     ignores = Ignores(files)
     waiting = [directory]
     while waiting:
@@ -175,11 +223,13 @@ def nested_files(files: Beneath, directory: str) -> Iterator[str]:
             if state is None:
                 continue
             if stat.S_ISDIR(state.st_mode):
-                if path.count("/") < DEEPEST and not ignores.ignored(path, directory=True):
+                if ignores.ignored(path, directory=True):
+                    ignored.add(f"{path}/")
+                elif path.count("/") < DEEPEST:
                     waiting.append(path)
-            elif (
-                (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode))
-                and state.st_size <= LARGEST_FILE
-                and not ignores.ignored(path)
-            ):
+            elif not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
+                continue
+            elif ignores.ignored(path):
+                ignored.add(path)
+            elif state.st_size <= LARGEST_FILE:
                 yield path

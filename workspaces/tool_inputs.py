@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from baton import policies
+from baton.shortening import first
 
 MAX_TEXT = 5_000_000
 """Characters of one text argument; more is no file that a model wrote."""
@@ -126,8 +127,8 @@ def read_input(model: type[Model], tool: str, data: Any) -> Model:
     try:
         return model.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
-        faults = [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors(include_url=False)[:5]]
-        raise ToolFault(f"{tool}: wrong arguments.\n" + "\n".join(faults)) from error
+        faults = [_fault(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors(include_url=False)]
+        raise ToolFault(f"{tool}: wrong arguments.\n" + "\n".join(first(faults, 5))) from error
 
 
 def _fault(location: tuple[int | str, ...], kind: str, message: str) -> str:

@@ -2,8 +2,8 @@
 
 import errno
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ class ToolOutcome:
     exit_code: int | None = None
     """Of a command; None for the other tools."""
 
+    def with_line(self, line: str) -> "ToolOutcome":
+        """The same with a line at the end of what the model reads."""
+        if isinstance(self.content, str):
+            return replace(self, content=f"{self.content}\n{line}")
+        return replace(self, content=[*self.content, {"type": "text", "text": line}])
+
 
 class Toolbox:
     """The tools of one session on one workspace; calls are made one after the other."""
@@ -55,15 +61,16 @@ class Toolbox:
         network: bool = False,
         binds: Sequence[str] = (),
         read_only: Mapping[Path, str] | None = None,
+        submodules: Collection[str] = (),
     ) -> None:
         """`grants` holds a tool's patterns by its name, None for the tool without restriction.
 
         `binds` are the directories that the project asks for, `read_only` what commands may see besides (host path ->
-        path inside).
+        path inside), `submodules` the places of submodules, where no file tool writes.
         """
         self._grants = {str(name): patterns for name, patterns in grants.items()}
         inside = Inside(workspace)
-        self._files = FileTools(inside, scope)
+        self._files = FileTools(inside, scope, submodules)
         self._search = SearchTools(inside)
         # Whoever may change nothing sees a workspace that cannot be changed; then nothing has to be looked for.
         self._bash_changes = scope.writes or not sandbox.status.isolated

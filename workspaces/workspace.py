@@ -9,8 +9,10 @@
 import contextlib
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import AsyncIterator, Collection
+import stat
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
 from baton.naming import is_run_id
 from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
@@ -27,18 +30,23 @@ from workspaces.agentpack import NotKept, pack_objects, unpack_objects
 from workspaces.beneath import Beneath
 from workspaces.capture import capture_nested, capture_touched
 from workspaces.checkpoints import GIT_PACK, GIT_STATE, Checkpoints, Lane, Snapshot
+from workspaces.command import INSIDE
 from workspaces.faults import translated
 from workspaces.git import git
+from workspaces.gitlinks import is_within, put_in_order, without_gitlinks
 from workspaces.locks import LockHeld, locked
 from workspaces.meta import Meta, parse_meta
 from workspaces.restore import put_back_path, rebuild, remove_empty_upwards, restore_in_place
 from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
-from workspaces.survey import Survey, disarm, is_refused
+from workspaces.submodules import Filling, digest_of, place_copy
+from workspaces.survey import Strays, Survey, disarm, is_refused
 from workspaces.threads import in_thread
 from workspaces.trees import GITLINK, TREE, Entry, is_path
 
+_IN_THE_WAY = frozenset({NAME, LARGE, DEEP})
+"""Reasons for which a path is in the way: a role that may not write there has it put back."""
 _MOST_TOLD = 100
 """Things that are remembered as told to the agent."""
 _GONE = (
@@ -107,6 +115,8 @@ class Workspace:
         self._tree = ""
         self._meta = Meta()
         self._meta_id: str | None = None
+        self._fillings: dict[str, Filling] = {}
+        self._strays: Strays = frozenset()
         self._kept = Quarantine(self._home / "kept")
         self._commit = ""
         self._git = GitState("", "", {})
@@ -116,21 +126,36 @@ class Workspace:
 
     @classmethod
     async def materialise(
-        cls, store: Store, lane: Lane, checkpoint: str, *, sandbox: Sandbox | None = None
+        cls,
+        store: Store,
+        lane: Lane,
+        checkpoint: str,
+        *,
+        sandbox: Sandbox | None = None,
+        fillings: Mapping[str, Filling] | None = None,
     ) -> "Workspace":
         """The lane's workspace at exactly this checkpoint; nothing is done where it is there already.
 
         `sandbox` is for git when it looks at what an agent left; without one the machine's is used, and nothing where
-        there is none (SandboxUnavailable). Raises DiskFull.
+        there is none (SandboxUnavailable). `fillings` are the contents of submodules, by path. Raises DiskFull.
         """
         workspace = cls(store, lane, sandbox or await _own_sandbox())
+        workspace._fillings = dict(fillings or {})
         await workspace._go_to(checkpoint)
+        with translated("placing submodules"):
+            await in_thread(workspace._keep_submodules)
         return workspace
 
     def mounts(self) -> dict[Path, str]:
-        """What commands must see besides the workspace: the project's history, read-only (host path -> path inside)."""
+        """What commands see read-only (host path -> path inside): the project's history, contents of submodules."""
         objects = self._store.source_path / "objects"
-        return {objects: str(objects)}
+        inside = {self.path / path: f"{INSIDE}/{path}" for path in self._filled()}
+        return {objects: str(objects), **inside}
+
+    @property
+    def submodules(self) -> frozenset[str]:
+        """The places of the project's submodules: the engine puts back whatever happens there."""
+        return frozenset(self._meta.gitlinks)
 
     def mark_dirty(self) -> None:
         """Say that from now on the files may be anything: an attempt that ends here leaves work for the next one."""
@@ -148,17 +173,53 @@ class Workspace:
         `touched` are the only paths that can have changed, which makes it quick; None means that anything can have:
         then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, the store is as before.
         """
+        with translated("putting submodules back"):
+            undone = tuple(await in_thread(self._keep_submodules))
         if touched is None:
-            return await self._scan()
+            scanned = await self._scan()
+            return replace(scanned, put_back=(*undone, *scanned.put_back))
 
         def capture() -> Snapshot:
             objects = self._store.objects
             with objects.together() as pack:
-                captured = capture_touched(self._files, objects, self._tree, self._meta, touched)
-                return replace(self._compare(*captured), pack=pack, git=self._git_reset())
+                paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
+                captured = capture_touched(self._files, objects, self._tree, self._meta, paths)
+                return replace(self._compare(*captured), put_back=undone, pack=pack, git=self._git_reset())
 
         with translated("keeping a snapshot"):
             return await in_thread(capture)
+
+    def states(self, paths: Iterable[str]) -> dict[str, str]:
+        """What can be told cheaply of what stands at these paths: size and time of a file, for each that is there."""
+        found: dict[str, str] = {}
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError):
+                state = self._files.stat(path.rstrip("/"))
+                if state is not None:
+                    found[path] = "" if stat.S_ISDIR(state.st_mode) else f"{state.st_size} {state.st_mtime_ns}"
+        return found
+
+    def files_in(self, directory: str, limit: int = 100) -> list[str] | None:
+        """What is in a directory and all below it, but directories; None where that is more than a few."""
+        found: list[str] = []
+        waiting, seen = [directory.rstrip("/")], 0
+        while waiting:
+            at = waiting.pop()
+            with contextlib.suppress(OSError, ValueError):
+                for name in self._files.names(at):
+                    path, seen = f"{at}/{name}", seen + 1
+                    if seen > limit:
+                        return None
+                    state = self._files.stat(path)
+                    if state is not None:
+                        (waiting if stat.S_ISDIR(state.st_mode) else found).append(path)
+        return found
+
+    def holds(self, snapshot: Snapshot, path: str) -> bool:
+        """Whether a path is in a snapshot's tree."""
+        objects = self._store.objects
+        with objects.together(snapshot.pack):
+            return is_path(path.rstrip("/")) and objects.entry(snapshot.tree, path.rstrip("/")) is not None
 
     async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
         """Undo what happened at these paths since the checkpoint: contents, permissions, what was added or deleted."""
@@ -261,30 +322,87 @@ class Workspace:
 
     async def _scan(self) -> Snapshot:
         with translated("looking through a workspace"):
-            found = await in_thread(disarm, self._files, self._store.objects.repo, self._tree)
+            found = await in_thread(
+                disarm, self._files, self._store.objects.repo, self._tree, self._meta.gitlinks, self._strays
+            )
         known, fresh = self._known_index()
         seed = "" if known == self._tree else self._tree
         nested = list(found.nested)
         while True:
             with translated("looking through a workspace"):
                 await in_thread(self._quarantine.prepare, self._index)
-            leave_out = [*nested, *found.refused, *found.large]
+            leave_out = [*nested, *found.refused, *found.large, *self._meta.gitlinks]
             tree = await add_all(
                 self._sandbox, self._store, self.path, self._quarantine, seed=seed, fresh=fresh, leave_out=leave_out
             )
             with translated("keeping a snapshot"):
                 links = await in_thread(self._gitlinks, tree)
                 if not links:
+                    unkept = await in_thread(self._left_by_git, found, nested)
                     await in_thread(self._adopt_index, tree)
-                    whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested)
+                    ignored: set[str] = set()
+                    whole = await in_thread(capture_nested, self._files, self._store.objects, tree, nested, ignored)
+                    whole = await in_thread(without_gitlinks, self._store.objects, whole, self._meta.gitlinks)
                     meta = await in_thread(self._surveyed, whole, found)
-                    left_out = [*found.refused, *found.large]
-                    snapshot = await in_thread(self._compare, whole, meta, left_out)
+                    unkept |= dict.fromkeys(ignored, IGNORED)
+                    snapshot = await in_thread(self._compare, whole, meta, unkept)
                     kept, not_kept = await self._keep_git(found.nested)
-                    return replace(snapshot, git=kept, not_kept=not_kept)
+                    return replace(snapshot, put_back=tuple(found.moved), git=kept, not_kept=not_kept)
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
+
+    def _left_by_git(self, found: Survey, nested: Collection[str]) -> dict[str, str]:
+        """What a scan did not take over, with the reasons; what nested repositories ignore comes to it."""
+        unkept = dict.fromkeys(self._quarantine.ignored(), IGNORED)
+        unkept |= dict.fromkeys(self._quarantine.others(), REFUSED)
+        beneath = tuple(f"{path}/" for path in [*nested, *found.refused, *self._meta.gitlinks])
+        unkept = {path: reason for path, reason in unkept.items() if not path.startswith(beneath)}
+        unkept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)
+        unkept |= {path: DEEP if path in found.deep else NAME for path in found.refused}
+        unkept |= {f"{path}/.git/": NESTED for path in found.gits}
+        fresh = found.empty - self._meta.empty - self._meta.gitlinks.keys()
+        return unkept | {f"{path}/": EMPTY for path in fresh}
+
+    def _keep_submodules(self) -> list[str]:
+        """Have each place of a submodule as it has to be; gives the paths where it was not."""
+        known = self._placed()
+        wanted = {path: self._fillings[path] for path in self._filled()}
+        intact = [path for path, one in wanted.items() if known.get(path, "") == (self._state_of(path, one) or None)]
+        stray = [path for path in known if path in wanted and path not in intact]
+        # Whoever moves a directory above takes the contents with it, read-only or not: a scan knows them again by
+        # inode and time.
+        told = [known[path].split() for path in stray if known[path]]
+        self._strays = frozenset((int(inode), int(moment)) for _, inode, moment, _ in told)
+        undone = put_in_order(self._files, self._meta.gitlinks, intact)
+        if len(intact) == len(wanted):
+            return undone
+        for path, one in wanted.items():
+            if path not in intact:
+                place_copy(self._files, path, one.tree, self._home)
+        placed = {path: self._state_of(path, one) for path, one in wanted.items()}
+        (self._home / "submodules").write_text(json.dumps(placed))
+        # What was placed before and is not as it was, somebody changed. Its files are many: the place stands for all.
+        return sorted({*(path for path in undone if not is_within(path, wanted)), *stray})
+
+    def _filled(self) -> list[str]:
+        """The submodules whose contents are to be there."""
+        links = self._meta.gitlinks
+        return [path for path in sorted(self._fillings) if links.get(path) == self._fillings[path].commit]
+
+    def _placed(self) -> dict[str, str]:
+        try:
+            return dict(json.loads((self._home / "submodules").read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _state_of(self, path: str, one: Filling) -> str:
+        try:
+            with self._files.directory(path) as descriptor:
+                state = os.fstat(descriptor)
+            return f"{one.tree.name} {state.st_ino} {state.st_mtime_ns} {digest_of(self._files, path)}"
+        except OSError:
+            return ""
 
     def _gitlinks(self, tree: str) -> list[str]:
         changes = self._store.objects.differences(self._tree, tree)
@@ -297,17 +415,25 @@ class Workspace:
         for path in found.modes:
             known[path] = path in found.empty or objects.entry(tree, path) is not None
         modes = {path: mode for path, mode in found.modes.items() if known[path]}
-        return Meta(modes=modes, empty=frozenset(found.empty), gitlinks=self._meta.gitlinks)
+        empty = frozenset(found.empty | self._meta.gitlinks.keys())
+        return Meta(modes=modes, empty=empty, gitlinks=self._meta.gitlinks)
 
-    def _compare(self, tree: str, meta: Meta, left_out: Collection[str]) -> Snapshot:
+    def _compare(self, tree: str, meta: Meta, unkept: Mapping[str, str]) -> Snapshot:
         objects = self._store.objects
+        left_out = [path for path, reason in unkept.items() if reason in _IN_THE_WAY]
         changed = {change.path for change in objects.differences(self._tree, tree)} | set(left_out)
         for path in self._meta.modes.keys() | meta.modes.keys():
             if self._meta.modes.get(path) != meta.modes.get(path):
                 entries = [objects.entry(one, path) for one in (self._tree, tree)]
                 if any(entry is not None and entry.mode != TREE for entry in entries):
                     changed.add(path)
-        return Snapshot(tree=tree, changed=sorted(changed), meta=meta.dump(), left_out=tuple(sorted(left_out)))
+        return Snapshot(
+            tree=tree,
+            changed=sorted(changed),
+            meta=meta.dump(),
+            left_out=tuple(sorted(left_out)),
+            unkept=dict(sorted(unkept.items())),
+        )
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         with self._store.objects.together(snapshot.pack) as pack:
@@ -338,8 +464,9 @@ class Workspace:
                     empty.add(above)
                 above = above.rpartition("/")[0]
         tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
-        kept = Meta(modes=modes, empty=frozenset(empty), gitlinks=meta.gitlinks)
-        return self._compare(tree, kept, [path for path in snapshot.left_out if path not in changes])
+        kept = Meta(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
+        still = {path: why for path, why in snapshot.unkept.items() if path.rstrip("/") not in changes}
+        return replace(self._compare(tree, kept, still), put_back=snapshot.put_back)
 
     def _is_clean(self) -> bool:
         try:

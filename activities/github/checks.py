@@ -10,6 +10,7 @@ from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from baton.github import CHECK_NAME
 from baton.github_steps import SUMMARY_LIMIT, CheckInput, CheckWritten
+from baton.shortening import cut
 
 _TITLE_LIMIT = 255
 _DESCRIPTION_LIMIT = 140
@@ -49,8 +50,8 @@ class CheckActivities:
             "external_id": check.run,
             "status": check.status,
             "output": {
-                "title": api.redact(check.title)[:_TITLE_LIMIT],
-                "summary": api.redact(check.summary)[:SUMMARY_LIMIT],
+                "title": cut(api.redact(check.title), _TITLE_LIMIT),
+                "summary": cut(api.redact(check.summary), SUMMARY_LIMIT),
             },
         }
         if check.status == "completed":
@@ -67,7 +68,7 @@ class CheckActivities:
 
     async def _status(self, api: Api, check: CheckInput) -> None:
         state = "pending" if check.status != "completed" else _STATES[check.conclusion or "neutral"]
-        description = api.redact(check.title)[:_DESCRIPTION_LIMIT]
+        description = cut(api.redact(check.title), _DESCRIPTION_LIMIT)
         path = f"/commits/{check.commit}/statuses?per_page=100"
         for there in await api.each(path, "looking for our commit status", most=100):
             if there.get("context") == CHECK_NAME:

@@ -22,6 +22,7 @@ from baton.github_steps import (
     PullState,
     React,
 )
+from baton.shortening import cut
 
 _MOST_COMMENTS = 1_000
 _TITLE_LIMIT = 250
@@ -70,7 +71,7 @@ class WritingActivities:
         """Open a run's pull request as a draft, or edit the one of its branch. One that was closed is left so."""
         full_name = pull.repository.full_name
         async with self._github.open(pull.repository) as api:
-            title, body = api.redact(pull.title)[:_TITLE_LIMIT], _cut(api.redact(pull.body), COMMENT_LIMIT)
+            title, body = cut(api.redact(pull.title), _TITLE_LIMIT), _cut(api.redact(pull.body), COMMENT_LIMIT)
             there = await self._pull(api, pull)
             if there is None:
                 try:

@@ -32,7 +32,8 @@ def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> lis
     With `asks`, open decisions are put to a person by who shows this, and are only named.
     """
     old, new = (before.document if before else None), now.document
-    lines = [f"note: {one_line(note, 300)}" for note in new.notes[len(old.notes) if old else 0 :]]
+    known = old.notes if old else []
+    lines = [f"note: {one_line(note, 1_000)}" for note in new.notes if note not in known]
     if new.base_commit and (old is None or old.base_commit is None):
         lines.append(f"base {short(new.base_commit)} of {one_line(new.repo)}")
     if old is None or len(new.tasks) > len(old.tasks):

@@ -3,6 +3,7 @@
 import shlex
 
 from baton.contracts import Fork, RunDocument, RunStatus, TaskState
+from baton.shortening import named
 from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd
@@ -32,6 +33,8 @@ def document_lines(document: RunDocument) -> list[str]:
         f"cost      {usd(document.cost_usd)} in {count(document.turns, 'turn')}",
         *cost_lines(document),
     ]
+    if document.left_out:
+        lines.append(f"not kept  {one_line(named(document.left_out), 2_000)}")
     if document.pull_request:
         lines.append(f"pull      {one_line(document.pull_request, 300)}")
     if document.forked_from:
@@ -58,7 +61,7 @@ def document_lines(document: RunDocument) -> list[str]:
     notes = [note for note in document.notes if note not in said]
     if notes:
         lines += ["", "to know"]
-    lines += [f"  {one_line(note, 300)}" for note in notes]
+    lines += [f"  {one_line(note, 2_000)}" for note in notes]
     return lines
 
 

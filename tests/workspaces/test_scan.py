@@ -72,7 +72,7 @@ async def test_a_git_link_in_the_agents_index_is_nothing(lab: Lab) -> None:
     assert (await workspace.snapshot(None)).changed == []
 
 
-async def test_files_in_the_place_of_a_submodule_win(lab: Lab) -> None:
+async def test_what_is_put_in_the_place_of_a_submodule_is_undone_and_said(lab: Lab) -> None:
     commit = lab.project.git("rev-parse", "HEAD")
     lab.project.git("update-index", "--add", "--cacheinfo", f"160000,{commit},deps/lib")
     lab.project.git("commit", "--quiet", "-m", "a submodule")
@@ -80,7 +80,14 @@ async def test_files_in_the_place_of_a_submodule_win(lab: Lab) -> None:
     workspace = await lab.workspace()
     assert (await workspace.snapshot(None)).changed == []
     (workspace.path / "deps/lib/file").write_text("x")
-    assert (await workspace.snapshot(None)).changed == ["deps/lib/file"]
+    snapshot = await workspace.snapshot(None)
+    assert snapshot.changed == []
+    assert snapshot.put_back == ("deps/lib/file",)
+    assert list((workspace.path / "deps/lib").iterdir()) == []
+    (workspace.path / "deps/lib/file").write_text("x")
+    snapshot = await workspace.snapshot(["deps/lib/file", "README.md"])
+    assert snapshot.changed == []
+    assert snapshot.put_back == ("deps/lib/file",)
 
 
 async def test_a_link_never_brings_a_secret_in(lab: Lab, tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""What of a task's workspace is written and will not be in the branch: kept with the lane, told to agents and people.
+
+The list stands in the lane's checkpoints (`left-out.json`), so that a later session, another host and a fork know it.
+A path leaves it when it is kept after all, and when an agent has deleted it; one that a rebuilt workspace lost stays.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from pydantic import Field
+
+from baton.contracts import Contract
+from baton.leftouts import by_name, is_minor, read_path, show_path, with_reasons, words
+from baton.sessions import LeftOut, SessionKey
+from baton.shortening import MAX_NAMED, bullets, named, short
+
+LEFT_OUT = "left-out.json"
+"""In a lane's own files."""
+
+_MAX_KEPT = 500
+"""Paths that the list holds; how many more there are it knows."""
+
+
+class Path(Contract):
+    """A path that is not kept."""
+
+    reason: str
+    state: str = ""
+    """Size and time of the file when it was last looked at."""
+    written: bool = False
+    """Whether one of the file tools wrote it: then it is no cache, whatever its name."""
+    told: str = ""
+    """The session that has been told of it with this reason."""
+
+    def is_minor(self, path: str) -> bool:
+        """Whether it is one of many that hardly anyone misses."""
+        return not self.written and is_minor(path, self.reason)
+
+
+_NONE = Path(reason="")
+
+
+class Book(Contract):
+    """The list of one lane, by path as `show_path` shows it."""
+
+    paths: dict[str, Path] = Field(default_factory=dict)
+    more: int = 0
+    """Paths that are not kept either, and for which the list has no room."""
+    run: str = ""
+    """The run that has been told of all that is in the list; a fork finds the list of another one."""
+
+    def known(self) -> list[str]:
+        """The paths themselves."""
+        return [read_path(shown) for shown in self.paths]
+
+    def news(self) -> LeftOut:
+        """The list for people, bounded, for it stands in histories; of caches of the same name one stands for all."""
+        major = {shown: path.reason for shown, path in sorted(self.paths.items()) if not path.is_minor(shown)}
+        named_so = {_name(shown): shown for shown, path in sorted(self.paths.items()) if path.is_minor(shown)}
+        minor = sorted(named_so.values())
+        return LeftOut(
+            paths={short(shown): major[shown] for shown in list(major)[:MAX_NAMED]},
+            minor=list(map(short, minor[:MAX_NAMED])),
+            more=max(0, len(major) - MAX_NAMED) + max(0, len(minor) - MAX_NAMED) + self.more,
+        )
+
+
+class Changes:
+    """What a turn's tool calls have changed of a lane's list."""
+
+    def __init__(self, book: Book, key: SessionKey) -> None:
+        self.before = book
+        self.after = book
+        self.seen: dict[str, Path] = {}
+        """What these calls wrote or changed of it, whether it has been told before or not."""
+        self.fresh: dict[str, Path] = {}
+        """What this session has not been told before, and what a file tool wrote again."""
+        self._key = key
+        self._untold = 0
+
+    def take(
+        self,
+        unkept: Mapping[str, str],
+        states: Mapping[str, str],
+        *,
+        written: Collection[str],
+        before: Mapping[str, str],
+        whole: bool,
+        holds: Callable[[str], bool],
+        files_in: Callable[[str], Collection[str] | None],
+    ) -> None:
+        """Enter what a snapshot left out.
+
+        `states` is what stands at paths now, `before` what stood there before the calls; `written` are the paths that
+        file tools wrote; `whole` says that all of the workspace was looked at; `holds` whether a path is kept;
+        `files_in` gives the files of a directory, None where there are many.
+        """
+        paths: dict[str, Path] = {}
+        for path, known in ((read_path(shown), known) for shown, known in self.before.paths.items()):
+            deleted = path in before and path not in states
+            if path not in unkept and (deleted or holds(path) or (whole and _is_over(known, path, unkept, states))):
+                continue
+            paths[path] = known
+        unkept = {path: reason for path, reason in unkept.items() if not _is_named(path, paths, files_in)}
+        if whole:  # what git names by its directory only
+            unkept = {**{path: known.reason for path, known in paths.items() if path in states}, **unkept}
+        new: set[str] = set()
+        for path, reason in unkept.items():
+            known = paths.get(path, _NONE)
+            now = Path(reason=reason, state=states.get(path, ""), written=path in written or known.written)
+            now.told = known.told if reason == known.reason else ""
+            if path in written or (reason, now.state) != (known.reason, known.state):
+                new.add(path)
+            paths[path] = now
+        ordered = sorted(paths.items(), key=lambda item: (not item[1].written, item[1].is_minor(item[0]), item[0]))
+        kept = dict(ordered[:_MAX_KEPT])
+        self._untold = len(ordered) - len(kept)
+        self.seen = {path: kept[path] for path in sorted(new & kept.keys())}
+        self.fresh = {
+            path: kept[path]
+            for path in sorted(unkept.keys() & kept.keys())
+            if path in written or kept[path].told != self._key.session
+        }
+        told = {"told": self._key.session}
+        self.after = Book(
+            paths={
+                show_path(path): known.model_copy(update=told) if path in self.fresh else known
+                for path, known in kept.items()
+            },
+            more=self._untold + (0 if whole else self.before.more),
+            run=self._key.run,
+        )
+
+    @property
+    def news(self) -> LeftOut | None:
+        """The whole list, where people have not been told of it as it is now."""
+        now = self.after.news()
+        if self.before.run == self._key.run and now == self.before.news():
+            return None
+        return now if now != LeftOut() or self.before.paths else None
+
+    @property
+    def weighty(self) -> bool:
+        """Whether these calls wrote what the session must hear of before it may hand off."""
+        return any(not known.is_minor(path) for path, known in self.seen.items() if path in self.fresh)
+
+    def remark(self) -> str:
+        """What the session is told at its next message, each path once; empty where there is no need."""
+        weighty = {show_path(path): known.reason for path, known in self.fresh.items() if not known.is_minor(path)}
+        minor = by_name(show_path(path) for path, known in self.fresh.items() if known.is_minor(path))
+        lines = []
+        if weighty:
+            lines += [
+                "The engine does NOT keep these paths: they will not be in the branch, and the engine's own test run"
+                " does not have them:",
+                bullets(with_reasons(weighty), more=self._untold),
+                "If the change needs one, put it where the project keeps it (another name or place, a smaller file, a"
+                " changed .gitignore); if not, leave or delete it. Say in your hand-off what is missing.",
+            ]
+        if minor:
+            lines.append(f"Not kept, as is usual for caches and empty directories: {named(minor)}.")
+        return "\n".join(lines)
+
+
+def told_of_file(reason: str) -> str:
+    """The line in the answer of a file tool whose file is not kept."""
+    return f"NOT KEPT: {words(reason)}, so this file will not be in the branch."
+
+
+def told_of_command(seen: Mapping[str, Path]) -> str:
+    """The line in the answer of a command that wrote what is not kept; empty where it did not."""
+    weighty = {show_path(path): known.reason for path, known in seen.items() if not known.is_minor(path)}
+    return f"[NOT KEPT, so not in the branch: {named(with_reasons(weighty), 5)}]" if weighty else ""
+
+
+def _is_over(known: Path, path: str, unkept: Mapping[str, str], states: Mapping[str, str]) -> bool:
+    """Whether a path that a whole look did not name by itself is no case any more."""
+    if any(other.endswith("/") and path.startswith(other) for other in unkept):
+        return False  # named with its directory
+    return path in states or known.is_minor(path)
+
+
+def _is_named(path: str, paths: Mapping[str, Path], files_in: Callable[[str], Collection[str] | None]) -> bool:
+    """Whether all that is in an ignored directory is named already, file by file."""
+    if not path.endswith("/") or not any(known.startswith(path) and known != path for known in paths):
+        return False
+    files = files_in(path)
+    return files is not None and paths.keys() >= set(files)
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,98 @@
+"""Paths that were written and that the branch will not have: why, in words, and how they are shown.
+
+The reasons are the engine's own; the paths are foreign text, also names that are no text at all.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+IGNORED = "ignored"
+LARGE = "large"
+NAME = "name"
+DEEP = "deep"
+SPECIAL = "special"
+NESTED = "nested"
+EMPTY = "empty"
+REFUSED = "refused"
+
+WORDS: Mapping[str, str] = {
+    IGNORED: "a .gitignore leaves it out",
+    LARGE: "larger than 100 MiB",
+    NAME: "its name can stand for .git, or is no path of a project",
+    DEEP: "more than 100 directories deep",
+    SPECIAL: "a pipe, a socket or a device",
+    NESTED: "the history of a repository within the project; its files are kept",
+    EMPTY: "an empty directory, and git keeps none",
+    REFUSED: "git refuses it",
+}
+"""Why a path is not kept, by the reason's name. A worker that is older may not know a name: `words` never fails."""
+
+_CACHES = re.compile(
+    r"__pycache__|\.(?:pytest_cache|mypy_cache|ruff_cache|hypothesis|tox|nox|venv|eggs)|venv|node_modules"
+    r"|\.(?:npm|yarn|pnpm-store|parcel-cache|turbo|next|nuxt|svelte-kit|angular|gradle|kotlin|cargo)"
+    r"|\.(?:ipynb_checkpoints|cache|nyc_output|coverage|DS_Store)|htmlcov|Thumbs\.db"
+)
+_CACHE_NAMES = re.compile(r".*\.(?:py[co]|class|o|obj|egg-info|swp|tsbuildinfo)|\.coverage\..*", re.DOTALL)
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+_ESCAPED = re.compile(rb"\\(?:([0-7]{3})|(.))", re.DOTALL)
+
+
+def words(reason: str) -> str:
+    """A reason in words."""
+    return WORDS.get(reason, "not kept")
+
+
+def is_minor(path: str, reason: str) -> bool:
+    """Whether hardly anyone misses a path: a usual cache that the project ignores itself, an empty directory."""
+    if reason == EMPTY:
+        return True
+    names = path.rstrip("/").split("/")
+    return reason == IGNORED and (any(map(_CACHES.fullmatch, names)) or bool(_CACHE_NAMES.fullmatch(names[-1])))
+
+
+def show_path(path: str) -> str:
+    """A path as text that can stand anywhere; as git quotes it where it holds odd bytes, so that it can be read back.
+
+    Paths hold what is not UTF-8 as lone surrogates, which neither JSON nor a terminal takes.
+    """
+    if path.isprintable() and not any(mark in path for mark in '"\\'):
+        return path
+    return '"' + "".join(map(_escape, path)) + '"'
+
+
+def read_path(shown: str) -> str:
+    """The path that `show_path` has shown."""
+    if len(shown) < 2 or not (shown.startswith('"') and shown.endswith('"')):
+        return shown
+    return os.fsdecode(_ESCAPED.sub(_unescape, os.fsencode(shown[1:-1])))
+
+
+def _escape(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _unescape(found: "re.Match[bytes]") -> bytes:
+    if found[1] is not None:
+        return bytes([int(found[1], 8) & 255])
+    return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(found[2], found[2])
+
+
+def with_reasons(paths: Mapping[str, str]) -> list[str]:
+    """Paths by reason, as `path (why)`, in their order."""
+    return [f"{path} ({words(reason)})" for path, reason in paths.items()]
+
+
+def by_name(paths: Iterable[str]) -> list[str]:
+    """Paths of caches by their last name, each once, with the number of places where it stands."""
+    count: dict[str, int] = {}
+    whole: dict[str, str] = {}
+    for path in paths:
+        name = path.rstrip("/").rpartition("/")[2] + ("/" if path.endswith("/") else "")
+        count[name] = count.get(name, 0) + 1
+        whole.setdefault(name, path)
+    return [whole[name] if number == 1 else f"{name} (in {number} places)" for name, number in sorted(count.items())]

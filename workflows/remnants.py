@@ -1,0 +1,70 @@
+"""What of the agents' work is not in the branch: the document's `left_out`, and the notes that say why.
+
+A note is replaced when there is something newer to say of the same task, so that the notes hold what is true now.
+"""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from baton.contracts import RunDocument
+    from baton.leftouts import with_reasons
+    from baton.sessions import LeftOut, PutBack
+    from baton.shortening import named
+    from baton.steps import TaskNews
+
+_MAX_IN_NOTE = 5
+_MAX_IN_DOCUMENT = 100
+
+
+class Remnants:
+    """Keeps a run's document true to what its tasks tell of paths that are not kept or were put back."""
+
+    def __init__(self, document: RunDocument) -> None:
+        self._document = document
+        self._left_out: dict[str, LeftOut] = {}
+        self._put_back: dict[tuple[str, str], PutBack] = {}
+        self._notes: dict[str, str] = {}
+
+    def take(self, news: TaskNews) -> None:
+        """Enter what a task tells."""
+        if news.put_back is not None:
+            key = (news.task, news.role)
+            self._put_back[key] = put_back = self._put_back.get(key, PutBack()) + news.put_back
+            paths = named(put_back.paths, _MAX_IN_NOTE, put_back.more)
+            said = f"Task {news.task}: the engine put back what the {news.role} may not change: {paths}."
+            self._note(f"put back {news.task} {news.role}", said)
+        if news.left_out is not None:
+            self._left_out[news.task] = news.left_out
+            self._show()
+
+    @property
+    def paths(self) -> list[str]:
+        """All paths that are named."""
+        return sorted({path for left in self._left_out.values() for path in left.paths})
+
+    def keep(self, paths: list[str]) -> None:
+        """Take out what the published commit has after all: another task may have kept it."""
+        if not paths:
+            return
+        for task, left in self._left_out.items():
+            still = {path: reason for path, reason in left.paths.items() if path not in paths}
+            self._left_out[task] = left.model_copy(update={"paths": still})
+        self._show()
+
+    def _show(self) -> None:
+        every = sorted({path for left in self._left_out.values() for path in (*left.paths, *left.minor)})
+        self._document.left_out = every[:_MAX_IN_DOCUMENT]
+        for task, left in self._left_out.items():
+            more = left.more + max(0, len(every) - _MAX_IN_DOCUMENT)
+            paths = named(with_reasons(left.paths), _MAX_IN_NOTE, more) if left.paths or more else ""
+            said = f"Task {task}: written and not kept, so not in the branch: {paths}." if paths else ""
+            self._note(f"left out {task}", said)
+
+    def _note(self, key: str, text: str) -> None:
+        notes, before = self._document.notes, self._notes.get(key)
+        if before is not None and before in notes:
+            at = notes.index(before)
+            notes[at : at + 1] = [text] if text else []
+        elif text:
+            notes.append(text)
+        self._notes[key] = text
