@@ -18,11 +18,13 @@ from typing import Any
 from workspaces.gitlinks import is_within
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
+from workspaces.stored_forms import recognise_file
 from workspaces.tool_inputs import EditInput, ReadInput, ToolFault, WriteInput
 
 MAX_READ_BYTES = 64 << 20
 MAX_EDIT_BYTES = 4 << 20
 _MAX_LINE = 2_000
+_HEAD = 4_096
 _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 
 
@@ -48,6 +50,9 @@ class FileTools:
         """Lines of a text file, numbered."""
         place = self._inside.find(call.file_path)
         status = self._inside.plain_file(place, "Read")
+        stored = recognise_file(self._inside, place.path)
+        if stored and place.target.suffix.lower() in _BINARY:
+            raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if place.target.suffix.lower() in _BINARY:
             # As an image block it would stay in the transcript; one that the API cannot decode ends the session.
             raise ToolFault(
@@ -56,6 +61,8 @@ class FileTools:
         if status.st_size > MAX_READ_BYTES:
             raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
         first = max(call.offset, 1)
+        if stored and _has_nul(place.target):
+            raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         # Two lines more than asked for show whether there are more, or only the last line's own end.
         text = await self._call(self._read, file_path=place.path, view_range=[first, first + call.limit + 1])
         lines = text.split("\n")
@@ -66,6 +73,8 @@ class FileTools:
         if not lines:
             return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
         shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
+        if stored:
+            shown = f"{shown}\n(this is {stored})"
         return f"{shown}\n(more lines follow: read on with offset={first + call.limit})" if more else shown
 
     async def write(self, call: WriteInput) -> tuple[str, str]:
@@ -140,6 +149,11 @@ class FileTools:
         if "view_range" in text:
             return "Read: these lines are too long to be shown; ask for fewer with limit, or look with Grep."
         return text[:1].upper() + text[1:]
+
+
+def _has_nul(target: Path) -> bool:
+    with target.open("rb") as file:
+        return b"\0" in file.read(_HEAD)
 
 
 def _own_copy(target: Path) -> None:
