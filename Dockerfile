@@ -24,11 +24,12 @@ RUN /opt/baton/bin/pip install --no-deps . \
  && /opt/baton/bin/python -m compileall -q /opt/baton/lib
 
 FROM python:3.13.7-slim-bookworm
-# git does the work on repositories; ssh reaches those that need it. Sandbox, search and the `temporal` command come as
-# Python packages. Toolchains that the gate of your projects needs (node, a compiler) belong here, too.
+# git does the work on repositories, git-lfs uploads large files; ssh reaches those that need it. Sandbox, search and the
+# `temporal` command come as Python packages. Toolchains that the gate of your projects needs (node, a compiler) belong
+# here, too.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends git openssh-client ca-certificates \
+ && apt-get install --yes --no-install-recommends git git-lfs openssh-client ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 baton \
  && useradd --uid 10001 --gid baton --home-dir /var/lib/baton --create-home --shell /usr/sbin/nologin baton

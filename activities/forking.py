@@ -62,6 +62,10 @@ class ForkingActivities:
                     await store.move(kept, progress.candidate, expected=None)
                 for task, commit in forked.done.items():
                     await store.move(naming.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
+                for ref in store.refs(fork.run):
+                    if naming.is_contents_ref(ref):
+                        own = ref.replace(f"/{fork.run}/", f"/{adopt.run}/", 1)
+                        await store.move(own, str(await store.head(ref)), expected=None)
                 await store.move(naming.integration_ref(adopt.run), progress.base, expected=adopt.base)
                 await store.move(naming.task_ref(adopt.run, fork.task), checkpoint, expected=None)
         said = f"forked from {fork.run} {fork.task}".strip()

@@ -15,18 +15,21 @@ from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
 from activities.submodules import submodules_of
 from baton import naming
 from baton.contracts import Evidence, RunRequest
-from baton.leftouts import read_path
+from baton.leftouts import read_path, show_path
 from baton.logs import get_logger
 from baton.redaction import Redactor
 from baton.settings import Settings
 from baton.shortening import cut
 from baton.steps import GateInput, GateResult
+from workspaces.attributes import LFS
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.command import INSIDE
 from workspaces.commits import in_message
+from workspaces.filtered import examine
 from workspaces.gate import run_gate
 from workspaces.gitlinks import gitlinks_of
 from workspaces.integrate import project_commit
+from workspaces.lfs import checkout as checkout_contents
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.submodules import fill
@@ -34,6 +37,7 @@ from workspaces.workspace import exclusive
 
 _log = get_logger(__name__)
 
+_MAX_FILTERED = 10
 _KEPT_LOG = 5_000_000
 """Bytes of a gate's log that go into the store; the digest covers all of it."""
 
@@ -63,7 +67,8 @@ class GateActivities:
                 raise store.elsewhere(gate.run, "integrated commit")
             evidence, _log = await self._evidence(store, gate, commit)
             kept = [path for path in gate.left_out if await _has(store, commit, path)]
-            return GateResult(evidence=evidence, candidate=commit, kept=kept)
+            filtered = await self._filtered(store, gate.run, commit)
+            return GateResult(evidence=evidence, candidate=commit, kept=kept, filtered=filtered)
 
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
@@ -117,7 +122,7 @@ class GateActivities:
         }
 
         async def checkout(commit: str, work: Path) -> None:
-            await store.checkout(commit, work)
+            await checkout_contents(store, gate.run, commit, work)
             await fill(work, links, fillings, directory)
 
         try:
@@ -141,6 +146,13 @@ class GateActivities:
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+    async def _filtered(self, store: Store, run: str, commit: str) -> list[str]:
+        """A few of the files that a person's git would have passed through a filter, and by which."""
+        base = str((await run_json(store, run, REQUEST))["base_commit"])
+        found = await examine(store, commit, base=base, published=None)
+        named = {**dict.fromkeys(found.pointers, (LFS,)), **found.plain}
+        return [f"{show_path(path)} ({', '.join(names)})"[:200] for path, names in named.items()][:_MAX_FILTERED]
 
     async def _message(self, store: Store, gate: GateInput) -> str:
         """The commit message of a task: title, what the maker says it did, and where it comes from."""

@@ -49,10 +49,14 @@ from baton.sessions import SessionKey
 from baton.settings import Settings
 from baton.shortening import first
 from baton.steps import GateResult
+from workspaces.attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.checkpoints import Checkpoints
 from workspaces.scopes import scope_for
 from workspaces.store import Store
 from workspaces.submodules import describe, find_submodules
+
+_MOST_ATTRIBUTES = 200
+"""Files of attributes that are read for a first message."""
 
 
 class Opener:
@@ -91,8 +95,15 @@ class Opener:
         submodules = await self._submodules(store, key, checkpoint)
         if key.role == "orchestrator":
             files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
+            filters = await _Lane(store, checkpoint).filters()
             return plan_brief(
-                PlanInput(task=str(request["task"]), technology=technology, files=files, submodules=submodules)
+                PlanInput(
+                    task=str(request["task"]),
+                    technology=technology,
+                    files=files,
+                    filters=filters,
+                    submodules=submodules,
+                )
             )
         lane = _Lane(store, checkpoint)
         task = PlannedTask.model_validate(await run_json(store, key.run, task_file(key.task)))
@@ -141,6 +152,7 @@ class Opener:
             rounds=max(3, key.round),
             feedback=feedback,
             previous=await lane.maker(last, task.role),
+            filters=await lane.filters(),
         )
 
     async def _tester(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> TesterInput:
@@ -158,6 +170,7 @@ class Opener:
             gate=await lane.gate(key.round - 1),
             earlier_failures=earlier.failures if earlier else [],
             earlier_findings=review.findings if review else [],
+            filters=await lane.filters(),
         )
 
     async def _reviewer(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> ReviewerInput:
@@ -173,6 +186,7 @@ class Opener:
             round=key.round,
             rounds=max(3, key.round),
             earlier_findings=[finding for number in range(1, key.round) for finding in await lane.findings(number)],
+            filters=await lane.filters(),
         )
 
 
@@ -211,6 +225,15 @@ class _Lane:
     async def conflict(self, round_number: int) -> list[str]:
         data = await self._json(f"conflicts/{round_number}.json")
         return [str(path) for path in data["paths"]] if data else []
+
+    async def filters(self) -> list[str]:
+        """The lines of `.gitattributes` in the workspace and in what the task started from that speak of filters."""
+        found: dict[str, None] = {}
+        for tree in (Checkpoints(self._store).tree(self._checkpoint), self._store.tree(self._base)):
+            paths = [path for path in await self._store.paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
+            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MOST_ATTRIBUTES]}
+            found |= dict.fromkeys(filter_lines(files))
+        return list(found)
 
     async def changed(self) -> list[str]:
         """Project paths that differ from what the task started from, as the engine sees them."""

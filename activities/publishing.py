@@ -1,18 +1,30 @@
 """The end of a run: the branch in the target repository, written once whatever happens in between."""
 
+from collections.abc import Iterable
+
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from activities.stores import Stores
+from activities.stores import REQUEST, Stores, run_json
 from baton import naming
-from baton.publishing import CleanUpInput, Published, PublishInput
+from baton.errors import ContentsMissing, FilteredPaths
+from baton.leftouts import show_path
+from baton.publishing import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
+from baton.shortening import named
+from workspaces.filtered import Examined, examine, leave_out
+from workspaces.lfs import Pointer, kept_contents
+from workspaces.lfs_transfer import bring
 from workspaces.publish import publish
+from workspaces.store import Store
 from workspaces.workspace import discard_run
+
+_MOST_SHOWN = 10
+_LONGEST_SHOWN = 60
 
 
 class PublishingActivities:
-    """The activities `publish_run` and `clean_up`."""
+    """The activities `publish_run`, `leave_out` and `clean_up`."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -21,13 +33,37 @@ class PublishingActivities:
     @with_posture
     @heartbeating
     async def publish_run(self, publishing: PublishInput) -> Published:
-        """Push the commit as the run's branch; a branch that is already there at this commit is success."""
+        """Push the commit as the run's branch; a branch that is already there at this commit is success.
+
+        Raises FilteredPaths or ContentsMissing, before anything is pushed, where a person has to say how to go on.
+        """
         store = await self._stores.get(publishing.repo)
         await store.catch_up(publishing.run)
         store.require(publishing.run, publishing.commit)
+        notes = await self._look(store, publishing)
         branch = publishing.branch or naming.branch(publishing.run)
         published = await publish(store, publishing.commit, branch, expected=publishing.expected)
-        return Published(branch=published.branch, commit=published.commit)
+        return Published(branch=published.branch, commit=published.commit, notes=notes)
+
+    @activity.defn(name="leave_out")
+    @with_posture
+    @heartbeating
+    async def leave_out(self, leaving: LeaveOutInput) -> Reduced:
+        """Let the integrated line be what it is without the changes to files behind filters; a retry finds it so."""
+        store = await self._stores.get(leaving.repo)
+        await store.catch_up(leaving.run)
+        store.require(leaving.run, leaving.commit)
+        base = await _base(store, leaving.run)
+        found = await examine(store, leaving.commit, base=base, published=leaving.expected)
+        paths = sorted(found.pointers if leaving.pointers else found.plain)
+        commit = await leave_out(store, leaving.commit, paths, base=base, published=leaving.expected)
+        await store.move(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
+        return Reduced(
+            commit=commit,
+            paths=[_short(path) for path in paths[:_MOST_SHOWN]],
+            count=len(paths),
+            empty=commit in (base, leaving.expected),
+        )
 
     @activity.defn(name="clean_up")
     @with_posture
@@ -35,3 +71,72 @@ class PublishingActivities:
     async def clean_up(self, clean: CleanUpInput) -> None:
         """Remove the run's workspaces; its checkpoints stay in the store."""
         await discard_run(await self._stores.get(clean.repo), clean.run)
+
+    async def _look(self, store: Store, publishing: PublishInput) -> list[str]:
+        """Hold back what nobody has let pass, and bring the contents of LFS files to where their pointers go."""
+        base = await _base(store, publishing.run)
+        found = await examine(store, publishing.commit, base=base, published=publishing.expected)
+        if found.plain and publishing.as_it_is != publishing.commit:
+            raise FilteredPaths(_plain_question(found))
+        notes = []
+        if found.plain:
+            several = f"{len(found.plain):,} file{'s are' if len(found.plain) > 1 else ' is'}"
+            notes.append(f"{several} published as plain text, without a git filter, as decided: {_shown(found.plain)}.")
+        if not found.pointers:
+            return notes
+        pointers = sorted({pointer for each in found.pointers.values() for pointer in each})
+        several = f"{len(found.pointers):,} file{'s are' if len(found.pointers) > 1 else ' is'}"
+        contents = await kept_contents(store, publishing.run)
+        ours = [pointer for pointer in pointers if pointer in contents]
+        if publishing.without_contents == publishing.commit:
+            return [
+                *notes,
+                f"{several} published as Git LFS pointers whose contents are not uploaded: {_shown(found.pointers)}."
+                " The run's store keeps the contents.",
+            ]
+        trees = [store.source.tree_of(one) for one in (publishing.commit, base)]
+        try:
+            await bring(store, pointers, contents, trees=trees)
+        except ContentsMissing as missing:
+            raise ContentsMissing(_pointer_question(found, str(missing))) from missing
+        return [*notes, f"{several} published as Git LFS pointers ({_shown(found.pointers)}); {_uploaded(ours)}."]
+
+
+def _short(text: str) -> str:
+    text = show_path(text).replace("`", "'")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"
+
+
+async def _base(store: Store, run: str) -> str:
+    return str((await run_json(store, run, REQUEST))["base_commit"])
+
+
+def _shown(paths: Iterable[str]) -> str:
+    return named([f"`{_short(path)}`" for path in paths], _MOST_SHOWN)
+
+
+def _uploaded(pointers: list[Pointer]) -> str:
+    size = sum(pointer.size for pointer in pointers)
+    return (
+        f"their contents are uploaded ({len(pointers):,}, {size:,} bytes)" if pointers else "their contents are there"
+    )
+
+
+def _plain_question(found: Examined) -> str:
+    files = [
+        f"`{_short(path)}` ({_short(', '.join(f'filter={name}' for name in names))})"
+        for path, names in found.plain.items()
+    ]
+    return (
+        "The branch would show in plain text what a git filter should have changed, for Baton runs none:"
+        f" {named(files, _MOST_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
+        " publish them as they are, for everybody who can read the repository, or `retry` to look again."
+    )
+
+
+def _pointer_question(found: Examined, why: str) -> str:
+    return (
+        f"The contents of Git LFS files are not in the repository: {_shown(found.pointers)}. {why} Choose `retry` once"
+        " that is mended, `skip` to publish without the changes to these paths, or `publish` to publish their pointers"
+        " although the contents are missing; the run's store keeps them."
+    )

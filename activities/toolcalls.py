@@ -1,6 +1,6 @@
 """The tool phase of a turn: run the calls in the task's workspace, hold the role to its scope, snapshot the result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,10 +20,14 @@ from baton.redaction import Redactor
 from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
 from baton.shortening import bullets, named
 from baton.tracing import span
+from workspaces.attributes import Filters, filters_of
+from workspaces.checkpoints import Checkpoints
 from workspaces.sandbox import Sandbox
 from workspaces.scopes import scope_for
 from workspaces.store import Store
+from workspaces.threads import in_thread
 from workspaces.toolbox import Toolbox, ToolOutcome
+from workspaces.trees import EXECUTABLE, FILE
 from workspaces.workspace import Snapshot, Workspace
 
 _ENGINE_TOOLS = frozenset({"hand_off", "escalate"})
@@ -155,8 +159,30 @@ class ToolRunner:
             self._tell(phase, changes, calls, outcomes)
             phase.remarks += snapshot.not_kept
             phase.snapshot = snapshot
+            await self._tell_filters(phase, store, turn, snapshot, outcomes)
         phase.committed = workspace.mark_clean
         return outcomes
+
+    async def _tell_filters(
+        self, phase: ToolPhase, store: Store, turn: TurnInput, snapshot: Snapshot, outcomes: dict[str, ToolOutcome]
+    ) -> None:
+        """Tell the agent at once what a filter should have changed, and none will."""
+        checkpoints = Checkpoints(store)
+        base = store.source.tree_of(checkpoints.project_commit(turn.expected))
+        left_out = set(snapshot.left_out)
+        paths = [path for path in snapshot.changed if path not in left_out]
+        trees = [base, checkpoints.tree(turn.expected), snapshot.tree]
+        found = await filters_of(store, trees, paths, pack=snapshot.pack)
+        there = await in_thread(_files_of, store, snapshot, found)
+        if there:
+            phase.remarks.append(_filters_remark({path: found[path] for path in there}))
+            phase.unheard = True
+        for call, outcome in list(outcomes.items()):
+            for path in sorted(set(there) & set(outcome.touched or ())):
+                if not outcome.is_error:
+                    outcomes[call] = outcome.with_line(
+                        f"NOTE: this file is behind a git filter ({_named(found[path])})."
+                    )
 
     def _tell(self, phase: ToolPhase, changes: Changes, calls: list[ToolUse], outcomes: dict[str, ToolOutcome]) -> None:
         """Say what was written and is not kept: in the answers of the calls that wrote it, and in a remark."""
@@ -235,4 +261,25 @@ def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
     return (
         f"The engine put these paths back, for they are outside what the role {role} may change:\n{bullets(paths)}\n"
         f"{scope}\nLeave them as they are; say in your hand-off what another role should do there."
+    )
+
+
+def _files_of(store: Store, snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
+    """Those of the paths that are files, and not removed or links."""
+    with store.objects.together(snapshot.pack):
+        entries = {path: store.objects.entry(snapshot.tree, path) for path in paths}
+    return [path for path, entry in entries.items() if entry is not None and entry.mode in (FILE, EXECUTABLE)]
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f"filter={show_path(name)}" for name in names)
+
+
+def _filters_remark(found: Filters) -> str:
+    shown = bullets([f"{show_path(path)} ({_named(names)})" for path, names in found.items()])
+    return (
+        f"These files that you changed are behind a git filter, and the engine runs none:\n{shown}\n"
+        "With filter=lfs the engine publishes a Git LFS pointer and uploads the content. With any other filter the"
+        " content would be published as you wrote it, in plain text, so a person is asked before that. Where the task"
+        " does not need these changes, undo them; else say in your hand-off why they are needed."
     )

@@ -11,6 +11,15 @@ ALWAYS = ("retry", "skip", "abort")
 _MOST_REFUSALS = 20
 
 
+PUBLISH = "publish"
+"""Shows what a git filter should have hidden: no example, no default and no deadline ever names it."""
+
+
+def example_choice(decision: Decision) -> str:
+    """The choice that an example of an answer has."""
+    return next((choice for choice in decision.choices if choice != PUBLISH), decision.choices[0])
+
+
 class DecisionRefused(ValueError):
     """An answer that cannot be taken; the message says why."""
 

@@ -5,6 +5,8 @@
     │   ├── RepositoryError        no such repository, empty, unknown base
     │   │   ├── RepositoryAway     the network or the other side does not answer: asking again may help
     │   │   └── BranchMoved        a branch is not where it was when we saw it last
+    │   ├── FilteredPaths          files behind a filter would be published without it: a person has to say so
+    │   ├── ContentsMissing        what LFS pointers stand for is not where the branch is to go
     │   ├── AgentFileError         a role file that cannot be loaded
     │   ├── ConfigurationError     baton.toml or a setting does not fit
     │   │   └── NoHome             no directory for Baton's data that this user may write
@@ -72,6 +74,14 @@ class RepositoryAway(RepositoryError):
 
 class BranchMoved(RepositoryError):
     """Somebody else has moved the branch that we publish; it was left as it is."""
+
+
+class FilteredPaths(UsageError):
+    """Files behind a filter that the engine does not run would be published as they are."""
+
+
+class ContentsMissing(UsageError):
+    """The contents that LFS pointers stand for are not in the repository, and could not be brought there."""
 
 
 class AgentFileError(UsageError):

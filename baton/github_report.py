@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 
 from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.decisions import example_choice
 from baton.github import GitHubIssue
 from baton.markdown import code, quiet
 from baton.shortening import cut, first
@@ -119,7 +120,7 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
         "",
         *(f"- {code(choice)}" for choice in decision.choices),
         "",
-        f"Answer with a comment: {code(command(decision, decision.choices[0]))}",
+        f"Answer with a comment: {code(command(decision, example_choice(decision)))}",
     ]
     if decision.default and decision.deadline:
         lines.append(f"Without an answer by {decision.deadline:%Y-%m-%d %H:%M} UTC: {code(decision.default)}")

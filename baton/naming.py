@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 _SLUG = re.compile(r"[^a-z0-9]+")
 _SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _VALID_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_CONTENTS_REF = re.compile(r"refs/baton/[^/]+/[^/]+/lfs/[0-9a-f]{40}")
 _VALID_TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 TASK_QUEUE = "baton"
@@ -137,6 +138,16 @@ def landing_ref(run: str, task: str, round_number: int, commit: str) -> str:
     Whether it was integrated, the line of integrated commits says. Round 0: taken over from another run.
     """
     return f"refs/baton/{run}/{task}/landing/{round_number}/{commit}"
+
+
+def contents_ref(run: str, task: str, commit: str) -> str:
+    """The ref that keeps the contents of the files that a task's project commit has as LFS pointers."""
+    return f"refs/baton/{run}/{task}/lfs/{commit}"
+
+
+def is_contents_ref(ref: str) -> bool:
+    """Whether a ref is one of those that keep the contents of LFS files: written once, and never moved."""
+    return bool(_CONTENTS_REF.fullmatch(ref))
 
 
 RESERVED_TASK_IDS = frozenset({PLAN_TASK, "run", "integration", "gate"})

@@ -1,5 +1,7 @@
 """What passes to and from the end of a run: the branch in the target repository, and the workspaces that go."""
 
+from pydantic import Field
+
 from baton.sessions import Lean
 
 
@@ -13,6 +15,10 @@ class PublishInput(Lean):
     """Empty: `baton/<run>`."""
     expected: str | None = None
     """Where the branch must be now; None: nowhere."""
+    as_it_is: str = ""
+    """The commit whose files behind filters a person lets be published without them."""
+    without_contents: str = ""
+    """The commit whose LFS pointers a person lets be published before their contents are there."""
 
 
 class Published(Lean):
@@ -20,6 +26,30 @@ class Published(Lean):
 
     branch: str
     commit: str
+    notes: list[str] = Field(default_factory=list)
+    """What a person should know of it."""
+
+
+class LeaveOutInput(Lean):
+    """Input of `leave_out`: a commit is to be published without what it does to files behind filters."""
+
+    run: str
+    repo: str
+    commit: str
+    expected: str | None = None
+    pointers: bool = False
+    """Whether LFS pointers are meant, and not the files that would be published without their filter."""
+
+
+class Reduced(Lean):
+    """The integrated commit without those changes."""
+
+    commit: str
+    paths: list[str] = Field(default_factory=list)
+    """Bounded, for people."""
+    count: int = 0
+    empty: bool = False
+    """Whether that leaves no change at all."""
 
 
 class CleanUpInput(Lean):

@@ -139,6 +139,8 @@ class GateResult(Lean):
     """The project commit that the gate ran on."""
     changed: int = 0
     """Number of files that differ from the base."""
+    filtered: list[str] = Field(default_factory=list)
+    """On the integrated commit: a few of the changed files that are behind a git filter, for people."""
     kept: list[str] = Field(default_factory=list)
     """Those of `left_out` that the commit has after all."""
 

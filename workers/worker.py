@@ -153,6 +153,7 @@ async def running_worker(
             state.write_report,
             state.read_guidance,
             publishing.publish_run,
+            publishing.leave_out,
             publishing.clean_up,
             upstream.take_in,
             upstream.take_theirs,

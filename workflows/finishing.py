@@ -1,6 +1,7 @@
 """The end of a run: the gate on the integrated commit, a repair where the parts only fail together, the branch."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from temporalio import workflow
 
@@ -9,19 +10,33 @@ with workflow.unsafe.imports_passed_through():
     from activities.integration import IntegrationActivities
     from activities.publishing import PublishingActivities
     from baton import naming
-    from baton.contracts import Evidence, GateDocument, RunRequest, TaskDocument, TaskState
+    from baton.contracts import Decision, Evidence, GateDocument, RunRequest, RunStatus, TaskDocument, TaskState
+    from baton.decisions import PUBLISH
+    from baton.errors import ContentsMissing, FilteredPaths
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
-    from baton.publishing import CleanUpInput, Published, PublishInput
+    from baton.publishing import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
+    from baton.sessions import Escalation
     from baton.steps import GateInput, PlannedTask, RepairInput
     from workflows.books import Books
     from workflows.caps import CapKeeper
-    from workflows.escalation import Skip
+    from workflows.escalation import Escalations, Skip
     from workflows.insisting import Insistence
     from workflows.steps import Host, StepFailed
 
 Patience = Callable[[Callable[[], Awaitable[Published]]], Awaitable[Published]]
 
 _REPAIR = "merge-repair"
+_PLAIN, _POINTERS = FilteredPaths.__name__, ContentsMissing.__name__
+
+
+class LeaveOut(Exception):
+    """A person wants a commit published without the changes to files behind filters."""
+
+    def __init__(self, commit: str, expected: str | None, *, pointers: bool, said: str) -> None:
+        super().__init__(said)
+        self.commit = commit
+        self.expected = expected
+        self.pointers = pointers
 
 
 class Finish:
@@ -36,6 +51,7 @@ class Finish:
         caps: CapKeeper,
         insistence: Insistence,
         patience: Patience,
+        escalations: Escalations,
     ) -> None:
         """`patience` is for steps that need GitHub: it waits while that is away."""
         self._request = request
@@ -45,14 +61,22 @@ class Finish:
         self._caps = caps
         self._insist = insistence.insist
         self._patience = patience
+        self._escalations = escalations
+        self._filtered: list[str] = []
+        """Files of the integrated commit that are behind a git filter."""
 
     async def run(self, base_commit: str) -> None:
         """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
         evidence = await self.prove(base_commit)
         if self._request.publish:
-            await self._publish(evidence.commit)
+            await self._publish(base_commit, evidence.commit)
         else:
             self._books.document.notes.append("The branch was not published, as asked; the commit is in the store.")
+            if self._filtered:
+                self._books.document.notes.append(
+                    "The commit has files that a git filter would have changed, and none ran; those of Git LFS are"
+                    f" pointers: {', '.join(self._filtered)}."
+                )
         await self.clean_up()
 
     async def prove(self, base_commit: str) -> Evidence:
@@ -80,6 +104,7 @@ class Finish:
             ),
         )
         self._books.document.gate = GateDocument.of(result.evidence)
+        self._filtered = result.filtered
         self._books.remnants.keep(result.kept)
         self._books.changed(save=True)
         return result.evidence
@@ -109,16 +134,40 @@ class Finish:
         if document.state is not TaskState.DONE:
             raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
 
-    async def _publish(self, commit: str) -> None:
+    async def _publish(self, base_commit: str, commit: str) -> None:
+        notes = self._books.document.notes
         try:
-            published = await self._insist("publish", lambda: self.push(commit, expected=None))
+            while True:
+                try:
+                    published = await self._insist("publish", partial(self.push, commit, expected=None))
+                    break
+                except LeaveOut as wish:
+                    left = await self.leave_out(wish)
+                    if left.empty:
+                        notes.append("The branch was not published: without those files there is no change.")
+                        return
+                    said = "The files that were left out are missed"
+                    commit = await self._insist("gate", partial(self._green, base_commit), said=said)
         except Skip as skip:
-            self._books.document.notes.append(f"The branch was not published ({skip}); the commit is in the store.")
+            notes.append(f"The branch was not published ({skip}); the commit is in the store.")
             return
         self._books.document.branch = published.branch
 
+    async def _green(self, base_commit: str) -> str:
+        """The integrated commit with green evidence. Raises StepFailed: a repair would put back what was left out."""
+        evidence = await self.gate(base_commit)
+        if not evidence.green:
+            raise StepFailed(
+                "Without them the tests fail; skip leaves the branch unpublished.", "GateRed", retried=False
+            )
+        return evidence.commit
+
     async def push(self, commit: str, *, expected: str | None) -> Published:
-        """Let the run's branch be at a commit, if it is where we expect it. Raises StepFailed."""
+        """Let the run's branch be at a commit, if it is where we expect it.
+
+        Files behind filters are asked about, for this very commit. Raises StepFailed, Abort, and LeaveOut where that is
+        the answer.
+        """
         issue = self._request.github
         branch = issue.branch if issue else ""
         publishing = PublishInput(
@@ -133,7 +182,69 @@ class Finish:
                 summary=f"publish {branch or naming.branch(self._request.run)}",
             )
 
-        return await self._patience(step)
+        while True:
+            try:
+                published = await self._patience(step)
+            except StepFailed as failure:
+                if failure.kind not in (_PLAIN, _POINTERS) or not workflow.patched("ask-about-filters"):
+                    raise
+                decision = await self._ask(failure, publishing)
+                if decision.choice == PUBLISH:
+                    allowed = "as_it_is" if failure.kind == _PLAIN else "without_contents"
+                    publishing = publishing.model_copy(update={allowed: commit})
+            else:
+                self._books.document.notes += [
+                    note for note in published.notes if note not in self._books.document.notes
+                ]
+                return published
+
+    async def _ask(self, failure: StepFailed, publishing: PublishInput) -> Decision:
+        """Have a person say what becomes of files behind filters; raises LeaveOut where the branch goes without."""
+        document = self._books.document
+        status = document.status
+        escalation = Escalation(
+            error_type="filtered_paths" if failure.kind == _PLAIN else "contents_missing",
+            question=str(failure)[:2_000],
+            choices=[PUBLISH],
+            error=str(failure)[:2_000],
+            attempted=["looked at what the branch would show"],
+            operation="publish",
+        )
+        document.status = RunStatus.WORKING  # nothing else goes on meanwhile, so this shows as waiting
+        try:
+            return await self._escalations.ask(escalation, task_id=None, agent="engine", commit=publishing.commit)
+        except Skip as skip:
+            raise LeaveOut(
+                publishing.commit, publishing.expected, pointers=failure.kind == _POINTERS, said=str(skip)
+            ) from skip
+        finally:
+            document.status = status
+            self._books.changed(save=True)
+
+    async def leave_out(self, wish: LeaveOut) -> Reduced:
+        """Let the integrated line go without the changes to files behind filters, and say so."""
+        leaving = LeaveOutInput(
+            run=self._request.run,
+            repo=self._request.repo,
+            commit=wish.commit,
+            expected=wish.expected,
+            pointers=wish.pointers,
+        )
+        left = await self._insist(
+            "leave files out",
+            lambda: self._host.step(
+                PublishingActivities.leave_out, leaving, timeout=GIT_TIMEOUT, summary="leave out files behind filters"
+            ),
+        )
+        more = f", and {left.count - len(left.paths):,} more" if left.count > len(left.paths) else ""
+        named = ", ".join(f"`{path}`" for path in left.paths) + more
+        self._books.document.notes.append(
+            f"Left out of the branch ({wish}), for it is behind a git filter: what the run changed in {named}. There"
+            f" the branch is as it was; commit {wish.commit[:12]} in the store has the changes."
+        )
+        self._books.document.head_commit = left.commit
+        self._books.changed(save=True)
+        return left
 
     async def clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""

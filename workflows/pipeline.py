@@ -234,7 +234,9 @@ class Pipeline:
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
         books.set_status(RunStatus.PUBLISHING)
         patience, drive = self._outside.patiently, self._driver.drive
-        finish = Finish(self._request, books, self._host, drive, self._caps, self._insistence, patience)
+        finish = Finish(
+            self._request, books, self._host, drive, self._caps, self._insistence, patience, self._escalations
+        )
         await finish.run(prepared.base_commit)
         await self._outside.follow_up(finish, prepared)
         await self._done()

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.publishing import Published
     from baton.sessions import Escalation
     from baton.steps import PlannedTask
-    from workflows.finishing import Finish
+    from workflows.finishing import Finish, LeaveOut
     from workflows.steps import StepFailed
     from workflows.ties import Ties
 
@@ -59,9 +59,13 @@ class Upstream:
             evidence = await self._insist("gate", lambda: self._finish.prove(base_commit), said=_STUCK)
             if evidence.commit == self._hearing.published:
                 return
-            if await self._insist("publish", partial(self._push, evidence.commit), said=_STUCK):
-                self._hearing.published = evidence.commit
-                return
+            try:
+                if await self._insist("publish", partial(self._push, evidence.commit), said=_STUCK):
+                    self._hearing.published = evidence.commit
+                    return
+            except LeaveOut as wish:
+                left = await self._finish.leave_out(wish)
+                self._hearing.note(f"left out {left.count} file{'s' if left.count > 1 else ''} behind a git filter")
         raise StepFailed(f"Others kept pushing to {self._branch} at the same moment.", BranchMoved.__name__)
 
     async def _push(self, commit: str) -> Published | None:

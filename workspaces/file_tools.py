@@ -19,12 +19,14 @@ from typing import Any
 from workspaces.gitlinks import is_within
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
+from workspaces.stored_forms import recognise_file
 from workspaces.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 from workspaces.tool_inputs import EditInput, ReadInput, ToolFault, WriteInput
 
 MAX_READ_BYTES = 64 << 20
 MAX_EDIT_BYTES = 4 << 20
 _MAX_LINE = 2_000
+_HEAD = 4_096
 _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 
 
@@ -49,6 +51,9 @@ class FileTools:
         """Lines of a text file, numbered."""
         place = self._inside.find(call.file_path)
         status = self._inside.plain_file(place, "Read")
+        stored = recognise_file(self._inside, place.path)
+        if stored and place.target.suffix.lower() in _BINARY:
+            raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if place.target.suffix.lower() in _BINARY:
             # As an image block it would stay in the transcript; one that the API cannot decode ends the session.
             raise ToolFault(
@@ -57,6 +62,8 @@ class FileTools:
         if status.st_size > MAX_READ_BYTES:
             raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
         first = max(call.offset, 1)
+        if stored and _has_nul(place.target):
+            raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if status.st_size <= MAX_EDIT_BYTES:
             lines = _parsed(place, "Read").lines[first - 1 : first + call.limit + 1]
         else:
@@ -69,6 +76,8 @@ class FileTools:
         if not lines:
             return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
         shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
+        if stored:
+            shown = f"{shown}\n(this is {stored})"
         return f"{shown}\n(more lines follow: read on with offset={first + call.limit})" if more else shown
 
     async def write(self, call: WriteInput) -> tuple[str, str]:
@@ -184,6 +193,11 @@ def _rewritten(place: Place, content: str) -> tuple[bytes, str]:
     data = file.dump(rewrite_text(file, content))
     about = parse_text(data).about()
     return data, f"; as before with {about}" if about and about == file.about() else ""
+
+
+def _has_nul(target: Path) -> bool:
+    with target.open("rb") as file:
+        return b"\0" in file.read(_HEAD)
 
 
 def _own_copy(target: Path) -> None:

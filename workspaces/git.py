@@ -53,8 +53,9 @@ CONFIG = (
 )
 """Set on every command line of the engine, so that no file can say otherwise."""
 
-# What the person's own git may decide: how to reach and to authenticate at their repository.
-_PERSONS = ("core.sshCommand=", "credential.helper=", "core.autocrlf=")
+# What the person's own git may decide: how to reach and to authenticate at their repository, and which files they keep
+# behind filters.
+_PERSONS = ("core.sshCommand=", "credential.helper=", "core.autocrlf=", "core.attributesFile=")
 
 FIXED_ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -126,6 +127,10 @@ class GitResult:
     def names(self) -> list[str]:
         """Standard output as a list ended by NULs (`-z`)."""
         return [os.fsdecode(name) for name in self.stdout.split(b"\0") if name]
+
+    def fields(self) -> list[str]:
+        """Standard output as fields ended by NULs, empty ones among them."""
+        return [os.fsdecode(field) for field in self.stdout.split(b"\0")[:-1]]
 
 
 def git_program() -> str:

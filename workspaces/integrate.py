@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from workspaces.attributes import attribute_files
 from workspaces.beneath import Beneath
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.commits import ENGINE, Author
@@ -14,6 +15,7 @@ from workspaces.faults import GitFailed, translated
 from workspaces.git import git
 from workspaces.gitlinks import with_gitlinks
 from workspaces.layout import scratch
+from workspaces.lfs import as_pointers, keep_contents
 from workspaces.objects import Objects
 from workspaces.store import Store
 from workspaces.threads import in_thread
@@ -45,22 +47,28 @@ async def project_commit(
 ) -> str:
     """A commit of the project with the files of a checkpoint, in source.git, where agents and the person may see it.
 
-    Changed files get the line ends that the project's attributes ask for, as `git add` would; no filter is run, and
-    submodules stay as they were. The same arguments give the same id.
+    Changed files get the line ends that the project's attributes ask for, as `git add` would. No filter is run: those
+    of Git LFS become pointers, whose contents the store keeps, and all others stay as they are (`workspaces.filtered`
+    has the last word on publishing them). Submodules stay as they were. The same arguments give the same id.
     """
     checkpoints = Checkpoints(store)
     tree, meta = checkpoints.tree(checkpoint), checkpoints.meta(checkpoint)
     objects = store.objects
     with translated(f"making a commit of {lane.run}/{lane.task}"):
         changes = await in_thread(lambda: list(objects.differences(store.source.tree_of(parent), tree)))
-        normal = await _normalised(store, tree, changes)
+        files = {change.path: change for change in changes if change.new and change.new.mode in (FILE, EXECUTABLE)}
+        pointers, contents = await as_pointers(store, tree, {path: c.new for path, c in files.items() if c.new})
+        files = {path: change._replace(new=pointers.get(path, change.new)) for path, change in files.items()}
+        normal = await _normalised(store, await in_thread(objects.edit, tree, pointers), files)
 
         def finish() -> str:
             whole = with_gitlinks(objects, normal, meta.gitlinks)
             copy_tree(objects, store.source, whole)
             return store.source.commit(whole, [parent], message, at, author)
 
-        return await in_thread(finish)
+        commit = await in_thread(finish)
+    await keep_contents(store, lane.run, lane.task, commit, contents)
+    return commit
 
 
 async def merge(store: Store, *, base: str, ours: str, theirs: str) -> Merged:
@@ -128,11 +136,10 @@ def copy_tree(source: Objects, target: Objects, tree: str) -> None:
     target.raw_tree(source.read(tree)[1])
 
 
-async def _normalised(store: Store, tree: str, changes: list[Change]) -> str:
+async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> str:
     """The tree with the changed files as `git add` stores them; the tree itself where no attributes speak of them."""
     objects = store.objects
-    files = {change.path: change for change in changes if change.new and change.new.mode in (FILE, EXECUTABLE)}
-    attributes = await in_thread(_attributes, objects, tree, files)
+    attributes = await in_thread(attribute_files, objects, tree, files)
     if not attributes:
         return tree
     async with scratch(store.root, _ADD_ATTRIBUTES) as place:
@@ -165,21 +172,6 @@ async def _normalised(store: Store, tree: str, changes: list[Change]) -> str:
     if changed.keys() != files.keys():
         raise WorkspaceError(f"git did not take over {sorted(files.keys() - changed.keys())[:3]}.")
     return await in_thread(objects.edit, tree, changed)
-
-
-def _attributes(objects: Objects, tree: str, files: Mapping[str, Change]) -> dict[str, Entry]:
-    """The `.gitattributes` that speak of these files."""
-    directories = {""}
-    for path in files:
-        names = path.split("/")[:-1]
-        directories.update("/".join(names[:count]) for count in range(1, len(names) + 1))
-    found = {}
-    for directory in directories:
-        path = f"{directory}/.gitattributes" if directory else ".gitattributes"
-        entry = objects.entry(tree, path)
-        if entry is not None and entry.mode in (FILE, EXECUTABLE):
-            found[path] = entry
-    return found
 
 
 def _lay_out(objects: Objects, work: Path, entries: Mapping[str, Entry]) -> None:

@@ -8,6 +8,8 @@ import re
 import shutil
 import stat
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from baton import policies
@@ -18,6 +20,7 @@ from workspaces.inside import Inside, Place
 from workspaces.output import cut_middle
 from workspaces.patterns import compile_pattern
 from workspaces.process import run_process
+from workspaces.stored_forms import recognise_file
 from workspaces.threads import finish
 from workspaces.tool_inputs import GlobInput, GrepInput, ToolFault
 from workspaces.toolchains import SYSTEM_PATH
@@ -26,6 +29,8 @@ _SECONDS = 20.0
 _MAX_LISTING = 20_000_000
 _MAX_FILES = 200
 _MAX_ALTERNATIVES = 64
+_MAX_LOOKED_INTO = 200
+_MAX_SAID = 10
 
 # What is never looked through, even where a pattern would name it.
 _LEAVE_OUT = ("!.git", "!node_modules", "!.venv", "!__pycache__")
@@ -79,14 +84,25 @@ class SearchTools:
         where = [base.path or "."]
         code, output = await self._ripgrep(options, self._inside.root, where, policies.TOOL_OUTPUT_LIMIT)
         if code == 1:
-            return "No matches."
+            return f"No matches.{self._stored_forms([base.path])}"
         if code not in (0, 2) or (code == 2 and output.startswith("rg: ")):
             raise ToolFault(f"Grep: {self._inside.words(output.strip().removeprefix('rg: '))[:600] or 'it failed'}")
         # Not splitlines: a form feed, or a carriage return within a line, is a character that an Edit has to name.
         lines = [line.removesuffix("\r").removeprefix("./") for line in output.removesuffix("\n").split("\n")]
         if call.head_limit and len(lines) > call.head_limit:
             lines = [*lines[: call.head_limit], f"({len(lines) - call.head_limit:,} more lines)"]
-        return cut_middle("\n".join(lines), policies.TOOL_OUTPUT_LIMIT) or "No matches."
+        found = cut_middle("\n".join(lines), policies.TOOL_OUTPUT_LIMIT) or "No matches."
+        return found + self._stored_forms([base.path, *_paths_in(lines)])
+
+    def _stored_forms(self, paths: Iterable[str]) -> str:
+        """A line each for files that were looked through and hold no content of their own: pointers, ciphertext."""
+        said = []
+        for path in islice(dict.fromkeys(paths), _MAX_LOOKED_INTO):
+            words = recognise_file(self._inside, path) if path else ""
+            if words:
+                said.append(f"\n({path} is {words})")
+        more = f"\n(and {len(said) - _MAX_SAID} more such files)" if len(said) > _MAX_SAID else ""
+        return "".join(said[:_MAX_SAID]) + more
 
     def _base(self, path: str | None) -> tuple[Place, bool]:
         """Where to search, and whether that is a directory."""
@@ -115,6 +131,12 @@ class SearchTools:
         if result.exceeded:
             raise ToolFault(f"The search was {result.exceeded}. Narrow it with path or glob.")
         return result.exit_code, result.output
+
+
+def _paths_in(lines: Sequence[str]) -> Iterator[str]:
+    """What may be the path at the start of each line: before its first colon, or all of it."""
+    for line in lines:
+        yield line.partition(":")[0]
 
 
 def _program() -> Path | None:

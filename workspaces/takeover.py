@@ -71,6 +71,8 @@ async def catch_up(
     for _ in range(_MOST_RACES):
         offered = await remote.refs(store, run)
         shared = {ref: offered[ref] for ref in _shared(run) if ref in offered}
+        # What is written once is for all hosts: whoever tests or publishes needs it.
+        shared |= {ref: oid for ref, oid in offered.items() if naming.is_contents_ref(ref)}
         foreign = lane is not None and lane in offered and not _is_ours(store, lane, offered[lane])
         # A host that takes over needs the run and not only a lane: its accounts are over all of it.
         if not await _bring(store, remote, offered if foreign else shared):

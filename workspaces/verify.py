@@ -116,6 +116,8 @@ def _meaning(ref: str) -> str:
         return f"the run {run} cannot go on, and its state.json and decisions.json cannot be shown"
     if rest == "integration/head":
         return f"the finished tasks of the run {run} cannot be published"
+    if naming.is_contents_ref(ref):
+        return f"files that the run {run} has put behind Git LFS cannot be uploaded"
     kind = rest.split("/", 2)[1] if "/" in rest else ""
     if kind == "candidate":
         return f"a result of a task of the run {run} cannot be integrated before its gate ran again"
@@ -136,6 +138,10 @@ def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
                     for name, _ in objects.leaves(objects.tree_of(tip)):
                         if name.endswith(".json"):
                             json.loads(_data(objects, tip, name))
+                elif naming.is_contents_ref(ref):
+                    for name, leaf in objects.leaves(objects.tree_of(tip)):
+                        if not objects.has(leaf.oid):
+                            raise WorkspaceError(f"the content {name[:12]} is missing")
                 elif store.keeper(ref) is store.objects:
                     report.findings += _read_lane(objects, ref, tip)
         except (WorkspaceError, ValueError) as error:

@@ -3,6 +3,7 @@
 import shlex
 
 from baton.contracts import Fork, RunDocument, RunStatus, TaskState
+from baton.decisions import example_choice
 from baton.shortening import named
 from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
@@ -98,9 +99,8 @@ def decision_lines(document: RunDocument) -> list[str]:
         lines.append(f"  {decision.id} waits{since(decision)}{reminded}")
         lines += [f"  {text}" for text in help_lines(decision)]
         lines.append(f"  choices of {decision.id}: {', '.join(one_line(choice) for choice in decision.choices)}")
-        lines.append(
-            f"  answer: {program()} decide {document.run} {decision.id} {shlex.quote(one_line(decision.choices[0]))}"
-        )
+        choice = shlex.quote(one_line(example_choice(decision)))
+        lines.append(f"  answer: {program()} decide {document.run} {decision.id} {choice}")
     return lines
 
 

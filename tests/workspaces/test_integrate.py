@@ -32,6 +32,7 @@ async def test_a_project_commit_is_what_git_add_would_make(lab: Lab, tmp_path: P
     """The same changes with plain git in a plain checkout give the very same tree."""
     attributes = (
         b"*.txt text\n*.bat text eol=crlf\n*.auto text=auto\n*.raw -text\n*.utf16 working-tree-encoding=UTF-16\n"
+        b"*.c ident\n*.eol eol=crlf\n*.bin binary\n"
     )
     lab.project.commit({"plain.txt": b"a\n", "run.bat": b"a\n", "x.raw": b"a\r\n", "old.auto": b"a\n"})
     # In the repository with CRLF although it is text: only `text=auto` leaves that alone.
@@ -46,6 +47,10 @@ async def test_a_project_commit_is_what_git_add_would_make(lab: Lab, tmp_path: P
         "crlf.auto": b"a\r\nb\r\nc\r\n",
         "new.auto": b"a\r\n",
         "sub/deep/keep.txt": b"a\r\n",
+        "version.c": b"/* $Id: 0123456789abcdef $ */\r\n",
+        "sub/new.c": b"/* $Id$ */\n",
+        "new.eol": b"a\r\nb\r\n",
+        "x.bin": b"\r\n$Id: 1 $\r\n",
         "README.md": None,
     }
     made = await commit(lab, await change(lab, files))

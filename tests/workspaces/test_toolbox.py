@@ -696,3 +696,33 @@ async def test_a_projects_own_scope_holds_for_the_tools(make: Make, work: Path) 
     assert not (await tools.run("Write", {"file_path": "src/new.py", "content": "x"})).is_error
     for path in ("src/util.py", "src/Util.py", "README.md"):
         assert (await tools.run("Write", {"file_path": path, "content": "x"})).is_error
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("big.dat", POINTER.encode(), "Git LFS pointer"),
+        ("picture.png", POINTER.encode(), "Git LFS pointer"),
+        ("secret.key", b"\0GITCRYPT\0one = 1" + bytes(range(256)), "ciphertext of git-crypt"),
+        ("transcrypt.txt", b"U2FsdGVkX1+one=1\n", "ciphertext"),
+        ("sops.yaml", b"one: ENC[AES256_GCM,data:xxxx,iv:yyyy]\nsops:\n", "ciphertext of sops"),
+    ],
+)
+async def test_content_that_a_filter_put_there_is_told_from_the_files_own(
+    make: Make, work: Path, name: str, content: bytes, words: str
+) -> None:
+    (work / "src" / name).write_bytes(content)
+    box = make()
+    read = await box.run("Read", {"file_path": f"src/{name}"})
+    assert words in str(read.content)
+    one = await box.run("Grep", {"pattern": "one|version", "path": f"src/{name}"})
+    assert words in str(one.content)
+    none = await box.run("Grep", {"pattern": "no such word", "path": f"src/{name}"})
+    assert words in str(none.content)
+    if b"\0" not in content:
+        found = await box.run("Grep", {"pattern": "version|ne[=:]|U2Fs", "path": "src"})
+        assert f"(src/{name} is " in str(found.content)
+    assert "is a Git LFS" not in str((await box.run("Read", {"file_path": "src/app.py"})).content)
