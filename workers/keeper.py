@@ -30,6 +30,9 @@ START_LIMIT = 30.0
 STOP_LIMIT = 10.0
 """Seconds that the server may take to stop before it is killed. It takes about one."""
 
+LOCK_LIMIT = 2.0
+"""Seconds after which a lock is held by another keeper, and not by a user that looks."""
+
 RESTART_WAITS = (0.2, 1.0, 2.0, 5.0, 10.0)
 """Seconds before each restart of a server that died; after the last one the keeper gives up."""
 
@@ -67,8 +70,7 @@ class Keeper:
 
     def run(self) -> int:
         """Keep the server until nobody is left; the process's exit code."""
-        # A user that looks whether a keeper lives holds this lock for a moment, hence more than one attempt.
-        if not _within(2.0, self.lock.try_exclusive):
+        if not self._take_lock():
             return 0
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -97,6 +99,19 @@ class Keeper:
             # In this order: whoever gets the users' lock after us finds no keeper.
             self.lock.close()
             self.users.close()
+
+    def _take_lock(self) -> bool:
+        """Take the keeper's lock; False where another keeper has it.
+
+        A user that looks whether a keeper lives holds this lock for a moment, hence more than one attempt.
+        """
+        deadline = time.monotonic() + LOCK_LIMIT
+        while not self.lock.try_exclusive():
+            record = read_record(self.files)
+            if time.monotonic() > deadline or (record is not None and _lives(record.keeper)):
+                return False
+            time.sleep(0.02)
+        return True
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self.told_to_stop = True
@@ -299,6 +314,16 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(min(POLL, 0.02))
+    return True
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
     return True
 
 

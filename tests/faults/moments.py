@@ -167,7 +167,7 @@ INSIDE = [
         "gate: candidate made; tests running; evidence here, not kept; evidence kept; publish: pushed",
         [
             Moment("activities.gate:project_commit", "after"),
-            Moment("activities.gate:run_gate", "during", until="gates/*/*/test.log"),
+            Moment("activities.gate:run_gate", "during", until="gates/*/*/gate.log"),
             Moment("activities.gate:run_gate", "after"),
             Moment("workspaces.store:Store.commit", "after", match="gate, round 1"),
             Moment("workspaces.publish:git", "after"),

@@ -66,7 +66,7 @@ async def test_files_that_are_no_utf8_survive_byte_for_byte(staged, repo: Path) 
     assert len(results) == len(calls)
     # Read and Edit say that they cannot, the others show what can be shown; no byte is changed that nobody meant.
     assert [bool(result.get("is_error")) for result in results] == [True, True, False, False, False]
-    assert all("src/latin.txt: not valid UTF-8" in result["content"] for result in results[:2])
+    assert all("src/latin.txt is not valid UTF-8" in result["content"] for result in results[:2])
     assert "src/latin.txt" in results[3]["content"]
     assert git_bytes(repo, f"{document.branch}:src/latin.txt") == LATIN
     assert git_bytes(repo, f"{document.branch}:src/image.bin") == bytes(range(256))

@@ -151,7 +151,7 @@ async def test_a_default_of_the_repository_leaves_out_and_never_publishes(staged
     (repo / "baton.toml").write_text(CONFIG + '\n[decisions]\ndefault = "skip"\ndeadline = "1s"\n')
     git(repo, "commit", "-qam", "deadline")
     script = scenario(plan(task("t1")), simple_task("t1", write("src/secrets/new.key", PLAIN), write("src/x", "x\n")))
-    async with staged(script) as stage:
+    async with staged(script, decision_defaults="repository") as stage:
         document = await stage.finish()
     assert document.status is RunStatus.DONE
     assert "hunter2" not in everything(repo)

@@ -17,7 +17,7 @@ RUN = ["run", "status", "repo", "base_commit", "branch", "head_commit", "cost_us
 RUN += ["tasks", "decisions", "gate", "errors", "web_ui"]
 TASK = ["id", "title", "role", "state", "rounds", "cost_usd", "commit"]
 DECISION = ["id", "task_id", "question", "choices", "state", "choice", "note", "by", "commit"]
-GATE = ["commit", "command", "exit_code", "log_digest"]
+GATE = ["commit", "command", "exit_code", "log_digest", "binds"]
 ERROR = ["timestamp", "agent", "task", "error", "context", "recovery_attempted", "resolution"]
 """The fields that everything outside relies on, others may be there, too, except in errors and gate."""
 

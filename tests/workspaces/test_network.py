@@ -379,7 +379,10 @@ async def test_what_is_told_is_bounded(closed: Sandbox, work: Path) -> None:
     assert lines[-1] == "the network was asked for 60 more"
 
 
-async def test_nothing_is_left_when_the_command_ends(closed: Sandbox, work: Path) -> None:
+async def test_nothing_is_left_when_the_command_ends(
+    closed: Sandbox, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with site(b"echo") as echo:
         (work / "try.py").write_text(
             "import os, socket\n"
