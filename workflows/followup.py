@@ -15,7 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.github_report import listed
     from baton.github_steps import FailedCheck, FeedbackItem, OpenRoundInput
     from baton.markdown import quiet
-    from baton.policies import BATCH_MOST, GIT_TIMEOUT
+    from baton.policies import GIT_TIMEOUT
+    from baton.recorded import BATCH_MOST
     from baton.sessions import Escalation
     from baton.shortening import cut, end_of
     from baton.steps import PlannedTask

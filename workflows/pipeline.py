@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
+    from baton.errors import UsageError
     from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
     from baton.redaction import has_url_credentials, strip_url_credentials
@@ -287,9 +288,15 @@ class Pipeline:
         self._books.document.forked_from = fork
         adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
         try:
-            return await self._host.step(
-                ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
-            )
+            while True:
+                try:
+                    return await self._host.attempt(
+                        ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
+                    )
+                except StepFailed as failure:
+                    if failure.kind == UsageError.__name__:
+                        raise  # what was asked for does not exist; nothing is paid for yet
+                    await self._insistence.ask(f"take over from {fork.run}", failure)
         except Skip as skip:
             raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
 

@@ -8,7 +8,8 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
     from baton.budget import ERROR_TYPE, RAISE, TURN_LIMIT, question
-    from baton.policies import MAX_NUDGES, TURN_TIMEOUT
+    from baton.policies import TURN_TIMEOUT
+    from baton.recorded import MAX_NUDGES
     from baton.sessions import (
         Escalation,
         PutBack,

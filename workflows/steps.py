@@ -12,17 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
     from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
-    from baton.policies import (
-        ELSEWHERE_WAITS,
-        HEARTBEAT,
-        HOST_ANSWER,
-        MAX_ASKED_WAITS,
-        MAX_LOST_HOSTS,
-        OUTSIDE,
-        SCHEDULE_TO_START,
-        TOLD_WAIT,
-        Retry,
-    )
+    from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, SCHEDULE_TO_START, Retry
+    from baton.recorded import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
     from workflows.cancelling import Cancellation, check_stop
 
 Result = TypeVar("Result")
@@ -65,13 +56,19 @@ class Host:
 
     async def acquire(self) -> str:
         """Ask whoever polls the shared queue which host it is. Waits, without cost, until there is a worker."""
-        granted = await workflow.execute_activity_method(
-            HostActivities.acquire_host,
-            task_queue=TASK_QUEUE,
-            start_to_close_timeout=HOST_ANSWER,
-            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
-            summary="find a host",
-        )
+        try:
+            granted = await workflow.execute_activity_method(
+                HostActivities.acquire_host,
+                task_queue=TASK_QUEUE,
+                start_to_close_timeout=HOST_ANSWER,
+                retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+                summary="find a host",
+            )
+        except ActivityError as error:
+            check_stop()
+            if is_cancelled_exception(error):
+                raise
+            raise failed_step(error.cause) from error
         self.queue = granted.queue
         return granted.queue
 

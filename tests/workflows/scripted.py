@@ -17,7 +17,7 @@ from baton import naming
 from baton.contracts import DecisionPolicy, Evidence, Limits
 from baton.publishing import Published
 from baton.sessions import Escalation, HandOff, TurnInput, TurnResult
-from baton.steps import FoundSession, GateResult, HostGranted, Integrated, Plan, PlannedTask, Prepared, SaveInput, Saved
+from baton.steps import FoundSession, GateResult, HostGranted, Integrated, Plan, PlannedTask, Prepared, Saved, SaveInput
 
 BASE = "b" * 40
 
@@ -48,6 +48,11 @@ class Script:
     """So often an activity of a name still fails for good."""
     asks: bool = True
     """Whether the maker asks once, which nobody answers: the default is taken after a moment."""
+    holds: str = ""
+    """Turns of this task, or of this role, wait until this is empty."""
+    held: bool = False
+    halted: str = ""
+    """A step that goes on until the clock breaks it off; the run is stopped at that moment."""
     gates: list[int] = field(default_factory=list)
     """Exit codes of the gates on the merged result; then 0."""
 
@@ -64,6 +69,11 @@ class Script:
         if stop is not None and self.calls[run] == stop.nth:
             await self.client.get_workflow_handle(run).cancel()
             await self._go_on(stop.how)
+        if name == "take_turn" and self.holds:
+            await self._hold(args)
+        final = b'"task":"gate"' in args[0].payload.data if args else False
+        if self.halted == ("final gate" if name == "run_gate" and final else name):
+            await self._stopped_as_well(run)
         if self.failing.get(name, 0) > 0:
             self.failing[name] -= 1
             raise ApplicationError("No space is left on the disk.", type="DiskFull", non_retryable=True)
@@ -81,6 +91,23 @@ class Script:
                 raise
         if how == "fails":
             raise ApplicationError("No space is left on the disk.", type="DiskFull", non_retryable=True)
+
+    async def _hold(self, args: Sequence[RawValue]) -> None:
+        key = activity.payload_converter().from_payload(args[0].payload, TurnInput).key
+        while self.holds and self.holds in (key.task, key.role):
+            self.held = True
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+
+    async def _stopped_as_well(self, run: str) -> None:
+        try:
+            while not activity.is_cancelled():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            await self.client.get_workflow_handle(run).cancel()
+            await asyncio.sleep(0.5)
+            raise
 
     def _answer(self, name: str, args: Sequence[RawValue], run: str) -> Any:
         given = args[0] if args else None

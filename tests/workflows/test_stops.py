@@ -3,19 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
 from baton import naming
 from baton.contracts import Decide, Limits, RunDocument, RunRequest, RunStatus, TaskState
 from tests.conftest import assert_eventually
+from tests.pipelines.conftest import events
 from tests.workflows.scripted import How, Script, Stop, all_closed
+from workflows.alone import Alone
 from workflows.catalogue import WORKFLOWS
+from workflows.clock import WallClock
 from workflows.pipeline import Pipeline
+from workflows.saving import Saver
 
 
 @pytest_asyncio.fixture
@@ -29,6 +35,8 @@ async def script(client: Client) -> AsyncIterator[Script]:
         activities=[script.step],
         max_concurrent_activities=500,
         max_cached_workflows=2_000,
+        max_heartbeat_throttle_interval=timedelta(milliseconds=200),
+        default_heartbeat_throttle_interval=timedelta(milliseconds=200),
     )
     async with worker:
         yield script
@@ -99,19 +107,13 @@ async def test_a_stop_at_each_step_that_hears_of_it_ends_the_run(script: Script,
     await check_each_step(script, run_id, ["hears"])
 
 
-@pytest.mark.parametrize("nth", range(1, 4))
-async def test_a_stop_while_the_wall_clock_interrupts_a_step_counts(script: Script, run_id: str, nth: int) -> None:
-    """The clock breaks a step off at the same time: the run is stopped, and asks nothing."""
-    script.asks, script.limits = False, Limits(wall_clock_seconds=0.5)
+@pytest.mark.parametrize("step", ["take_turn", "run_gate", "final gate"])
+async def test_a_stop_while_the_clock_breaks_a_step_off_counts(script: Script, run_id: str, step: str) -> None:
+    """Both come at the same time: the run is stopped, and asks nothing."""
+    script.asks, script.halted, script.limits = False, step, Limits(wall_clock_seconds=3)
     await start(script, run_id)
-    document = await waiting(script, run_id, "D1")
-    assert document.decisions[0].error_type == "wall_clock"
-    await script.client.get_workflow_handle(run_id).signal("decide", Decide(decision_id="D1", choice="raise", note="1s"))
-    # Steps from here on are long enough for the clock to come in between.
-    for later in range(1, 60):
-        script.stops.setdefault(run_id, Stop(script.calls[run_id] + nth + later * 0, "deaf"))
     document, status = await outcome(script, run_id)
-    assert (document.status, status) == (RunStatus.STOPPED, WorkflowExecutionStatus.CANCELED)
+    assert (document.status, status) == (RunStatus.STOPPED, WorkflowExecutionStatus.CANCELED), document
 
 
 @pytest.mark.parametrize("step", ["read_plan", "open_repair"])
@@ -138,3 +140,68 @@ async def test_a_merged_result_that_stays_red_is_asked_about(script: Script, run
     assert document.status is RunStatus.DONE
     assert [task.id for task in document.tasks] == ["t1", "t2", "merge-repair", "merge-repair-2"]
     assert all(task.state is TaskState.DONE for task in document.tasks)
+
+
+@pytest.mark.parametrize("end", ["terminate", "cancel"])
+@pytest.mark.parametrize("child", ["/t1", "/t1/1-backend", "/plan/1-orchestrator"])
+async def test_a_child_that_is_ended_from_outside_is_asked_about(
+    script: Script, run_id: str, child: str, end: str
+) -> None:
+    """The other task goes on, and a retry goes on from the last checkpoint."""
+    script.asks = False
+    script.holds = "orchestrator" if "plan" in child else "t1"
+    await start(script, run_id)
+    await assert_eventually(lambda: script.held)
+    handle = script.client.get_workflow_handle(f"{run_id}{child}")
+    await (handle.terminate("by hand") if end == "terminate" else handle.cancel())
+    document = await waiting(script, run_id, "D1")
+    words = "was terminated" if end == "terminate" else "was cancelled by itself"
+    assert words in document.decisions[0].question, document.decisions[0].question
+    assert {"retry", "skip", "abort"} <= set(document.decisions[0].choices)
+    script.holds = ""
+    if "plan" not in child:
+
+        async def other_is_done() -> bool:
+            state = await script.client.get_workflow_handle_for(Pipeline.run, run_id).query(Pipeline.state)
+            return next(task for task in state.tasks if task.id == "t2").state is TaskState.DONE
+
+        await assert_eventually(other_is_done)
+    await script.client.get_workflow_handle(run_id).signal("decide", Decide(decision_id="D1", choice="retry"))
+    document, _ = await outcome(script, run_id)
+    assert document.status is RunStatus.DONE, document
+    assert "find_session" in script.names[run_id]
+
+
+async def test_a_run_that_fails_at_its_first_step_closes_its_books(script: Script, run_id: str) -> None:
+    script.failing = {"acquire_host": 1}
+    await start(script, run_id)
+    document, status = await outcome(script, run_id)
+    assert (document.status, status) == (RunStatus.FAILED, WorkflowExecutionStatus.FAILED)
+    assert document.ended_at is not None
+    assert "No space is left on the disk" in document.notes[-1]
+
+
+@pytest.mark.parametrize("task", ["saving", "reporting", "clock"])
+async def test_a_fault_in_the_background_fails_the_workflow_task(
+    script: Script, run_id: str, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not vanish: the run stands still where people see it, and goes on once the fault is mended."""
+    where = {"saving": Saver, "reporting": Alone, "clock": WallClock}[task]
+    mended = where.run  # type: ignore[attr-defined]
+
+    async def fails(*_: Any) -> None:
+        raise LookupError("a fault of the code")
+
+    script.asks = False
+    monkeypatch.setattr(where, "run", fails)
+    handle = await start(script, run_id)
+
+    async def failed() -> bool:
+        return bool(await events(handle, EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED))
+
+    await assert_eventually(failed)
+    (first, *_) = await events(handle, EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+    assert f"background task {task}" in first.workflow_task_failed_event_attributes.failure.message
+    monkeypatch.setattr(where, "run", mended)
+    document, _ = await outcome(script, run_id)
+    assert document.status is RunStatus.DONE
