@@ -17,6 +17,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from baton.shortening import cut
     from workflows.cancelling import check_stop, ended
     from workflows.halt import Halt
     from workflows.steps import StepFailed
@@ -110,4 +111,4 @@ def _how(failure: ChildWorkflowError) -> str:
             return "was cancelled by itself"
         case TimeoutError():
             return "has timed out"
-    return f"failed: {failure.cause or failure}"[:500]
+    return cut(f"failed: {failure.cause or failure}", 500)

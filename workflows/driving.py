@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
     from baton.markdown import escape
     from baton.sessions import Escalation
+    from baton.shortening import cut
     from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
     from workflows.books import Books
     from workflows.cancelling import check_stop, give_up
@@ -155,8 +156,8 @@ class Driver:
         last = told.model_copy(update={"adrift": True, "guidance": list(told.guidance)})
         escalation = Escalation(
             error_type=end.kind,
-            question=f"Task {task.id} cannot go on: {end}"[:2_000],
-            error=str(end)[:2_000],
+            question=cut(f"Task {task.id} cannot go on: {end}", 2_000),
+            error=cut(str(end), 2_000),
             attempted=end.attempted,
             operation=last.stage,
         )

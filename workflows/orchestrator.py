@@ -244,8 +244,8 @@ def _cut_off(progress: TaskProgress, end: StepFailed) -> SessionResult:
     """How a session stands that ended without a word: where it was when it began."""
     escalation = Escalation(
         error_type=end.kind,
-        question=f"The {_ROLE} cannot go on: {end}"[:2_000],
-        error=str(end)[:2_000],
+        question=cut(f"The {_ROLE} cannot go on: {end}", 2_000),
+        error=cut(str(end), 2_000),
         attempted=end.attempted,
         operation=f"turn {progress.turn}",
     )

@@ -211,7 +211,7 @@ class Pipeline:
                 await self._end(RunStatus.STOPPED, why)
             elif isinstance(error, FailureError):
                 # It ends the execution. Anything else is a fault of the code, which only fails the workflow task.
-                failure = await self._end(RunStatus.FAILED, f"The run failed: {error.cause or error}"[:2_000])
+                failure = await self._end(RunStatus.FAILED, cut(f"The run failed: {error.cause or error}", 2_000))
                 raise failure from error
             raise
         finally:
