@@ -1,4 +1,7 @@
-"""Timeouts and the retry policy, each with its reason.
+"""Timeouts and the retry policy, each with its reason. All of them may be edited while runs are open.
+
+A time-out is an attribute of a command, which a replay does not compare. A figure that decides which commands a
+workflow gives stands in `baton/recorded.py`.
 
 The figures of the retry policy are the owner's: two attempts after the first, waits of 1 s and 2 s.
 """
@@ -67,18 +70,6 @@ HOST_ANSWER = timedelta(seconds=5)
 BRIEF_WAIT = timedelta(seconds=30)
 """For what another process on this host does in milliseconds: to move a ref, to open the ledger."""
 
-ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20, 40, 60, 60, 60, 60, 60))
-"""Between two looks whether the host is back that alone has a run's work; then a person is asked."""
-
-TOLD_WAIT = timedelta(seconds=3)
-"""A wait at least this long is told to the run, for people; a shorter one is over before anybody has read of it."""
-
-MAX_LOST_HOSTS = 20
-"""So often in a row a turn is given to another host before the run asks a person."""
-
-MAX_ASKED_WAITS = 30
-"""So often in a row a step waits as the Messages API asks, for up to 2 minutes each, before a person is asked."""
-
 GITHUB_TIMEOUT = timedelta(minutes=2)
 """One attempt to read from or write to GitHub's API, looks before the write included."""
 
@@ -99,24 +90,11 @@ https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#
 LIMIT_WAIT_MAX = timedelta(minutes=75)
 """The longest wait that is taken from an answer of GitHub's; its primary limit is by the hour."""
 
-REPORT_EVERY = timedelta(seconds=20)
-"""Least time between two edits of a run's comment, unless somebody must decide or the run has ended."""
-
 LAST_REPORT_LIMIT = timedelta(hours=1)
 """How long the end of a run is held up by a GitHub that does not take its last report."""
 
-BATCH_MOST = timedelta(minutes=2)
-"""The longest that a round waits for more comments of the same review."""
-
-DELIVERY_LIMIT = timedelta(days=3)
-"""How long a delivery that GitHub itself keeps from being carried out is tried; as long as it can be redelivered:
-https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks"""
-
 MAX_PLAN_TASKS = 30
 """More tasks than this are a project, not a change; the plan is sent back."""
-
-MAX_NUDGES = 3
-"""So often in a row a model may end its turn without a tool call before its session counts as failed."""
 
 TOOL_OUTPUT_LIMIT = 30_000
 """Characters of one tool result that the model sees; the middle of a longer one is left out."""

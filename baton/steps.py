@@ -6,7 +6,7 @@ from pydantic import Field
 
 from baton.budget import Caps, Cost
 from baton.contracts import Decision, DecisionPolicy, Evidence, Fork, Limits, Moment, RunDocument, RunRequest
-from baton.sessions import Escalation, Lean, LeftOut, PutBack
+from baton.sessions import Escalation, Lean, LeftOut, PutBack, SessionKey
 
 
 class HostGranted(Lean):
@@ -232,6 +232,8 @@ class TaskProgress(Lean):
     evidence: Evidence | None = None
     evidence_round: int = 0
     """The round whose gate the evidence is of."""
+    adrift: bool = False
+    """Whether the session at this stage ended without a word, so that its last checkpoint must be looked up first."""
 
 
 class ForkInput(Lean):
@@ -280,6 +282,21 @@ class TaskResult(Lean):
     evidence: Evidence | None = None
 
 
+class FindSessionInput(Lean):
+    """Input of `find_session`: where a session stood when it was last heard of."""
+
+    key: SessionKey
+    commit: str
+    turn: int
+
+
+class FoundSession(Lean):
+    """Where a session goes on: its next turn, and the checkpoint that this turn starts from."""
+
+    commit: str
+    turn: int
+
+
 class TaskNews(Lean):
     """Signal `news` of a task to its pipeline: what happens now, and what the last step cost."""
 
@@ -304,3 +321,5 @@ class TaskNews(Lean):
     """What is written and not kept, where that has changed."""
     put_back: PutBack | None = None
     """What the role changed outside its scope during the session that has ended."""
+    progress: TaskProgress | None = None
+    """Where the task stands, without evidence: enough to go on from there if this execution ends without a word."""

@@ -26,6 +26,7 @@ from activities.ledger import Ledger
 from activities.model import make_client
 from activities.publishing import PublishingActivities
 from activities.repository import RepositoryActivities
+from activities.resuming import ResumingActivities
 from activities.spending import Purse, SpendingActivities
 from activities.state import StateActivities
 from activities.stores import Stores
@@ -143,6 +144,7 @@ async def running_worker(
             repository.prepare_run,
             repository.read_plan,
             ForkingActivities(stores).adopt_fork,
+            ResumingActivities(stores).find_session,
             integration.open_task,
             integration.open_repair,
             integration.integrate_task,

@@ -8,7 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.contracts import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionBook
-    from baton.steps import TaskNews
+    from baton.steps import TaskNews, TaskProgress
     from workflows.board import Board
     from workflows.remnants import Remnants
     from workflows.saving import Saver
@@ -28,6 +28,8 @@ class Books:
         """Who does not answer just now, though work could go on."""
         self.held = ""
         """What a step of the run itself waits for: a host, room on a disk."""
+        self.stands: dict[str, TaskProgress] = {}
+        """Where each task stands, as it has told last."""
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
         self.remnants = Remnants(document)
@@ -63,6 +65,8 @@ class Books:
     def take(self, news: TaskNews) -> None:
         """Enter what a task tells of itself: where it stands, and what its last session cost."""
         document = self.document
+        if news.progress is not None:
+            self.stands[news.task] = news.progress
         self._waits(news.task, news.waiting_for)
         self.remnants.take(news)
         document.cost_usd = round(document.cost_usd + news.cost_usd, 8)

@@ -1,8 +1,43 @@
-"""Cancellations that arrive while a step comes to its end all the same: the SDK leaves them out, Baton must not."""
+"""Stops that must not be lost: cancellations that arrive while a step comes to its end all the same, or is broken off.
+
+A cancellation is an exception at one await only. Whatever swallows it there (a step that was done before it heard of
+it, a signal that had left already, work that ends with an error of its own) would let the workflow go on for ever, for
+Temporal delivers it once. So whatever begins something new asks here first.
+"""
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
+
+Result = TypeVar("Result")
+
+_PATCH = "no-stop-is-lost"
+
+_finishes: ContextVar[bool] = ContextVar("finishes", default=False)
+"""Whether what runs now is meant to come to its end in spite of a stop: it closes the books."""
+
+
+class _Scope:
+    over = False
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
+
+
+def begin_scope() -> None:
+    """Let what the running task begins from now on be given up together."""
+    _scope.set(_Scope())
+
+
+def give_up() -> None:
+    """Let nothing new begin: the work as a whole is over, though nobody has cancelled the workflow."""
+    scope = _scope.get()
+    if scope is not None:
+        scope.over = True
 
 
 class Cancellation:
@@ -20,6 +55,46 @@ class Cancellation:
         """Raise CancelledError where one came. Patched, for runs that went on in spite of one before."""
         if _requests() > self._before and workflow.patched("cancelled-during-a-step"):
             raise asyncio.CancelledError
+
+
+def check_stop() -> None:
+    """Raise CancelledError where the workflow, its work as a whole or the running task was asked to end before.
+
+    Patched, for a run that went on in spite of it before. Only a run that was stopped gets the marker.
+    """
+    scope = _scope.get()
+    stopped = workflow.cancellation_reason() is not None or (scope is not None and scope.over) or _requests() > 0
+    if stopped and not _finishes.get() and workflow.patched(_PATCH):
+        raise asyncio.CancelledError
+
+
+async def finishing(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of work that begins new steps in spite of a stop; for a task of its own."""
+    _finishes.set(True)
+    return await work
+
+
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of work that a stop does not break off: how the workflow ends is decided when it begins."""
+    task = asyncio.create_task(finishing(work))
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                raise
+            if workflow.cancellation_reason() is None or not workflow.patched(_PATCH):
+                task.cancel()
+                return await task
+
+
+async def ended(work: "asyncio.Future[Any]") -> None:
+    """Return once work that was broken off has ended, whatever it ends with, and however often that is asked for."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await work
+    if not work.cancelled():
+        work.exception()  # looked at, so that the event loop does not miss it
 
 
 def _requests() -> int:

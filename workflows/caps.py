@@ -88,16 +88,24 @@ class CapKeeper:
         decision = await self._escalations.ask(escalation, task_id=task_id, agent=agent, commit=commit)
         if decision.choice != RAISE:
             return
+        before = self._caps.raised.get(reached.key)
         amount = self._caps.raise_by(reached, decision.note)
         if reached.unit == "seconds":
             self._clock.extend(amount)
             return
         async with self._writing:
-            await self._host.step(
-                SpendingActivities.set_caps,
-                SetCapsInput(
-                    run=self._request.run, repo=self._request.repo, caps=self._caps.model_copy(), at=workflow.now()
-                ),
-                timeout=GIT_TIMEOUT,
-                summary=f"raise the cap {reached.key}",
-            )
+            try:
+                await self._host.step(
+                    SpendingActivities.set_caps,
+                    SetCapsInput(
+                        run=self._request.run, repo=self._request.repo, caps=self._caps.model_copy(), at=workflow.now()
+                    ),
+                    timeout=GIT_TIMEOUT,
+                    summary=f"raise the cap {reached.key}",
+                )
+            except Skip:
+                # It is not raised where it counts: whoever meets it again must ask again.
+                self._caps.raised.pop(reached.key)
+                if before is not None:
+                    self._caps.raised[reached.key] = before
+                raise

@@ -3,15 +3,56 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError
+from temporalio.exceptions import (
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutError,
+    WorkflowAlreadyStartedError,
+)
 
 with workflow.unsafe.imports_passed_through():
+    from baton.shortening import cut
+    from workflows.cancelling import check_stop, ended
     from workflows.halt import Halt
+    from workflows.steps import StepFailed
 
 Result = TypeVar("Result")
+Handle = TypeVar("Handle")
+
+_CLASH_WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 20, 30, 60))
+"""Between two looks whether an earlier execution of the same id has ended, which was told to."""
+
+
+class ChildEnded(StepFailed):
+    """A child workflow was ended from outside, or failed: it gave no result, and its work is in the store."""
+
+    def __init__(self, name: str, how: str) -> None:
+        super().__init__(
+            f"The workflow {name} {how}. Its work is kept; messages that it had not taken in yet are lost.",
+            "ChildEnded",
+            retried=False,
+        )
+
+
+async def begin(name: str, start: Callable[[], Awaitable[Handle]]) -> Handle:
+    """Start a child workflow. An earlier execution of its id that is still about to end is waited for."""
+    for wait in (*_CLASH_WAITS, None):
+        check_stop()
+        try:
+            child = await start()
+        except WorkflowAlreadyStartedError as clash:
+            if wait is None:
+                raise StepFailed(f"The workflow {name} is still at work.", "ChildClash", retried=False) from clash
+            await workflow.sleep(wait, summary=f"an earlier {name} ends"[:200])
+            continue
+        return child
+    raise AssertionError
 
 
 async def tend(
@@ -46,9 +87,28 @@ async def tend(
                 except ApplicationError:
                     break  # The child ended while the message was on its way.
                 inbox.pop(0)
+            _check_stop_but_not_over(child)
         return await child
     except asyncio.CancelledError:
         child.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ChildWorkflowError):
-            await child
+        await ended(child)
         raise
+    except ChildWorkflowError as failure:
+        check_stop()
+        raise ChildEnded(failure.workflow_id, _how(failure)) from failure
+
+
+def _check_stop_but_not_over(child: workflow.ChildWorkflowHandle[Any, Any]) -> None:
+    if not child.done():
+        check_stop()
+
+
+def _how(failure: ChildWorkflowError) -> str:
+    match failure.cause:
+        case TerminatedError():
+            return "was terminated"
+        case CancelledError():
+            return "was cancelled by itself"
+        case TimeoutError():
+            return "has timed out"
+    return cut(f"failed: {failure.cause or failure}", 500)

@@ -41,7 +41,8 @@ with workflow.unsafe.imports_passed_through():
         Removal,
         WhoAsks,
     )
-    from baton.policies import AWAY_WAITS, DELIVERY_LIMIT
+    from baton.policies import AWAY_WAITS
+    from baton.recorded import DELIVERY_LIMIT
     from baton.shortening import cut
     from workflows.messages import Unreadable, read
     from workflows.outward import Outward

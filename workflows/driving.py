@@ -9,10 +9,13 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
     from baton.markdown import escape
+    from baton.sessions import Escalation
+    from baton.shortening import cut
     from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
     from workflows.books import Books
+    from workflows.cancelling import check_stop, give_up
     from workflows.caps import CapKeeper
-    from workflows.children import tend
+    from workflows.children import ChildEnded, begin, tend
     from workflows.escalation import Escalations, Skip
     from workflows.halt import Halt
     from workflows.orchestrator import Orchestrator
@@ -69,6 +72,7 @@ class Driver:
         try:
             await asyncio.gather(*drives)
         except (Exception, asyncio.CancelledError):  # no more: a worker that shuts down closes what still waits
+            give_up()
             for drive in drives:
                 drive.cancel()
             await asyncio.gather(*drives, return_exceptions=True)
@@ -89,10 +93,14 @@ class Driver:
         progress = begun or TaskProgress()
         progress.last_round = max(progress.round, self._limits.rounds)
         while True:
+            check_stop()
             async with self._slots:
                 document.state = TaskState.WORKING
                 books.set_status(RunStatus.WORKING)
-                result = await self._run(task, progress)
+                try:
+                    result = await self._run(task, progress)
+                except ChildEnded as end:
+                    result = self._cut_off(task, progress, end)
             if result.evidence is not None:
                 books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(result.evidence))
             if result.outcome == "done":
@@ -111,23 +119,28 @@ class Driver:
         """One execution of the task's workflow, from where the task stands."""
         run = self._request.run
         inbox = self.inboxes.setdefault(task.id, [])
+        self._books.stands.pop(task.id, None)
         # What came while the task was not at work is there from its first turn on.
         progress.guidance = [*progress.guidance, *inbox]
         inbox.clear()
-        child = await workflow.start_child_workflow(
-            Task.run,
-            TaskInput(
-                run=run,
-                repo=self._request.repo,
-                task=task,
-                limits=self._limits,
-                queue=self._host.queue,
-                progress=progress,
+        name = naming.task_workflow_id(run, task.id)
+        child = await begin(
+            name,
+            lambda: workflow.start_child_workflow(
+                Task.run,
+                TaskInput(
+                    run=run,
+                    repo=self._request.repo,
+                    task=task,
+                    limits=self._limits,
+                    queue=self._host.queue,
+                    progress=progress,
+                ),
+                id=name,
+                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                static_summary=f"{task.id}: {escape(task.title[:90])}",
             ),
-            id=naming.task_workflow_id(run, task.id),
-            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            static_summary=f"{task.id}: {escape(task.title[:90])}",
         )
         return await tend(
             child,
@@ -136,6 +149,19 @@ class Driver:
             self._halt,
             lambda: child.signal(Task.halt),
         )
+
+    def _cut_off(self, task: PlannedTask, progress: TaskProgress, end: ChildEnded) -> TaskResult:
+        """How a task stands that was ended from outside: as it told last, and its session is to be looked up."""
+        told = self._books.stands.pop(task.id, None) or progress
+        last = told.model_copy(update={"adrift": True, "guidance": list(told.guidance)})
+        escalation = Escalation(
+            error_type=end.kind,
+            question=cut(f"Task {task.id} cannot go on: {end}", 2_000),
+            error=cut(str(end), 2_000),
+            attempted=end.attempted,
+            operation=last.stage,
+        )
+        return TaskResult(outcome="escalated", progress=last, escalation=escalation, role="engine")
 
     async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
         """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""

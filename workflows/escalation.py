@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.shortening import cut
     from baton.steps import Guidance, TaskProgress, TaskResult
     from workflows.books import Books
+    from workflows.cancelling import check_stop
 
 _redact = Redactor()
 _MOST_ERRORS = 200
@@ -148,6 +149,7 @@ class Escalations:
         self, escalation: Escalation, *, task_id: str | None, agent: str, commit: str, record: ErrorRecord | None = None
     ) -> Decision:
         """Open the decision of a recorded error and wait for its answer. Waiting costs nothing."""
+        check_stop()
         record = record or self.record(task_id or "run", agent, escalation)
         seconds = self.policy.deadline_seconds
         deadline = workflow.now() + timedelta(seconds=seconds) if seconds and self.policy.default else None
@@ -174,6 +176,7 @@ class Escalations:
         workflow.logger.info("decision %s opened: %s", decision.id, decision.question, extra={FIELDS: said})
         self._books.changed(save=True)
         await self._answered(decision)
+        check_stop()
         by = f" by {decision.by}" if decision.by else ""
         if decision.choice == "abort":
             raise Abort(f"The run was stopped at decision {decision.id}{by}; its work is kept in the store.")

@@ -59,6 +59,7 @@ class Finish:
         self._host = host
         self._drive = drive
         self._caps = caps
+        self._insistence = insistence
         self._insist = insistence.insist
         self._patience = patience
         self._escalations = escalations
@@ -66,7 +67,7 @@ class Finish:
         """Files of the integrated commit that are behind a git filter."""
 
     async def run(self, base_commit: str) -> None:
-        """Gate, repair where needed, publish. Raises StepFailed where the merged result stays red."""
+        """Gate, repair where needed, publish. Raises Skip where the merged result stays red and is given up."""
         evidence = await self.prove(base_commit)
         if self._request.publish:
             await self._publish(base_commit, evidence.commit)
@@ -80,13 +81,16 @@ class Finish:
         await self.clean_up()
 
     async def prove(self, base_commit: str) -> Evidence:
-        """Green evidence for the integrated commit, after a repair where that is needed; raises StepFailed."""
+        """Green evidence for the integrated commit, after a repair where that is needed; what stays red is asked."""
         evidence = await self.gate(base_commit)
-        if not evidence.green:
-            await self._repair(evidence)
-            evidence = await self.gate(base_commit)
+        while not evidence.green:
+            if await self._repair(evidence):
+                said = "The merged tasks still fail their tests after a repair."
+                evidence = await self.gate(base_commit)
+            else:
+                said = "The merged tasks fail their tests together."
             if not evidence.green:
-                raise StepFailed("The merged tasks still fail their tests after a repair.", "GateRed", retried=False)
+                await self._insistence.ask("repair", StepFailed(said, "GateRed", retried=False))
         self._books.document.head_commit = evidence.commit
         return evidence
 
@@ -98,7 +102,7 @@ class Finish:
             "gate",
             lambda: self._caps.within_clock(
                 "gate",
-                lambda: self._host.step(
+                lambda: self._host.attempt(
                     GateActivities.run_gate, gate, timeout=TURN_TIMEOUT, summary="gate on the merged result"
                 ),
             ),
@@ -109,8 +113,11 @@ class Finish:
         self._books.changed(save=True)
         return result.evidence
 
-    async def _repair(self, evidence: Evidence) -> None:
-        """Each task passed on its own, the merged result does not: one more task mends what does not fit together."""
+    async def _repair(self, evidence: Evidence) -> bool:
+        """Each task passed on its own, the merged result does not: one more task mends what does not fit together.
+
+        False where that task was given up.
+        """
         role = next(task.role for task in reversed(self._books.document.tasks) if task.state is TaskState.DONE)
         repair = PlannedTask(
             id=self._books.free_task_id(_REPAIR), title="Make the merged tasks pass their tests together", role=role
@@ -131,8 +138,7 @@ class Finish:
         document = TaskDocument(id=repair.id, title=repair.title, role=role)
         self._books.document.tasks.append(document)
         await self._drive(repair)
-        if document.state is not TaskState.DONE:
-            raise StepFailed("The merged tasks fail their tests together.", "GateRed", retried=False)
+        return document.state is TaskState.DONE
 
     async def _publish(self, base_commit: str, commit: str) -> None:
         notes = self._books.document.notes
@@ -175,7 +181,7 @@ class Finish:
         )
 
         def step() -> Awaitable[Published]:
-            return self._host.step(
+            return self._host.attempt(
                 PublishingActivities.publish_run,
                 publishing,
                 timeout=GIT_TIMEOUT,
@@ -249,7 +255,7 @@ class Finish:
     async def clean_up(self) -> None:
         """Remove the run's workspaces. What they held is in the store; a directory left behind costs only room."""
         try:
-            await self._host.step(
+            await self._host.attempt(
                 PublishingActivities.clean_up,
                 CleanUpInput(run=self._request.run, repo=self._request.repo),
                 timeout=GIT_TIMEOUT,

@@ -15,10 +15,12 @@ with workflow.unsafe.imports_passed_through():
     from baton.github_report import listed
     from baton.github_steps import FailedCheck, FeedbackItem, OpenRoundInput
     from baton.markdown import quiet
-    from baton.policies import BATCH_MOST, GIT_TIMEOUT
+    from baton.policies import GIT_TIMEOUT
+    from baton.recorded import BATCH_MOST
     from baton.sessions import Escalation
     from baton.shortening import cut, end_of
     from baton.steps import PlannedTask
+    from workflows.cancelling import check_stop
     from workflows.escalation import Skip
     from workflows.finishing import Finish
     from workflows.hearing import Feedback
@@ -54,6 +56,7 @@ class FollowUp:
         hearing, books = self._hearing, self._books
         self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
         while True:
+            check_stop()
             books.awaiting = _AWAITING
             books.set_status(RunStatus.WAITING)
             await workflow.wait_condition(lambda: hearing.pushed or hearing.rerequested or hearing.asks)
@@ -150,7 +153,7 @@ class FollowUp:
         )
         opened = await self._insist(
             "open a round",
-            lambda: self._ties.host.step(
+            lambda: self._ties.host.attempt(
                 UpstreamActivities.open_round, opening, timeout=GIT_TIMEOUT, summary=f"open {task_id}"
             ),
             said="What was said on the pull request cannot be taken up",

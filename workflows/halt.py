@@ -1,7 +1,6 @@
 """Breaking work off without losing it: a step is cancelled and waited for, and starts over from its checkpoint."""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from baton.sessions import Escalation
+    from workflows.cancelling import check_stop, ended
 
 Result = TypeVar("Result")
 
@@ -39,18 +39,24 @@ class Halt:
             await workflow.wait_condition(lambda: work.done() or self.asked)
         except asyncio.CancelledError:
             work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ActivityError):
-                await work
+            await ended(work)
             raise
         if work.done():
             return await work
         work.cancel()
         try:
-            return await work
-        except (asyncio.CancelledError, ActivityError) as error:
-            if is_cancelled_exception(error):
+            result = await work
+        except Exception as error:
+            check_stop()
+            if isinstance(error, ActivityError) and is_cancelled_exception(error):
                 raise Halted from error
             raise
+        except asyncio.CancelledError as error:
+            # The work's own, or a stop that came while it was broken off: that ends more than the step.
+            check_stop()
+            raise Halted from error
+        check_stop()
+        return result
 
 
 def halted(operation: str) -> Escalation:

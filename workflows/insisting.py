@@ -36,16 +36,29 @@ class Insistence:
             try:
                 return await step()
             except StepFailed as failure:
-                escalation = Escalation(
-                    error_type=failure.detail or failure.kind,
-                    question=cut(f"{said} ({operation}): {failure}", 2_000),
-                    error=cut(str(failure), 2_000),
-                    attempted=failure.attempted,
-                    operation=operation,
-                )
-            # Nothing else goes on meanwhile, so this shows as waiting.
-            self._books.document.status = RunStatus.WORKING
-            commit = self._books.document.head_commit or ""
-            await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
+                await self._ask(f"{said} ({operation}): {failure}", operation, failure, status)
+
+    async def ask(self, operation: str, failure: StepFailed) -> None:
+        """Ask about any step of the run that has failed; returns where it is to be tried again.
+
+        Every step of the run comes here (`Host.step`) unless it is said otherwise where it is made (`Host.attempt`).
+        """
+        status = self._books.document.status
+        publishing = status if status is RunStatus.PUBLISHING else None
+        await self._ask(f"The run cannot go on ({operation}): {failure}", operation, failure, publishing)
+
+    async def _ask(self, question: str, operation: str, failure: StepFailed, status: RunStatus | None) -> None:
+        escalation = Escalation(
+            error_type=failure.detail or failure.kind,
+            question=cut(question, 2_000),
+            error=cut(str(failure), 2_000),
+            attempted=failure.attempted,
+            operation=operation,
+        )
+        # Where nothing else goes on meanwhile, this shows as waiting.
+        self._books.document.status = RunStatus.WORKING
+        commit = self._books.document.head_commit or ""
+        await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
+        if status is not None:
             self._books.document.status = status
-            self._books.changed(save=True)
+        self._books.changed(save=True)

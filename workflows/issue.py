@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.shortening import cut
     from baton.steps import Plan, Prepared
     from workflows.books import Books
+    from workflows.cancelling import ended, give_up
     from workflows.driving import Driver
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.finishing import Finish
@@ -108,6 +109,7 @@ class IssueSide:
         if self.hearing.over is None or task.done():
             await task
             return
+        give_up()
         await _broken_off(task)
         raise Over(self.hearing.over)
 
@@ -169,6 +171,5 @@ class IssueSide:
 
 async def _broken_off(task: "asyncio.Future[None]") -> None:
     task.cancel()
-    # What else it ends with does not matter any more; it was broken off.
-    with contextlib.suppress(asyncio.CancelledError, ActivityError, StepFailed, Skip, Abort):
-        await task
+    # What it ends with does not matter any more; it was broken off.
+    await ended(task)

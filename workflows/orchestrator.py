@@ -7,6 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.repository import RepositoryActivities
+    from activities.resuming import ResumingActivities
     from activities.state import StateActivities
     from agents.reports import GUIDANCE
     from baton.contracts import RunRequest
@@ -15,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.sessions import Escalation, SessionInput, SessionKey, SessionResult
     from baton.shortening import cut
     from baton.steps import (
+        FindSessionInput,
         Guidance,
         Plan,
         PlannedTask,
@@ -27,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from workflows.caps import CapKeeper
-    from workflows.children import tend
+    from workflows.children import ChildEnded, begin, tend
     from workflows.escalation import Abort, Escalations, Skip, with_class
     from workflows.halt import Halt
     from workflows.session import AgentSession
@@ -58,6 +60,8 @@ class Orchestrator:
         self._commit = ""
         self._round = 0
         self._guided: set[str] = set()
+        self._adrift = False
+        """Whether the last session ended without a word, so that the lane's last checkpoint must be looked up."""
         self._turn_taking = asyncio.Lock()
         self.left_over: list[str] = []
         """Messages of people that came too late for the plan; they are for its tasks."""
@@ -74,7 +78,10 @@ class Orchestrator:
         progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
         inbox = inboxes.setdefault(PLAN_TASK, [])
         while True:
-            result = await self._session(progress, inbox, purpose="")
+            try:
+                result = await self._session(progress, inbox, purpose="")
+            except ChildEnded as end:
+                result = _cut_off(progress, end)
             if result.next_turn > progress.turn:
                 progress.answer = None
             progress.commit, progress.turn = result.commit, result.next_turn
@@ -83,17 +90,20 @@ class Orchestrator:
             if result.hand_off is not None:
                 inboxes.pop(PLAN_TASK, None)
                 self.left_over = progress.guidance
-                return await self._host.step(
-                    RepositoryActivities.read_plan,
-                    ReadPlanInput(
-                        run=self._request.run,
-                        repo=self._request.repo,
-                        commit=result.commit,
-                        path=result.hand_off.path,
-                    ),
-                    timeout=GIT_TIMEOUT,
-                    summary="read the plan",
-                )
+                try:
+                    return await self._host.step(
+                        RepositoryActivities.read_plan,
+                        ReadPlanInput(
+                            run=self._request.run,
+                            repo=self._request.repo,
+                            commit=result.commit,
+                            path=result.hand_off.path,
+                        ),
+                        timeout=GIT_TIMEOUT,
+                        summary="read the plan",
+                    )
+                except Skip as skip:
+                    raise Abort(f"Without a plan there is no work: {skip}.") from skip
             assert result.escalation is not None
             progress.asks = not result.escalation.operation
             try:
@@ -140,7 +150,7 @@ class Orchestrator:
 
     async def _answer(self, task: PlannedTask, stuck: TaskResult, escalation: Escalation) -> Guidance:
         run, repo, number = self._request.run, self._request.repo, self._round
-        await self._host.step(
+        await self._host.attempt(
             StateActivities.write_report,
             StuckReport(
                 run=run,
@@ -161,7 +171,7 @@ class Orchestrator:
             return Guidance(reason=cut(f"the orchestrator passed it on: {why}", 500))
         if result.hand_off.verdict != "guide":
             return Guidance(reason=f"the orchestrator passed it on: {result.hand_off.summary}")
-        return await self._host.step(
+        return await self._host.attempt(
             StateActivities.read_guidance,
             ReadGuidanceInput(run=run, repo=repo, commit=result.commit, path=result.hand_off.path),
             timeout=GIT_TIMEOUT,
@@ -171,31 +181,46 @@ class Orchestrator:
     async def _session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
         run, repo = self._request.run, self._request.repo
         key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
+        if self._adrift:
+            found = await self._host.attempt(
+                ResumingActivities.find_session,
+                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn),
+                timeout=GIT_TIMEOUT,
+                summary="find the last checkpoint",
+            )
+            progress.commit, progress.turn, self._adrift = found.commit, found.turn, False
         guidance, progress.guidance = [*progress.guidance, *inbox], []
         inbox.clear()
-        child = await workflow.start_child_workflow(
-            AgentSession.run,
-            SessionInput(
-                key=key,
-                commit=progress.commit,
-                turn=progress.turn,
-                last_turn=progress.last_turn,
-                queue=self._host.queue,
-                guidance=guidance,
-                answer=progress.answer,
+        child = await begin(
+            key.workflow_id,
+            lambda: workflow.start_child_workflow(
+                AgentSession.run,
+                SessionInput(
+                    key=key,
+                    commit=progress.commit,
+                    turn=progress.turn,
+                    last_turn=progress.last_turn,
+                    queue=self._host.queue,
+                    guidance=guidance,
+                    answer=progress.answer,
+                ),
+                id=key.workflow_id,
+                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                static_summary=f"orchestrator: {purpose or 'plan'}",
             ),
-            id=key.workflow_id,
-            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            static_summary=f"orchestrator: {purpose or 'plan'}",
         )
-        result = await tend(
-            child,
-            inbox,
-            lambda text: child.signal(AgentSession.guide, text),
-            self._halt,
-            lambda: child.signal(AgentSession.halt),
-        )
+        try:
+            result = await tend(
+                child,
+                inbox,
+                lambda text: child.signal(AgentSession.guide, text),
+                self._halt,
+                lambda: child.signal(AgentSession.halt),
+            )
+        except ChildEnded:
+            self._adrift = True
+            raise
         self._tell(
             TaskNews(
                 task=PLAN_TASK,
@@ -213,3 +238,15 @@ class Orchestrator:
         self._commit = result.commit
         self._host.queue = result.queue or self._host.queue
         return result
+
+
+def _cut_off(progress: TaskProgress, end: StepFailed) -> SessionResult:
+    """How a session stands that ended without a word: where it was when it began."""
+    escalation = Escalation(
+        error_type=end.kind,
+        question=cut(f"The {_ROLE} cannot go on: {end}", 2_000),
+        error=cut(str(end), 2_000),
+        attempted=end.attempted,
+        operation=f"turn {progress.turn}",
+    )
+    return SessionResult(outcome="escalated", commit=progress.commit, next_turn=progress.turn, escalation=escalation)

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.posture import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
     from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
     from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
-    from workflows.cancelling import Cancellation
+    from workflows.cancelling import Cancellation, check_stop
     from workflows.steps import StepFailed, failed_step, retry_policy
 
 Result = TypeVar("Result")
@@ -67,6 +67,7 @@ class Outward:
     async def _attempts(self, method: Method[Result], argument: Any, queue: str, summary: str) -> Result:
         """The usual three attempts. A wait that GitHub asks for and a worker's end are no failures."""
         while True:
+            check_stop()
             cancellation = Cancellation()
             try:
                 done = await workflow.execute_activity_method(

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.forking import ForkingActivities
@@ -12,13 +12,16 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
     from baton.decisions import DecisionRefused
+    from baton.errors import UsageError
     from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
     from baton.redaction import has_url_credentials, strip_url_credentials
     from baton.shortening import cut
     from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from workflows.alone import Alone, Side
+    from workflows.background import Background
     from workflows.books import Books
+    from workflows.cancelling import begin_scope, finishing, to_its_end
     from workflows.caps import CapKeeper
     from workflows.clock import WallClock
     from workflows.driving import Driver
@@ -83,6 +86,8 @@ class Pipeline:
             self._clock.halt,
         )
         self._insistence = Insistence(self._books, self._escalations)
+        self._host.ask = self._insistence.ask
+        self._background = Background()
         self._outside: Side = Alone()
         if request.github is not None:
             self._outside = IssueSide(
@@ -177,8 +182,12 @@ class Pipeline:
         self._books.changed()
         if self._refusal:
             raise await self._end(RunStatus.FAILED, self._refusal)
-        saving = asyncio.create_task(self._books.saver.run())
-        reporting = asyncio.create_task(self._outside.run())
+        begin_scope()
+        background = self._background
+        # They go on until the books are closed, whatever ends the run.
+        background.begin("saving", finishing(self._books.saver.run()))
+        background.begin("reporting", finishing(self._outside.run()))
+        background.watch()
         try:
             await self._outside.until_over(self._carry_out())
             failure = None
@@ -188,7 +197,7 @@ class Pipeline:
             failure = await self._end(RunStatus.STOPPED, str(abort))
         except Skip as skip:
             failure = await self._end(
-                RunStatus.STOPPED, f"The merged result was not tested, so it is not published: {skip}."
+                RunStatus.STOPPED, f"The merged result has not passed its tests, so it is not published: {skip}."
             )
         except StepFailed as failed:
             self._escalations.record_error(
@@ -200,17 +209,20 @@ class Pipeline:
             if cancelled or isinstance(error, asyncio.CancelledError):
                 why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."
                 await self._end(RunStatus.STOPPED, why)
+            elif isinstance(error, FailureError):
+                # It ends the execution. Anything else is a fault of the code, which only fails the workflow task.
+                failure = await self._end(RunStatus.FAILED, cut(f"The run failed: {error.cause or error}", 2_000))
+                raise failure from error
             raise
         finally:
-            saving.cancel()
-            reporting.cancel()
+            background.end()
         if failure is not None:
             raise failure
         return self._books.saver.current()
 
     async def _carry_out(self) -> None:
         prepared = await self._prepare()
-        clock = asyncio.create_task(self._clock.run(prepared.limits.wall_clock_seconds))
+        clock = self._background.begin("clock", self._clock.run(prepared.limits.wall_clock_seconds))
         try:
             await self._work(prepared)
         finally:
@@ -243,6 +255,9 @@ class Pipeline:
 
     async def _done(self) -> None:
         """Close the books of a run that has come to its end."""
+        await to_its_end(self._close_done())
+
+    async def _close_done(self) -> None:
         books, document = self._books, self._books.document
         document.ended_at = workflow.now()
         books.set_status(RunStatus.DONE)
@@ -272,9 +287,18 @@ class Pipeline:
             return None
         self._books.document.forked_from = fork
         adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
-        return await self._host.step(
-            ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
-        )
+        try:
+            while True:
+                try:
+                    return await self._host.attempt(
+                        ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
+                    )
+                except StepFailed as failure:
+                    if failure.kind == UsageError.__name__:
+                        raise  # what was asked for does not exist; nothing is paid for yet
+                    await self._insistence.ask(f"take over from {fork.run}", failure)
+        except Skip as skip:
+            raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
 
     async def _prepare(self) -> Prepared:
         try:
@@ -295,7 +319,8 @@ class Pipeline:
         return prepared
 
     async def _look(self) -> Prepared:
-        return await self._host.step(
+        # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
+        return await self._host.attempt(
             RepositoryActivities.prepare_run,
             PrepareInput(request=self._request),
             timeout=GIT_TIMEOUT,
@@ -304,6 +329,9 @@ class Pipeline:
 
     async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
         """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
+        await to_its_end(self._close(status, reason))
+        return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")
+
+    async def _close(self, status: RunStatus, reason: str) -> None:
         await self._books.close(status, reason)
         await self._outside.close(done=False)
-        return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")

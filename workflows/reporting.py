@@ -10,7 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.contracts import RunDocument, RunStatus
     from baton.github_report import Report, comment
     from baton.github_steps import CommentInput
-    from baton.policies import LAST_REPORT_LIMIT, REPORT_EVERY
+    from baton.policies import LAST_REPORT_LIMIT
+    from baton.recorded import REPORT_EVERY
     from baton.shortening import cut
     from workflows.escalation import Abort, Skip
     from workflows.hearing import Ending

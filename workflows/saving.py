@@ -51,7 +51,7 @@ class Saver:
         """Save the current state; at the end of the run with its costs to the last call."""
         async with self._saving:
             self._changed = False
-            saved = await self._host.step(
+            saved = await self._host.attempt(
                 StateActivities.save_state,
                 SaveInput(
                     run=self._document.run,

@@ -8,7 +8,8 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
     from baton.budget import ERROR_TYPE, RAISE, TURN_LIMIT, question
-    from baton.policies import MAX_NUDGES, TURN_TIMEOUT
+    from baton.policies import TURN_TIMEOUT
+    from baton.recorded import MAX_NUDGES
     from baton.sessions import (
         Escalation,
         PutBack,
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from baton.shortening import cut
     from workflows.board import session_details
+    from workflows.cancelling import check_stop
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
     from workflows.news import waits_told
@@ -74,6 +76,7 @@ class AgentSession:
         """Take turns to the end of the session."""
         state = self._state
         while True:
+            check_stop()
             silent = state.turn > state.last_turn
             # A hand-off beside other calls only has to be taken in: that asks no model, and is none of its turns.
             if silent and not ("hand_off" in state.tools and workflow.patched("take-in-the-last-hand-off")):
@@ -102,6 +105,7 @@ class AgentSession:
             if ended is not None:
                 return ended
             if workflow.info().is_continue_as_new_suggested() and not self._halt.asked:
+                check_stop()
                 state.queue = self._host.queue
                 workflow.continue_as_new(state)
 

@@ -12,18 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
     from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
-    from baton.policies import (
-        ELSEWHERE_WAITS,
-        HEARTBEAT,
-        HOST_ANSWER,
-        MAX_ASKED_WAITS,
-        MAX_LOST_HOSTS,
-        OUTSIDE,
-        SCHEDULE_TO_START,
-        TOLD_WAIT,
-        Retry,
-    )
-    from workflows.cancelling import Cancellation
+    from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, SCHEDULE_TO_START, Retry
+    from baton.recorded import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
+    from workflows.cancelling import Cancellation, check_stop
 
 Result = TypeVar("Result")
 
@@ -60,16 +51,24 @@ class Host:
         """The queue of the host that was given up last: the work may lie there."""
         self.waiting_for = ""
         """What a durable timer waits for, for people."""
+        self.ask: Callable[[str, StepFailed], Awaitable[None]] | None = None
+        """Asks how it should go on where a step has failed for good; returns where it is to be tried again."""
 
     async def acquire(self) -> str:
         """Ask whoever polls the shared queue which host it is. Waits, without cost, until there is a worker."""
-        granted = await workflow.execute_activity_method(
-            HostActivities.acquire_host,
-            task_queue=TASK_QUEUE,
-            start_to_close_timeout=HOST_ANSWER,
-            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
-            summary="find a host",
-        )
+        try:
+            granted = await workflow.execute_activity_method(
+                HostActivities.acquire_host,
+                task_queue=TASK_QUEUE,
+                start_to_close_timeout=HOST_ANSWER,
+                retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+                summary="find a host",
+            )
+        except ActivityError as error:
+            check_stop()
+            if is_cancelled_exception(error):
+                raise
+            raise failed_step(error.cause) from error
         self.queue = granted.queue
         return granted.queue
 
@@ -82,13 +81,37 @@ class Host:
         summary: str,
         retry: Retry = OUTSIDE,
     ) -> Result:
-        """Run a step to its end. Lost hosts, stopped workers and usage limits are not failures: they are waited for.
+        """Run a step to its end; one that fails for good is asked about, and tried again if that is the answer.
 
+        Raises StepFailed only where there is nobody to ask.
+        """
+        while True:
+            try:
+                return await self.attempt(method, argument, timeout=timeout, summary=summary, retry=retry)
+            except StepFailed as failure:
+                if self.ask is None:
+                    raise
+                await self.ask(summary, failure)
+
+    async def attempt(
+        self,
+        method: Callable[[Any, Any], Awaitable[Result]],
+        argument: Any,
+        *,
+        timeout: timedelta,
+        summary: str,
+        retry: Retry = OUTSIDE,
+    ) -> Result:
+        """Run a step to its end, for callers that deal with its failure themselves.
+
+        Lost hosts, stopped workers and usage limits are not failures: they are waited for.
         Raises StepFailed after the retries, or at once where retrying cannot help; a cancellation passes through.
         """
         lost = waits = looks = 0
         while True:
+            check_stop()
             queue = self.queue or await self.acquire()
+            check_stop()
             cancellation = Cancellation()
             try:
                 done = await workflow.execute_activity_method(

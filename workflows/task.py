@@ -13,11 +13,13 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.gate import GateActivities
     from activities.integration import IntegrationActivities
+    from activities.resuming import ResumingActivities
     from baton.contracts import Evidence
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.sessions import Escalation, HandOff, SessionInput, SessionKey, SessionResult
     from baton.shortening import cut, named
     from baton.steps import (
+        FindSessionInput,
         GateInput,
         IntegrateInput,
         OpenTaskInput,
@@ -28,7 +30,8 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from workflows.board import task_details
-    from workflows.children import tend
+    from workflows.cancelling import check_stop
+    from workflows.children import ChildEnded, begin, tend
     from workflows.halt import Halt, Halted, halted
     from workflows.messages import Unreadable, read_text
     from workflows.news import send, waits_told
@@ -87,6 +90,7 @@ class Task:
         progress = self._progress
         try:
             while True:
+                check_stop()
                 self._halt.check()
                 workflow.set_current_details(task_details(task))
                 await self._tell(progress.stage)
@@ -141,31 +145,46 @@ class Task:
         task, progress = self._input, self._progress
         key = SessionKey(run=task.run, repo=task.repo, task=task.task.id, round=progress.round, role=role)
         self._role = role
+        if progress.adrift:
+            found = await self._step(
+                ResumingActivities.find_session,
+                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn),
+                timeout=GIT_TIMEOUT,
+                summary="find the last checkpoint",
+            )
+            progress.commit, progress.turn, progress.adrift = found.commit, found.turn, False
         last_turn = max(progress.last_turn, task.limits.turns_of(role))
         guidance, progress.guidance = progress.guidance, []
-        child = await workflow.start_child_workflow(
-            AgentSession.run,
-            SessionInput(
-                key=key,
-                commit=progress.commit,
-                turn=progress.turn,
-                last_turn=last_turn,
-                queue=self._host.queue,
-                guidance=guidance,
-                answer=progress.answer,
+        child = await begin(
+            key.workflow_id,
+            lambda: workflow.start_child_workflow(
+                AgentSession.run,
+                SessionInput(
+                    key=key,
+                    commit=progress.commit,
+                    turn=progress.turn,
+                    last_turn=last_turn,
+                    queue=self._host.queue,
+                    guidance=guidance,
+                    answer=progress.answer,
+                ),
+                id=key.workflow_id,
+                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                static_summary=f"round {progress.round}: {role}",
             ),
-            id=key.workflow_id,
-            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            static_summary=f"round {progress.round}: {role}",
         )
-        result = await tend(
-            child,
-            self._inbox,
-            lambda text: child.signal(AgentSession.guide, text),
-            self._halt,
-            lambda: child.signal(AgentSession.halt),
-        )
+        try:
+            result = await tend(
+                child,
+                self._inbox,
+                lambda text: child.signal(AgentSession.guide, text),
+                self._halt,
+                lambda: child.signal(AgentSession.halt),
+            )
+        except ChildEnded:
+            progress.adrift, progress.last_turn = True, last_turn
+            raise
         progress.commit = result.commit
         if result.next_turn > progress.turn:
             # Until its turn has ended, an answer may still have to be given.
@@ -320,6 +339,7 @@ class Task:
             blocking=said.blocking if said else 0,
             left_out=result.left_out if result else None,
             put_back=result.put_back if result else None,
+            progress=self._progress.model_copy(update={"evidence": None}),
         )
         await send(parent.workflow_id, news)
 

@@ -87,7 +87,7 @@ class Upstream:
             role=self.last_role(),
         )
         return await self._ties.outward.patiently(
-            lambda: self._ties.host.step(
+            lambda: self._ties.host.attempt(
                 UpstreamActivities.take_in, taking, timeout=GIT_TIMEOUT, summary=f"look at {self._branch}"
             )
         )
@@ -132,7 +132,7 @@ class Upstream:
             theirs = await self._insist(
                 "take theirs",
                 lambda: self._ties.outward.patiently(
-                    lambda: self._ties.host.step(
+                    lambda: self._ties.host.attempt(
                         UpstreamActivities.take_theirs, reset, timeout=GIT_TIMEOUT, summary=f"take {branch} as it is"
                     )
                 ),

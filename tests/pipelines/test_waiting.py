@@ -14,7 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from baton.contracts import Decide, Decision, RunStatus, TaskState
-from baton.policies import ELSEWHERE_WAITS
+from baton.recorded import ELSEWHERE_WAITS
 from interfaces.cli.following import follow
 from interfaces.cli.progress import PlainView
 from interfaces.cli.summary import document_lines

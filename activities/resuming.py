@@ -1,0 +1,52 @@
+"""Finds where a session goes on whose workflow ended without a word: the journal in the store has every turn of it."""
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeating
+from activities.journal import AssistantEntry, UserEntry
+from activities.posture import with_posture
+from activities.stores import Stores
+from baton.steps import FindSessionInput, FoundSession
+from workspaces.checkpoints import Lane
+from workspaces.store import Store
+
+
+class ResumingActivities:
+    """The activity `find_session`."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    @activity.defn(name="find_session")
+    @with_posture
+    @heartbeating
+    async def find_session(self, wanted: FindSessionInput) -> FoundSession:
+        """The turn that was under way, or else the last one that was answered: its answer is given again, unpaid."""
+        store = await self._stores.get(wanted.key.repo)
+        await store.catch_up(wanted.key.run)
+        lane = Lane(wanted.key.run, wanted.key.task)
+        head = await store.head(lane.ref)
+        if head is None:
+            raise store.elsewhere(wanted.key.run, f"checkpoint of task {wanted.key.task}")
+        folder = f"transcript/{wanted.key.session}"
+        turn = wanted.turn
+        while await _answered(store, head, f"{folder}/{turn:05d}-assistant.json"):
+            turn += 1
+        under_way = await _begun(store, head, f"{folder}/{turn:05d}-user.json")
+        if under_way is not None:
+            return FoundSession(commit=under_way, turn=turn)
+        before = await _begun(store, head, f"{folder}/{turn - 1:05d}-user.json") if turn > wanted.turn else None
+        if before is not None:
+            return FoundSession(commit=before, turn=turn - 1)
+        return FoundSession(commit=head, turn=wanted.turn)
+
+
+async def _answered(store: Store, head: str, path: str) -> bool:
+    data = await store.read(head, path)
+    return data is not None and AssistantEntry.model_validate_json(data) is not None
+
+
+async def _begun(store: Store, head: str, path: str) -> str | None:
+    """The checkpoint that a turn started from, where it has begun."""
+    data = await store.read(head, path)
+    return UserEntry.model_validate_json(data).expected if data is not None else None
