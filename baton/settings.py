@@ -39,6 +39,11 @@ from baton.redaction import url_secrets
 SHORTEST_TOKEN = 16
 """Characters of the codec server's token: whoever guesses it reads everything."""
 
+_SOURCE = re.compile(
+    r"(?:/|https?://[^/\s]+|ssh://[^/\s]+|git://[^/\s]+|file:///)\S*"  # the beginning of a path or URL
+    r"|(?:[\w.-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(?::[\w~/.-]+)?"  # a host, with a port; or as scp writes it
+)
+
 SMALLEST_BOUND = 64_000_000
 """Bytes that a command needs to start at all."""
 
@@ -214,6 +219,17 @@ class Settings(GitHubSettings):
         if size is not None and size < SMALLEST_BOUND:
             raise ValueError("write a size such as 4GB or 512MB, of 64MB or more")
         return size
+
+    @field_validator("submodules", mode="after")
+    @classmethod
+    def _sources(cls, text: str) -> str:
+        for entry in filter(None, map(str.strip, text.split(","))):
+            if not _SOURCE.fullmatch(entry):
+                raise ValueError(
+                    f"{entry[:80]!r} is no host and no beginning of a URL or path; write github.com,"
+                    " https://git.example.org/team or /path/to/mirrors"
+                )
+        return text
 
     @field_validator("network_allow", mode="after")
     @classmethod

@@ -28,6 +28,24 @@ def refused(result: Result, code: int, *words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BATON_SANDBOX_BINDS", "/tmp/x"),
+        ("BATON_NETWORK_ALLOW", "https://example.org/x"),
+        ("BATON_SANDBOX_MEMORY", "lots"),
+        ("BATON_TARGET_HOOKS", "yes"),
+        ("BATON_MAX_GATE_TIMEOUT", "3d"),
+        ("BATON_SUBMODULES", "github.com,ext::sh -c x"),
+        ("BATON_DECISION_DEFAULTS", "always"),
+    ],
+)
+async def test_a_setting_that_grants_something_is_refused_where_it_is_no_grant(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    refused(await Cli(tmp_path / "home", **{variable: value})("list"), 2, variable)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["run", "- [ ] add pagination", "--repo", "."],
