@@ -40,9 +40,10 @@ def refused(result: Result, code: int, *words: str) -> None:
     ],
 )
 async def test_a_setting_that_grants_something_is_refused_where_it_is_no_grant(
-    tmp_path: Path, variable: str, value: str
+    cli: Cli, variable: str, value: str
 ) -> None:
-    refused(await Cli(tmp_path / "home", **{variable: value})("list"), 2, variable)
+    cli.env[variable] = value
+    refused(await cli("list"), 2, variable)
 
 
 @pytest.mark.parametrize(
