@@ -3,8 +3,6 @@
 Checkpoints and project commits never change, so a fork is a few refs of its own that point at what is there.
 """
 
-import re
-
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
@@ -19,7 +17,6 @@ from workspaces.checkpoints import Checkpoints
 from workspaces.forks import PLAN, planned_roles, resolve_fork
 from workspaces.store import Store
 
-_COMMIT_OF = re.compile(r"refs/baton/[^/]+/(?P<task>[^/]+)/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
 
 
@@ -99,8 +96,7 @@ async def _integrated(store: Store, run: str, head: str, base: str) -> dict[str,
 
     Messages of commits say it, too, but they hold words of models.
     """
-    named = [named for ref in store.refs(run) if (named := _COMMIT_OF.fullmatch(ref))]
-    whose = {ref["commit"]: ref["task"] for ref in named}
+    whose = naming.tasks_by_commit(store.refs(run))
     state = await run_file(store, run, STATE)
     if state is not None:
         # Of a run from before there were refs for this, it is all there is; later ones may lag behind their refs.

@@ -56,13 +56,20 @@ class PublishingActivities:
         base = await _base(store, leaving.run)
         found = await examine(store, leaving.commit, base=base, published=leaving.expected)
         paths = sorted(found.pointers if leaving.pointers else found.plain)
-        commit = await leave_out(store, leaving.commit, paths, base=base, published=leaving.expected)
+        made = await leave_out(store, leaving.commit, paths, base=base, published=leaving.expected)
+        commit = made[leaving.commit]
+        whose = naming.tasks_by_commit(store.refs(leaving.run))
+        renamed = {old: new for old, new in made.items() if new != old and old in whose}
+        for old, new in renamed.items():
+            # A fork of this run finds the finished tasks by the commits that the line has now.
+            await store.move(naming.landing_ref(leaving.run, whose[old], 0, new), new, expected=None)
         await store.move(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
         return Reduced(
             commit=commit,
             paths=[_short(path) for path in paths[:_MOST_SHOWN]],
             count=len(paths),
             empty=commit in (base, leaving.expected),
+            renamed=renamed,
         )
 
     @activity.defn(name="clean_up")

@@ -3,11 +3,13 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _SLUG = re.compile(r"[^a-z0-9]+")
 _SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _VALID_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_COMMIT_REF = re.compile(r"refs/baton/[^/]+/(?P<task>[^/]+)/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
 _CONTENTS_REF = re.compile(r"refs/baton/[^/]+/[^/]+/lfs/[0-9a-f]{40}")
 _VALID_TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
@@ -138,6 +140,12 @@ def landing_ref(run: str, task: str, round_number: int, commit: str) -> str:
     Whether it was integrated, the line of integrated commits says. Round 0: taken over from another run.
     """
     return f"refs/baton/{run}/{task}/landing/{round_number}/{commit}"
+
+
+def tasks_by_commit(refs: Iterable[str]) -> dict[str, str]:
+    """The tasks whose project commits a run's refs name, by commit."""
+    found = (_COMMIT_REF.fullmatch(ref) for ref in refs)
+    return {named["commit"]: named["task"] for named in found if named}
 
 
 def contents_ref(run: str, task: str, commit: str) -> str:

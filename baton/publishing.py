@@ -50,6 +50,8 @@ class Reduced(Lean):
     count: int = 0
     empty: bool = False
     """Whether that leaves no change at all."""
+    renamed: dict[str, str] = Field(default_factory=dict)
+    """The commits of tasks that were made anew, by their ids before."""
 
 
 class CleanUpInput(Lean):

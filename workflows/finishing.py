@@ -249,6 +249,8 @@ class Finish:
             f" the branch is as it was; commit {wish.commit[:12]} in the store has the changes."
         )
         self._books.document.head_commit = left.commit
+        for task in self._books.document.tasks:
+            task.commit = left.renamed.get(task.commit or "", task.commit)
         self._books.changed(save=True)
         return left
 

@@ -75,18 +75,21 @@ async def examine(store: Store, commit: str, *, base: str, published: str | None
         return await in_thread(_sorted, objects, filters, written, there)
 
 
-async def leave_out(store: Store, commit: str, paths: Collection[str], *, base: str, published: str | None) -> str:
-    """The same commits without what they do at these paths, which stay as they are in what is published already.
+async def leave_out(
+    store: Store, commit: str, paths: Collection[str], *, base: str, published: str | None
+) -> dict[str, str]:
+    """Make the same commits without what they do at these paths, which stay as in what is published already.
 
-    Gives what is published, or the base, where there is nothing else in them. The same arguments give the same commit.
+    Returns the new commit for each; it is what is published, or the base, where there is nothing else in it. The same
+    arguments give the same commits.
     """
     steps = await _steps(store, commit, base, published)
     objects = store.source
 
-    def rewrite() -> str:
+    def rewrite() -> dict[str, str]:
         origin = objects.tree_of(published or base)
         kept = {path: objects.entry(origin, path) for path in paths}
-        new: dict[str, str] = {}
+        new: dict[str, str] = {commit: commit}
         for step in steps:
             tree = objects.tree_of(step.commit)
             changed = objects.edit(tree, kept)
@@ -100,7 +103,7 @@ async def leave_out(store: Store, commit: str, paths: Collection[str], *, base: 
                 at = datetime.fromtimestamp(old.commit_time, UTC)
                 author = Author(old.author.name, old.author.email)
                 new[step.commit] = objects.commit(changed, parents, old.message, at, author)
-        return new.get(commit, commit)
+        return new
 
     with translated("leaving files out"):
         return await in_thread(rewrite)

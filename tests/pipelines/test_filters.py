@@ -89,6 +89,7 @@ async def test_plain_text_is_published_by_a_persons_word_only(staged, repo: Path
     assert document.head_commit == git(repo, "rev-parse", branch)
     assert document.gate is not None
     assert document.gate.commit == document.head_commit
+    assert [found.commit for found in document.tasks] == [document.head_commit]  # also where it was made anew
     assert git(repo, "show", f"{branch}:src/x.txt") == "x"
     changed = git(repo, "diff", "--name-only", before, branch).splitlines()
     assert sorted(changed) == sorted(["src/x.txt", *([path] if choice == "publish" else [])])
