@@ -53,6 +53,8 @@ class Script:
     held: bool = False
     halted: str = ""
     """A step that goes on until the clock breaks it off; the run is stopped at that moment."""
+    halting: bool = False
+    """Whether that step is under way."""
     gates: list[int] = field(default_factory=list)
     """Exit codes of the gates on the merged result; then 0."""
 
@@ -100,6 +102,7 @@ class Script:
             await asyncio.sleep(0.05)
 
     async def _stopped_as_well(self, run: str) -> None:
+        self.halting = True
         try:
             while not activity.is_cancelled():
                 activity.heartbeat()
