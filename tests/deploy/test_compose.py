@@ -152,7 +152,7 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
                 asked = check
                 for port, other in ports.items():
                     asked = [word.replace(f":{port}", f":{other}") for word in asked]
-                await asyncio.to_thread(subprocess.run, [sys.executable, *asked[1:]], check=True, timeout=30)
+                await asyncio.to_thread(subprocess.run, [sys.executable, *asked[1:]], check=True, timeout=120)
                 if name == "worker":
                     assert (await cli("worker", "status")).code == 0
                 process.send_signal(signal.SIGTERM)
