@@ -99,7 +99,7 @@ class Scene:
         self.workers.append(worker)
         return worker
 
-    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 60) -> RunDocument:
+    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180) -> RunDocument:
         """The run's document once it has ended."""
         async with asyncio.timeout(limit):
             with suppress(WorkflowFailureError):

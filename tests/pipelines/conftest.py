@@ -52,7 +52,7 @@ class Stage:
         handle = await self.start(**request)
         return await self.outcome(handle)
 
-    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 60) -> RunDocument:
+    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180) -> RunDocument:
         """Wait for the end of a run and return its document."""
         async with asyncio.timeout(limit):
             with suppress(WorkflowFailureError):
@@ -60,7 +60,7 @@ class Stage:
         return await handle.query(Pipeline.state)
 
     async def until_waiting(
-        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 60, *, decision: str = ""
+        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180, *, decision: str = ""
     ) -> RunDocument:
         """Wait until nothing goes on any more without a decision, and the named one is the last of them."""
         async with asyncio.timeout(limit):
