@@ -32,6 +32,10 @@ TOGETHER = {"deploy", "packaging"}
 """Folders whose files have fixtures that take long to make."""
 
 
+HANGS = timedelta(minutes=5)
+"""After which a test that waits for something gives up: it hangs, on the busiest machine."""
+
+
 MAX_FAREWELL = timedelta(minutes=1)
 """For processes that a test has told to end, to do so on a busy machine."""
 
@@ -154,7 +158,7 @@ def task_queue() -> str:
 
 async def assert_eventually(
     condition: Callable[[], bool | Awaitable[bool]],
-    within: timedelta = timedelta(seconds=60),
+    within: timedelta = HANGS,
     every: timedelta = timedelta(milliseconds=50),
 ) -> None:
     """Wait until a condition holds; fails with its source line when it does not in time."""

@@ -44,7 +44,8 @@ def _script() -> str:
         lines += [f"mount -t tmpfs -o mode=755 none {shlex.quote(str(top))}"]
         for n, path in enumerate(inside):
             lines += [f"mkdir -p {shlex.quote(path)}; mount --bind $k{n} {shlex.quote(path)}"]
-    lines += [f'exec setpriv --reuid {UID} --regid {UID} --clear-groups "$@"']
+    # A bash stays above the command: completion is installed for the shell that is found there.
+    lines += [f"""setpriv --reuid {UID} --regid {UID} --clear-groups bash -c '"$@"; exit $?' bash "$@" """]
     return "\n".join(lines)
 
 

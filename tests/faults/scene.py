@@ -20,7 +20,7 @@ from baton.contracts import RunDocument, RunRequest
 from standin.app import StandIn
 from standin.scenario import Scenario, Step
 from standin.server import serve
-from tests.conftest import reach
+from tests.conftest import HANGS, reach
 from tests.faults.injection import Moment
 from tests.forked import Forked, Nursery, inherited
 from tests.pipelines.repositories import git
@@ -99,9 +99,9 @@ class Scene:
         self.workers.append(worker)
         return worker
 
-    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180) -> RunDocument:
+    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
         """The run's document once it has ended."""
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(HANGS.total_seconds()):
             with suppress(WorkflowFailureError):
                 await handle.result()
         return await handle.query(Pipeline.state)

@@ -47,7 +47,7 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
             case.loses[number](scene.home)
     await scene.worker()
     try:
-        document = await scene.outcome(handle, 90)
+        document = await scene.outcome(handle)
     except TimeoutError:
         return f"the run did not end; asked so far: {dict(scene.asked())}\n{scene.log()}"
     wrong = []

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -85,11 +84,9 @@ async def test_the_clock_is_wrong_and_jumps(scenes: Scenes, clock: Clock) -> Non
     clock.set(-DAY)
     async with scenes("run", script(pause=1.5, thinking=1.5)) as scene, worker(scene, clock):
         handle = await scene.begin()
-        await assert_eventually(lambda: ("t1", "backend", 1, 2) in scene.asked(), within=timedelta(seconds=60))
+        await assert_eventually(lambda: ("t1", "backend", 1, 2) in scene.asked())
         clock.set(DAY)
-        await assert_eventually(
-            lambda: any(scene.home.glob("workspaces/*/*/work/src/started")), within=timedelta(seconds=60)
-        )
+        await assert_eventually(lambda: any(scene.home.glob("workspaces/*/*/work/src/started")))
         clock.set(0)
         document = await scene.outcome(handle)
         assert document.status is RunStatus.DONE, (document, scene.log())

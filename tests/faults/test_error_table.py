@@ -26,8 +26,8 @@ from workflows.pipeline import Pipeline
 TASKS = 4
 """Of each run, side by side: enough that the waits for one another's faults overlap."""
 
-READ_TIMEOUT = 1.0
-"""Seconds between two bytes of an answer; ten minutes outside of tests."""
+READ_TIMEOUT = 10.0
+"""Seconds between two bytes of an answer; ten minutes outside of tests. An answer on a busy machine takes less."""
 
 PASSING: dict[str, dict[str, Any]] = {
     "408": {"status": 408},
@@ -37,7 +37,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "529": {"status": 529},
     "400 that asks for a retry": {"status": 400, "should_retry": True},
     "reset before the response": {"reset_before_response": True},
-    "slow first byte": {"delay": 2.5},
+    "slow first byte": {"delay": 60},
     "error event in the stream": {"error_event_after": 2},
     "api_error in the stream": {"error_event_after": 3, "error_type": "api_error"},
     "reset in the stream": {"reset_after": 3},
@@ -94,7 +94,7 @@ def expected(counts: Sequence[int], tasks: int) -> dict[tuple[str, int], int]:
 @asynccontextmanager
 async def playing(scene: Scene) -> AsyncIterator[None]:
     """A worker in this process whose client of the Messages API loses patience soon."""
-    timeout = httpx2.Timeout(READ_TIMEOUT, connect=5)
+    timeout = httpx2.Timeout(READ_TIMEOUT, connect=60)
     url = scene.standin.base_url
     async with (
         AsyncAnthropic(api_key="sk-ant-faults", base_url=url, max_retries=0, timeout=timeout) as model,
@@ -109,7 +109,7 @@ async def test_faults_that_pass_are_retried(scenes: Scenes) -> None:
     faults: list[list[Fault | None]] = [[Fault(**fault, times=times)] for times, fault in cases]
     async with scenes("run", befallen(faults, TASKS)) as scene, playing(scene):
         handle = await scene.begin(parallel=TASKS)
-        document = await scene.outcome(handle, 120)
+        document = await scene.outcome(handle)
         sessions = [scene.client.get_workflow_handle(f"{scene.run}/t{n}/1-backend") for n in range(TASKS)]
         started = [e for one in sessions for e in await events(one, EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)]
         attempts = collections.Counter(event.activity_task_started_event_attributes.attempt for event in started)

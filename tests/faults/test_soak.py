@@ -27,7 +27,7 @@ async def torment(scene: Scene, seed: int, tree: str) -> str:
         await worker.kill()
     await scene.worker()
     try:
-        document = await scene.outcome(handle, 120)
+        document = await scene.outcome(handle)
     except TimeoutError:
         return f"the run did not end; asked so far: {dict(scene.asked())}\n{scene.log()}"
     if document.status is not RunStatus.DONE or document.errors or document.decisions:

@@ -1,6 +1,5 @@
 """What people push to the branch of a run stays: it is taken in, merged, resolved or asked about, never overwritten."""
 
-from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import WorkflowExecutionStatus
@@ -40,9 +39,7 @@ async def tell(w: World, branch: str, commit: str) -> None:
 
 
 async def until_asked(w: World, task_id: str, role: str) -> None:
-    await assert_eventually(
-        lambda: (task_id, role) in {(r.task, r.role) for r in w.standin.requests}, within=timedelta(seconds=60)
-    )
+    await assert_eventually(lambda: (task_id, role) in {(r.task, r.role) for r in w.standin.requests})
 
 
 async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

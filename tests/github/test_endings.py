@@ -1,7 +1,5 @@
 """What ends a run besides its merge, the next run of its issue, and ids that are taken by another repository's run."""
 
-from datetime import timedelta
-
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
@@ -42,9 +40,7 @@ async def test_a_run_without_its_label_stops_and_the_next_one_is_merged_in_the_m
 
         # By the command line: nobody is at work, so it asks for a round.
         await w.run(number, 2).signal(Pipeline.guide, Guide(text="Make it 30."))
-        await assert_eventually(
-            lambda: "follow-up" in {r.task for r in w.standin.requests}, within=timedelta(seconds=60)
-        )
+        await assert_eventually(lambda: "follow-up" in {r.task for r in w.standin.requests})
         await w.merge(pulls[branches[1]])
         assert await w.until_closed(number, attempt=2) is WorkflowExecutionStatus.COMPLETED
         document = await w.document(number, attempt=2)

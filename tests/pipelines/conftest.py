@@ -18,6 +18,7 @@ from baton.settings import Settings
 from standin.app import StandIn
 from standin.scenario import Scenario
 from standin.server import serve
+from tests.conftest import HANGS
 from tests.pipelines.repositories import make_repository
 from workers.worker import WorkerHandle, running_worker
 from workflows.pipeline import Pipeline
@@ -52,18 +53,16 @@ class Stage:
         handle = await self.start(**request)
         return await self.outcome(handle)
 
-    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180) -> RunDocument:
+    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
         """Wait for the end of a run and return its document."""
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(HANGS.total_seconds()):
             with suppress(WorkflowFailureError):
                 await handle.result()
         return await handle.query(Pipeline.state)
 
-    async def until_waiting(
-        self, handle: WorkflowHandle[Pipeline, RunDocument], limit: float = 180, *, decision: str = ""
-    ) -> RunDocument:
+    async def until_waiting(self, handle: WorkflowHandle[Pipeline, RunDocument], *, decision: str = "") -> RunDocument:
         """Wait until nothing goes on any more without a decision, and the named one is the last of them."""
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(HANGS.total_seconds()):
             while (document := await handle.query(Pipeline.state)).status != "waiting" or (
                 decision and document.decisions[-1].id != decision
             ):

@@ -57,7 +57,7 @@ async def test_a_command_that_will_not_end_is_ended(staged, run_id: str) -> None
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) >= 4, within=timedelta(seconds=60))
+        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) >= 4)
         await cancel(handle, lambda: not commands_with(forever))
         with pytest.raises(WorkflowFailureError) as ended:
             await handle.result()
@@ -90,7 +90,7 @@ async def test_a_model_that_hangs_is_hung_up_on(staged) -> None:  # type: ignore
     script = scenario(plan(task("t1")), session("backend", "t1", [hanging]))
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: ("t1", "backend", 1, 1) in stage.asked(), within=timedelta(seconds=60))
+        await assert_eventually(lambda: ("t1", "backend", 1, 1) in stage.asked())
         await asyncio.sleep(0.3)
         hung_up = stage.standin.requests[-1]
         await cancel(handle, lambda: hung_up.seconds > 0)
@@ -128,7 +128,7 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) > 0, within=timedelta(seconds=60))
+        await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) > 0)
         async with asyncio.timeout(60):
             while not (await handle.query(Pipeline.state)).decisions:
                 await asyncio.sleep(0.05)

@@ -4,7 +4,6 @@ import asyncio
 import collections
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,9 +54,7 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(
-                lambda: any(stage.settings.home.glob("workspaces/**/src/started")), within=timedelta(seconds=60)
-            )
+            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/**/src/started")))
             # Whether the worker sees it or not: the message is the run's, and waits for the next turn.
             await handle.signal(Pipeline.guide, Guide(text=MESSAGE))
             worker.kill()
@@ -68,7 +65,7 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
                 kinds = [event.event_type async for event in maker.fetch_history_events()]
                 return EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED in kinds
 
-            await assert_eventually(told, within=timedelta(seconds=60))
+            await assert_eventually(told)
             gate = asyncio.create_task(open_the_gate(stage.settings.home))
             document = await stage.outcome(handle)
             gate.cancel()
@@ -100,9 +97,7 @@ async def test_what_an_agent_stashed_is_there_after_all_is_lost(staged, worker_l
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(
-                lambda: any(stage.settings.home.glob("workspaces/**/src/started")), within=timedelta(seconds=60)
-            )
+            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/**/src/started")))
             worker.kill()
             # What the worker had started may write for a moment longer.
             await assert_eventually(lambda: _is_removed(stage.settings.home / "workspaces"))

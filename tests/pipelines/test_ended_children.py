@@ -35,7 +35,7 @@ async def test_it_goes_on_from_its_last_checkpoint(staged, child: str) -> None: 
         assert "was terminated" in waiting.decisions[0].question
         assert waiting.errors[-1].error in waiting.decisions[0].question
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
-        document = await stage.outcome(handle, limit=120)
+        document = await stage.outcome(handle)
         store = await stage.store()
         assert await store.read(str(document.head_commit), "src/log.txt") == b"one\ntwo\n"
         turns = [turn for _, role, _, turn in stage.asked() if role == "backend"]

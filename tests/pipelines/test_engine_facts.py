@@ -165,7 +165,7 @@ async def test_a_question_of_a_role_is_a_question_whatever_it_is_called(staged, 
     )
     async with staged(script) as stage:
         handle = await stage.start(turns=3)
-        waiting = await stage.until_waiting(handle, 60)
+        waiting = await stage.until_waiting(handle)
         (decision,) = waiting.decisions
         assert decision.question == "Which licence?"
         assert decision.choices == ["accept", "raise", "retry", "skip", "abort"]

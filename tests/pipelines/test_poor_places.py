@@ -5,7 +5,6 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -121,7 +120,7 @@ async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worke
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked(), within=timedelta(seconds=60))
+            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked())
             filler = Path(f"/proc/{worker.pid}/root{stage.settings.home}/filler")
             fill(filler)
             waiting = await stage.until_waiting(handle)

@@ -50,7 +50,7 @@ async def test_every_content_goes_on(staged, reason: str) -> None:  # type: igno
         session("reviewer", "t1", [[reviewed()]]),
     )
     async with staged(script, turns_per_session=500, turns_per_task=500) as stage:
-        document = await stage.outcome(await stage.start(), 240)
+        document = await stage.outcome(await stage.start())
         refused = [(record.turn, record.status) for record in stage.standin.requests if record.status != 200]
     assert refused == []
     assert document.status is RunStatus.DONE, document
@@ -72,7 +72,7 @@ async def test_what_is_asked_about_goes_on_after_retry(staged, reason: str) -> N
     async with staged(script, turns_per_session=500, turns_per_task=500) as stage:
         handle = await stage.start()
         for number in range(1, len(answers) + 1):
-            await stage.until_waiting(handle, 120, decision=f"D{number}")
+            await stage.until_waiting(handle, decision=f"D{number}")
             await handle.signal(Pipeline.decide, Decide(decision_id=f"D{number}", choice="retry"))
         document = await stage.outcome(handle)
         refused = [(record.turn, record.status) for record in stage.standin.requests if record.status != 200]
@@ -87,7 +87,7 @@ async def test_one_who_only_pauses_is_asked_about(staged) -> None:  # type: igno
     script = scenario(plan(task("t1")), session("backend", "t1", paused), simple_task()[1:])
     async with staged(script) as stage:
         handle = await stage.start()
-        waiting = await stage.until_waiting(handle, 120)
+        waiting = await stage.until_waiting(handle)
         assert "without working" in waiting.decisions[0].question
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))
         await stage.outcome(handle)

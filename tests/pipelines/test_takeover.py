@@ -98,9 +98,7 @@ class Hosts:
     async def until_ready(self, number: int) -> None:
         """Wait until a worker has said that it is at work."""
         log = self.logs[number]
-        await assert_eventually(
-            lambda: log.exists() and "A worker is at work" in log.read_text(), within=timedelta(seconds=60)
-        )
+        await assert_eventually(lambda: log.exists() and "A worker is at work" in log.read_text())
 
     async def until_committed(self, words: str) -> None:
         """Wait until the state remote has a checkpoint of this name, and return at once."""
@@ -114,7 +112,7 @@ class Hosts:
             changed, seen = now != seen, now
             return changed and words in git(self.state, "log", "-1", "--format=%s", now.strip())
 
-        await assert_eventually(there, within=timedelta(seconds=60), every=timedelta(milliseconds=2))
+        await assert_eventually(there, every=timedelta(milliseconds=2))
 
     async def history(self, number: int) -> list[str]:
         """What the checkpoints of the task are called on a host, the oldest first."""
@@ -191,7 +189,7 @@ async def test_a_second_host_takes_over_from_a_dead_one(hosts, moment: str, remo
             (gate / "go").touch()
         else:
             await assert_eventually(lambda: (both.settings[1].home / "workspaces" / stage.run / LANE).exists())
-        document = await stage.outcome(handle, limit=90)
+        document = await stage.outcome(handle)
         history = await both.history(1)
 
     check_result(stage, document, repeated=[])
@@ -208,16 +206,14 @@ async def test_a_host_that_wakes_up_after_its_successor_changes_nothing(hosts) -
         await both.until_ready(1)
         (gate / "go").touch()
         asked = ("t1", "backend", 1, 3)
-        await assert_eventually(
-            lambda: asked in stage.asked(), within=timedelta(seconds=60), every=timedelta(milliseconds=2)
-        )
+        await assert_eventually(lambda: asked in stage.asked(), every=timedelta(milliseconds=2))
         both.first.pause()
         paused = time.monotonic()
         # The second host has asked the model, too; now the first one finds its own answer, and would write it.
-        await assert_eventually(lambda: stage.asked().count(asked) == 2, within=timedelta(seconds=120))
+        await assert_eventually(lambda: stage.asked().count(asked) == 2)
         print(f"the second host had asked {time.monotonic() - paused:.1f} s after the first one fell asleep")
         both.first.wake()
-        document = await stage.outcome(handle, limit=90)
+        document = await stage.outcome(handle)
         history = await both.history(1)
 
     check_result(stage, document, repeated=[asked])
@@ -243,7 +239,7 @@ async def test_a_host_that_comes_back_goes_on_from_what_others_did(hosts) -> Non
         await both.until_committed("1-backend turn 3: answer")
         both.second.kill()
         both.first.start()
-        document = await stage.outcome(handle, limit=90)
+        document = await stage.outcome(handle)
         history = await both.history(0)
 
     check_result(stage, document, repeated=[])
@@ -264,10 +260,10 @@ async def test_without_a_state_remote_the_run_waits_for_its_host(hosts) -> None:
         async def waits() -> bool:
             return "that has this run's work" in (await waiting.query(AgentSession.status)).waiting_for
 
-        await assert_eventually(waits, within=timedelta(seconds=90), every=timedelta(milliseconds=200))
+        await assert_eventually(waits, every=timedelta(milliseconds=200))
         both.first.start()
         gate = await both.until_at_gate(0)
         (gate / "go").touch()
-        document = await stage.outcome(handle, limit=90)
+        document = await stage.outcome(handle)
 
     check_result(stage, document, repeated=[])

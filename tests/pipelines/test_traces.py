@@ -35,7 +35,7 @@ async def histories(stage: Stage, expected: set[str]) -> dict[str, bytes]:
             found[execution.id] = found.get(execution.id, b"") + events
         return found.keys() >= expected
 
-    await assert_eventually(all_there, within=timedelta(seconds=60), every=timedelta(milliseconds=500))
+    await assert_eventually(all_there, every=timedelta(milliseconds=500))
     return found
 
 

@@ -169,7 +169,7 @@ async def test_a_host_that_stays_away_is_asked_about(  # type: ignore[no-untyped
             await stage.until_waiting(handle)
         async with elsewhere.worker():
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="sqlite"))
-            document = await stage.until_waiting(handle, 90, decision="D2")
+            document = await stage.until_waiting(handle, decision="D2")
         asked = len(stage.asked())
         async with stage.worker():
             await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="retry"))

@@ -13,6 +13,9 @@ from standin import Call, Fault, Scenario, Step, serve
 from tests.conftest import assert_eventually
 from tests.standin.conftest import request
 
+IMPATIENT = httpx2.Timeout(0.3, connect=60)
+"""Of a client that waits for an answer that will not come."""
+
 STEP: dict[str, Any] = {
     "thinking": "Well.",
     "text": "A text that comes in a few pieces, for it is not that short.",
@@ -84,9 +87,10 @@ async def test_the_connection_is_reset_before_the_answer(sdk: Any) -> None:
 
 async def test_the_first_byte_is_slow(sdk: Any) -> None:
     async with serve(Scenario(default=Step(faults=[Fault(delay=3_600)], **STEP))) as standin:
-        async with sdk(standin, timeout=httpx2.Timeout(0.3, connect=5)) as client:
+        async with sdk(standin, timeout=IMPATIENT) as client:
             with pytest.raises(anthropic.APITimeoutError):
                 await ask(client)
+        async with sdk(standin) as client:
             assert (await ask(client)).stop_reason == "tool_use"
         await assert_eventually(lambda: standin.requests[0].seconds > 0)  # it notices that the client has gone
         assert not standin.requests[0].whole
@@ -122,11 +126,11 @@ async def test_the_connection_breaks_in_the_stream(sdk: Any, name: str, raised: 
 
 
 async def test_the_stream_stalls(sdk: Any) -> None:
-    impatient = httpx2.Timeout(0.3, connect=5)
     scenario = Scenario(default=Step(faults=[Fault(stall_after=3)], **STEP))
-    async with serve(scenario) as standin, sdk(standin, timeout=impatient) as client:
-        with pytest.raises(httpx2.ReadTimeout):
-            await ask(client)
+    async with serve(scenario) as standin, sdk(standin) as client:
+        async with sdk(standin, timeout=IMPATIENT) as impatient:
+            with pytest.raises(httpx2.ReadTimeout):
+                await ask(impatient)
         assert (await ask(client)).stop_reason == "tool_use"
 
 
@@ -140,13 +144,13 @@ async def test_a_clean_end_before_the_message_stops_raises_nothing(sdk: Any, aft
 
 
 async def test_pings_only_and_a_slow_pace(sdk: Any) -> None:
-    faults: list[Fault | None] = [Fault(pings=0.5), Fault(pace=0.05), None]
+    faults: list[Fault | None] = [Fault(pings=6), Fault(pace=0.05), None]
     async with serve(Scenario(default=Step(faults=faults, **STEP))) as standin:
-        async with sdk(standin, timeout=httpx2.Timeout(0.4, connect=5)) as client:
+        async with sdk(standin, timeout=httpx2.Timeout(5)) as client:
             for _ in range(3):
                 assert (await ask(client)).stop_reason == "tool_use"
         slow, paced, plain = (record.seconds for record in standin.requests)
-        assert slow >= 0.5
+        assert slow >= 6
         assert paced >= 0.5
         assert plain > 0
 
