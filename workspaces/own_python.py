@@ -13,6 +13,7 @@ import site
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
@@ -82,6 +83,11 @@ def own_packages() -> list[Path]:
     return [path for path in own if not any(path != other and path.is_relative_to(other) for other in own)]
 
 
+_making = threading.Lock()
+"""Held while a directory is made: once is enough, and `ast.parse` fails now and then in two threads at once
+(https://github.com/python/cpython/issues/106905)."""
+
+
 def make_own_python(home: Path, like: Path | None = None) -> Path:
     """The directory under `BATON_HOME`, made where there is none of this interpreter and these packages yet.
 
@@ -89,8 +95,11 @@ def make_own_python(home: Path, like: Path | None = None) -> Path:
     """
     parent = home / "python"
     place = parent / _key()
-    if place.is_dir():
-        return place
+    with _making:
+        return place if place.is_dir() else _make(parent, place, like)
+
+
+def _make(parent: Path, place: Path, like: Path | None) -> Path:
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_unfinished(parent)
     made = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))

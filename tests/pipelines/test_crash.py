@@ -42,7 +42,7 @@ def worker_log(tmp_path: Path) -> Iterator[Path]:
 async def open_the_gate(home: Path) -> None:
     """Let the command end, also where its workspace is put back once more before it begins again."""
     while True:
-        for started in home.glob("workspaces/**/src/started"):
+        for started in home.glob("workspaces/*/*/work/src/started"):
             started.with_name("go").touch()
         await asyncio.sleep(0.1)
 
@@ -54,7 +54,7 @@ async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_lo
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/**/src/started")))
+            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/*/*/work/src/started")))
             # Whether the worker sees it or not: the message is the run's, and waits for the next turn.
             await handle.signal(Pipeline.guide, Guide(text=MESSAGE))
             worker.kill()
@@ -97,7 +97,7 @@ async def test_what_an_agent_stashed_is_there_after_all_is_lost(staged, worker_l
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/**/src/started")))
+            await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/*/*/work/src/started")))
             worker.kill()
             # What the worker had started may write for a moment longer.
             await assert_eventually(lambda: _is_removed(stage.settings.home / "workspaces"))

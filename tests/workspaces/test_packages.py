@@ -1,9 +1,12 @@
 """Whose packages a project's commands see: its own. Neither Baton's nor those of Baton's interpreter are importable."""
 
+import gc
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from baton.contracts import Evidence
 from baton.settings import SandboxMode
 from workspaces.config import GateConfig
 from workspaces.gate import run_gate
+from workspaces.own_python import make_own_python
 from workspaces.sandbox import Command, CommandResult, Sandbox
 from workspaces.toolchains import Toolchains
 
@@ -189,6 +193,23 @@ def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
     said = {process.communicate(timeout=120)[0] for process in both}
     assert len(said) == 1
     assert len(list((tmp_path / "python").iterdir())) == 1
+
+
+def test_the_engines_python_is_made_by_several_threads_at_once(tmp_path: Path) -> None:
+    """As tasks that run side by side do: `ast.parse` fails where garbage collection lets another thread parse, too."""
+    homes = [tmp_path / f"home{number % 3}" for number in range(6)]
+
+    def give_way(phase: str, found: Mapping[str, int]) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(give_way)
+    try:
+        with ThreadPoolExecutor(len(homes)) as threads:
+            made = list(threads.map(make_own_python, homes))
+    finally:
+        gc.callbacks.remove(give_way)
+    assert [place.parent.parent for place in made] == homes
+    assert [len(list((home / "python").iterdir())) for home in homes] == [1] * len(homes)
 
 
 @pytest.mark.parametrize("isolated", ISOLATED)
