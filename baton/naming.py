@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 _SLUG = re.compile(r"[^a-z0-9]+")
 _SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _VALID_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_SCHEDULED = re.compile(r"(?P<run>.+)-\d{4}-\d\d-\d\dT\d\d(?P<colon>[:+])\d\d(?P=colon)\d\d(?:\.\d{1,9})?Z")
+"""What a schedule of Temporal's makes of a workflow id: https://docs.temporal.io/schedule#spec; in refs with `+`."""
 _COMMIT_REF = re.compile(r"refs/baton/[^/]+/(?P<task>[^/]+)/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
 _CONTENTS_REF = re.compile(r"refs/baton/[^/]+/[^/]+/lfs/[0-9a-f]{40}")
 _VALID_TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -72,8 +74,32 @@ def github_branch(number: int, title: str, attempt: int = 1) -> str:
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` may be a run id: safe in a ref, a path and a branch name."""
+    """Whether `text` may be a run id as it is: safe in a ref, a path and a branch name."""
     return bool(_VALID_RUN.fullmatch(text)) and ".." not in text and not text.endswith((".lock", "."))
+
+
+def is_workflow_id(text: str) -> bool:
+    """Whether a run's workflow may have this id: a run id, alone or with the time that a schedule adds."""
+    timed = _SCHEDULED.fullmatch(text)
+    return is_run_id(text) or bool(timed and timed["colon"] == ":" and is_run_id(timed["run"]))
+
+
+def run_key(run: str) -> str:
+    """Return the name of a run in refs, directories, branches and headers: its workflow id, with `+` for colons.
+
+    No id has a `+`, so that two runs never share a name. The key of a key is that key.
+    """
+    return run.replace(":", "+") if is_workflow_id(run) else run
+
+
+def is_run_key(text: str) -> bool:
+    """Whether `text` is the name of a run as `run_key` makes them."""
+    return is_run_id(text) or ("+" in text and is_workflow_id(text.replace("+", ":")))
+
+
+def workflow_id_of(key: str) -> str:
+    """Return the workflow id of a run by its key; an id is its own."""
+    return key.replace("+", ":") if is_run_key(key) else key
 
 
 def is_task_id(text: str) -> bool:
@@ -88,12 +114,12 @@ def session_name(round_number: int, role: str) -> str:
 
 def task_workflow_id(run: str, task: str) -> str:
     """Workflow id of a task."""
-    return f"{run}/{task}"
+    return f"{run_key(run)}/{task}"
 
 
 def session_workflow_id(run: str, task: str, round_number: int, role: str) -> str:
     """Workflow id of a session."""
-    return f"{run}/{task}/{session_name(round_number, role)}"
+    return f"{run_key(run)}/{task}/{session_name(round_number, role)}"
 
 
 def place_of(workflow_id: str) -> dict[str, str]:
@@ -106,7 +132,7 @@ def place_of(workflow_id: str) -> dict[str, str]:
 
 def branch(run: str) -> str:
     """The branch that a run publishes."""
-    return f"baton/{run}"
+    return f"baton/{run_key(run)}"
 
 
 def host_queue(host: str) -> str:
@@ -116,22 +142,22 @@ def host_queue(host: str) -> str:
 
 def task_ref(run: str, task: str) -> str:
     """The ref whose commits are a task's checkpoints. A ref one level up would block all below it."""
-    return f"refs/baton/{run}/{task}/head"
+    return f"refs/baton/{run_key(run)}/{task}/head"
 
 
 def run_ref(run: str) -> str:
     """The ref that holds the run's own files: `state.json`, `decisions.json`, pinned roles."""
-    return f"refs/baton/{run}/run/head"
+    return f"refs/baton/{run_key(run)}/run/head"
 
 
 def integration_ref(run: str) -> str:
     """The ref of the project commits that tasks are merged into."""
-    return f"refs/baton/{run}/integration/head"
+    return f"refs/baton/{run_key(run)}/integration/head"
 
 
 def candidate_ref(run: str, task: str, commit: str) -> str:
     """The ref that keeps a project commit that the gate ran on, until it is integrated; each has its own."""
-    return f"refs/baton/{run}/{task}/candidate/{commit}"
+    return f"refs/baton/{run_key(run)}/{task}/candidate/{commit}"
 
 
 def landing_ref(run: str, task: str, round_number: int, commit: str) -> str:
@@ -139,7 +165,7 @@ def landing_ref(run: str, task: str, round_number: int, commit: str) -> str:
 
     Whether it was integrated, the line of integrated commits says. Round 0: taken over from another run.
     """
-    return f"refs/baton/{run}/{task}/landing/{round_number}/{commit}"
+    return f"refs/baton/{run_key(run)}/{task}/landing/{round_number}/{commit}"
 
 
 def tasks_by_commit(refs: Iterable[str]) -> dict[str, str]:
@@ -150,7 +176,7 @@ def tasks_by_commit(refs: Iterable[str]) -> dict[str, str]:
 
 def contents_ref(run: str, task: str, commit: str) -> str:
     """The ref that keeps the contents of the files that a task's project commit has as LFS pointers."""
-    return f"refs/baton/{run}/{task}/lfs/{commit}"
+    return f"refs/baton/{run_key(run)}/{task}/lfs/{commit}"
 
 
 def is_contents_ref(ref: str) -> bool:

@@ -1,6 +1,7 @@
 """The kernel's pure rules: names, prices, redaction, settings, the error tree."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -19,6 +20,38 @@ def test_run_ids_say_what_they_are() -> None:
     run = naming.new_run_id("/srv/git/Shop API.git", "Add pagination to GET /orders, with a total count header")
     assert re.fullmatch(r"shop-api-add-pagination-to-get-orders-with-a-[a-z0-9]{4}", run)
     assert naming.is_run_id(run)
+
+
+TIMES = ["2026-11-28T06:00:00Z", "2026-11-28T06:00:00.5Z", "2026-11-28T06:00:00.123456789Z"]
+"""As schedules of Temporal's append them."""
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("name", ["nightly", "x" * 120, "a.b_c-d"])
+def test_ids_that_a_schedule_makes_have_names_in_refs(name: str, time: str) -> None:
+    run = f"{name}-{time}"
+    assert naming.is_workflow_id(run)
+    assert not naming.is_run_id(run)
+    key = naming.run_key(run)
+    assert key == run.replace(":", "+")
+    assert naming.is_run_key(key)
+    assert not naming.is_workflow_id(key), "no run can have the name of another one"
+    assert (naming.run_key(key), naming.workflow_id_of(key)) == (key, run)
+    assert naming.task_ref(run, "t1") == f"refs/baton/{key}/t1/head"
+    for name in (naming.branch(run), naming.run_ref(run)):
+        subprocess.run(["git", "check-ref-format", "--allow-onelevel", name], check=True)
+    child = naming.session_workflow_id(run, "t1", 2, "tester")
+    assert naming.place_of(child) == {"run": key, "task": "t1", "round": "2", "role": "tester"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["a:b", "../x-2026-11-28T06:00:00Z", "-2026-11-28T06:00:00Z", "n-2026-11-28T06:00Z", "n-2026-11-28T06+00+00Z",
+     "n-2026-11-28T06:00+00Z", "n-2026-11-28T06:00:00Z/t1", "n-2026-11-28T06:00:00Z\n",
+     "x" * 121 + "-2026-11-28T06:00:00Z"],
+)  # fmt: skip
+def test_other_ids_with_colons_are_refused(bad: str) -> None:
+    assert not naming.is_workflow_id(bad)
 
 
 @pytest.mark.parametrize("bad", ["", "../x", "a..b", "a/b", "-x", "a.lock", "x" * 200, "a b", "ä"])

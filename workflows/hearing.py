@@ -11,6 +11,7 @@ from typing import Literal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from baton import naming
     from baton.contracts import Decide, Guide
     from baton.decisions import DecisionRefused
     from baton.github import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
@@ -194,7 +195,7 @@ class Hearing:
             return
         # Patched, for a run that has left such a check out before goes on. Whose it is the webhook has looked up by
         # its App: an `external_id` anybody can write. Only such a run gets the marker.
-        if check.external_id != self._books.document.run or workflow.patched("checks-by-their-app"):
+        if check.external_id != naming.run_key(self._books.document.run) or workflow.patched("checks-by-their-app"):
             said = "\n".join(part for part in (check.title, check.summary) if part)
             text = said or f"It ended with {check.conclusion or 'a failure'}."
             self._add(Feedback(FeedbackItem(source=f"check {check.name}", text=text), check))

@@ -53,14 +53,17 @@ class Pipeline:
                     f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
                     " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
                 )
-            if not naming.is_run_id(run):
+            if not naming.is_workflow_id(run):
                 raise Unreadable(
                     f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
                 )
         except Unreadable as fault:
             self._refusal = f"The run cannot start. {fault}"
             request = RunRequest(task="(none that can be read)", repo=repo)
-        self._request = request.model_copy(update={"run": run})
+        fork = request.fork
+        if fork is not None:
+            fork = fork.model_copy(update={"run": naming.run_key(fork.run)})
+        self._request = request.model_copy(update={"run": naming.run_key(run), "fork": fork})
         document = RunDocument(
             run=run,
             status=RunStatus.PLANNING,

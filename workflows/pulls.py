@@ -8,6 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.checks import CheckActivities
     from activities.github.reading import ReadingActivities
     from activities.github.writing import WritingActivities
+    from baton import naming
     from baton.contracts import GateDocument
     from baton.github_pull import Change, check_summary, check_title, pull_body, pull_title
     from baton.github_steps import CheckInput, PullInput, PullNumber, PullState
@@ -123,7 +124,7 @@ class PullRequest:
         check = CheckInput(
             repository=self._issue.repository,
             commit=commit,
-            run=self._books.document.run,
+            run=naming.run_key(self._books.document.run),
             status="completed" if conclusion else "in_progress",
             conclusion=conclusion,
             title=title[:200],

@@ -7,6 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.github.writing import WritingActivities
+    from baton import naming
     from baton.contracts import RunDocument, RunStatus
     from baton.github_report import Report, comment
     from baton.github_steps import CommentInput
@@ -99,7 +100,7 @@ class Reporter:
             CommentInput(
                 repository=self._issue.repository,
                 number=self._issue.number,
-                run=document.run,
+                run=naming.run_key(document.run),
                 comment=self._comment,
                 body=comment(report),
             ),

@@ -7,6 +7,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.state import StateActivities
+    from baton import naming
     from baton.budget import with_costs
     from baton.contracts import RunDocument
     from baton.decisions import DecisionBook
@@ -54,7 +55,7 @@ class Saver:
             saved = await self._host.attempt(
                 StateActivities.save_state,
                 SaveInput(
-                    run=self._document.run,
+                    run=naming.run_key(self._document.run),
                     repo=self._document.repo,
                     state=self.current(),
                     decisions=self._book.all(),

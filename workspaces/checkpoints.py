@@ -38,7 +38,7 @@ class Lane:
     task: str
 
     def __post_init__(self) -> None:
-        if not naming.is_run_id(self.run) or not naming.is_task_id(self.task):
+        if not naming.is_run_key(self.run) or not naming.is_task_id(self.task):
             raise WorkspaceError(f"{self.run!r}/{self.task!r} cannot name a line of checkpoints.")
 
     @property

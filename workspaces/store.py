@@ -30,7 +30,7 @@ from workspaces.state_remote import OURS, StateRemote
 from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
-_REF = re.compile(r"refs/baton/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+")
+_REF = re.compile(r"refs/baton/[A-Za-z0-9._+-]+(/[A-Za-z0-9._-]+)+")
 # Said in full, so that no version's default and no file decides how a patch looks.
 _DIFF = (
     "--no-color",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from baton.errors import WorkspaceError
 from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
-from baton.naming import is_run_id
+from baton.naming import is_run_key
 from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
 from workspaces import agentgit, gitdir
@@ -86,7 +86,7 @@ async def exclusive(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT)
 
 async def discard_run(store: Store, run: str) -> None:
     """Remove all workspaces of a run, each once nobody works in it; the checkpoints stay."""
-    if not is_run_id(run):
+    if not is_run_key(run):
         raise WorkspaceError(f"{run!r} is not the id of a run.")
     directory = store.home / "workspaces" / run
     if not directory.is_dir():

@@ -44,7 +44,7 @@ def decide(
     from baton.foreign_text import whole
     from interfaces.cli.asking import who
 
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     words = {"decision_id": decision, "choice": choice, "note": note, "by": by or who(), "commit": commit}
     answer = Decide.model_validate({name: whole(word) for name, word in words.items()})
     settings = options.settings()
@@ -67,7 +67,7 @@ def guide(
     from baton.contracts import Guide
     from baton.foreign_text import whole
 
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     try:
         words = Guide(text=whole(text).strip(), task_id=task)
     except ValidationError as error:
@@ -81,7 +81,7 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
 
     Its processes are ended, its work is kept. Waits until it has ended.
     """
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     told: list[str] = []
     execute(
         _stop(options.settings(), run, as_json, told),

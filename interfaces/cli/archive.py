@@ -108,7 +108,7 @@ async def kept_document(home: Path, repository: str, run: str) -> RunDocument | 
     if not (home / "stores" / naming.repo_key(repository) / "repository").exists():
         return None
     store = await Store.open(home, repository)
-    head = await store.head(naming.run_ref(run)) if naming.is_run_id(run) else None
+    head = await store.head(naming.run_ref(run)) if naming.is_workflow_id(run) else None
     data = await store.read(head, "state.json") if head else None
     return RunDocument.model_validate_json(data) if data else None
 

@@ -53,7 +53,7 @@ def fork(
     The new run takes over plan, finished tasks and workspace as they were there, and pays only for what it does itself.
     The old one is left as it is. `baton diff NEW --against OLD` shows what came out differently.
     """
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     settings = options.settings(sandbox=sandbox)
     if (session or turn) and not task:
         raise UsageError("--session and --turn say where in a task: name it with --task.")
@@ -129,7 +129,7 @@ async def _request(
             "base": base,
             "fork": fork,
             "github": None,  # the issue and its pull request stay with the run that has them
-            "run": options.check_run_id(run_id) if run_id else made,
+            "run": options.check_new_run_id(run_id) if run_id else made,
             "models": {**kept.models, **models},
             "started_by": who(),
             **{name: value for name, value in changes.items() if value is not None},

@@ -39,7 +39,7 @@ def log(
 
     Every message, tool call and result of its sessions, in their order.
     """
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     execute(_log(options.settings().home, run, task, session, as_json))
 
 
@@ -56,9 +56,8 @@ def diff(
     As a patch against the commit that it started from, or against what another run has made. Into a file or a pipe it
     goes byte for byte, binary files included, for `git apply`.
     """
-    for given in (run, against):
-        if given is not None:
-            options.check_run_id(given)
+    run = options.check_run_id(run)
+    against = against and options.check_run_id(against)
     execute(_diff(options.settings().home, run, against, stat, as_json))
 
 

@@ -77,11 +77,20 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
 
 
 def check_run_id(run: str) -> str:
-    """A run id as typed; UsageError when it cannot be one."""
+    """Return a run's workflow id as typed, also by its name in branches and refs; UsageError when it cannot be one."""
+    from baton.naming import is_workflow_id, workflow_id_of
+
+    if not is_workflow_id(workflow_id_of(run)):
+        raise UsageError(f"{run!r} is not a run id; `baton list` shows the runs there are.")
+    return workflow_id_of(run)
+
+
+def check_new_run_id(run: str) -> str:
+    """Return an id for a run that is to be started; UsageError when it cannot be one."""
     from baton.naming import is_run_id
 
     if not is_run_id(run):
-        raise UsageError(f"{run!r} is not a run id; `baton list` shows the runs there are.")
+        raise UsageError(f"{run!r} is not a run id: use up to 120 letters, digits, dots, dashes and `_`.")
     return run
 
 

@@ -57,7 +57,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show where a run stands: tasks, cost, gate, decisions, errors."""
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     if state and decisions:
         raise UsageError("--state and --decisions exclude each other.")
     execute(_show(options.settings(), run, state, decisions, as_json))

@@ -112,7 +112,7 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     Brings a server and a worker where they are needed, and asks open decisions in a terminal.
     Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
-    options.check_run_id(run)
+    run = options.check_run_id(run)
     execute(_watch(options.settings(), run, as_json), farewell=lambda: f"Interrupted. The run {run} keeps its work.")
 
 
@@ -133,7 +133,7 @@ def _request(
     if names := masked_names(text):
         message(f"In the task, {told(names)}")
     if run is not None:
-        options.check_run_id(run)
+        options.check_new_run_id(run)
     where = resolve_repository(repo, base)
     return options.request(
         {
