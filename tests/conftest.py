@@ -47,12 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `soak` out, unless `-m` speaks of them; order what is left for several processes."""
-    if "soak" not in config.getoption("markexpr"):
-        soak = [item for item in items if item.get_closest_marker("soak")]
-        left_out = set(soak)
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=soak)
+    """Leave the tests marked `soak` or `image` out, unless `-m` speaks of them; order the rest for several processes."""
+    off = [name for name in ("soak", "image") if name not in config.getoption("markexpr")]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in off)]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         if _where(item).parts[0] in TOGETHER:
             item.add_marker(pytest.mark.xdist_group(_where(item).as_posix()))

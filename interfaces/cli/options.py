@@ -58,7 +58,8 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     """The settings of the environment, with what the options say on top; logging is set up by them.
 
     `quiet` is a command for a person: it keeps the SDK's warnings (one for every failed attempt, with a traceback) off
-    the screen where log lines were not asked for. The others serve; their log lines are for machines. Raises ConfigurationError that names the variable or option.
+    the screen where log lines were not asked for. The others serve; their log lines are for machines. Raises
+    ConfigurationError that names the variable or option.
     """
     import logging
 
