@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `soak` or `image` out, unless `-m` speaks of them; order the rest for several processes."""
+    """Leave out tests marked `soak` or `image`, unless `-m` speaks of them; order the rest for several processes."""
     off = [name for name in ("soak", "image") if name not in config.getoption("markexpr")]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in off)]
     if left_out:
