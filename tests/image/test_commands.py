@@ -56,9 +56,8 @@ def test_a_user_who_may_not_write_to_the_volume_is_told_so(containers: Container
     assert "cannot be written by this user (uid 12345): set BATON_HOME" in done.stderr
 
 
-@pytest.mark.parametrize("user", ["--user=10001:10001", "--user=12345:12345"])
-def test_the_demo_runs_to_its_end_and_is_looked_at(containers: Containers, user: str) -> None:
-    place = [*WORKER, user, containers.volume("home:/var/lib/baton")]
+def test_the_demo_runs_to_its_end_for_an_unknown_user_and_is_looked_at(containers: Containers) -> None:
+    place = [*WORKER, "--user=12345", containers.volume("home:/var/lib/baton")]
     done = containers.run(place, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The change is done." in done.stdout
