@@ -27,7 +27,7 @@ test-all: test test-image ## make test, then make test-image
 
 # Skipped with the reason where the image cannot be made: that needs root and packages of Debian, which it installs.
 test-image: setup ## The container image, built and run by podman
-	timeout --foreground --signal=INT --kill-after=60 480 $(BIN)/pytest -n 0 -m image tests/image
+	timeout --foreground --kill-after=60 600 $(BIN)/pytest -n 0 -m image tests/image
 
 check: lint types imports ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder  # many wait while others compute: 4 serve 2 cores

@@ -19,6 +19,9 @@ CANNOT = 77
 def storage() -> Iterator[Path]:
     """A directory with images and containers of the tests alone; skips where none can be made."""
     script = str(ROOT / "scripts" / "image.sh")
+    # `timeout` ends the tests by SIGTERM, and one that runs in the background would not hear SIGINT: both come here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="baton-image-", dir="/var/tmp") as place:
         directory = Path(place) / "storage"
         try:
