@@ -7,7 +7,6 @@ The server is that of the image's own `temporal` command, which keeps its data i
 
 import json
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def temporal(containers: Containers) -> Containers:
 
 
 @pytest.fixture
-def secrets(tmp_path: Path) -> Iterator[Path]:
+def secrets(tmp_path: Path) -> Path:
     """The files of ./secrets, readable by the container's user as Docker Compose mounts them."""
     tmp_path.chmod(0o755)
     for name, content in SECRETS.items():
