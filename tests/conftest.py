@@ -106,7 +106,7 @@ def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     before = running()
     yield
-    directory = request.node.funcargs.get("tmp_path")
+    directory = (request.node.funcargs or {}).get("tmp_path")  # none where the test was interrupted before it began
     if directory is not None and (new := running() - before):
         left = strays_that_stay(directory, new, within=MAX_FAREWELL)
         assert not left, f"the test left these processes behind: {left}"
