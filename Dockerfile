@@ -5,10 +5,12 @@ FROM python:3.13.7-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 # First what changes seldom: the locked packages, in a layer of their own. The lock also has the tools of development;
-# as constraints it pins, and installs nothing.
+# as constraints it pins, and installs nothing. A package index of your own comes by two secrets of the build, of which
+# nothing stays in the image: `pip` (a pip.conf) and `certificates` (a PEM file that it may name as `cert`).
 RUN python -m venv /opt/baton
 COPY pyproject.toml README.md requirements.lock ./
-RUN /opt/baton/bin/python -c "import tomllib; \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+ /opt/baton/bin/python -c "import tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" > wanted.txt \
  && /opt/baton/bin/pip install --constraint requirements.lock --requirement wanted.txt
@@ -20,7 +22,8 @@ COPY workflows workflows
 COPY workers workers
 COPY interfaces interfaces
 COPY standin standin
-RUN /opt/baton/bin/pip install --no-deps . \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+ /opt/baton/bin/pip install --no-deps . \
  && /opt/baton/bin/python -m compileall -q /opt/baton/lib
 
 FROM python:3.13.7-slim-bookworm
@@ -34,14 +37,17 @@ RUN apt-get update \
  && groupadd --gid 10001 baton \
  && useradd --uid 10001 --gid baton --home-dir /var/lib/baton --create-home --shell /usr/sbin/nologin baton
 COPY --from=build /opt/baton /opt/baton
+# Commands for people print no log lines; what serves prints them for machines.
 ENV PATH=/opt/baton/bin:$PATH \
+    HOME=/var/lib/baton \
     PYTHONDONTWRITEBYTECODE=1 \
     BATON_HOME=/var/lib/baton/home \
     BATON_SECRETS_DIR=/run/secrets \
-    BATON_LOG=json \
-    BATON_LOG_LEVEL=info \
+    BATON_SERVICE_LOG=json \
+    BATON_SERVICE_LOG_LEVEL=info \
     BATON_METRICS_ADDRESS=0.0.0.0:9464
-RUN mkdir -p /run/secrets
+# The container may run as any user (`--user`, OpenShift): one that is not known here finds a home, too, and may write.
+RUN mkdir -p /run/secrets && chmod 1777 /var/lib/baton
 USER 10001:10001
 WORKDIR /var/lib/baton
 VOLUME /var/lib/baton

@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports format lock screenshots clean
+.PHONY: help setup demo test test-all test-image check lint types imports format lock screenshots clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Virtual environment and packages in .venv
 
@@ -22,6 +22,12 @@ demo: setup ## The real pipeline on a sample repository, with a scripted model: 
 
 test: setup ## Lint, types, import rules and the whole test suite
 	@$(MAKE) --no-print-directory check
+
+test-all: test test-image ## make test, then make test-image
+
+# Skipped with the reason where the image cannot be made: that needs root and packages of Debian, which it installs.
+test-image: setup ## The container image, built and run by podman
+	timeout --foreground --kill-after=60 600 $(BIN)/pytest -n 0 -m image tests/image
 
 check: lint types imports ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder  # many wait while others compute: 4 serve 2 cores

@@ -70,6 +70,12 @@ class Settings(GitHubSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="Least level of the log lines"
     )
+    service_log: Literal["console", "json"] | None = Field(
+        default=None, description="BATON_LOG of up, worker, webhook and codec-server alone, where that is not set"
+    )
+    service_log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        default=None, description="BATON_LOG_LEVEL of the same services alone, where that is not set"
+    )
     state_remote: str | None = Field(
         default=None,
         description="Bare repository that checkpoints are copied to, for takeover by another host",
@@ -280,6 +286,13 @@ class Settings(GitHubSettings):
         """The model that the environment names for a role (`BATON_<ROLE>_MODEL`)."""
         value = getattr(self, f"{role}_model", None)
         return value if isinstance(value, str) else None
+
+    def for_service(self) -> "Settings":
+        """The settings of a command that serves: its own form and level of log lines, where none is set for all."""
+        own = {"log": self.service_log, "log_level": self.service_log_level}
+        return self.model_copy(
+            update={name: value for name, value in own.items() if value and name not in self.model_fields_set}
+        )
 
     def secrets(self) -> list[str]:
         """Values that must never be stored or shown."""

@@ -47,12 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `soak` out, unless `-m` speaks of them; order what is left for several processes."""
-    if "soak" not in config.getoption("markexpr"):
-        soak = [item for item in items if item.get_closest_marker("soak")]
-        left_out = set(soak)
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=soak)
+    """Leave out tests marked `soak` or `image`, unless `-m` speaks of them; order the rest for several processes."""
+    off = [name for name in ("soak", "image") if name not in config.getoption("markexpr")]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in off)]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         if _where(item).parts[0] in TOGETHER:
             item.add_marker(pytest.mark.xdist_group(_where(item).as_posix()))
@@ -106,7 +106,7 @@ def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     before = running()
     yield
-    directory = request.node.funcargs.get("tmp_path")
+    directory = (request.node.funcargs or {}).get("tmp_path")  # none where the test was interrupted before it began
     if directory is not None and (new := running() - before):
         left = strays_that_stay(directory, new, within=MAX_FAREWELL)
         assert not left, f"the test left these processes behind: {left}"

@@ -10,6 +10,7 @@ processes cannot have controlled children, so the worker first moves into one be
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import signal
 import time
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "baton-"
+_OURS = re.compile(r"baton-\d+-[0-9a-f]{8}")
+"""The names that `_make_locked` gives; a container, a slice or a service of others may begin like them, too."""
 LEAF = "baton-worker"
 """Where the worker itself is in version 2; `DelegateSubgroup=` of the units names it, too."""
 
@@ -179,7 +182,7 @@ def places() -> list[Place]:
 def sweep(parent: Path) -> None:
     """Remove the groups of workers that are no more."""
     for path in parent.glob(f"{PREFIX}*"):
-        if path.name == LEAF or not path.is_dir():
+        if not _OURS.fullmatch(path.name) or not path.is_dir():
             continue
         with contextlib.suppress(OSError), _locked(path):
             _remove(path)

@@ -57,8 +57,9 @@ class TextCommand(TyperCommand):
 def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     """The settings of the environment, with what the options say on top; logging is set up by them.
 
-    `quiet` keeps the SDK's warnings (one for every failed attempt, with a traceback) off the screen of a person who
-    did not ask for log lines. Raises ConfigurationError that names the variable or option.
+    `quiet` is a command for a person: it keeps the SDK's warnings (one for every failed attempt, with a traceback) off
+    the screen where log lines were not asked for. The others serve; their log lines are for machines. Raises
+    ConfigurationError that names the variable or option.
     """
     import logging
 
@@ -68,6 +69,8 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     from interfaces.cli.streams import log_stream
 
     read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
+    if not quiet:
+        read = read.for_service()
     configure_logging(read.log, read.log_level, Redactor(read.secrets()), cast(TextIO, log_stream()))
     if quiet and "log_level" not in read.model_fields_set:
         logging.getLogger("temporalio").setLevel(logging.ERROR)

@@ -133,6 +133,39 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
     assert "canary-4bd1 feature" not in page + str(spans)
 
 
+async def test_log_lines_of_services_are_kept_from_the_commands_of_people(tmp_path: Path) -> None:
+    """A container has one environment for its worker and for those who look in by `docker exec`."""
+    script = scenario(plan(task("t1")), simple_task("t1", write("src/a.txt", "a\n")))
+    async with serve(script) as standin:
+        cli = Cli(
+            tmp_path / "home",
+            ANTHROPIC_BASE_URL=standin.base_url,
+            ANTHROPIC_API_KEY=KEY,
+            BATON_SERVICE_LOG="json",
+            BATON_SERVICE_LOG_LEVEL="info",
+        )
+        try:
+            alone = await cli("run", TASK, "--repo", str(make_repository(tmp_path / "shop")))
+            cli.env |= {"BATON_LOG": "json", "BATON_LOG_LEVEL": "info"}
+            asked = await cli("run", TASK, "--repo", str(tmp_path / "shop"))
+            del cli.env["BATON_LOG"], cli.env["BATON_LOG_LEVEL"]
+            up = await cli.start("up")
+            said = await until(up, "A worker is at work")
+            shown = await cli("list")
+            up.send_signal(signal.SIGTERM)
+            _, rest = await asyncio.wait_for(up.communicate(), 60)
+        finally:
+            await cli.end()
+    assert alone.code == 0, alone.err
+    assert json_lines(alone.err) == json_lines(shown.err) == []
+    assert "turn" in {line["event"] for line in json_lines(asked.err)}
+    assert "bounds" in {line["event"] for line in json_lines(said + rest.decode())}
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
 async def deliver(said: str) -> None:
     """What GitHub sends when an issue is closed, to the webhook that said where it is."""
     (address,) = re.findall(r"GitHub webhook (\S+)/webhook", said)

@@ -254,6 +254,30 @@ async def test_groups_of_a_killed_worker_are_swept(how: str, tmp_path: Path) -> 
     assert mine.exact
 
 
+def test_groups_of_others_are_left_alone_whatever_they_are_called() -> None:
+    try:
+        parents = [place.path for place in places()]
+    except NoGroups as error:
+        pytest.skip(str(error))
+    others = [parent / f"baton-{os.getpid()}.service" for parent in parents]
+    for group in others:
+        group.mkdir()
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        for group in others:
+            (group / "cgroup.procs").write_text(str(process.pid))
+        for parent in parents:
+            sweep(parent)
+        assert process.poll() is None
+        assert all(group.exists() for group in others)
+    finally:
+        process.kill()
+        process.wait()
+        for group in others:
+            if group.exists():
+                group.rmdir()
+
+
 async def test_a_search_is_bounded_too(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ripgrep keeps a whole line in memory, and a line can be as long as a file."""
     small = Bounds(replace(LIMITS, memory=80 * MB))
