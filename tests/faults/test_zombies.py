@@ -33,11 +33,14 @@ HOLDING = {
 FREE = {
     "before the push": Moment("activities.publishing:publish", stops=True),
     "after the push": Moment("activities.publishing:publish", "after", stops=True),
-    "saving the state": Moment("activities.state:write_run_files", nth=3, stops=True),
-    "state saved": Moment("activities.state:write_run_files", "after", nth=3, stops=True),
+    "saving the state": Moment("activities.state:write_run_files", match="'done: ", stops=True),
+    "state saved": Moment("activities.state:write_run_files", "after", match="'done: ", stops=True),
     "cleaning up": Moment("activities.publishing:discard_run", stops=True),
 }
-"""Where its successor needs nothing that it holds: the run ends without it, and then it wakes up."""
+"""Where its successor needs nothing that it holds: the run ends without it, and then it wakes up.
+
+The states are the last ones: while tasks are at work, the whole worker stops, and with it a workspace is held.
+"""
 
 
 async def stopped(scene: Scene, worker: Forked) -> None:
