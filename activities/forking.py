@@ -6,6 +6,7 @@ Checkpoints and project commits never change, so a fork is a few refs of its own
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
+from activities.journal import UserEntry
 from activities.posture import with_posture
 from activities.stores import FORKED, STATE, Stores, holding, run_file, run_json, task_file, to_json, write_run_files
 from agents.plan import PlannedTask as TaskOfPlan
@@ -81,6 +82,9 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
         base=Checkpoints(store).project_commit(checkpoint),
         turn=fork.turn + 1,
     )
+    last = await store.read(checkpoint, f"transcript/{fork.session}/{fork.turn:05d}-user.json") if fork.turn else None
+    if last is not None:
+        progress.starts = UserEntry.model_validate_json(last).start
     gate = await store.read(checkpoint, f"gates/{number}.json")
     if gate is not None:
         result = GateResult.model_validate_json(gate)

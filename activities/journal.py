@@ -3,6 +3,10 @@
 A turn leaves up to three kinds of files under `transcript/<round>-<role>/`: `NNNNN-user.json` (tool results; the
 commit that holds it holds the workspace after them), `NNNNN-cut-K.json` (an answer that max_tokens cut off: paid for,
 never acted on) and `NNNNN-assistant.json` (the answer). What is there is never done again.
+
+A session that starts anew goes on in the same folder with the turn that could not be taken. Its first entry says so
+(`level`), and no earlier one is sent any more; its prefix is in `prefix-K.json`. The user's side that the API refused
+stays readable as `NNNNN-refused-K.json`.
 """
 
 import json
@@ -17,7 +21,7 @@ from activities.conversation import Message, extend
 from activities.leftouts import LEFT_OUT, Book
 from agents.requests import Prefix
 from baton.contracts import Contract, Usage
-from baton.errors import StaleAttempt
+from baton.errors import ConversationLost, StaleAttempt
 from baton.sessions import LeftOut, SessionKey, TurnInput, TurnResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.workspace import Snapshot
@@ -38,6 +42,10 @@ class UserEntry(Contract):
     """What is written and not kept, where people do not know it as it is after these tools."""
     heard: int = 0
     """How many of the turn's messages from people are in it; more may have come until the turn is tried again."""
+    start: int = 0
+    """How often the session had started anew by then."""
+    level: int = 0
+    """Set where the turn is the first of a new start: how short its brief is."""
     result: TurnResult | None = None
     """Set where the turn ends without asking the model."""
 
@@ -137,7 +145,7 @@ class Journal:
         self._store.require(self._key.run, turn.expected)
         if self._checkpoints.stands_at(head, turn.expected):
             return Position(state="fresh", head=head)
-        user = await self._user(head, turn.turn)
+        user = await self.user(head, turn.turn)
         if user is None or user.expected != turn.expected:
             raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
         if user.result is not None:
@@ -148,9 +156,12 @@ class Journal:
             return Position(state="ended", head=head, user=user, result=entry.result)
         return Position(state="asked", head=head, user=user, cuts=await self._cuts(head, turn.turn))
 
-    async def prefix(self, head: str) -> Prefix | None:
-        """The frozen part of every request of this session; None before its first turn."""
-        data = await self._read(head, "prefix.json")
+    async def prefix(self, head: str, opening: UserEntry | None = None) -> Prefix | None:
+        """The frozen part of every request since a session's (last) start; None before its first turn.
+
+        `opening` is the first entry of the start that is meant, the very first one where none is given.
+        """
+        data = await self._read(head, _prefix_file(opening))
         return Prefix.from_json(data) if data is not None else None
 
     async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
@@ -158,16 +169,20 @@ class Journal:
         cached = self._cache.get(self._cache_key, turns)
         if cached is not None:
             return cached[0], list(cached[1])
-        prefix = await self.prefix(head)
-        if prefix is None:
-            raise StaleAttempt(f"The store has no transcript of {self._key.workflow_id}.")
-        messages: list[Message] = []
-        for number in range(1, turns + 1):
-            user = await self._user(head, number)
-            answer = await self._read(head, f"{number:05d}-assistant.json")
+        pairs: list[tuple[UserEntry, AssistantEntry]] = []
+        for number in range(turns, 0, -1):
+            user, answer = await self.user(head, number), await self.last_answer(head, number)
             if user is None or answer is None:
-                raise StaleAttempt(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
-            extend(messages, user.message, AssistantEntry.model_validate_json(answer).message)
+                raise ConversationLost(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
+            pairs.append((user, answer))
+            if user.level:
+                break
+        prefix = await self.prefix(head, pairs[-1][0] if pairs else None)
+        if prefix is None:
+            raise ConversationLost(f"The store has no transcript of {self._key.workflow_id}.")
+        messages: list[Message] = []
+        for user, answer in reversed(pairs):
+            extend(messages, user.message, answer.message)
         return prefix, messages
 
     async def left_out(self) -> Book:
@@ -192,7 +207,9 @@ class Journal:
         """Commit the user's side of a turn together with the workspace after its tools."""
         contents = {f"{self.folder}/{entry.turn:05d}-user.json": entry.model_dump_json(exclude_defaults=True).encode()}
         if prefix is not None:
-            contents[f"{self.folder}/prefix.json"] = prefix.to_json()
+            contents[f"{self.folder}/{_prefix_file(entry)}"] = prefix.to_json()
+        if entry.level and self._head and (refused := await self._read(self._head, f"{entry.turn:05d}-user.json")):
+            contents[f"{self.folder}/{entry.turn:05d}-refused-{entry.start}.json"] = refused
         contents.update(files or {})
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
         return await self._checkpoints.record(
@@ -239,7 +256,8 @@ class Journal:
         """The session is over."""
         self._cache.drop(self._cache_key)
 
-    async def _user(self, head: str, turn: int) -> UserEntry | None:
+    async def user(self, head: str, turn: int) -> UserEntry | None:
+        """The user's side of a turn."""
         data = await self._read(head, f"{turn:05d}-user.json")
         return UserEntry.model_validate_json(data) if data is not None else None
 
@@ -251,6 +269,11 @@ class Journal:
 
     async def _read(self, head: str, name: str) -> bytes | None:
         return await self._store.read(head, f"{self.folder}/{name}")
+
+
+def _prefix_file(opening: UserEntry | None) -> str:
+    """Where the prefix of a start is kept."""
+    return f"prefix-{opening.start}.json" if opening is not None and opening.level else "prefix.json"
 
 
 def dump(value: Any) -> bytes:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from baton.contracts import Contract, Usage
-from baton.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable, UsageLimitReached
+from baton.errors import (
+    AnswerTruncated,
+    ModelError,
+    ModelRefused,
+    ModelUnavailable,
+    RequestRefused,
+    UsageLimitReached,
+)
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
 from baton.shortening import cut
 
@@ -26,6 +33,9 @@ _CHARACTERS_PER_TOKEN = 4
 """Of an answer that broke off, where the API did not come to say how many tokens it had."""
 _RETRYABLE_STATUS = frozenset({408, 409, 429})
 _RETRYABLE_KINDS = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
+_ABOUT_THE_CALLER = frozenset({401, 402, 403, 407, 429})
+"""Refusals that are about the key, the account or the pace: the same bytes are right once a person has mended that."""
+_ABOUT_THE_CALLER_KINDS = frozenset({"authentication_error", "billing_error", "permission_error", *_RETRYABLE_KINDS})
 _LONGEST_RETRY_AFTER = timedelta(minutes=2)
 """A `retry-after` beyond this is a usage limit: it is waited for on a durable timer instead."""
 
@@ -152,7 +162,7 @@ def translate(error: Exception) -> ModelError:
         return ModelUnavailable(
             f"The connection to the Messages API broke during an answer ({type(error).__name__}).", kind="stream_broken"
         )
-    return ModelRefused(f"The request to the Messages API could not be made: {error}", kind=type(error).__name__)
+    return RequestRefused(f"The request to the Messages API could not be made: {error}", kind=type(error).__name__)
 
 
 def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
@@ -177,7 +187,9 @@ def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
             return ModelRefused(message, kind="spend_limit", request_id=error.request_id)
     if _should_retry(error.status_code, kind, headers.get("x-should-retry")):
         return ModelUnavailable(message, kind=kind, request_id=error.request_id, retry_after=retry_after)
-    return ModelRefused(message, kind=kind, request_id=error.request_id)
+    if _is_about_the_caller(error.status_code, kind):
+        return ModelRefused(message, kind=kind, request_id=error.request_id)
+    return RequestRefused(message, kind=kind, request_id=error.request_id)
 
 
 def _should_retry(status: int, kind: str, said: str | None) -> bool:
@@ -186,6 +198,11 @@ def _should_retry(status: int, kind: str, said: str | None) -> bool:
     if status == 200:
         return kind in _RETRYABLE_KINDS
     return status in _RETRYABLE_STATUS or status >= 500
+
+
+def _is_about_the_caller(status: int, kind: str) -> bool:
+    """Whether a refusal has its cause outside of the request; by status and type, for anybody can write the words."""
+    return status in _ABOUT_THE_CALLER or status >= 500 or kind in _ABOUT_THE_CALLER_KINDS
 
 
 def _is_spend_limit(detail: Mapping[str, Any]) -> bool:

@@ -37,14 +37,17 @@ from agents.briefs import (
 )
 from agents.failures import FailureClass, classify
 from agents.loader import parse_agent
+from agents.models import model_of
 from agents.plan import PlannedTask
 from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
 from agents.requests import Prefix, freeze_prefix
+from agents.restarts import Done, bounded, restarted_brief
 from agents.technology import Technology
 from baton.contracts import Evidence
 from baton.errors import WorkspaceError
 from baton.leftouts import show_path
 from baton.naming import session_name
+from baton.pricing import PriceList
 from baton.sessions import SessionKey
 from baton.settings import Settings
 from baton.shortening import first
@@ -62,13 +65,19 @@ _MOST_ATTRIBUTES = 200
 class Opener:
     """Opens sessions of any role."""
 
-    def __init__(self, stores: Stores, settings: Settings, *, isolated: bool) -> None:
+    def __init__(self, stores: Stores, settings: Settings, prices: PriceList, *, isolated: bool) -> None:
         self._stores = stores
         self._settings = settings
+        self._prices = prices
         self._isolated = isolated
 
-    async def open(self, key: SessionKey, checkpoint: str) -> tuple[Prefix, str]:
-        """The frozen prefix and the first message of a session that starts at this checkpoint."""
+    async def open(
+        self, key: SessionKey, checkpoint: str, *, level: int = 0, done: Done | None = None
+    ) -> tuple[Prefix, str]:
+        """The frozen prefix and the first message of a session that starts at this checkpoint.
+
+        One that starts anew gets a message of that level, with what was done before.
+        """
         store = await self._stores.get(key.repo)
         technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
         definition_text = await run_file(store, key.run, role_file(key.role))
@@ -79,44 +88,55 @@ class Opener:
         prefix = freeze_prefix(
             parse_agent(definition_text.decode(), role_file(key.role)).definition,
             key.kind,
-            model=str(models[key.role]),
+            model=str(models[key.role]) if done is None else await self._model_now(store, key, str(models[key.role])),
             max_tokens=self._settings.max_output_tokens,
             scope=scope_for(key.role, config).describe(),
             technology=technology,
             isolated=self._isolated,
         )
-        brief = await self._brief(store, key, checkpoint, technology)
-        return prefix, with_machine(brief, binds=config.sandbox.binds, isolated=self._isolated)
+        brief = await self._brief(store, key, checkpoint, technology, level)
+        brief = with_machine(brief, binds=config.sandbox.binds, isolated=self._isolated)
+        return prefix, brief if done is None else restarted_brief(brief, done, level)
 
-    async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology) -> str:
+    async def _model_now(self, store: Store, key: SessionKey, pinned: str) -> str:
+        """The model of a new start: the one that a person has set for the role meanwhile, unless the run names one.
+
+        The API may have refused the pinned one; it is gone, or takes less.
+        """
+        asked = (await run_json(store, key.run, REQUEST)).get("models") or {}
+        if asked.get(key.role) or not self._settings.model_for(key.role):
+            return pinned
+        return model_of(key.role, None, "", {}, self._settings, self._prices).id
+
+    async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology, level: int) -> str:
         if key.kind == GUIDANCE:
-            return guidance_brief(StuckInput.model_validate(await run_json(store, key.run, report_file(key.round))))
+            stuck = StuckInput.model_validate(await run_json(store, key.run, report_file(key.round)))
+            return guidance_brief(bounded(stuck, level))
         request = await run_json(store, key.run, REQUEST)
         submodules = await self._submodules(store, key, checkpoint)
         if key.role == "orchestrator":
             files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
             filters = await _Lane(store, checkpoint).filters()
-            return plan_brief(
-                PlanInput(
-                    task=str(request["task"]),
-                    technology=technology,
-                    files=files,
-                    filters=filters,
-                    submodules=submodules,
-                )
+            plan = PlanInput(
+                task=str(request["task"]),
+                technology=technology,
+                files=files,
+                filters=filters,
+                submodules=submodules,
             )
+            return plan_brief(bounded(plan, level))
         lane = _Lane(store, checkpoint)
         task = PlannedTask.model_validate(await run_json(store, key.run, task_file(key.task)))
         match key.role:
             case "tester":
                 tester = await self._tester(lane, key, task)
-                return tester_brief(tester.model_copy(update={"submodules": submodules}))
+                return tester_brief(bounded(tester.model_copy(update={"submodules": submodules}), level))
             case "reviewer":
                 reviewer = await self._reviewer(lane, key, task)
-                return reviewer_brief(reviewer.model_copy(update={"submodules": submodules}))
+                return reviewer_brief(bounded(reviewer.model_copy(update={"submodules": submodules}), level))
             case _:
                 maker = await self._maker(lane, key, task)
-                return maker_brief(maker.model_copy(update={"submodules": submodules}))
+                return maker_brief(bounded(maker.model_copy(update={"submodules": submodules}), level))
 
     async def _submodules(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
         """The submodules of the session's workspace, in lines: those of the base, unless others changed them since."""

@@ -6,6 +6,7 @@ from activities.heartbeat import heartbeating
 from activities.journal import AssistantEntry, UserEntry
 from activities.posture import with_posture
 from activities.stores import Stores
+from agents.restarts import next_level
 from baton.steps import FindSessionInput, FoundSession
 from workspaces.checkpoints import Lane
 from workspaces.store import Store
@@ -29,15 +30,17 @@ class ResumingActivities:
         if head is None:
             raise store.elsewhere(wanted.key.run, f"checkpoint of task {wanted.key.task}")
         folder = f"transcript/{wanted.key.session}"
+        if wanted.start and (level := await _due(store, head, folder, wanted)):
+            return FoundSession(commit=head, turn=wanted.turn, level=level)
         turn = wanted.turn
         while await _answered(store, head, f"{folder}/{turn:05d}-assistant.json"):
             turn += 1
-        under_way = await _begun(store, head, f"{folder}/{turn:05d}-user.json")
+        under_way = await _user(store, head, f"{folder}/{turn:05d}-user.json")
         if under_way is not None:
-            return FoundSession(commit=under_way, turn=turn)
-        before = await _begun(store, head, f"{folder}/{turn - 1:05d}-user.json") if turn > wanted.turn else None
+            return FoundSession(commit=under_way.expected, turn=turn, level=under_way.level)
+        before = await _user(store, head, f"{folder}/{turn - 1:05d}-user.json") if turn > wanted.turn else None
         if before is not None:
-            return FoundSession(commit=before, turn=turn - 1)
+            return FoundSession(commit=before.expected, turn=turn - 1, level=before.level)
         return FoundSession(commit=head, turn=wanted.turn)
 
 
@@ -46,7 +49,16 @@ async def _answered(store: Store, head: str, path: str) -> bool:
     return data is not None and AssistantEntry.model_validate_json(data) is not None
 
 
-async def _begun(store: Store, head: str, path: str) -> str | None:
-    """The checkpoint that a turn started from, where it has begun."""
+async def _user(store: Store, head: str, path: str) -> UserEntry | None:
     data = await store.read(head, path)
-    return UserEntry.model_validate_json(data).expected if data is not None else None
+    return UserEntry.model_validate_json(data) if data is not None else None
+
+
+async def _due(store: Store, head: str, folder: str, wanted: FindSessionInput) -> int:
+    """How short the brief of a new start must be that has not been made yet; 0 where it has been."""
+    last = None
+    for turn in (wanted.turn, wanted.turn - 1):
+        last = last or await _user(store, head, f"{folder}/{turn:05d}-user.json")
+    if last is not None and last.start >= wanted.start:
+        return 0
+    return next_level(last.level if last else 0, opening=last is None or last.turn == 1 or bool(last.level))

@@ -22,13 +22,14 @@ from activities.keeping import Keeping
 from activities.ledger_rows import Call
 from activities.model import Answer, Meter, ask
 from activities.opening import Opener
+from activities.past import Past
 from activities.posture import with_posture
 from activities.spending import Purse
-from activities.stores import Stores
+from activities.stores import MODELS, Stores, run_json
 from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
 from baton.budget import Reached
-from baton.errors import WorkspaceError
+from baton.errors import ConversationLost
 from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.pricing import PriceList
@@ -71,7 +72,7 @@ class TurnActivities:
         self._purse = purse
         self._redact = Redactor(settings.secrets())
         self._cache = TranscriptCache()
-        self._opener = Opener(stores, settings, isolated=sandbox.status.kind != "none")
+        self._opener = Opener(stores, settings, prices, isolated=sandbox.status.kind != "none")
         self._tools = ToolRunner(stores, sandbox, self._redact)
 
     @activity.defn(name="take_turn")
@@ -105,11 +106,11 @@ class TurnActivities:
             return result.model_copy(update={"unheard": max(0, len(turn.guidance) - position.user.heard)})
 
     async def _user_side(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
-        if turn.turn == 1:
+        if turn.turn == 1 or turn.level:
             return await self._open(journal, turn, at)
         last = await journal.last_answer(turn.expected, turn.turn - 1)
         if last is None:
-            raise WorkspaceError(f"The store has no answer of turn {turn.turn - 1} of {turn.key.workflow_id}.")
+            raise ConversationLost(f"The store has no answer of turn {turn.turn - 1} of {turn.key.workflow_id}.")
         phase = await self._tools.run(journal, turn, last)
         entry = UserEntry(
             turn=turn.turn,
@@ -119,6 +120,7 @@ class TurnActivities:
             put_back=phase.put_back,
             left_out=phase.left_out,
             heard=len(turn.guidance),
+            start=turn.start,
         )
         if phase.hand_off is not None:
             entry.result = TurnResult(
@@ -135,10 +137,21 @@ class TurnActivities:
         return Position(state="asked", head=head, user=entry, result=entry.result)
 
     async def _open(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
-        prefix, brief = await self._opener.open(turn.key, turn.expected)
+        if turn.level:
+            done = await Past(journal, self._stores, turn).read()
+            prefix, brief = await self._opener.open(turn.key, turn.expected, level=turn.level, done=done)
+        else:
+            prefix, brief = await self._opener.open(turn.key, turn.expected)
         content = [{"type": "text", "text": text} for text in (brief, *map(_from_person, turn.guidance))]
         message = {"role": "user", "content": content}
-        entry = UserEntry(turn=1, expected=turn.expected, message=message, heard=len(turn.guidance))
+        entry = UserEntry(
+            turn=turn.turn,
+            expected=turn.expected,
+            message=message,
+            heard=len(turn.guidance),
+            start=turn.start,
+            level=turn.level,
+        )
         head = await journal.record_user(entry, at=at, snapshot=None, prefix=prefix)
         return Position(state="asked", head=head, user=entry)
 
@@ -146,9 +159,11 @@ class TurnActivities:
         self, journal: Journal, turn: TurnInput, position: Position, at: datetime, keeping: Keeping
     ) -> TurnResult:
         assert position.user is not None
-        if turn.turn == 1:
-            prefix, messages = await journal.prefix(position.head), list[Message]()
-            assert prefix is not None
+        opens = turn.turn == 1 or position.user.level > 0
+        if opens:
+            prefix, messages = await journal.prefix(position.head, position.user), list[Message]()
+            if prefix is None:
+                raise ConversationLost(f"The store has no prefix of {turn.key.workflow_id}.")
         else:
             prefix, messages = await journal.transcript(position.head, turn.turn - 1)
         history = list(messages)
@@ -157,7 +172,7 @@ class TurnActivities:
         told = {"left_out": position.user.left_out, "put_back": _put_back(position.user)}
 
         head, cuts = position.head, list(position.cuts)
-        last = await journal.last_answer(head, turn.turn - 1) if turn.turn > 1 else None
+        last = None if opens else await journal.last_answer(head, turn.turn - 1)
         prompt = _longest_prompt(prefix, history, last)
         while True:
             room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
@@ -185,6 +200,10 @@ class TurnActivities:
         entry.lost = [other for other in others if other.call not in {cut.call for cut in cuts}]
         result, files = self._conclude(turn, entry, cuts, note)
         result.billing = self._billing(turn, prefix.model, {one.model for one in (entry, *cuts)})
+        if position.user.level:
+            result.billing = " ".join(filter(None, (await self._other_model(turn, prefix.model), result.billing)))
+        if result.outcome == "refused":
+            result.again = position.user.level > 0 or (last is not None and last.stop_reason == "refusal")
         if result.escalation is not None:
             result.escalation = diagnose(result.escalation, history, self._redact)
         result = result.model_copy(update=told)
@@ -239,6 +258,12 @@ class TurnActivities:
         unknown = not all(self._prices.knows(other) for other in others)
         how = "which has no price here and is counted at the dearest known ones" if unknown else "and is billed as that"
         return f"{turn.key.role}: {named} answered where {asked} was asked, {how}."
+
+    async def _other_model(self, turn: TurnInput, asked: str) -> str:
+        """What a person must know where a new start asks another model than the run was pinned to."""
+        key = turn.key
+        pinned = (await run_json(await self._stores.get(key.repo), key.run, MODELS)).get(key.role)
+        return "" if asked == pinned else f"{key.role}: started anew with {asked} in place of {pinned}, as is set now."
 
     def _conclude(
         self, turn: TurnInput, entry: AssistantEntry, cuts: list[AssistantEntry], note: str

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from agents.definition import AgentDefinition
 from agents.technology import Technology, describe
 from agents.toolkit import tool_schemas
-from baton.errors import WorkspaceError
+from baton.errors import ConversationLost
 from baton.naming import content_hash
 
 CacheTtl = Literal["5m", "1h"]
@@ -66,9 +66,9 @@ class Prefix:
                 effort=None if fields["effort"] is None else str(fields["effort"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise WorkspaceError("The stored prefix of the session cannot be read; start the session anew.") from error
+            raise ConversationLost("The stored prefix of the session cannot be read.") from error
         if prefix.to_json() != data:
-            raise WorkspaceError("The stored prefix of the session was changed; start the session anew.")
+            raise ConversationLost("The stored prefix of the session was changed.")
         return prefix
 
     @property

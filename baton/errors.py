@@ -19,6 +19,7 @@
     │   ├── MergeConflict          two lines of work touch the same place
     │   ├── WorkElsewhere          what a step needs lies in the store of another host
     │   ├── StateRemoteAway        the state remote did not take or give what it should
+    │   ├── ConversationLost       the stored conversation of a session cannot be gone on with
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
@@ -27,7 +28,8 @@
     │   ├── GitHubRefused          404, 409, 410, 422: asking again cannot help
     │   └── GitHubAway             429, 5xx, no connection: asking again may help
     └── ModelError                 the Messages API did not give a usable answer
-        ├── ModelRefused           400, 401, 403, 404, 413: asking again cannot help
+        ├── ModelRefused           401, 402, 403, spend limit: asking again cannot help before a person did something
+        │   └── RequestRefused     400, 404, 413, 422: the same bytes are refused again, for ever
         ├── ModelUnavailable       429, 5xx, connection, cut stream: asking again may help
         ├── UsageLimitReached      a limit with a stated reset: wait, uncounted
         └── AnswerTruncated        the stream ended cleanly, but too early
@@ -138,6 +140,10 @@ class StateRemoteAway(WorkspaceError):
     """The state remote cannot be reached, or refuses; the step is not done before it has its copy."""
 
 
+class ConversationLost(WorkspaceError):
+    """A session's conversation is not in the store as it was; the session can only start anew."""
+
+
 class DiskFull(WorkspaceError):
     """The disk has no room. What was committed is kept; make room, and the run goes on."""
 
@@ -185,7 +191,11 @@ class ModelError(BatonError):
 
 
 class ModelRefused(ModelError):
-    """The request cannot succeed as it is (400, 401, 403, 404, 413, spend limit)."""
+    """The request cannot succeed before a person has done something (401, 402, 403, spend limit)."""
+
+
+class RequestRefused(ModelRefused):
+    """What is sent is the cause (400, 404, 413, 422): the same bytes are refused again, whoever sends them."""
 
 
 class ModelUnavailable(ModelError):

@@ -74,6 +74,8 @@ class Escalation(Lean):
     """What else identifies the failure, credentials masked."""
     reached: Reached | None = None
     """The cap that it is about."""
+    anew: bool = False
+    """The conversation cannot go on as it is: whoever goes on starts the session anew from its last checkpoint."""
 
     @property
     def of_role(self) -> bool:
@@ -104,6 +106,10 @@ class TurnInput(Lean):
     """The answer to the `escalate` call of the turn before."""
     spent_usd: float = 0.0
     """What the session has cost so far; for people, in the heartbeats."""
+    start: int = 0
+    """How often the session has started anew by now; 0 is its first start."""
+    level: int = 0
+    """Set where this turn is the first of a new start: how short its brief must be (see `agents.restarts`)."""
     silent: bool = False
     """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 
@@ -159,6 +165,8 @@ class TurnResult(Lean):
     """What this turn's tool calls changed outside the role's scope."""
     billing: str = ""
     """What a reader must know of how the turn was billed: another model answered than was asked."""
+    again: bool = False
+    """Of a refusal of the model's: the answer before was one as well, so going on as it is leads nowhere."""
 
     @property
     def asked(self) -> bool:
@@ -179,6 +187,9 @@ class SessionInput(Lean):
     queue: str = ""
     guidance: list[str] = Field(default_factory=list)
     answer: str | None = None
+    start: int = 0
+    level: int = 0
+    """Set where the next turn is the first of a new start."""
     turns: int = 0
     steps: int = 0
     cost_usd: float = 0.0

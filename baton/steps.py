@@ -226,6 +226,8 @@ class TaskProgress(Lean):
     asks: bool = False
     """Whether the session at this stage waits for the answer to an `escalate` call."""
     answer: str | None = None
+    starts: int = 0
+    """How often the session at this stage was told to start anew, since its conversation could not go on."""
     conflicts_met: int = 0
     tester_verdict: str = ""
     guidance: list[str] = Field(default_factory=list)
@@ -288,6 +290,8 @@ class FindSessionInput(Lean):
     key: SessionKey
     commit: str
     turn: int
+    start: int = 0
+    """How often the session is to have started anew; it does so now where the store does not know of that start."""
 
 
 class FoundSession(Lean):
@@ -295,6 +299,8 @@ class FoundSession(Lean):
 
     commit: str
     turn: int
+    level: int = 0
+    """Set where this turn is the first of a new start: how short its brief must be."""
 
 
 class TaskNews(Lean):

@@ -123,6 +123,7 @@ class StandIn:
         record.blocks = len(prefix.positions)
 
         caller = read_caller(headers)
+        self._memory.check_is_not_refused(caller.run, body)
         now = time.monotonic()
         turn = self.player.play(caller, prefix.digest, request["max_tokens"], now, last_text(request))
         record.step, record.attempt = turn.index, turn.attempt
@@ -135,7 +136,11 @@ class StandIn:
             if fault.reset_before_response or (fault.cut and not record.stream):
                 await wire.reset()
             reset = self.player.resets_at(caller, prefix.digest, fault, now) - now
-            raise_status(fault, timedelta(seconds=reset))
+            try:
+                raise_status(fault, timedelta(seconds=reset))
+            except ApiError as error:
+                self._memory.keep_refusal(caller.run, body, error)
+                raise
 
         answer = compose(turn.step, request, prefix, caller.names(), json.dumps(caller.names(), sort_keys=True))
         outcome = self.cache.account(request, prefix)

@@ -1,14 +1,15 @@
-"""What given-out answers oblige a caller to: redacted blocks, paused turns, and thinking that must not be left out."""
+"""What answers oblige a caller to: redacted blocks, paused turns, thinking that must not be left out, and refusals."""
 
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from standin.answer import Answer
-from standin.apierror import invalid
+from standin.apierror import ApiError, invalid
 from standin.prefix import blocks_of, canonical
 
 _THINKING = ("thinking", "redacted_thinking")
+_ABOUT_THE_REQUEST = frozenset({"invalid_request_error", "not_found_error", "request_too_large"})
 
 
 def _thinking(blocks: list[dict[str, Any]]) -> bytes:
@@ -28,6 +29,19 @@ class Memory:
     paused: set[bytes] = field(default_factory=set)
     """Hashes of conversations that ended with a paused turn, and may be sent back as they are."""
     _before: dict[str, bytes] = field(default_factory=dict)
+    _refused: dict[tuple[str | None, bytes], ApiError] = field(default_factory=dict)
+
+    def keep_refusal(self, run: str | None, body: bytes, error: ApiError) -> None:
+        """Remember a refusal that has its cause in the request: a run that sends the same bytes gets it again."""
+        final = error.kind in _ABOUT_THE_REQUEST and error.headers.get("x-should-retry") != "true"
+        if run is not None and final:
+            self._refused[run, hashlib.sha256(body).digest()] = error
+
+    def check_is_not_refused(self, run: str | None, body: bytes) -> None:
+        """Raise the ApiError that the same bytes met before."""
+        error = self._refused.get((run, hashlib.sha256(body).digest()))
+        if error is not None:
+            raise error
 
     def keep(self, answer: Answer) -> None:
         """Remember what of an answer must come back."""

@@ -51,7 +51,10 @@ class Fault(_Strict):
     """
 
     status: int | None = Field(default=None, ge=400, le=599)
-    """Answered before the body, with `error_type`, `message`, `retry_after` (seconds) and `should_retry`."""
+    """Answered before the body, with `error_type`, `message`, `retry_after` (seconds) and `should_retry`.
+
+    A final refusal that is about the request (400, 404, 413, 422) is met again by a run that sends the same bytes.
+    """
     error_type: str | None = None
     """The API's error type; without it, the one that goes with the status (`overloaded_error` in a stream)."""
     error_code: str | None = None

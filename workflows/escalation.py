@@ -229,6 +229,7 @@ class Escalations:
             progress.guidance = [*progress.guidance, f"Guidance of the orchestrator: {guidance.text}"]
         if not escalation.of_role and escalation.error_type in _ROUNDS_SPENT:
             progress.last_round = progress.round
+        progress.starts += escalation.anew
         progress.conflicts_met = 0
         self._books.changed(save=True)
         return progress
@@ -249,6 +250,7 @@ class Escalations:
             progress.guidance = [*progress.guidance, f"Your question was: {decision.question}\nThe answer: {said}"]
         if escalation.of_role:
             return progress
+        progress.starts += escalation.anew
         if escalation.error_type == TURN_LIMIT:
             progress.last_turn += int(amount_in(decision.note, "turns") or limits.turns)
         elif escalation.error_type in _ROUNDS_SPENT:

@@ -66,6 +66,10 @@ class Orchestrator:
         self.left_over: list[str] = []
         """Messages of people that came too late for the plan; they are for its tasks."""
 
+    def begin(self, prepared: Prepared) -> None:
+        """Take over where the orchestrator's lane begins. The first round is the plan's, also where it is a fork's."""
+        self._commit, self._round = prepared.plan_commit, 1
+
     async def plan(
         self,
         prepared: Prepared,
@@ -74,7 +78,7 @@ class Orchestrator:
         caps: CapKeeper,
     ) -> Plan:
         """Run the planning session until it hands a plan off; what it escalates becomes decisions of the run."""
-        self._commit, self._round = prepared.plan_commit, 1
+        self.begin(prepared)
         progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
         inbox = inboxes.setdefault(PLAN_TASK, [])
         while True:
@@ -167,6 +171,8 @@ class Orchestrator:
         progress = TaskProgress(stage="make", round=number, commit=self._commit, last_turn=_GUIDANCE_TURNS)
         result = await self._session(progress, [], purpose=GUIDANCE)
         if result.hand_off is None:
+            # A turn that failed leaves its tools' checkpoint in the lane; the next answer starts from there.
+            self._adrift = self._adrift or workflow.patched("find-the-lane-after-no-answer")
             why = result.escalation.question if result.escalation else "no answer"
             return Guidance(reason=cut(f"the orchestrator passed it on: {why}", 500))
         if result.hand_off.verdict != "guide":
@@ -181,14 +187,16 @@ class Orchestrator:
     async def _session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
         run, repo = self._request.run, self._request.repo
         key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
-        if self._adrift:
+        level = 0
+        if self._adrift or (progress.starts and workflow.patched("start-sessions-anew")):
             found = await self._host.attempt(
                 ResumingActivities.find_session,
-                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn),
+                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn, start=progress.starts),
                 timeout=GIT_TIMEOUT,
                 summary="find the last checkpoint",
             )
             progress.commit, progress.turn, self._adrift = found.commit, found.turn, False
+            level = found.level
         guidance, progress.guidance = [*progress.guidance, *inbox], []
         inbox.clear()
         child = await begin(
@@ -203,6 +211,8 @@ class Orchestrator:
                     queue=self._host.queue,
                     guidance=guidance,
                     answer=progress.answer,
+                    start=progress.starts,
+                    level=level,
                 ),
                 id=key.workflow_id,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,

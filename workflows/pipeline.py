@@ -234,6 +234,8 @@ class Pipeline:
     async def _work(self, prepared: Prepared) -> None:
         books, document = self._books, self._books.document
         forked = await self._forked(prepared)
+        if forked and workflow.patched("guide-in-forks"):
+            self._orchestrator.begin(prepared)
         plan = forked.plan if forked else await self._plan(prepared)
         document.tasks = [
             TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)

@@ -7,7 +7,9 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
+    from agents.restarts import SHORTEST
     from baton.budget import ERROR_TYPE, RAISE, TURN_LIMIT, question
+    from baton.errors import ConversationLost, RequestRefused
     from baton.policies import TURN_TIMEOUT
     from baton.recorded import MAX_NUDGES
     from baton.sessions import (
@@ -27,6 +29,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.news import waits_told
     from workflows.steps import Host, StepFailed
 
+_NEEDS_NEW_START = frozenset({RequestRefused.__name__, ConversationLost.__name__})
+_ABOUT_THE_BYTES = frozenset({"invalid_request_error", "request_too_large"})
+"""Types of the API's errors that name the request as the cause, also where it said to ask again and that did not help.
+"""
+_FIRST_START = -1
+"""Stands for the level of a session's very first message, which is as long as its role's brief."""
 _MOST_BILLING = 5
 """Remarks of a session on how its turns were billed: a gateway could answer under a new name each time."""
 
@@ -100,8 +108,10 @@ class AgentSession:
                 return self._escalate_turns()
             self._account(result, guidance)
             state.commit = result.commit
+            opening = self._opening
             state.turn += 1
-            ended = self._conclude(result)
+            state.level = 0
+            ended = self._conclude(result, opening)
             if ended is not None:
                 return ended
             if workflow.info().is_continue_as_new_suggested() and not self._halt.asked:
@@ -120,6 +130,8 @@ class AgentSession:
                 expected=state.commit,
                 guidance=guidance,
                 answer=state.answer,
+                start=state.start,
+                level=state.level,
                 spent_usd=round(state.cost_usd, 6),
                 silent=silent,
             ),
@@ -148,7 +160,7 @@ class AgentSession:
         if result.put_back is not None:
             state.put_back = result.put_back + (state.put_back or PutBack())
 
-    def _conclude(self, result: TurnResult) -> SessionResult | None:
+    def _conclude(self, result: TurnResult, opening: int) -> SessionResult | None:
         """The session's end, where this turn was its last."""
         role = self._state.key.role
         self._state.answer = None
@@ -161,9 +173,13 @@ class AgentSession:
             case "escalated":
                 return self._result(SessionResult(outcome="escalated", commit="", escalation=result.escalation))
             case "refused":
-                return self._escalate("refusal", f"The model declined to go on as {role}: {result.excerpt}")
+                declined = f"The model declined to go on as {role}: {result.excerpt}"
+                if not result.again:
+                    return self._escalate("refusal", declined)
+                return self._escalate("refusal", f"{cut(declined, 1_300)} {self._way_on(opening)}".strip(), anew=True)
             case "context_full":
-                return self._escalate("context_full", f"The {role}'s conversation has outgrown the model's context.")
+                full = f"The {role}'s conversation has outgrown the model's context. {self._way_on(opening)}"
+                return self._escalate("context_full", full.strip(), anew=True)
             case "nudge" if self._state.nudges >= MAX_NUDGES:
                 return self._escalate("no_progress", f"The {role} ends its turns without working or handing off.")
         return None
@@ -181,7 +197,33 @@ class AgentSession:
         """A turn that still fails after its retries."""
         kind = failure.detail or failure.kind
         question = f"The {self._state.key.role} cannot go on: {failure}"
-        return self._escalate(kind, question, error=str(failure), attempted=failure.attempted)
+        # By the kind of the failure, never by its words: those may be anybody's.
+        anew = failure.kind in _NEEDS_NEW_START or failure.detail in _ABOUT_THE_BYTES
+        if anew:
+            question = f"{cut(question, 1_300).rstrip('.')}. {self._way_on(self._opening)}".strip()
+        return self._escalate(kind, question, error=str(failure), attempted=failure.attempted, anew=anew)
+
+    @property
+    def _opening(self) -> int:
+        """The level of the first message where the next turn is the first of a start; else 0."""
+        return self._state.level or (_FIRST_START if self._state.turn == 1 else 0)
+
+    def _way_on(self, opening: int) -> str:
+        """What `retry` does where the conversation cannot go on; `opening` as of the turn that failed."""
+        role = self._state.key.role
+        if self._state.key.purpose:
+            return ""  # an answer of the orchestrator's is given once
+        if opening < SHORTEST:
+            shorter = "shorter " if opening else ""
+            return (
+                f"`retry` starts the session anew from its last checkpoint, with a {shorter}brief of what was done so"
+                " far; a note goes with it."
+            )
+        return (
+            "The shortest brief was not taken either, so the cause is not the length of the conversation: check the"
+            f" model (BATON_{role.upper()}_MODEL), the size of its answers (BATON_MAX_OUTPUT_TOKENS) and the gateway"
+            " (ANTHROPIC_BASE_URL), and restart the worker where you change one; `retry` then starts the session anew."
+        )
 
     def _escalate_cap(self, result: TurnResult) -> SessionResult:
         """The next model call could pass a cap; the question gets its figures from whoever asks it."""
@@ -203,6 +245,7 @@ class AgentSession:
         error: str = "",
         attempted: list[str] | None = None,
         choices: list[str] | None = None,
+        anew: bool = False,
     ) -> SessionResult:
         escalation = Escalation(
             error_type=kind,
@@ -211,6 +254,7 @@ class AgentSession:
             attempted=attempted or [],
             choices=choices or [],
             operation=f"turn {self._state.turn}",
+            anew=anew,
         )
         return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))
 

@@ -145,14 +145,16 @@ class Task:
         task, progress = self._input, self._progress
         key = SessionKey(run=task.run, repo=task.repo, task=task.task.id, round=progress.round, role=role)
         self._role = role
-        if progress.adrift:
+        level = 0
+        if progress.adrift or (progress.starts and workflow.patched("start-sessions-anew")):
             found = await self._step(
                 ResumingActivities.find_session,
-                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn),
+                FindSessionInput(key=key, commit=progress.commit, turn=progress.turn, start=progress.starts),
                 timeout=GIT_TIMEOUT,
                 summary="find the last checkpoint",
             )
             progress.commit, progress.turn, progress.adrift = found.commit, found.turn, False
+            level = found.level
         last_turn = max(progress.last_turn, task.limits.turns_of(role))
         guidance, progress.guidance = progress.guidance, []
         child = await begin(
@@ -167,6 +169,8 @@ class Task:
                     queue=self._host.queue,
                     guidance=guidance,
                     answer=progress.answer,
+                    start=progress.starts,
+                    level=level,
                 ),
                 id=key.workflow_id,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -198,7 +202,7 @@ class Task:
             progress.turn, progress.last_turn = result.next_turn, last_turn
             progress.asks = not result.escalation.operation
             raise _Escalated(result.escalation, role)
-        progress.turn, progress.last_turn, progress.asks = 1, 0, False
+        progress.turn, progress.last_turn, progress.asks, progress.starts = 1, 0, False, 0
         self._role = ""
         return result.hand_off
 
@@ -317,6 +321,7 @@ class Task:
     def _enter(self, stage: Stage) -> None:
         progress = self._progress
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
+        progress.starts = 0
 
     async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
         """Tell the pipeline what happens now."""

@@ -14,9 +14,9 @@ from baton.steps import GateResult
 from workspaces.store import Store
 
 _TURN_FILE = re.compile(
-    r"transcript/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>user|cut-[0-9]+|assistant)\.json"
+    r"transcript/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>refused-[0-9]+|user|cut-[0-9]+|assistant)\.json"
 )
-_SIDES = {"use": 0, "cut": 1, "ass": 2}
+_SIDES = {"ref": 0, "use": 1, "cut": 2, "ass": 3}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Part:
     """`<round>-<role>`."""
     number: int
     side: str
-    """`user` (what the model was given), `assistant` (what it answered) or `cut-K` (an answer that was cut off)."""
+    """`user` (what the model was given), `assistant` (what it answered), `cut-K` (an answer that was cut off), or
+    `refused-K` (what it was to be given when the conversation could not go on)."""
     content: Any
     """The message as JSON."""
 

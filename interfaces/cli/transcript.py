@@ -25,7 +25,9 @@ def render(parts: list[Part], task: str) -> Iterator[str]:
 def _entry(part: Part) -> Iterator[str]:
     entry = part.content if isinstance(part.content, dict) else {}
     message = entry.get("message") or {}
-    if part.side == "user":
+    if entry.get("level"):
+        yield f"--- turn {part.number}  the session starts anew: its conversation could not go on"
+    if part.side == "user" or part.side.startswith("refused"):
         tools = entry.get("tools") or []
         yield from _blocks(message.get("content"), tools if isinstance(tools, list) else [])
         for path in entry.get("put_back") or []:

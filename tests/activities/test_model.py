@@ -8,7 +8,7 @@ import pytest
 from activities.model import ask, make_client
 from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
 from baton import errors
-from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, UsageLimitReached
+from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, RequestRefused, UsageLimitReached
 from standin.scenario import Fault, Scenario, Step
 from standin.server import serve
 
@@ -60,6 +60,30 @@ async def test_what_cannot_succeed_is_not_tried_again(status: int) -> None:
     error = await failure(Fault(status=status))
     assert isinstance(error, ModelRefused)
     assert posture_of(error).non_retryable
+
+
+@pytest.mark.parametrize(
+    ("fault", "about_the_request"),
+    [
+        (Fault(status=400), True),
+        (Fault(status=400, error_type="a_gateways_own"), True),
+        (Fault(status=404), True),
+        (Fault(status=413), True),
+        (Fault(status=422), True),
+        (Fault(error_event_after=2, error_type="invalid_request_error"), True),
+        (Fault(error_event_after=2, error_type="permission_error"), False),
+        # Words decide nothing, whoever wrote them.
+        (Fault(status=401, message="prompt is too long: 2 tokens > 1 maximum"), False),
+        (Fault(status=400, error_type="billing_error", message="prompt is too long"), False),
+        (Fault(status=402), False),
+        (Fault(status=403, error_type="invalid_request_error"), False),
+        (Fault(status=500, should_retry=False), False),
+        (Fault(status=529, should_retry=False), False),
+        (Fault(spend_limit=True), False),
+    ],
+)
+async def test_which_refusals_have_their_cause_in_what_is_sent(fault: Fault, about_the_request: bool) -> None:
+    assert isinstance(await failure(fault), RequestRefused) == about_the_request
 
 
 async def test_retry_after_is_waited_for_by_the_workflow_and_counts_as_no_attempt() -> None:

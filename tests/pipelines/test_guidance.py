@@ -90,10 +90,10 @@ async def test_a_message_too_late_for_the_plan_goes_to_the_tasks(staged) -> None
 
 
 async def test_a_note_beside_a_retry_is_heard(staged) -> None:  # type: ignore[no-untyped-def]
-    """The turn that is tried again has said its part already; the note follows in the next one."""
+    """The turn that is tried again, as it was, has said its part already; the note follows in the next one."""
     script = scenario(
         plan(task("t1")),
-        session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=400)]), [made()]]),
+        session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=403)]), [made()]]),
         simple_task("t1")[1:],
     )
     async with staged(script) as stage:

@@ -1,7 +1,7 @@
 """Every fault raises in Anthropic's SDK what the engine expects of the real API."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -230,3 +230,20 @@ async def test_faults_befall_requests_in_their_order(sdk: Any) -> None:
             except anthropic.APIStatusError:
                 continue
         assert [record.status for record in standin.requests] == [200, 529, 529, 500, 200]
+
+
+async def test_a_run_meets_a_final_refusal_again_with_the_same_bytes(sdk: Any) -> None:
+    """Another request of the same run goes through, and so do the same bytes after what asks for another try."""
+    headers = {"X-Baton-Run": "r", "X-Baton-Turn": "1"}
+    for fault, again in (
+        (Fault(status=413), 413),
+        (Fault(status=400, should_retry=True), 200),
+        (Fault(status=401), 200),
+    ):
+        async with serve(Scenario(default=Step(faults=[fault], **STEP))) as standin, sdk(standin) as client:
+            for _ in range(2):
+                with suppress(anthropic.APIStatusError):
+                    await client.messages.create(**request(), extra_headers=headers)
+            other = {**request(), "messages": [{"role": "user", "content": "Something shorter."}]}
+            await client.messages.create(**other, extra_headers=headers)
+            assert [record.status for record in standin.requests] == [fault.status, again, 200]

@@ -1,0 +1,126 @@
+"""What a session did before it starts anew: read from its journal, its lane and the run's decisions."""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from activities.journal import AssistantEntry, Journal, UserEntry
+from activities.stores import DECISIONS, Stores, run_file
+from agents.restarts import Done, message_lines
+from baton.contracts import Decision, DecisionState
+from baton.leftouts import show_path, with_reasons
+from baton.naming import PLAN_TASK
+from baton.sessions import TurnInput
+from baton.shortening import first
+from workspaces.checkpoints import Checkpoints
+
+_MOST_TURNS = 200
+"""Turns, the last ones, in which messages of people are looked for."""
+_MOST_MESSAGES = 12
+"""Turns, the last ones, whose messages are quoted."""
+_MOST_FILES = 300
+
+
+class Past:
+    """Reads what came before a turn that is the first of a new start."""
+
+    def __init__(self, journal: Journal, stores: Stores, turn: TurnInput) -> None:
+        self._journal = journal
+        self._stores = stores
+        self._turn = turn
+
+    async def read(self) -> Done:
+        """All of it, as the store has it at the checkpoint that the turn starts from."""
+        turn, head = self._turn, self._turn.expected
+        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MOST_TURNS), turn.turn + 1)]
+        people: list[str] = []
+        messages: list[str] = []
+        asked: dict[str, Any] = {}
+        for number, (user, answer) in enumerate(entries):
+            # What the refused turn was to hear is with the messages of the new start.
+            if user is not None and answer is not None:
+                people += _heard(user)
+            people += _answers(user, asked)
+            asked = _questions(answer)
+            if number >= len(entries) - _MOST_MESSAGES and not (user and (user.level or user.turn == 1)):
+                messages += message_lines(user.message if user else None)
+            if number >= len(entries) - _MOST_MESSAGES:
+                messages += message_lines(answer.message if answer else None)
+        return Done(
+            start=turn.start,
+            turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MOST_TURNS - 1),
+            changed=await self._changed(),
+            people=people,
+            decisions=await self._decisions(),
+            left_out=with_reasons(
+                {
+                    path: kept.reason
+                    for path, kept in (await self._journal.left_out()).paths.items()
+                    if not kept.is_minor(path)
+                }
+            ),
+            messages=messages,
+            answer=turn.answer or "",
+        )
+
+    async def _entry(self, head: str, number: int) -> tuple[UserEntry | None, AssistantEntry | None]:
+        """Both sides of a turn; one that cannot be read any more is left out: it may be why there is a new start."""
+        try:
+            user = await self._journal.user(head, number)
+            answer = await self._journal.last_answer(head, number)
+        except ValidationError:
+            return None, None
+        return user, answer
+
+    async def _changed(self) -> list[str]:
+        """Project paths that differ from what the task started from."""
+        store = await self._stores.get(self._turn.key.repo)
+        checkpoints = Checkpoints(store)
+        base = checkpoints.project_commit(self._turn.expected)
+        paths = await store.changed_paths(base, checkpoints.tree(self._turn.expected))
+        return first(list(map(show_path, paths)), _MOST_FILES)
+
+    async def _decisions(self) -> list[str]:
+        """The answered questions about the task, as they were last saved."""
+        key = self._turn.key
+        store = await self._stores.get(key.repo)
+        data = await run_file(store, key.run, DECISIONS)
+        try:
+            decisions = [Decision.model_validate(one) for one in json.loads(data or b"[]")]
+        except (ValueError, TypeError):
+            return []
+        mine = [one for one in decisions if one.state is DecisionState.ANSWERED]
+        mine = [one for one in mine if one.task_id in (key.task, None) or key.task == PLAN_TASK == one.task_id]
+        return [f"{one.question}\nThe answer: {one.choice}. {one.note}".strip() for one in mine]
+
+
+def _heard(user: UserEntry) -> list[str]:
+    """The messages of people in a turn: by their number, the last texts of it."""
+    content = (user.message or {}).get("content")
+    if not user.heard or not isinstance(content, list):
+        return []
+    return [str(block.get("text", "")) for block in content[-user.heard :] if block.get("type") == "text"]
+
+
+def _questions(answer: AssistantEntry | None) -> dict[str, Any]:
+    """The questions that the role asked in an answer, by the id of the call."""
+    content = answer.message.get("content") if answer else None
+    return {
+        str(block.get("id")): block.get("input")
+        for block in (content if isinstance(content, list) else [])
+        if block.get("type") == "tool_use" and block.get("name") == "escalate"
+    }
+
+
+def _answers(user: UserEntry | None, asked: dict[str, Any]) -> list[str]:
+    """What was answered to them, of people or of the orchestrator."""
+    content = (user.message or {}).get("content") if user else None
+    found = []
+    for block in content if isinstance(content, list) else []:
+        if block.get("type") == "tool_result" and block.get("tool_use_id") in asked:
+            given = asked[block["tool_use_id"]]
+            question = given.get("question", "") if isinstance(given, dict) else ""
+            said = "\n".join(message_lines({"role": "user", "content": [block]}))
+            found.append(f"You asked: {question}\n{said}")
+    return found

@@ -1,0 +1,163 @@
+"""The first message of a session that starts anew, for its conversation could not go on: its task, and its past.
+
+Each new start whose first request is refused as well gets a shorter message (`level`); the last one says little more
+than the task. All of it is quoted: files, messages and tool results are a model's or a repository's words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.fences import clip, fence
+from baton.shortening import cut, first
+
+Brief = TypeVar("Brief", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """How much a first message has at a level, in characters and items."""
+
+    text: int
+    """Characters of any one text of the role's own brief; 0: as in any brief."""
+    items: int
+    """Items of any one list of it."""
+    files: int
+    people: int
+    """Messages of people, the last ones."""
+    message: int
+    """Characters of each of them, and of each message of the conversation."""
+    last: int
+    """Messages of the conversation, the last ones."""
+
+
+_BOUNDS = {
+    1: _Bounds(text=0, items=0, files=300, people=20, message=2_000, last=12),
+    2: _Bounds(text=8_000, items=60, files=100, people=10, message=1_000, last=4),
+    3: _Bounds(text=2_000, items=15, files=30, people=5, message=400, last=0),
+}
+SHORTEST = max(_BOUNDS)
+"""The level beyond which no first message gets shorter."""
+
+
+class Done(BaseModel):
+    """What a session did before it started anew, as the engine knows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: int
+    """How often it has started anew, this time included."""
+    turns: int = 0
+    """Answers of the model so far."""
+    changed: list[str] = Field(default_factory=list)
+    """Project paths that differ from what the task started from, as the engine sees them."""
+    people: list[str] = Field(default_factory=list)
+    """Messages and answers of people that the session has heard, the oldest first."""
+    decisions: list[str] = Field(default_factory=list)
+    """Answered questions about the task, with their notes."""
+    left_out: list[str] = Field(default_factory=list)
+    """Paths that are written in the workspace and will not be kept."""
+    messages: list[str] = Field(default_factory=list)
+    """The end of the conversation as text, the oldest message first."""
+    answer: str = ""
+    """The answer to the last question that the role asked, where it has not been given yet."""
+
+
+def next_level(level: int, *, opening: bool) -> int:
+    """How short the next start's brief must be; `opening`: the last start did not get beyond its first request."""
+    return min(max(2, level + 1), SHORTEST) if opening else 1
+
+
+def bounded(brief: Brief, level: int) -> Brief:
+    """What a role's brief is made of, its texts and lists cut to what a level allows."""
+    bounds = _BOUNDS.get(level)
+    return brief if bounds is None or not bounds.text else _cut_model(brief, bounds)
+
+
+def restarted_brief(brief: str, done: Done, level: int) -> str:
+    """The first message of a new start: the role's own, then what was done, which the workspace still holds."""
+    bounds = _BOUNDS[min(level, SHORTEST)]
+    shortened = (
+        "A longer first message was refused. In this one every text and list is cut short; read in the workspace"
+        " whatever it lacks."
+        if level > 1
+        else ""
+    )
+    parts = [
+        brief,
+        f"## This session goes on from earlier work (start {done.start + 1})\n"
+        f"You have worked on this before, for {done.turns} {'turn' if done.turns == 1 else 'turns'}. That conversation"
+        " could not be continued, so it begins anew here. The workspace is as you left it; do not do again what is"
+        " there. Tool calls that are not answered below were not run.",
+        shortened,
+        _listed("files changed since the task began, as the engine sees them", done.changed, bounds.files, 300),
+        _listed("paths written that will not be kept", done.left_out, bounds.files, 300),
+        _listed("answered questions about this task", done.decisions[-bounds.people :], bounds.people, bounds.message),
+        _listed("messages of people that you have heard before", *_last(done.people, bounds.people, bounds.message)),
+        _listed("the end of the earlier conversation", *_last(done.messages, bounds.last, bounds.message)),
+        done.answer and fence("the answer to your last question", done.answer, limit=4_000),
+        "Look at the workspace where you are not sure how far you got. Then go on, and call `hand_off` when the work"
+        " is done.",
+    ]
+    # The store and the API take whole characters only.
+    return "\n\n".join(part for part in parts if part).encode("utf-8", "replace").decode("utf-8")
+
+
+def message_lines(message: Mapping[str, Any] | None) -> list[str]:
+    """The texts, tool calls and results of a message, each with who said it; thinking is a model's own."""
+    if message is None:
+        return []
+    who = "you" if message.get("role") == "assistant" else "to you"
+    content = message.get("content")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    lines = []
+    for block in blocks:
+        match block:
+            case {"type": "text", "text": str(text)} if text.strip():
+                lines.append(f"{who}: {text}")
+            case {"type": "tool_use", "name": name, "input": given}:
+                lines.append(f"{who} called {name}: {given}")
+            case {"type": "tool_result"}:
+                failed = " (an error)" if block.get("is_error") else ""
+                lines.append(f"result{failed}: {_result(block.get('content'))}")
+    return lines
+
+
+def _result(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    texts = [part.get("text", f"[{part.get('type')}]") for part in content or [] if isinstance(part, dict)]
+    return "\n".join(map(str, texts))
+
+
+def _last(items: Sequence[str], count: int, length: int) -> tuple[list[str], int, int]:
+    """The last items, with a line that says how many came before."""
+    shown = list(items[len(items) - count :]) if count else []
+    left = len(items) - len(shown)
+    return ([f"[... {left:,} before these ...]", *shown] if left and shown else shown), count + 1, length
+
+
+def _listed(label: str, items: Sequence[str], count: int, length: int) -> str:
+    if not items:
+        return ""
+    lines = [f"{number}. {clip(item, length)}" for number, item in enumerate(first(items, count), 1)]
+    return fence(label, "\n".join(lines), limit=(count + 1) * (length + 100), keep="start")
+
+
+def _cut_model(model: Brief, bounds: _Bounds) -> Brief:
+    return model.model_copy(update={name: _cut(getattr(model, name), bounds) for name in type(model).model_fields})
+
+
+def _cut(value: Any, bounds: _Bounds) -> Any:
+    match value:
+        case str():
+            return cut(value, bounds.text)
+        case list() if all(isinstance(item, str) for item in value):
+            return first([cut(item, bounds.message) for item in value], bounds.items)
+        case list():
+            return [_cut(item, bounds) for item in value[: bounds.items]]
+        case BaseModel():
+            return _cut_model(value, bounds)
+    return value
