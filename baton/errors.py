@@ -19,6 +19,7 @@
     │   ├── MergeConflict          two lines of work touch the same place
     │   ├── WorkElsewhere          what a step needs lies in the store of another host
     │   ├── StateRemoteAway        the state remote did not take or give what it should
+    │   ├── StoreDamaged           a store, or a file of a run in it, cannot be read: `doctor --store` says more
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
@@ -136,6 +137,10 @@ class WorkElsewhere(WorkspaceError):
 
 class StateRemoteAway(WorkspaceError):
     """The state remote cannot be reached, or refuses; the step is not done before it has its copy."""
+
+
+class StoreDamaged(WorkspaceError):
+    """A store, or a file of a run in it, cannot be read; the message names it and says what to do."""
 
 
 class DiskFull(WorkspaceError):
