@@ -64,9 +64,9 @@ async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
 def _mend(root: Path, paths: list[Path]) -> None:
     aside = root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     # Directories first: the files lie in them; the name last, for it is read from what is mended before.
-    for path in sorted(paths, key=lambda each: (each.name not in ("objects", "refs"), each.name == "repository")):
+    for path in sorted(paths, key=lambda each: (each.name != "objects", each.name == "repository")):
         below = str(path.relative_to(root).as_posix()).partition("/")[2]
-        if below in ("objects", "refs"):
+        if below == "objects":
             _set_aside(root, path, aside)
             path.mkdir()
         elif below in _FILES:

@@ -62,7 +62,7 @@ def stock(home: Path) -> list[Place]:
     """Every store of a home, sorted by its directory. One that a crash has left without anything in it is none."""
     stores = home / "stores"
     try:
-        names = sorted(entry.name for entry in os.scandir(stores))
+        names = sorted(os.listdir(stores))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -139,9 +139,11 @@ def _faults_of_repository(home: Path, path: Path) -> Iterator[Finding]:
     except OSError as error:
         yield _unreadable(home, path, error)
         return
-    for name in ("objects", "refs"):
-        if not _is_directory(path / name):
-            yield _lost(home, path / name, f"{path.name} has no directory {name}.")
+    if not _is_directory(path / "refs"):
+        what = f"{path.name} has no directory refs: which commits are the newest of its runs is lost."
+        yield Finding("store", _below(home, path / "refs"), what, _FROM_A_COPY, mendable=False)
+    if not _is_directory(path / "objects"):
+        yield _lost(home, path / "objects", f"{path.name} has no directory objects.")
     if not _HEAD.fullmatch(_read(path / "HEAD") or b""):
         yield _lost(home, path / "HEAD", f"{path.name} has no HEAD that git can read, so git takes it for none of its.")
     if not _is_configuration(path / "config"):
@@ -195,7 +197,7 @@ def _read(path: Path) -> bytes | None:
 
 def _has_runs(root: Path) -> bool:
     try:
-        return any(os.scandir(root / "store.git/refs/baton"))
+        return bool(os.listdir(root / "store.git/refs/baton"))
     except OSError:
         return (root / "store.git/packed-refs").exists()
 

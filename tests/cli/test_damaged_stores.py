@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest, RunStatus
+from baton.contracts import RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.settings import read_settings
 from tests.cli.conftest import Cli, Result
 from tests.workspaces.conftest import AT, Project, run_files, run_git
@@ -49,6 +49,7 @@ async def make(cli: Cli, place: Path, name: str, *runs: str) -> Store:
         document = RunDocument(
             run=run, status=RunStatus.DONE, repo=store.repo, base_commit=first, task=f"task of {run}"
         )
+        document.tasks = [TaskDocument(id="t1", title="x", role="backend")]
         document.ended_at = datetime.now(UTC) - timedelta(days=50 if run == OLD else 2)
         files = {
             **run_files(run, store.repo),
