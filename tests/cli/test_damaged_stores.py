@@ -154,8 +154,10 @@ async def read_everything(home: Home) -> dict[str, Result]:
         "diff": ("diff", GOOD, "--json"),
         "worker status": ("worker", "status", "--json"),
         "watch": ("watch", GOOD, "--json"),
+        "decide": ("decide", GOOD, "D1", "retry"),
         "gc": ("gc", "--dry-run", "--json"),
         "doctor": ("doctor", "--store", "--json"),
+        "fork": ("fork", GOOD, "--detach", "--json"),
     }
     return {name: await home.cli(*words) for name, words in commands.items()}
 
@@ -173,7 +175,8 @@ async def test_one_damaged_store_is_a_finding_beside_the_others(home: Home, faul
     assert rows[GOOD]["unreadable"] is None
     assert rows[GOOD]["base_commit"]
     assert home.bad.root.name in said["list"].err or rows[BAD]["unreadable"], said["list"].err
-    assert [said[name].code for name in ("show", "state", "log", "diff", "watch")] == [0] * 5, said
+    assert [said[name].code for name in ("show", "state", "log", "diff", "watch", "fork")] == [0] * 6, said
+    assert (said["decide"].code, "has ended" in said["decide"].err) == (2, True)
     assert "hi" in said["log"].out
     collected = json.loads(said["gc"].out)
     assert [one["run"] for one in collected["removed"]] == [OLD]
@@ -306,3 +309,18 @@ async def test_stores_is_a_file_or_not_to_be_read(cli: Cli) -> None:
         assert "Traceback" not in result.err
         assert result.code == 1, (words, result.err)
     assert os.path.exists(cli.home / "stores")
+
+
+async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_mended(
+    scripted: Cli, repository: Path
+) -> None:
+    store = await Store.open(scripted.home, str(repository))
+    (store.path / "HEAD").unlink()
+    asked = await scripted("run", "Refuse orders without a quantity", "--repo", str(repository), "--json")
+    assert "Traceback" not in asked.err
+    document = json.loads(asked.out)
+    assert (asked.code, document["cost_usd"]) == (1, 0.0)
+    assert "`baton doctor --store --repair` mends it." in document["errors"][-1]["error"]
+    assert (await scripted("doctor", "--store", "--repair")).code == 0
+    again = await scripted("run", "Refuse orders without a quantity", "--repo", str(repository), "--json")
+    assert json.loads(again.out)["base_commit"], again.err
