@@ -69,6 +69,9 @@ class Keeper:
         self.wanted = (port, ui_port)
         self.codec_port = codec_port
         self.codec: subprocess.Popen[bytes] | None = None
+        self.codec_deaths = 0
+        self.codec_due = 0.0
+        """When the codec server may be started again."""
         self.command = command
         self.lock = FileLock(files.keeper_lock)
         self.users = FileLock(files.users_lock)
@@ -151,9 +154,8 @@ class Keeper:
                 if time.monotonic() - self.started > HEALTHY_AFTER and self.deaths:
                     self.deaths = 0
                     self._say(deaths=0)
-                if self.codec is not None and self.codec.poll() is not None:
-                    time.sleep(1.0)
-                    self._start_codec()
+                if self.codec is not None and self.codec.poll() is not None and time.monotonic() > self.codec_due:
+                    self._restart_codec(self.codec.returncode)
                 time.sleep(POLL)
                 continue
             self._restart()
@@ -278,6 +280,13 @@ class Keeper:
         draft = self.files.profile.with_suffix(f".{os.getpid()}")
         draft.write_text("\n".join([*lines, ""]))
         draft.replace(self.files.profile)
+
+    def _restart_codec(self, code: int) -> None:
+        self.codec_deaths += 1
+        wait = min(2.0**self.codec_deaths, LONGEST_WAIT)
+        self.codec_due = time.monotonic() + wait
+        self._note(f"the codec server ended with {code} and is started again; the next time not before {wait:g} s")
+        self._start_codec()
 
     def _start_codec(self) -> None:
         """The codec server; unlike the server's, its environment has the keys."""

@@ -144,6 +144,12 @@ def _faults_of_repository(home: Path, path: Path) -> Iterator[Finding]:
         yield Finding("store", _below(home, path / "refs"), what, _FROM_A_COPY, mendable=False)
     if not _is_directory(path / "objects"):
         yield _lost(home, path / "objects", f"{path.name} has no directory objects.")
+    for name in ("objects", "refs"):
+        if _is_directory(path / name):
+            try:
+                os.listdir(path / name)
+            except OSError as error:
+                yield _unreadable(home, path / name, error)
     if not _HEAD.fullmatch(_read(path / "HEAD") or b""):
         yield _lost(home, path / "HEAD", f"{path.name} has no HEAD that git can read, so git takes it for none of its.")
     if not _is_configuration(path / "config"):

@@ -3,6 +3,7 @@
 Looks only: a worker may be at work meanwhile. Whoever reads a finding learns what it means and what to do.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,9 +64,7 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
     found: dict[Path, dict[str, str]] = {}
     for repository in (store.source_path, store.path):
         found[repository] = packed_refs(repository)
-        for path in sorted((repository / "refs").rglob("*")):
-            if path.is_dir() or path.name.endswith(".lock"):
-                continue
+        for path in _ref_files(repository / "refs", report, store.home):
             ref = str(path.relative_to(repository))
             try:
                 value = path.read_text(errors="replace").strip()
@@ -84,6 +83,18 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
                     )
                 )
     return found
+
+
+def _ref_files(refs: Path, report: StoreReport, home: Path) -> list[Path]:
+    """The files of refs; a directory of them that cannot be read is a finding."""
+
+    def unreadable(error: OSError) -> None:
+        where = str(Path(error.filename).relative_to(home))
+        what = f"A directory of refs cannot be read ({error.strerror}): which runs have refs in it is not known."
+        report.findings.append(Finding("ref", where, what, "Give it back to this user.", mendable=False))
+
+    found = [Path(top, name) for top, _, names in os.walk(refs, onerror=unreadable) for name in names]
+    return sorted(path for path in found if not path.name.endswith(".lock"))
 
 
 def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Damage) -> None:

@@ -15,7 +15,7 @@ from baton import naming
 from baton.contracts import RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.settings import read_settings
 from tests.cli.conftest import Cli, Result
-from tests.workspaces.conftest import AT, Project, run_files, run_git
+from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
 from workers.service import temporal_service
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.store import Store
@@ -175,7 +175,9 @@ async def test_one_damaged_store_is_a_finding_beside_the_others(home: Home, faul
     assert rows[GOOD]["unreadable"] is None
     assert rows[GOOD]["base_commit"]
     assert home.bad.root.name in said["list"].err or rows[BAD]["unreadable"], said["list"].err
-    assert [said[name].code for name in ("show", "state", "log", "diff", "watch", "fork")] == [0] * 6, said
+    assert [said[name].code for name in ("show", "state", "log", "diff", "watch")] == [0] * 5, said
+    # It has no plan to fork from, which can be known only where its store could be read.
+    assert (said["fork"].code, "plan" in said["fork"].err) == (2, True), said["fork"].err
     assert (said["decide"].code, "has ended" in said["decide"].err) == (2, True)
     assert "hi" in said["log"].out
     collected = json.loads(said["gc"].out)
@@ -324,3 +326,29 @@ async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_m
     assert (await scripted("doctor", "--store", "--repair")).code == 0
     again = await scripted("run", "Refuse orders without a quantity", "--repo", str(repository), "--json")
     assert json.loads(again.out)["base_commit"], again.err
+
+
+@pytest.mark.parametrize("lost", ["state.json", "commit", "transcript"])
+async def test_a_lost_object_is_a_finding_and_ends_no_command(home: Home, lost: str) -> None:
+    ref = naming.task_ref(BAD, "t1") if lost == "transcript" else naming.run_ref(BAD)
+    oid = str(await home.bad.head(ref))
+    if lost != "commit":
+        path = "transcript/1-backend/00001-user.json" if lost == "transcript" else lost
+        entry = home.bad.objects.entry(home.bad.objects.tree_of(oid), path)
+        assert entry is not None
+        oid = entry.oid
+    await apart(home.bad.path)
+    (home.bad.path / "objects" / oid[:2] / oid[2:]).unlink()
+    said = await read_everything(home)
+    for command, result in said.items():
+        assert "Traceback" not in result.err, (command, result.err)
+    assert [said[name].code for name in ("list", "show", "log", "diff", "watch")] == [0] * 5, said
+    assert OLD in said["gc"].out
+    (found,) = [one for one in json.loads(said["doctor"].out)["stores"] if not one["ok"]]
+    assert {finding["kind"] for finding in found["findings"]} >= {"missing"}
+    for words in (("log", BAD), ("show", BAD, "--state"), ("diff", BAD)):
+        result = await home.cli(*words)
+        assert "Traceback" not in result.err, (words, result.err)
+    mended = await home.cli("doctor", "--store", "--repair", "--json")
+    (found,) = [one for one in json.loads(mended.out)["stores"] if not one["ok"]]
+    assert all(finding["advice"] for finding in found["findings"])
