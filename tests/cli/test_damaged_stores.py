@@ -144,7 +144,11 @@ FRAMES: dict[str, tuple[Callable[[Store], None], bool]] = {
 }
 
 
-async def read_everything(home: Home) -> dict[str, Result]:
+FEW = ("list", "log", "gc", "doctor")
+"""The commands that walk over all stores; the others look for one run, each in the same way."""
+
+
+async def read_everything(home: Home, *, few: bool = False) -> dict[str, Result]:
     """Every command that walks over stores, and does not change them."""
     commands = {
         "list": ("list", "--json"),
@@ -159,14 +163,19 @@ async def read_everything(home: Home) -> dict[str, Result]:
         "doctor": ("doctor", "--store", "--json"),
         "fork": ("fork", GOOD, "--detach", "--json"),
     }
-    return {name: await home.cli(*words) for name, words in commands.items()}
+    return {name: await home.cli(*words) for name, words in commands.items() if not few or name in FEW}
+
+
+WHOLE = ("no HEAD", "repository is garbage", "a broken ref of a run", "store.git is gone", "the store is a file")
+"""The faults that every command is tried with."""
 
 
 @pytest.mark.parametrize("fault", FRAMES)
 async def test_one_damaged_store_is_a_finding_beside_the_others(home: Home, fault: str) -> None:
     break_it, mendable = FRAMES[fault]
     break_it(home.bad)
-    said = await read_everything(home)
+    few = fault not in WHOLE
+    said = await read_everything(home, few=few)
     for name, result in said.items():
         assert "Traceback" not in result.err, (name, result.err)
     rows = {row["run"]: row for row in json.loads(said["list"].out)}
@@ -175,10 +184,12 @@ async def test_one_damaged_store_is_a_finding_beside_the_others(home: Home, faul
     assert rows[GOOD]["unreadable"] is None
     assert rows[GOOD]["base_commit"]
     assert home.bad.root.name in said["list"].err or rows[BAD]["unreadable"], said["list"].err
-    assert [said[name].code for name in ("show", "state", "log", "diff", "watch")] == [0] * 5, said
-    # It has no plan to fork from, which can be known only where its store could be read.
-    assert (said["fork"].code, "plan" in said["fork"].err) == (2, True), said["fork"].err
-    assert (said["decide"].code, "has ended" in said["decide"].err) == (2, True)
+    assert said["log"].code == 0
+    if not few:
+        assert [said[name].code for name in ("show", "state", "diff", "watch")] == [0] * 4, said
+        assert (said["decide"].code, "has ended" in said["decide"].err) == (2, True)
+        # It has no plan to fork from, which can be known only where its store could be read.
+        assert (said["fork"].code, "plan" in said["fork"].err) == (2, True), said["fork"].err
     assert "hi" in said["log"].out
     collected = json.loads(said["gc"].out)
     assert [one["run"] for one in collected["removed"]] == [OLD]
@@ -229,7 +240,8 @@ async def test_a_damaged_record_is_a_finding_and_comes_back(home: Home, name: st
     if (name, data) == ("decisions.json", "a list"):
         pytest.skip("that is what it is when nothing was decided")
     await home.damage_record(name, RECORDS[data])
-    said = await read_everything(home)
+    few = data not in ("wrong types", "too deep")
+    said = await read_everything(home, few=few)
     for command, result in said.items():
         assert "Traceback" not in result.err, (command, result.err)
     assert said["list"].code == 0
@@ -241,7 +253,8 @@ async def test_a_damaged_record_is_a_finding_and_comes_back(home: Home, name: st
     assert said["gc"].code == 0
     (found,) = [one for one in json.loads(said["doctor"].out)["stores"] if not one["ok"]]
     assert [finding["kind"] for finding in found["findings"]] == ["record"]
-    for words in (("log", BAD), ("diff", BAD), ("show", BAD), ("show", BAD, "--state"), ("fork", BAD, "--detach")):
+    of_it = (("log", BAD), ("diff", BAD), ("show", BAD), ("show", BAD, "--state"), ("fork", BAD, "--detach"))
+    for words in of_it[: 1 if few else None]:
         result = await home.cli(*words)
         assert "Traceback" not in result.err, (words, result.err)
         if words[0] in ("log", "diff"):
