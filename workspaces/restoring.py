@@ -79,7 +79,7 @@ def _line(objects: Objects, tip: str) -> list[str]:
 def _run_of(objects: Objects, commit: str, name: str) -> str | None:
     with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError, AttributeError):
         run = _content(objects, commit, name).get("run")
-        return run if isinstance(run, str) else None
+        return naming.run_key(run) if isinstance(run, str) else None
     return None
 
 

@@ -51,9 +51,10 @@ class Place:
 
     def holds(self, run: str) -> bool:
         """Whether a run has refs here, as far as that can be seen without git."""
+        key = naming.run_key(run)
         return any(
-            os.path.lexists(self.root / name / "refs/baton" / run)
-            or f" refs/baton/{run}/".encode() in (_read(self.root / name / "packed-refs") or b"")
+            os.path.lexists(self.root / name / "refs/baton" / key)
+            or f" refs/baton/{key}/".encode() in (_read(self.root / name / "packed-refs") or b"")
             for name in REPOSITORIES
         )
 

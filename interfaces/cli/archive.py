@@ -73,8 +73,8 @@ class Archive:
             return [naming.PLAN_TASK, *(entry.id for entry in (await self.document()).tasks)]
         except WorkspaceError as error:
             message(f"{error} Until then the tasks are taken from the store.")
-        lane = re.compile(re.escape(f"{OURS}{self.run}/") + "(?P<task>[^/]+)/head")
-        found = [match["task"] for ref in self.store.refs(self.run) if (match := lane.fullmatch(ref))]
+        lane = re.compile(re.escape(f"{OURS}{naming.run_key(self.run)}/") + "(?P<task>[^/]+)/head")
+        found = [match["task"] for ref in self.store.refs(naming.run_key(self.run)) if (match := lane.fullmatch(ref))]
         engine = ("run", "integration", naming.PLAN_TASK)
         return [naming.PLAN_TASK, *(task for task in found if task not in engine)]
 
