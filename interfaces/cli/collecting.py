@@ -203,11 +203,12 @@ def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[
 async def _ended_at(service: "TemporalService", store: "Store", run: str) -> datetime | None:
     """When a run ended; None where it is open, or nobody knows that it has ended."""
     from baton.errors import UnknownRun
+    from baton.naming import workflow_id_of
     from interfaces.cli.archive import stored_document
     from interfaces.cli.documents import describe, is_closed
 
     try:
-        description = await describe(service.client, run)
+        description = await describe(service.client, workflow_id_of(run))
     except UnknownRun:
         # A server forgets ended runs after a while; the store does not.
         document = await stored_document(store, run)
