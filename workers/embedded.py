@@ -205,7 +205,7 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
 
 
 class _Guard:
-    """Looks after the server for as long as we need it, and says what becomes of it."""
+    """Looks after the server for as long as we need it, and says how it fares."""
 
     def __init__(self, files: ServerFiles, settings: Settings) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Brings back what the history of a run still knows: refs whose commits are here, and files that were whole before.
+"""Brings back from the history of a run: refs whose commits are here, and files that were whole before.
 
 Nothing is guessed. A ref gets the one commit that can have been its newest; a file gets the newest of its versions that
 can be read, in a commit on top, so that the damaged one stays where it is.
@@ -43,7 +43,7 @@ async def lost_tip(store: Store, ref: str) -> str | None:
 
 
 def _was_at(store: Store, keeper: Objects, ref: str, tip: str) -> bool:
-    """Whether a commit that nothing leads to is one of this ref, and of no other."""
+    """Whether a commit that no ref leads to is one of this ref, and of no other."""
     run, _, rest = ref.removeprefix(OURS).partition("/")
     if rest == "run/head":
         return any(_run_of(keeper, tip, name) == run for name in (REQUEST, STATE))
@@ -51,7 +51,7 @@ def _was_at(store: Store, keeper: Objects, ref: str, tip: str) -> bool:
 
 
 def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
-    """Commits that are certainly of this ref: what was pushed to the state remote, and what state.json names."""
+    """Commits that are certainly of this ref: the one pushed to the state remote last, and those that state.json names."""
     known = set()
     with suppress(OSError, ValueError):
         known.add((store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip())

@@ -1,4 +1,4 @@
-"""The stock of a home: which stores there are, and what keeps one of them from being opened.
+"""The stock of a home: its stores, and the faults that keep one of them from being opened.
 
 Looks at a few small files of each, changes nothing and opens nothing, so that the fault of one store is a finding
 beside all the others and never the end of a command.
@@ -41,7 +41,7 @@ class Place:
     repository: str | None
     """The target repository; None where the store does not say."""
     faults: tuple[Finding, ...] = ()
-    """What keeps it from being opened, the gravest first."""
+    """The faults that keep it from being opened, the gravest first."""
 
     @property
     def words(self) -> str:
@@ -73,7 +73,7 @@ def stock(home: Path) -> list[Place]:
 
 
 def place_of(home: Path, root: Path, repository: str | None = None) -> Place | None:
-    """The store at `root`, of a repository that is known or that it says itself; None where it holds nothing yet."""
+    """The store at `root`, of a repository that is known or that it says itself; None where it is empty still."""
     faults = list(faults_of(home, root))
     if repository is None and not any(finding.where == _below(home, root) for finding in faults):
         repository = said_repository(root)
@@ -92,7 +92,7 @@ def place_of(home: Path, root: Path, repository: str | None = None) -> Place | N
 
 
 def said_repository(root: Path) -> str | None:
-    """The repository that a store says it is of; None where it is that of another directory, or nonsense."""
+    """The repository that a store says it is of; None where it is that of another directory, or none at all."""
     try:
         said = (_read(root / "repository") or b"").decode().strip()
     except ValueError:
@@ -101,7 +101,7 @@ def said_repository(root: Path) -> str | None:
 
 
 def faults_of(home: Path, root: Path) -> Iterator[Finding]:
-    """What keeps the store at `root` from being opened, whichever repository it is of."""
+    """The faults that keep the store at `root` from being opened, whichever repository it is of."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
             yield Finding(

@@ -152,7 +152,7 @@ async def open_stores(home: Path, damaged_ones: list[Place]) -> AsyncIterator[St
 
 
 def with_fault(place: Place, error: Exception) -> Place:
-    """A store with what was met when it was read."""
+    """A store with the fault that was met when it was read."""
     where = str(place.root.relative_to(place.root.parent.parent))
     fault = Finding("store", where, str(error), "`baton doctor --store` says what is wrong with it.")
     return replace(place, faults=(*place.faults, fault))
@@ -197,7 +197,7 @@ _told: set[str] = set()
 
 
 def tell_damage(places: Iterable[Place]) -> None:
-    """Say, once in a command, which stores cannot be used and what to do about it."""
+    """Say, once in a command, which stores cannot be used and how to mend them."""
     for place in places:
         if place.faults and place.words not in _told:
             _told.add(place.words)

@@ -35,7 +35,7 @@ async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int
 
 
 async def _check(settings: "Settings", remote: "StateRemote | None", place: "Place", repair: bool) -> "StoreReport":
-    """The report on one store. Whatever is wrong with it is in the report, so that the others are checked, too."""
+    """The report on one store. All that is wrong with it is in the report, so that the others are checked, too."""
     from baton.errors import BatonError
     from workspaces.faults import translated
     from workspaces.findings import Finding, StoreReport
