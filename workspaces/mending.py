@@ -42,7 +42,7 @@ _NO_NAME = (
 
 
 async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
-    """Mend a store that cannot be opened as far as that goes; gives it as it is then, and the faults that are no more."""
+    """Mend a store that cannot be opened as far as that goes; gives it as it is then, and the faults that are gone."""
     if not any(finding.mendable for finding in place.faults):
         return place, []
     home = place.root.parent.parent

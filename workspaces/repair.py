@@ -139,7 +139,7 @@ async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
 
 
 async def _lost_tip(store: Store, ref: str) -> str | None:
-    """The commit that a ref of the engine was at, by the commits here; the newest there is, for it need not have been pushed."""
+    """The newest commit that a ref of the engine was at, by the commits here; it need not have been pushed."""
     if not ref.startswith(OURS):
         return None
     with suppress(WorkspaceError, KeyError, ValueError, pygit2.GitError):

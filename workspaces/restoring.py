@@ -51,7 +51,7 @@ def _was_at(store: Store, keeper: Objects, ref: str, tip: str) -> bool:
 
 
 def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
-    """Commits that are certainly of this ref: the one pushed to the state remote last, and those that state.json names."""
+    """Commits that are certainly of this ref: the one that was pushed last, and those that state.json names."""
     known = set()
     with suppress(OSError, ValueError):
         known.add((store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip())

@@ -1,4 +1,4 @@
-"""The stock of a home: its stores, and the faults that keep one of them from being opened.
+"""The stock of a home: its stores, and the faults that keep one from being opened.
 
 Looks at a few small files of each, changes nothing and opens nothing, so that the fault of one store is a finding
 beside all the others and never the end of a command.
