@@ -157,6 +157,8 @@ class Ledger:
                 ) from error
             raise WorkspaceError(f"The ledger {self.path} cannot be used: {error}.") from error
         except sqlite3.DatabaseError as error:
+            if self._db is not None:
+                self._db.close()
             self._db = None
             self._set_aside()
             raise WorkspaceError(
@@ -173,9 +175,13 @@ class Ledger:
         with self._alone():
             # One connection, used by one thread at a time; transactions are begun by hand.
             db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-            self.path.chmod(0o600)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(rows.SCHEMA)
+            try:
+                self.path.chmod(0o600)
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(rows.SCHEMA)
+            except BaseException:  # one that is no database, or a full disk: the files are nobody else's to close
+                db.close()
+                raise
             return db
 
     def _close(self, db: sqlite3.Connection) -> None:

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 from temporalio import activity
@@ -22,14 +21,16 @@ from activities.ledger_rows import Call, Entry
 from activities.model import Answer, Meter
 from activities.posture import with_posture
 from activities.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
-from baton import naming
 from baton.budget import Caps, Reached, caps_of
-from baton.errors import BatonError
+from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
 from baton.pricing import PriceList
 from baton.sessions import SessionKey
 from baton.settings import Settings
 from baton.steps import SetCapsInput
+from workspaces.faults import translated
+from workspaces.records import damaged, read_record
+from workspaces.stock import stock
 from workspaces.store import Store
 from workspaces.threads import in_thread
 
@@ -54,7 +55,9 @@ class Purse:
         """Enter a call, or say which cap does not allow it."""
         store = await self._stores.get(key.repo)
         caps = await read_caps(store, key.run)
-        await self._catch_up(store, key, turn)
+        own, limits = self._settings, caps.limits
+        daily = (own.usd_per_day, own.turns_per_day, limits.usd_per_day, limits.turns_per_day)
+        await self._catch_up(store, key, turn, daily=any(cap is not None for cap in daily))
         name = secrets.token_hex(6)
         while True:
             day = f"{datetime.now(UTC):%Y-%m-%d}"
@@ -117,23 +120,48 @@ class Purse:
             # The error of the call itself says more; without an end the call counts with its worst case.
             _log.warning("a call could not be entered", error=str(error))
 
-    async def _catch_up(self, store: Store, key: SessionKey, turn: int) -> None:
-        """Enter what the store knows and the ledger does not: another host's turns, or all, where it was lost."""
+    async def _catch_up(self, store: Store, key: SessionKey, turn: int, *, daily: bool) -> None:
+        """Enter what the store knows and the ledger does not: another host's turns, or all, where it was lost.
+
+        `daily`: a cap of the day holds, so that what every store knows of today has to be known.
+        """
         if not await self._ledger.knows("stores"):
-            await self._read_today()
-            await self._ledger.learnt("stores")
+            unread = await self._read_today()
+            if unread and daily:
+                raise StoreDamaged(
+                    "A cap of the day holds, and a store that may know of money spent today cannot be read:"
+                    f" {unread[0]}"
+                )
+            for words in unread:
+                _log.warning("a store is left out of today's spending", error=words)
+            if not unread:
+                await self._ledger.learnt("stores")
         # A host that has just taken over, or comes back, lacks the turn before; a session's first turn tells nothing.
         if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session, turn - 1):
             await self._read_run(store, key.run, (await in_thread(_lanes, store)).get(key.run, []))
 
-    async def _read_today(self) -> None:
-        """What all runs of this home spent today; needed where the ledger is new and the home is not."""
+    async def _read_today(self) -> list[str]:
+        """Enter what all runs of this home spent today; needed where the ledger is new and the home is not.
+
+        Gives a sentence for each store that cannot be read.
+        """
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-        for repository in await in_thread(_repositories, self._stores.home):
-            store = await self._stores.get(repository)
-            for run, lanes in (await in_thread(_lanes, store)).items():
-                if any(store.objects.commit_object(head).commit_time >= midnight for _, head in lanes):
-                    await self._read_run(store, run, lanes)
+        unread = []
+        for place in await in_thread(stock, self._stores.home):
+            if place.faults or place.repository is None:
+                unread.append(place.words)
+                continue
+            try:
+                with translated(f"reading what was spent in {place.root}"):
+                    store = await self._stores.get(place.repository)
+                    for run, lanes in (await in_thread(_lanes, store)).items():
+                        if any(store.objects.commit_object(head).commit_time >= midnight for _, head in lanes):
+                            await self._read_run(store, run, lanes)
+            except DiskFull:
+                raise
+            except (BatonError, RecursionError) as error:
+                unread.append(f"{error} `baton doctor --store --repair` mends what can be mended.")
+        return unread
 
     async def _read_run(self, store: Store, run: str, lanes: list[tuple[str, str]]) -> None:
         """Enter what the lanes of a run know and the ledger does not; all at once, so that nobody sees a part of it."""
@@ -174,7 +202,11 @@ async def read_caps(store: Store, run: str) -> Caps:
     data = await run_file(store, run, LIMITS)
     if data is None:
         raise store.elsewhere(run, LIMITS)
-    return Caps.model_validate(json.loads(data))
+    try:
+        caps: Caps = read_record(LIMITS, data)
+    except ValueError as error:
+        raise damaged(LIMITS, run, error) from error
+    return caps
 
 
 Amount = TypeVar("Amount", int, float)
@@ -182,11 +214,6 @@ Amount = TypeVar("Amount", int, float)
 
 def _least(one: Amount | None, other: Amount | None) -> Amount | None:
     return min((amount for amount in (one, other) if amount is not None), default=None)
-
-
-def _repositories(home: Path) -> list[str]:
-    found = {file.parent.name: file.read_text().strip() for file in sorted((home / "stores").glob("*/repository"))}
-    return [repository for name, repository in found.items() if naming.repo_key(repository) == name]
 
 
 def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:

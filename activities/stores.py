@@ -14,6 +14,7 @@ from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.access import Credentials
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
+from workspaces.records import damaged, read_json
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
 from workspaces.workspace import exclusive
@@ -111,7 +112,10 @@ async def run_json(store: Store, run: str, path: str) -> Any:
     data = await run_file(store, run, path)
     if data is None:
         raise store.elsewhere(run, path)
-    return json.loads(data)
+    try:
+        return read_json(data)
+    except ValueError as error:
+        raise damaged(path, run, error) from error
 
 
 async def run_config(store: Store, run: str) -> ProjectConfig:
@@ -159,7 +163,10 @@ async def write_run_files(
 async def _is_later(store: Store, head: str, moment: datetime) -> bool:
     """Whether the state that is kept is of a later moment: a worker that slept may wake up with an old one."""
     data = await store.read(head, SAVED)
-    return data is not None and datetime.fromisoformat(json.loads(data)["at"]) > moment
+    try:
+        return data is not None and datetime.fromisoformat(read_json(data)["at"]) > moment
+    except (ValueError, KeyError, TypeError):
+        return False  # damaged: the state that is written now is the first thing to be whole again
 
 
 def to_json(value: Any) -> bytes:

@@ -20,6 +20,7 @@
     │   ├── WorkElsewhere          what a step needs lies in the store of another host
     │   ├── StateRemoteAway        the state remote did not take or give what it should
     │   ├── ConversationLost       the stored conversation of a session cannot be gone on with
+    │   ├── StoreDamaged           a store, or a file of a run in it, cannot be read: `doctor --store` says more
     │   └── DiskFull               no room; nothing was lost
     ├── SandboxUnavailable         no sandbox can be made, and none was waived
     ├── CommandTimeout             a command ran longer than it may
@@ -142,6 +143,10 @@ class StateRemoteAway(WorkspaceError):
 
 class ConversationLost(WorkspaceError):
     """A session's conversation is not in the store as it was; the session can only start anew."""
+
+
+class StoreDamaged(WorkspaceError):
+    """A store, or a file of a run in it, cannot be read; the message names it and says what to do."""
 
 
 class DiskFull(WorkspaceError):

@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from baton.errors import ServerStartFailed, UsageError
+from baton.errors import BatonError, ServerStartFailed, UsageError
+from baton.logs import get_logger
 from baton.settings import Settings
 from workers.certificates import Credentials, ensure_credentials
 from workers.codec_endpoint import codec_endpoint
+from workers.keeper import NUDGE, last_words
 from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record
 from workers.search_attributes import SEARCH_ATTRIBUTES
 
@@ -27,6 +29,12 @@ START_LIMIT = 60.0
 
 GUARD = 3.0
 """Seconds between two looks whether the keeper still lives."""
+
+LONGEST_GUARD = 600.0
+"""Most seconds between two attempts to replace a keeper; each wait is twice the one before."""
+
+STEADY_LOOKS = 20
+"""So many looks in a row at a server that runs, and earlier faults are forgiven."""
 
 LEAVE_LIMIT = 15.0
 """Seconds that the last user waits for the server to stop."""
@@ -48,6 +56,8 @@ SQLITE_PRAGMAS = {
     "journal_mode": "WAL",
     "synchronous": "FULL",
 }
+
+_log = get_logger(__name__)
 
 # A keeper outlives the command that started it. Popen objects that are collected while their process runs warn, so
 # they are kept; they are waited for when the server is let go.
@@ -125,6 +135,12 @@ def running_server(settings: Settings) -> EmbeddedServer | None:
     return EmbeddedServer.of(files, record)
 
 
+def trouble(settings: Settings) -> str | None:
+    """Why the server of this home does not live, in a sentence; None where it runs, or is about to."""
+    record = read_record(ServerFiles.under(settings.home))
+    return record.message if record is not None and record.state in ("ailing", "failed") else None
+
+
 @asynccontextmanager
 async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
     """Use the server of this home, starting it where none runs; the last user to leave waits until it has stopped.
@@ -138,7 +154,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
         await _join(lock, files)
         record = await _await_running(files, settings)
         _compare_ports(record, settings)
-        guard = asyncio.create_task(_replace_keeper(files, settings))
+        guard = asyncio.create_task(_Guard(files, settings).keep_watch())
         try:
             yield EmbeddedServer.of(files, record)
         finally:
@@ -161,6 +177,7 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
     # What a keeper that is no more has left behind says nothing about the one to come.
     stale = None if is_held(files.keeper_lock) else read_record(files)
     keeper: subprocess.Popen[bytes] | None = None
+    deaths: int | None = None
     while asyncio.get_running_loop().time() < deadline:
         record = read_record(files)
         held = is_held(files.keeper_lock)
@@ -169,22 +186,72 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
                 return record
             if record.state == "failed":
                 raise ServerStartFailed(record.message)
+            if record.state == "ailing" and held:
+                # What kept it from living may have been mended: one attempt now, and then its reason.
+                if deaths is not None and record.deaths > deaths:
+                    raise ServerStartFailed(record.message)
+                if deaths is None:
+                    deaths = record.deaths
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(record.keeper, NUDGE)
         if not held and (keeper is None or keeper.poll() is not None):
             if keeper is not None and keeper.returncode != 0:
                 raise ServerStartFailed(
-                    f"The keeper of the embedded server ended with {keeper.returncode}; its log is {files.log}."
+                    f"The keeper of the embedded server ended with {keeper.returncode}. {last_words(files)}"
                 )
             keeper = _start_keeper(files, settings)
         await asyncio.sleep(POLL)
-    raise ServerStartFailed(f"The embedded Temporal server did not come up in time; its log is {files.log}.")
+    raise ServerStartFailed(f"The embedded Temporal server did not come up in time. {last_words(files)}")
 
 
-async def _replace_keeper(files: ServerFiles, settings: Settings) -> None:
-    """While we need the server: when the keeper was killed, start another. It takes over ports and database."""
-    while True:
-        await asyncio.sleep(GUARD)
-        if not is_held(files.keeper_lock):
-            _start_keeper(files, settings)
+class _Guard:
+    """Looks after the server for as long as we need it, and says how it fares."""
+
+    def __init__(self, files: ServerFiles, settings: Settings) -> None:
+        self._files = files
+        self._settings = settings
+        self._said = ""
+        self._attempts = 0
+        self._steady = 0
+
+    async def keep_watch(self) -> None:
+        """Start another keeper when ours was killed, which takes over ports and database; tell when the server ails."""
+        wait = GUARD
+        while True:
+            await asyncio.sleep(wait)
+            wait = self.look()
+
+    def look(self) -> float:
+        """Look once, do what is needed, and give the seconds until the next look."""
+        record = read_record(self._files)
+        if is_held(self._files.keeper_lock):
+            if record is not None and record.state == "ailing":
+                self._steady = 0
+                self._tell(record.message)
+            elif record is not None and record.state == "running":
+                self._steady += 1
+                if self._steady > STEADY_LOOKS:
+                    self._attempts = 0
+                if self._said and record.deaths == 0 and not self._attempts:
+                    self._said = ""
+                    _log.warning("The embedded Temporal server is back, and has been for a while.")
+            return GUARD
+        self._steady = 0
+        self._attempts += 1
+        wait = min(GUARD * 2.0 ** (self._attempts - 1), LONGEST_GUARD)
+        try:
+            if self._attempts > 1:  # one that was killed is no fault of the server's
+                why = record.message if record is not None and record.state == "failed" else last_words(self._files)
+                self._tell(f"The embedded Temporal server does not stay: {why} It is started again every {wait:g} s.")
+            _start_keeper(self._files, self._settings)
+        except (BatonError, OSError) as error:
+            self._tell(f"The embedded Temporal server cannot be started again: {error} Tried again in {wait:g} s.")
+        return wait
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            _log.error(sentence)
 
 
 def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
@@ -232,7 +299,11 @@ def _compare_ports(record: ServerRecord, settings: Settings) -> None:
 
 async def _leave(lock: FileLock, files: ServerFiles) -> None:
     """Stop being a user. The last one stops the keeper and waits for its end, so that nothing is left behind."""
-    turn = FileLock(files.leavers_lock)
+    try:
+        turn = FileLock(files.leavers_lock)
+    except OSError:
+        lock.close()
+        raise
     try:
         # One at a time, or two that leave at once each take the other for a user who stays.
         while not turn.try_exclusive():  # noqa: ASYNC110 - other processes set no event

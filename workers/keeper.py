@@ -34,13 +34,25 @@ LOCK_LIMIT = 2.0
 """Seconds after which a lock is held by another keeper, and not by a user that looks."""
 
 RESTART_WAITS = (0.2, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before each restart of a server that died; after the last one the keeper gives up."""
+"""Seconds before each of the quick restarts of a server that died."""
+
+LONGEST_WAIT = 600.0
+"""After the quick ones each wait is twice the one before, up to this many seconds."""
 
 HEALTHY_AFTER = 60.0
 """A server that has lived this many seconds has its restarts forgiven."""
 
+NUDGE = signal.SIGUSR1
+"""By this signal a newcomer asks for an attempt now: what kept the server from living may have been mended."""
+
+_TAIL = 20_000
+"""Bytes of the log's end in which its last line is looked for."""
+
 _PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
 
+
+_OWN = "keeper: "
+"""Before each line that the keeper itself writes into the log."""
 
 _DOOR = str(Path(__file__).with_name("door.py"))
 
@@ -57,6 +69,9 @@ class Keeper:
         self.wanted = (port, ui_port)
         self.codec_port = codec_port
         self.codec: subprocess.Popen[bytes] | None = None
+        self.codec_deaths = 0
+        self.codec_due = 0.0
+        """When the codec server may be started again."""
         self.command = command
         self.lock = FileLock(files.keeper_lock)
         self.users = FileLock(files.users_lock)
@@ -66,7 +81,10 @@ class Keeper:
         self.door = -1
         """The reading end of the door's pipe; it ends when the door does."""
         self.started = 0.0
+        self.deaths = 0
+        """How often in a row the server died, or did not come up, without having lived for a while."""
         self.told_to_stop = False
+        self.nudged = False
 
     def run(self) -> int:
         """Keep the server until nobody is left; the process's exit code."""
@@ -74,6 +92,7 @@ class Keeper:
             return 0
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(NUDGE, self._hurry)
         try:
             if self._abandoned():
                 # Of several keepers that were started at once this one waited, and those who asked have left meanwhile.
@@ -116,6 +135,9 @@ class Keeper:
     def _stop(self, _signal: int, _frame: object) -> None:
         self.told_to_stop = True
 
+    def _hurry(self, _signal: int, _frame: object) -> None:
+        self.nudged = True
+
     def _say(self, **changes: object) -> None:
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
         write_record(self.files, self.record)
@@ -124,30 +146,56 @@ class Keeper:
         return self.told_to_stop or self.users.try_exclusive()
 
     def _watch(self) -> None:
-        deaths = 0
         while not self._abandoned():
-            assert self.server is not None
-            if self.server.poll() is None and self._door_ended():
-                sys.stderr.write("keeper: the server's door is gone\n")
+            if self.server is not None and self.server.poll() is None and self._door_ended():
+                self._note("the server's door is gone")
                 self._end_server()
-            if self.server.poll() is None:
-                if time.monotonic() - self.started > HEALTHY_AFTER:
-                    deaths = 0
-                if self.codec is not None and self.codec.poll() is not None:
-                    time.sleep(1.0)
-                    self._start_codec()
+            if self.server is not None and self.server.poll() is None:
+                if time.monotonic() - self.started > HEALTHY_AFTER and self.deaths:
+                    self.deaths = 0
+                    self._say(deaths=0)
+                if self.codec is not None and self.codec.poll() is not None and time.monotonic() > self.codec_due:
+                    self._restart_codec(self.codec.returncode)
                 time.sleep(POLL)
                 continue
-            if deaths == len(RESTART_WAITS):
-                raise CannotStart(
-                    f"The embedded Temporal server died {deaths + 1} times in a row; its log is {self.files.log}."
-                )
-            sys.stderr.write(f"keeper: the server ended with {self.server.returncode} and is started again\n")
-            self._end_server()
-            if _within(RESTART_WAITS[deaths], self._abandoned):
-                return
-            deaths += 1
+            self._restart()
+
+    def _restart(self) -> None:
+        """Start a server that died, after a wait that grows with the times it died in a row. This never gives up."""
+        wait = self._wait()
+        ended = "" if self.server is None else f" with {self.server.returncode}"
+        self._note(f"the server ended{ended} and is started again in {wait:g} s")
+        self._end_server()
+        self.deaths += 1
+        if self.deaths > len(RESTART_WAITS):
+            # From here on it is no passing fault: those who use the server tell their person.
+            self._say(
+                state="ailing",
+                deaths=self.deaths,
+                server=0,
+                message=f"The embedded Temporal server died {self.deaths} times in a row; it is started again in"
+                f" {wait:g} s, or when a command asks for it. {last_words(self.files)}",
+            )
+        else:
+            self._say(deaths=self.deaths)
+        self.nudged = False
+        if _within(wait, lambda: self.nudged or self._abandoned()) and not self.nudged:
+            return
+        try:
             self._start()
+        except CannotStart as error:
+            self._note(f"the server did not come up: {error}")
+            self._end_server()
+
+    def _wait(self) -> float:
+        """Seconds before the next restart."""
+        if self.deaths < len(RESTART_WAITS):
+            return RESTART_WAITS[self.deaths]
+        return min(RESTART_WAITS[-1] * 2.0 ** (self.deaths - len(RESTART_WAITS) + 1), LONGEST_WAIT)
+
+    def _note(self, words: str) -> None:
+        sys.stderr.write(f"{_OWN}{words}\n")
+        sys.stderr.flush()
 
     def _start(self) -> None:
         """Start the server and wait until it answers. After a restart the ports stay what they were."""
@@ -158,9 +206,9 @@ class Keeper:
                 with _listen(port) as api, _listen(ui_port) as ui:
                     self._open(api, ui)
             except _InUse:
-                ready = None
+                taken, ready = True, None
             else:
-                ready = self._ready()
+                taken, ready = False, self._ready()
             if ready is not None:
                 self.files.ports.write_text(f"{port} {ui_port}\n")
                 if self.codec_port and self.codec is None:
@@ -168,6 +216,7 @@ class Keeper:
                 self._write_profile(f"127.0.0.1:{port}")
                 self._say(
                     state="running",
+                    message="",
                     address=f"127.0.0.1:{port}",
                     web_ui=f"http://127.0.0.1:{ui_port}",
                     tls=True,
@@ -176,9 +225,10 @@ class Keeper:
                 )
                 return
             self._end_server()
-            if known or 0 not in self.wanted or attempt == 2:
+            # Only where another program was quicker: a server that dies does so at any port.
+            if not taken or known or 0 not in self.wanted or attempt == 2:
                 break
-        raise CannotStart(f"The embedded Temporal server did not come up; its log is {self.files.log}.")
+        raise CannotStart(f"The embedded Temporal server did not come up. {last_words(self.files)}")
 
     def _open(self, api: socket.socket, ui: socket.socket) -> None:
         """Start the server behind its door (`workers.door`), which has the listening sockets."""
@@ -211,7 +261,7 @@ class Keeper:
                 piece = os.read(self.door, 100)
                 said += piece
                 return piece == b"" or said.endswith(b"\n")
-            return self._ended()
+            return self._ended() or self.told_to_stop
 
         _within(START_LIMIT, heard)
         words = said.decode("ascii", "replace").split()
@@ -230,6 +280,13 @@ class Keeper:
         draft = self.files.profile.with_suffix(f".{os.getpid()}")
         draft.write_text("\n".join([*lines, ""]))
         draft.replace(self.files.profile)
+
+    def _restart_codec(self, code: int) -> None:
+        self.codec_deaths += 1
+        wait = min(2.0**self.codec_deaths, LONGEST_WAIT)
+        self.codec_due = time.monotonic() + wait
+        self._note(f"the codec server ended with {code} and is started again; the next time not before {wait:g} s")
+        self._start_codec()
 
     def _start_codec(self) -> None:
         """The codec server; unlike the server's, its environment has the keys."""
@@ -292,6 +349,21 @@ class Keeper:
         raise CannotStart(
             f"Another Temporal server still uses {self.files.database} (process {orphan or 'unknown'}): end it."
         )
+
+
+def last_words(files: ServerFiles) -> str:
+    """Where the log is, and the last line that the server wrote into it, in a sentence."""
+    try:
+        with files.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(_OWN)]
+    if not said:
+        return f"Its log {files.log} says nothing."
+    shown = "".join(letter if letter.isprintable() else "?" for letter in said[-1])
+    return f"Its log is {files.log}, with the last line: {shown[:300]}"
 
 
 def _environment(directory: Path) -> dict[str, str]:

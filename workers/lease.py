@@ -128,12 +128,15 @@ class ServerRecord:
     """What `server.json` says. Every keeper writes under an id of its own, so that an old record is known as old."""
 
     id: str
-    state: Literal["starting", "running", "failed"]
+    state: Literal["starting", "running", "ailing", "failed"]
+    """`ailing`: the server dies again and again; the keeper waits longer each time, and says why in `message`."""
     keeper: int
     server: int = 0
     address: str = ""
     web_ui: str = ""
     message: str = ""
+    deaths: int = 0
+    """How often in a row the server has died or not come up."""
     tls: bool = False
     """Whether the server asks for a certificate; one that an older Baton started does not."""
     inner_port: int = 0

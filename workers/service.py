@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from baton.errors import TemporalUnreachable
+from baton.errors import ServerStartFailed, TemporalUnreachable
 from baton.settings import Settings
 from workers.connection import Target, connect, connect_to, target
-from workers.embedded import EmbeddedServer, embedded_server, running_server
+from workers.embedded import EmbeddedServer, embedded_server, running_server, trouble
 from workers.search_attributes import ensure_search_attributes
 from workers.tracing import tracing
 
@@ -81,18 +81,23 @@ async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> As
             yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
             return
     async with embedded_server(settings) as server:
-        client = await _connect_embedded(server.address, more)
+        client = await _connect_embedded(settings, server.address, more)
         await ensure_search_attributes(client)
         yield TemporalService(client, server.address, server.web_ui, embedded=True, server=server)
 
 
-async def _connect_embedded(address: str, more: dict[str, Any]) -> "Client":
-    """Connect to a server that has just been started: its port is open a little before its namespace is there."""
+async def _connect_embedded(settings: Settings, address: str, more: dict[str, Any]) -> "Client":
+    """Connect to a server that has just been started: its port is open a little before its namespace is there.
+
+    Raises ServerStartFailed, with the reason, where it died again and again since.
+    """
     deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
     while True:
         try:
             client = await connect_to(address, **more)
         except TemporalUnreachable:
+            if (why := trouble(settings)) is not None:
+                raise ServerStartFailed(why) from None
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.05)

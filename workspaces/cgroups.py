@@ -280,9 +280,13 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
         path.mkdir(mode=0o755)
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX)
         except FileNotFoundError:
             continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except BaseException:  # whatever it was, the descriptor is nobody else's to close
+            os.close(lock)
+            raise
         if path.exists():
             return path, lock
         # A worker that starts just now took it for one that was left.

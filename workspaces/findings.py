@@ -5,7 +5,18 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal[
-    "object", "pack", "missing", "ref", "checkpoint", "transcript", "index", "workspace", "leftover", "stray"
+    "store",
+    "object",
+    "pack",
+    "missing",
+    "ref",
+    "checkpoint",
+    "record",
+    "transcript",
+    "index",
+    "workspace",
+    "leftover",
+    "stray",
 ]
 
 

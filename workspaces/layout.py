@@ -13,9 +13,10 @@ import pygit2
 from baton.redaction import strip_url_credentials
 from workspaces.durable import sync_tree, write_durably
 from workspaces.objects import prepare_library
+from workspaces.stock import ALTERNATES, REPOSITORIES
 from workspaces.threads import in_thread
 
-_CONFIG = """\
+CONFIG = """\
 [core]
 \trepositoryformatversion = 0
 \tfilemode = true
@@ -46,14 +47,13 @@ ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 def create_repositories(root: Path, repo: str) -> None:
     """Make `source.git` and `store.git` under `root`; what a crash left half made is completed."""
     prepare_library()
-    for name in ("source.git", "store.git"):
+    for name in REPOSITORIES:
         path = root / name
         pygit2.init_repository(str(path), bare=True)
-        write_durably(path / "config", _CONFIG)
+        write_durably(path / "config", CONFIG)
         write_durably(path / "info/attributes", ATTRIBUTES)
         write_durably(path / "info/exclude", "")
-    # Relative, so that a home can be moved.
-    write_durably(root / "store.git/objects/info/alternates", "../../source.git/objects\n")
+    write_durably(root / "store.git/objects/info/alternates", ALTERNATES)
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
     sync_tree(root)  # what libgit2 made, too: without a HEAD, for instance, it is no repository
     write_durably(root / "ready", "1\n")
@@ -90,6 +90,6 @@ def _make_scratch(root: Path, attributes: str) -> Path:
     for directory in ("objects", "refs/heads", "info"):
         (place / directory).mkdir(parents=True)
     (place / "HEAD").write_text("ref: refs/heads/none\n")
-    (place / "config").write_text(_CONFIG)
+    (place / "config").write_text(CONFIG)
     (place / "info/attributes").write_text(attributes)
     return place

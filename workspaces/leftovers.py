@@ -5,7 +5,6 @@ alone, and so is a workspace that somebody holds.
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from baton.policies import GIT_TIMEOUT
 from workspaces.beneath import remove_tree
+from workspaces.locks import held_if_free
 
 LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)
 
@@ -64,20 +64,13 @@ def remove(path: Path) -> None:
 @contextmanager
 def held(workspace: Path) -> Iterator[bool]:
     """Hold a workspace if nobody does (whether so is given); nothing is waited for."""
-    try:
-        descriptor = os.open(workspace / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        free = False
+        if workspace.is_dir():
+            with contextlib.suppress(OSError):
+                # The lock of all who work in it: whoever waits for it is told who has it.
+                free = stack.enter_context(held_if_free(workspace / "lock"))
+        yield free
 
 
 def size(path: Path) -> int:

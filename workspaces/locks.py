@@ -52,13 +52,27 @@ class LockHeld(Exception):
 
 
 def _holder(path: Path) -> str:
-    """Whoever took the lock last, with its state: one that was stopped (SIGSTOP) holds it and does nothing."""
+    """Whoever has the lock, with its state: one that was stopped (SIGSTOP) holds it and does nothing."""
     try:
-        process = int(path.read_text())
+        process = _locker(path) or int(path.read_text())
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, ValueError):
         return "another process"
     return f"process {process}, which is stopped" if state in "Tt" else f"process {process}"
+
+
+def _locker(path: Path) -> int | None:
+    """The process that the kernel names as the holder; None where it lists no lock on this file (proc_locks(5)).
+
+    A holder cannot always write its id into the file, on a full disk for instance: then it has that of another one.
+    """
+    status = path.stat()
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for entry in Path("/proc/locks").read_text().splitlines():
+        words = entry.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == file:
+            return int(words[4])
+    return None
 
 
 @contextmanager

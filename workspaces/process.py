@@ -123,9 +123,14 @@ async def run_process(
     `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. `bound` says when the
     process uses too much. On cancellation everything the process started is dead before CancelledError goes on.
     """
-    collector = OutputCollector(output_limit, log)
+    with contextlib.ExitStack() as unused:  # nobody else knows these descriptors where no log or pipe can be had
+        for descriptor in status_fds or ():
+            unused.callback(os.close, descriptor)
+        collector = OutputCollector(output_limit, log)
+        unused.callback(_close, collector)
+        output_read, output_write = os.pipe()
+        unused.pop_all()
     status = _Status() if status_fds else None
-    output_read, output_write = os.pipe()
     readers: list[_Reader] = []
     began = time.monotonic()
     timed_out = flooded = False
@@ -174,8 +179,7 @@ async def run_process(
                 reader.done.exception()
         if status and status.pidfd >= 0:
             os.close(status.pidfd)
-        with contextlib.suppress(OSError, DiskFull):
-            collector.close()
+        _close(collector)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
     exit_code = stop.exit_code if stop else exit_code
@@ -191,6 +195,11 @@ async def run_process(
     )
     ended_here = timed_out or flooded or stop is not None
     return Finished(result, (status.exited or ended_here or code < 0) if status else None)
+
+
+def _close(collector: OutputCollector) -> None:
+    with contextlib.suppress(OSError, DiskFull):
+        collector.close()
 
 
 async def _watch(

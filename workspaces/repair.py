@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton.errors import StateRemoteAway
+from baton.errors import StateRemoteAway, WorkspaceError
 from workspaces import leftovers
 from workspaces.checkpoints import WORKSPACE
 from workspaces.damage import damaged_loose, missing, needs
@@ -22,6 +22,7 @@ from workspaces.layout import scratch
 from workspaces.locks import locked
 from workspaces.objects import Objects
 from workspaces.packs import gc_lock
+from workspaces.restoring import lost_tip, restore_records
 from workspaces.salvage import Places, places
 from workspaces.state_remote import OURS
 from workspaces.store import Store
@@ -35,6 +36,11 @@ _LARGEST_PACK = 1 << 30
 _GONE = (
     "It was looked for in both repositories, in the workspaces, in the target repository and in the state remote. What"
     " does not need it goes on; stop a run that does (`baton stop`), and start it anew."
+)
+
+_NO_VERSION = (
+    "No version of it in the run's history is whole. A run that is open writes its state anew at its next step"
+    " (`baton watch`); of one that needs its other files: stop it (`baton stop`), and start it anew."
 )
 
 
@@ -60,10 +66,15 @@ async def repair(store: Store, report: StoreReport) -> StoreReport:
                 unasked = await _bring_back(store)
         for finding in report.of("index", "workspace"):
             await _mend_workspace(store, finding)
+        await restore_records(store)
     after = await verify(store)
     left = {(finding.kind, finding.where) for finding in after.findings}
     after.mended = [finding for finding in report.findings if (finding.kind, finding.where) not in left]
     advice = " ".join([*unasked, _GONE])
+    after.findings = [
+        replace(finding, advice=_NO_VERSION, mendable=False) if finding.kind == "record" else finding
+        for finding in after.findings
+    ]
     lost = ("object", "pack", "missing", "checkpoint", "ref")
     after.findings = [
         replace(finding, advice=advice, mendable=False) if finding.kind in lost else finding
@@ -114,7 +125,7 @@ def _copy_readable(source: Objects, target: Objects) -> None:
 
 async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
     """Let a ref that holds nonsense point again to what the state remote has, or to what was last pushed there."""
-    value = await _value_elsewhere(store, ref)
+    value = await _lost_tip(store, ref) or await _value_elsewhere(store, ref)
     if value is None and ref.startswith(OURS):
         return
     for repository in (store.source_path, store.path):
@@ -127,6 +138,15 @@ async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
         path.write_text(f"{value}\n")
 
 
+async def _lost_tip(store: Store, ref: str) -> str | None:
+    """The newest commit that a ref of the engine was at, by the commits here; it need not have been pushed."""
+    if not ref.startswith(OURS):
+        return None
+    with suppress(WorkspaceError, KeyError, ValueError, pygit2.GitError):
+        return await lost_tip(store, ref)
+    return None
+
+
 async def _value_elsewhere(store: Store, ref: str) -> str | None:
     """What a ref of the engine should point to; None for the project's own, which the next fetch makes again."""
     if not ref.startswith(OURS):
@@ -136,7 +156,7 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
             offered = await store.remote.refs(store, ref.removeprefix(OURS).partition("/")[0])
             if ref in offered:
                 return offered[ref]
-    with suppress(FileNotFoundError):
+    with suppress(OSError, ValueError):
         return (store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip() or None
     return None
 

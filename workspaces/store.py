@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from baton import naming
-from baton.errors import StaleAttempt, WorkElsewhere, WorkspaceError
+from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
 from workspaces import takeover
 from workspaces.access import Credentials, Header, header_for
 from workspaces.faults import translated
@@ -27,6 +27,7 @@ from workspaces.objects import Objects
 from workspaces.packs import Pack
 from workspaces.refs import move_ref
 from workspaces.state_remote import OURS, StateRemote
+from workspaces.stock import place_of
 from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
@@ -85,12 +86,15 @@ class Store:
 
         Whoever moves refs of a home with a state remote opens it with that; `credentials` are for fetching and
         publishing, and `hooks` lets a repository at a path run its own then (`serving`). Raises ConfigurationError
-        where the repository is its own state remote.
+        where the repository is its own state remote, and StoreDamaged where the store there cannot be used.
         """
         if remote is not None:
             remote.refuse_target(repo)
         root = home / "stores" / naming.repo_key(repo)
         with translated("opening the store"):
+            place = await in_thread(place_of, home, root, repo)
+            if place is not None and place.faults:
+                raise StoreDamaged(place.words)
             if not (root / "ready").exists():
                 await in_thread(_make_root, home)
                 async with locked(root / "create.lock"):

@@ -3,7 +3,7 @@
 Looks only: a worker may be at work meanwhile. Whoever reads a finding learns what it means and what to do.
 """
 
-import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.meta import parse_meta
 from workspaces.objects import Objects
+from workspaces.records import fault_of, read_json
 from workspaces.state_remote import OURS
 from workspaces.store import Store
 from workspaces.threads import in_thread
@@ -40,8 +41,7 @@ async def verify(store: Store) -> StoreReport:
         await in_thread(_say_damage, store, report, repository, damage)
         if damage:
             await in_thread(_say_touched, store, report, repository, refs)
-    if not report.findings:
-        await in_thread(_read_all, store, report, {**tips[store.source_path], **tips[store.path]})
+    await in_thread(_read_all, store, report, {**tips[store.source_path], **tips[store.path]})
     await in_thread(look_at_workspaces, store, report)
     for path in await in_thread(leftovers.in_store, store.root):
         report.findings.append(leftover(store, path))
@@ -53,15 +53,23 @@ def tips_of(store: Store) -> dict[Path, dict[str, str]]:
     return _tips(store, StoreReport(store.repo, store.root))
 
 
+def broken_refs(store: Store) -> list[Finding]:
+    """The refs of both repositories that cannot be read."""
+    report = StoreReport(store.repo, store.root)
+    _tips(store, report)
+    return report.findings
+
+
 def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
     found: dict[Path, dict[str, str]] = {}
     for repository in (store.source_path, store.path):
         found[repository] = packed_refs(repository)
-        for path in sorted((repository / "refs").rglob("*")):
-            if not path.is_file() or path.name.endswith(".lock"):
-                continue
+        for path in _ref_files(repository / "refs", report, store.home):
             ref = str(path.relative_to(repository))
-            value = path.read_text(errors="replace").strip()
+            try:
+                value = path.read_text(errors="replace").strip()
+            except OSError:
+                value = ""
             if re.fullmatch(r"[0-9a-f]{40}", value):
                 found[repository][ref] = value
             elif not value.startswith("ref: "):
@@ -71,10 +79,22 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
                         "ref",
                         ref,
                         f"The ref {ref} holds no commit: {_meaning(ref)}.",
-                        "The state remote may have it: `baton doctor --store --repair`.",
+                        "`baton doctor --store --repair` looks for it in the state remote and among the commits here.",
                     )
                 )
     return found
+
+
+def _ref_files(refs: Path, report: StoreReport, home: Path) -> list[Path]:
+    """The files of refs; a directory of them that cannot be read is a finding."""
+
+    def unreadable(error: OSError) -> None:
+        where = str(Path(error.filename).relative_to(home))
+        what = f"A directory of refs cannot be read ({error.strerror}): which runs have refs in it is not known."
+        report.findings.append(Finding("ref", where, what, "Give it back to this user.", mendable=False))
+
+    found = [Path(top, name) for top, _, names in os.walk(refs, onerror=unreadable) for name in names]
+    return sorted(path for path in found if not path.name.endswith(".lock"))
 
 
 def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Damage) -> None:
@@ -127,17 +147,16 @@ def _meaning(ref: str) -> str:
 
 
 def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
-    """Read what the engine would read of every run: all of it is there, so whatever is wrong was written so."""
+    """Read what the engine would read of every run, where all of it is there: what is wrong then was written so."""
     objects = Objects(store.path)
+    known = {finding.where for finding in report.of("checkpoint", "ref")}
     for ref, tip in sorted(refs.items()):
-        if not ref.startswith(OURS):
+        if not ref.startswith(OURS) or ref in known:
             continue
         try:
             with translated(f"reading {ref}"):
                 if ref == naming.run_ref(_run(ref)):
-                    for name, _ in objects.leaves(objects.tree_of(tip)):
-                        if name.endswith(".json"):
-                            json.loads(_data(objects, tip, name))
+                    report.findings += _read_records(objects, ref, tip)
                 elif naming.is_contents_ref(ref):
                     for name, leaf in objects.leaves(objects.tree_of(tip)):
                         if not objects.has(leaf.oid):
@@ -147,6 +166,17 @@ def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
         except (WorkspaceError, ValueError) as error:
             report.findings.append(
                 Finding("checkpoint", ref, f"{ref} is not complete ({error}): {_meaning(ref)}.", mendable=False)
+            )
+
+
+def _read_records(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
+    for name, leaf in objects.leaves(objects.tree_of(tip)):
+        if name.endswith(".json") and (reason := fault_of(name, objects.data(leaf.oid))) is not None:
+            yield Finding(
+                "record",
+                f"{ref}:{name}",
+                f"{name} of the run {_run(ref)} is damaged ({reason[:200]}).",
+                "`baton doctor --store --repair` brings back the last one of the run that was whole.",
             )
 
 
@@ -166,7 +196,7 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             if not name.endswith(".json"):
                 continue
             try:
-                content = json.loads(objects.data(leaf.oid))
+                content = read_json(objects.data(leaf.oid))
             except ValueError:
                 content = None
             if not isinstance(content, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from workspaces import leftovers
 from workspaces.findings import Finding, StoreReport
 from workspaces.state_remote import OURS
+from workspaces.stock import stock
 from workspaces.store import Store
 
 
@@ -19,6 +20,8 @@ def look_at_workspaces(store: Store, report: StoreReport) -> None:
         if not directory.is_dir() or directory.is_symlink():
             continue
         if run not in known:
+            if any(place.faults for place in stock(store.home)):
+                continue  # it may be of a run in a store that cannot be read
             report.findings.append(
                 Finding(
                     "stray",
@@ -75,8 +78,8 @@ def runs_of_home(home: Path) -> set[str]:
 def packed_refs(repository: Path) -> dict[str, str]:
     """The refs that git has packed into one file."""
     try:
-        lines = (repository / "packed-refs").read_text().splitlines()
-    except FileNotFoundError:
+        lines = (repository / "packed-refs").read_text(errors="replace").splitlines()
+    except OSError:
         return {}
     pairs = [line.split(" ", 1) for line in lines if re.match(r"[0-9a-f]{40} ", line)]
     return {ref: oid for oid, ref in pairs}

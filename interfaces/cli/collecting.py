@@ -1,13 +1,13 @@
 """The command `gc`: give back the room that ended runs take in the stores of this home."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baton.errors import UsageError
+from baton.errors import ExitCode, UsageError
 from interfaces.cli import options
 from interfaces.cli.exits import execute
 from interfaces.cli.output import count, line, message, one_line, print_json
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from baton.settings import Settings
     from workers.service import TemporalService
     from workspaces.collect import Holding
+    from workspaces.stock import Place
     from workspaces.store import Store
 
 _YOUNGEST = timedelta(days=1)
@@ -57,6 +58,7 @@ def gc(
 
     Published branches stay, and so does the state of each run. Nothing of a run that is open is touched, and a
     worker may be at work. What lies in a state remote stays there.
+    Exit code: 1 when a store cannot be read; it is left alone, and the others are not.
     """
     settings = options.settings()
     execute(_gc(settings, _age(older_than), _size(keep), forget, dry_run, as_json))
@@ -85,42 +87,58 @@ def _size(text: str | None) -> int | None:
 
 async def _gc(
     settings: "Settings", age: timedelta, keep: int | None, forget: bool, dry_run: bool, as_json: bool
-) -> None:
-    from interfaces.cli.archive import repositories
+) -> int:
+    from baton.errors import WorkspaceError
+    from interfaces.cli.archive import open_stores
     from interfaces.cli.engine import serving
     from workspaces import collect
-    from workspaces.store import Store
 
     ended: list[Ended] = []
     open_runs: list[str] = []
+    damaged: list[Place] = []
     async with serving(settings, worker=False) as service:
-        for repository in repositories(settings.home):
-            store = await Store.open(settings.home, repository)
-            for run in collect.runs_of(store):
-                when = await _ended_at(service, store, run)
-                if when is None:
-                    open_runs.append(run)
-                    continue
-                found = await collect.holding(store, run, whole=forget)
-                if found.refs:
-                    ended.append(Ended(run, repository, when, store, found))
+        async for store in open_stores(settings.home, damaged):
+            try:
+                ended += await _ended(service, store, forget, open_runs)
+            except WorkspaceError as error:
+                damaged.append(_damaged(store, error))
     going, staying = _choose(ended, age, keep)
     in_use: list[str] = []
     if not dry_run:
-        in_use = [one.run for one in going if not await collect.forget(one.store, one.run, one.holding.refs)]
-        going = [one for one in going if one.run not in in_use]
+        for one in going[:]:
+            try:
+                gone = await collect.forget(one.store, one.run, one.holding.refs)
+            except WorkspaceError as error:
+                damaged.append(_damaged(one.store, error))
+                going.remove(one)
+                continue
+            if not gone:
+                in_use.append(one.run)
+                going.remove(one)
     stores = {one.store.root: one.store for one in going}
     freed = sum(one.holding.size for one in going)
     if not dry_run:
-        freed = sum([await collect.repack(store) for store in stores.values()])
+        freed = 0
+        for store in stores.values():
+            try:
+                freed += await collect.repack(store)
+            except WorkspaceError as error:
+                damaged.append(_damaged(store, error))
+    code = ExitCode.FAILED if damaged else ExitCode.DONE
+    for place in damaged:
+        message(f"Left alone: {place.words}")
     if as_json:
         removed = [
             {"run": one.run, "repo": one.repo, "ended_at": one.ended_at.isoformat(), "bytes": one.holding.size}
             for one in going
         ]
         kept = {"ended": [one.run for one in staying], "open": open_runs, "in_use": in_use}
-        print_json({"dry_run": dry_run, "removed": removed, "kept": kept, "freed_bytes": freed})
-        return
+        broken = [
+            {"path": str(place.root), "repository": place.repository, "findings": [asdict(one) for one in place.faults]}
+            for place in damaged
+        ]
+        print_json({"dry_run": dry_run, "removed": removed, "kept": kept, "freed_bytes": freed, "damaged": broken})
+        return code
     for one in going:
         line(f"{one.run}  ended {one.ended_at:%Y-%m-%d}  {_shown(one.holding.size)}  {one_line(one.repo, 80)}")
     for run in in_use:
@@ -130,6 +148,40 @@ async def _gc(
         f"{count(len(going), 'run')} {verb}, about {_shown(freed)}; {len(staying) + len(in_use)} ended and"
         f" {len(open_runs)} open ones stay."
     )
+    return code
+
+
+async def _ended(service: "TemporalService", store: "Store", forget: bool, open_runs: list[str]) -> list[Ended]:
+    """The ended runs of a store; `open_runs` gets the others. Raises StoreDamaged where not all of it can be seen."""
+    from baton.errors import StoreDamaged, WorkspaceError
+    from workspaces import collect
+    from workspaces.threads import in_thread
+    from workspaces.verify import broken_refs
+
+    if broken := await in_thread(broken_refs, store):
+        # What such a ref led to would look as if nothing needed it.
+        raise StoreDamaged(f"{broken[0].what} {broken[0].advice}")
+    ended = []
+    for run in collect.runs_of(store):
+        try:
+            when = await _ended_at(service, store, run)
+        except WorkspaceError as error:
+            message(f"The run {run} stays: {error}")
+            when = None
+        if when is None:
+            open_runs.append(run)
+            continue
+        found = await collect.holding(store, run, whole=forget)
+        if found.refs:
+            ended.append(Ended(run, store.repo, when, store, found))
+    return ended
+
+
+def _damaged(store: "Store", error: Exception) -> "Place":
+    from interfaces.cli.archive import with_fault
+    from workspaces.stock import Place
+
+    return with_fault(Place(store.root, store.repo), error)
 
 
 def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[Ended], list[Ended]]:
@@ -150,18 +202,16 @@ def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[
 
 async def _ended_at(service: "TemporalService", store: "Store", run: str) -> datetime | None:
     """When a run ended; None where it is open, or nobody knows that it has ended."""
-    from baton import naming
-    from baton.contracts import RunDocument
     from baton.errors import UnknownRun
+    from baton.naming import workflow_id_of
+    from interfaces.cli.archive import stored_document
     from interfaces.cli.documents import describe, is_closed
 
     try:
-        description = await describe(service.client, run)
+        description = await describe(service.client, workflow_id_of(run))
     except UnknownRun:
         # A server forgets ended runs after a while; the store does not.
-        head = await store.head(naming.run_ref(run))
-        data = await store.read(head, "state.json") if head else None
-        document = RunDocument.model_validate_json(data) if data else None
+        document = await stored_document(store, run)
         return document.ended_at if document and document.status.is_final else None
     return description.close_time if is_closed(description) else None
 

@@ -100,8 +100,6 @@ async def _request(
     run_id: str | None,
 ) -> "tuple[RunRequest, Guide | None]":
     """The new run's request: the old one's, from its base commit, with what is to be different."""
-    import json
-
     from pydantic import ValidationError
 
     from baton.contracts import Fork, Guide, RunRequest
@@ -119,7 +117,7 @@ async def _request(
             f"A session keeps its model to its end: to give the {role} another one, fork from the session's start"
             " (without --turn)."
         )
-    old = json.loads(await archive.store.read(archive.head, "request.json") or b"{}")
+    old = await archive.request()
     base = old["base_commit"]
     kept = RunRequest.model_validate(old)
     made = new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None)

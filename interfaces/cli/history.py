@@ -62,12 +62,12 @@ def diff(
 
 
 async def _log(home: Path, run: str, task: str | None, session: str | None, as_json: bool) -> None:
-    from baton.naming import PLAN_TASK, is_task_id
+    from baton.naming import is_task_id
     from interfaces.cli.archive import find_run
     from interfaces.cli.transcript import render
 
     archive = await find_run(home, run)
-    known = [PLAN_TASK, *(entry.id for entry in (await archive.document()).tasks)]
+    known = await archive.tasks()
     if task is not None and (not is_task_id(task) or task not in known):
         raise UsageError(f"The run {run} has no task {task!r}; it has: {', '.join(known)}.")
     found: list[dict[str, Any]] = []
@@ -96,8 +96,7 @@ async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: 
     from interfaces.cli.patch import parse_numstat
 
     archive = await find_run(home, run)
-    document = await archive.document()
-    start, head = document.base_commit, await archive.result()
+    start, head = await archive.base_commit(), await archive.result()
     if against is not None:
         other = await find_run(home, against)
         if other.store.repo != archive.store.repo:

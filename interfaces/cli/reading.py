@@ -11,9 +11,11 @@ from interfaces.cli.output import line, message, one_line, print_json, usd
 
 if TYPE_CHECKING:
     from temporalio.client import WorkflowExecution
+    from temporalio.common import SearchAttributeKey
 
     from baton.contracts import RunDocument
     from baton.settings import Settings
+    from interfaces.cli.archive import Shelf
     from workers.service import TemporalService
 
 
@@ -64,17 +66,20 @@ def show(
 
 
 async def _list(settings: "Settings", status: str | None, limit: int, as_json: bool) -> None:
+    from interfaces.cli.archive import Shelf, tell_damage
     from interfaces.cli.engine import serving
+    from workspaces.stock import stock
 
+    shelf = Shelf(settings.home)
     async with serving(settings, worker=False) as service:
         rows: list[dict[str, Any]] = []
         # The status is compared here, for a workflow that was ended from outside could not write its own.
         async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
-            row = await run_row(settings, service, found)
-            if status is None or row["status"] == status:
-                rows.append(row)
+            if status is None or status_of(found) == status:
+                rows.append(await run_row(settings, service, found, shelf))
             if len(rows) == limit:
                 break
+    tell_damage(stock(settings.home))
     for row in rows:
         if row["unreadable"]:
             message(f"Of the run {row['run']} not all can be read: {row['unreadable']}")
@@ -110,47 +115,61 @@ async def _links(settings: "Settings", as_json: bool) -> None:
         line(f"{link.name:<22} {link.url}")
 
 
-async def run_row(settings: "Settings", service: "TemporalService", found: "WorkflowExecution") -> dict[str, Any]:
-    """The first fields of a run's document: from the list itself, and from this home's store where it has the run."""
+def status_of(found: "WorkflowExecution") -> str:
+    """The status of a run, by the list alone; one that was ended from outside could not write its own."""
     from temporalio.client import WorkflowExecutionStatus
-    from temporalio.common import SearchAttributeKey
 
     from baton.contracts import RunStatus
-    from baton.errors import ConfigurationError
-    from interfaces.cli.archive import kept_document
-    from workflows.board import COST_USD, PENDING_DECISIONS, REPO, STATUS
+    from workflows.board import STATUS
 
-    def attribute(key: SearchAttributeKey[Any], missing: Any) -> Any:
-        value = found.typed_search_attributes.get(key)
-        return missing if value is None else value
+    status = str(_attribute(found, STATUS, RunStatus.PLANNING.value))
+    if found.status is WorkflowExecutionStatus.RUNNING or status in ("done", "failed", "stopped"):
+        return status
+    stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
+    return "stopped" if stopped else "failed"
 
-    unreadable = None
+
+def _attribute(found: "WorkflowExecution", key: "SearchAttributeKey[Any]", missing: Any) -> Any:
+    value = found.typed_search_attributes.get(key)
+    return missing if value is None else value
+
+
+async def run_row(
+    settings: "Settings", service: "TemporalService", found: "WorkflowExecution", shelf: "Shelf | None" = None
+) -> dict[str, Any]:
+    """The first fields of a run's document: from the list itself, and from this home's store where it has the run."""
+    from baton.errors import ConfigurationError, WorkspaceError
+    from interfaces.cli.archive import Shelf
+    from workflows.board import COST_USD, PENDING_DECISIONS, REPO
+
+    unreadable = []
     try:
         memo = await found.memo()
     except ConfigurationError as error:  # the key of this run is not here: what is not encrypted is shown all the same
-        memo, unreadable = {}, str(error)
-    status = str(attribute(STATUS, RunStatus.PLANNING.value))
-    if found.status is not WorkflowExecutionStatus.RUNNING and status not in ("done", "failed", "stopped"):
-        stopped = found.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
-        status = "stopped" if stopped else "failed"
-    repo = str(attribute(REPO, memo.get("repo", "")))
-    kept = await kept_document(settings.home, repo, found.id)
+        memo = {}
+        unreadable.append(str(error))
+    repo = str(_attribute(found, REPO, memo.get("repo", "")))
+    try:
+        kept = await (shelf or Shelf(settings.home)).document(repo, found.id)
+    except WorkspaceError as error:  # so is what the server knows of a run whose store is damaged
+        kept = None
+        unreadable.append(str(error))
     return {
         "run": found.id,
-        "status": status,
+        "status": status_of(found),
         "repo": repo,
         "base_commit": kept.base_commit if kept else None,
         "branch": kept.branch if kept else None,
         "head_commit": kept.head_commit if kept else None,
-        "cost_usd": attribute(COST_USD, 0.0),
+        "cost_usd": _attribute(found, COST_USD, 0.0),
         "turns": kept.turns if kept else None,
-        "pending_decisions": attribute(PENDING_DECISIONS, 0),
+        "pending_decisions": _attribute(found, PENDING_DECISIONS, 0),
         "pull_request": memo.get("pull_request"),
         "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",
         "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
         "task": memo.get("task", ""),
         "web_ui": service.run_link(found.id),
-        "unreadable": unreadable,
+        "unreadable": " ".join(unreadable) or None,
     }
 
 
@@ -202,8 +221,11 @@ async def current_document(settings: "Settings", service: "TemporalService", run
         return await (await find_run(settings.home, run)).document()
     try:
         stored = (await (await find_run(settings.home, run)).document()) if is_closed(description) else None
-    except (UnknownRun, WorkspaceError):
+    except UnknownRun:
         stored = None
+    except WorkspaceError as error:
+        stored = None
+        message(str(error))
     if stored is not None and stored.status.is_final:
         return stored.model_copy(update={"web_ui": service.run_link(run)})
     try:

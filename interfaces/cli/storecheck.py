@@ -9,34 +9,58 @@ from interfaces.cli.output import line, message, one_line, print_json
 if TYPE_CHECKING:
     from baton.settings import Settings
     from workspaces.findings import Finding, StoreReport
+    from workspaces.state_remote import StateRemote
+    from workspaces.stock import Place
 
 
 async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int:
     """Check all stores of a home, mend them if asked to, and print what was found; exit code 1 where work is lost."""
-    from interfaces.cli.archive import repositories
     from workers.identity import host_id
-    from workspaces.repair import repair as mend
     from workspaces.state_remote import StateRemote
-    from workspaces.store import Store
-    from workspaces.verify import verify
+    from workspaces.stock import stock
 
     setting = settings.state_remote
     remote = StateRemote.parse(setting, host_id(settings.home)) if setting else None
     reports: list[StoreReport] = []
-    for repository in repositories(settings.home):
-        store = await Store.open(settings.home, repository, remote)
+    for place in stock(settings.home):
         if not as_json:
-            message(f"reading the store of {repository}")
-        report = await verify(store)
-        if repair and report.findings:
-            report = await mend(await Store.open(settings.home, repository, remote), report)
-        reports.append(report)
+            message(f"reading the store of {place.repository or place.root}")
+        reports.append(await _check(settings, remote, place, repair))
     failed = any(not report.ok for report in reports)
     if as_json:
         print_json({"ok": not failed, "stores": [_document(report) for report in reports]})
     else:
         _print(reports, repair)
     return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+async def _check(settings: "Settings", remote: "StateRemote | None", place: "Place", repair: bool) -> "StoreReport":
+    """The report on one store. All that is wrong with it is in the report, so that the others are checked, too."""
+    from baton.errors import BatonError
+    from workspaces.faults import translated
+    from workspaces.findings import Finding, StoreReport
+    from workspaces.mending import mend_frame
+    from workspaces.repair import repair as mend
+    from workspaces.store import Store
+    from workspaces.verify import verify
+
+    mended: list[Finding] = []
+    report = StoreReport(place.repository or "", place.root)
+    try:
+        if repair and place.faults:
+            place, mended = await mend_frame(place)
+        report = StoreReport(place.repository or "", place.root, findings=list(place.faults))
+        if not place.faults and place.repository is not None:
+            with translated("checking the store"):
+                report = await verify(await Store.open(settings.home, place.repository, remote))
+                if repair and report.findings:
+                    report = await mend(await Store.open(settings.home, place.repository, remote), report)
+    except (BatonError, RecursionError) as error:
+        where = str(place.root.relative_to(settings.home))
+        advice = "Mend that, and look again; nothing was removed."
+        report.findings.append(Finding("store", where, str(error), advice, mendable=False))
+    report.mended = [*mended, *report.mended]
+    return report
 
 
 def _document(report: "StoreReport") -> dict[str, Any]:
@@ -56,7 +80,8 @@ def _print(reports: list["StoreReport"], repair: bool) -> None:
     shown: set[str] = set()
     for report in reports:
         state = "ok" if report.ok else "damaged"
-        line(f"{state:<8} {one_line(report.repository, 200)}  ({report.refs} refs, {report.path})")
+        name = one_line(report.repository or "a store of an unknown repository", 200)
+        line(f"{state:<8} {name}  ({report.refs} refs, {report.path})")
         for finding in report.mended:
             line(f"  mended {finding.kind:<10} {one_line(finding.where, 200)}")
         for finding in report.findings:

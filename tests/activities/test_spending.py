@@ -14,7 +14,7 @@ from activities.spending import Purse
 from activities.stores import LIMITS, Stores, to_json, write_run_files
 from baton.budget import Caps, Reached
 from baton.contracts import Limits
-from baton.errors import WorkspaceError
+from baton.errors import StoreDamaged, WorkspaceError
 from baton.pricing import shipped_prices
 from baton.sessions import SessionKey
 from baton.settings import Settings
@@ -131,3 +131,46 @@ async def test_caps_are_kept_as_plain_json(scene: Scene) -> None:
     kept = json.loads(await store.read(head, LIMITS) or b"")
     assert kept["limits"]["usd"] == 2.5
     assert kept["raised"] == {}
+
+
+@pytest.mark.parametrize("damage", ["no HEAD", "no repository", "no transcript"])
+async def test_a_damaged_store_of_others_holds_up_only_what_a_cap_of_the_day_needs(
+    scene: Scene, tmp_path: Path, damage: str
+) -> None:
+    await scene.begin("mine", usd=5.0)
+    other = Scene(scene.settings, make_repository(tmp_path / "other"))
+    await other.begin("theirs")
+    await other.answered("theirs", "t1", 1, 0.4)
+    store = await other.stores.get(other.repo)
+    lost, kept = store.root / "repository", store.root / "aside"
+    if damage == "no HEAD":
+        lost = store.path / "HEAD"
+    if damage == "no transcript":
+        head = await Checkpoints(store).head(Lane("theirs", "t1"))
+        files = {"transcript/1-backend/00002-assistant.json": b"{"}
+        await Checkpoints(store).record(
+            Lane("theirs", "t1"), expected=str(head), files=files, workspace=None, summary="x", at=datetime.now(UTC)
+        )
+    else:
+        lost.rename(kept)
+    with pytest.raises(StoreDamaged, match=r"A cap of the day holds.*doctor --store --repair"):
+        await scene.purse(usd_per_day=1.0).reserve(scene.key("mine"), 1, "m", 0.1)
+    call = await scene.purse().reserve(scene.key("mine"), 1, "m", 0.1)
+    assert isinstance(call, Call)
+    await scene.ledger.release(call)
+    if damage != "no transcript":
+        kept.rename(lost)
+        # It is looked at again: what was spent there counts now.
+        reached = await scene.purse(usd_per_day=1.0).reserve(scene.key("mine"), 1, "m", 0.65)
+        assert isinstance(reached, Reached)
+        assert reached.spent == 0.4
+    await other.ledger.close()
+
+
+async def test_damaged_caps_let_no_call_through_and_say_what_to_do(scene: Scene) -> None:
+    await scene.begin("r")
+    store = await scene.stores.get(scene.repo)
+    for data in (b"{", b"[]", b"[" * 100_000, b'{"limits": {"usd": "much"}}'):
+        await write_run_files(store, "r", {LIMITS: data}, "x", datetime.now(UTC))
+        with pytest.raises(StoreDamaged, match=r"limits\.json of the run r is damaged .*doctor --store --repair"):
+            await scene.purse().reserve(scene.key("r"), 1, "m", 0.1)

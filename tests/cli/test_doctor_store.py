@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baton import naming
 from tests.cli.conftest import Cli
-from tests.workspaces.conftest import AT, Project, apart, run_git
+from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
@@ -23,7 +23,7 @@ async def make(home: Path, place: Path) -> tuple[Path, str]:
     store = await Store.open(home, str(project.path), StateRemote.parse(str(place / "state.git"), "first"))
     base = await store.fetch(None)
     run = naming.run_ref(LANE.run)
-    await store.commit_files(run, expected=None, files={"request.json": b"[]"}, message="r", at=AT)
+    await store.commit_files(run, expected=None, files=run_files(LANE.run, store.repo), message="r", at=AT)
     await store.move(naming.integration_ref(LANE.run), base.commit, expected=None)
     began = await Checkpoints(store).begin(LANE, base.commit, at=AT)
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}'}

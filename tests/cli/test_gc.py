@@ -10,7 +10,7 @@ from baton import naming
 from baton.contracts import RunDocument, RunRequest, RunStatus
 from baton.settings import read_settings
 from tests.cli.conftest import Cli
-from tests.workspaces.conftest import AT, Project
+from tests.workspaces.conftest import AT, Project, run_files
 from workers.service import temporal_service
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.locks import locked
@@ -24,7 +24,7 @@ async def make_run(store: Store, run: str, status: RunStatus, ended: timedelta |
     base = await store.fetch(None)
     when = datetime.now(UTC) - ended if ended is not None else None
     document = RunDocument(run=run, status=status, repo=store.repo, ended_at=when)
-    files = {"request.json": b"[]", "state.json": document.model_dump_json().encode()}
+    files = {**run_files(run, store.repo), "state.json": document.model_dump_json().encode()}
     await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
     await store.move(naming.integration_ref(run), base.commit, expected=None)
     lane = Lane(run, "t1")

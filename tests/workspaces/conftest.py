@@ -1,6 +1,7 @@
 """A project repository made with plain git, and a laboratory: a store of it, one lane, and its workspace."""
 
 import asyncio
+import json
 import os
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from baton.contracts import RunDocument, RunRequest, RunStatus
 from baton.places import refuse_for_this_account
 from baton.settings import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
@@ -224,3 +226,10 @@ async def lab(tmp_path: Path, project: Project, store: Store, machine_sandbox: S
     lane = Lane("run-1", "task-1")
     checkpoint = await Checkpoints(store).begin(lane, base.commit, at=AT)
     return Lab(tmp_path / "home", project, store, lane, machine_sandbox, checkpoint, base.commit)
+
+
+def run_files(run: str, repo: str) -> dict[str, bytes]:
+    """The files of a run that has just begun."""
+    request = {**RunRequest(task="x", repo=repo, run=run).model_dump(mode="json"), "base_commit": "0" * 40}
+    document = RunDocument(run=run, status=RunStatus.WORKING, repo=repo)
+    return {"request.json": json.dumps(request).encode(), "state.json": document.model_dump_json().encode()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from baton import naming
-from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_git
+from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_files, run_git
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.findings import StoreReport
 from workspaces.git import git
@@ -32,9 +32,7 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
     remote = StateRemote.parse(str(tmp_path / "state.git"), "first")
     store = await Store.open(tmp_path / "home", str(project.path), remote)
     base = await store.fetch(None)
-    await store.commit_files(
-        naming.run_ref(RUN), expected=None, files={"request.json": b"[1]", "state.json": b"[2]"}, message="r", at=AT
-    )
+    await store.commit_files(naming.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT)
     await store.move(naming.integration_ref(RUN), base.commit, expected=None)
     lane = Lane(RUN, "task-1")
     lab = Lab(
