@@ -6,6 +6,7 @@ part of a path is opened relative to the one before it with O_NOFOLLOW, as opena
 
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,6 +184,51 @@ def clear_away(path: Path) -> None:
     """Remove whatever stands at a path as far as that is possible: what cannot be removed stays, and is no error."""
     with contextlib.suppress(OSError):
         remove_path(path)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a directory with all that is in it, however deep, to a new place; links are copied as such."""
+    os.mkdir(target)
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for place in (source, target):
+            ends.append(os.open(place, DIRECTORY))
+            stack.callback(os.close, ends[-1])
+        there, here = (stack.enter_context(Descent(end)) for end in ends)
+        waiting = [_copy_files(there, here)]
+        while waiting:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                there.enter(name)
+                os.mkdir(name, dir_fd=here.descriptor)
+                here.enter(name)
+                waiting.append(_copy_files(there, here))
+                continue
+            waiting.pop()
+            if waiting:
+                there.leave()
+                here.leave()
+
+
+def _copy_files(there: Descent, here: Descent) -> list[str]:
+    """Copy what is no directory where the walk is; gives the names of the directories."""
+    directories = []
+    for entry in there.entries():
+        if entry.is_dir(follow_symlinks=False):
+            directories.append(entry.name)
+        elif entry.is_symlink():
+            os.symlink(os.readlink(entry.name, dir_fd=there.descriptor), entry.name, dir_fd=here.descriptor)
+        else:
+            read = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            write = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with (
+                os.fdopen(os.open(entry.name, read, dir_fd=there.descriptor), "rb") as old,
+                os.fdopen(os.open(entry.name, write, 0o600, dir_fd=here.descriptor), "wb") as new,
+            ):
+                shutil.copyfileobj(old, new)
+                os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(old.fileno()).st_mode))
+    os.fchmod(here.descriptor, stat.S_IMODE(os.fstat(there.descriptor).st_mode))
+    return directories
 
 
 def _remove_files(at: Descent, faults: list[OSError]) -> list[str]:

@@ -111,6 +111,18 @@ def walk_files(directory: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
         os.close(top)
 
 
+def directories_below(directory: Path) -> list[str]:
+    """The directories below one, by relative path; none where there is no directory."""
+    try:
+        top = os.open(directory, DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    try:
+        return [at.path for at, _ in walk(top) if at.names]
+    finally:
+        os.close(top)
+
+
 def _enter_next(at: Descent, names: list[str]) -> bool:
     while names:
         try:

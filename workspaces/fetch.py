@@ -8,6 +8,7 @@ import pygit2
 
 from baton.errors import RepositoryError
 from workspaces.access import Header
+from workspaces.descent import walk_files
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked
@@ -115,7 +116,9 @@ async def _bring(store: "Store", offered: Listing, header: Header | None) -> Non
     present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
     if present == {FETCHED + name.removeprefix("refs/"): oid for name, oid in wanted.items()}:
         return
-    for left in [*store.source_path.glob("*.lock"), *(store.source_path / FETCHED).rglob("*.lock")]:
+    fetched = store.source_path / FETCHED
+    locks = [fetched / name for name, _ in walk_files(fetched) if name.endswith(".lock")]
+    for left in [*store.source_path.glob("*.lock"), *locks]:
         left.unlink(missing_ok=True)  # all who write these refs hold the lock of the fetch: a crash left it
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:

@@ -13,6 +13,7 @@ from baton.errors import WorkspaceError
 from workspaces import leftovers
 from workspaces.checkpoints import BASE, META, WORKSPACE
 from workspaces.damage import Damage, damage_of, damaged_loose, missing
+from workspaces.descent import walk_files
 from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.meta import parse_meta
@@ -57,11 +58,11 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
     found: dict[Path, dict[str, str]] = {}
     for repository in (store.source_path, store.path):
         found[repository] = packed_refs(repository)
-        for path in sorted((repository / "refs").rglob("*")):
-            if not path.is_file() or path.name.endswith(".lock"):
+        for name in sorted(path for path, _ in walk_files(repository / "refs")):
+            if name.endswith(".lock") or not (repository / "refs" / name).is_file():
                 continue
-            ref = str(path.relative_to(repository))
-            value = path.read_text(errors="replace").strip()
+            ref = f"refs/{name}"
+            value = (repository / ref).read_text(errors="replace").strip()
             if re.fullmatch(r"[0-9a-f]{40}", value):
                 found[repository][ref] = value
             elif not value.startswith("ref: "):

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import Lab, contents
-from tests.workspaces.deep import nest
+from tests.workspaces.deep import NESTED, nest
+from workspaces.beneath import remove_path
+from workspaces.collect import forget, repack
+from workspaces.config import GateConfig
+from workspaces.descent import MAX_OPEN, Descent
+from workspaces.diskwatch import size_of
+from workspaces.gate import run_gate
+from workspaces.salvage import places
 from workspaces.survey import DEEPEST
+from workspaces.verify import verify
 
 DEPTHS = [1_200, 5_000, 100_000]
 
@@ -41,3 +49,131 @@ async def test_a_workspace_with_deep_directories_goes_on(lab: Lab, few_descripto
     nest(workspace.path, depth, "again")
     workspace = await lab.workspace()
     assert contents(workspace.path) == before
+
+
+async def test_a_path_longer_than_the_system_takes_is_said(lab: Lab) -> None:
+    workspace = await lab.workspace()
+    before = contents(workspace.path)
+    workspace.mark_dirty()
+    nest(workspace.path, 40, "n" * 250)
+    at = os.open(workspace.path, os.O_RDONLY)
+    for _ in range(15):
+        below = os.open("n" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    for name in ("short", "f" * 250):
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=at))
+    os.close(at)
+    snapshot = await workspace.snapshot(None)
+    last = "/".join(["n" * 250] * 15)
+    assert snapshot.unkept == {f"{last}/{'n' * 250}": "deep", f"{last}/{'f' * 250}": "deep"}
+    assert lab.store.objects.entry(snapshot.tree, f"{last}/short") is not None
+    workspace = await lab.workspace()
+    assert contents(workspace.path) == before
+
+
+async def test_what_is_deep_and_ignored_stays_and_goes_with_the_workspace(lab: Lab) -> None:
+    workspace = await lab.workspace()
+    (workspace.path / ".gitignore").write_text("build/\n")
+    (workspace.path / "build").mkdir()
+    nest(workspace.path / "build", 5_000)
+    snapshot = await workspace.snapshot(None)
+    assert snapshot.unkept == {"build/": "ignored"}
+    checkpoint = await lab.record(workspace, snapshot)
+    workspace.mark_dirty()
+    (workspace.path / "again").write_text("x")
+    workspace = await lab.workspace(checkpoint)
+    assert (workspace.path / "build/d/d").is_dir()
+    await workspace.discard()
+    assert not workspace.path.exists()
+
+
+async def test_a_gate_whose_tests_nest_directories_cleans_up(lab: Lab, tmp_path: Path, few_descriptors: None) -> None:
+    async def checkout(commit: str, directory: Path) -> None:
+        (directory / "nest.py").write_text(NESTED.format(count=5_000, name="d"))
+
+    for _ in range(2):
+        gate = GateConfig(test="python3 nest.py")
+        evidence, _log = await run_gate(checkout, lab.base, tmp_path / "gate", gate, lab.sandbox)
+        assert evidence.exit_code == 0, evidence.log_tail
+        assert sorted(path.name for path in (tmp_path / "gate").iterdir()) == ["gate.log"]
+
+
+def test_whatever_stands_at_a_path_is_removed(tmp_path: Path, few_descriptors: None) -> None:
+    nest(tmp_path, 3_000, mode=0)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    (tmp_path / "d/link").symlink_to(outside)
+    for wide in range(300):
+        (tmp_path / f"d/wide{wide}/in").mkdir(parents=True)
+    remove_path(tmp_path / "d")
+    assert [path.name for path in tmp_path.iterdir()] == ["outside"]
+    assert (outside / "kept").exists()
+    (tmp_path / "link").symlink_to(outside)
+    remove_path(tmp_path / "link")
+    remove_path(tmp_path / "nothing")
+    assert (outside / "kept").exists()
+
+
+def test_what_deep_directories_hold_is_measured(tmp_path: Path, few_descriptors: None) -> None:
+    before = size_of(tmp_path)
+    nest(tmp_path, 3_000)
+    at = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(3_000):
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    with open(os.open("file", os.O_WRONLY, dir_fd=at), "wb") as file:
+        file.write(os.urandom(1 << 22))
+    os.close(at)
+    assert size_of(tmp_path) - before >= 1 << 22
+    remove_path(tmp_path / "d")
+
+
+def test_a_walk_never_goes_where_a_moved_directory_leads(tmp_path: Path) -> None:
+    nest(tmp_path, 3 * MAX_OPEN)
+    top = os.open(tmp_path, os.O_RDONLY)
+    with Descent(top) as at:
+        for _ in range(3 * MAX_OPEN):
+            at.enter("d")
+        (tmp_path / "d/d/d").rename(tmp_path / "moved")
+        for _ in range(3 * MAX_OPEN - 3):
+            at.leave()
+        with pytest.raises(OSError, match="moved"):
+            at.leave()
+    os.close(top)
+
+
+async def test_a_store_with_deep_refs_is_read_checked_and_packed(lab: Lab) -> None:
+    deep = "/".join(["d"] * 1_500)
+    packed = (lab.project.path / ".git/packed-refs").open("a")
+    with packed:
+        packed.write(f"{lab.base} refs/heads/{deep}\n")
+    base = await lab.store.fetch(deep)
+    assert base.commit == lab.base
+    assert lab.store.source.repo.references.get(f"refs/source/heads/{deep}") is not None
+    report = await verify(lab.store)
+    assert report.findings == []
+    await repack(lab.store)
+    await lab.store.fetch(None)
+    async with places(lab.store) as found:
+        assert await found.find("0" * 40) is None
+
+
+async def test_deep_directories_in_a_workspace_do_not_hold_up_the_doctor_and_the_collector(lab: Lab) -> None:
+    workspace = await lab.workspace()
+    workspace.mark_dirty()
+    nest(workspace.path, 5_000)
+    nest(workspace.path.parent, 5_000, "quarantine")
+    blob = workspace.path / "found.txt"
+    blob.write_text("only here\n")
+    report = await verify(lab.store)
+    assert [finding.kind for finding in report.findings] == ["leftover"]
+    async with places(lab.store) as found:
+        oid = lab.project.git("hash-object", str(blob))
+        raw = await found.find(oid)
+        assert raw is not None
+        assert raw.data == b"only here\n"
+    assert await forget(lab.store, lab.lane.run, lab.store.refs(lab.lane.run))
+    assert not workspace.path.parent.parent.exists()
