@@ -9,8 +9,8 @@ import pytest
 
 from tests.workspaces.conftest import Lab, contents
 from tests.workspaces.deep import NESTED, nest
-from workspaces.beneath import remove_path
-from workspaces.collect import forget, repack
+from workspaces.beneath import clear_away, remove_path
+from workspaces.collect import forget, holding, repack
 from workspaces.config import GateConfig
 from workspaces.descent import MAX_OPEN, Descent
 from workspaces.diskwatch import size_of
@@ -20,6 +20,14 @@ from workspaces.survey import DEEPEST
 from workspaces.verify import verify
 
 DEPTHS = [1_200, 5_000, 100_000]
+
+
+@pytest.fixture(autouse=True)
+def swept(tmp_path: Path) -> Iterator[None]:
+    """Nothing deep is left behind, also by a test that fails: pytest itself could not remove it."""
+    yield
+    for path in tmp_path.iterdir():
+        clear_away(path)
 
 
 @pytest.fixture
@@ -152,10 +160,12 @@ async def test_a_store_with_deep_refs_is_read_checked_and_packed(lab: Lab) -> No
         packed.write(f"{lab.base} refs/heads/{deep}\n")
     base = await lab.store.fetch(deep)
     assert base.commit == lab.base
-    assert lab.store.source.repo.references.get(f"refs/source/heads/{deep}") is not None
+    assert (lab.store.source_path / f"refs/source/heads/{deep}").is_file()
     report = await verify(lab.store)
     assert report.findings == []
+    assert (await holding(lab.store, lab.lane.run, whole=True)).refs
     await repack(lab.store)
+    lab.project.commit({"more": b"x"})
     await lab.store.fetch(None)
     async with places(lab.store) as found:
         assert await found.find("0" * 40) is None
