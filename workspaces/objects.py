@@ -44,6 +44,8 @@ def prepare_library() -> None:
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
     pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MOST_OPEN)
+    # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
+    pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
 
 
 class _Step(threading.local):

@@ -45,6 +45,8 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     fault: WorkspaceError | None = None
     try:
         guarded = await guard("receive-pack", store.repo, store.source_path, hooks=store.hooks)
+        # A partial clone may lack what a thin pack builds on.
+        options += ["--no-thin"] if guarded else []
         said = await git(
             ["push", *options, *guarded, "--", store.repo, f"{commit}:{ref}"],
             git_dir=store.source_path,

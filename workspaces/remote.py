@@ -30,6 +30,10 @@ _REASONS = (
     ),
     (r"dubious ownership", "it belongs to another user; git says how to trust it (safe.directory)"),
     (
+        r"unknown repository extension|expected git repo version|unknown ref storage format|reftable",
+        "its format is newer than the git on this machine; install a newer one",
+    ),
+    (
         r"mismatched algorithms|unknown object format|object-format",
         "it uses SHA-256 object ids, which are not supported",
     ),
