@@ -6,7 +6,10 @@ objects it finds what is missing, and the person's own git asks the remote for e
 the clone's configuration only that remote's address is read. https://git-scm.com/docs/partial-clone
 """
 
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -65,6 +68,43 @@ async def whole(repo: str, root: Path, source: Path, refs: Mapping[str, str], *,
             f"The repository is a partial clone: {len(fetched):,} objects that it lacks were fetched from {shown(url)}."
         )
         yield Served(str(place), note if fetched else "")
+
+
+async def lend_trees(repo: str, root: Path, source: Path, commit: str) -> None:
+    """Give a partial clone the trees of a commit that is about to be pushed to it; nothing where `repo` is none.
+
+    A clone without trees takes no commit whose directories it does not have: only what hangs directly from an object
+    that came from its remote counts as promised there.
+    """
+    found = await promisor_of(repo, source)
+    if found is None:
+        return
+    listed = await git(["rev-list", "--objects", "--no-walk", "--filter=blob:none", commit], git_dir=source)
+    trees = [line.split(" ", 1)[0] for line in listed.text.splitlines()[1:]]
+    async with scratch(root) as place:
+        packed = await git(
+            ["pack-objects", "-q", str(place / "pack")],
+            git_dir=source,
+            stdin="".join(f"{oid}\n" for oid in trees).encode(),
+        )
+        with translated("giving a partial clone the trees of a commit"):
+            await in_thread(_place_pack, place / f"pack-{packed.text}", found[0] / "objects/pack")
+
+
+def _place_pack(made: Path, packs: Path) -> None:
+    """Put a pack where git finds it, marked as one of the promising remote; the index makes it one, and comes last."""
+    packs.mkdir(exist_ok=True)
+    for suffix in (".promisor", ".pack", ".idx"):
+        source = made.with_name(made.name + suffix)
+        # By a new file that takes the place of whatever stands there: a planted link is not written through.
+        descriptor, beside = tempfile.mkstemp(prefix="tmp_pack_", dir=packs)
+        with os.fdopen(descriptor, "wb") as file:
+            if source.exists():
+                with source.open("rb") as data:
+                    shutil.copyfileobj(data, file)
+            os.fchmod(descriptor, 0o444)
+            os.fsync(descriptor)
+        os.replace(beside, packs / f"{made.name}{suffix}")
 
 
 def _borrow(place: Path, objects: Collection[Path], common: Path, refs: Mapping[str, str]) -> None:
