@@ -24,6 +24,10 @@ TAGS = "refs/tags/"
 FETCHED = "refs/source/"
 """Where fetched refs are kept: `refs/heads/main` of the project is `refs/source/heads/main` here."""
 
+_MAX_PATH = 4_095
+"""Bytes of a path that Linux takes."""
+_MAX_NAME = 256
+
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
 
@@ -60,6 +64,7 @@ async def fetch(store: "Store", base: str | None) -> Base:
             raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
         notes: list[str] = []
         commit, ref = await _resolve(store, base, offered, header, notes)
+        await _require_paths(store, commit)
     if path is not None and await is_dirty(path):
         notes.append(DIRTY_NOTE)
     if not store.hooks and (left_out := await hooks_of(store.repo)):
@@ -156,6 +161,22 @@ def _commit(store: "Store", oid: str) -> str | None:
             return str(found.peel(pygit2.Commit).id)
         except (pygit2.GitError, ValueError):
             return None
+
+
+async def _require_paths(store: "Store", commit: str) -> None:
+    """Raise RepositoryError where a commit has a path that no system could check out."""
+    for options in (["-d"], []):
+        listed = await git(
+            ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False
+        )
+        longest = max(map(len, listed.stdout.split(b"\0")))
+        if listed.code != 0 or longest > _MAX_PATH:
+            raise RepositoryError(
+                f"The commit {commit[:12]} of {shown(store.repo)} has directories that are nested too deep to be"
+                f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
+            )
+        if longest + _MAX_NAME <= _MAX_PATH:
+            return  # whatever the files in the directories are called
 
 
 def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:

@@ -113,10 +113,19 @@ def _promisor(repo: str) -> tuple[Path, str] | None:
     config = _config(git_dir)
     names = [config["extensions.partialclone"]] if config.get("extensions.partialclone") else []
     for key, value in config.items():
-        if key.startswith("remote.") and key.endswith(".promisor") and value.lower() in ("true", "yes", "on", "1", ""):
+        if key.startswith("remote.") and key.endswith(".promisor") and _is_true(value):
             names.append(key.removeprefix("remote.").removesuffix(".promisor"))
     urls = [config.get(f"remote.{name}.url", "") for name in names]
     return (_common(git_dir), next(filter(None, urls), "")) if names else None
+
+
+def is_sparse(git_dir: Path) -> bool:
+    """Whether a checkout is told to leave files out."""
+    return _is_true(_config(git_dir).get("core.sparsecheckout", "false"))
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "yes", "on", "1", "")
 
 
 async def hooks_of(repo: str) -> list[str]:

@@ -3,18 +3,24 @@
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
+import pygit2
 import pytest
 
-from tests.workspaces.conftest import Lab, contents
+from baton.errors import RepositoryError
+from tests.workspaces.conftest import AT, Lab, Project, contents
 from tests.workspaces.deep import NESTED, nest
-from workspaces.beneath import clear_away, remove_path
+from workspaces.beneath import Beneath, clear_away, remove_path
 from workspaces.collect import forget, holding, repack
 from workspaces.config import GateConfig
 from workspaces.descent import MAX_OPEN, Descent
 from workspaces.diskwatch import size_of
 from workspaces.gate import run_gate
+from workspaces.integrate import merge, project_commit
+from workspaces.publish import publish
 from workspaces.salvage import places
 from workspaces.survey import DEEPEST
 from workspaces.verify import verify
@@ -187,3 +193,67 @@ async def test_deep_directories_in_a_workspace_do_not_hold_up_the_doctor_and_the
         assert raw.data == b"only here\n"
     assert await forget(lab.store, lab.lane.run, lab.store.refs(lab.lane.run))
     assert not workspace.path.parent.parent.exists()
+
+
+def commit_deep(project: Project, levels: int, branch: str) -> str:
+    """A commit with a file so many levels deep, made by plumbing: no checkout could hold it."""
+    repository = pygit2.Repository(str(project.path))
+    oid, mode = repository.create_blob(b"deep\n"), 0o100644
+    for _ in range(levels):
+        builder = repository.TreeBuilder()
+        builder.insert("d", oid, mode)
+        oid, mode = builder.write(), 0o040000
+    top = repository.TreeBuilder(repository.revparse_single("HEAD^{tree}").id)
+    top.insert("d", oid, mode)
+    person = pygit2.Signature("Person", "person@example.org")
+    parents = [repository.revparse_single("HEAD").id]
+    return str(repository.create_commit(f"refs/heads/{branch}", person, person, "deep", top.write(), parents))
+
+
+async def test_a_project_that_is_deep_itself_is_worked_on(lab: Lab) -> None:
+    levels = 1_050
+    commit_deep(lab.project, levels, "deep")
+    lab.project.git("symbolic-ref", "HEAD", "refs/heads/deep")
+    await lab.rebase("run-2")
+    workspace = await lab.workspace()
+    path = "/".join(["d"] * (levels + 1))
+    above = path.rpartition("/")[0]
+    files = Beneath(workspace.path)
+    assert files.read(path) == b"deep\n"
+    workspace.mark_dirty()
+    files.write(path, b"changed\n", 0o644)
+    files.write(f"{above}/new", b"new\n", 0o644)
+    snapshot = await workspace.snapshot(None)
+    assert (snapshot.unkept, set(snapshot.changed)) == ({}, {path, f"{above}/new"})
+    assert await workspace.snapshot([path, f"{above}/new"]) == replace(snapshot, pack=ANY)
+    back = await workspace.put_back(snapshot, [f"{above}/new"])
+    assert back.changed == [path]
+    await lab.record(workspace, back)
+    workspace.mark_dirty()
+    files.remove("d")
+    workspace = await lab.workspace()
+    assert files.read(path) == b"changed\n"
+    commit = await project_commit(lab.store, lab.lane, lab.checkpoint, parent=lab.base, message="deep", at=AT)
+    assert (await merge(lab.store, base=lab.base, ours=lab.base, theirs=commit)).conflicts == []
+    await publish(lab.store, commit, "baton/run-2", expected=None)
+    assert lab.project.git("show", "--stat=20", "--format=%s", "baton/run-2").startswith("deep")
+    assert (await verify(lab.store)).findings == []
+
+
+@pytest.mark.parametrize("levels", [2_100, 5_000])
+async def test_a_project_too_deep_for_any_checkout_is_refused_in_one_sentence(lab: Lab, levels: int) -> None:
+    commit_deep(lab.project, levels, "deep")
+    with pytest.raises(RepositoryError) as failure:
+        await lab.store.fetch("deep")
+    sentence = str(failure.value)
+    assert "nested" in sentence
+    assert len(sentence) < 600
+    assert failure.value.exit_code == 2
+
+
+async def test_another_branch_may_be_as_deep_as_it_likes(lab: Lab) -> None:
+    commit_deep(lab.project, 3_000, "deep")
+    commit = lab.project.commit({"more": b"x"})
+    assert (await lab.store.fetch("main")).commit == commit
+    await lab.rebase("run-2")
+    assert ((await lab.workspace()).path / "more").exists()

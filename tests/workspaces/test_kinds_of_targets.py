@@ -13,7 +13,7 @@ from interfaces.cli.repositories import resolve_repository
 from tests.workspaces.conftest import AT, Project, run_git
 from tests.workspaces.git_over_http import serving
 from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.fetch import Base
+from workspaces.fetch import DIRTY_NOTE, Base
 from workspaces.integrate import commit_tree
 from workspaces.publish import publish
 from workspaces.store import Store
@@ -216,6 +216,7 @@ async def test_a_run_starts_from_it_and_publishes_to_it(origin: Project, tmp_pat
     assert run_git(place, "log", "--format=%s", "-1", BRANCH) == "published"
     # What the engine keeps is whole: it needs no remote any more.
     run_git(store.source_path, "fsck", "--full", "--strict", "--no-dangling")
+    assert kind.startswith(("tree:0", "partial")) or (DIRTY_NOTE in base.notes) == bool(status)
     lacking = "remote.origin.promisor" in run_git(place, "config", "--list") or "older" in kind
     assert any("partial clone" in note for note in base.notes) == lacking
     again = await store.fetch(None)
@@ -341,7 +342,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "empty": (empty, "make a first"),
     "empty and bare": (empty_bare, "make a first"),
     "unborn": (unborn, "name a"),
-    "without its objects": (broken, ""),
+    "without its objects": (broken, "objects are missing or damaged"),
     "of another user": (of_another, "safe.directory"),
 }
 
