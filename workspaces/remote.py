@@ -51,7 +51,7 @@ _REASONS = (
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
     (
-        r"possible repository corruption|died of signal",
+        r"possible repository corruption|died of signal|not our ref",
         "its own git cannot read it: objects are missing or damaged, or directories are nested tens of thousands deep;"
         " `git fsck` says which",
     ),
