@@ -127,6 +127,6 @@ async def test_a_run_on_a_partial_clone_brings_what_it_lacks_and_says_so(staged)
         handle = await stage.start(repo=str(path), base=None)
         await handle.result()
         document = await handle.query("state")
-    assert document.status is RunStatus.DONE
-    assert any("is a partial clone" in note for note in document.notes)
-    assert git(path, "show", f"{document.branch}:src/new.txt") == "n"
+    assert document["status"] == RunStatus.DONE
+    assert any("is a partial clone" in note for note in document["notes"])
+    assert git(path, "show", f"{document['branch']}:src/new.txt") == "n"
