@@ -1,7 +1,6 @@
 """The gate: the engine's own run of the project's tests on an exact commit. Its exit code is the verdict."""
 
 import json
-import shutil
 from pathlib import Path
 
 from temporalio import activity
@@ -22,6 +21,7 @@ from baton.settings import Settings
 from baton.shortening import cut
 from baton.steps import GateInput, GateResult
 from workspaces.attributes import LFS
+from workspaces.beneath import clear_away
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.command import INSIDE
 from workspaces.commits import in_message
@@ -33,6 +33,7 @@ from workspaces.lfs import checkout as checkout_contents
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.submodules import fill
+from workspaces.threads import in_thread
 from workspaces.workspace import exclusive
 
 _log = get_logger(__name__)
@@ -145,7 +146,7 @@ class GateActivities:
             )
             return evidence, self._redact.secrets(_head(log)).encode()
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            await in_thread(clear_away, directory)
 
     async def _filtered(self, store: Store, run: str, commit: str) -> list[str]:
         """A few of the files that a person's git would have passed through a filter, and by which."""

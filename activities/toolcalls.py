@@ -139,7 +139,10 @@ class ToolRunner:
             if snapshot.put_back:
                 phase.put_back = list(map(show_path, snapshot.put_back))
                 phase.remarks.append(_submodule_remark(phase.put_back))
-            outside = scope.outside(snapshot.changed)
+            # What cannot be kept and stood there before this turn is no deed of this role: it stays, and stays named.
+            found = workspace.states(snapshot.left_out)
+            stood = {path for path in snapshot.left_out if path in before and before[path] == found.get(path)}
+            outside = [path for path in scope.outside(snapshot.changed) if path not in stood]
             if outside:
                 snapshot = await workspace.put_back(snapshot, outside)
                 shown = list(map(show_path, sorted(outside)))

@@ -20,7 +20,7 @@ WORDS: Mapping[str, str] = {
     IGNORED: "a .gitignore leaves it out",
     LARGE: "larger than 100 MiB",
     NAME: "its name can stand for .git, or is no path of a project",
-    DEEP: "more than 100 directories deep",
+    DEEP: "more than 100 directories deep, or with a path longer than 4,000 bytes",
     SPECIAL: "a pipe, a socket or a device",
     NESTED: "the history of a repository within the project; its files are kept",
     EMPTY: "an empty directory, and git keeps none",

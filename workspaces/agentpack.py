@@ -5,14 +5,13 @@ engine's configuration, sees the workspace read-only and of the engine's stores 
 too: an alternate or a link that was planted leads to no more than the agent has.
 """
 
-import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import WorkspaceError
 from workspaces.agentgit import GitState
-from workspaces.beneath import Beneath
+from workspaces.beneath import Beneath, clear_away
 from workspaces.faults import disk_full, is_disk_full, translated
 from workspaces.git import CONFIG, alternate
 from workspaces.sandbox import Command, Sandbox
@@ -91,7 +90,7 @@ async def unpack_objects(
 
 
 def _remove(quarantine: Quarantine) -> None:
-    shutil.rmtree(quarantine.path, ignore_errors=True)
+    clear_away(quarantine.path)
 
 
 def _prepare(quarantine: Quarantine, state: GitState, pack: bytes) -> None:

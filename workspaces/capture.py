@@ -8,7 +8,7 @@ from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
 from workspaces.meta import Meta, is_plain, kept_mode
 from workspaces.objects import Objects
-from workspaces.survey import LARGEST_FILE, is_deep, is_refused, nested_files
+from workspaces.survey import LARGEST_FILE, is_deep, is_long, is_refused, nested_files
 from workspaces.trees import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
 
 
@@ -45,9 +45,13 @@ def capture_touched(
         if state is not None and state.st_size > LARGEST_FILE:
             unkept[path] = LARGE
             continue
-        if known is None and state is not None and (is_deep(path) or ignores.ignored(path)):
-            unkept[path] = DEEP if is_deep(path) else IGNORED
-            continue
+        if known is None and state is not None:
+            if is_long(path) or (is_deep(path) and objects.entry(tree, path.rpartition("/")[0]) is None):
+                unkept[path] = DEEP
+                continue
+            if ignores.ignored(path):
+                unkept[path] = IGNORED
+                continue
         if state is not None and not _is_kept_kind(state.st_mode):
             unkept[path] = SPECIAL
         if known is not None and known.mode == TREE and state is not None and stat.S_ISDIR(state.st_mode):

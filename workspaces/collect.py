@@ -5,7 +5,6 @@ it. What is in `source.git` is packed and never dropped: checkpoints of other ru
 """
 
 import re
-import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from baton import naming
 from workspaces import leftovers
+from workspaces.beneath import clear_away
+from workspaces.descent import directories_below, walk_files
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.locks import locked
@@ -95,8 +96,8 @@ def _forget(store: Store, run: str, refs: list[str]) -> bool:
             (store.root / "pushed" / ref.removeprefix(OURS)).unlink(missing_ok=True)
         for task in tasks:
             leftovers.remove(task)
-        shutil.rmtree(workspaces, ignore_errors=True)
-        shutil.rmtree(store.home / "gates" / run, ignore_errors=True)
+        clear_away(workspaces)
+        clear_away(store.home / "gates" / run)
         _remove_empty(Path(store.objects.repo.path) / OURS / run)
         _remove_empty(Path(store.source.repo.path) / OURS / run)
     return True
@@ -105,20 +106,17 @@ def _forget(store: Store, run: str, refs: list[str]) -> bool:
 def _size(directory: Path) -> int:
     """Bytes of all files below; those that go meanwhile count nothing."""
     total = 0
-    for path in directory.rglob("*"):
+    for _, entry in walk_files(directory):
         with suppress(FileNotFoundError):
-            total += path.lstat().st_size if path.is_file() else 0
+            total += entry.stat(follow_symlinks=False).st_size if entry.is_file() else 0
     return total
 
 
 def _remove_empty(directory: Path) -> None:
     """Remove directories of refs that hold none any more."""
-    below = sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True) if directory.is_dir() else []
-    for path in [*below, directory]:
-        try:
-            path.rmdir()
-        except OSError:
-            continue
+    for path in [*sorted(directories_below(directory), reverse=True), ""]:
+        with suppress(OSError):
+            (directory / path).rmdir()
 
 
 def _lines(entries: list[str]) -> bytes:

@@ -4,15 +4,20 @@ Free space is asked for ten times a second, which costs next to nothing; the dir
 has lost enough for it to matter. So a command that fills the disk is told from those that merely run meanwhile.
 """
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from workspaces.descent import DIRECTORY, walk
+
 _GB = 1_000_000_000
 _STEP = 64_000_000
 _ROOM_TO_CLEAN_UP = 64_000_000
+_MAX_TRIES = 3
 
 
 class DiskLimits(Protocol):
@@ -78,22 +83,31 @@ class DiskWatch:
 
 def size_of(directory: Path, *, since: float = 0.0) -> int:
     """Bytes on the disk of all in a directory that changed since a moment, links not followed."""
-    total = 0
-    waiting = [os.fspath(directory)]
-    while waiting:
+    most = 0
+    for _ in range(_MAX_TRIES):
+        total = 0
         try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    try:
-                        state = entry.stat(follow_symlinks=False)
-                        total += state.st_blocks * 512 if state.st_ctime >= since else 0
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(entry.path)
-                    except OSError:
-                        continue
-        except OSError:
+            for state in _states(directory):
+                total += state.st_blocks * 512 if state.st_ctime >= since else 0
+        except OSError:  # directories are moved at this moment, and the way back was lost
+            most = max(most, total)
             continue
-    return total
+        return total
+    return most
+
+
+def _states(directory: Path) -> Iterator[os.stat_result]:
+    try:
+        top = os.open(directory, DIRECTORY)
+    except OSError:
+        return
+    try:
+        for _, entries in walk(top):
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    yield entry.stat(follow_symlinks=False)
+    finally:
+        os.close(top)
 
 
 def _free(directory: Path) -> int:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
+from workspaces.descent import directories_below, walk_files
+
 _WRITE = 2
 _WAIT_WRITE_WAIT = 1 | 2 | 4
 _AT_ONCE = 64
@@ -163,9 +165,9 @@ def sync_names(path: Path, top: Path) -> None:
 
 def sync_tree(directory: Path) -> None:
     """Return when a directory with all below it is on the disk, and its own name; for what is made once."""
-    for path in directory.rglob("*"):
-        if path.is_file() or path.is_dir():
-            sync_names(path, path)
+    below = [*directories_below(directory), *(path for path, entry in walk_files(directory) if entry.is_file())]
+    for path in map(directory.__truediv__, below):
+        sync_names(path, path)
     for path in (directory, *directory.parents):
         with contextlib.suppress(OSError):  # above what is ours
             sync_names(path, path)

@@ -8,9 +8,11 @@ import pygit2
 
 from baton.errors import RepositoryError
 from workspaces.access import Header
+from workspaces.descent import walk_files
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked
+from workspaces.promised import whole
 from workspaces.remote import Listing, is_dirty, listing, local_path, shown, unreachable
 from workspaces.serving import guard, hooks_of
 
@@ -21,6 +23,10 @@ HEADS = "refs/heads/"
 TAGS = "refs/tags/"
 FETCHED = "refs/source/"
 """Where fetched refs are kept: `refs/heads/main` of the project is `refs/source/heads/main` here."""
+
+_MAX_PATH = 4_095
+"""Bytes of a path that Linux takes."""
+_MAX_NAME = 256
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
@@ -56,27 +62,34 @@ async def fetch(store: "Store", base: str | None) -> Base:
         )
         if not offered.named(HEADS) and "HEAD" not in offered.refs:
             raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
-        commit, ref = await _resolve(store, base, offered, header)
-    notes = [DIRTY_NOTE] if path is not None and await is_dirty(path) else []
+        notes: list[str] = []
+        commit, ref = await _resolve(store, base, offered, header, notes)
+        await _require_paths(store, commit)
+    if path is not None and await is_dirty(path):
+        notes.append(DIRTY_NOTE)
     if not store.hooks and (left_out := await hooks_of(store.repo)):
         notes.append(HOOKS_NOTE.format(", ".join(clean_text(name, 60) for name in left_out[:10])))
     return Base(commit, ref, notes)
 
 
-async def _resolve(store: "Store", base: str | None, offered: Listing, header: Header | None) -> tuple[str, str]:
-    await _bring(store, offered, header)
+async def _resolve(
+    store: "Store", base: str | None, offered: Listing, header: Header | None, notes: list[str]
+) -> tuple[str, str]:
+    await _bring(store, offered, header, notes)
     name, oid = _named(store, base, offered)
     commit = _commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
         # Not on any branch or tag; many servers give a commit when asked for its id.
-        guarded = await guard("upload-pack", store.repo, store.source_path, hooks=store.hooks)
-        asked = await git(
-            ["fetch", *_FETCH_OPTIONS, *guarded, "--", store.repo, oid],
-            git_dir=store.source_path,
-            persons=True,
-            check=False,
-            header=header,
-        )
+        async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
+            guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
+            asked = await git(
+                ["fetch", *_FETCH_OPTIONS, *guarded, "--", served.address, oid],
+                git_dir=store.source_path,
+                persons=True,
+                check=False,
+                header=header,
+            )
+        notes += filter(None, [served.note])
         commit = _commit(store, oid) if asked.code == 0 else None
     if commit is None:
         raise _unknown(store, base, offered)
@@ -109,27 +122,31 @@ _FETCH_OPTIONS = (
 )
 
 
-async def _bring(store: "Store", offered: Listing, header: Header | None) -> None:
+async def _bring(store: "Store", offered: Listing, header: Header | None, notes: list[str]) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
     have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
     present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
     if present == {FETCHED + name.removeprefix("refs/"): oid for name, oid in wanted.items()}:
         return
-    for left in [*store.source_path.glob("*.lock"), *(store.source_path / FETCHED).rglob("*.lock")]:
+    fetched = store.source_path / FETCHED
+    locks = [fetched / name for name, _ in walk_files(fetched) if name.endswith(".lock")]
+    for left in [*store.source_path.glob("*.lock"), *locks]:
         left.unlink(missing_ok=True)  # all who write these refs hold the lock of the fetch: a crash left it
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:
         refspecs.append(f"+HEAD:{FETCHED}HEAD")
-    guarded = await guard("upload-pack", store.repo, store.source_path, hooks=store.hooks)
-    try:
-        await git(
-            ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", store.repo, *refspecs],
-            git_dir=store.source_path,
-            persons=True,
-            header=header,
-        )
-    except GitFailed as error:
-        raise unreachable(store.repo, error.stderr, "fetched", header) from error
+    async with whole(store.repo, store.root, store.source_path, wanted, hooks=store.hooks) as served:
+        guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
+        try:
+            await git(
+                ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", served.address, *refspecs],
+                git_dir=store.source_path,
+                persons=True,
+                header=header,
+            )
+        except GitFailed as error:
+            raise unreachable(store.repo, error.stderr, "fetched", header) from error
+    notes += filter(None, [served.note])
 
 
 def _commit(store: "Store", oid: str) -> str | None:
@@ -144,6 +161,22 @@ def _commit(store: "Store", oid: str) -> str | None:
             return str(found.peel(pygit2.Commit).id)
         except (pygit2.GitError, ValueError):
             return None
+
+
+async def _require_paths(store: "Store", commit: str) -> None:
+    """Raise RepositoryError where a commit has a path that no system could check out."""
+    for options in (["-d"], []):
+        listed = await git(
+            ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False
+        )
+        longest = max(map(len, listed.stdout.split(b"\0")))
+        if listed.code != 0 or longest > _MAX_PATH:
+            raise RepositoryError(
+                f"The commit {commit[:12]} of {shown(store.repo)} has directories that are nested too deep to be"
+                f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
+            )
+        if longest + _MAX_NAME <= _MAX_PATH:
+            return  # whatever the files in the directories are called
 
 
 def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:

@@ -20,6 +20,7 @@ from workspaces.gitlinks import is_within
 from workspaces.inside import Inside, Place
 from workspaces.scopes import Scope
 from workspaces.stored_forms import recognise_file
+from workspaces.survey import DEEPEST, MAX_PATH, is_deep, is_long
 from workspaces.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 from workspaces.tool_inputs import EditInput, ReadInput, ToolFault, WriteInput
 
@@ -135,6 +136,11 @@ class FileTools:
         return place
 
     def _store(self, place: Place, data: bytes, tool: str) -> None:
+        if (is_deep(place.path) or is_long(place.path)) and not os.path.isdir(place.target.parent):
+            raise ToolFault(
+                f"{tool}: {place.shown} lies more than {DEEPEST} directories deep, or its path is longer than"
+                f" {MAX_PATH:,} bytes: nothing of the kind is kept. Give a shorter path."
+            )
         try:
             place.target.parent.mkdir(parents=True, exist_ok=True)
             place.target.write_bytes(data)

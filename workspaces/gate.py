@@ -4,11 +4,8 @@ What an agent says of the tests counts for nothing; what it left lying about in 
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
-import shutil
-import stat
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,6 +14,7 @@ from baton import policies
 from baton.contracts import Evidence
 from baton.errors import DiskFull
 from baton.redaction import Redactor
+from workspaces.beneath import clear_away
 from workspaces.config import GateConfig
 from workspaces.sandbox import Command, CommandResult, Sandbox
 from workspaces.threads import in_thread
@@ -153,19 +151,4 @@ def remove_tree(directory: Path) -> None:
 
     What still cannot be removed stays: whoever needs the place finds out when making it new.
     """
-    if directory.is_symlink():
-        directory.unlink()
-        return
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        return
-    except OSError:
-        # A command took away its own right to look into a directory, or to change it.
-        for place, names, _files in os.walk(directory):
-            for name in ("", *names):
-                path = os.path.join(place, name)
-                with contextlib.suppress(OSError):
-                    if stat.S_ISDIR(os.lstat(path).st_mode):
-                        os.chmod(path, 0o700)
-        shutil.rmtree(directory, ignore_errors=True)
+    clear_away(directory)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from workspaces.beneath import Beneath
 from workspaces.objects import Objects
+from workspaces.survey import is_deep
 from workspaces.trees import GITLINK, Entry
 
 _MAX_NAMED = 200
@@ -91,7 +92,7 @@ def _below(files: Beneath, place: str) -> list[str]:
 
 
 def _walk(files: Beneath, directory: str) -> Iterator[str]:
-    """All that is in a directory: files by their paths, a directory with nothing but itself by its own."""
+    """All that is in a directory: files by their paths, a directory that is empty or too deep by its own."""
     waiting = [directory]
     while waiting:
         at = waiting.pop()
@@ -99,8 +100,9 @@ def _walk(files: Beneath, directory: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             files.chmod(at, 0o755)
             names = files.names(at)
-        if not names and at != directory:
+        if at != directory and (not names or is_deep(f"{at}/")):
             yield f"{at}/"
+            continue
         for name in names:
             path = f"{at}/{name}"
             if name == ".git":

@@ -104,9 +104,14 @@ class Ignores:
         return (bool(above) and self._directory(above)) or self._verdict(path, directory)
 
     def _directory(self, path: str) -> bool:
-        if path not in self._directories:
-            self._directories[path] = self.ignored(path, directory=True)
-        return self._directories[path]
+        unknown = []
+        while path and path not in self._directories:
+            unknown.append(path)
+            path = path.rpartition("/")[0]
+        ignored = bool(path) and self._directories[path]
+        for below in reversed(unknown):
+            ignored = self._directories[below] = ignored or self._verdict(below, directory=True)
+        return ignored
 
     def _verdict(self, path: str, directory: bool) -> bool:
         """What the nearest `.gitignore` says that says anything; within a file the last match counts."""

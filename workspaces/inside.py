@@ -9,6 +9,8 @@ from pathlib import Path
 from workspaces.command import INSIDE
 from workspaces.tool_inputs import ToolFault
 
+_MAX_SHOWN = 300
+
 
 @dataclass(frozen=True)
 class Place:
@@ -19,7 +21,7 @@ class Place:
     target: Path
     """The same on this machine."""
     shown: str
-    """As the model wrote it, made relative."""
+    """As the model wrote it, made relative; the beginning of a very long one."""
 
     def status(self) -> os.stat_result | None:
         """What is there; None where nothing is."""
@@ -57,11 +59,11 @@ class Inside:
             raise ToolFault(f"{text[:100]}...: a name is longer than 255 bytes.")
         try:
             target = resolve_path(self.context, shown)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:  # one call for each link of a chain
             reason = "leads outside the workspace" if "is outside" in str(error) else "cannot be followed"
-            raise ToolFault(f"{shown}: {reason}.") from error
+            raise ToolFault(f"{_short(shown)}: {reason}.") from error
         relative = target.relative_to(self.root).as_posix()
-        return Place("" if relative == "." else relative, target, shown)
+        return Place("" if relative == "." else relative, target, _short(shown))
 
     def plain_file(self, place: Place, tool: str) -> os.stat_result:
         """The status of an existing plain file; a FIFO would block for ever, a device would do worse."""
@@ -77,3 +79,8 @@ class Inside:
     def words(self, text: str) -> str:
         """A message of a library without this machine's own paths."""
         return text.replace(f"{self.root}/", "").replace(str(self.root), INSIDE)
+
+
+def _short(path: str) -> str:
+    """A path for a message: one that is thousands of levels deep says no more when it is given in full."""
+    return path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."

@@ -19,7 +19,7 @@ from workspaces.lfs import as_pointers, keep_contents
 from workspaces.objects import Objects
 from workspaces.store import Store
 from workspaces.threads import in_thread
-from workspaces.trees import EXECUTABLE, FILE, TREE, Change, Entry
+from workspaces.trees import EXECUTABLE, FILE, GITLINK, TREE, Change, Entry
 
 # Line ends as the project has them. Encodings are left alone: agents see and write what is in the repository.
 _ADD_ATTRIBUTES = "* -filter -working-tree-encoding\n"
@@ -126,14 +126,20 @@ async def begin_from_conflict(
 
 def copy_tree(source: Objects, target: Objects, tree: str) -> None:
     """Copy what a tree needs into another repository, the contents first: a tree that is there is there with all."""
-    if target.has(tree):
-        return
-    for entry in source.entries(tree).values():
-        if entry.mode == TREE:
-            copy_tree(source, target, entry.oid)
-        elif entry.mode != 0o160000 and not target.has(entry.oid):
-            target.blob(source.data(entry.oid))
-    target.raw_tree(source.read(tree)[1])
+    waiting = [(tree, False)]
+    while waiting:
+        oid, complete = waiting.pop()
+        if target.has(oid):
+            continue
+        if complete:
+            target.raw_tree(source.read(oid)[1])
+            continue
+        waiting.append((oid, True))
+        for entry in source.entries(oid).values():
+            if entry.mode == TREE:
+                waiting.append((entry.oid, False))
+            elif entry.mode != GITLINK and not target.has(entry.oid):
+                target.blob(source.data(entry.oid))
 
 
 async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> str:

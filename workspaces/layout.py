@@ -1,7 +1,6 @@
 """Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
 
 import contextlib
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pygit2
 
 from baton.redaction import strip_url_credentials
+from workspaces.beneath import clear_away, remove_path
 from workspaces.durable import sync_tree, write_durably
 from workspaces.objects import prepare_library
 from workspaces.stock import ALTERNATES, REPOSITORIES
@@ -71,7 +71,7 @@ def sweep(root: Path) -> None:
     for path in left:
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < limit:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                remove_path(path)
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Pat
     try:
         yield place
     finally:
-        await in_thread(shutil.rmtree, place, ignore_errors=True)
+        await in_thread(clear_away, place)
 
 
 def _make_scratch(root: Path, attributes: str) -> Path:

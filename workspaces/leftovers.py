@@ -13,7 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.policies import GIT_TIMEOUT
-from workspaces.beneath import remove_tree
+from workspaces.beneath import remove_path
+from workspaces.descent import walk_files
 from workspaces.locks import held_if_free
 
 LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)
@@ -21,7 +22,6 @@ LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)
 _IN_A_REPOSITORY = (
     "*.lock",
     "*.new",
-    "refs/**/*.lock",
     "objects/tmp_*",
     "objects/??/tmp_*",
     "objects/pack/tmp_*",
@@ -29,7 +29,7 @@ _IN_A_REPOSITORY = (
     "objects/info/*.lock",
     "objects/pack/*.lock",
 )
-_IN_A_STORE = ("scratch/*", "*.new", "pushed/**/.*")
+_IN_A_STORE = ("scratch/*", "*.new")
 _IN_A_WORKSPACE = ("quarantine", "kept", "agent.index", "index.lock", "index.new", "agent.index.lock")
 
 
@@ -39,6 +39,8 @@ def in_store(root: Path, now: float | None = None) -> list[Path]:
     found = [path for pattern in _IN_A_STORE for path in root.glob(pattern)]
     for repository in (root / "source.git", root / "store.git"):
         found += [path for pattern in _IN_A_REPOSITORY for path in repository.glob(pattern)]
+        found += [repository / "refs" / path for path, _ in walk_files(repository / "refs") if path.endswith(".lock")]
+    found += [root / "pushed" / path for path, entry in walk_files(root / "pushed") if entry.name.startswith(".")]
     return sorted({path for path in found if _is_old(path, limit)})
 
 
@@ -50,15 +52,7 @@ def in_workspace(home: Path) -> list[Path]:
 
 def remove(path: Path) -> None:
     """Remove a leftover, a directory with all that is in it; links are not followed."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(os.fsencode(path.name), parent)
-            finally:
-                os.close(parent)
-        else:
-            path.unlink()
+    remove_path(path)
 
 
 @contextmanager
@@ -76,7 +70,7 @@ def held(workspace: Path) -> Iterator[bool]:
 def size(path: Path) -> int:
     """Bytes of a file, or of all files below a directory."""
     if path.is_dir() and not path.is_symlink():
-        return sum(entry.lstat().st_size for entry in path.rglob("*") if not entry.is_dir())
+        return sum(entry.stat(follow_symlinks=False).st_size for _, entry in walk_files(path))
     return path.lstat().st_size
 
 

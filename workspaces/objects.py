@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -43,12 +44,24 @@ def prepare_library() -> None:
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
     pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MOST_OPEN)
+    # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
+    pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
 
 
 class _Step(threading.local):
     """What a thread has in hand, by itself: a step is of one thread."""
 
     pack: Pack | None = None
+
+
+@dataclass
+class _Edit:
+    """A directory whose entries are being changed."""
+
+    name: bytes
+    entries: dict[bytes, Entry]
+    below: list[tuple[bytes, list[tuple[list[bytes], Entry | None]]]]
+    """The directories in it that change, too; the last one first."""
 
 
 class Objects:
@@ -150,61 +163,81 @@ class Objects:
         """A tree with some paths set, or removed where the entry is None. Directories come and go as needed."""
         if not changes:
             return tree
-        return self._edit(tree, [(parts(path), entry) for path, entry in changes.items()]) or self.write_tree({})
+        # One entry for each directory on the way down: trees may be thousands of levels deep.
+        stack = [self._begin_edit(b"", tree, [(parts(path), entry) for path, entry in changes.items()], 0)]
+        while True:
+            here = stack[-1]
+            if here.below:
+                name, inner = here.below.pop()
+                current = here.entries.get(name)
+                is_tree = current is not None and current.mode == TREE
+                if is_tree or any(entry is not None for _, entry in inner):
+                    subtree = current.oid if current is not None and is_tree else None
+                    stack.append(self._begin_edit(name, subtree, inner, len(stack)))
+                continue
+            stack.pop()
+            written = self._remember_written(here.entries) if here.entries else None
+            if not stack:
+                return written or self.write_tree({})
+            if written is None:
+                stack[-1].entries.pop(here.name, None)
+            else:
+                stack[-1].entries[here.name] = Entry(TREE, written)
 
-    def _edit(self, tree: str | None, changes: Sequence[tuple[list[bytes], Entry | None]]) -> str | None:
+    def _begin_edit(
+        self, name: bytes, tree: str | None, changes: Sequence[tuple[list[bytes], Entry | None]], depth: int
+    ) -> "_Edit":
         entries = dict(self.entries(tree)) if tree else {}
         below: dict[bytes, list[tuple[list[bytes], Entry | None]]] = {}
         for names, entry in changes:
-            if len(names) > 1:
-                below.setdefault(names[0], []).append((names[1:], entry))
+            if len(names) > depth + 1:
+                below.setdefault(names[depth], []).append((names, entry))
             elif entry is None:
-                entries.pop(names[0], None)
+                entries.pop(names[depth], None)
             else:
-                entries[names[0]] = entry
-        for name, inner in below.items():
-            current = entries.get(name)
-            is_tree = current is not None and current.mode == TREE
-            if not is_tree and all(entry is None for _, entry in inner):
-                continue
-            subtree = self._edit(current.oid if current is not None and is_tree else None, inner)
-            if subtree is None:
-                entries.pop(name, None)
-            else:
-                entries[name] = Entry(TREE, subtree)
-        if not entries:
-            return None
+                entries[names[depth]] = entry
+        return _Edit(name, entries, list(below.items())[::-1])
+
+    def _remember_written(self, entries: dict[bytes, Entry]) -> str:
         written = self.write_tree(entries)
         self._remember(written, entries)
         return written
 
-    def differences(self, old: str | None, new: str | None, prefix: bytes = b"") -> Iterator[Change]:
+    def differences(self, old: str | None, new: str | None) -> Iterator[Change]:
         """Every file, link or gitlink that differs between two trees; equal directories are not even opened."""
-        if old == new:
-            return
-        before = self.entries(old) if old else {}
-        after = self.entries(new) if new else {}
-        for name in sorted(before.keys() | after.keys()):
-            one, other = before.get(name), after.get(name)
-            if one == other:
-                continue
-            path = prefix + name
-            one_tree = one.oid if one and one.mode == TREE else None
-            other_tree = other.oid if other and other.mode == TREE else None
-            leaf_one = None if one_tree else one
-            leaf_other = None if other_tree else other
-            if leaf_one or leaf_other:
-                yield Change(os.fsdecode(path), leaf_one, leaf_other)
-            if one_tree or other_tree:
-                yield from self.differences(one_tree, other_tree, path + b"/")
+        waiting = [(b"", old, new)] if old != new else []
+        while waiting:
+            prefix, one_tree, other_tree = waiting.pop()
+            before = self.entries(one_tree) if one_tree else {}
+            after = self.entries(other_tree) if other_tree else {}
+            below = []
+            for name in sorted(before.keys() | after.keys()):
+                one, other = before.get(name), after.get(name)
+                if one == other:
+                    continue
+                path = prefix + name
+                one_below = one.oid if one and one.mode == TREE else None
+                other_below = other.oid if other and other.mode == TREE else None
+                leaf_one = None if one_below else one
+                leaf_other = None if other_below else other
+                if leaf_one or leaf_other:
+                    yield Change(os.fsdecode(path), leaf_one, leaf_other)
+                if one_below or other_below:
+                    below.append((path + b"/", one_below, other_below))
+            waiting += below[::-1]
 
     def leaves(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[str, Entry]]:
         """Every file, link and gitlink of a tree."""
-        for name, entry in self.entries(tree).items():
-            if entry.mode == TREE:
-                yield from self.leaves(entry.oid, prefix + name + b"/")
-            else:
-                yield os.fsdecode(prefix + name), entry
+        waiting = [(prefix, tree)]
+        while waiting:
+            above, oid = waiting.pop()
+            below = []
+            for name, entry in self.entries(oid).items():
+                if entry.mode == TREE:
+                    below.append((above + name + b"/", entry.oid))
+                else:
+                    yield os.fsdecode(above + name), entry
+            waiting += below[::-1]
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit, also by a tag on it; a tree's id is given back."""

@@ -9,6 +9,7 @@ from workspaces.access import Header
 from workspaces.faults import clean_text
 from workspaces.fetch import HEADS
 from workspaces.git import GitResult, git
+from workspaces.promised import lend_trees
 from workspaces.remote import listing, shown, unreachable
 from workspaces.serving import guard
 from workspaces.store import Store
@@ -44,7 +45,10 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     said: GitResult | None = None
     fault: WorkspaceError | None = None
     try:
+        await lend_trees(store.repo, store.root, store.source_path, commit)
         guarded = await guard("receive-pack", store.repo, store.source_path, hooks=store.hooks)
+        # A partial clone may lack what a thin pack builds on.
+        options += ["--no-thin"] if guarded else []
         said = await git(
             ["push", *options, *guarded, "--", store.repo, f"{commit}:{ref}"],
             git_dir=store.source_path,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import FileStatus
 
 from baton.errors import BatonError, GitHubDenied, RepositoryAway, RepositoryError
 from baton.github_app import RENEW
@@ -13,7 +14,7 @@ from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
 from workspaces.objects import prepare_library
-from workspaces.serving import guard
+from workspaces.serving import guard, is_sparse
 from workspaces.threads import in_thread
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
@@ -30,6 +31,10 @@ _REASONS = (
     ),
     (r"dubious ownership", "it belongs to another user; git says how to trust it (safe.directory)"),
     (
+        r"unknown repository extension|expected git repo version|unknown ref storage format|reftable",
+        "its format is newer than the git on this machine; install a newer one",
+    ),
+    (
         r"mismatched algorithms|unknown object format|object-format",
         "it uses SHA-256 object ids, which are not supported",
     ),
@@ -45,6 +50,11 @@ _REASONS = (
         _AWAY,
     ),
     (r"transport '[^']*' not allowed|protocol '[^']*' is not supported", "its protocol is not allowed"),
+    (
+        r"possible repository corruption|died of signal|not our ref",
+        "its own git cannot read it: objects are missing or damaged, or directories are nested tens of thousands deep;"
+        " `git fsck` says which",
+    ),
     (
         r"not a git repository|does not appear to be a git repository|repository .*not found|returned error: 404\b",
         "it is not a git repository; check the path or the URL",
@@ -131,7 +141,10 @@ async def is_dirty(path: Path) -> bool:
         prepare_library()
         try:
             repo = pygit2.Repository(str(path))
-            return not repo.is_bare and bool(repo.status(untracked_files="normal"))
+            # libgit2 does not know that a sparse checkout lacks files on purpose.
+            meant = FileStatus.WT_DELETED if is_sparse(Path(repo.path)) else FileStatus.CURRENT
+            changed = (state for state in repo.status(untracked_files="normal").values() if state != meant)
+            return not repo.is_bare and any(state != FileStatus.IGNORED for state in changed)
         except (pygit2.GitError, KeyError, ValueError, OSError):
             return False  # for a note only: whether it can be read at all, the fetch says
 

@@ -4,14 +4,12 @@ In place, the ignored files stay (virtual environments, caches, build results). 
 whatever reason, the workspace is built anew: a checkpoint holds everything that counts.
 """
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
 from workspaces import gitdir
-from workspaces.beneath import Beneath, remove_tree
+from workspaces.beneath import Beneath, remove_path
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.gitlinks import put_in_order
@@ -35,7 +33,9 @@ async def restore_in_place(
         with translated("restoring a workspace"):
             await in_thread(quarantine.prepare, index)
             await in_thread(put_in_order, Beneath(work), meta.gitlinks)
-            await in_thread(disarm, Beneath(work), store.objects.repo, tree, meta.gitlinks)
+            found = await in_thread(disarm, Beneath(work), store.objects.repo, tree, meta.gitlinks)
+            for path in found.deep:  # git could not remove what no path can name
+                await in_thread(Beneath(work).remove, path)
         if await reset(sandbox, store, work, quarantine, tree) != tree:
             return False
         with translated("restoring a workspace"):
@@ -68,15 +68,7 @@ def _is_there(work: Path, index: Path) -> bool:
 
 def _clear(work: Path) -> None:
     work.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        if work.is_dir() and not work.is_symlink():
-            parent = os.open(work.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(os.fsencode(work.name), parent)
-            finally:
-                os.close(parent)
-        else:
-            work.unlink()
+    remove_path(work)
     work.mkdir(mode=PLAIN_DIRECTORY)
     work.chmod(PLAIN_DIRECTORY)
 

@@ -13,6 +13,7 @@ from pygit2.enums import ObjectType
 
 from baton.errors import BatonError
 from workspaces.beneath import Beneath
+from workspaces.descent import DIRECTORY, walk
 from workspaces.fetch import HEADS, TAGS
 from workspaces.git import git
 from workspaces.layout import scratch
@@ -20,6 +21,7 @@ from workspaces.objects import Objects
 from workspaces.serving import guard
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
+from workspaces.survey import MAX_PATH
 from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, is_path
 from workspaces.verify_workspaces import index_is_whole, runs_of
@@ -161,12 +163,18 @@ def _files_by_id(store: Store) -> dict[str, tuple[Beneath, str]]:
 
 
 def _walk(work: Path) -> Iterator[str]:
-    for directory, names, files in os.walk(work):
-        if Path(directory) == work:
-            names[:] = [name for name in names if name != ".git"]
-        links = [name for name in names if Path(directory, name).is_symlink()]
-        for name in (*files, *links):
-            yield str(Path(directory, name).relative_to(work))
+    top = os.open(work, DIRECTORY)
+    try:
+        for at, entries in walk(top):
+            path = at.path
+            if len(path) > MAX_PATH:
+                entries.clear()  # never kept
+            entries[:] = [entry for entry in entries if path or entry.name != ".git"]
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield f"{path}/{entry.name}" if path else entry.name
+    finally:
+        os.close(top)
 
 
 def _content(files: Beneath, path: str) -> bytes:

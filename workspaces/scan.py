@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from workspaces.beneath import clear_away
 from workspaces.faults import clean_text, disk_full, is_disk_full, translated
 from workspaces.git import CONFIG, alternate
 from workspaces.sandbox import Command, Sandbox
@@ -80,9 +81,7 @@ class Quarantine:
 
     def prepare(self, index: Path | None) -> None:
         """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
-        if self.path.is_symlink():
-            self.path.unlink()
-        shutil.rmtree(self.path, ignore_errors=True)
+        clear_away(self.path)
         self.objects.mkdir(parents=True)
         self.path.chmod(0o700)
         if index is not None:

@@ -97,6 +97,37 @@ async def _effective(side: Side, repo: str, git_dir: Path) -> str:
     return repo
 
 
+async def promisor_of(repo: str, git_dir: Path) -> tuple[Path, str] | None:
+    """Where a partial clone at a path has its objects, and the address of the remote that has what it lacks.
+
+    None where `repo` is no partial clone; the address is empty where its configuration has none.
+    """
+    url = await _effective("upload-pack", repo, git_dir)
+    return await in_thread(_promisor, url) if is_local(url) else None
+
+
+def _promisor(repo: str) -> tuple[Path, str] | None:
+    git_dir = _git_dir(repo)
+    if git_dir is None:
+        return None
+    config = _config(git_dir)
+    names = [config["extensions.partialclone"]] if config.get("extensions.partialclone") else []
+    for key, value in config.items():
+        if key.startswith("remote.") and key.endswith(".promisor") and _is_true(value):
+            names.append(key.removeprefix("remote.").removesuffix(".promisor"))
+    urls = [config.get(f"remote.{name}.url", "") for name in names]
+    return (_common(git_dir), next(filter(None, urls), "")) if names else None
+
+
+def is_sparse(git_dir: Path) -> bool:
+    """Whether a checkout is told to leave files out."""
+    return _is_true(_config(git_dir).get("core.sparsecheckout", "false"))
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "yes", "on", "1", "")
+
+
 async def hooks_of(repo: str) -> list[str]:
     """What a repository at a path would run at a push: its hooks, and settings that name a program."""
     return await in_thread(_hooks_of, repo) if is_local(repo) else []

@@ -9,7 +9,6 @@ a URL only where the person's list has it. git is told the one protocol that the
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from baton.contracts import Contract
 from baton.errors import WorkspaceError
 from baton.leftouts import show_path
 from baton.shortening import cut
-from workspaces.beneath import Beneath
+from workspaces.beneath import Beneath, clear_away, copy_tree
+from workspaces.descent import walk
 from workspaces.durable import write_durably
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
@@ -222,7 +222,7 @@ async def _tree(store: Store, one: Submodule) -> Path:
             with translated("laying a submodule out"):
                 await in_thread(os.rename, work / "files", target)
         finally:
-            await in_thread(shutil.rmtree, work, ignore_errors=True)
+            await in_thread(clear_away, work)
     return target
 
 
@@ -253,26 +253,26 @@ def place_copy(files: Beneath, path: str, tree: Path, scratch: Path) -> None:
     """Put a copy of a directory at a path, in the place of what stands there; no link on the way is followed."""
     copy = Path(tempfile.mkdtemp(dir=scratch))
     try:
-        shutil.copytree(tree, copy / "files", symlinks=True)
+        copy_tree(tree, copy / "files")
         files.make_directory(path)
         files.remove(path)
         with files.directory(path.rpartition("/")[0]) as parent:
             os.rename(copy / "files", os.fsencode(path.rpartition("/")[2]), dst_dir_fd=parent)
     finally:
-        shutil.rmtree(copy, ignore_errors=True)
+        clear_away(copy)
 
 
 def digest_of(files: Beneath, path: str) -> str:
     """What tells whether anything below a directory was changed: names, kinds, permissions, sizes and times."""
     digest = hashlib.sha256()
-    waiting = [path]
-    while waiting:
-        at = waiting.pop()
-        with files.directory(at) as descriptor, os.scandir(descriptor) as listing:
-            entries = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in listing)
-            for name, state in entries:
+    with files.directory(path) as top:
+        for at, entries in walk(top):
+            above = "/".join([path, *at.names])
+            entries.sort(key=lambda entry: entry.name)
+            for entry in entries:
+                state = entry.stat(follow_symlinks=False)
                 told = (
-                    f"{at}/{name}",
+                    f"{above}/{entry.name}",
                     state.st_mode,
                     state.st_ino,
                     state.st_size,
@@ -280,7 +280,7 @@ def digest_of(files: Beneath, path: str) -> str:
                     state.st_ctime_ns,
                 )
                 digest.update(repr(told).encode("utf-8", "surrogatepass"))
-        waiting += [f"{at}/{name}" for name, state in entries if state.st_mode & 0o170000 == 0o040000]
+            entries.reverse()  # in the order of the digests that older versions have kept
     return digest.hexdigest()
 
 

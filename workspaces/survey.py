@@ -7,13 +7,13 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pygit2
 
 from workspaces.beneath import Beneath
+from workspaces.descent import Descent
 from workspaces.ignored import Ignores
 from workspaces.loose import require_whole
 from workspaces.meta import PLAIN_DIRECTORY, PLAIN_EXECUTABLE, PLAIN_FILE, is_plain, kept_mode
@@ -24,6 +24,11 @@ LARGEST_FILE = 100 * 1024 * 1024
 DEEPEST = 100
 """Directories within directories; git and the system give up not far beyond."""
 
+MAX_PATH = 4_000
+"""Bytes of a path that is kept at most. The system takes 4,095, and git passes over what is longer without a word."""
+
+_LONGEST_NAME = 256
+
 _PLAIN = (stat.S_IFREG | PLAIN_FILE, stat.S_IFREG | PLAIN_EXECUTABLE)
 _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
 
@@ -32,8 +37,6 @@ _REFUSED = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.IGNORECASE | re.D
 
 Strays = frozenset[tuple[int, int]]
 """Directories by inode and time of their last change: an inode alone is soon that of another directory."""
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Survey:
     """Files and directories with a name that git refuses, or too deep to keep."""
     large: list[str] = field(default_factory=list)
     deep: set[str] = field(default_factory=set)
-    """Those of `refused` that are too deep."""
+    """Those of `refused` that are too deep, or whose path is too long."""
     special: list[str] = field(default_factory=list)
     """Pipes, sockets and devices: git passes over them."""
     strays: Strays = frozenset()
@@ -87,8 +90,8 @@ def survey(
     found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
     require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
-    with files.directory() as top:
-        _walk(top, "", tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files), False, 0)
+    with files.directory() as top, Descent(top) as at:
+        _walk(at, tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files))
     return found
 
 
@@ -106,60 +109,86 @@ def disarm(
     return found
 
 
-def _walk(
-    at: int, path: str, tree: pygit2.Tree | None, found: Survey, ignores: Ignores, nested: bool, depth: int
-) -> None:
-    with os.scandir(at) as listing:
-        entries = list(listing)
-        if not entries and path:
-            found.empty.add(path)
-        if path and any(entry.name == ".git" for entry in entries):
-            found.gits.append(path)
-            if not nested:
-                found.nested.append(path)
-                nested = True
-        directories: list[tuple[str, str]] = []
-        # The hot loop: tens of thousands of plain files must cost little more than asking for their state.
-        for entry in entries:
-            name = entry.name
-            if name == ".git":
-                continue
-            below = f"{path}/{name}" if path else name
-            if (name[0] in ".gG" or "\\" in name) and is_refused(name):
-                if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
-                    found.refused.append(below)
-            elif entry.is_dir(follow_symlinks=False):
-                if found.strays and below not in found.closed and _identity(entry) in found.strays:
-                    found.moved.append(below)
-                else:
-                    directories.append((name, below))
-            elif entry.is_file(follow_symlinks=False):
-                state = entry.stat(follow_symlinks=False)
-                if state.st_mode not in _PLAIN:
-                    if not is_plain(state.st_mode):  # setuid and the like are not kept
-                        found.modes[below] = kept_mode(state.st_mode)
-                    if not state.st_mode & 0o400:
-                        _permit(name, at, kept_mode(state.st_mode))
-                if state.st_size > LARGEST_FILE and not ignores.ignored(below):
-                    found.large.append(below)
-            elif not entry.is_symlink():
-                found.special.append(below)
-                if name in _READ_BY_GIT:
-                    found.traps.append(below)
-    for name, below in directories:
+@dataclass
+class _Level:
+    """A directory on the way down, and what of it is still to be entered."""
+
+    tree: pygit2.Tree | None
+    nested: bool
+    waiting: list[tuple[str, str]]
+    """Directories by name and path, the last one first."""
+
+
+def _walk(at: Descent, tree: pygit2.Tree | None, found: Survey, ignores: Ignores) -> None:
+    levels = [_look(at, "", tree, False, found, ignores)]
+    while levels:
+        level = levels[-1]
+        if not level.waiting:
+            levels.pop()
+            if levels:
+                at.leave()
+            continue
+        name, below = level.waiting.pop()
         if below in found.closed:
             continue
-        subtree = _subtree(tree, name, found.repository)
-        if subtree is None and ignores.ignored(below, directory=True):
+        subtree = _subtree(level.tree, name, found.repository)
+        if subtree is None:
+            if ignores.ignored(below, directory=True):
+                continue
+            if is_deep(below + "/") or is_long(below):
+                found.refused.append(below)
+                found.deep.add(below)
+                continue
+        mode = _enter(at, name)
+        if mode != PLAIN_DIRECTORY:
+            found.modes[below] = mode
+        levels.append(_look(at, below, subtree, level.nested, found, ignores))
+
+
+def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found: Survey, ignores: Ignores) -> _Level:
+    """Note what stands in one directory; gives the directories in it."""
+    entries = at.entries()
+    if not entries and path:
+        found.empty.add(path)
+    if path and any(entry.name == ".git" for entry in entries):
+        found.gits.append(path)
+        if not nested:
+            found.nested.append(path)
+            nested = True
+    near_the_end = is_long(path, room=_LONGEST_NAME)
+    directories: list[tuple[str, str]] = []
+    # The hot loop: tens of thousands of plain files must cost little more than asking for their state.
+    for entry in entries:
+        name = entry.name
+        if name == ".git":
             continue
-        if depth >= DEEPEST:
-            found.refused.append(below)
-            found.deep.add(below)
-            continue
-        with _entered(name, at) as (descriptor, mode):
-            if mode != PLAIN_DIRECTORY:
-                found.modes[below] = mode
-            _walk(descriptor, below, subtree, found, ignores, nested, depth + 1)
+        below = f"{path}/{name}" if path else name
+        if (name[0] in ".gG" or "\\" in name) and is_refused(name):
+            if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
+                found.refused.append(below)
+        elif entry.is_dir(follow_symlinks=False):
+            if found.strays and below not in found.closed and _identity(entry) in found.strays:
+                found.moved.append(below)
+            else:
+                directories.append((name, below))
+        elif near_the_end and is_long(below) and not _is_tracked(tree, name):
+            if not ignores.ignored(below):
+                found.refused.append(below)
+                found.deep.add(below)
+        elif entry.is_file(follow_symlinks=False):
+            state = entry.stat(follow_symlinks=False)
+            if state.st_mode not in _PLAIN:
+                if not is_plain(state.st_mode):  # setuid and the like are not kept
+                    found.modes[below] = kept_mode(state.st_mode)
+                if not state.st_mode & 0o400:
+                    _permit(name, at.descriptor, kept_mode(state.st_mode))
+            if state.st_size > LARGEST_FILE and not ignores.ignored(below):
+                found.large.append(below)
+        elif not entry.is_symlink():
+            found.special.append(below)
+            if name in _READ_BY_GIT:
+                found.traps.append(below)
+    return _Level(tree, nested, directories[::-1])
 
 
 def _identity(entry: "os.DirEntry[str]") -> tuple[int, int]:
@@ -180,17 +209,21 @@ def _subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tr
     return below
 
 
-@contextmanager
-def _entered(name: str, parent: int) -> Iterator[tuple[int, int]]:
-    mode = stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode) & 0o777
+def _is_tracked(tree: pygit2.Tree | None, name: str) -> bool:
+    try:
+        return tree is not None and name in tree
+    except ValueError:  # not UTF-8, which this lookup does not take
+        return False
+
+
+def _enter(at: Descent, name: str) -> int:
+    """Enter a directory, after letting its owner do so; gives its permissions."""
+    mode = stat.S_IMODE(os.stat(name, dir_fd=at.descriptor, follow_symlinks=False).st_mode) & 0o777
     if mode & 0o700 != 0o700:
         mode |= 0o700
-        _permit(name, parent, mode)
-    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        yield descriptor, mode
-    finally:
-        os.close(descriptor)
+        _permit(name, at.descriptor, mode)
+    at.enter(name)
+    return mode
 
 
 def _permit(name: str, parent: int, mode: int) -> None:
@@ -204,6 +237,11 @@ def _permit(name: str, parent: int, mode: int) -> None:
 def is_deep(path: str) -> bool:
     """Whether a path lies in more directories than are kept."""
     return path.count("/") > DEEPEST
+
+
+def is_long(path: str, *, room: int = 0) -> bool:
+    """Whether a path is too long to be kept, with so many bytes more behind it."""
+    return len(path) * 4 + room > MAX_PATH and len(os.fsencode(path)) + room > MAX_PATH
 
 
 def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[str]:
@@ -225,9 +263,9 @@ def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[
             if stat.S_ISDIR(state.st_mode):
                 if ignores.ignored(path, directory=True):
                     ignored.add(f"{path}/")
-                elif path.count("/") < DEEPEST:
+                elif path.count("/") < DEEPEST and not is_long(path):
                     waiting.append(path)
-            elif not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
+            elif is_long(path) or not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
                 continue
             elif ignores.ignored(path):
                 ignored.add(path)

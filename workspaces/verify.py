@@ -13,6 +13,7 @@ from baton.errors import WorkspaceError
 from workspaces import leftovers
 from workspaces.checkpoints import BASE, META, WORKSPACE
 from workspaces.damage import Damage, damage_of, damaged_loose, missing
+from workspaces.descent import walk_files
 from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.meta import parse_meta
@@ -64,10 +65,10 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
     found: dict[Path, dict[str, str]] = {}
     for repository in (store.source_path, store.path):
         found[repository] = packed_refs(repository)
-        for path in _ref_files(repository / "refs", report, store.home):
-            ref = str(path.relative_to(repository))
+        for name in _ref_names(repository / "refs", report, store.home):
+            ref = f"refs/{name}"
             try:
-                value = path.read_text(errors="replace").strip()
+                value = (repository / ref).read_text(errors="replace").strip()
             except OSError:
                 value = ""
             if re.fullmatch(r"[0-9a-f]{40}", value):
@@ -85,16 +86,20 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
     return found
 
 
-def _ref_files(refs: Path, report: StoreReport, home: Path) -> list[Path]:
-    """The files of refs; a directory of them that cannot be read is a finding."""
+def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
+    """The files of refs, below `refs/`; a directory of them that cannot be read is a finding."""
 
     def unreadable(error: OSError) -> None:
         where = str(Path(error.filename).relative_to(home))
         what = f"A directory of refs cannot be read ({error.strerror}): which runs have refs in it is not known."
         report.findings.append(Finding("ref", where, what, "Give it back to this user.", mendable=False))
 
-    found = [Path(top, name) for top, _, names in os.walk(refs, onerror=unreadable) for name in names]
-    return sorted(path for path in found if not path.name.endswith(".lock"))
+    try:
+        found = [path for path, _ in walk_files(refs)]
+    except PermissionError:
+        walked = os.walk(refs, onerror=unreadable)
+        found = [str(Path(top, name).relative_to(refs)) for top, _, names in walked for name in names]
+    return sorted(path for path in found if not path.endswith(".lock") and (refs / path).is_file())
 
 
 def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Damage) -> None:

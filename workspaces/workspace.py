@@ -27,7 +27,7 @@ from baton.settings import SandboxMode
 from workspaces import agentgit, gitdir
 from workspaces.agentgit import GitState, new_state, untold
 from workspaces.agentpack import NotKept, pack_objects, unpack_objects
-from workspaces.beneath import Beneath
+from workspaces.beneath import Beneath, clear_away
 from workspaces.capture import capture_nested, capture_touched
 from workspaces.checkpoints import GIT_PACK, GIT_STATE, Checkpoints, Lane, Snapshot
 from workspaces.command import INSIDE
@@ -483,7 +483,7 @@ class Workspace:
         self._index_tree.unlink(missing_ok=True)
         self._quarantine.index.replace(self._index)
         self._index_tree.write_text(f"{tree} {'fresh' if fresh else 'seen'}")
-        shutil.rmtree(self._quarantine.path, ignore_errors=True)
+        clear_away(self._quarantine.path)
 
     def _known_index(self) -> tuple[str, bool]:
         """The tree that the index was last at, and whether no scan has been over it since; no tree where it is lost."""

@@ -31,17 +31,37 @@ def resolve_repository(repo: str, base: str | None) -> str:
     return _look_into(path, base)
 
 
+def _top(path: Path, git_dir: Path) -> Path:
+    """The checkout that a path lies in, by its `.git`: also where that is a file, and the git directory elsewhere."""
+    for place in (path, *path.parents):
+        link = place / ".git"
+        if link.is_file() and (text := link.read_text(errors="replace")).startswith("gitdir: "):
+            if (place / text.removeprefix("gitdir: ").rstrip("\n")).resolve() == git_dir.resolve():
+                return place
+        elif link.is_dir() and link.resolve() == git_dir.resolve():
+            return place
+    return git_dir
+
+
 def _look_into(path: Path, base: str | None) -> str:
     import pygit2
+    from pygit2.enums import Option
+
+    from workspaces.remote import reason_of
 
     found = pygit2.discover_repository(str(path))
     if found is None:
         raise RepositoryError(f"{path} is not a git repository: make it one with `git init` and a first commit.")
+    top = _top(path, Path(found))
+    pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
     try:
-        repository = pygit2.Repository(found)
+        repository = pygit2.Repository(str(top))
     except pygit2.GitError as error:
-        raise RepositoryError(f"The repository {path} cannot be opened: {error}.") from error
-    root = str(Path(repository.workdir or repository.path).absolute())
+        if any(words in str(error) for words in ("unsupported extension", "not owned by current user")):
+            return str(top)  # the person's own git may know it, or trust it: it is asked when the run begins
+        reason = reason_of(str(error)) or str(error)
+        raise RepositoryError(f"The repository {path} cannot be opened: {reason}.") from error
+    root = str(top) if repository.is_bare else str(Path(repository.workdir).absolute())
     if base is None:
         if repository.head_is_unborn:
             raise RepositoryError(f"The repository {root} has no commits yet: make a first one, or name a --base.")

@@ -9,6 +9,7 @@ import git
 
 from baton.errors import UsageError
 from workers.lease import FileLock, ServerFiles
+from workspaces.beneath import clear_away
 
 KEPT = 3
 """So many demos are kept under BATON_HOME, so that they can be looked at; older ones are removed."""
@@ -65,6 +66,6 @@ def _remove_old(demos: Path) -> None:
         lock = FileLock(ServerFiles.under(place / "home").users_lock)
         try:
             if lock.try_exclusive():
-                shutil.rmtree(place, ignore_errors=True)
+                clear_away(place)
         finally:
             lock.close()

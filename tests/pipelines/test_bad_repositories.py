@@ -41,6 +41,21 @@ def as_it_is(stage: Stage) -> str:
     return str(stage.repo)
 
 
+def partial(stage: Stage) -> Path:
+    """A clone that lacks the contents of files."""
+    git(stage.repo, "config", "uploadpack.allowFilter", "true")
+    path = stage.repo.with_name("partial")
+    address = stage.repo.as_uri()
+    subprocess.run(["git", "clone", "-q", "--filter=blob:none", "--bare", address, str(path)], check=True)
+    return path
+
+
+def partial_without_its_remote(stage: Stage) -> str:
+    path = partial(stage)
+    subprocess.run(["git", "config", "remote.origin.url", str(path.with_name("gone"))], cwd=path, check=True)
+    return str(path)
+
+
 def with_config(text: str) -> Callable[[Stage], str]:
     def changed(stage: Stage) -> str:
         (stage.repo / "baton.toml").write_text(text)
@@ -58,6 +73,7 @@ CASES = [
     (empty, None, "make a first commit"),
     (no_repository, None, "plain"),
     (relative, None, "shop"),
+    (partial_without_its_remote, None, "is a partial clone, and the objects that it lacks cannot be fetched"),
     (nobody_listens, None, "http://127.0.0.1:9/shop.git cannot be read: it cannot be reached"),
     (as_it_is, "no-such-branch", "no branch, tag or commit 'no-such-branch'; it has, for instance, main."),
     (as_it_is, "--upload-pack=touch /tmp/x", "no branch, tag or commit"),
@@ -103,3 +119,14 @@ async def test_uncommitted_changes_are_not_seen_and_not_touched(staged, repo: Pa
     assert (repo / "src/orders.txt").read_text() == "half an idea\n"
     assert git(repo, "diff", "--name-only", "main", str(document.branch)) == "src/x.txt"
     assert CANARY not in document.model_dump_json()
+
+
+async def test_a_run_on_a_partial_clone_brings_what_it_lacks_and_says_so(staged) -> None:  # type: ignore[no-untyped-def]
+    async with staged(scenario(plan(task("t1")), simple_task("t1", write("src/new.txt", "n\n")))) as stage:
+        path = partial(stage)
+        handle = await stage.start(repo=str(path), base=None)
+        await handle.result()
+        document = await handle.query("state")
+    assert document["status"] == RunStatus.DONE
+    assert any("is a partial clone" in note for note in document["notes"])
+    assert git(path, "show", f"{document['branch']}:src/new.txt") == "n"

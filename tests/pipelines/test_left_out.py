@@ -167,3 +167,43 @@ async def test_a_later_session_hears_once_of_what_an_earlier_one_left(staged) ->
     assert "- config/a.txt (" in said[2][-1]
     assert len(said[3]) == 1
     assert not any("put back" in note for note in document.notes)
+
+
+NEST = "python3 -c \"import os\nfor _ in range({}):\n    os.mkdir('d')\n    os.chdir('d')\nopen('f', 'w').close()\""
+
+
+async def test_directories_nested_thousands_deep_are_said_and_the_run_goes_on(staged) -> None:  # type: ignore[no-untyped-def]
+    script = scenario(
+        plan(task("t1")),
+        session(
+            "backend",
+            "t1",
+            [
+                [
+                    write("src/kept.txt", "k\n"),
+                    bash(f"cd src; {NEST.format(5_000)}; mkdir ../build; cd ../build; {NEST.format(1_200)}"),
+                ],
+                [write("/".join(["n"] * 900) + "/f", "x\n")],
+                [bash("rm -f src/none")],
+                [made()],
+                [made()],
+            ],
+        ),
+        session("tester", "t1", [[bash(NEST.format(1_500))], [tested()]]),
+        session("reviewer", "t1", [[reviewed()]]),
+    )
+    async with staged(script) as stage:
+        document = await stage.finish()
+        said = {r.turn: _texts(r.body) for r in stage.standin.requests if r.role == "backend"}
+        tester = {r.turn: _texts(r.body) for r in stage.standin.requests if r.role == "tester"}
+
+    assert document.status is RunStatus.DONE, document
+    deep = "src/" + "/".join(["d"] * 100)
+    assert f"{deep} (more than 100 directories deep" in said[2][-1] + said[2][-2]
+    assert said[3][0].endswith("Give a shorter path.")
+    (remark,) = [text for text in tester[2] if text.startswith("The engine put these paths back")]
+    assert "- d/d/d" in remark
+    assert deep not in remark
+    assert deep in document.left_out
+    changed = git(stage.repo, "diff", "--name-only", "main", str(document.branch)).splitlines()
+    assert changed == ["src/kept.txt"]

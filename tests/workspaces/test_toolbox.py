@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from baton import policies
 from baton.errors import DiskFull
 from baton.settings import SandboxMode
+from tests.workspaces.deep import nest
 from workspaces.bash_tool import allowed_argv
+from workspaces.beneath import clear_away
 from workspaces.config import parse_config
 from workspaces.sandbox import TIMED_OUT, Sandbox, SandboxStatus
 from workspaces.scopes import scope_for
@@ -726,3 +728,48 @@ async def test_content_that_a_filter_put_there_is_told_from_the_files_own(
         found = await box.run("Grep", {"pattern": "version|ne[=:]|U2Fs", "path": "src"})
         assert f"(src/{name} is " in str(found.content)
     assert "is a Git LFS" not in str((await box.run("Read", {"file_path": "src/app.py"})).content)
+
+
+DEEP_CALLS: dict[str, tuple[str, dict[str, object]]] = {
+    "Read": ("Read", {"file_path": "{path}/f"}),
+    "Write": ("Write", {"file_path": "{path}/f", "content": "x"}),
+    "Edit": ("Edit", {"file_path": "{path}/f", "old_string": "a", "new_string": "b"}),
+    "Glob in it": ("Glob", {"path": "{path}", "pattern": "**/*.py"}),
+    "Glob for it": ("Glob", {"pattern": "{path}/f"}),
+    "Grep in it": ("Grep", {"path": "{path}", "pattern": "x"}),
+    "Grep for it": ("Grep", {"pattern": "x", "glob": "{path}/f"}),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_CALLS)
+@pytest.mark.parametrize("levels", [150, 2_000, 5_000])
+@pytest.mark.parametrize("exists", [False, True])
+async def test_a_path_of_thousands_of_levels_is_one_sentence(
+    make: Make, work: Path, request: pytest.FixtureRequest, name: str, levels: int, exists: bool
+) -> None:
+    request.addfinalizer(lambda: clear_away(work / "d"))  # pytest itself could not remove it
+    if exists:
+        nest(work, 5_000)
+    tool, arguments = DEEP_CALLS[name]
+    path = "/".join(["d"] * levels)
+    outcome = await make().run(tool, {key: str(value).format(path=path) for key, value in arguments.items()})
+    assert isinstance(outcome.content, str)
+    lines = outcome.content.splitlines()
+    assert len(lines) <= 2, outcome.content
+    assert len(lines[-1]) < 700, outcome.content
+    if not name.endswith("for it") and not (exists and levels <= 2_000):
+        assert outcome.is_error
+    assert exists or not (work / "d").exists()
+
+
+async def test_a_long_chain_of_links_is_one_sentence(make: Make, work: Path) -> None:
+    for number in range(3_000):
+        (work / f"l{number}").symlink_to(f"l{number + 1}")
+    (work / "l3000").write_text("x")
+    for call in (
+        ("Read", {"file_path": "l0"}),
+        ("Write", {"file_path": "l0", "content": "x"}),
+        ("Grep", {"pattern": "x", "path": "l0"}),
+    ):
+        outcome = await make().run(*call)
+        assert (outcome.is_error, outcome.content) == (True, "l0: cannot be followed.")
