@@ -79,7 +79,10 @@ class PresenceActivities:
             if activity.is_worker_shutdown():
                 # Another worker of this host may stay in its place; where there is none, its time-out says so.
                 raise ApplicationError("The worker was stopped.", type=WORKER_SHUTDOWN) from None
-            raise
+            details = activity.cancellation_details()
+            if details is not None and details.cancel_requested:
+                raise
+            # Given up: the step and its workflow have ended, or another worker of this host stays in its place.
 
 
 async def _waits(step: str) -> bool:
