@@ -52,6 +52,7 @@ from workspaces.network import NetworkPolicy
 from workspaces.proxy import Upstream
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
+from workspaces.threads import provide_threads
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
@@ -89,6 +90,7 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    provide_threads(settings.max_activities)
     client = masked_client(client, settings.masker())
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -27,6 +28,7 @@ from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, sessio
 from workers.service import TemporalService
 from workflows.catalogue import WORKFLOWS
 from workflows.pipeline import Pipeline
+from workspaces.threads import in_thread
 
 WAIT = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started src/go; echo {0} > src/{0}.txt"
 """A command that keeps its slot until the test says that it may end."""
@@ -225,3 +227,21 @@ async def test_a_host_that_lives_but_is_cut_off_from_its_queue_is_left(staged: A
 
     assert document.status is RunStatus.DONE, document
     assert (document.errors, document.decisions) == ([], [])
+
+
+async def test_steps_that_block_their_threads_hold_up_no_other_step(staged: Any) -> None:
+    """As many as may run at once, each in a thread that waits for a lock or a disk; heartbeats go on."""
+    slow = session("backend", "t1", [[bash("sleep 7")], [made()]])
+    async with staged(scenario(plan(task("t1")), slow, simple_task("t1")[1:]), max_activities=24) as stage:
+        held = threading.Event()
+        blocking = [asyncio.create_task(in_thread(held.wait, HANGS.total_seconds())) for _ in range(24)]
+        try:
+            document = await stage.finish()
+            assert not any(one.done() for one in blocking)
+        finally:
+            held.set()
+            await asyncio.gather(*blocking)
+        begun = await events(stage.session("t1", "1-backend"), EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)
+
+    assert document.status is RunStatus.DONE, document
+    assert [event.activity_task_started_event_attributes.attempt for event in begun] == [1, 1]
