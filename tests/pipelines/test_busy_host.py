@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -245,3 +246,32 @@ async def test_steps_that_block_their_threads_hold_up_no_other_step(staged: Any)
 
     assert document.status is RunStatus.DONE, document
     assert [event.activity_task_started_event_attributes.attempt for event in begun] == [1, 1]
+
+
+async def test_a_run_waits_for_a_busy_shared_queue_without_events(staged: Any, client: Client) -> None:
+    """Where no slot is free to name a host: an activity that holds the only one stands for long deliveries."""
+
+    @activity.defn(name="acquire_host")
+    async def hold() -> None:
+        await asyncio.Event().wait()
+
+    async with staged(scenario(plan(task("t1")), simple_task("t1")), worker=False) as stage:
+        other = Stage(stage.client, stage.settings, stage.standin, stage.repo, f"{stage.run}-2")
+        busy = Worker(
+            client,
+            task_queue=naming.TASK_QUEUE,
+            workflows=WORKFLOWS,
+            activities=[hold],
+            max_concurrent_activities=1,
+            graceful_shutdown_timeout=timedelta(0),
+        )
+        async with busy:
+            handles = [await one.start() for one in (stage, other)]
+            await asyncio.sleep(SETTLED.total_seconds() / 2)
+            before = [await lengths(one) for one in (stage, other)]
+            await asyncio.sleep(SETTLED.total_seconds())
+            assert [await lengths(one) for one in (stage, other)] == before
+        async with stage.worker():
+            documents = [await stage.outcome(handle) for handle in handles]
+
+    assert [document.status for document in documents] == [RunStatus.DONE] * 2, documents
