@@ -140,6 +140,11 @@ def host_queue(host: str) -> str:
     return f"baton-ws-{host}"
 
 
+def presence_queue(queue: str) -> str:
+    """Task queue on which a host says that it lives, however busy it is; `queue` is that of its work."""
+    return f"{queue}-presence"
+
+
 def task_ref(run: str, task: str) -> str:
     """The ref whose commits are a task's checkpoints. A ref one level up would block all below it."""
     return f"refs/baton/{run_key(run)}/{task}/head"

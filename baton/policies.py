@@ -40,8 +40,23 @@ HEARTBEAT_EVERY = timedelta(seconds=1)
 HEARTBEAT_FIRST = timedelta(milliseconds=250)
 """Before the first heartbeat. A step that ends sooner sends none; cancelling one that does not is no later for it."""
 
-SCHEDULE_TO_START = timedelta(seconds=5)
-"""A host that does not take its work within this time is gone; another one is acquired."""
+SCHEDULE_TO_START = timedelta(seconds=2)
+"""A host that does not take its work within this time is busy or gone; it is asked which."""
+
+PRESENCE_ANSWER = timedelta(seconds=3)
+"""A host that does not say within this time that it lives, on slots for that alone, is gone: another is acquired."""
+
+LOOK_EVERY = timedelta(seconds=5)
+"""Between two looks of a host's whether it leaves a step lying though its hands are free."""
+
+MAX_LEFT_LYING = 3
+"""After so many of these looks in a row a worker counts as cut off from its queue."""
+
+QUEUE_TIMEOUT = timedelta(days=1)
+"""A step that waits for a busy host is put into its queue anew after this time."""
+
+ATTEND_TIMEOUT = timedelta(days=1)
+"""One attempt to stay on a host while a step waits there."""
 
 COMMAND_TIMEOUT = timedelta(minutes=2)
 """A shell command of an agent, unless it asks for another time."""

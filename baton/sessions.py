@@ -247,7 +247,8 @@ class Doing(Contract):
     """Heartbeat details of an activity: what it does just now. The Web UI shows them, and so does the live table."""
 
     stage: str = ""
-    """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`."""
+    """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`.
+    `waits for room on its host` while other steps have all slots."""
     turn: int = 0
     tool: str = ""
     cost_usd: float = 0.0

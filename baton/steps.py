@@ -15,6 +15,13 @@ class HostGranted(Lean):
     queue: str
 
 
+class AttendInput(Lean):
+    """Input of `attend_step`."""
+
+    step: str
+    """Id of the activity that waits in the host's queue."""
+
+
 class PrepareInput(Lean):
     """Input of `prepare_run`."""
 

@@ -65,13 +65,20 @@ async def begin(place: Scene, run: str) -> WorkflowHandle[Any, Any]:
     )
 
 
-async def started_again(place: Scene, run: str) -> float:
-    """When the killed step of the maker's session began for the second time, in seconds since the epoch."""
+async def started_again(place: Scene, run: str, at: float) -> float:
+    """When the step of the maker's session that was killed began again, in seconds since the epoch.
+
+    As a further attempt, or put into the queue anew where no worker took that up at once.
+    """
     maker = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
+    turns = set()
     async for event in maker.fetch_history_events():
-        started = event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
-        if started and event.activity_task_started_event_attributes.attempt > 1:
-            return event.event_time.ToNanoseconds() / 1e9
+        when = event.event_time.ToNanoseconds() / 1e9
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "take_turn":
+            turns.add(event.event_id)
+        begun = event.activity_task_started_event_attributes.scheduled_event_id
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED and when > at and begun in turns:
+            return when
     raise RuntimeError(f"No step of {run} was tried again.")
 
 
@@ -96,7 +103,7 @@ async def killed(place: Scene, number: int) -> Recovery:
         ready = time.time() - at
         await handle.result()
         whole = time.time() - began
-    return Recovery(ready, await started_again(place, run) - at, whole)
+    return Recovery(ready, await started_again(place, run, at) - at, whole)
 
 
 async def taken_over(place: Scene, number: int) -> float:

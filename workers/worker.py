@@ -24,6 +24,7 @@ from activities.hosts import HostActivities
 from activities.integration import IntegrationActivities
 from activities.ledger import Ledger
 from activities.model import make_client
+from activities.presence import MAX_ATTENDED, PresenceActivities, Slots
 from activities.publishing import PublishingActivities
 from activities.repository import RepositoryActivities
 from activities.resuming import ResumingActivities
@@ -51,9 +52,13 @@ from workspaces.network import NetworkPolicy
 from workspaces.proxy import Upstream
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
+from workspaces.threads import provide_threads
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
+
+_ATTENDED_EVERY = timedelta(seconds=2)
+"""Between two heartbeats for a step that waits; so it is noticed about as soon as for one that runs."""
 
 _log = get_logger(__name__)
 
@@ -85,6 +90,7 @@ async def running_worker(
     queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
+    provide_threads(settings.max_activities)
     client = masked_client(client, settings.masker())
     # Every line has this in fields of its own (`baton.logs`).
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
@@ -136,6 +142,19 @@ async def running_worker(
         deployment_config=deployment(build_id),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
+    slots = Slots(settings.max_activities)
+    presence = Worker(
+        client,
+        identity=identity,
+        task_queue=naming.presence_queue(queue),
+        activities=[PresenceActivities(slots).attend_step],
+        max_concurrent_activities=MAX_ATTENDED,
+        # A process that is asleep takes with its open polls what is for the living.
+        max_concurrent_activity_task_polls=1,
+        deployment_config=deployment(),
+        max_heartbeat_throttle_interval=_ATTENDED_EVERY,
+        default_heartbeat_throttle_interval=_ATTENDED_EVERY,
+    )
     host = Worker(
         client,
         identity=identity,
@@ -162,12 +181,13 @@ async def running_worker(
             upstream.open_round,
         ],
         max_concurrent_activities=settings.max_activities,
+        interceptors=[slots],
         deployment_config=deployment(),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
-    workers = [shared, host, *(_on_github(client, settings, github) if github.configured else [])]
+    workers = [shared, presence, host, *(_on_github(client, settings, github) if github.configured else [])]
     try:
         async with watching_the_disk(settings), AsyncExitStack() as running:
             for worker in workers:

@@ -12,9 +12,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.hosts import HostActivities
     from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
-    from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, SCHEDULE_TO_START, Retry
+    from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
     from baton.recorded import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
     from workflows.cancelling import Cancellation, check_stop
+    from workflows.queueing import HostGone, wait_in_queue
 
 Result = TypeVar("Result")
 
@@ -104,35 +105,47 @@ class Host:
     ) -> Result:
         """Run a step to its end, for callers that deal with its failure themselves.
 
-        Lost hosts, stopped workers and usage limits are not failures: they are waited for.
+        Busy and lost hosts, stopped workers and usage limits are not failures: they are waited for.
         Raises StepFailed after the retries, or at once where retrying cannot help; a cancellation passes through.
         """
         lost = waits = looks = 0
+        busy = False
+        """Whether the host has not taken the step up at once."""
+
+        def begin(step_id: str | None) -> "workflow.ActivityHandle[Result]":
+            return workflow.start_activity_method(
+                method,
+                argument,
+                activity_id=step_id,
+                task_queue=queue,
+                start_to_close_timeout=timeout,
+                schedule_to_start_timeout=QUEUE_TIMEOUT if step_id else SCHEDULE_TO_START,
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=retry_policy(retry),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=summary[:200],
+            )
+
         while True:
             check_stop()
             queue = self.queue or await self.acquire()
             check_stop()
             cancellation = Cancellation()
             try:
-                done = await workflow.execute_activity_method(
-                    method,
-                    argument,
-                    task_queue=queue,
-                    start_to_close_timeout=timeout,
-                    schedule_to_start_timeout=SCHEDULE_TO_START,
-                    heartbeat_timeout=HEARTBEAT,
-                    retry_policy=retry_policy(retry),
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    summary=summary[:200],
-                )
+                done = await (wait_in_queue(queue, begin) if busy else begin(None))
                 cancellation.check()
                 self._left = ""
                 return done
+            except HostGone:
+                cancellation.check()
+                busy = False
+                self._leave(queue)
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
                 cancellation.check()
                 cause = error.cause
+                busy = _not_taken(cause) and (busy or workflow.patched("busy-is-not-dead"))
                 if isinstance(cause, ApplicationError) and cause.type == USAGE_LIMIT:
                     await self._wait_for_reset(cause)
                 elif isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT and waits < MAX_ASKED_WAITS:
@@ -146,6 +159,8 @@ class Host:
                         raise failed_step(cause) from error
                     await self._wait(ELSEWHERE_WAITS[looks], "the host that has this run's work")
                     looks += 1
+                elif busy:
+                    pass  # it waits in the host's queue from now on
                 elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
                     # A host that took the work and fell silent counts; one that never took it costs nothing.
                     lost += cause.type is not TimeoutType.SCHEDULE_TO_START
@@ -179,6 +194,10 @@ class Host:
             self.waiting_for = ""
         if tell:
             await tell("")
+
+
+def _not_taken(cause: BaseException | None) -> bool:
+    return isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 def failed_step(cause: BaseException | None) -> StepFailed:

@@ -58,7 +58,14 @@ async def _step(client: "Client", workflow_id: str) -> Step | None:
     pending = [one for one in described.raw_description.pending_activities if one.activity_type.name != "save_state"]
     if not pending:
         return None
-    last = max(pending, key=lambda one: one.last_started_time.ToNanoseconds())
+    # An activity that stays while a step waits for room has no more to say once the step runs.
+    last = max(
+        pending,
+        key=lambda one: (
+            one.HasField("last_started_time") and one.activity_type.name != "attend_step",
+            one.last_started_time.ToNanoseconds(),
+        ),
+    )
     payloads = last.heartbeat_details.payloads
     said = (await client.data_converter.decode(payloads[:1], [Doing]))[0] if payloads else Doing()
     seconds = said.seconds

@@ -22,6 +22,7 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
         **reach(address),
         BATON_LOG=settings.log,
         BATON_LOG_LEVEL=settings.log_level,
+        BATON_MAX_ACTIVITIES=str(settings.max_activities),
         BATON_DISK_FLOOR_GB=str(settings.disk_floor_gb),
         **({"BATON_STATE_REMOTE": settings.state_remote} if settings.state_remote else {}),
         **_github(settings),

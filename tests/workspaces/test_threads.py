@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from workspaces.threads import finish, in_thread
+from workspaces.threads import finish, in_thread, provide_threads
 
 
 async def test_a_second_and_a_third_cancellation_are_waited_through() -> None:
@@ -43,3 +43,19 @@ async def test_the_cancellation_takes_the_place_of_an_error() -> None:
         await waiter
     with pytest.raises(OSError, match="full"):
         await finish(work())
+
+
+async def test_a_loop_gets_threads_for_its_steps_and_keeps_them() -> None:
+    """Also where a second worker of the process wants fewer, and while the threads of before are at work."""
+    provide_threads(3)
+    early = threading.Event()
+    before = [asyncio.create_task(in_thread(early.wait, 60)) for _ in range(3)]
+    await asyncio.sleep(0)
+    provide_threads(100)
+    provide_threads(1)
+    together = threading.Barrier(100)
+    # Each returns only once all are there at once.
+    places = await asyncio.gather(*(in_thread(together.wait, 60) for _ in range(100)))
+    assert sorted(places) == list(range(100))
+    early.set()
+    assert await asyncio.gather(*before) == [True] * 3
