@@ -8,13 +8,20 @@ ours. So the copy imports them from a package of the engine's, `_baton_pytest`.
 import ast
 import compileall
 import contextlib
+import os
 import py_compile
 import re
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 PRIVATE = "_baton_pytest"
+
+_KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"})
+_NONE = 200
+"""The exit code that says that there is no pytest; lower ones are numbers of errors of the system."""
 
 _COPIED = ("pluggy", "iniconfig", "packaging", "py")
 _STANDS_IN = "pygments"
@@ -59,7 +66,22 @@ while True:
 
 
 def copy_pytest(site: Path) -> bool:
-    """Put the copy into a directory of packages; False where this installation of Baton has no pytest."""
+    """Put the copy into a directory of packages; False where this installation of Baton has no pytest.
+
+    In a process of its own: `ast.parse` in several threads of one fails now and then
+    (https://github.com/python/cpython/issues/106905), and others of this process may parse, too. Raises OSError.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("PYTHON")}
+    command = [sys.executable, "-P", __file__, str(site)]
+    done = subprocess.run(command, env=kept, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    if 0 < done.returncode < _NONE:
+        raise OSError(done.returncode, os.strerror(done.returncode), str(site))
+    if done.returncode not in (0, _NONE):
+        raise ChildProcessError(f"Copying pytest for projects that bring none ended with {done.returncode}.")
+    return done.returncode == 0
+
+
+def _copy_pytest(site: Path) -> bool:
     try:
         distribution = metadata.distribution("pytest")
     except metadata.PackageNotFoundError:
@@ -163,3 +185,15 @@ def _renamed(node: ast.Import | ast.ImportFrom) -> str | None:
         else:
             statements.append(f"from {PRIVATE} import {root}{given}")
     return "; ".join(statements)
+
+
+def main(site: Path) -> int:
+    """Copy, and say how it went by an exit code: 0, that there is no pytest, or the number of the system's error."""
+    try:
+        return 0 if _copy_pytest(site) else _NONE
+    except OSError as error:
+        return error.errno or _NONE + 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -84,8 +84,7 @@ def own_packages() -> list[Path]:
 
 
 _making = threading.Lock()
-"""Held while a directory is made: once is enough, and `ast.parse` fails now and then in two threads at once
-(https://github.com/python/cpython/issues/106905)."""
+"""Held while a directory is made: once is enough for all tasks of a worker."""
 
 
 def make_own_python(home: Path, like: Path | None = None) -> Path:

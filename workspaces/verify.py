@@ -5,6 +5,7 @@ Looks only: a worker may be at work meanwhile. Whoever reads a finding learns wh
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,15 @@ def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
     except PermissionError:
         walked = os.walk(refs, onerror=unreadable)
         found = [str(Path(top, name).relative_to(refs)) for top, _, names in walked for name in names]
-    return sorted(path for path in found if not path.endswith(".lock") and (refs / path).is_file())
+    return sorted(path for path in found if not path.endswith(".lock") and _may_be_read(refs / path))
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether a path is a file, as far as can be seen: no pipe, on which a reader waits."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Damage) -> None:
