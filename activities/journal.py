@@ -80,6 +80,12 @@ class AssistantEntry(Contract):
     seconds: float = 0.0
     runnable: bool = True
     """False: the answer was cut off, so none of its tool calls may run."""
+    faults: dict[str, str] = Field(default_factory=dict)
+    """By the id of a tool call: why it does not run, for the model."""
+    fault: str = ""
+    """Why nothing of the answer can be sent back, for the model; then the message is empty."""
+    unsent: list[dict[str, Any]] = Field(default_factory=list)
+    """The content of such an answer, for people."""
     result: TurnResult | None = None
     """None in a cut answer, which ends no turn."""
 

@@ -5,14 +5,18 @@ counts. Nothing is sent twice from here. The SDK is imported by who uses it: tha
 run does without.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
+from pydantic import Field
 
+from activities.conversation import WHOLE
+from activities.receiving import InputsApart, clean, take
 from baton.contracts import Contract, Usage
 from baton.errors import (
     AnswerTruncated,
@@ -57,18 +61,24 @@ class Meter:
         unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
         self.free = self.begun is None and (isinstance(error, anthropic.APIStatusError) or unsent)
 
-    def read(self, message: "anthropic.types.Message") -> None:
-        """Take in what has come of an answer."""
-        usage = usage_of(message.usage)
-        seen = sum(len(block.to_json(indent=None)) for block in message.content) // _CHARACTERS_PER_TOKEN
-        self.begun = usage.model_copy(update={"output_tokens": max(usage.output_tokens, seen)})
-        self.model = str(message.model)
+    def read(self, message: "anthropic.types.Message", inputs: Mapping[int, str]) -> None:
+        """Take in what has come of an answer, and of the inputs of its tool calls."""
+        self.begun = usage_of(message.usage)
+        self.model = clean(str(message.model))
+        texts = [json.dumps(block, ensure_ascii=False, default=str) for block in _blocks(message)]
+        seen = sum(map(len, [*texts, *inputs.values()])) // _CHARACTERS_PER_TOKEN
+        self.begun = self.begun.model_copy(update={"output_tokens": max(self.begun.output_tokens, seen)})
 
 
 class Answer(Contract):
-    """A whole answer of the model."""
+    """A whole answer of the model, as it can be stored and sent back."""
 
     content: list[dict[str, Any]]
+    faults: dict[str, str] = Field(default_factory=dict)
+    """By the id of a tool call: why it does not run."""
+    fault: str = ""
+    """Why nothing of the answer can be sent back; then its content is empty, and stands in `unsent`."""
+    unsent: list[dict[str, Any]] = Field(default_factory=list)
     stop_reason: str
     stop_details: dict[str, Any] | None = None
     model: str
@@ -98,36 +108,66 @@ async def ask(
     The meter tells what was billed, however the call ends.
     """
     import anthropic
+    from anthropic.lib.streaming import AsyncMessageStream
 
     started = time.monotonic()
     meter = meter or Meter()
+    begun = False
     try:
-        async with client.messages.stream(**request, extra_headers=dict(headers)) as stream:
+        inputs = InputsApart(await client.messages.create(**request, stream=True, extra_headers=dict(headers)))
+        begun = True
+        async with AsyncMessageStream(cast(Any, inputs), output_format=anthropic.NOT_GIVEN) as stream:
             try:
-                message = await stream.get_final_message()
+                message: anthropic.types.Message = await stream.get_final_message()
             finally:
                 with suppress(AssertionError):  # Nothing has come yet.
-                    meter.read(stream.current_message_snapshot)
+                    meter.read(stream.current_message_snapshot, inputs.texts)
             request_id = stream.request_id
     except (anthropic.AnthropicError, httpx2.HTTPError) as error:
         meter.failed(error)
         raise translate(error) from error
+    except Exception as error:
+        # What stands for no event or no JSON makes the SDK raise whatever came of it.
+        meter.failed(error)
+        raise _unreadable(error, begun=begun) from error
     if message.stop_reason is None:
         # A clean end without `message_stop` raises nothing in the SDK: tool input may be cut in the middle.
         raise AnswerTruncated(
             "The answer of the Messages API ended before it was complete.", kind="truncated", request_id=request_id
         )
-    body = message.to_dict(mode="json", warnings=False)
-    content = body["content"]
-    details = body.get("stop_details")
+    taken = take(_blocks(message), inputs.texts, uncut=message.stop_reason in WHOLE)
+    details = clean(message.to_dict(warnings=False).get("stop_details"))
     return Answer(
-        content=content if isinstance(content, list) else [],
-        stop_reason=message.stop_reason,
+        content=taken.content,
+        faults=taken.faults,
+        fault=taken.fault,
+        unsent=taken.unsent,
+        stop_reason=clean(str(message.stop_reason)),
         stop_details=details if isinstance(details, dict) else None,
-        model=str(message.model),
+        model=clean(str(message.model)),
         request_id=request_id,
         usage=usage_of(message.usage),
         seconds=time.monotonic() - started,
+    )
+
+
+def _blocks(message: "anthropic.types.Message") -> list[dict[str, Any]]:
+    """The blocks of an answer exactly as they came, but for the inputs that were kept apart."""
+    # Not as JSON: a text may hold half of a surrogate pair.
+    content = message.to_dict(warnings=False)["content"]
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _unreadable(error: Exception, *, begun: bool) -> ModelError:
+    """What is neither of the API nor of the transport: a request that cannot be written, an answer that is none."""
+    kind = type(error).__name__
+    if not begun:
+        return ModelRefused(f"The request to the Messages API could not be made ({kind}).", kind=kind)
+    if isinstance(error, AssertionError):
+        return AnswerTruncated("The answer of the Messages API ended before it began.", kind="truncated")
+    return ModelUnavailable(
+        f"The answer of the Messages API could not be read ({kind}); check the gateway, where there is one.",
+        kind="unreadable",
     )
 
 

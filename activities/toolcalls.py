@@ -15,6 +15,7 @@ from activities.submodules import submodules_of
 from agents.definition import AgentDefinition
 from agents.loader import parse_agent
 from baton.errors import WorkspaceError
+from baton.foreign_text import whole
 from baton.leftouts import show_path
 from baton.redaction import Redactor
 from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
@@ -85,8 +86,11 @@ class ToolRunner:
                 self._answer(phase, call, ToolOutcome(content=_CUT_OFF, is_error=True, touched=set()))
             return phase
         outcomes: dict[str, ToolOutcome] = {}
-        if any(call["name"] not in _ENGINE_TOOLS for call in calls):
-            outcomes = await self._in_workspace(phase, journal, turn, calls)
+        sound = [call for call in calls if call["id"] not in last.faults]
+        if any(call["name"] not in _ENGINE_TOOLS for call in sound):
+            outcomes = await self._in_workspace(phase, journal, turn, sound)
+        for call, fault in last.faults.items():
+            outcomes[call] = ToolOutcome(content=fault, is_error=True, touched=set())
         failed = any(outcome.is_error for outcome in outcomes.values())
         for call in calls:
             outcome = outcomes.get(call["id"]) or self._by_engine(phase, turn, call, failed)
@@ -227,7 +231,7 @@ class ToolRunner:
     def _answer(self, phase: ToolPhase, call: ToolUse, outcome: ToolOutcome) -> None:
         content = outcome.content
         # The sandbox holds no secret of the engine; this is the second wall.
-        content = self._redact.secrets(content) if isinstance(content, str) else content
+        content = self._redact.secrets(whole(content)) if isinstance(content, str) else content
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call["id"], "content": content or "(no output)"}
         if outcome.is_error:
             block["is_error"] = True

@@ -240,6 +240,9 @@ class TurnActivities:
             call=call.id,
             day=call.day,
             message={"role": "assistant", "content": answer.content},
+            faults=answer.faults,
+            fault=answer.fault,
+            unsent=answer.unsent,
             stop_reason=answer.stop_reason,
             stop_details=answer.stop_details,
             model=answer.model,
@@ -290,8 +293,9 @@ class TurnActivities:
         elif not calls and not is_paused_by_server(entry.message, entry.stop_reason):
             outcome = "nudge"
         elif entry.runnable and calls:
-            escalation = next((found for call in calls if (found := escalation_of(call, self._redact))), None)
-            verdict = hand_off_of(turn.key, calls[0], self._redact) if len(calls) == 1 else None
+            sound = [call for call in calls if call["id"] not in entry.faults]
+            escalation = next((found for call in sound if (found := escalation_of(call, self._redact))), None)
+            verdict = hand_off_of(turn.key, sound[0], self._redact) if len(calls) == len(sound) == 1 else None
             if escalation is not None:
                 outcome, result.escalation = "escalated", escalation
             elif verdict is not None and verdict.accepted is not None:
@@ -317,7 +321,7 @@ def _tell(result: TurnResult) -> None:
 
 def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Message | None:
     """The user's side of a turn: tool results first, then what the engine and people have to say."""
-    texts = [*phase.remarks, *map(_from_person, turn.guidance)]
+    texts = [*([last.fault] if last.fault else []), *phase.remarks, *map(_from_person, turn.guidance)]
     if not phase.results and not texts:
         if is_paused_by_server(last.message, last.stop_reason):
             return None

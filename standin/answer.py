@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from standin.prefix import Prefix, canonical, extend, seal, sign, tokens_of
+from standin.prefix import ANY_TEXT, Prefix, canonical, extend, seal, sign, tokens_of
 from standin.scenario import Step
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -70,6 +70,7 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
     seed = digest + identity.encode()
     sealed: list[str] = []
     bodies: list[dict[str, Any]] = []
+    raws: dict[str, str] = {}
     if step.thinking is not None:
         thinking = fill(step.thinking, names)
         if step.redacted:
@@ -84,9 +85,12 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
         kind, start = ("server_tool_use", "srvtoolu_01") if call.server else ("tool_use", "toolu_01")
         call_id = start + token(seed + b"call" + str(number).encode())
         bodies.append({"type": kind, "id": call_id, "name": call.name, "input": fill(call.input, names)})
+        if call.raw is not None:
+            raws[call_id] = fill(call.raw, names)
+            bodies[-1]["input"] = {}
 
-    blocks = [Block(body) for body in bodies]
-    costs = [tokens_of(canonical(body)) for body in bodies]
+    blocks = [Block(body, raws.get(body.get("id", ""))) for body in bodies]
+    costs = [tokens_of(canonical(block.body) + (block.partial_input or "").encode(*ANY_TEXT)) for block in blocks]
     ours = any(not call.server for call in step.calls)
     stop_reason = step.stop_reason or ("tool_use" if ours else "end_turn")
     budget = request["max_tokens"]
@@ -120,7 +124,7 @@ def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
         share = budget / cost
         body = block.body
         if body["type"] == "tool_use" and budget > 0:
-            whole = to_json(body["input"]).decode()
+            whole = to_json(body["input"]).decode() if block.partial_input is None else block.partial_input
             kept.append(Block({**body, "input": {}}, partial_input=whole[: int(len(whole) * share)]))
         elif body["type"] == "text" and int(len(body["text"]) * share):
             kept.append(Block({**body, "text": body["text"][: int(len(body["text"]) * share)]}))

@@ -3,10 +3,11 @@
 https://docs.claude.com/en/docs/build-with-claude/streaming
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from baton.contracts import Usage
 from standin.answer import Answer, Block
@@ -21,7 +22,15 @@ _LEAST_PIECE = 24
 def encode(event: Event) -> bytes:
     """One event on the wire."""
     name, data = event
-    return b"event: " + name.encode() + b"\ndata: " + to_json(data) + b"\n\n"
+    return b"event: " + name.encode() + b"\ndata: " + json_bytes(data) + b"\n\n"
+
+
+def json_bytes(data: dict[str, Any]) -> bytes:
+    """JSON as it is sent; half of a surrogate pair, which a scenario may hold, goes as an escape."""
+    try:
+        return to_json(data)
+    except PydanticSerializationError:
+        return json.dumps(data).encode()
 
 
 PING: Event = ("ping", {"type": "ping"})

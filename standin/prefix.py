@@ -7,11 +7,12 @@ does the order of a block's own fields; the order of keys inside a tool's input 
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from standin.apierror import invalid
 
@@ -19,6 +20,8 @@ Ttl = Literal["5m", "1h"]
 
 _SECRET = b"baton stand-in: signs thinking"
 _SEED = hashlib.sha256(b"baton stand-in: prefix").digest()
+ANY_TEXT = ("utf-8", "surrogatepass")
+"""How text becomes bytes that a scenario may fill with halves of surrogate pairs."""
 _BYTES_PER_TOKEN = 4
 _TOOL_USE_OVERHEAD = 290
 """Tokens that a request with tools costs beside them, about what the API adds."""
@@ -74,7 +77,11 @@ def canonical(block: dict[str, Any]) -> bytes:
         kept["content"] = [
             {name: part[name] for name in sorted(part) if name != "cache_control"} for part in kept["content"]
         ]
-    return to_json(kept)
+    try:
+        return to_json(kept)
+    except PydanticSerializationError:
+        # Only an answer of a scenario can hold half a surrogate pair; a request with one is refused.
+        return json.dumps(kept, ensure_ascii=False).encode(*ANY_TEXT)
 
 
 def cache_mark(block: dict[str, Any]) -> Ttl | None:
@@ -97,14 +104,14 @@ def extend(digest: bytes, role: str, data: bytes) -> bytes:
 
 def sign(digest: bytes, thinking: str) -> str:
     """The signature of thinking that follows the prefix with this hash."""
-    mac = hmac.new(_SECRET, digest + thinking.encode(), hashlib.sha512).digest()
+    mac = hmac.new(_SECRET, digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     return base64.b64encode(b"\x12\x48\x0a\x46" + mac + digest).decode()
 
 
 def seal(digest: bytes, thinking: str) -> str:
     """The `data` of a redacted thinking block: sealed, and bound like a signature."""
     return base64.b64encode(
-        hmac.new(_SECRET, b"redacted" + digest + thinking.encode(), hashlib.sha512).digest()
+        hmac.new(_SECRET, b"redacted" + digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     ).decode()
 
 

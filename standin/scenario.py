@@ -24,8 +24,11 @@ class _Strict(BaseModel):
 class Call:
     """One tool call of an answer. `${turn}` and its kin are replaced in every text of the input."""
 
-    name: str = Field(min_length=1, max_length=128)
+    name: str
+    """Any text, as a model may write it; what is no tool's name is refused when it is sent back."""
     input: dict[str, Any] = Field(default_factory=dict)
+    raw: str | None = None
+    """The JSON text of the input as it is streamed, in place of `input`: it may be anything, or end in the middle."""
     server: bool = False
     """Whether the tool is the API's own (`web_search`): with `pause_turn` the answer is taken back as it is."""
 

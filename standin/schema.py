@@ -6,6 +6,7 @@ told apart by `type` (or `role`), so that a fault is reported at its place and i
 """
 
 import collections.abc
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
@@ -191,6 +192,7 @@ def parse_request(body: bytes, *, counting: bool = False) -> dict[str, Any]:
         raise invalid(f"The request body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise invalid("The request body must be a JSON object")
+    _check_numbers(data)
     _check_roles(data.get("messages"))
     try:
         return _adapter(counting).validate_python(data, strict=True)
@@ -198,6 +200,19 @@ def parse_request(body: bytes, *, counting: bool = False) -> dict[str, Any]:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = _place(first["loc"])
         raise invalid(f"{place}: {first['msg']}" if place else first["msg"]) from error
+
+
+def _check_numbers(data: Any) -> None:
+    """Refuse a number that no double holds, as the API's parser does."""
+    rest = [data]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+        elif isinstance(value, int | float) and not -sys.float_info.max <= value <= sys.float_info.max:
+            raise invalid("The request body is not valid JSON: number is infinity when parsed as double")
 
 
 def _check_roles(messages: Any) -> None:

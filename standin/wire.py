@@ -6,11 +6,10 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from standin.apierror import ApiError, error_body
-from standin.events import PING, Event, encode
+from standin.events import PING, Event, encode, json_bytes
 from standin.scenario import Fault
 
 TRANSPORT = "standin.transport"
@@ -53,7 +52,7 @@ class Wire:
 
     async def json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """A JSON answer, whole."""
-        data = to_json(body)
+        data = json_bytes(body)
         await self._start(status, "application/json", {**(headers or {}), "content-length": str(len(data))})
         await self._body(data, more=False)
 

@@ -1,15 +1,18 @@
 """Every fault of the Messages API, over a real socket, becomes the right branch of the error tree and retry posture."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from activities.model import ask, make_client
+from activities.model import Meter, ask, make_client
 from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
 from baton import errors
 from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, RequestRefused, UsageLimitReached
-from standin.scenario import Fault, Scenario, Step
+from standin.scenario import Call, Fault, Scenario, Step
 from standin.server import serve
 
 REQUEST: dict[str, Any] = {
@@ -162,3 +165,78 @@ def test_a_full_disk_is_named() -> None:
     posture = posture_of(OSError(28, "No space left on device"))
     assert posture.type == "DiskFull"
     assert not posture.non_retryable
+
+
+@asynccontextmanager
+async def says(body: bytes) -> AsyncIterator[str]:
+    """A server that answers every request with these bytes as a stream of events; gives its address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1]) for line in head.lower().splitlines() if line.startswith(b"content-length")
+        )
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+START = (
+    b'event: message_start\ndata: {"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": '
+    b'"assistant", "content": [], "model": "claude-sonnet-5-5", "usage": {"input_tokens": 70, "output_tokens": 1}}}\n\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "begun"),
+    [
+        (START + b"event: content_block_start\ndata: {not JSON\n\n", "unreadable", True),
+        (START + b'event: content_block_start\ndata: {"a": "\xff"}\n\n', "unreadable", True),
+        (START + b'event: content_block_delta\ndata: {"type": "content_block_delta", "index": 7, "delta": '
+         b'{"type": "text_delta", "text": "x"}}\n\n', "unreadable", True),
+        (START + b"event: message_delta\ndata: [1]\n\n", "unreadable", True),
+        (START, "truncated", True),
+        (b"", "truncated", False),
+        (b"event: message_start\ndata: {not JSON\n\n", "unreadable", False),
+    ],
+)  # fmt: skip
+async def test_what_is_no_stream_of_events_is_an_error_of_ours(body: bytes, kind: str, begun: bool) -> None:
+    """And what was billed of it is known: the tokens that the answer began with."""
+    meter = Meter()
+    async with says(body) as address:
+        client = make_client("sk-ant-test-key", address)
+        with pytest.raises(ModelUnavailable) as caught:
+            await ask(client, REQUEST, {}, meter)
+        await client.close()
+    assert caught.value.kind == kind
+    assert not posture_of(caught.value).non_retryable
+    assert not meter.free
+    assert (meter.begun is not None) is begun
+    if meter.begun is not None:
+        assert meter.begun.input_tokens == 70
+
+
+async def test_a_request_that_cannot_be_written_is_not_sent() -> None:
+    async with serve(Scenario()) as standin:
+        client = make_client("sk-ant-test-key", standin.base_url)
+        with pytest.raises(ModelRefused):
+            await ask(client, {**REQUEST, "messages": [{"role": "user", "content": "\ud800"}]}, {})
+        await client.close()
+        assert standin.requests == []
+
+
+async def test_the_text_of_a_tools_input_counts_where_the_stream_breaks() -> None:
+    meter = Meter()
+    step = Step(calls=[Call("Write", raw='{"content": "' + "\\ud800" * 4_000)], faults=[Fault(reset_after=8)])
+    async with serve(Scenario(steps=[step])) as standin:
+        client = make_client("sk-ant-test-key", standin.base_url)
+        with pytest.raises(ModelUnavailable):
+            await ask(client, REQUEST, {}, meter)
+        await client.close()
+    assert meter.begun is not None
+    assert meter.begun.output_tokens > 500

@@ -1,0 +1,231 @@
+"""An answer as it came over the wire, made one that can be stored and sent back: whatever the model wrote in it.
+
+The SDK reads the input of a tool call while it comes, and gives a whole answer up, paid for, where that is no JSON. So
+the text of inputs is kept apart and read here at the end. An input that is none is sent back within an object, as the
+documentation says, and the model is told: https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from pydantic_core import from_json
+
+from baton.foreign_text import mend_json, whole
+from baton.shortening import cut
+
+if TYPE_CHECKING:
+    from anthropic import AsyncStream
+    from anthropic.types import RawMessageStreamEvent
+
+INVALID_JSON = "INVALID_JSON"
+"""Under this name the text of an input that is no JSON is sent back."""
+
+_MAX_DEPTH = 64
+"""Of a tool's input; parsers of JSON give up at 200 and more, and the input stands some levels deep in a request."""
+_MAX_WHOLE_NUMBER = 2**64
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_BLOCK_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+_BOUND = frozenset({"thinking", "redacted_thinking"})
+"""Blocks that the API takes back only as they were, after what they came after."""
+
+
+class InputsApart:
+    """A stream of events without the text of tool inputs, which is kept by the number of its block."""
+
+    def __init__(self, stream: "AsyncStream[RawMessageStreamEvent]") -> None:
+        self._stream = stream
+        self._pieces: dict[int, list[str]] = {}
+
+    @property
+    def response(self) -> httpx2.Response:
+        """The HTTP response under the stream."""
+        return self._stream.response
+
+    async def __aiter__(self) -> AsyncIterator["RawMessageStreamEvent"]:
+        async for event in self._stream:
+            if event.type == "content_block_delta" and event.delta.type == "input_json_delta":
+                self._pieces.setdefault(event.index, []).append(str(event.delta.partial_json))
+            else:
+                yield event
+
+    async def close(self) -> None:
+        """End the response."""
+        await self._stream.close()
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The text of each block's input, as much as has come."""
+        return {index: "".join(pieces) for index, pieces in self._pieces.items()}
+
+
+@dataclass
+class Taken:
+    """The content of an answer that can be stored and sent back, and what the model must be told of it."""
+
+    content: list[dict[str, Any]] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    """By the id of the call: why it does not run."""
+    fault: str = ""
+    """Why nothing of the answer is sent back; then the content is empty."""
+    unsent: list[dict[str, Any]] = field(default_factory=list)
+    """That content, for people."""
+
+
+def take(content: list[dict[str, Any]], texts: dict[int, str], *, uncut: bool) -> Taken:
+    """Read the inputs of an answer's tool calls by the number of their blocks, and mend what cannot be stored.
+
+    An answer that was cut may end within an input: then what has come of it counts, for such a call does not run.
+    """
+    taken = Taken()
+    seen: set[str] = set()
+    altered = False
+    for index, block in enumerate(content):
+        mended = _mend(block, texts.get(index, ""), uncut=uncut)
+        kind, call = block.get("type"), str(mended.block.get("id", ""))
+        if kind == "tool_use":
+            if not _BLOCK_ID.fullmatch(call) or call in seen:
+                taken.fault = taken.fault or "the id of a tool call in it is missing, odd, or stands twice"
+            seen.add(call)
+            if mended.fault:
+                taken.faults[call] = mended.fault
+        elif mended.fault:
+            taken.fault = taken.fault or mended.fault
+        if kind in _BOUND and (altered or mended.altered):
+            taken.fault = taken.fault or "the thinking in it can only be sent back just as it is, and the rest cannot"
+        altered = altered or mended.altered
+        taken.content.append(mended.block)
+    if taken.fault:
+        taken.unsent, taken.content, taken.faults = taken.content, [], {}
+        taken.fault = (
+            f"The engine cannot take your last answer, for {taken.fault}. Nothing in it was done, and it is no part of"
+            " this conversation. Give it again."
+        )
+    return taken
+
+
+@dataclass
+class _Mended:
+    block: dict[str, Any]
+    fault: str = ""
+    altered: bool = False
+    """Whether it is sent back otherwise than the model wrote it."""
+
+
+def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
+    kind = block.get("type")
+    if kind not in ("tool_use", "server_tool_use"):
+        cleaned, bad = clean(block), _unfit(block)
+        # Text is mended; numbers and depth that cannot be stored are no text of the model's.
+        return _Mended(cleaned, "a part of it cannot be stored" if bad else "", altered=cleaned != block)
+    given = {name: value for name, value in block.items() if name != "input"}
+    cleaned = clean(given)
+    value, reason = _read_input(text, block.get("input"), uncut=uncut)
+    fault = f"the input of this call was not valid JSON: {reason}" if reason else ""
+    if kind == "tool_use" and not _TOOL_NAME.fullmatch(name := str(cleaned.get("name"))):
+        cleaned["name"] = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
+        fault = fault or f"there is no tool {cut(name, 60)!r}"
+    if fault and kind == "tool_use":
+        fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Mend it and call again."
+    # In the order of the API's own fields.
+    mended = {clean(name): value if name == "input" else cleaned[clean(name)] for name in block}
+    mended.setdefault("input", value)
+    return _Mended(mended, fault, altered=bool(reason) or cleaned != given)
+
+
+def _read_input(text: str, given: Any, *, uncut: bool) -> tuple[dict[str, Any], str]:
+    """The input of a call, and what is wrong with it; then its text within an object."""
+    text = _joined(text)
+    if text.strip():
+        try:
+            value = from_json(text.encode())
+        except ValueError as error:
+            value, reason = None, _named(error, text)
+            if not uncut:
+                value, reason = _part(text), ""
+        else:
+            reason = _doubled(text)
+    else:
+        # Some gateways give it whole with the block's beginning, and none as text.
+        value = clean(given) if given is not None else {}
+        reason = "" if given in (None, value) else "it holds what no JSON can"
+        text = json.dumps(value)
+    reason = reason or _unfit(value)
+    if not reason and not isinstance(value, dict):
+        reason = f"it must be an object, and it is {_KINDS.get(type(value), 'something else')}"
+    return (value, "") if not reason else ({INVALID_JSON: whole(text)}, reason)
+
+
+def _named(error: ValueError, text: str) -> str:
+    """The parser's reason, in words that lead on."""
+    if isinstance(error, UnicodeEncodeError) or mend_json(text.encode()) != text.encode():
+        return r"it holds half of a surrogate pair (such as \ud800), which stands for no character"
+    return cut(str(error), 300)
+
+
+def _part(text: str) -> Any:
+    """What has come of an input that was cut off; the text itself where that cannot be read."""
+    try:
+        value = from_json(text.encode(), allow_partial=True)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) and not _unfit(value) else {INVALID_JSON: whole(text)}
+
+
+def _doubled(text: str) -> str:
+    """Which name stands twice in an object, where one does: which of the two was meant is not known."""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            found.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+    with suppress(ValueError, RecursionError):  # It was read already; this only counts.
+        json.loads(text, object_pairs_hook=note)
+    return f"the name {cut(found[0], 60)!r} stands twice in an object" if found else ""
+
+
+def _unfit(value: Any) -> str:
+    """Why a value cannot be stored and sent as JSON; empty where it can."""
+    rest = [(value, 0)]
+    while rest:
+        one, depth = rest.pop()
+        if isinstance(one, dict | list):
+            if depth >= _MAX_DEPTH:
+                return f"it is nested more than {_MAX_DEPTH} levels deep"
+            inner = [*one.values(), *one] if isinstance(one, dict) else one
+            rest += [(part, depth + 1) for part in inner]
+        elif isinstance(one, float) and not math.isfinite(one):
+            return "it holds a number that is none (NaN, Infinity, or one too large)"
+        elif isinstance(one, int) and abs(one) >= _MAX_WHOLE_NUMBER:
+            return "it holds a whole number of more than 64 bits"
+    return ""
+
+
+def clean(value: Any) -> Any:
+    """Return the value with every text in Unicode; deeper than any block goes it is left out."""
+    return _cleaned(value, 0)
+
+
+def _cleaned(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return whole(_joined(value))
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {_cleaned(name, depth): _cleaned(inner, depth + 1) for name, inner in value.items()}
+    return [_cleaned(inner, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+def _joined(text: str) -> str:
+    """The text with each surrogate pair as its character: a pair may come in two pieces."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
