@@ -89,8 +89,8 @@ class ToolRunner:
         sound = [call for call in calls if call["id"] not in last.faults]
         if any(call["name"] not in _ENGINE_TOOLS for call in sound):
             outcomes = await self._in_workspace(phase, journal, turn, sound)
-        for call, fault in last.faults.items():
-            outcomes[call] = ToolOutcome(content=fault, is_error=True, touched=set())
+        for called, fault in last.faults.items():
+            outcomes[called] = ToolOutcome(content=fault, is_error=True, touched=set())
         failed = any(outcome.is_error for outcome in outcomes.values())
         for call in calls:
             outcome = outcomes.get(call["id"]) or self._by_engine(phase, turn, call, failed)
