@@ -9,6 +9,11 @@ Message = dict[str, Any]
 
 GO_ON = "Go on. When the work is done, call `hand_off`; if you cannot go on, call `escalate`."
 
+_TAKEN_BACK = (
+    "Not accepted yet: a message from the person who runs this pipeline came meanwhile, and stands below. Take it in;"
+    " then call `hand_off` again."
+)
+
 WHOLE = frozenset({"end_turn", "tool_use", "stop_sequence", "pause_turn"})
 """Stop reasons of an answer that was not cut: after any other a tool call's input may end in the middle."""
 
@@ -38,6 +43,21 @@ def extend(messages: list[Message], user: Message | None, answer: Message) -> No
     content = _sendable(answer["content"])
     if content:
         messages.append(answer if content == answer["content"] else {**answer, "content": content})
+
+
+def take_back(results: list[dict[str, Any]], answer: Message) -> list[dict[str, Any]]:
+    """The user's side of a turn that a hand-off ended, for the session that goes on: the hand-off does not count."""
+    calls = {
+        block["id"]
+        for block in answer["content"]
+        if block.get("type") == "tool_use" and block.get("name") == "hand_off"
+    }
+    return [
+        {**block, "content": _TAKEN_BACK, "is_error": True}
+        if block.get("type") == "tool_result" and block.get("tool_use_id") in calls and not block.get("is_error")
+        else block
+        for block in results
+    ]
 
 
 def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -47,7 +47,8 @@ class UserEntry(Contract):
     level: int = 0
     """Set where the turn is the first of a new start: how short its brief is."""
     result: TurnResult | None = None
-    """Set where the turn ends without asking the model."""
+    """Set where the turn ends without asking the model. If the session goes on all the same, for a person has said
+    something meanwhile, the next turn says to the model what this one would have; its message was never sent."""
 
 
 class LostCall(Contract):
@@ -178,6 +179,8 @@ class Journal:
         pairs: list[tuple[UserEntry, AssistantEntry]] = []
         for number in range(turns, 0, -1):
             user, answer = await self.user(head, number), await self.last_answer(head, number)
+            if user is not None and user.result is not None and answer is None:
+                continue  # Of no answer, and sent with a later turn.
             if user is None or answer is None:
                 raise ConversationLost(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
             pairs.append((user, answer))
@@ -200,6 +203,19 @@ class Journal:
         """The answer that ended a turn."""
         data = await self._read(head, f"{turn:05d}-assistant.json")
         return AssistantEntry.model_validate_json(data) if data is not None else None
+
+    async def before(self, head: str, turn: int) -> tuple[AssistantEntry | None, list[UserEntry]]:
+        """The last answer before a turn, and the turns since then: they ended the session, which went on."""
+        ended: list[UserEntry] = []
+        for number in range(turn - 1, 0, -1):
+            answer = await self.last_answer(head, number)
+            if answer is not None:
+                return answer, ended
+            user = await self.user(head, number)
+            if user is None or user.result is None:
+                break
+            ended.insert(0, user)
+        return None, ended
 
     async def record_user(
         self,

@@ -33,7 +33,7 @@ class ResumingActivities:
         if wanted.start and (level := await _due(store, head, folder, wanted)):
             return FoundSession(commit=head, turn=wanted.turn, level=level)
         turn = wanted.turn
-        while await _answered(store, head, f"{folder}/{turn:05d}-assistant.json"):
+        while await _over(store, head, folder, turn):
             turn += 1
         under_way = await _user(store, head, f"{folder}/{turn:05d}-user.json")
         if under_way is not None:
@@ -44,9 +44,12 @@ class ResumingActivities:
         return FoundSession(commit=head, turn=wanted.turn)
 
 
-async def _answered(store: Store, head: str, path: str) -> bool:
-    data = await store.read(head, path)
-    return data is not None and AssistantEntry.model_validate_json(data) is not None
+async def _over(store: Store, head: str, folder: str, turn: int) -> bool:
+    """Whether a turn is answered, or ended without an answer and the session went on all the same."""
+    data = await store.read(head, f"{folder}/{turn:05d}-assistant.json")
+    if data is not None:
+        return AssistantEntry.model_validate_json(data) is not None
+    return await _user(store, head, f"{folder}/{turn + 1:05d}-user.json") is not None
 
 
 async def _user(store: Store, head: str, path: str) -> UserEntry | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 
 from activities import metrics
-from activities.conversation import GO_ON, WHOLE, Message, add_user, extend, is_paused_by_server
+from activities.conversation import GO_ON, WHOLE, Message, add_user, extend, is_paused_by_server, take_back
 from activities.diagnosis import diagnose
 from activities.handoffs import escalation_of, hand_off_of
 from activities.heartbeat import doing, heartbeating
@@ -108,9 +108,11 @@ class TurnActivities:
     async def _user_side(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
         if turn.turn == 1 or turn.level:
             return await self._open(journal, turn, at)
-        last = await journal.last_answer(turn.expected, turn.turn - 1)
+        last, ended = await journal.before(turn.expected, turn.turn)
         if last is None:
             raise ConversationLost(f"The store has no answer of turn {turn.turn - 1} of {turn.key.workflow_id}.")
+        if ended:
+            return await self._reopen(journal, turn, last, ended, at)
         phase = await self._tools.run(journal, turn, last)
         entry = UserEntry(
             turn=turn.turn,
@@ -134,6 +136,27 @@ class TurnActivities:
         with metrics.checkpointing("tools"):
             head = await journal.record_user(entry, at=at, snapshot=phase.snapshot, files={**phase.kept, **phase.files})
         phase.committed(head)
+        return Position(state="asked", head=head, user=entry, result=entry.result)
+
+    async def _reopen(
+        self, journal: Journal, turn: TurnInput, last: AssistantEntry, ended: list[UserEntry], at: datetime
+    ) -> Position:
+        """Go on after a hand-off that was taken in beside other calls: a person said something before it was acted on.
+
+        The calls have run, and the model has not heard of them; it hears it now, and that the hand-off does not count.
+        """
+        entry = UserEntry(
+            turn=turn.turn, expected=turn.expected, message=None, heard=len(turn.guidance), start=turn.start
+        )
+        if turn.guidance:
+            messages = [user.message for user in ended if user.message is not None]
+            results = messages[0]["content"] if messages else []
+            texts = [{"type": "text", "text": text} for text in map(_from_person, turn.guidance)]
+            entry.message = {"role": "user", "content": [*take_back(results, last.message), *texts]}
+        else:
+            # Nobody said anything: the hand-off stands.
+            entry.result = ended[-1].result
+        head = await journal.record_user(entry, at=at, snapshot=None)
         return Position(state="asked", head=head, user=entry, result=entry.result)
 
     async def _open(self, journal: Journal, turn: TurnInput, at: datetime) -> Position:
@@ -172,7 +195,7 @@ class TurnActivities:
         told = {"left_out": position.user.left_out, "put_back": _put_back(position.user)}
 
         head, cuts = position.head, list(position.cuts)
-        last = None if opens else await journal.last_answer(head, turn.turn - 1)
+        last = None if opens else (await journal.before(head, turn.turn))[0]
         prompt = _longest_prompt(prefix, history, last)
         while True:
             room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)

@@ -204,6 +204,7 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
         if not objects.has(oid):
             raise WorkspaceError(f"the commit {oid[:12]} that it began from is missing")
     turns: dict[str, dict[str, set[int]]] = {}
+    ended: dict[str, set[int]] = {}
     for directory in ("transcript", "reports", "gates", "conflicts"):
         entry = objects.entry(tree, directory)
         for name, leaf in objects.leaves(entry.oid, f"{directory}/".encode()) if entry else ():
@@ -218,9 +219,13 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             elif found := _TURN.fullmatch(name):
                 sides = turns.setdefault(found["session"], {"user": set(), "assistant": set()})
                 sides[found["side"]].add(int(found["turn"]))
+                if found["side"] == "user" and content.get("result"):
+                    ended.setdefault(found["session"], set()).add(int(found["turn"]))
     for session, sides in turns.items():
         known = range(1, max(sides["user"], default=0) + 1)
-        if sides["user"] != set(known) or not set(known[:-1]) <= sides["assistant"] <= set(known):
+        # A turn that took in a hand-off beside other calls has no answer; the session may have gone on all the same.
+        answered = sides["assistant"] | ended.get(session, set())
+        if sides["user"] != set(known) or not set(known[:-1]) <= answered <= set(known):
             yield Finding("transcript", f"{ref}:{session}", f"The transcript {session} lacks turns.", "", False)
 
 
