@@ -137,7 +137,7 @@ def script(steps: list[Step]) -> Any:
 @pytest.mark.parametrize("reason", ["tool_use", "end_turn", "stop_sequence", "pause_turn", "max_tokens"])
 async def test_every_odd_answer_goes_on(staged, reason: str) -> None:  # type: ignore[no-untyped-def]
     async with staged(script(answers(reason)), turns_per_session=900, turns_per_task=900) as stage:
-        document = await stage.outcome(await stage.start(), 600)
+        document = await stage.outcome(await stage.start())
         await check(stage, document)
         asked = stage.asked()
     assert document.decisions == []
@@ -165,6 +165,6 @@ async def test_odd_answers_that_are_asked_about(staged, reason: str) -> None:  #
     async with staged(script(steps), turns_per_session=900, turns_per_task=900) as stage:
         handle = await stage.start()
         for number in range(1, len(steps) + 1):
-            await stage.until_waiting(handle, 180, decision=f"D{number}")
+            await stage.until_waiting(handle, decision=f"D{number}")
             await handle.signal(Pipeline.decide, Decide(decision_id=f"D{number}", choice="retry"))
         await check(stage, await stage.outcome(handle))
