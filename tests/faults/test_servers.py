@@ -74,12 +74,14 @@ async def test_the_server_is_killed(
         async def waits() -> bool:
             return await status(asked) == "waiting"
 
-        # A worker that is killed is killed in the middle of its call, which is the last to begin.
-        tool, tooling = await begin("tool", script(pause=3.0))
+        # Workers that are killed are killed in the middle of a tool and of a call, however long the others take.
+        longer = 20.0 if "workers" in victims else 0.0
         waiting, asked = await begin("waiting", asking())
-        await eventually(lambda: any(tool.home.glob("workspaces/*/*/work/src/started")))
         await eventually(waits)
-        call, calling = await begin("call", script(thinking=20.0 if "workers" in victims else 4.0))
+        (tool, tooling), (call, calling) = await asyncio.gather(
+            begin("tool", script(pause=longer or 3.0)), begin("call", script(thinking=longer or 4.0))
+        )
+        await eventually(lambda: any(tool.home.glob("workspaces/*/*/work/src/started")))
         await eventually(lambda: ("t1", "backend", 1, 2) in call.asked())
         scenes = [(tool, tooling), (call, calling), (waiting, asked)]
 
