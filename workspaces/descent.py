@@ -5,7 +5,7 @@ walks bear (`shutil.rmtree`, `os.walk` and `Path.rglob` call themselves for each
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -74,35 +74,42 @@ class Descent:
             return list(listing)
 
 
-def walk(directory: int) -> Iterator[tuple[Descent, list["os.DirEntry[str]"]]]:
+Unreadable = Callable[[str, OSError], None]
+"""Takes the way of a directory that cannot be looked into, and why."""
+
+
+def walk(directory: int, unreadable: Unreadable | None = None) -> Iterator[tuple[Descent, list["os.DirEntry[str]"]]]:
     """A directory and all below it, each with what is in it, the upper ones first; as `os.walk` does it.
 
-    A directory that the caller takes out of the list is not entered, and one that cannot be looked into is passed over.
+    A directory that the caller takes out of the list is not entered, and one that cannot be looked into is passed over,
+    once it is said to `unreadable`.
     """
     with Descent(directory) as at:
         waiting: list[list[str]] = []
         while True:
             try:
                 entries = at.entries()
-            except OSError:
+            except OSError as error:
                 entries = []
+                if unreadable is not None:
+                    unreadable(at.path, error)
             yield at, entries
             waiting.append([entry.name for entry in entries if entry.is_dir(follow_symlinks=False)][::-1])
-            while not _enter_next(at, waiting[-1]):
+            while not _enter_next(at, waiting[-1], unreadable):
                 waiting.pop()
                 if not waiting:
                     return
                 at.leave()
 
 
-def walk_files(directory: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+def walk_files(directory: Path, unreadable: Unreadable | None = None) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """All below a directory that is no directory itself, by relative path; nothing where there is no directory."""
     try:
         top = os.open(directory, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        for at, entries in walk(top):
+        for at, entries in walk(top, unreadable):
             above = f"{at.path}/" if at.names else ""
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
@@ -123,11 +130,14 @@ def directories_below(directory: Path) -> list[str]:
         os.close(top)
 
 
-def _enter_next(at: Descent, names: list[str]) -> bool:
+def _enter_next(at: Descent, names: list[str], unreadable: Unreadable | None) -> bool:
     while names:
+        name = names.pop()
         try:
-            at.enter(names.pop())
-        except OSError:
+            at.enter(name)
+        except OSError as error:
+            if unreadable is not None:
+                unreadable("/".join([*at.names, name]), error)
             continue
         return True
     return False

@@ -3,7 +3,6 @@
 Looks only: a worker may be at work meanwhile. Whoever reads a finding learns what it means and what to do.
 """
 
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -90,16 +89,14 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
 def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
     """The files of refs, below `refs/`; a directory of them that cannot be read is a finding."""
 
-    def unreadable(error: OSError) -> None:
-        where = str(Path(error.filename).relative_to(home))
+    def unreadable(path: str, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # Another process has just taken it away.
+        where = str((refs / path).relative_to(home))
         what = f"A directory of refs cannot be read ({error.strerror}): which runs have refs in it is not known."
         report.findings.append(Finding("ref", where, what, "Give it back to this user.", mendable=False))
 
-    try:
-        found = [path for path, _ in walk_files(refs)]
-    except PermissionError:
-        walked = os.walk(refs, onerror=unreadable)
-        found = [str(Path(top, name).relative_to(refs)) for top, _, names in walked for name in names]
+    found = [path for path, _ in walk_files(refs, unreadable)]
     return sorted(path for path in found if not path.endswith(".lock") and _may_be_read(refs / path))
 
 

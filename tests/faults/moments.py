@@ -120,23 +120,23 @@ LOSSES = [
 
 
 def _step(method: str, match: str = "", nth: int = 1) -> list[Moment]:
-    return [Moment(f"activities.{method}", when, match=match, nth=nth) for when in ("before", "after")]
+    return [Moment(method, when, match=match, nth=nth) for when in ("before", "after")]
 
 
 _STEPS = {
-    "prepare": _step("repository:RepositoryActivities.prepare_run"),
-    "plan": _step("turn:TurnActivities.take_turn", "orchestrator"),
-    "read the plan": _step("repository:RepositoryActivities.read_plan"),
-    "open": _step("integration:IntegrationActivities.open_task"),
-    "make": _step("turn:TurnActivities.take_turn", "backend", nth=2),
-    "test": _step("turn:TurnActivities.take_turn", "tester"),
-    "gate": _step("gate:GateActivities.run_gate", "task='t1'"),
-    "review": _step("turn:TurnActivities.take_turn", "reviewer"),
-    "integrate": _step("integration:IntegrationActivities.integrate_task"),
-    "final gate": _step("gate:GateActivities.run_gate", "task='gate'"),
-    "publish": _step("publishing:PublishingActivities.publish_run"),
-    "save state": _step("state:StateActivities.save_state", nth=2),
-    "clean up": _step("publishing:PublishingActivities.clean_up"),
+    "prepare": _step("activities.repository:RepositoryActivities.prepare_run"),
+    "plan": _step("activities.turn:TurnActivities.take_turn", "orchestrator"),
+    "read the plan": _step("activities.repository:RepositoryActivities.read_plan"),
+    "open": _step("activities.integration:IntegrationActivities.open_task"),
+    "make": _step("activities.turn:TurnActivities.take_turn", "backend", nth=2),
+    "test": _step("activities.turn:TurnActivities.take_turn", "tester"),
+    "gate": _step("activities.gate:GateActivities.run_gate", "task='t1'"),
+    "review": _step("activities.turn:TurnActivities.take_turn", "reviewer"),
+    "integrate": _step("activities.integration:IntegrationActivities.integrate_task"),
+    "final gate": _step("activities.gate:GateActivities.run_gate", "task='gate'"),
+    "publish": _step("activities.publishing:PublishingActivities.publish_run"),
+    "save state": _step("activities.state:StateActivities.save_state", nth=2),
+    "clean up": _step("activities.publishing:PublishingActivities.clean_up"),
 }
 """Every activity of a run: killed when it has begun, and when it is done but nobody knows."""
 
