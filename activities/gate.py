@@ -20,6 +20,7 @@ from baton.redaction import Redactor
 from baton.settings import Settings
 from baton.shortening import cut
 from baton.steps import GateInput, GateResult
+from system.uncancellable import in_thread
 from workspaces.attributes import LFS
 from workspaces.beneath import clear_away
 from workspaces.checkpoints import Checkpoints, Lane
@@ -33,7 +34,6 @@ from workspaces.lfs import checkout as checkout_contents
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store
 from workspaces.submodules import fill
-from workspaces.threads import in_thread
 from workspaces.workspace import exclusive
 
 _log = get_logger(__name__)

@@ -19,8 +19,8 @@ from activities import ledger_rows as rows
 from activities.ledger_rows import Call, Entry
 from baton.budget import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.locks import held_briefly
-from workspaces.threads import in_thread
 
 Result = TypeVar("Result")
 

@@ -28,11 +28,11 @@ from baton.pricing import PriceList
 from baton.sessions import SessionKey
 from baton.settings import Settings
 from baton.steps import SetCapsInput
+from system.uncancellable import in_thread
 from workspaces.faults import translated
 from workspaces.records import damaged, read_record
 from workspaces.stock import stock
 from workspaces.store import Store
-from workspaces.threads import in_thread
 
 _PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
 _LANE = re.compile(r"refs/baton/(?P<run>[^/]+)/(?P<task>[^/]+)/head")

@@ -21,12 +21,12 @@ from baton.redaction import Redactor
 from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
 from baton.shortening import bullets, named
 from baton.tracing import span
+from system.uncancellable import in_thread
 from workspaces.attributes import Filters, filters_of
 from workspaces.checkpoints import Checkpoints
 from workspaces.sandbox import Sandbox
 from workspaces.scopes import scope_for
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.toolbox import Toolbox, ToolOutcome
 from workspaces.trees import EXECUTABLE, FILE
 from workspaces.workspace import Snapshot, Workspace

@@ -40,6 +40,7 @@ from baton.policies import GRACEFUL_SHUTDOWN
 from baton.pricing import load_prices
 from baton.redaction import Redactor
 from baton.settings import Settings
+from system.uncancellable import provide_threads
 from workers.converter import masked_client
 from workers.engine_ports import engine_services
 from workers.identity import check_packages, host_id
@@ -52,7 +53,6 @@ from workspaces.network import NetworkPolicy
 from workspaces.proxy import Upstream
 from workspaces.sandbox import Sandbox
 from workspaces.state_remote import StateRemote
-from workspaces.threads import provide_threads
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""

@@ -10,13 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.agentgit import GitState
 from workspaces.beneath import Beneath, clear_away
 from workspaces.faults import disk_full, is_disk_full, translated
 from workspaces.git import CONFIG, alternate
 from workspaces.sandbox import Command, Sandbox
 from workspaces.scan import Quarantine
-from workspaces.threads import in_thread
 
 MAX_PACK = 32 << 20
 """Bytes that are kept of one agent's refs and stash."""

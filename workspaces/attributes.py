@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pygit2
 
+from system.uncancellable import in_thread
 from workspaces.beneath import Beneath
 from workspaces.faults import translated
 from workspaces.git import git
@@ -18,7 +19,6 @@ from workspaces.layout import scratch
 from workspaces.objects import Objects, prepare_library
 from workspaces.packs import Pack
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EXECUTABLE, FILE, Entry
 
 ATTRIBUTES_FILE = ".gitattributes"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workspaces.descent import DIRECTORY, Descent
+from system.directory_walk import DIRECTORY, Descent
 from workspaces.trees import parts
 
 

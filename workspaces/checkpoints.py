@@ -13,13 +13,13 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.agentgit import GitState, new_state, parse_state
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.meta import Meta, parse_meta
 from workspaces.packs import Pack
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, TREE, Entry
 
 WORKSPACE = "workspace"

@@ -12,16 +12,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton import naming
+from system.directory_walk import directories_below, walk_files
+from system.uncancellable import in_thread
 from workspaces import leftovers
 from workspaces.beneath import clear_away
-from workspaces.descent import directories_below, walk_files
 from workspaces.faults import translated
 from workspaces.git import git
 from workspaces.locks import locked
 from workspaces.packs import gc_lock
 from workspaces.state_remote import OURS
 from workspaces.store import Store
-from workspaces.threads import in_thread
 
 GRACE = timedelta(hours=3)
 """Objects that were written since are never dropped: a step may be about to name them. No step takes as long."""

@@ -14,10 +14,10 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.git import git
 from workspaces.objects import Objects
 from workspaces.scan import check_object
-from workspaces.threads import in_thread
 from workspaces.trees import GITLINK, TREE
 
 FSCK_TIMEOUT = timedelta(minutes=30)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from workspaces.descent import DIRECTORY, walk
+from system.directory_walk import DIRECTORY, walk
 
 _GB = 1_000_000_000
 _STEP = 64_000_000

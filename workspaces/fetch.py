@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pygit2
 
 from baton.errors import RepositoryError
+from system.directory_walk import walk_files
 from workspaces.access import Header
-from workspaces.descent import walk_files
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked

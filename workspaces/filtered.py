@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.attributes import LFS, Filters, filters_of
 from workspaces.commits import Author
 from workspaces.faults import translated
@@ -18,7 +19,6 @@ from workspaces.git import git
 from workspaces.lfs import Pointer, parse_pointer
 from workspaces.objects import Objects
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EXECUTABLE, FILE
 
 _REGULAR = (FILE, EXECUTABLE)

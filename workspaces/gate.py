@@ -14,10 +14,10 @@ from baton import policies
 from baton.contracts import Evidence
 from baton.errors import DiskFull
 from baton.redaction import Redactor
+from system.uncancellable import in_thread
 from workspaces.beneath import clear_away
 from workspaces.config import GateConfig
 from workspaces.sandbox import Command, CommandResult, Sandbox
-from workspaces.threads import in_thread
 
 Checkout = Callable[[str, Path], Awaitable[None]]
 """Writes the tree of a commit into an empty directory."""

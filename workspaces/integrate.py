@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.attributes import attribute_files
 from workspaces.beneath import Beneath
 from workspaces.checkpoints import Checkpoints, Lane
@@ -18,7 +19,6 @@ from workspaces.layout import scratch
 from workspaces.lfs import as_pointers, keep_contents
 from workspaces.objects import Objects
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EXECUTABLE, FILE, GITLINK, TREE, Change, Entry
 
 # Line ends as the project has them. Encodings are left alone: agents see and write what is in the repository.

@@ -10,11 +10,11 @@ from pathlib import Path
 import pygit2
 
 from baton.redaction import strip_url_credentials
+from system.fsync import sync_tree, write_durably
+from system.uncancellable import in_thread
 from workspaces.beneath import clear_away, remove_path
-from workspaces.durable import sync_tree, write_durably
 from workspaces.objects import prepare_library
 from workspaces.stock import ALTERNATES, REPOSITORIES
-from workspaces.threads import in_thread
 
 CONFIG = """\
 [core]

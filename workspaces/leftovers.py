@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.policies import GIT_TIMEOUT
+from system.directory_walk import walk_files
 from workspaces.beneath import remove_path
-from workspaces.descent import walk_files
 from workspaces.locks import held_if_free
 
 LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from baton import naming
+from system.uncancellable import in_thread
 from workspaces.attributes import LFS, filters_of
 from workspaces.beneath import Beneath
 from workspaces.faults import translated
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, Entry
 
 LARGEST_POINTER = 1024

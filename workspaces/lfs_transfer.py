@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from baton.errors import ContentsMissing, GitHubDenied, RepositoryAway, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.access import Header
 from workspaces.faults import clean_text, translated
 from workspaces.git import GitResult, git
@@ -21,7 +22,6 @@ from workspaces.lfs import Pointer
 from workspaces.objects import Objects
 from workspaces.remote import shown, unreachable
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, Entry
 
 _CONFIG_FILE = ".lfsconfig"

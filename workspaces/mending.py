@@ -15,7 +15,8 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
-from workspaces.durable import write_durably
+from system.fsync import write_durably
+from system.uncancellable import in_thread
 from workspaces.faults import translated
 from workspaces.findings import Finding
 from workspaces.layout import ATTRIBUTES, CONFIG
@@ -24,7 +25,6 @@ from workspaces.objects import Objects
 from workspaces.records import REQUEST, STATE, read_json
 from workspaces.state_remote import OURS
 from workspaces.stock import ALTERNATES, PACKED_REF, Place, place_of
-from workspaces.threads import in_thread
 
 HEAD = "ref: refs/heads/master\n"
 """As a new store has it. The engine reads it never, and git takes a directory without one for no repository."""

@@ -16,8 +16,8 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
+from system.fsync import Unsynced
 from workspaces.commits import ENGINE, Author, commit_bytes
-from workspaces.durable import Unsynced
 from workspaces.faults import require_room
 from workspaces.loose import places_of, read_loose, require_whole
 from workspaces.packs import MANY, Pack, merge

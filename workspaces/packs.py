@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from workspaces.durable import settle, sync_files, sync_names
+from system.fsync import settle, sync_files, sync_names
 from workspaces.locks import held_if_free
 
 MANY = 16

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baton.errors import RepositoryAway, RepositoryError
+from system.uncancellable import in_thread
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import alternate, git
 from workspaces.layout import scratch
 from workspaces.remote import local_path, reason_of, shown, unreachable
 from workspaces.serving import guard, promisor_of
-from workspaces.threads import in_thread
 
 _MAX_ROUNDS = 20
 _MAX_LISTED = 64 << 20

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workspaces.durable import settle, settle_all, sync_names
+from system.fsync import settle, settle_all, sync_names
 
 
 def move_ref(repository: Path, ref: str, new: str) -> None:

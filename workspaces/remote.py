@@ -10,12 +10,12 @@ from pygit2.enums import FileStatus
 from baton.errors import BatonError, GitHubDenied, RepositoryAway, RepositoryError
 from baton.github_app import RENEW
 from baton.redaction import strip_url_credentials
+from system.uncancellable import in_thread
 from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import ALLOWED_PROTOCOLS, git
 from workspaces.objects import prepare_library
 from workspaces.serving import guard, is_sparse
-from workspaces.threads import in_thread
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
 _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)://[^\s]+")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces import leftovers
 from workspaces.checkpoints import WORKSPACE
 from workspaces.damage import damaged_loose, missing, needs
@@ -26,7 +27,6 @@ from workspaces.restoring import lost_tip, restore_records
 from workspaces.salvage import Places, places
 from workspaces.state_remote import OURS
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import TREE
 from workspaces.verify import tips_of, verify
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces import gitdir
 from workspaces.beneath import Beneath, remove_path
 from workspaces.faults import translated
@@ -19,7 +20,6 @@ from workspaces.sandbox import Sandbox
 from workspaces.scan import Quarantine, reset
 from workspaces.store import Store
 from workspaces.survey import disarm, survey
-from workspaces.threads import in_thread
 from workspaces.trees import TREE
 
 

@@ -15,12 +15,12 @@ import pygit2
 
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.git import git
 from workspaces.objects import Objects
 from workspaces.records import DECISIONS, REQUEST, STATE, fault_of, read_json
 from workspaces.state_remote import OURS
 from workspaces.store import Store
-from workspaces.threads import in_thread
 
 _NAMED = re.compile(r"refs/baton/[^/]+/[^/]+/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
 _MOST_COMMITS = 100_000

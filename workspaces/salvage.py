@@ -12,8 +12,9 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from baton.errors import BatonError
+from system.directory_walk import DIRECTORY, walk
+from system.uncancellable import in_thread
 from workspaces.beneath import Beneath
-from workspaces.descent import DIRECTORY, walk
 from workspaces.fetch import HEADS, TAGS
 from workspaces.git import git
 from workspaces.layout import scratch
@@ -22,7 +23,6 @@ from workspaces.serving import guard
 from workspaces.state_remote import StateRemote
 from workspaces.store import Store
 from workspaces.survey import MAX_PATH
-from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, is_path
 from workspaces.verify_workspaces import index_is_whole, runs_of
 

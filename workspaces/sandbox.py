@@ -20,6 +20,7 @@ from typing import Literal
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
 from baton.settings import SandboxMode, Settings
+from system.uncancellable import finish
 from workspaces.binds import BindRules
 from workspaces.bounds import Bound, Bounds, bounds_of
 from workspaces.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
@@ -28,7 +29,6 @@ from workspaces.network import NetworkPolicy, network_fault, opened_network
 from workspaces.own_python import make_own_python
 from workspaces.process import Finished, run_process
 from workspaces.seccomp import seccomp_filter
-from workspaces.threads import finish
 from workspaces.toolchains import SYSTEM_PATH, Toolchains, environment, own_toolchains
 
 __all__ = [

@@ -19,12 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
 from workspaces.beneath import clear_away
 from workspaces.faults import clean_text, disk_full, is_disk_full, translated
 from workspaces.git import CONFIG, alternate
 from workspaces.sandbox import Command, Sandbox
 from workspaces.store import Store
-from workspaces.threads import in_thread
 
 _TIMEOUT = timedelta(minutes=10)
 

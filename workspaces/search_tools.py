@@ -14,6 +14,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.errors import ConfigurationError
+from system.uncancellable import finish
 from workspaces.bounds import bounds_of
 from workspaces.command import Command
 from workspaces.inside import Inside, Place
@@ -21,7 +22,6 @@ from workspaces.output import cut_middle
 from workspaces.patterns import compile_pattern
 from workspaces.process import run_process
 from workspaces.stored_forms import recognise_file
-from workspaces.threads import finish
 from workspaces.tool_inputs import GlobInput, GrepInput, ToolFault
 from workspaces.toolchains import SYSTEM_PATH
 

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
+from system.uncancellable import in_thread
 from workspaces.git import git, git_program
 from workspaces.objects import prepare_library
-from workspaces.threads import in_thread
 
 Side = Literal["upload-pack", "receive-pack"]
 

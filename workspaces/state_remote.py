@@ -23,10 +23,10 @@ from baton import naming
 from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
 from baton.policies import GIT_TIMEOUT
 from baton.redaction import strip_url_credentials
+from system.uncancellable import finish
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import GitResult, git
 from workspaces.remote import local_path, reason_of, shown
-from workspaces.threads import finish
 
 if TYPE_CHECKING:
     from workspaces.store import Store

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from baton import naming
 from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
+from system.uncancellable import in_thread
 from workspaces import takeover
 from workspaces.access import Credentials, Header, header_for
 from workspaces.faults import translated
@@ -28,7 +29,6 @@ from workspaces.packs import Pack
 from workspaces.refs import move_ref
 from workspaces.state_remote import OURS, StateRemote
 from workspaces.stock import place_of
-from workspaces.threads import in_thread
 from workspaces.trees import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._+-]+(/[A-Za-z0-9._-]+)+")

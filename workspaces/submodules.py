@@ -22,9 +22,10 @@ from baton.contracts import Contract
 from baton.errors import WorkspaceError
 from baton.leftouts import show_path
 from baton.shortening import cut
+from system.directory_walk import walk
+from system.fsync import write_durably
+from system.uncancellable import in_thread
 from workspaces.beneath import Beneath, clear_away, copy_tree
-from workspaces.descent import walk
-from workspaces.durable import write_durably
 from workspaces.faults import GitFailed, clean_text, translated
 from workspaces.git import git
 from workspaces.locks import locked
@@ -32,7 +33,6 @@ from workspaces.objects import Objects, prepare_library
 from workspaces.remote import reason_of, shown
 from workspaces.store import Store
 from workspaces.submodule_urls import is_allowed, protocol_of, resolve_url
-from workspaces.threads import in_thread
 from workspaces.trees import is_path
 
 MAX_SUBMODULES = 100

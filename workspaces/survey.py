@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pygit2
 
+from system.directory_walk import Descent
 from workspaces.beneath import Beneath
-from workspaces.descent import Descent
 from workspaces.ignored import Ignores
 from workspaces.loose import require_whole
 from workspaces.meta import PLAIN_DIRECTORY, PLAIN_EXECUTABLE, PLAIN_FILE, is_plain, kept_mode

@@ -22,10 +22,10 @@ import pygit2
 
 from baton import naming
 from baton.errors import StaleAttempt, StateRemoteAway
+from system.uncancellable import in_thread
 from workspaces.faults import translated
 from workspaces.locks import locked
 from workspaces.state_remote import OURS, StateRemote
-from workspaces.threads import in_thread
 
 if TYPE_CHECKING:
     from workspaces.store import Store

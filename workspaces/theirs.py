@@ -5,10 +5,10 @@ from typing import Literal
 
 import pygit2
 
+from system.uncancellable import in_thread
 from workspaces.faults import translated
 from workspaces.fetch import FETCHED
 from workspaces.store import Store
-from workspaces.threads import in_thread
 
 Relation = Literal["same", "ahead", "rewritten", "gone"]
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from baton import naming
 from baton.errors import WorkspaceError
+from system.directory_walk import walk_files
+from system.uncancellable import in_thread
 from workspaces import leftovers
 from workspaces.checkpoints import BASE, META, WORKSPACE
 from workspaces.damage import Damage, damage_of, damaged_loose, missing
-from workspaces.descent import walk_files
 from workspaces.faults import translated
 from workspaces.findings import Finding, StoreReport
 from workspaces.meta import parse_meta
@@ -21,7 +22,6 @@ from workspaces.objects import Objects
 from workspaces.records import fault_of, read_json
 from workspaces.state_remote import OURS
 from workspaces.store import Store
-from workspaces.threads import in_thread
 from workspaces.trees import TREE
 from workspaces.verify_workspaces import leftover, look_at_workspaces, packed_refs
 

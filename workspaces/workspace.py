@@ -24,6 +24,7 @@ from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, S
 from baton.naming import is_run_key
 from baton.policies import WORKSPACE_WAIT
 from baton.settings import SandboxMode
+from system.uncancellable import in_thread
 from workspaces import agentgit, gitdir
 from workspaces.agentgit import GitState, new_state, untold
 from workspaces.agentpack import NotKept, pack_objects, unpack_objects
@@ -42,7 +43,6 @@ from workspaces.scan import Quarantine, add_all
 from workspaces.store import Store
 from workspaces.submodules import Filling, digest_of, place_copy
 from workspaces.survey import Strays, Survey, disarm, is_refused
-from workspaces.threads import in_thread
 from workspaces.trees import GITLINK, TREE, Entry, is_path
 
 _IN_THE_WAY = frozenset({NAME, LARGE, DEEP})

@@ -154,8 +154,8 @@ async def _gc(
 async def _ended(service: "TemporalService", store: "Store", forget: bool, open_runs: list[str]) -> list[Ended]:
     """The ended runs of a store; `open_runs` gets the others. Raises StoreDamaged where not all of it can be seen."""
     from baton.errors import StoreDamaged, WorkspaceError
+    from system.uncancellable import in_thread
     from workspaces import collect
-    from workspaces.threads import in_thread
     from workspaces.verify import broken_refs
 
     if broken := await in_thread(broken_refs, store):

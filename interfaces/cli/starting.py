@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from baton.errors import UsageError
 from interfaces.cli.output import program
-from workspaces.threads import finish
+from system.uncancellable import finish
 
 if TYPE_CHECKING:
     from baton.contracts import Guide, RunRequest

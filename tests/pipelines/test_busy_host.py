@@ -20,6 +20,7 @@ from activities.presence import PresenceActivities, Slots
 from baton import naming
 from baton.contracts import RunRequest, RunStatus
 from standin.scenario import Scenario
+from system.uncancellable import in_thread
 from tests.conftest import HANGS, assert_eventually
 from tests.lines import Line
 from tests.pipelines.conftest import Stage, events
@@ -29,7 +30,6 @@ from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, sessio
 from workers.service import TemporalService
 from workflows.catalogue import WORKFLOWS
 from workflows.pipeline import Pipeline
-from workspaces.threads import in_thread
 
 WAIT = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started src/go; echo {0} > src/{0}.txt"
 """A command that keeps its slot until the test says that it may end."""

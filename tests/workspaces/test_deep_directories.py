@@ -11,12 +11,12 @@ import pygit2
 import pytest
 
 from baton.errors import RepositoryError
+from system.directory_walk import MAX_OPEN, Descent
 from tests.workspaces.conftest import AT, Lab, Project, contents
 from tests.workspaces.deep import NESTED, nest
 from workspaces.beneath import Beneath, clear_away, remove_path
 from workspaces.collect import forget, holding, repack
 from workspaces.config import GateConfig
-from workspaces.descent import MAX_OPEN, Descent
 from workspaces.diskwatch import size_of
 from workspaces.gate import run_gate
 from workspaces.integrate import merge, project_commit

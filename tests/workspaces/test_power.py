@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from system import fsync
 from tests.workspaces.conftest import AT, Lab, run_git
-from workspaces import durable
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.store import Store
 from workspaces.workspace import Workspace
@@ -97,7 +97,7 @@ async def test_a_step_that_is_made_again_endangers_nothing(
 
         head = await step()
         os.sync()
-        monkeypatch.setattr(durable.Unsynced, "sync", lambda _: None)
+        monkeypatch.setattr(fsync.Unsynced, "sync", lambda _: None)
         assert await step() == head
         descriptor = os.open(place / "another", os.O_WRONLY | os.O_CREAT)
         os.fsync(descriptor)  # somebody else's file, and with it the names of ours

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from workspaces.threads import finish, in_thread, provide_threads
+from system.uncancellable import finish, in_thread, provide_threads
 
 
 async def test_a_second_and_a_third_cancellation_are_waited_through() -> None:

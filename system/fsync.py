@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
-from workspaces.descent import directories_below, walk_files
+from system.directory_walk import directories_below, walk_files
 
 _WRITE = 2
 _WAIT_WRITE_WAIT = 1 | 2 | 4

@@ -1,0 +1,1 @@
+"""Helpers without a domain that every room may import: file system durability, waiting, locks."""
