@@ -13,13 +13,13 @@ from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from activities.stores import Stores
 from baton import naming
-from baton.asked import request_details
-from baton.contracts import Decide, Decision, RunRequest
 from baton.errors import ConfigurationError
-from baton.github import Matter, Notice, Repository, Said, Stop
-from baton.github_steps import Deliver, Delivered, FindRun, FoundRun, Removal, Stopped
 from baton.logs import get_logger
-from baton.markdown import escape
+from baton.records.issue import Matter, Notice, Repository, Said, Stop
+from baton.records.run import Decide, Decision, RunRequest
+from baton.steps.github import Deliver, Delivered, FindRun, FoundRun, Removal, Stopped
+from baton.text.markdown import escape
+from baton.text.request_details import request_details
 
 _log = get_logger(__name__)
 

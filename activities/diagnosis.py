@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from agents.failures import FailureClass, classify
-from baton.redaction import Redactor
-from baton.sessions import Escalation
-from baton.shortening import cut
+from baton.steps.session import Escalation
+from baton.text.redaction import Redactor
+from baton.text.truncation import cut
 
 Message = dict[str, Any]
 

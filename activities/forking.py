@@ -12,8 +12,8 @@ from activities.stores import FORKED, STATE, Stores, holding, run_file, run_json
 from agents.plan import PlannedTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming
-from baton.contracts import Fork, RunDocument, TaskState
-from baton.steps import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
+from baton.records.run import Fork, RunDocument, TaskState
+from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
 from workspaces.checkpoints import Checkpoints
 from workspaces.forks import PLAN, planned_roles, resolve_fork
 from workspaces.store import Store

@@ -13,13 +13,13 @@ from activities.posture import with_posture
 from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
 from activities.submodules import submodules_of
 from baton import naming
-from baton.contracts import Evidence, RunRequest
-from baton.leftouts import read_path, show_path
 from baton.logs import get_logger
-from baton.redaction import Redactor
-from baton.settings import Settings
-from baton.shortening import cut
-from baton.steps import GateInput, GateResult
+from baton.records.left_out import read_path, show_path
+from baton.records.run import Evidence, RunRequest
+from baton.settings.core import Settings
+from baton.steps.task import GateInput, GateResult
+from baton.text.redaction import Redactor
+from baton.text.truncation import cut
 from system.uncancellable import in_thread
 from workspaces.attributes import LFS
 from workspaces.beneath import clear_away

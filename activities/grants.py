@@ -5,8 +5,8 @@ A repository can make a run narrower by itself, and wider only as far as the set
 
 from datetime import timedelta
 
-from baton.contracts import Limits, RunRequest
-from baton.settings import Settings
+from baton.records.run import Limits, RunRequest
+from baton.settings.core import Settings
 from workspaces.config import ProjectConfig
 from workspaces.sandbox import Sandbox
 

@@ -16,9 +16,9 @@ from agents.reports import (
     parse_escalation,
     parse_report,
 )
-from baton.redaction import Redactor
-from baton.sessions import Escalation, HandOff, SessionKey
-from baton.shortening import cut, first
+from baton.steps.session import Escalation, HandOff, SessionKey
+from baton.text.redaction import Redactor
+from baton.text.truncation import cut, first
 
 ToolUse = dict[str, Any]
 

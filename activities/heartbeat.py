@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from temporalio import activity
 
 from baton.policies import HEARTBEAT_EVERY, HEARTBEAT_FIRST
-from baton.sessions import Doing
+from baton.steps.session import Doing
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,7 +3,7 @@
 from temporalio import activity
 
 from activities.posture import with_posture
-from baton.steps import HostGranted
+from baton.steps.task import HostGranted
 
 
 class HostActivities:

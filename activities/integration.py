@@ -12,8 +12,8 @@ from activities.posture import with_posture
 from activities.stores import Stores, holding, task_file, to_json, write_run_files
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
-from baton.shortening import first
-from baton.steps import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
+from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
+from baton.text.truncation import first
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.integrate import begin_from_conflict, commit_tree, merge
 from workspaces.output import cut_middle

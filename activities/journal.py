@@ -20,9 +20,9 @@ from activities.attempts import still_wanted
 from activities.conversation import Message, extend
 from activities.leftouts import LEFT_OUT, Book
 from agents.requests import Prefix
-from baton.contracts import Contract, Usage
 from baton.errors import ConversationLost, StaleAttempt
-from baton.sessions import LeftOut, SessionKey, TurnInput, TurnResult
+from baton.records.run import Contract, Usage
+from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.workspace import Snapshot
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from activities import ledger_rows as rows
 from activities.ledger_rows import Call, Entry
-from baton.budget import Cap, Cost, Reached, judge
+from baton.budget.caps import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from system.uncancellable import in_thread
 from workspaces.locks import held_briefly

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from baton.budget import Cap, Cost, Spending
+from baton.budget.caps import Cap, Cost, Spending
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from pydantic import Field
 
-from baton.contracts import Contract
-from baton.leftouts import by_name, is_minor, read_path, show_path, with_reasons, words
-from baton.sessions import LeftOut, SessionKey
-from baton.shortening import MAX_NAMED, bullets, named, short
+from baton.records.left_out import by_name, is_minor, read_path, show_path, with_reasons, words
+from baton.records.run import Contract
+from baton.steps.session import LeftOut, SessionKey
+from baton.text.truncation import MAX_NAMED, bullets, named, short
 
 LEFT_OUT = "left-out.json"
 """In a lane's own files."""

@@ -12,7 +12,7 @@ from temporalio.common import MetricAttributes, MetricCounter, MetricHistogramFl
 
 from agents.tool_inputs import INPUTS
 from agents.toolkit import ESCALATE, HAND_OFF
-from baton.contracts import ROLES, Usage
+from baton.records.run import ROLES, Usage
 
 _TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})
 _MOST_MODELS = 20

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from activities.conversation import WHOLE
 from activities.receiving import InputsApart, clean, take
-from baton.contracts import Contract, Usage
 from baton.errors import (
     AnswerTruncated,
     ModelError,
@@ -27,7 +26,8 @@ from baton.errors import (
     UsageLimitReached,
 )
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
-from baton.shortening import cut
+from baton.records.run import Contract, Usage
+from baton.text.truncation import cut
 
 if TYPE_CHECKING:
     import anthropic

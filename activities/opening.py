@@ -43,15 +43,15 @@ from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
 from agents.requests import Prefix, freeze_prefix
 from agents.restarts import Done, bounded, restarted_brief
 from agents.technology import Technology
-from baton.contracts import Evidence
+from baton.budget.pricing import PriceList
 from baton.errors import WorkspaceError
-from baton.leftouts import show_path
 from baton.naming import session_name
-from baton.pricing import PriceList
-from baton.sessions import SessionKey
-from baton.settings import Settings
-from baton.shortening import first
-from baton.steps import GateResult
+from baton.records.left_out import show_path
+from baton.records.run import Evidence
+from baton.settings.core import Settings
+from baton.steps.session import SessionKey
+from baton.steps.task import GateResult
+from baton.text.truncation import first
 from workspaces.attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.checkpoints import Checkpoints
 from workspaces.scopes import scope_for

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from activities.journal import AssistantEntry, Journal, UserEntry
 from activities.stores import DECISIONS, Stores, run_file
 from agents.restarts import Done, message_lines
-from baton.contracts import Decision, DecisionState
-from baton.leftouts import show_path, with_reasons
 from baton.naming import PLAN_TASK
-from baton.sessions import TurnInput
-from baton.shortening import first
+from baton.records.left_out import show_path, with_reasons
+from baton.records.run import Decision, DecisionState
+from baton.steps.session import TurnInput
+from baton.text.truncation import first
 from workspaces.checkpoints import Checkpoints
 
 _MOST_TURNS = 200

@@ -34,7 +34,7 @@ from baton.errors import (
     WorkElsewhere,
 )
 from baton.logs import get_logger
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,7 +17,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.heartbeat import doing, heartbeating
 from activities.posture import WORKER_SHUTDOWN, with_posture
 from baton.policies import LOOK_EVERY, MAX_LEFT_LYING
-from baton.steps import AttendInput
+from baton.steps.task import AttendInput
 
 MAX_ATTENDED = 10_000
 """Steps that may wait for one worker at once, or have waited and run. Each is a timer and a heartbeat now and then."""

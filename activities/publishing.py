@@ -9,9 +9,9 @@ from activities.posture import with_posture
 from activities.stores import REQUEST, Stores, run_json
 from baton import naming
 from baton.errors import ContentsMissing, FilteredPaths
-from baton.leftouts import show_path
-from baton.publishing import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
-from baton.shortening import named
+from baton.records.left_out import show_path
+from baton.steps.publish import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
+from baton.text.truncation import named
 from workspaces.filtered import Examined, examine, leave_out
 from workspaces.lfs import Pointer, kept_contents
 from workspaces.lfs_transfer import bring

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic_core import from_json
 
-from baton.foreign_text import mend_json, whole
-from baton.shortening import cut
+from baton.text.truncation import cut
+from baton.text.untrusted import mend_json, whole
 
 if TYPE_CHECKING:
     from anthropic import AsyncStream

@@ -27,14 +27,14 @@ from agents.plan import in_order
 from agents.reports import OrchestratorReport
 from agents.technology import Technology, detect, wanted
 from baton import naming
-from baton.budget import Caps
-from baton.contracts import DecisionPolicy, Limits, RunRequest
+from baton.budget.caps import Caps
+from baton.budget.pricing import PriceList
 from baton.errors import PlanError
-from baton.masking import masked_names, told
-from baton.pricing import PriceList
-from baton.settings import Settings
-from baton.shortening import cut, named
-from baton.steps import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
+from baton.records.run import DecisionPolicy, Limits, RunRequest
+from baton.settings.core import Settings
+from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
+from baton.text.key_masking import masked_names, told
+from baton.text.truncation import cut, named
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig, parse_config
 from workspaces.forks import PLAN

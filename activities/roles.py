@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from agents.loader import builtin_text, parse_agent
 from agents.models import model_of
-from baton.contracts import ROLES, RunRequest
+from baton.budget.pricing import PriceList
 from baton.errors import AgentFileError
 from baton.naming import content_hash
-from baton.pricing import PriceList
-from baton.settings import Settings
-from baton.shortening import first
+from baton.records.run import ROLES, RunRequest
+from baton.settings.core import Settings
+from baton.text.truncation import first
 from workspaces.store import Store
 
 AGENT_FILES = ".claude/agents"

@@ -21,13 +21,13 @@ from activities.ledger_rows import Call, Entry
 from activities.model import Answer, Meter
 from activities.posture import with_posture
 from activities.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
-from baton.budget import Caps, Reached, caps_of
+from baton.budget.caps import Caps, Reached, caps_of
+from baton.budget.pricing import PriceList
 from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
-from baton.pricing import PriceList
-from baton.sessions import SessionKey
-from baton.settings import Settings
-from baton.steps import SetCapsInput
+from baton.settings.core import Settings
+from baton.steps.session import SessionKey
+from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
 from workspaces.faults import translated
 from workspaces.records import damaged, read_record

@@ -9,11 +9,11 @@ from activities.stores import DECISIONS, SAVED, STATE, Stores, holding, report_f
 from agents.briefs import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
-from baton.budget import with_costs
+from baton.budget.caps import with_costs
 from baton.errors import WorkspaceError
-from baton.redaction import Redactor
-from baton.shortening import cut
-from baton.steps import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
+from baton.steps.task import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
+from baton.text.redaction import Redactor
+from baton.text.truncation import cut
 
 _GUIDANCE_LIMIT = 8_000
 """Characters of the orchestrator's guidance that go on to the agent."""

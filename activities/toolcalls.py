@@ -15,11 +15,11 @@ from activities.submodules import submodules_of
 from agents.definition import AgentDefinition
 from agents.loader import parse_agent
 from baton.errors import WorkspaceError
-from baton.foreign_text import whole
-from baton.leftouts import show_path
-from baton.redaction import Redactor
-from baton.sessions import HandOff, LeftOut, SessionKey, TurnInput
-from baton.shortening import bullets, named
+from baton.records.left_out import show_path
+from baton.steps.session import HandOff, LeftOut, SessionKey, TurnInput
+from baton.text.redaction import Redactor
+from baton.text.truncation import bullets, named
+from baton.text.untrusted import whole
 from baton.tracing import span
 from system.uncancellable import in_thread
 from workspaces.attributes import Filters, filters_of

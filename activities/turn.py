@@ -28,15 +28,15 @@ from activities.spending import Purse
 from activities.stores import MODELS, Stores, run_json
 from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
 from agents.requests import Prefix, build_request
-from baton.budget import Reached
+from baton.budget.caps import Reached
+from baton.budget.pricing import PriceList
 from baton.errors import ConversationLost
 from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
-from baton.pricing import PriceList
-from baton.redaction import Redactor
-from baton.sessions import PutBack, TurnInput, TurnOutcome, TurnResult
-from baton.settings import Settings
-from baton.shortening import MAX_NAMED, cut, first, named, short
+from baton.settings.core import Settings
+from baton.steps.session import PutBack, TurnInput, TurnOutcome, TurnResult
+from baton.text.redaction import Redactor
+from baton.text.truncation import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span
 from workspaces.sandbox import Sandbox
 from workspaces.workspace import exclusive

@@ -12,10 +12,10 @@ from activities.posture import with_posture
 from activities.stores import REQUEST, Stores, holding, run_config, run_json, task_file, to_json, write_run_files
 from agents.fences import fence
 from baton import naming
-from baton.contracts import Maker
 from baton.errors import StaleAttempt, WorkspaceError
-from baton.github_steps import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
-from baton.shortening import cut, first
+from baton.records.run import Maker
+from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
+from baton.text.truncation import cut, first
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.config import ProjectConfig
 from workspaces.integrate import commit_tree, merge

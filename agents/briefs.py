@@ -9,9 +9,9 @@ from agents.added import added_lines
 from agents.fences import fence, visible
 from agents.reports import Failure, Finding, MakerReport, TesterReport
 from agents.technology import Technology, describe
-from baton.contracts import Evidence, Maker
 from baton.policies import LOG_TAIL_LIMIT
-from baton.shortening import cut, first
+from baton.records.run import Evidence, Maker
+from baton.text.truncation import cut, first
 
 REQUEST_LIMIT = 60_000
 """Characters of the person's request; as much as a run takes."""

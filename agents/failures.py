@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 
 _LOOKED_AT = 200_000
 _LINE = 2_000

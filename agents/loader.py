@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from agents import frontmatter
 from agents.definition import DOCUMENTED_FIELDS, EFFORTS, AgentDefinition, Effort
 from agents.grants import read_tools
-from baton.contracts import ROLES
 from baton.errors import AgentFileError
 from baton.naming import content_hash
+from baton.records.run import ROLES
 
 _MAX_FILE = 512_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from baton.contracts import ROLES
+from baton.budget.pricing import PriceList
 from baton.errors import ConfigurationError
-from baton.pricing import PriceList
-from baton.settings import Settings
+from baton.records.run import ROLES
+from baton.settings.core import Settings
 
 DEFAULT_MODEL = "sonnet"
 

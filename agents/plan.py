@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from baton.contracts import Maker
 from baton.errors import PlanError
 from baton.naming import RESERVED_TASK_IDS, is_task_id
 from baton.policies import MAX_PLAN_TASKS
+from baton.records.run import Maker
 
 _MAX_SHOWN = 60
 

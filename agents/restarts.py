@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.fences import clip, fence
-from baton.shortening import cut, first
+from baton.text.truncation import cut, first
 
 Brief = TypeVar("Brief", bound=BaseModel)
 

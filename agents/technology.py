@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents import stacks
 from agents.manifests import Sources
-from baton.shortening import cut, first
+from baton.text.truncation import cut, first
 
 MANIFESTS = (
     "pyproject.toml",

@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from baton import naming
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 from baton.tracing import trace_id
 
 FIELDS = "fields"

@@ -1,7 +1,7 @@
 """Timeouts and the retry policy, each with its reason. All of them may be edited while runs are open.
 
 A time-out is an attribute of a command, which a replay does not compare. A figure that decides which commands a
-workflow gives stands in `baton/recorded.py`.
+workflow gives stands in `baton/replayed_figures.py`.
 
 The figures of the retry policy are the owner's: two attempts after the first, waits of 1 s and 2 s.
 """

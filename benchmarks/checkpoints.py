@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.integrate import merge, project_commit
 from workspaces.sandbox import Sandbox

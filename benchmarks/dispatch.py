@@ -59,7 +59,7 @@ async def measure(client: Client) -> tuple[list[float], list[float]]:
 
 async def main() -> None:
     """Measure both ways and print a table."""
-    from baton.settings import read_settings
+    from baton.settings.core import read_settings
     from workers import embedded
     from workers.service import temporal_service
 

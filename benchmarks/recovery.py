@@ -23,7 +23,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunRequest
+from baton.records.run import RunRequest
 from benchmarks.scene import Scene, machine, scene
 from standin.scenario import Scenario
 from tests.pipelines.repositories import git, make_repository

@@ -20,7 +20,7 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunRequest
+from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene
 from standin.scenario import Call, Scenario, Step
 from tests.pipelines.repositories import make_repository

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from benchmarks.scene import machine, scene
 from tests.pipelines.scripts import plan, scenario
 from workers.service import temporal_service

@@ -20,7 +20,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunRequest
+from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene, session_script
 from standin.scenario import Call
 from tests.pipelines.repositories import make_repository

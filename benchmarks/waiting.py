@@ -14,7 +14,7 @@ import time
 from temporalio.client import WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest
+from baton.records.run import RunDocument, RunRequest
 from benchmarks.runs import finish, script
 from benchmarks.scene import Scene, machine, scene
 from standin.scenario import Step

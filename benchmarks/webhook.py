@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from benchmarks.scene import BATON, machine, memory_of, times, until
 from interfaces.github.signature import sign
 from tests.conftest import reach

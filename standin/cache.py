@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from baton.contracts import Usage
+from baton.records.run import Usage
 from standin.catalogue import MIN_CACHEABLE_TOKENS
 from standin.prefix import Prefix, Ttl
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from baton.pricing import shipped_prices
+from baton.budget.pricing import shipped_prices
 
 MAX_OUTPUT_TOKENS = 128_000
 MIN_CACHEABLE_TOKENS = 512

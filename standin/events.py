@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from baton.contracts import Usage
+from baton.records.run import Usage
 from standin.answer import Answer, Block
 
 Event = tuple[str, dict[str, Any]]

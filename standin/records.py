@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from baton.contracts import Usage
-from baton.pricing import shipped_prices
+from baton.budget.pricing import shipped_prices
+from baton.records.run import Usage
 from standin.player import Caller
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from baton.settings import Settings, read_settings
+from baton.settings.core import Settings, read_settings
 from tests.forked import nursery
 from tests.strays import running, strays_that_stay
 from workers.embedded import server_at

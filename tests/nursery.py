@@ -35,7 +35,7 @@ import workers.core
 import workers.embedded
 import workers.service
 import workers.worker
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from interfaces.cli import main as command
 from interfaces.cli.engine import serving
 from standin.server import run_forever

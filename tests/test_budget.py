@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baton.budget import (
+from baton.budget.caps import (
     Cap,
     Caps,
     Cost,
@@ -20,7 +20,7 @@ from baton.budget import (
     suggestions,
     with_costs,
 )
-from baton.contracts import Limits, RunDocument, RunStatus, TaskDocument
+from baton.records.run import Limits, RunDocument, RunStatus, TaskDocument
 
 MONEY = st.floats(0, 100, allow_nan=False)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baton.contracts import Decide, Decision, DecisionState
-from baton.decisions import DecisionBook, DecisionRefused
+from baton.decision_book import DecisionBook, DecisionRefused
+from baton.records.run import Decide, Decision, DecisionState
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

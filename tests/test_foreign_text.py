@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baton.foreign_text import freeze, freeze_line
+from baton.text.untrusted import freeze, freeze_line
 
 PIECES = ["<!--", "-->", "--!>", "<!-->", "<!-", "-", ">", "<", "!", "\u200b", "\u202e", "\r", "\n", "\x00", "x", " "]
 PIECES += ["[//]: # (x)", "\u2028", "\U000e0041", "\ufe0f", "\ud800", "é", "👩\u200d💻"]

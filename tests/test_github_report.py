@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from activities.github.authors import coauthor, without_references
 from baton import naming
-from baton.contracts import Decision, GateDocument, RunDocument, RunStatus, TaskDocument, TaskState
-from baton.github import GitHubIssue, Repository, Sender, issue_of_branch
-from baton.github_app import EVENTS, PERMISSIONS, missing_events, missing_permissions
-from baton.github_pull import Change, pull_body, pull_title
-from baton.github_report import Report, command, comment
+from baton.github.app import EVENTS, PERMISSIONS, missing_events, missing_permissions
+from baton.github.comment_text import Report, command, comment
+from baton.github.pull_request_text import Change, pull_body, pull_title
+from baton.records.issue import GitHubIssue, Repository, Sender, issue_of_branch
+from baton.records.run import Decision, GateDocument, RunDocument, RunStatus, TaskDocument, TaskState
 from interfaces.github.commands import parse
 
 HOSTILE = "@eve fixes #12, GH-3, o/r#4 <img src=x> [x](https://e.example) ![y](z) `code` | a\n\n# Heading\n- [ ] item"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.redaction import Redactor
-from baton.settings import read_settings
+from baton.settings.core import read_settings
+from baton.text.redaction import Redactor
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "canarykey" * 7 + "\nshort=\n-----END RSA PRIVATE KEY-----\n"
 

@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from baton import errors, naming
-from baton.contracts import Usage
+from baton.budget.pricing import load_prices, parse_prices, shipped_prices
 from baton.errors import ConfigurationError
-from baton.pricing import load_prices, parse_prices, shipped_prices
-from baton.redaction import Redactor, has_url_credentials, strip_url_credentials
-from baton.settings import read_settings
+from baton.records.run import Usage
+from baton.settings.core import read_settings
+from baton.text.redaction import Redactor, has_url_credentials, strip_url_credentials
 from tests.growth import assert_linear
 
 

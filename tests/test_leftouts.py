@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from baton.leftouts import IGNORED, by_name, is_minor, read_path, show_path
-from baton.shortening import bullets, cut, end_of, first, named, short
+from baton.records.left_out import IGNORED, by_name, is_minor, read_path, show_path
+from baton.text.truncation import bullets, cut, end_of, first, named, short
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from baton.logs import FIELDS, configure_logging, get_logger
 from baton.naming import place_of
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from baton.asked import request_details
-from baton.contracts import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
-from baton.markdown import code, escape
+from baton.records.run import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
+from baton.text.markdown import code, escape
+from baton.text.request_details import request_details
 from workflows.board import details
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from interfaces.cli.main import app
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from tests.conftest import assert_eventually
 from tests.strays import running, strays
 from workspaces.sandbox import Command, Sandbox

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.common import MetricMeter
 from temporalio.service import RPCError
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from workflows.board import PENDING_DECISIONS
 
 EVERY = timedelta(seconds=15)

@@ -5,7 +5,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from workers.lease import ServerFiles
 
 

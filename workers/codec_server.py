@@ -20,8 +20,8 @@ from starlette.routing import Route
 from temporalio.api.common.v1 import Payload, Payloads
 
 from baton.errors import ConfigurationError
-from baton.keyring import KeyRing
-from baton.settings import read_settings
+from baton.settings.core import read_settings
+from baton.settings.encryption_keys import KeyRing
 from workers.encryption import EncryptionCodec
 from workers.serving import http_server
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
-from baton.keyring import KeyRing
-from baton.masking import Masker
-from baton.redaction import strip_url_credentials
+from baton.settings.encryption_keys import KeyRing
+from baton.text.key_masking import Masker
+from baton.text.redaction import strip_url_credentials
 
 if TYPE_CHECKING:
     from temporalio.client import Client

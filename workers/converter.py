@@ -19,9 +19,9 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError
 
 from baton.errors import ConfigurationError
-from baton.foreign_text import mend_json
-from baton.keyring import KeyRing
-from baton.masking import Masker
+from baton.settings.encryption_keys import KeyRing
+from baton.text.key_masking import Masker
+from baton.text.untrusted import mend_json
 from workers.encryption import ENCODING, EncryptionCodec, key_of, missing
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from baton.errors import BatonError, ServerStartFailed, UsageError
 from baton.logs import get_logger
-from baton.settings import Settings
+from baton.settings.core import Settings
 from workers.certificates import Credentials, ensure_credentials
 from workers.codec_endpoint import codec_endpoint
 from workers.keeper import NUDGE, last_words

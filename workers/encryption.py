@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from baton.errors import ConfigurationError
-from baton.keyring import KeyRing
+from baton.settings.encryption_keys import KeyRing
 
 ENCODING = b"binary/encrypted"
 _KEY_ID = "encryption-key-id"

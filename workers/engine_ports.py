@@ -4,8 +4,8 @@ import contextlib
 from urllib.parse import urlsplit
 
 from baton.errors import ConfigurationError
-from baton.network import host_name
-from baton.settings import Settings
+from baton.settings.core import Settings
+from baton.settings.network_names import host_name
 from workers.connection import target
 from workers.lease import ServerFiles, read_record
 from workspaces.destinations import Reserved

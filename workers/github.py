@@ -7,9 +7,9 @@ import httpx2
 
 from activities.github.client import GitHub, http_client
 from baton.errors import GitHubDenied, GitHubError, GitHubRefused
-from baton.github import Repository
-from baton.github_app import EVENTS, missing_events, missing_permissions
-from baton.settings import Settings
+from baton.github.app import EVENTS, missing_events, missing_permissions
+from baton.records.issue import Repository
+from baton.settings.core import Settings
 
 _MOST_DELIVERIES = 30
 _PROBE_SECONDS = 5.0

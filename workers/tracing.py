@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from baton import __version__
 from baton.errors import ConfigurationError
-from baton.settings import Settings
+from baton.settings.core import Settings
 
 if TYPE_CHECKING:
     from temporalio.client import Plugin

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from baton.logs import get_logger
-from baton.settings import Settings
+from baton.settings.core import Settings
 from workspaces.room import room
 
 EVERY = timedelta(seconds=30)

@@ -34,12 +34,12 @@ from activities.stores import Stores
 from activities.turn import TurnActivities
 from activities.upstream import UpstreamActivities
 from baton import naming
+from baton.budget.pricing import load_prices
 from baton.logs import get_logger
-from baton.network import parse_grants
 from baton.policies import GRACEFUL_SHUTDOWN
-from baton.pricing import load_prices
-from baton.redaction import Redactor
-from baton.settings import Settings
+from baton.settings.core import Settings
+from baton.settings.network_names import parse_grants
+from baton.text.redaction import Redactor
 from system.uncancellable import provide_threads
 from workers.converter import masked_client
 from workers.engine_ports import engine_services

@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Guide
-    from baton.github import Notice
-    from baton.steps import Plan, Prepared
+    from baton.records.issue import Notice
+    from baton.records.run import Guide
+    from baton.steps.task import Plan, Prepared
     from workflows.finishing import Finish
 
 Result = TypeVar("Result")

@@ -6,11 +6,11 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
-    from baton.markdown import bounded, code, escape
-    from baton.sessions import SessionStatus
-    from baton.shortening import cut, first
-    from baton.steps import TaskInput
+    from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.steps.session import SessionStatus
+    from baton.steps.task import TaskInput
+    from baton.text.markdown import bounded, code, escape
+    from baton.text.truncation import cut, first
 
 REPO = SearchAttributeKey.for_keyword("BatonRepo")
 STATUS = SearchAttributeKey.for_keyword("BatonStatus")

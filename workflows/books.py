@@ -6,9 +6,9 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
-    from baton.decisions import DecisionBook
-    from baton.steps import TaskNews, TaskProgress
+    from baton.decision_book import DecisionBook
+    from baton.records.run import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.steps.task import TaskNews, TaskProgress
     from workflows.board import Board
     from workflows.remnants import Remnants
     from workflows.saving import Saver

@@ -8,11 +8,11 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.spending import SpendingActivities
-    from baton.budget import RAISE, Caps, Reached, question, suggestions
-    from baton.contracts import Limits, RunRequest
+    from baton.budget.caps import RAISE, Caps, Reached, question, suggestions
     from baton.policies import GIT_TIMEOUT
-    from baton.sessions import Escalation
-    from baton.steps import SetCapsInput
+    from baton.records.run import Limits, RunRequest
+    from baton.steps.session import Escalation
+    from baton.steps.task import SetCapsInput
     from workflows.clock import WallClock
     from workflows.escalation import Abort, Escalations, Skip
     from workflows.halt import WALL_CLOCK, Halted, halted

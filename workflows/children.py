@@ -17,7 +17,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from baton.shortening import cut
+    from baton.text.truncation import cut
     from workflows.cancelling import check_stop, ended
     from workflows.halt import Halt
     from workflows.steps import StepFailed

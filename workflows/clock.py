@@ -6,7 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.budget import Reached
+    from baton.budget.caps import Reached
     from workflows.halt import Halt
 
 

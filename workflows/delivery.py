@@ -14,8 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.reading import ReadingActivities
     from activities.github.writing import WritingActivities
     from baton import naming
-    from baton.contracts import RunRequest
-    from baton.github import (
+    from baton.policies import AWAY_WAITS
+    from baton.records.issue import (
         DELIVERY_WORKFLOW,
         Check,
         Delivery,
@@ -28,7 +28,9 @@ with workflow.unsafe.imports_passed_through():
         Stop,
         issue_of_branch,
     )
-    from baton.github_steps import (
+    from baton.records.run import RunRequest
+    from baton.replayed_figures import DELIVERY_LIMIT
+    from baton.steps.github import (
         Deliver,
         Earlier,
         EarlierInput,
@@ -41,9 +43,7 @@ with workflow.unsafe.imports_passed_through():
         Removal,
         WhoAsks,
     )
-    from baton.policies import AWAY_WAITS
-    from baton.recorded import DELIVERY_LIMIT
-    from baton.shortening import cut
+    from baton.text.truncation import cut
     from workflows.messages import Unreadable, read
     from workflows.outward import Outward
     from workflows.steps import StepFailed

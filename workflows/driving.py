@@ -7,11 +7,11 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton import naming
-    from baton.contracts import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
-    from baton.markdown import escape
-    from baton.sessions import Escalation
-    from baton.shortening import cut
-    from baton.steps import PlannedTask, TaskInput, TaskProgress, TaskResult
+    from baton.records.run import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
+    from baton.steps.session import Escalation
+    from baton.steps.task import PlannedTask, TaskInput, TaskProgress, TaskResult
+    from baton.text.markdown import escape
+    from baton.text.truncation import cut
     from workflows.books import Books
     from workflows.cancelling import check_stop, give_up
     from workflows.caps import CapKeeper

@@ -7,22 +7,14 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from agents.failures import SUGGESTIONS, FailureClass, classify
-    from baton.budget import RAISE, TURN_LIMIT, amount_in
-    from baton.contracts import (
-        Decide,
-        Decision,
-        DecisionPolicy,
-        DecisionState,
-        ErrorRecord,
-        Evidence,
-        Limits,
-    )
-    from baton.decisions import AmountRefused
+    from baton.budget.caps import RAISE, TURN_LIMIT, amount_in
+    from baton.decision_book import AmountRefused
     from baton.logs import FIELDS
-    from baton.redaction import Redactor
-    from baton.sessions import Escalation
-    from baton.shortening import cut
-    from baton.steps import Guidance, TaskProgress, TaskResult
+    from baton.records.run import Decide, Decision, DecisionPolicy, DecisionState, ErrorRecord, Evidence, Limits
+    from baton.steps.session import Escalation
+    from baton.steps.task import Guidance, TaskProgress, TaskResult
+    from baton.text.redaction import Redactor
+    from baton.text.truncation import cut
     from workflows.books import Books
     from workflows.cancelling import check_stop
 

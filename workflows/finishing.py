@@ -10,13 +10,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.integration import IntegrationActivities
     from activities.publishing import PublishingActivities
     from baton import naming
-    from baton.contracts import Decision, Evidence, GateDocument, RunRequest, RunStatus, TaskDocument, TaskState
-    from baton.decisions import PUBLISH
+    from baton.decision_book import PUBLISH
     from baton.errors import ContentsMissing, FilteredPaths
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
-    from baton.publishing import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
-    from baton.sessions import Escalation
-    from baton.steps import GateInput, PlannedTask, RepairInput
+    from baton.records.run import Decision, Evidence, GateDocument, RunRequest, RunStatus, TaskDocument, TaskState
+    from baton.steps.publish import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
+    from baton.steps.session import Escalation
+    from baton.steps.task import GateInput, PlannedTask, RepairInput
     from workflows.books import Books
     from workflows.caps import CapKeeper
     from workflows.escalation import Escalations, Skip

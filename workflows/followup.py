@@ -11,15 +11,15 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.github.reading import ReadingActivities
     from activities.upstream import UpstreamActivities
-    from baton.contracts import Limits, RunStatus, TaskDocument, TaskState
-    from baton.github_report import listed
-    from baton.github_steps import FailedCheck, FeedbackItem, OpenRoundInput
-    from baton.markdown import quiet
+    from baton.github.comment_text import listed
     from baton.policies import GIT_TIMEOUT
-    from baton.recorded import BATCH_MOST
-    from baton.sessions import Escalation
-    from baton.shortening import cut, end_of
-    from baton.steps import PlannedTask
+    from baton.records.run import Limits, RunStatus, TaskDocument, TaskState
+    from baton.replayed_figures import BATCH_MOST
+    from baton.steps.github import FailedCheck, FeedbackItem, OpenRoundInput
+    from baton.steps.session import Escalation
+    from baton.steps.task import PlannedTask
+    from baton.text.markdown import quiet
+    from baton.text.truncation import cut, end_of
     from workflows.cancelling import check_stop
     from workflows.escalation import Skip
     from workflows.finishing import Finish

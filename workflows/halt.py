@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from baton.sessions import Escalation
+    from baton.steps.session import Escalation
     from workflows.cancelling import check_stop, ended
 
 Result = TypeVar("Result")

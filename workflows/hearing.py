@@ -12,12 +12,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton import naming
-    from baton.contracts import Decide, Guide
-    from baton.decisions import DecisionRefused
-    from baton.github import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
-    from baton.github_steps import FeedbackItem
-    from baton.markdown import quiet
-    from baton.shortening import cut
+    from baton.decision_book import DecisionRefused
+    from baton.records.issue import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
+    from baton.records.run import Decide, Guide
+    from baton.steps.github import FeedbackItem
+    from baton.text.markdown import quiet
+    from baton.text.truncation import cut
     from workflows.books import Books
     from workflows.escalation import Escalations
 

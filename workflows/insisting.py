@@ -6,9 +6,9 @@ from typing import TypeVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunStatus
-    from baton.sessions import Escalation
-    from baton.shortening import cut
+    from baton.records.run import RunStatus
+    from baton.steps.session import Escalation
+    from baton.text.truncation import cut
     from workflows.books import Books
     from workflows.escalation import Escalations
     from workflows.steps import StepFailed

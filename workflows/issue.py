@@ -10,11 +10,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import Guide, RunRequest
-    from baton.github import GitHubIssue, Notice
-    from baton.sessions import Escalation
-    from baton.shortening import cut
-    from baton.steps import Plan, Prepared
+    from baton.records.issue import GitHubIssue, Notice
+    from baton.records.run import Guide, RunRequest
+    from baton.steps.session import Escalation
+    from baton.steps.task import Plan, Prepared
+    from baton.text.truncation import cut
     from workflows.books import Books
     from workflows.cancelling import ended, give_up
     from workflows.driving import Driver

@@ -10,7 +10,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel, ValidationError
-from baton.shortening import cut, first
+from baton.text.truncation import cut, first
 
 Message = TypeVar("Message", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from baton.steps import TaskNews
+    from baton.steps.task import TaskNews
 
 
 async def send(pipeline: str, news: TaskNews) -> None:

@@ -10,12 +10,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.resuming import ResumingActivities
     from activities.state import StateActivities
     from agents.reports import GUIDANCE
-    from baton.contracts import RunRequest
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
-    from baton.sessions import Escalation, SessionInput, SessionKey, SessionResult
-    from baton.shortening import cut
-    from baton.steps import (
+    from baton.records.run import RunRequest
+    from baton.steps.session import Escalation, SessionInput, SessionKey, SessionResult
+    from baton.steps.task import (
         FindSessionInput,
         Guidance,
         Plan,
@@ -28,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         TaskProgress,
         TaskResult,
     )
+    from baton.text.truncation import cut
     from workflows.caps import CapKeeper
     from workflows.children import ChildEnded, begin, tend
     from workflows.escalation import Abort, Escalations, Skip, with_class

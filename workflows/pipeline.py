@@ -10,14 +10,23 @@ with workflow.unsafe.imports_passed_through():
     from activities.forking import ForkingActivities
     from activities.repository import RepositoryActivities
     from baton import naming
-    from baton.contracts import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
-    from baton.decisions import DecisionRefused
+    from baton.decision_book import DecisionRefused
     from baton.errors import UsageError
-    from baton.github import Notice
     from baton.policies import GIT_TIMEOUT
-    from baton.redaction import has_url_credentials, strip_url_credentials
-    from baton.shortening import cut
-    from baton.steps import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
+    from baton.records.issue import Notice
+    from baton.records.run import (
+        Decide,
+        Decision,
+        Guide,
+        RunDocument,
+        RunRequest,
+        RunStatus,
+        TaskDocument,
+        TaskState,
+    )
+    from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
+    from baton.text.redaction import has_url_credentials, strip_url_credentials
+    from baton.text.truncation import cut
     from workflows.alone import Alone, Side
     from workflows.background import Background
     from workflows.books import Books

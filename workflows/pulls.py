@@ -9,10 +9,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.reading import ReadingActivities
     from activities.github.writing import WritingActivities
     from baton import naming
-    from baton.contracts import GateDocument
-    from baton.github_pull import Change, check_summary, check_title, pull_body, pull_title
-    from baton.github_steps import CheckInput, PullInput, PullNumber, PullState
-    from baton.shortening import cut
+    from baton.github.pull_request_text import Change, check_summary, check_title, pull_body, pull_title
+    from baton.records.run import GateDocument
+    from baton.steps.github import CheckInput, PullInput, PullNumber, PullState
+    from baton.text.truncation import cut
     from workflows.escalation import Skip
     from workflows.hearing import Ending
     from workflows.steps import StepFailed

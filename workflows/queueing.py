@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.presence import PresenceActivities
     from baton import naming
     from baton.policies import ATTEND_TIMEOUT, HEARTBEAT, PRESENCE_ANSWER
-    from baton.steps import AttendInput
+    from baton.steps.task import AttendInput
     from workflows.cancelling import ended
 
 Result = TypeVar("Result")

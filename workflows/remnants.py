@@ -6,11 +6,11 @@ A note is replaced when there is something newer to say of the same task, so tha
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunDocument
-    from baton.leftouts import with_reasons
-    from baton.sessions import LeftOut, PutBack
-    from baton.shortening import named
-    from baton.steps import TaskNews
+    from baton.records.left_out import with_reasons
+    from baton.records.run import RunDocument
+    from baton.steps.session import LeftOut, PutBack
+    from baton.steps.task import TaskNews
+    from baton.text.truncation import named
 
 _MAX_IN_NOTE = 5
 _MAX_IN_DOCUMENT = 100

@@ -8,12 +8,12 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.github.writing import WritingActivities
     from baton import naming
-    from baton.contracts import RunDocument, RunStatus
-    from baton.github_report import Report, comment
-    from baton.github_steps import CommentInput
+    from baton.github.comment_text import Report, comment
     from baton.policies import LAST_REPORT_LIMIT
-    from baton.recorded import REPORT_EVERY
-    from baton.shortening import cut
+    from baton.records.run import RunDocument, RunStatus
+    from baton.replayed_figures import REPORT_EVERY
+    from baton.steps.github import CommentInput
+    from baton.text.truncation import cut
     from workflows.escalation import Abort, Skip
     from workflows.hearing import Ending
     from workflows.steps import StepFailed

@@ -8,11 +8,11 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.state import StateActivities
     from baton import naming
-    from baton.budget import with_costs
-    from baton.contracts import RunDocument
-    from baton.decisions import DecisionBook
+    from baton.budget.caps import with_costs
+    from baton.decision_book import DecisionBook
     from baton.policies import GIT_TIMEOUT
-    from baton.steps import SaveInput
+    from baton.records.run import RunDocument
+    from baton.steps.task import SaveInput
     from workflows.steps import Host, StepFailed
 
 _LAST_SAVE_LIMIT = 30.0

@@ -8,11 +8,11 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
     from agents.restarts import SHORTEST
-    from baton.budget import ERROR_TYPE, RAISE, TURN_LIMIT, question
+    from baton.budget.caps import ERROR_TYPE, RAISE, TURN_LIMIT, question
     from baton.errors import ConversationLost, RequestRefused
     from baton.policies import TURN_TIMEOUT
-    from baton.recorded import MAX_NUDGES
-    from baton.sessions import (
+    from baton.replayed_figures import MAX_NUDGES
+    from baton.steps.session import (
         Escalation,
         PutBack,
         SessionInput,
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
-    from baton.shortening import cut
+    from baton.text.truncation import cut
     from workflows.board import session_details
     from workflows.cancelling import check_stop
     from workflows.halt import Halt, Halted, halted

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from baton.naming import TASK_QUEUE
     from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
-    from baton.recorded import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
+    from baton.replayed_figures import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
     from workflows.cancelling import Cancellation, check_stop
     from workflows.queueing import HostGone, wait_in_queue
 

@@ -14,11 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.gate import GateActivities
     from activities.integration import IntegrationActivities
     from activities.resuming import ResumingActivities
-    from baton.contracts import Evidence
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
-    from baton.sessions import Escalation, HandOff, SessionInput, SessionKey, SessionResult
-    from baton.shortening import cut, named
-    from baton.steps import (
+    from baton.records.run import Evidence
+    from baton.steps.session import Escalation, HandOff, SessionInput, SessionKey, SessionResult
+    from baton.steps.task import (
         FindSessionInput,
         GateInput,
         IntegrateInput,
@@ -29,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         TaskProgress,
         TaskResult,
     )
+    from baton.text.truncation import cut, named
     from workflows.board import task_details
     from workflows.cancelling import check_stop
     from workflows.children import ChildEnded, begin, tend

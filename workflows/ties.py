@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.contracts import RunRequest
-    from baton.github import GitHubIssue
+    from baton.records.issue import GitHubIssue
+    from baton.records.run import RunRequest
     from workflows.books import Books
     from workflows.driving import Driver
     from workflows.escalation import Escalations

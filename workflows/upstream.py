@@ -6,14 +6,14 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.upstream import UpstreamActivities
-    from baton.contracts import RunStatus, TaskDocument, TaskState
     from baton.errors import BranchMoved
-    from baton.github_steps import ResetInput, TakeInInput, TakenIn
-    from baton.markdown import code
     from baton.policies import GIT_TIMEOUT
-    from baton.publishing import Published
-    from baton.sessions import Escalation
-    from baton.steps import PlannedTask
+    from baton.records.run import RunStatus, TaskDocument, TaskState
+    from baton.steps.github import ResetInput, TakeInInput, TakenIn
+    from baton.steps.publish import Published
+    from baton.steps.session import Escalation
+    from baton.steps.task import PlannedTask
+    from baton.text.markdown import code
     from workflows.finishing import Finish, LeaveOut
     from workflows.steps import StepFailed
     from workflows.ties import Ties

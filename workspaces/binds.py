@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from baton.places import SECRET_NAMES, refuse_bind, refuse_for_this_account
+from baton.settings.bind_paths import SECRET_NAMES, refuse_bind, refuse_for_this_account
 
 MAX_ENTRIES = 100_000
 """Files and directories of a bind that are looked at before each command; one with more is not shown."""

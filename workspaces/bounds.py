@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from workspaces import census
 from workspaces.cgroups import Group, Groups, Met, NoGroups, memory_of_this_group, processes_of_this_group
 from workspaces.command import Command, CommandResult

@@ -3,7 +3,7 @@
 import stat
 from collections.abc import Collection, Iterable
 
-from baton.leftouts import DEEP, IGNORED, LARGE, NAME, SPECIAL
+from baton.records.left_out import DEEP, IGNORED, LARGE, NAME, SPECIAL
 from workspaces.beneath import Beneath
 from workspaces.ignored import Ignores
 from workspaces.meta import Meta, is_plain, kept_mode

@@ -23,9 +23,9 @@ from pydantic import (
 )
 
 from baton import policies
-from baton.contracts import ROLES, Fallback, StrictContract
 from baton.errors import ConfigurationError
-from baton.places import refuse_bind
+from baton.records.run import ROLES, Fallback, StrictContract
+from baton.settings.bind_paths import refuse_bind
 from workspaces.patterns import compile_pattern
 
 FILE = "baton.toml"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from baton.network import WEB_PORTS, Grant, find_grant, host_name, plain_address
+from baton.settings.network_names import WEB_PORTS, Grant, find_grant, host_name, plain_address
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a name; raises OSError where it has none."""

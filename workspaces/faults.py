@@ -10,7 +10,7 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import DiskFull, WorkspaceError
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded")

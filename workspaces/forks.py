@@ -4,8 +4,8 @@ import json
 import re
 
 from baton import naming
-from baton.contracts import Fork
 from baton.errors import UsageError
+from baton.records.run import Fork
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.store import Store
 

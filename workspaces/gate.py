@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from baton import policies
-from baton.contracts import Evidence
 from baton.errors import DiskFull
-from baton.redaction import Redactor
+from baton.records.run import Evidence
+from baton.text.redaction import Redactor
 from system.uncancellable import in_thread
 from workspaces.beneath import clear_away
 from workspaces.config import GateConfig

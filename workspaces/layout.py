@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton.redaction import strip_url_credentials
+from baton.text.redaction import strip_url_credentials
 from system.fsync import sync_tree, write_durably
 from system.uncancellable import in_thread
 from workspaces.beneath import clear_away, remove_path

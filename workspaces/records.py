@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from baton.budget import Caps
-from baton.contracts import Decision, RunDocument, RunRequest
+from baton.budget.caps import Caps
 from baton.errors import StoreDamaged
+from baton.records.run import Decision, RunDocument, RunRequest
 from workspaces.config import ProjectConfig
 
 STATE, DECISIONS, REQUEST = "state.json", "decisions.json", "request.json"

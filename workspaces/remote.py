@@ -8,8 +8,8 @@ import pygit2
 from pygit2.enums import FileStatus
 
 from baton.errors import BatonError, GitHubDenied, RepositoryAway, RepositoryError
-from baton.github_app import RENEW
-from baton.redaction import strip_url_credentials
+from baton.github.app import RENEW
+from baton.text.redaction import strip_url_credentials
 from system.uncancellable import in_thread
 from workspaces.access import Header
 from workspaces.faults import GitFailed, clean_text

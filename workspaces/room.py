@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baton.errors import DiskFull
-from baton.settings import Settings
+from baton.settings.core import Settings
 
 _GB = 1_000_000_000
 

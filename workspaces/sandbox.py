@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
-from baton.settings import SandboxMode, Settings
+from baton.settings.core import SandboxMode, Settings
 from system.uncancellable import finish
 from workspaces.binds import BindRules
 from workspaces.bounds import Bound, Bounds, bounds_of

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from baton.contracts import ROLES
+from baton.records.run import ROLES
 from workspaces.config import ProjectConfig
 from workspaces.ownership import FRONTEND, PROTECTED, SHARED, TESTS
 from workspaces.patterns import Rules, invert

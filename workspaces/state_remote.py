@@ -22,7 +22,7 @@ import pygit2
 from baton import naming
 from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
 from baton.policies import GIT_TIMEOUT
-from baton.redaction import strip_url_credentials
+from baton.text.redaction import strip_url_credentials
 from system.uncancellable import finish
 from workspaces.faults import GitFailed, clean_text
 from workspaces.git import GitResult, git

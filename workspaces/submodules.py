@@ -18,10 +18,10 @@ from pathlib import Path
 import pygit2
 from pydantic import Field
 
-from baton.contracts import Contract
 from baton.errors import WorkspaceError
-from baton.leftouts import show_path
-from baton.shortening import cut
+from baton.records.left_out import show_path
+from baton.records.run import Contract
+from baton.text.truncation import cut
 from system.directory_walk import walk
 from system.fsync import write_durably
 from system.uncancellable import in_thread

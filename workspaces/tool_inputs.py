@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from baton import policies
-from baton.shortening import first
+from baton.text.truncation import first
 
 MAX_TEXT = 5_000_000
 """Characters of one text argument; more is no file that a model wrote."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from baton.places import home_of_this_account, refuse_bind
+from baton.settings.bind_paths import home_of_this_account, refuse_bind
 from workspaces import own_python
 from workspaces.binds import Bind
 

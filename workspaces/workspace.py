@@ -20,10 +20,10 @@ from functools import cache
 from pathlib import Path
 
 from baton.errors import WorkspaceError
-from baton.leftouts import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
 from baton.naming import is_run_key
 from baton.policies import WORKSPACE_WAIT
-from baton.settings import SandboxMode
+from baton.records.left_out import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
+from baton.settings.core import SandboxMode
 from system.uncancellable import in_thread
 from workspaces import agentgit, gitdir
 from workspaces.agentgit import GitState, new_state, untold

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from baton.github import Sender
+from baton.records.issue import Sender
 
 _NUMBER = re.compile(r"#(?=\d)")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,39}")

@@ -8,9 +8,9 @@ from temporalio import activity
 from activities.github.client import Api, GitHub
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
-from baton.github import CHECK_NAME
-from baton.github_steps import SUMMARY_LIMIT, CheckInput, CheckWritten
-from baton.shortening import cut
+from baton.records.issue import CHECK_NAME
+from baton.steps.github import SUMMARY_LIMIT, CheckInput, CheckWritten
+from baton.text.truncation import cut
 
 _TITLE_LIMIT = 255
 _DESCRIPTION_LIMIT = 140

@@ -19,10 +19,10 @@ from gidgethub.httpx import GitHubAPI
 
 from activities.github.faults import translated
 from baton.errors import GitHubDenied, GitHubRefused
-from baton.github import Repository
-from baton.github_settings import GitHubSettings
 from baton.policies import GITHUB_CALL_TIMEOUT
-from baton.redaction import Redactor
+from baton.records.issue import Repository
+from baton.settings.github import GitHubSettings
+from baton.text.redaction import Redactor
 
 _AGENT = "baton"
 _HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}

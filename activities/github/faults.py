@@ -13,9 +13,9 @@ import httpx2
 from gidgethub import GitHubBroken, GitHubException, HTTPException, RedirectionException
 
 from baton.errors import GitHubAway, GitHubDenied, GitHubError, GitHubRefused
-from baton.github_app import RENEW
+from baton.github.app import RENEW
 from baton.policies import LIMIT_WAIT, LIMIT_WAIT_MAX
-from baton.redaction import Redactor
+from baton.text.redaction import Redactor
 
 _LIMITED = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 # 403, and yet no credential would help: the thing itself is closed to everybody.

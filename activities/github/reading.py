@@ -10,9 +10,8 @@ from activities.github.marker import MARKER
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from baton.errors import GitHubDenied, GitHubRefused
-from baton.foreign_text import freeze
-from baton.github import TEXT_LIMIT, Check
-from baton.github_steps import (
+from baton.records.issue import TEXT_LIMIT, Check
+from baton.steps.github import (
     Earlier,
     EarlierInput,
     FailedCheck,
@@ -22,6 +21,7 @@ from baton.github_steps import (
     PullState,
     WhoAsks,
 )
+from baton.text.untrusted import freeze
 
 _MAY = frozenset({"admin", "maintain", "write"})
 _MOST_COMMENTS = 200

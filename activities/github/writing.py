@@ -14,15 +14,8 @@ from activities.github.reading import pull_state
 from activities.heartbeat import heartbeating
 from activities.posture import with_posture
 from baton.errors import GitHubRefused
-from baton.github_steps import (
-    COMMENT_LIMIT,
-    Commented,
-    CommentInput,
-    PullInput,
-    PullState,
-    React,
-)
-from baton.shortening import cut
+from baton.steps.github import COMMENT_LIMIT, Commented, CommentInput, PullInput, PullState, React
+from baton.text.truncation import cut
 
 _MOST_COMMENTS = 1_000
 _TITLE_LIMIT = 250

@@ -11,7 +11,7 @@ from interfaces.cli.output import clean, line, message, one_line, print_json
 
 if TYPE_CHECKING:
     from agents.loader import LoadedAgent
-    from baton.pricing import PriceList
+    from baton.budget.pricing import PriceList
 
 app = typer.Typer(
     help="The role files: those that come with Baton, and your own.",
@@ -70,7 +70,7 @@ def check(
     Exit code: 0 when all can be loaded (warnings allowed), 2 when one cannot.
     """
     from agents.loader import load_directory
-    from baton.pricing import load_prices
+    from baton.budget.pricing import load_prices
 
     prices = load_prices(options.settings().prices)
     found = load_directory(directory)

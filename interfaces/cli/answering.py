@@ -11,8 +11,8 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, one_line, print_json, program
 
 if TYPE_CHECKING:
-    from baton.contracts import Decide, Guide
-    from baton.settings import Settings
+    from baton.records.run import Decide, Guide
+    from baton.settings.core import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +40,8 @@ def decide(
     as_json: options.Json = False,
 ) -> None:
     """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
-    from baton.contracts import Decide
-    from baton.foreign_text import whole
+    from baton.records.run import Decide
+    from baton.text.untrusted import whole
     from interfaces.cli.asking import who
 
     run = options.check_run_id(run)
@@ -64,8 +64,8 @@ def guide(
     """
     from pydantic import ValidationError
 
-    from baton.contracts import Guide
-    from baton.foreign_text import whole
+    from baton.records.run import Guide
+    from baton.text.untrusted import whole
 
     run = options.check_run_id(run)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from baton import naming
-from baton.contracts import Evidence, RunDocument
 from baton.errors import StoreDamaged, UnknownRun, WorkspaceError
-from baton.steps import GateResult
+from baton.records.run import Evidence, RunDocument
+from baton.steps.task import GateResult
 from interfaces.cli.output import message
 from workspaces.faults import translated
 from workspaces.findings import Finding

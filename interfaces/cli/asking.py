@@ -16,8 +16,8 @@ import textwrap
 from collections.abc import Iterator
 from datetime import timedelta
 
-from baton.contracts import Decide, Decision
-from baton.foreign_text import whole
+from baton.records.run import Decide, Decision
+from baton.text.untrusted import whole
 from interfaces.cli.output import clean, message, one_line
 from interfaces.cli.questions import help_lines
 

@@ -14,7 +14,7 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import line, one_line, print_json
 
 if TYPE_CHECKING:
-    from baton.settings import Settings
+    from baton.settings.core import Settings
 
 _GIT_NEEDED = (2, 38)
 """The first git with `merge-tree --write-tree`."""
@@ -195,7 +195,7 @@ def _key(settings: "Settings") -> Check:
 
 def _prices(settings: "Settings") -> Check:
     from agents.models import check_models
-    from baton.pricing import load_prices
+    from baton.budget.pricing import load_prices
 
     try:
         prices = load_prices(settings.prices)
@@ -243,7 +243,7 @@ def _settings(settings: "Settings") -> list[dict[str, Any]]:
     """Every setting with its value, masked where it is a secret, and where it comes from."""
     from pydantic import SecretStr
 
-    from baton.redaction import Redactor, strip_url_credentials
+    from baton.text.redaction import Redactor, strip_url_credentials
 
     redact = Redactor(settings.secrets())
     listed = []

@@ -13,7 +13,7 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import count, line, message, one_line, print_json
 
 if TYPE_CHECKING:
-    from baton.settings import Settings
+    from baton.settings.core import Settings
     from workers.service import TemporalService
     from workspaces.collect import Holding
     from workspaces.stock import Place

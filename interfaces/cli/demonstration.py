@@ -13,8 +13,8 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import count, line, message, one_line, program, short, usd
 
 if TYPE_CHECKING:
-    from baton.contracts import Decide, Decision, RunDocument
-    from baton.settings import Settings
+    from baton.records.run import Decide, Decision, RunDocument
+    from baton.settings.core import Settings
     from standin.app import StandIn
 
 TASK = "Add pagination to GET /orders, and show the orders page by page."
@@ -63,9 +63,9 @@ def _settings(sandbox: str | None) -> "Settings":
 
 
 async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_json: bool) -> int:
-    from baton.contracts import RunRequest
     from baton.naming import new_run_id
-    from baton.settings import read_settings
+    from baton.records.run import RunRequest
+    from baton.settings.core import read_settings
     from interfaces.cli.asking import ask_in_terminal, can_ask
     from interfaces.cli.engine import require_sandbox, serving, tell_where
     from interfaces.cli.following import exit_code, follow
@@ -114,7 +114,7 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
 
 
 async def _answer_itself(decision: "Decision") -> "Decide":
-    from baton.contracts import Decide
+    from baton.records.run import Decide
     from interfaces.cli.asking import present
 
     present(decision)

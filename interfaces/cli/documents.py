@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from baton import naming
-from baton.contracts import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.errors import UnknownRun
-from baton.sessions import SessionStatus
+from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.steps.session import SessionStatus
 from interfaces.cli.pending import Step, steps_at_work
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from interfaces.cli.output import message
 if TYPE_CHECKING:
     from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
 
-    from baton.settings import Settings
+    from baton.settings.core import Settings
     from workers.service import TemporalService
     from workers.worker import WorkerHandle
 

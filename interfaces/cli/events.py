@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from baton.contracts import (
+from baton.records.run import (
     Decision,
     DecisionState,
     GateDocument,
@@ -11,7 +11,7 @@ from baton.contracts import (
     TaskDocument,
     TaskState,
 )
-from baton.sessions import SessionStatus
+from baton.steps.session import SessionStatus
 from interfaces.cli.documents import Snapshot, role_at_work
 from interfaces.cli.output import count, one_line, short, usd
 from interfaces.cli.questions import help_lines

@@ -16,7 +16,7 @@ from interfaces.cli.output import line, message, one_line, print_json
 if TYPE_CHECKING:
     from temporalio.api.taskqueue.v1 import PollerInfo
 
-    from baton.settings import Settings
+    from baton.settings.core import Settings
 
 ALIVE = timedelta(seconds=90)
 """A worker asks for work once a minute at least; one that has not for this long is gone."""

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
+from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
 from interfaces.cli.asking import in_foreground
 from interfaces.cli.documents import QUERY_LIMIT, Snapshot, look
 from interfaces.cli.events import reminders

@@ -12,8 +12,8 @@ from interfaces.cli.output import message, program
 from interfaces.cli.starting import interrupted
 
 if TYPE_CHECKING:
-    from baton.contracts import Guide, RunRequest
-    from baton.settings import Settings
+    from baton.records.run import Guide, RunRequest
+    from baton.settings.core import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -102,9 +102,9 @@ async def _request(
     """The new run's request: the old one's, from its base commit, with what is to be different."""
     from pydantic import ValidationError
 
-    from baton.contracts import Fork, Guide, RunRequest
-    from baton.foreign_text import whole
     from baton.naming import new_run_id
+    from baton.records.run import Fork, Guide, RunRequest
+    from baton.text.untrusted import whole
     from interfaces.cli.archive import find_run
     from interfaces.cli.asking import who
     from workspaces.forks import resolve_fork

@@ -10,7 +10,7 @@ from interfaces.cli.output import line, one_line, print_json
 from interfaces.cli.webhook import redelivery, retention
 
 if TYPE_CHECKING:
-    from baton.settings import Settings
+    from baton.settings.core import Settings
     from workers.github import Survey
 
 _GUIDE = "docs/github.md leads through the set-up."

@@ -12,8 +12,8 @@ from interfaces.cli.output import message
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from baton.contracts import RunRequest
-    from baton.settings import Settings
+    from baton.records.run import RunRequest
+    from baton.settings.core import Settings
 
 Model = TypeVar("Model", bound="BaseModel")
 
@@ -64,8 +64,8 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     import logging
 
     from baton.logs import configure_logging
-    from baton.redaction import Redactor
-    from baton.settings import read_settings
+    from baton.settings.core import read_settings
+    from baton.text.redaction import Redactor
     from interfaces.cli.streams import log_stream
 
     read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
@@ -99,7 +99,7 @@ def check_new_run_id(run: str) -> str:
 
 def models(given: list[str]) -> dict[str, str]:
     """Models by role, as given by `--model`; raises UsageError."""
-    from baton.contracts import ROLES
+    from baton.records.run import ROLES
 
     found = {}
     for entry in given:
@@ -114,7 +114,7 @@ def request(given: dict[str, object]) -> "RunRequest":
     """The request for a run, checked as the engine checks it; raises UsageError that names what does not fit."""
     from pydantic import ValidationError
 
-    from baton.contracts import RunRequest
+    from baton.records.run import RunRequest
 
     try:
         return RunRequest.model_validate(given)
@@ -129,7 +129,7 @@ def check_models(read: "Settings", asked: dict[str, str], *, settings_too: bool)
     Of a run that another worker carries out, that worker's settings name the models that the options do not.
     """
     from agents.models import check_models as check
-    from baton.pricing import load_prices
+    from baton.budget.pricing import load_prices
 
     own = read if settings_too else read.model_copy(update=dict.fromkeys(_MODEL_SETTINGS))
     check(asked, own, load_prices(read.prices))
@@ -146,7 +146,7 @@ def require_model_access(read: "Settings") -> None:
 
 def masked(read: "Settings", model: Model, what: str, *, leave: tuple[str, ...] = ()) -> Model:
     """The person's words with keys masked; the person is told which. UsageError where nothing can be masked."""
-    from baton.masking import told
+    from baton.text.key_masking import told
 
     cleaned, names = read.masker().model(model, leave=leave)
     if names:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from baton.sessions import Doing
+from baton.steps.session import Doing
 from interfaces.cli.output import one_line
 
 if TYPE_CHECKING:

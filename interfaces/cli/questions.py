@@ -1,6 +1,6 @@
 """What is shown beside an open decision, wherever it is shown. Pure."""
 
-from baton.contracts import Decision
+from baton.records.run import Decision
 from interfaces.cli.output import one_line, short
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from temporalio.client import WorkflowExecution
     from temporalio.common import SearchAttributeKey
 
-    from baton.contracts import RunDocument
-    from baton.settings import Settings
+    from baton.records.run import RunDocument
+    from baton.settings.core import Settings
     from interfaces.cli.archive import Shelf
     from workers.service import TemporalService
 
@@ -42,7 +42,7 @@ def list_runs(
     as_json: options.Json = False,
 ) -> None:
     """List the runs, the newest first."""
-    from baton.contracts import RunStatus
+    from baton.records.run import RunStatus
 
     known = [entry.value for entry in RunStatus]
     if status is not None and status not in known:
@@ -119,7 +119,7 @@ def status_of(found: "WorkflowExecution") -> str:
     """The status of a run, by the list alone; one that was ended from outside could not write its own."""
     from temporalio.client import WorkflowExecutionStatus
 
-    from baton.contracts import RunStatus
+    from baton.records.run import RunStatus
     from workflows.board import STATUS
 
     status = str(_attribute(found, STATUS, RunStatus.PLANNING.value))

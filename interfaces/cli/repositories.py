@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from baton.errors import RepositoryError
-from baton.redaction import has_url_credentials, strip_url_credentials
+from baton.text.redaction import has_url_credentials, strip_url_credentials
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:.+")
 

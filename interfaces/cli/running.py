@@ -14,8 +14,8 @@ from interfaces.cli.output import line, message, print_json, program
 from interfaces.cli.starting import interrupted, see_through, start_run
 
 if TYPE_CHECKING:
-    from baton.contracts import Guide, RunDocument, RunRequest
-    from baton.settings import Settings
+    from baton.records.run import Guide, RunDocument, RunRequest
+    from baton.settings.core import Settings
     from workers.service import TemporalService
 
 
@@ -120,9 +120,9 @@ def _request(
     task: str, repo: str, *, base: str | None, run: str | None, settings: "Settings", **options_given: object
 ) -> "RunRequest":
     """Everything that can be said without a server, checked; raises UsageError."""
-    from baton.contracts import Fallback
-    from baton.masking import masked_names, told
     from baton.naming import new_run_id
+    from baton.records.run import Fallback
+    from baton.text.key_masking import masked_names, told
     from interfaces.cli.asking import who
     from interfaces.cli.repositories import resolve_repository
 
@@ -165,7 +165,7 @@ def _read_task(task: str) -> str:
 
 
 def _seconds(text: str | None) -> float | None:
-    from baton.budget import amount_in
+    from baton.budget.caps import amount_in
 
     if text is None:
         return None

@@ -13,8 +13,8 @@ from interfaces.cli.exits import execute
 from interfaces.cli.output import line, message, print_json
 
 if TYPE_CHECKING:
-    from baton.keyring import KeyRing
-    from baton.settings import Settings
+    from baton.settings.core import Settings
+    from baton.settings.encryption_keys import KeyRing
 
 
 def register(app: typer.Typer) -> None:

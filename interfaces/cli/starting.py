@@ -8,7 +8,7 @@ from interfaces.cli.output import program
 from system.uncancellable import finish
 
 if TYPE_CHECKING:
-    from baton.contracts import Guide, RunRequest
+    from baton.records.run import Guide, RunRequest
     from workers.service import TemporalService
 
 
@@ -43,9 +43,9 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
     )
     from temporalio.exceptions import WorkflowAlreadyStartedError
 
-    from baton.asked import request_details
-    from baton.contracts import RunStatus
     from baton.naming import TASK_QUEUE
+    from baton.records.run import RunStatus
+    from baton.text.request_details import request_details
     from interfaces.cli.output import one_line
     from workflows.board import REPO, STATUS
 

@@ -7,7 +7,7 @@ from baton.errors import ExitCode
 from interfaces.cli.output import line, message, one_line, print_json
 
 if TYPE_CHECKING:
-    from baton.settings import Settings
+    from baton.settings.core import Settings
     from workspaces.findings import Finding, StoreReport
     from workspaces.state_remote import StateRemote
     from workspaces.stock import Place

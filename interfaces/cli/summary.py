@@ -2,9 +2,9 @@
 
 import shlex
 
-from baton.contracts import Fork, RunDocument, RunStatus, TaskState
-from baton.decisions import example_choice
-from baton.shortening import named
+from baton.decision_book import example_choice
+from baton.records.run import Fork, RunDocument, RunStatus, TaskState
+from baton.text.truncation import named
 from interfaces.cli.events import gate_verdict, since
 from interfaces.cli.following import open_decisions
 from interfaces.cli.output import count, one_line, program, short, usd

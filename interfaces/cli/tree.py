@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from baton import naming
-from baton.contracts import Decision, DecisionState, TaskDocument, TaskState
-from baton.sessions import SessionStatus
+from baton.records.run import Decision, DecisionState, TaskDocument, TaskState
+from baton.steps.session import SessionStatus
 from interfaces.cli.documents import Snapshot
 from interfaces.cli.events import doing
 from interfaces.cli.output import count, one_line, program, usd

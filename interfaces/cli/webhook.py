@@ -16,7 +16,7 @@ from interfaces.cli.output import message, print_json
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from baton.settings import Settings
+    from baton.settings.core import Settings
 
 REDELIVERY, REDELIVERY_ENTERPRISE = timedelta(days=3), timedelta(days=7)
 """How long GitHub and an Enterprise Server let people send a delivery again.

@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from baton.errors import TemporalUnreachable
-from baton.github import Delivery
 from baton.logs import get_logger
-from baton.masking import told
+from baton.records.issue import Delivery
+from baton.text.key_masking import told
 from interfaces.github import signature
 from interfaces.github.body import Bodies
 from interfaces.github.core import verdict

@@ -6,8 +6,8 @@ That the commit is the head which we published is for the run to see: a fork's b
 import re
 from typing import Any
 
-from baton.foreign_text import freeze, freeze_line
-from baton.github import CHECK_NAME, TEXT_LIMIT, TITLE_LIMIT, Check, Matter, issue_of_branch
+from baton.records.issue import CHECK_NAME, TEXT_LIMIT, TITLE_LIMIT, Check, Matter, issue_of_branch
+from baton.text.untrusted import freeze, freeze_line
 from interfaces.github.check_payloads import RunPayload, StatusPayload, Suite, SuitePayload, WorkflowPayload
 from interfaces.github.payloads import App
 from interfaces.github.reading import FORK, NOT_OURS, Event

@@ -5,8 +5,8 @@ A command begins its comment. So one in a quote, in a code block, in backticks o
 
 import re
 
-from baton.foreign_text import freeze
-from baton.github import TEXT_LIMIT, Command
+from baton.records.issue import TEXT_LIMIT, Command
+from baton.text.untrusted import freeze
 
 # Four spaces or a tab would make it a code block: https://spec.commonmark.org/0.31.2/#indented-code-blocks
 _BEGINS = re.compile(r"(?:[ \t]*\r?\n)* {0,3}/baton(?=[ \t\r\n]|\Z)")

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from baton.foreign_text import freeze_line, mend_json
-from baton.github import Delivery, Matter, Repository
+from baton.records.issue import Delivery, Matter, Repository
+from baton.text.untrusted import freeze_line, mend_json
 from interfaces.github import check_events, installation_events, issue_events, pull_events, signature
 from interfaces.github.payloads import InstallationPayload
 from interfaces.github.reading import Event, repository_of, sender_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from baton.github import REMOVED_LIMIT, Removed
+from baton.records.issue import REMOVED_LIMIT, Removed
 from interfaces.github.payloads import Account, InstallationPayload
 
 

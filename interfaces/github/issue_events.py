@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from baton.foreign_text import freeze, freeze_line
-from baton.github import BODY_LIMIT, TITLE_LIMIT, Matter, Said, Start, Stop
+from baton.records.issue import BODY_LIMIT, TITLE_LIMIT, Matter, Said, Start, Stop
+from baton.text.untrusted import freeze, freeze_line
 from interfaces.github.commands import parse
 from interfaces.github.payloads import CommentPayload, IssuePayload
 from interfaces.github.reading import Event, stranger

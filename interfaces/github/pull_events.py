@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from baton.foreign_text import freeze, freeze_line
-from baton.github import TEXT_LIMIT, Matter, Pull, Review, issue_of_branch
+from baton.records.issue import TEXT_LIMIT, Matter, Pull, Review, issue_of_branch
+from baton.text.untrusted import freeze, freeze_line
 from interfaces.github.payloads import PullPayload, PushPayload, ReviewCommentPayload, ReviewPayload
 from interfaces.github.reading import FORK, NOT_OURS, Event, stranger
 from interfaces.github.verdicts import Policy

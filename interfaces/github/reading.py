@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from baton.github import Matter, Repository, Sender
+from baton.records.issue import Matter, Repository, Sender
 from interfaces.github.payloads import Account, Installation, Part, RepositoryPart
 from interfaces.github.verdicts import Policy
 

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from baton import naming
 from baton.errors import TemporalUnreachable
-from baton.github import DELIVERY_WORKFLOW, Delivery
+from baton.records.issue import DELIVERY_WORKFLOW, Delivery
 
 TAKE_LIMIT = timedelta(seconds=8)
 """How long Temporal may take; GitHub gives up after ten seconds."""

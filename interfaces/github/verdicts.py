@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from baton.errors import ConfigurationError
-from baton.github import Delivery, Repository
-from baton.masking import Masker
-from baton.settings import Settings
+from baton.records.issue import Delivery, Repository
+from baton.settings.core import Settings
+from baton.text.key_masking import Masker
 
 
 @dataclass(frozen=True)

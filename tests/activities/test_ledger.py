@@ -12,7 +12,7 @@ import pytest
 
 from activities.ledger import Ledger
 from activities.ledger_rows import Call, Entry
-from baton.budget import Cap, Reached
+from baton.budget.caps import Cap, Reached
 from baton.errors import WorkspaceError
 from tests.workspaces.conftest import stopped_holder
 

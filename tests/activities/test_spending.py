@@ -12,12 +12,12 @@ from activities.ledger import Ledger
 from activities.ledger_rows import Call
 from activities.spending import Purse
 from activities.stores import LIMITS, Stores, to_json, write_run_files
-from baton.budget import Caps, Reached
-from baton.contracts import Limits
+from baton.budget.caps import Caps, Reached
+from baton.budget.pricing import shipped_prices
 from baton.errors import StoreDamaged, WorkspaceError
-from baton.pricing import shipped_prices
-from baton.sessions import SessionKey
-from baton.settings import Settings
+from baton.records.run import Limits
+from baton.settings.core import Settings
+from baton.steps.session import SessionKey
 from tests.pipelines.repositories import make_repository
 from workspaces.checkpoints import Checkpoints, Lane
 

@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.stores import CONFIG, REQUEST, Stores, task_file, to_json, write_run_files
 from activities.upstream import UpstreamActivities
 from baton import naming
-from baton.github_steps import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
+from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
 from tests.pipelines.repositories import git, make_repository
 from workspaces.config import parse_config
 from workspaces.store import Store

@@ -20,7 +20,7 @@ from agents.briefs import (
 from agents.fences import clip, fence, visible
 from agents.reports import Failure, Finding, MakerReport
 from agents.technology import detect
-from baton.contracts import Evidence
+from baton.records.run import Evidence
 
 RED = Evidence(
     commit="c0ffee", command="python -m pytest -q", exit_code=1, log_digest="sha256:ab", log_tail="E assert 2 == 3"

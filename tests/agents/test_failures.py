@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.failures import SUGGESTIONS, FailureClass, classify
-from baton.redaction import MASK
+from baton.text.redaction import MASK
 from tests.growth import assert_linear
 
 PSYCOPG = """\

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from agents.definition import TOOL_NAMES
 from agents.loader import builtin_agent, builtin_agents, load_directory, parse_agent
-from baton.contracts import ROLES
 from baton.errors import AgentFileError
 from baton.naming import content_hash
+from baton.records.run import ROLES
 
 PLAIN = "---\nname: backend\ndescription: Builds services\nmodel: sonnet\ntools: Read, Grep\n---\nYou build.\n"
 

@@ -3,9 +3,9 @@
 import pytest
 
 from agents.models import check_models, resolve_model
+from baton.budget.pricing import shipped_prices
 from baton.errors import ConfigurationError
-from baton.pricing import shipped_prices
-from baton.settings import Settings
+from baton.settings.core import Settings
 
 PRICES = shipped_prices()
 

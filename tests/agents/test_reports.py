@@ -15,8 +15,8 @@ from agents.reports import (
     parse_escalation,
     parse_report,
 )
-from baton.contracts import ROLES
 from baton.errors import UsageError
+from baton.records.run import ROLES
 
 PLAN: dict[str, Any] = {
     "summary": "One task.",

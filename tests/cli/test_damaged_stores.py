@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest, RunStatus, TaskDocument
-from baton.settings import read_settings
+from baton.records.run import RunDocument, RunRequest, RunStatus, TaskDocument
+from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
 from workers.service import temporal_service

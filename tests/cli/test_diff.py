@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from baton import naming
-from baton.contracts import RunDocument, RunStatus
+from baton.records.run import RunDocument, RunStatus
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_git
 from workspaces.store import Store

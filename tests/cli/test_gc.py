@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest, RunStatus
-from baton.settings import read_settings
+from baton.records.run import RunDocument, RunRequest, RunStatus
+from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_files
 from workers.service import temporal_service

@@ -11,7 +11,7 @@ import pygit2
 import pytest
 
 from baton import naming
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from standin.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from baton.contracts import (
+from baton.errors import ExitCode
+from baton.records.run import (
     Decision,
     DecisionState,
     ErrorRecord,
@@ -26,9 +27,8 @@ from baton.contracts import (
     TaskDocument,
     Usage,
 )
-from baton.contracts import TaskState as State
-from baton.errors import ExitCode
-from baton.sessions import SessionStatus
+from baton.records.run import TaskState as State
+from baton.steps.session import SessionStatus
 from interfaces.cli.archive import Part
 from interfaces.cli.asking import match_choice, present
 from interfaces.cli.documents import Snapshot, role_at_work
@@ -262,7 +262,7 @@ def test_statistics_name_each_file() -> None:
 
 ASK = """
 import asyncio
-from baton.contracts import Decision
+from baton.records.run import Decision
 from interfaces.cli.asking import ask_in_terminal
 answer = asyncio.run(ask_in_terminal(Decision(id="D1", question="Where?", choices=["url", "abort"])))
 print("ANSWER", answer and answer.model_dump(include={"choice", "note"}))

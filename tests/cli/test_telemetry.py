@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from baton.contracts import RunDocument, RunStatus
-from baton.settings import read_settings
+from baton.records.run import RunDocument, RunStatus
+from baton.settings.core import read_settings
 from standin.app import StandIn
 from standin.scenario import Fault
 from standin.server import serve

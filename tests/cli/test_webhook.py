@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from interfaces.cli.webhook import receiving
 from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused

@@ -9,7 +9,7 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result, nothing_runs
 from tests.conftest import assert_eventually
 from workers.embedded import embedded_server

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from baton.settings import Settings, read_settings
+from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
 from tests.conftest import reach

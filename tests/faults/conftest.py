@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from standin.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.forked import Nursery, nursery

@@ -16,7 +16,7 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest
+from baton.records.run import RunDocument, RunRequest
 from standin.app import StandIn
 from standin.scenario import Scenario, Step
 from standin.server import serve

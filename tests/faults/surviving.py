@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from baton.contracts import RunStatus
 from baton.naming import slug
+from baton.records.run import RunStatus
 from standin.scenario import Scenario
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script

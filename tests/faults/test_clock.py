@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import Scene, script

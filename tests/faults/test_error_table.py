@@ -12,8 +12,8 @@ import httpx2
 from anthropic import AsyncAnthropic
 from temporalio.api.enums.v1 import EventType
 
-from baton.contracts import Decide, DecisionState, RunDocument, RunStatus
-from baton.settings import read_settings
+from baton.records.run import Decide, DecisionState, RunDocument, RunStatus
+from baton.settings.core import read_settings
 from standin.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import Decide, RunDocument, RunStatus
+from baton.records.run import Decide, RunDocument, RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script

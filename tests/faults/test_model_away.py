@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script

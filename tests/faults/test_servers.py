@@ -12,9 +12,9 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
-from baton.contracts import Decide, RunDocument, RunStatus
 from baton.errors import TemporalUnreachable
-from baton.settings import read_settings
+from baton.records.run import Decide, RunDocument, RunStatus
+from baton.settings.core import read_settings
 from standin.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.faults.scene import Scene, new_namespace, scene, script

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.faults.conftest import Scenes
 from tests.faults.scene import Scene, script
 from tests.faults.surviving import SIDE_BY_SIDE

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHandle
 
-from baton.contracts import RunDocument, RunStatus
 from baton.naming import slug
 from baton.policies import HEARTBEAT
+from baton.records.run import RunDocument, RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.injection import Moment

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from standin.scenario import Scenario
 from tests.github.npm import Npm, npm
 from tests.github.opening import app_settings, make_on_github, open_forge, open_world

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from baton.github_app import EVENTS, PERMISSIONS
+from baton.github.app import EVENTS, PERMISSIONS
 from tests.github.npm import Npm
 
 APP_ID = 12345

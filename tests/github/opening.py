@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 from temporalio.client import Client
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve as serve_webhook
 from interfaces.github.taking import Desk

@@ -8,8 +8,8 @@ from temporalio.client import WorkflowExecutionStatus
 
 from activities.github.marker import MARKER
 from baton import naming
-from baton.contracts import RunStatus
-from baton.github_steps import Handled
+from baton.records.run import RunStatus
+from baton.steps.github import Handled
 from standin.scenario import Fault, Step
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from temporalio.client import WorkflowExecutionStatus
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.github.emulator import OWNER

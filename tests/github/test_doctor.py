@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from interfaces.cli.githubcheck import check_github
 from tests.cli.conftest import Cli, cli
 from tests.conftest import reach

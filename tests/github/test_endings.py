@@ -3,8 +3,8 @@
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
-from baton.contracts import Guide, RunRequest, RunStatus
-from baton.github_steps import Handled
+from baton.records.run import Guide, RunRequest, RunStatus
+from baton.steps.github import Handled
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.repositories import git

@@ -1,6 +1,6 @@
 """An open pull request: failing checks, review comments, approvals and messages become bounded rounds, or are noted."""
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.github.emulator import BOT
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from tests.github.hub import Fault
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline

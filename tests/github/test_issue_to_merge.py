@@ -6,7 +6,7 @@ from pathlib import Path
 
 from temporalio.client import WorkflowExecutionStatus
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from interfaces.cli.reading import run_row
 from interfaces.cli.summary import ending
 from standin.scenario import Fault as ModelFault

@@ -11,9 +11,9 @@ from temporalio.worker import Worker
 
 from activities.github.client import GitHub, http_client
 from activities.github.reading import ReadingActivities
-from baton.github import Delivery, Repository, Sender, Start
-from baton.github_steps import Handled
 from baton.naming import GITHUB_READS
+from baton.records.issue import Delivery, Repository, Sender, Start
+from baton.steps.github import Handled
 from tests.github.emulator import OWNER
 from tests.github.hub import Fault
 from tests.github.world import World

@@ -10,8 +10,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.github.client import GitHub, http_client
 from activities.github.reading import ReadingActivities
-from baton.github import Check, Repository, Sender
-from baton.github_steps import EarlierInput, FailedCheck, PullNumber, WhoAsks
+from baton.records.issue import Check, Repository, Sender
+from baton.steps.github import EarlierInput, FailedCheck, PullNumber, WhoAsks
 from tests.github.emulator import OWNER
 from tests.github.world import World
 

@@ -13,9 +13,9 @@ from temporalio.testing import ActivityEnvironment
 from activities.github.checks import CheckActivities
 from activities.github.client import GitHub, http_client
 from activities.github.writing import WritingActivities
-from baton.github import Repository
-from baton.github_steps import CheckInput, CommentInput, PullInput, React
-from baton.settings import Settings
+from baton.records.issue import Repository
+from baton.settings.core import Settings
+from baton.steps.github import CheckInput, CommentInput, PullInput, React
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.hub import Fault
 from tests.github.world import World

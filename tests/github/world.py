@@ -18,10 +18,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.github.marker import MARKER
 from baton import naming
-from baton.contracts import RunDocument
-from baton.github_app import EVENTS
-from baton.github_steps import Handled
-from baton.settings import Settings
+from baton.github.app import EVENTS
+from baton.records.run import RunDocument
+from baton.settings.core import Settings
+from baton.steps.github import Handled
 from standin.app import StandIn
 from tests.conftest import assert_eventually
 from tests.github.emulator import BOT, OWNER, SECRET, token_of

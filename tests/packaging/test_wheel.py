@@ -100,7 +100,7 @@ GATE = """
 import asyncio, json, sys
 from pathlib import Path
 import structlog
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.config import GateConfig
 from workspaces.gate import run_gate
 from workspaces.sandbox import Sandbox

@@ -13,8 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from baton import naming
-from baton.contracts import RunDocument, RunRequest
-from baton.settings import Settings
+from baton.records.run import RunDocument, RunRequest
+from baton.settings.core import Settings
 from standin.app import StandIn
 from standin.scenario import Scenario
 from standin.server import serve

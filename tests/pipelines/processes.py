@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from baton.settings import Settings
+from baton.settings.core import Settings
 from tests.conftest import reach
 from tests.forked import Forked, inherited, nursery
 

@@ -12,7 +12,9 @@ import pytest
 from pydantic import BaseModel
 from temporalio import workflow
 
-from baton.contracts import (
+from baton.errors import ExitCode
+from baton.naming import TASK_QUEUE
+from baton.records.run import (
     Decide,
     Decision,
     ErrorRecord,
@@ -25,8 +27,6 @@ from baton.contracts import (
     TaskDocument,
     TaskState,
 )
-from baton.errors import ExitCode
-from baton.naming import TASK_QUEUE
 from tests.conftest import assert_eventually, reach
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES

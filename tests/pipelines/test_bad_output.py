@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from standin.scenario import Call
 from tests.conftest import assert_eventually
 from tests.pipelines.leftovers import commands_with, unique_seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write

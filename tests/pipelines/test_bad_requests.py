@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from baton import naming
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.pipelines.scripts import plan, scenario, task
 from workflows.board import REPO
 

@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 from activities.hosts import HostActivities
 from activities.presence import PresenceActivities, Slots
 from baton import naming
-from baton.contracts import RunRequest, RunStatus
+from baton.records.run import RunRequest, RunStatus
 from standin.scenario import Scenario
 from system.uncancellable import in_thread
 from tests.conftest import HANGS, assert_eventually

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from temporalio.exceptions import CancelledError
 
 from baton import naming
-from baton.contracts import DecisionState, RunStatus, TaskState
+from baton.records.run import DecisionState, RunStatus, TaskState
 from standin.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from baton.contracts import Guide, RunStatus
+from baton.records.run import Guide, RunStatus
 from standin.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.pipelines.processes import WorkerProcess

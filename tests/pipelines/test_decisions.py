@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from baton.contracts import Decide, Decision, DecisionState, RunDocument, RunStatus
+from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
 from tests.conftest import reach
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workers.service import TemporalService

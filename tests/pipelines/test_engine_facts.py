@@ -10,8 +10,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.integration import IntegrationActivities
 from activities.stores import Stores
 from baton import naming
-from baton.contracts import Decide, Fork, RunStatus, TaskState
-from baton.steps import IntegrateInput
+from baton.records.run import Decide, Fork, RunStatus, TaskState
+from baton.steps.task import IntegrateInput
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
     escalate,

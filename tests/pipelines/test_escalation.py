@@ -2,8 +2,8 @@
 
 import json
 
-from baton.contracts import Decide, RunStatus, TaskState
 from baton.naming import run_ref
+from baton.records.run import Decide, RunStatus, TaskState
 from standin.scenario import Call, Step
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (

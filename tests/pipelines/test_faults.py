@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from baton.contracts import Decide, RunStatus, TaskState
+from baton.records.run import Decide, RunStatus, TaskState
 from interfaces.cli.documents import Snapshot, look
 from interfaces.cli.events import events as plain_lines
 from interfaces.cli.summary import document_lines

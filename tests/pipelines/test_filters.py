@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from baton import naming
-from baton.contracts import Decide, Fork, RunRequest, RunStatus
+from baton.records.run import Decide, Fork, RunRequest, RunStatus
 from standin.scenario import Call
 from tests.pipelines.repositories import CONFIG, git, make_repository
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write

@@ -2,9 +2,9 @@
 
 import pytest
 
-from baton.contracts import Fork, Guide, RunDocument, RunRequest, RunStatus, TaskState
 from baton.errors import UsageError
 from baton.naming import TASK_QUEUE
+from baton.records.run import Fork, Guide, RunDocument, RunRequest, RunStatus, TaskState
 from standin.scenario import Scenario
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git

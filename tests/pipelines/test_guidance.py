@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from baton.contracts import Decide, Guide, RunStatus, TaskState
+from baton.records.run import Decide, Guide, RunStatus, TaskState
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage

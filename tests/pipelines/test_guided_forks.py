@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from baton.contracts import Decide, Fork, RunDocument, RunRequest, RunStatus
 from baton.naming import TASK_QUEUE
+from baton.records.run import Decide, Fork, RunDocument, RunRequest, RunStatus
 from standin.scenario import Call, Fault, Step
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
-from baton.contracts import Decide, Guide, RunStatus
-from baton.masking import Masker, forms, masked_names
+from baton.records.run import Decide, Guide, RunStatus
+from baton.text.key_masking import Masker, forms, masked_names
 from standin.scenario import Step
 from tests.pipelines.conftest import CANARY
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested

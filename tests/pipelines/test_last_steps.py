@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import Decide, RunStatus, TaskState
+from baton.records.run import Decide, RunStatus, TaskState
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline

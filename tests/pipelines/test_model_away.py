@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from baton import naming
-from baton.contracts import Decide, RunStatus
-from baton.settings import Settings
+from baton.records.run import Decide, RunStatus
+from baton.settings.core import Settings
 from standin.server import serve
 from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write

@@ -12,8 +12,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
 
-from baton.contracts import Decide, RunDocument, RunStatus, TaskState
 from baton.errors import ExitCode
+from baton.records.run import Decide, RunDocument, RunStatus, TaskState
 from interfaces.cli.following import exit_code
 from interfaces.cli.summary import document_lines
 from standin.scenario import Call, Fault, Step

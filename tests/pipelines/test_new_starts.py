@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from baton.contracts import Decide, Fork, Guide, RunDocument, RunStatus
+from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus
 from interfaces.cli.archive import find_run
 from interfaces.cli.transcript import render
 from standin.records import RequestRecord

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baton.contracts import Decide, RunDocument, RunStatus
+from baton.records.run import Decide, RunDocument, RunStatus
 from standin.scenario import Call, Step
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git

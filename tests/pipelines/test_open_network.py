@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from baton import naming
-from baton.contracts import RunRequest, RunStatus
+from baton.records.run import RunRequest, RunStatus
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from workflows.pipeline import Pipeline

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from standin.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from baton import naming
-from baton.contracts import Decide, RunStatus
-from baton.settings import SandboxMode
+from baton.records.run import Decide, RunStatus
+from baton.settings.core import SandboxMode
 from interfaces.cli.summary import document_lines
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 

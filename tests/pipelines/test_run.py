@@ -3,8 +3,8 @@
 import pytest
 
 from baton import naming
-from baton.contracts import RunStatus, TaskState
-from baton.markdown import escape
+from baton.records.run import RunStatus, TaskState
+from baton.text.markdown import escape
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
     bash,

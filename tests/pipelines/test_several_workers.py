@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from standin.scenario import Fault, Step
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually

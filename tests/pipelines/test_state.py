@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from baton import naming
-from baton.contracts import Decide, RunDocument, RunStatus
+from baton.records.run import Decide, RunDocument, RunStatus
 from tests.pipelines.conftest import Stage
 from tests.pipelines.scripts import escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline

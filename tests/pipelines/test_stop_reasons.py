@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 
 from activities.conversation import Message, add_user
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from standin.scenario import Call, Step
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import RunStatus
+from baton.records.run import RunStatus
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 

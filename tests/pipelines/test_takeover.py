@@ -13,7 +13,7 @@ import pytest
 from pygit2.enums import FileMode
 
 from baton import naming
-from baton.contracts import RunDocument, RunStatus
+from baton.records.run import RunDocument, RunStatus
 from standin.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage

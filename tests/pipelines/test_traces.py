@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, Stage

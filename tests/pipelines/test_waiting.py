@@ -13,8 +13,8 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from baton.contracts import Decide, Decision, RunStatus, TaskState
-from baton.recorded import ELSEWHERE_WAITS
+from baton.records.run import Decide, Decision, RunStatus, TaskState
+from baton.replayed_figures import ELSEWHERE_WAITS
 from interfaces.cli.following import follow
 from interfaces.cli.progress import PlainView
 from interfaces.cli.summary import document_lines

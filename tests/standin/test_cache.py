@@ -7,7 +7,7 @@ import pytest
 from anthropic import OverloadedError
 from pydantic_core import to_json
 
-from baton.contracts import Usage
+from baton.records.run import Usage
 from standin import Call, Fault, Scenario, Step, serve
 from standin.cache import PromptCache
 from standin.prefix import read_prefix

@@ -14,10 +14,10 @@ from pathlib import Path
 from playwright.async_api import Browser, Page
 from pydantic import SecretStr
 
-from baton.contracts import DecisionState, RunDocument, RunRequest
 from baton.logs import configure_logging
-from baton.redaction import Redactor
-from baton.settings import read_settings
+from baton.records.run import DecisionState, RunDocument, RunRequest
+from baton.settings.core import read_settings
+from baton.text.redaction import Redactor
 from interfaces.cli.demonstration import TASK
 from interfaces.cli.filters import links
 from interfaces.cli.sample import make_repository

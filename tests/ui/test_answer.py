@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, expect
 
-from baton.contracts import DecisionState, RunStatus
+from baton.records.run import DecisionState, RunStatus
 from interfaces.cli.filters import links
 from tests.pipelines.scripts import escalate, plan, scenario, session, simple_task, task, write
 from tests.ui.browser import PATIENCE, open_page

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from baton.errors import ServerStartFailed
-from baton.settings import Settings
+from baton.settings.core import Settings
 from tests.cli.conftest import Cli, nothing_runs
 from tests.conftest import assert_eventually
 from workers import embedded, keeper

@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import TLSConfig
 
 from baton.errors import TemporalUnreachable
-from baton.settings import Settings, read_settings
+from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, cli
 from tests.conftest import assert_eventually, reach
 from workers import certificates
@@ -228,7 +228,7 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
     """The kernel's limit for this user is taken down in a namespace of the test's own."""
     script = (
         "import asyncio, json\n"
-        "from baton.settings import read_settings\n"
+        "from baton.settings.core import read_settings\n"
         "from workers.embedded import embedded_server\n"
         "from workers.lease import ServerFiles, read_record\n"
         "async def main():\n"

@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from baton.errors import ServerStartFailed, UsageError
-from baton.settings import Settings, read_settings
+from baton.settings.core import Settings, read_settings
 from tests.conftest import assert_eventually
 from workers.embedded import embedded_server, running_server
 from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record, write_record
@@ -19,7 +19,7 @@ from workers.service import temporal_service
 
 USER = """
 import asyncio, sys
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from workers.service import temporal_service
 
 async def main():

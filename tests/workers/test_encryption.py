@@ -17,11 +17,11 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from baton.contracts import Decide, Guide, RunRequest, RunStatus
 from baton.errors import ConfigurationError
-from baton.keyring import KeyRing
 from baton.naming import new_run_id
-from baton.settings import read_settings
+from baton.records.run import Decide, Guide, RunRequest, RunStatus
+from baton.settings.core import read_settings
+from baton.settings.encryption_keys import KeyRing
 from interfaces.cli.starting import start_run
 from standin.server import serve
 from tests.conftest import reach

@@ -2,7 +2,7 @@
 
 import pytest
 
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from workers.embedded import embedded_server
 from workers.engine_ports import engine_services
 from workers.lease import ServerFiles

@@ -2,7 +2,7 @@
 
 from temporalio.client import Client
 
-from baton.contracts import Decide, RunStatus
+from baton.records.run import Decide, RunStatus
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import repo, staged  # noqa: F401
 from tests.pipelines.processes import WorkerProcess

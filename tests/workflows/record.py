@@ -16,7 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from baton import naming
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from standin.server import serve
 from tests.github.npm import install
 from tests.github.opening import app_settings, open_forge, open_world

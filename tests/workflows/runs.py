@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
-from baton.contracts import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
+from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
 from standin.scenario import Call, Fault, Scenario, Step
 from tests.faults.injection import Moment, arm
 from tests.github.world import World

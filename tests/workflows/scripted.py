@@ -14,10 +14,20 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from baton import naming
-from baton.contracts import DecisionPolicy, Evidence, Limits
-from baton.publishing import Published
-from baton.sessions import Escalation, HandOff, TurnInput, TurnResult
-from baton.steps import FoundSession, GateResult, HostGranted, Integrated, Plan, PlannedTask, Prepared, Saved, SaveInput
+from baton.records.run import DecisionPolicy, Evidence, Limits
+from baton.steps.publish import Published
+from baton.steps.session import Escalation, HandOff, TurnInput, TurnResult
+from baton.steps.task import (
+    FoundSession,
+    GateResult,
+    HostGranted,
+    Integrated,
+    Plan,
+    PlannedTask,
+    Prepared,
+    Saved,
+    SaveInput,
+)
 
 BASE = "b" * 40
 

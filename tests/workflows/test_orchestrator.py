@@ -2,9 +2,9 @@
 
 import pytest
 
-from baton.contracts import RunRequest
-from baton.sessions import Escalation
-from baton.steps import PlannedTask
+from baton.records.run import RunRequest
+from baton.steps.session import Escalation
+from baton.steps.task import PlannedTask
 from workflows.halt import Halt
 from workflows.orchestrator import Orchestrator
 from workflows.steps import Host

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.worker import Worker
 
 from baton import naming
-from baton.contracts import Decide, Limits, RunDocument, RunRequest, RunStatus, TaskState
+from baton.records.run import Decide, Limits, RunDocument, RunRequest, RunStatus, TaskState
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import events
 from tests.workflows.scripted import How, Script, Stop, all_closed

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import RunDocument, RunRequest, RunStatus
-from baton.places import refuse_for_this_account
-from baton.settings import SandboxMode
+from baton.records.run import RunDocument, RunRequest, RunStatus
+from baton.settings.bind_paths import refuse_for_this_account
+from baton.settings.core import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane, Snapshot
 from workspaces.git import git
 from workspaces.sandbox import Sandbox

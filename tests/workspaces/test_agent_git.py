@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces import agentgit, agentpack, leftovers
 from workspaces.agentgit import is_ref, new_state, parse_state

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.places import refuse_bind, refuse_place
-from baton.settings import SandboxMode, read_settings
+from baton.settings.bind_paths import refuse_bind, refuse_place
+from baton.settings.core import SandboxMode, read_settings
 from workspaces import binds as binds_module
 from workspaces.binds import Bind, BindRules, Judged
 from workspaces.config import GateConfig

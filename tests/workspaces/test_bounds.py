@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import ConfigurationError, DiskFull
-from baton.settings import SandboxMode, read_settings
+from baton.settings.core import SandboxMode, read_settings
 from workspaces import bounds as bounds_module
 from workspaces import cgroups, search_tools
 from workspaces.bash_tool import BashTool
@@ -217,7 +217,7 @@ async def test_a_daemon_that_escapes_without_isolation_ends_with_its_group(how: 
 WORKER = """
 import asyncio, sys
 from pathlib import Path
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.sandbox import Command, Sandbox
 async def main():
     sandbox = await Sandbox.open(SandboxMode.NONE)

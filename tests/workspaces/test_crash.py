@@ -20,7 +20,7 @@ WORKER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.sandbox import Sandbox
 from workspaces.store import Store

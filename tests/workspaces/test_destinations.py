@@ -3,8 +3,8 @@
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.network import find_grant, host_name, parse_grants
-from baton.settings import read_settings
+from baton.settings.core import read_settings
+from baton.settings.network_names import find_grant, host_name, parse_grants
 from tests.workspaces.network_scene import OWN, PUBLIC, Names
 from workspaces.destinations import Destinations, Refused, Reserved, kind_of
 

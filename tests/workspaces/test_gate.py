@@ -10,8 +10,8 @@ import pytest
 
 from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
-from baton.redaction import Redactor
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
+from baton.text.redaction import Redactor
 from workspaces.config import GateConfig
 from workspaces.gate import Checkout, remove_tree, run_gate
 from workspaces.sandbox import TIMED_OUT, Sandbox, SandboxStatus

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.integrate import commit_tree, merge, project_commit
 from workspaces.publish import publish

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.network import parse_grants
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
+from baton.settings.network_names import parse_grants
 from tests.workspaces.network_scene import OWN, PUBLIC, Names, company_proxy, machine_port, reached, site
 from workspaces import network as network_module
 from workspaces import proxy as proxy_module

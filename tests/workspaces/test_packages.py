@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from baton.contracts import Evidence
-from baton.settings import SandboxMode
+from baton.records.run import Evidence
+from baton.settings.core import SandboxMode
 from workspaces.config import GateConfig
 from workspaces.gate import run_gate
 from workspaces.own_python import make_own_python

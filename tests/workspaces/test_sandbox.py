@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import DiskFull, SandboxUnavailable, UsageError
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces import process
 from workspaces import sandbox as sandbox_module
 from workspaces.output import OutputCollector
@@ -301,7 +301,7 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, 
 async def test_the_command_dies_with_its_parent(work: Path) -> None:
     marker = f"8153{os.getpid()}"
     script = (
-        "import asyncio\nfrom pathlib import Path\nfrom baton.settings import SandboxMode\n"
+        "import asyncio\nfrom pathlib import Path\nfrom baton.settings.core import SandboxMode\n"
         "from workspaces.sandbox import Command, Sandbox\n"
         "async def main():\n"
         f"    sandbox = await Sandbox.open(SandboxMode.AUTO, home=Path({str(work.parent / 'home')!r}))\n"
@@ -324,7 +324,7 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
 ZOMBIES = """
 import asyncio, ctypes, os
 from pathlib import Path
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.sandbox import Command, Sandbox
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to a container's first process
 def zombies():

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baton.contracts import ROLES
 from baton.errors import ConfigurationError
+from baton.records.run import ROLES
 from tests.growth import assert_linear
 from workspaces.config import ProjectConfig, parse_config
 from workspaces.ownership import FRONTEND, PROTECTED, SHARED, TESTS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import SandboxUnavailable
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces import sandbox as sandbox_module
 from workspaces import seccomp
 from workspaces.sandbox import Command, Sandbox, probe

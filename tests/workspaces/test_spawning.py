@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import asyncio, ctypes, json, os, sys
 from pathlib import Path
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from workspaces.sandbox import Command, Sandbox
 
 KEYCTL, ADD_KEY = (250, 248) if os.uname().machine == "x86_64" else (219, 217)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from baton.errors import StateRemoteAway
-from baton.settings import read_settings
+from baton.settings.core import read_settings
 from tests.workspaces.conftest import AT, Project, run_git
 from tests.workspaces.git_over_http import PASSWORD, USER, serving
 from workspaces.checkpoints import Checkpoints, Lane

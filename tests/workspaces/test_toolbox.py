@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from baton import policies
 from baton.errors import DiskFull
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from tests.workspaces.deep import nest
 from workspaces.bash_tool import allowed_argv
 from workspaces.beneath import clear_away

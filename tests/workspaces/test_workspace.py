@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import SandboxUnavailable, WorkspaceError
-from baton.settings import SandboxMode
+from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git, stopped_holder
 from workspaces.checkpoints import Checkpoints, Lane
 from workspaces.sandbox import Sandbox, SandboxStatus

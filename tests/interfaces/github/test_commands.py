@@ -2,7 +2,7 @@
 
 import pytest
 
-from baton.github import Command
+from baton.records.issue import Command
 from interfaces.github.commands import parse
 
 

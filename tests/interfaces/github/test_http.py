@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from baton.github import Delivery
+from baton.records.issue import Delivery
 from interfaces.github.app import Webhook
 from interfaces.github.body import Bodies
 from interfaces.github.core import MAX_BODY

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from baton.github import Check, Matter, Pull, Removed, Review, Said, Start, Stop
+from baton.records.issue import Check, Matter, Pull, Removed, Review, Said, Start, Stop
 from interfaces.github import verdicts
 from interfaces.github.core import verdict
 from interfaces.github.verdicts import Ignore, Policy

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from baton.foreign_text import mend_json
+from baton.text.untrusted import mend_json
 from interfaces.github.core import verdict
 from interfaces.github.verdicts import Signal, Start
 from tests.interfaces.github.deliveries import POLICY, commented, headers, labeled

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.github import BODY_LIMIT, TITLE_LIMIT, Start
-from baton.settings import read_settings
+from baton.records.issue import BODY_LIMIT, TITLE_LIMIT, Start
+from baton.settings.core import read_settings
 from interfaces.github import verdicts
 from interfaces.github.core import MAX_BODY, verdict
 from interfaces.github.signature import sign

@@ -24,17 +24,17 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from baton.budget import amount_in
+from baton.budget.caps import amount_in
 from baton.errors import ConfigurationError
-from baton.github_settings import WEB_ADDRESS, GitHubSettings
-from baton.homes import default_home, require_writable
-from baton.keyring import KeyRing
-from baton.masking import Masker
-from baton.network import parse_grants
-from baton.places import refuse_for_this_account
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
-from baton.records import Count, Usd
-from baton.redaction import url_secrets
+from baton.records.base import Count, Usd
+from baton.settings.bind_paths import refuse_for_this_account
+from baton.settings.encryption_keys import KeyRing
+from baton.settings.github import WEB_ADDRESS, GitHubSettings
+from baton.settings.home_directory import default_home, require_writable
+from baton.settings.network_names import parse_grants
+from baton.text.key_masking import Masker
+from baton.text.redaction import url_secrets
 
 SHORTEST_TOKEN = 16
 """Characters of the codec server's token: whoever guesses it reads everything."""

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from baton.budget import RAISE, amount_fault
-from baton.contracts import Decide, Decision, DecisionState
+from baton.budget.caps import RAISE, amount_fault
+from baton.records.run import Decide, Decision, DecisionState
 
 ALWAYS = ("retry", "skip", "abort")
 """Choices that every decision has, after its own."""

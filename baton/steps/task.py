@@ -4,9 +4,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.budget import Caps, Cost
-from baton.contracts import Decision, DecisionPolicy, Evidence, Fork, Limits, Moment, RunDocument, RunRequest
-from baton.sessions import Escalation, Lean, LeftOut, PutBack, SessionKey
+from baton.budget.caps import Caps, Cost
+from baton.records.run import (
+    Decision,
+    DecisionPolicy,
+    Evidence,
+    Fork,
+    Limits,
+    Moment,
+    RunDocument,
+    RunRequest,
+)
+from baton.steps.session import Escalation, Lean, LeftOut, PutBack, SessionKey
 
 
 class HostGranted(Lean):

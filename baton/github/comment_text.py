@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-from baton.contracts import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
-from baton.decisions import example_choice
-from baton.github import GitHubIssue
-from baton.markdown import code, quiet
-from baton.shortening import cut, first
+from baton.decision_book import example_choice
+from baton.records.issue import GitHubIssue
+from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.text.markdown import code, quiet
+from baton.text.truncation import cut, first
 
 _MOST_NOTES = 8
 _MOST_ANSWERED = 5

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.contracts import Contract, Limits, RunDocument
+from baton.records.run import Contract, Limits, RunDocument
 
 Scope = Literal["session", "task", "run", "day"]
 Unit = Literal["usd", "turns", "seconds"]

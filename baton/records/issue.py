@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from baton.records import Contract
+from baton.records.base import Contract
 
 TITLE_LIMIT = 300
 """Characters of an issue's title."""

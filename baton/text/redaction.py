@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from baton.masking import SHORTEST, forms
+from baton.text.key_masking import SHORTEST, forms
 
 MASK = "***"
 

@@ -2,11 +2,11 @@
 
 from pydantic import BaseModel
 
-from baton.contracts import GateDocument, RunDocument, TaskDocument, TaskState
-from baton.github import GitHubIssue
-from baton.github_report import mention
-from baton.markdown import code, quiet
-from baton.shortening import cut, first
+from baton.github.comment_text import mention
+from baton.records.issue import GitHubIssue
+from baton.records.run import GateDocument, RunDocument, TaskDocument, TaskState
+from baton.text.markdown import code, quiet
+from baton.text.truncation import cut, first
 
 _SUMMARY_LIMIT = 1_500
 _TITLE_LIMIT = 240

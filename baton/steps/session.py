@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from baton import naming
-from baton.budget import Reached
-from baton.contracts import Contract, ShortText, Usage
-from baton.shortening import MAX_NAMED
+from baton.budget.caps import Reached
+from baton.records.run import Contract, ShortText, Usage
+from baton.text.truncation import MAX_NAMED
 
 
 class Lean(Contract):
@@ -118,7 +118,7 @@ class LeftOut(Lean):
     """What a task's workspace holds and the branch will not have: the whole list as it is now, bounded."""
 
     paths: dict[str, str] = Field(default_factory=dict)
-    """Each path as `show_path` shows it, with the name of its reason (`baton.leftouts`)."""
+    """Each path as `show_path` shows it, with the name of its reason (`baton.records.left_out`)."""
     minor: list[str] = Field(default_factory=list)
     """Caches and empty directories, one of each name."""
     more: int = 0

@@ -1,8 +1,8 @@
 """What was asked for, in Markdown, as the static details of a run show it in the Web UI. Pure."""
 
-from baton.contracts import RunRequest
-from baton.github import GitHubIssue
-from baton.markdown import bounded, code, escape
+from baton.records.issue import GitHubIssue
+from baton.records.run import RunRequest
+from baton.text.markdown import bounded, code, escape
 
 
 def request_details(request: RunRequest) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from baton.errors import ConfigurationError
-from baton.redaction import has_url_credentials
+from baton.text.redaction import has_url_credentials
 
 WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 

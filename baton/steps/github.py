@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.contracts import Moment, RunRequest, ShortText
-from baton.github import Check, Matter, Repository, Sender, Text
-from baton.sessions import Lean
+from baton.records.issue import Check, Matter, Repository, Sender, Text
+from baton.records.run import Moment, RunRequest, ShortText
+from baton.steps.session import Lean
 
 COMMENT_LIMIT = 65_536
 """Characters of a comment, or of a pull request's body, that GitHub takes."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from baton.sessions import Lean
+from baton.steps.session import Lean
 
 
 class PublishInput(Lean):

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from baton.contracts import Usage
 from baton.errors import ConfigurationError
+from baton.records.run import Usage
 
 _PER_MILLION = 1_000_000
 

@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from baton.github import GitHubIssue
-from baton.records import Contract as Contract
-from baton.records import Count as Count
-from baton.records import Moment as Moment
-from baton.records import Seconds as Seconds
-from baton.records import ShortText as ShortText
-from baton.records import StrictContract as StrictContract
-from baton.records import Usage as Usage
-from baton.records import Usd as Usd
+from baton.records.base import Contract as Contract
+from baton.records.base import Count as Count
+from baton.records.base import Moment as Moment
+from baton.records.base import Seconds as Seconds
+from baton.records.base import ShortText as ShortText
+from baton.records.base import StrictContract as StrictContract
+from baton.records.base import Usage as Usage
+from baton.records.base import Usd as Usd
+from baton.records.issue import GitHubIssue
 
 
 class RunStatus(StrEnum):

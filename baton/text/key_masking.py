@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from baton.foreign_text import whole
+from baton.text.untrusted import whole
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,0 +1,1 @@
+"""Caps on money, turns and time, and the prices of model calls."""

@@ -1,0 +1,1 @@
+"""Text of others made safe to show: Markdown, redaction, truncation."""
