@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from agents.failures import FailureClass, classify
+from agents.failure_classifier import FailureClass, classify
 from baton.steps.session import Escalation
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut

@@ -19,7 +19,7 @@ from pydantic import Field
 from activities.attempts import still_wanted
 from activities.conversation import Message, extend
 from activities.leftouts import LEFT_OUT, Book
-from agents.requests import Prefix
+from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from temporalio import activity
 from temporalio.common import MetricAttributes, MetricCounter, MetricHistogramFloat, MetricMeter
 
-from agents.tool_inputs import INPUTS
-from agents.toolkit import ESCALATE, HAND_OFF
+from agents.tools.inputs import INPUTS
+from agents.tools.schemas import ESCALATE, HAND_OFF
 from baton.records.run import ROLES, Usage
 
 _TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})

@@ -20,7 +20,9 @@ from activities.stores import (
     task_file,
 )
 from activities.submodules import recorded
-from agents.briefs import (
+from agents.detection.detect import Technology
+from agents.failure_classifier import FailureClass, classify
+from agents.messages.first_messages import (
     DIFF_LIMIT,
     Feedback,
     MakerInput,
@@ -35,14 +37,12 @@ from agents.briefs import (
     tester_brief,
     with_machine,
 )
-from agents.failures import FailureClass, classify
-from agents.loader import parse_agent
-from agents.models import model_of
+from agents.messages.request import Prefix, freeze_prefix
+from agents.messages.restart_message import Done, bounded, restarted_brief
 from agents.plan import PlannedTask
 from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
-from agents.requests import Prefix, freeze_prefix
-from agents.restarts import Done, bounded, restarted_brief
-from agents.technology import Technology
+from agents.roles.loader import parse_agent
+from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import WorkspaceError
 from baton.naming import session_name

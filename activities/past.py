@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from activities.journal import AssistantEntry, Journal, UserEntry
 from activities.stores import DECISIONS, Stores, run_file
-from agents.restarts import Done, message_lines
+from agents.messages.restart_message import Done, message_lines
 from baton.naming import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState

@@ -23,9 +23,9 @@ from activities.stores import (
     write_run_files,
 )
 from activities.submodules import SUBMODULES
+from agents.detection.detect import Technology, detect, wanted
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
-from agents.technology import Technology, detect, wanted
 from baton import naming
 from baton.budget.caps import Caps
 from baton.budget.pricing import PriceList

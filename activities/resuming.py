@@ -6,7 +6,7 @@ from activities.heartbeat import heartbeating
 from activities.journal import AssistantEntry, UserEntry
 from activities.posture import with_posture
 from activities.stores import Stores
-from agents.restarts import next_level
+from agents.messages.restart_message import next_level
 from baton.steps.task import FindSessionInput, FoundSession
 from workspaces.checkpoints import Lane
 from workspaces.store import Store

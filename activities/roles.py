@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from agents.loader import builtin_text, parse_agent
-from agents.models import model_of
+from agents.roles.loader import builtin_text, parse_agent
+from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import AgentFileError
 from baton.naming import content_hash

@@ -6,7 +6,7 @@ from activities.heartbeat import heartbeating
 from activities.ledger import Ledger
 from activities.posture import with_posture
 from activities.stores import DECISIONS, SAVED, STATE, Stores, holding, report_file, to_json, write_run_files
-from agents.briefs import StuckInput
+from agents.messages.first_messages import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs

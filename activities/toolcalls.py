@@ -12,8 +12,8 @@ from activities.journal import AssistantEntry, Journal
 from activities.leftouts import LEFT_OUT, Changes, told_of_command, told_of_file
 from activities.stores import Stores, role_file, run_config, run_file
 from activities.submodules import submodules_of
-from agents.definition import AgentDefinition
-from agents.loader import parse_agent
+from agents.roles.definition import AgentDefinition
+from agents.roles.loader import parse_agent
 from baton.errors import WorkspaceError
 from baton.records.left_out import show_path
 from baton.steps.session import HandOff, LeftOut, SessionKey, TurnInput

@@ -27,7 +27,7 @@ from activities.posture import with_posture
 from activities.spending import Purse
 from activities.stores import MODELS, Stores, run_json
 from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
-from agents.requests import Prefix, build_request
+from agents.messages.request import Prefix, build_request
 from baton.budget.caps import Reached
 from baton.budget.pricing import PriceList
 from baton.errors import ConversationLost

@@ -10,7 +10,7 @@ from activities.heartbeat import heartbeating
 from activities.journal import dump
 from activities.posture import with_posture
 from activities.stores import REQUEST, Stores, holding, run_config, run_json, task_file, to_json, write_run_files
-from agents.fences import fence
+from agents.messages.untrusted_text import fence
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.records.run import Maker

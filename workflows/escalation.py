@@ -6,7 +6,7 @@ from typing import Literal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from agents.failures import SUGGESTIONS, FailureClass, classify
+    from agents.failure_classifier import SUGGESTIONS, FailureClass, classify
     from baton.budget.caps import RAISE, TURN_LIMIT, amount_in
     from baton.decision_book import AmountRefused
     from baton.logs import FIELDS

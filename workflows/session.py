@@ -7,7 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.turn import TurnActivities
-    from agents.restarts import SHORTEST
+    from agents.messages.restart_message import SHORTEST
     from baton.budget.caps import ERROR_TYPE, RAISE, TURN_LIMIT, question
     from baton.errors import ConversationLost, RequestRefused
     from baton.policies import TURN_TIMEOUT

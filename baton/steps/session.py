@@ -69,7 +69,7 @@ class Escalation(Lean):
     """The failure in its own words, redacted; empty where a role asked by itself."""
     operation: str = ""
     failure_class: str = ""
-    """One of the known classes (`agents.failures`), or empty."""
+    """One of the known classes (`agents.failure_classifier`), or empty."""
     context: dict[str, str] = Field(default_factory=dict)
     """What else identifies the failure, credentials masked."""
     reached: Reached | None = None
@@ -109,7 +109,7 @@ class TurnInput(Lean):
     start: int = 0
     """How often the session has started anew by now; 0 is its first start."""
     level: int = 0
-    """Set where this turn is the first of a new start: how short its brief must be (see `agents.restarts`)."""
+    """Set where this turn is the first of a new start: how short its brief must be (see `agents.messages.restart_message`)."""
     silent: bool = False
     """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 

@@ -10,7 +10,7 @@ from interfaces.cli import options
 from interfaces.cli.output import clean, line, message, one_line, print_json
 
 if TYPE_CHECKING:
-    from agents.loader import LoadedAgent
+    from agents.roles.loader import LoadedAgent
     from baton.budget.pricing import PriceList
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command("list", epilog="Example: baton agents list")
 def list_agents(as_json: options.Json = False) -> None:
     """List the roles that come with Baton."""
-    from agents.loader import builtin_agents
+    from agents.roles.loader import builtin_agents
 
     loaded = builtin_agents()
     if as_json:
@@ -39,7 +39,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a role.")], as_json: options.Json = False
 ) -> None:
     """Show a role as it is loaded: model, tools, prompt."""
-    from agents.loader import builtin_agents
+    from agents.roles.loader import builtin_agents
 
     known = builtin_agents()
     if name not in known:
@@ -69,7 +69,7 @@ def check(
 
     Exit code: 0 when all can be loaded (warnings allowed), 2 when one cannot.
     """
-    from agents.loader import load_directory
+    from agents.roles.loader import load_directory
     from baton.budget.pricing import load_prices
 
     prices = load_prices(options.settings().prices)
@@ -111,7 +111,7 @@ def _record(agent: "LoadedAgent") -> dict[str, Any]:
 
 def _warnings(agent: "LoadedAgent", prices: "PriceList") -> list[str]:
     """What a person should know about a file: how it was read, and whether its model can be asked."""
-    from agents.models import DEFAULT_MODEL, resolve_model
+    from agents.roles.models import DEFAULT_MODEL, resolve_model
 
     try:
         resolve_model(agent.definition.model, prices, DEFAULT_MODEL)

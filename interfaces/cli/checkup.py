@@ -194,7 +194,7 @@ def _key(settings: "Settings") -> Check:
 
 
 def _prices(settings: "Settings") -> Check:
-    from agents.models import check_models
+    from agents.roles.models import check_models
     from baton.budget.pricing import load_prices
 
     try:

@@ -128,7 +128,7 @@ def check_models(read: "Settings", asked: dict[str, str], *, settings_too: bool)
 
     Of a run that another worker carries out, that worker's settings name the models that the options do not.
     """
-    from agents.models import check_models as check
+    from agents.roles.models import check_models as check
     from baton.budget.pricing import load_prices
 
     own = read if settings_too else read.model_copy(update=dict.fromkeys(_MODEL_SETTINGS))

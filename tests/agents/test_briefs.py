@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import briefs, reports
-from agents.briefs import (
+from agents import reports
+from agents.detection.detect import detect
+from agents.messages import first_messages
+from agents.messages.first_messages import (
     DIFF_LIMIT,
     Feedback,
     MakerInput,
@@ -17,9 +19,8 @@ from agents.briefs import (
     plan_brief,
     reviewer_brief,
 )
-from agents.fences import clip, fence, visible
+from agents.messages.untrusted_text import clip, fence, visible
 from agents.reports import Failure, Finding, MakerReport
-from agents.technology import detect
 from baton.records.run import Evidence
 
 RED = Evidence(
@@ -99,8 +100,8 @@ def test_a_later_round_brings_everything_to_mend() -> None:
 
 
 def test_a_tester_sees_what_was_changed_and_which_kinds_of_tests_there_are() -> None:
-    text = briefs.tester_brief(
-        briefs.TesterInput(
+    text = first_messages.tester_brief(
+        first_messages.TesterInput(
             title="t", instructions="i", acceptance=["a"], files_changed=["orders/api.py"], role="backend",
             needs_testing=MAKER.needs_testing, gate=RED, earlier_findings=[BLOCKING],
         )

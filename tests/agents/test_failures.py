@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.failures import SUGGESTIONS, FailureClass, classify
+from agents.failure_classifier import SUGGESTIONS, FailureClass, classify
 from baton.text.redaction import MASK
 from tests.growth import assert_linear
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.definition import TOOL_NAMES
-from agents.loader import builtin_agent, builtin_agents, load_directory, parse_agent
+from agents.roles.definition import TOOL_NAMES
+from agents.roles.loader import builtin_agent, builtin_agents, load_directory, parse_agent
 from baton.errors import AgentFileError
 from baton.naming import content_hash
 from baton.records.run import ROLES

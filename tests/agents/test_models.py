@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.models import check_models, resolve_model
+from agents.roles.models import check_models, resolve_model
 from baton.budget.pricing import shipped_prices
 from baton.errors import ConfigurationError
 from baton.settings.core import Settings

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agents.definition import DOCUMENTED_FIELDS
-from agents.loader import builtin_agents
 from agents.reports import REPORTS, Escalation
+from agents.roles.definition import DOCUMENTED_FIELDS
+from agents.roles.loader import builtin_agents
 
 FACTS = """\
 routes: API routes and controllers | HTTP and RPC handlers

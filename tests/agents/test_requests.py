@@ -8,9 +8,9 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
-from agents.loader import builtin_agent, parse_agent
-from agents.requests import CacheTtl, Prefix, build_request, freeze_prefix
-from agents.technology import detect
+from agents.detection.detect import detect
+from agents.messages.request import CacheTtl, Prefix, build_request, freeze_prefix
+from agents.roles.loader import builtin_agent, parse_agent
 from baton.errors import WorkspaceError
 
 LOOK_BACK = 20

@@ -2,9 +2,16 @@
 
 import pytest
 
-from agents.briefs import MakerInput, maker_brief
+from agents.messages.first_messages import MakerInput, maker_brief
+from agents.messages.restart_message import (
+    SHORTEST,
+    Done,
+    bounded,
+    message_lines,
+    next_level,
+    restarted_brief,
+)
 from agents.reports import Finding
-from agents.restarts import SHORTEST, Done, bounded, message_lines, next_level, restarted_brief
 from tests.agents.test_briefs import fences
 
 MAKER = MakerInput(

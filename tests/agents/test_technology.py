@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.technology import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
+from agents.detection.detect import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
 from tests.growth import assert_linear
 from workspaces.text_files import lenient_text
 

@@ -8,9 +8,9 @@ import pytest
 from anthropic.types import ToolParam
 from pydantic import TypeAdapter
 
-from agents.loader import builtin_agents, parse_agent
 from agents.reports import REPORTS, Escalation, parse_escalation, parse_report
-from agents.toolkit import tool_schemas
+from agents.roles.loader import builtin_agents, parse_agent
+from agents.tools.schemas import tool_schemas
 from baton.errors import UsageError
 from tests.agents.test_reports import ESCALATION, MAKER, PLAN, REVIEW, TESTER
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agents.definition import AgentDefinition
-from agents.technology import Technology, describe
-from agents.toolkit import tool_schemas
+from agents.detection.detect import Technology, describe
+from agents.roles.definition import AgentDefinition
+from agents.tools.schemas import tool_schemas
 from baton.errors import ConversationLost
 from baton.naming import content_hash
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.fences import clip, fence
+from agents.messages.untrusted_text import clip, fence
 from baton.text.truncation import cut, first
 
 Brief = TypeVar("Brief", bound=BaseModel)

@@ -4,7 +4,7 @@ import re
 
 from pydantic import JsonValue
 
-from agents.definition import TOOL_NAMES, ToolGrant, ToolName
+from agents.roles.definition import TOOL_NAMES, ToolGrant, ToolName
 from baton.errors import AgentFileError
 
 _ITEM = re.compile(r"(?P<name>[^\s()]+)\s*(?:\((?P<pattern>.*)\))?", re.DOTALL)

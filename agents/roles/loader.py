@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 
 from pydantic import JsonValue
 
-from agents import frontmatter
-from agents.definition import DOCUMENTED_FIELDS, EFFORTS, AgentDefinition, Effort
-from agents.grants import read_tools
+from agents.roles import frontmatter
+from agents.roles.definition import DOCUMENTED_FIELDS, EFFORTS, AgentDefinition, Effort
+from agents.roles.tool_grants import read_tools
 from baton.errors import AgentFileError
 from baton.naming import content_hash
 from baton.records.run import ROLES

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents import stacks
-from agents.manifests import Sources
+from agents.detection import languages as stacks
+from agents.detection.manifests import Sources
 from baton.text.truncation import cut, first
 
 MANIFESTS = (

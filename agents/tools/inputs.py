@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.definition import ToolName
+from agents.roles.definition import ToolName
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX
 
 _DEFAULT_MS = int(COMMAND_TIMEOUT.total_seconds() * 1000)

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from agents import libraries, manifests
-from agents.libraries import Catalogue
-from agents.manifests import Sources
+from agents.detection import catalogue as libraries
+from agents.detection import manifests
+from agents.detection.catalogue import Catalogue
+from agents.detection.manifests import Sources
 
 LANGUAGE_OF_SUFFIX = {
     ".py": "Python",

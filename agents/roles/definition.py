@@ -60,7 +60,7 @@ class AgentDefinition(BaseModel):
     name: str
     description: str = ""
     model: str | None = None
-    """As written: alias, id, `inherit` or free text. `agents.models.resolve_model` makes an id of it."""
+    """As written: alias, id, `inherit` or free text. `agents.roles.models.resolve_model` makes an id of it."""
     tools: list[ToolGrant]
     max_turns: int | None = None
     effort: Effort | None = None

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from agents.definition import AgentDefinition, ToolName
 from agents.reports import GUIDANCE, Escalation, report_model
-from agents.schemas import flat_schema
-from agents.tool_inputs import INPUTS
+from agents.roles.definition import AgentDefinition, ToolName
+from agents.tools.inputs import INPUTS
+from agents.tools.json_schema import flat_schema
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
 
 if TYPE_CHECKING:

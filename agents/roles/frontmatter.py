@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import yaml
 from pydantic import JsonValue
 
-from agents.definition import DOCUMENTED_FIELDS
+from agents.roles.definition import DOCUMENTED_FIELDS
 from baton.errors import AgentFileError
 
 _MAX_FRONTMATTER = 64_000

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.added import added_lines
-from agents.fences import fence, visible
+from agents.detection.detect import Technology, describe
+from agents.messages.added_lines import added_lines
+from agents.messages.untrusted_text import fence, visible
 from agents.reports import Failure, Finding, MakerReport, TesterReport
-from agents.technology import Technology, describe
 from baton.policies import LOG_TAIL_LIMIT
 from baton.records.run import Evidence, Maker
 from baton.text.truncation import cut, first

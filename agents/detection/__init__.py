@@ -1,0 +1,1 @@
+"""Technology detection: languages, frameworks and test commands of a repository, from its manifests."""

@@ -1,0 +1,1 @@
+"""Assembly of requests to the Messages API: prefix, transcript, first messages, quoted text."""

@@ -1,0 +1,1 @@
+"""Role files: their definition, their loader, and the tools that they grant."""
