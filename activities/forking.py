@@ -14,9 +14,9 @@ from agents.reports import TesterReport
 from baton import naming
 from baton.records.run import Fork, RunDocument, TaskState
 from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
-from workspaces.checkpoints import Checkpoints
-from workspaces.forks import PLAN, planned_roles, resolve_fork
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints
+from workspaces.checkpoints.fork_points import PLAN, planned_roles, resolve_fork
+from workspaces.store.store import Store
 
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
 

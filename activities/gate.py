@@ -21,20 +21,20 @@ from baton.steps.task import GateInput, GateResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
 from system.uncancellable import in_thread
-from workspaces.attributes import LFS
-from workspaces.beneath import clear_away
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.command import INSIDE
-from workspaces.commits import in_message
-from workspaces.filtered import examine
-from workspaces.gate import run_gate
-from workspaces.gitlinks import gitlinks_of
-from workspaces.integrate import project_commit
-from workspaces.lfs import checkout as checkout_contents
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
-from workspaces.submodules import fill
-from workspaces.workspace import exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.gitlinks import gitlinks_of
+from workspaces.checkpoints.workspace import exclusive
+from workspaces.delivery.filter_attributes import LFS
+from workspaces.delivery.filtered_files import examine
+from workspaces.delivery.lfs_store import checkout as checkout_contents
+from workspaces.delivery.merge import project_commit
+from workspaces.git.commits import in_message
+from workspaces.git.safe_directory import clear_away
+from workspaces.project.gate import run_gate
+from workspaces.sandbox.command import INSIDE
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
+from workspaces.store.submodules import fill
 
 _log = get_logger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from baton.records.run import Limits, RunRequest
 from baton.settings.core import Settings
-from workspaces.config import ProjectConfig
-from workspaces.sandbox import Sandbox
+from workspaces.project.baton_toml import ProjectConfig
+from workspaces.sandbox.sandbox import Sandbox
 
 
 async def grant(

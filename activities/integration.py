@@ -14,10 +14,10 @@ from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
 from baton.text.truncation import first
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.integrate import begin_from_conflict, commit_tree, merge
-from workspaces.output import cut_middle
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge
+from workspaces.sandbox.output_capture import cut_middle
+from workspaces.store.store import Store
 
 _MOST_RACES = 10
 """Tasks that integrate at the same moment: so often the loser of the race merges again."""

@@ -23,8 +23,8 @@ from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.workspace import Snapshot
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Snapshot
 
 
 class UserEntry(Contract):

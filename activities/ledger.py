@@ -20,7 +20,7 @@ from activities.ledger_rows import Call, Entry
 from baton.budget.caps import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from system.uncancellable import in_thread
-from workspaces.locks import held_briefly
+from workspaces.git.file_lock import held_briefly
 
 Result = TypeVar("Result")
 

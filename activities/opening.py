@@ -52,11 +52,11 @@ from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from baton.steps.task import GateResult
 from baton.text.truncation import first
-from workspaces.attributes import ATTRIBUTES_FILE, filter_lines
-from workspaces.checkpoints import Checkpoints
-from workspaces.scopes import scope_for
-from workspaces.store import Store
-from workspaces.submodules import describe, find_submodules
+from workspaces.checkpoints.checkpoints import Checkpoints
+from workspaces.delivery.filter_attributes import ATTRIBUTES_FILE, filter_lines
+from workspaces.project.scopes import scope_for
+from workspaces.store.store import Store
+from workspaces.store.submodules import describe, find_submodules
 
 _MOST_ATTRIBUTES = 200
 """Files of attributes that are read for a first message."""

@@ -13,7 +13,7 @@ from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState
 from baton.steps.session import TurnInput
 from baton.text.truncation import first
-from workspaces.checkpoints import Checkpoints
+from workspaces.checkpoints.checkpoints import Checkpoints
 
 _MOST_TURNS = 200
 """Turns, the last ones, in which messages of people are looked for."""

@@ -12,12 +12,12 @@ from baton.errors import ContentsMissing, FilteredPaths
 from baton.records.left_out import show_path
 from baton.steps.publish import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
 from baton.text.truncation import named
-from workspaces.filtered import Examined, examine, leave_out
-from workspaces.lfs import Pointer, kept_contents
-from workspaces.lfs_transfer import bring
-from workspaces.publish import publish
-from workspaces.store import Store
-from workspaces.workspace import discard_run
+from workspaces.checkpoints.workspace import discard_run
+from workspaces.delivery.filtered_files import Examined, examine, leave_out
+from workspaces.delivery.lfs_store import Pointer, kept_contents
+from workspaces.delivery.lfs_transfer import bring
+from workspaces.delivery.push_branch import publish
+from workspaces.store.store import Store
 
 _MOST_SHOWN = 10
 _LONGEST_SHOWN = 60

@@ -35,15 +35,15 @@ from baton.settings.core import Settings
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from baton.text.key_masking import masked_names, told
 from baton.text.truncation import cut, named
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.config import ProjectConfig, parse_config
-from workspaces.forks import PLAN
-from workspaces.room import require_room_to_begin
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
-from workspaces.submodule_urls import parse_allowed
-from workspaces.submodules import describe, fetch_submodules
-from workspaces.text_files import lenient_text
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.fork_points import PLAN
+from workspaces.project.baton_toml import ProjectConfig, parse_config
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.disk_space import require_room_to_begin
+from workspaces.store.store import Store
+from workspaces.store.submodule_urls import parse_allowed
+from workspaces.store.submodules import describe, fetch_submodules
+from workspaces.tools.text_files import lenient_text
 
 _MANIFEST_LIMIT = 200_000
 

@@ -8,8 +8,8 @@ from activities.posture import with_posture
 from activities.stores import Stores
 from agents.messages.restart_message import next_level
 from baton.steps.task import FindSessionInput, FoundSession
-from workspaces.checkpoints import Lane
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Lane
+from workspaces.store.store import Store
 
 
 class ResumingActivities:

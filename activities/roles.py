@@ -10,7 +10,7 @@ from baton.naming import content_hash
 from baton.records.run import ROLES, RunRequest
 from baton.settings.core import Settings
 from baton.text.truncation import first
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 AGENT_FILES = ".claude/agents"
 """Where Claude Code keeps a project's agents. Nobody's scope reaches it, and it is read from the base commit only."""

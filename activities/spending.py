@@ -29,10 +29,10 @@ from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
-from workspaces.faults import translated
-from workspaces.records import damaged, read_record
-from workspaces.stock import stock
-from workspaces.store import Store
+from workspaces.git.errors import translated
+from workspaces.git.inventory import stock
+from workspaces.store.run_records import damaged, read_record
+from workspaces.store.store import Store
 
 _PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
 _LANE = re.compile(r"refs/baton/(?P<run>[^/]+)/(?P<task>[^/]+)/head")

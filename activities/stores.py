@@ -11,13 +11,13 @@ from typing import Any
 from activities.attempts import still_wanted
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
-from workspaces.access import Credentials
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.config import ProjectConfig
-from workspaces.records import damaged, read_json
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
-from workspaces.workspace import exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import exclusive
+from workspaces.git.credentials import Credentials
+from workspaces.project.baton_toml import ProjectConfig
+from workspaces.store.run_records import damaged, read_json
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 REQUEST = "request.json"
 CONFIG = "config.json"

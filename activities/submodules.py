@@ -3,8 +3,8 @@
 import json
 
 from activities.stores import run_file
-from workspaces.store import Store
-from workspaces.submodules import Filling, Submodule, lay_out
+from workspaces.store.store import Store
+from workspaces.store.submodules import Filling, Submodule, lay_out
 
 SUBMODULES = "submodules.json"
 """In the run's own files: a person's settings of the moment when the run began."""

@@ -22,14 +22,14 @@ from baton.text.truncation import bullets, named
 from baton.text.untrusted import whole
 from baton.tracing import span
 from system.uncancellable import in_thread
-from workspaces.attributes import Filters, filters_of
-from workspaces.checkpoints import Checkpoints
-from workspaces.sandbox import Sandbox
-from workspaces.scopes import scope_for
-from workspaces.store import Store
-from workspaces.toolbox import Toolbox, ToolOutcome
-from workspaces.trees import EXECUTABLE, FILE
-from workspaces.workspace import Snapshot, Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints
+from workspaces.checkpoints.workspace import Snapshot, Workspace
+from workspaces.delivery.filter_attributes import Filters, filters_of
+from workspaces.git.tree_codec import EXECUTABLE, FILE
+from workspaces.project.scopes import scope_for
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
+from workspaces.tools.toolbox import Toolbox, ToolOutcome
 
 _ENGINE_TOOLS = frozenset({"hand_off", "escalate"})
 _CUT_OFF = (

@@ -38,8 +38,8 @@ from baton.steps.session import PutBack, TurnInput, TurnOutcome, TurnResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span
-from workspaces.sandbox import Sandbox
-from workspaces.workspace import exclusive
+from workspaces.checkpoints.workspace import exclusive
+from workspaces.sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

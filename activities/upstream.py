@@ -16,12 +16,12 @@ from baton.errors import StaleAttempt, WorkspaceError
 from baton.records.run import Maker
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
 from baton.text.truncation import cut, first
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.config import ProjectConfig
-from workspaces.integrate import commit_tree, merge
-from workspaces.scopes import is_clean, scope_for
-from workspaces.store import Store
-from workspaces.theirs import Theirs, branch_head, look_at
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.delivery.merge import commit_tree, merge
+from workspaces.delivery.published_branch import Theirs, branch_head, look_at
+from workspaces.project.baton_toml import ProjectConfig
+from workspaces.project.scopes import is_clean, scope_for
+from workspaces.store.store import Store
 
 _INSTRUCTIONS_LIMIT = 20_000
 _MOST_RACES = 10

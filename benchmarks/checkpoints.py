@@ -17,11 +17,11 @@ from pathlib import Path
 import pygit2
 
 from baton.settings.core import SandboxMode
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.integrate import merge, project_commit
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.delivery.merge import merge, project_commit
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
 
 SIZES = {"small": 128, "medium": 7_092, "large": 51_514}
 

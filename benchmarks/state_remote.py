@@ -18,9 +18,9 @@ import pygit2
 from baton import naming
 from benchmarks.checkpoints import SIZES, make_repository
 from tests.workspaces.git_over_http import PASSWORD, USER, serving
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _LANE = Lane("run", "task")

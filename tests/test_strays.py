@@ -8,7 +8,7 @@ from pathlib import Path
 from baton.settings.core import SandboxMode
 from tests.conftest import assert_eventually
 from tests.strays import running, strays
-from workspaces.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import Command, Sandbox
 
 
 async def test_a_process_in_a_directory_of_its_own_session_is_found(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from baton.settings.core import Settings
 from baton.settings.network_names import host_name
 from workers.connection import target
 from workers.lease import ServerFiles, read_record
-from workspaces.destinations import Reserved
+from workspaces.sandbox.network.destinations import Reserved
 
 
 def engine_services(settings: Settings) -> Reserved:

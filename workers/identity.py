@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from baton.errors import ConfigurationError
-from workspaces.home import close_home
+from workspaces.store.private_home import close_home
 
 PACKAGES = ("baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from workspaces.home import close_home, make_private
+from workspaces.store.private_home import close_home, make_private
 
 
 @dataclass(frozen=True)

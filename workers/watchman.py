@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from baton.logs import get_logger
 from baton.settings.core import Settings
-from workspaces.room import room
+from workspaces.store.disk_space import room
 
 EVERY = timedelta(seconds=30)
 AGAIN = timedelta(minutes=30)

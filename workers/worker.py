@@ -47,12 +47,12 @@ from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
 from workflows.catalogue import WORKFLOWS
-from workspaces.destinations import Destinations
-from workspaces.home import close_home
-from workspaces.network import NetworkPolicy
-from workspaces.proxy import Upstream
-from workspaces.sandbox import Sandbox
-from workspaces.state_remote import StateRemote
+from workspaces.sandbox.network.destinations import Destinations
+from workspaces.sandbox.network.open_network import NetworkPolicy
+from workspaces.sandbox.network.proxy import Upstream
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.private_home import close_home
+from workspaces.store.state_remote import StateRemote
 
 _STICKY = timedelta(seconds=2)
 """A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""

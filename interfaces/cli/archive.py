@@ -12,12 +12,12 @@ from baton.errors import StoreDamaged, UnknownRun, WorkspaceError
 from baton.records.run import Evidence, RunDocument
 from baton.steps.task import GateResult
 from interfaces.cli.output import message
-from workspaces.faults import translated
-from workspaces.findings import Finding
-from workspaces.records import REQUEST, STATE, damaged, read_json, read_record
-from workspaces.state_remote import OURS
-from workspaces.stock import Place, stock
-from workspaces.store import Store
+from workspaces.git.errors import translated
+from workspaces.git.findings import Finding
+from workspaces.git.inventory import Place, stock
+from workspaces.store.run_records import REQUEST, STATE, damaged, read_json, read_record
+from workspaces.store.state_remote import OURS
+from workspaces.store.store import Store
 
 _TURN_FILE = re.compile(
     r"transcript/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>refused-[0-9]+|user|cut-[0-9]+|assistant)\.json"

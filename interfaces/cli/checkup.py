@@ -116,8 +116,8 @@ def _packages(_: "Settings") -> Check:
 
 
 def _home(settings: "Settings") -> Check:
-    from workspaces.home import close_home
-    from workspaces.room import room
+    from workspaces.store.disk_space import room
+    from workspaces.store.private_home import close_home
 
     probe = settings.home / ".doctor"
     try:
@@ -152,9 +152,9 @@ def _git(_: "Settings") -> Check:
 
 
 async def _sandbox(settings: "Settings") -> Check:
-    from workspaces.bounds import bounds_of
-    from workspaces.sandbox import probe
-    from workspaces.toolchains import own_toolchains
+    from workspaces.sandbox.bounds import bounds_of
+    from workspaces.sandbox.environment import own_toolchains
+    from workspaces.sandbox.sandbox import probe
 
     bounds = bounds_of(settings)
     status = await probe(settings.sandbox, bounds=bounds)
@@ -168,8 +168,8 @@ async def _sandbox(settings: "Settings") -> Check:
 
 async def _binds(settings: "Settings") -> Check:
     """The directories that `baton.toml` may ask for, each looked at as if it were asked for as a whole."""
-    from workspaces.binds import BindRules
-    from workspaces.toolchains import own_toolchains
+    from workspaces.sandbox.binds import BindRules
+    from workspaces.sandbox.environment import own_toolchains
 
     allowed = settings.allowed_binds()
     hidden = own_toolchains(home=settings.home).hidden
@@ -209,7 +209,7 @@ def _prices(settings: "Settings") -> Check:
 
 
 async def _state_remote(settings: "Settings") -> Check:
-    from workspaces.state_remote import StateRemote, probe
+    from workspaces.store.state_remote import StateRemote, probe
 
     try:
         remote = StateRemote.parse(settings.state_remote or "")

@@ -15,9 +15,9 @@ from interfaces.cli.output import count, line, message, one_line, print_json
 if TYPE_CHECKING:
     from baton.settings.core import Settings
     from workers.service import TemporalService
-    from workspaces.collect import Holding
-    from workspaces.stock import Place
-    from workspaces.store import Store
+    from workspaces.git.inventory import Place
+    from workspaces.maintenance.gc import Holding
+    from workspaces.store.store import Store
 
 _YOUNGEST = timedelta(days=1)
 """Runs that ended since are kept, whatever is asked for: people still look at them."""
@@ -91,7 +91,7 @@ async def _gc(
     from baton.errors import WorkspaceError
     from interfaces.cli.archive import open_stores
     from interfaces.cli.engine import serving
-    from workspaces import collect
+    from workspaces.maintenance import gc
 
     ended: list[Ended] = []
     open_runs: list[str] = []
@@ -107,7 +107,7 @@ async def _gc(
     if not dry_run:
         for one in going[:]:
             try:
-                gone = await collect.forget(one.store, one.run, one.holding.refs)
+                gone = await gc.forget(one.store, one.run, one.holding.refs)
             except WorkspaceError as error:
                 damaged.append(_damaged(one.store, error))
                 going.remove(one)
@@ -121,7 +121,7 @@ async def _gc(
         freed = 0
         for store in stores.values():
             try:
-                freed += await collect.repack(store)
+                freed += await gc.repack(store)
             except WorkspaceError as error:
                 damaged.append(_damaged(store, error))
     code = ExitCode.FAILED if damaged else ExitCode.DONE
@@ -155,14 +155,14 @@ async def _ended(service: "TemporalService", store: "Store", forget: bool, open_
     """The ended runs of a store; `open_runs` gets the others. Raises StoreDamaged where not all of it can be seen."""
     from baton.errors import StoreDamaged, WorkspaceError
     from system.uncancellable import in_thread
-    from workspaces import collect
-    from workspaces.verify import broken_refs
+    from workspaces.maintenance import gc
+    from workspaces.maintenance.verify import broken_refs
 
     if broken := await in_thread(broken_refs, store):
         # What such a ref led to would look as if nothing needed it.
         raise StoreDamaged(f"{broken[0].what} {broken[0].advice}")
     ended = []
-    for run in collect.runs_of(store):
+    for run in gc.runs_of(store):
         try:
             when = await _ended_at(service, store, run)
         except WorkspaceError as error:
@@ -171,7 +171,7 @@ async def _ended(service: "TemporalService", store: "Store", forget: bool, open_
         if when is None:
             open_runs.append(run)
             continue
-        found = await collect.holding(store, run, whole=forget)
+        found = await gc.holding(store, run, whole=forget)
         if found.refs:
             ended.append(Ended(run, store.repo, when, store, found))
     return ended
@@ -179,7 +179,7 @@ async def _ended(service: "TemporalService", store: "Store", forget: bool, open_
 
 def _damaged(store: "Store", error: Exception) -> "Place":
     from interfaces.cli.archive import with_fault
-    from workspaces.stock import Place
+    from workspaces.git.inventory import Place
 
     return with_fault(Place(store.root, store.repo), error)
 

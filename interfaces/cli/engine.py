@@ -59,8 +59,8 @@ async def serving(
 async def require_sandbox(settings: "Settings", more: str = "") -> None:
     """Raise SandboxUnavailable, with what to do, before anything is paid for: no command of an agent would run here."""
     from baton.errors import SandboxUnavailable
-    from workspaces.bounds import bounds_of
-    from workspaces.sandbox import probe
+    from workspaces.sandbox.bounds import bounds_of
+    from workspaces.sandbox.sandbox import probe
 
     status = await probe(settings.sandbox, bounds=bounds_of(settings))
     if status.kind == "unavailable":

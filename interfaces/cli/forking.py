@@ -107,7 +107,7 @@ async def _request(
     from baton.text.untrusted import whole
     from interfaces.cli.archive import find_run
     from interfaces.cli.asking import who
-    from workspaces.forks import resolve_fork
+    from workspaces.checkpoints.fork_points import resolve_fork
 
     archive = await find_run(settings.home, str(point["run"]))
     fork, _ = await resolve_fork(archive.store, Fork.model_validate(point))

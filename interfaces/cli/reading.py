@@ -68,7 +68,7 @@ def show(
 async def _list(settings: "Settings", status: str | None, limit: int, as_json: bool) -> None:
     from interfaces.cli.archive import Shelf, tell_damage
     from interfaces.cli.engine import serving
-    from workspaces.stock import stock
+    from workspaces.git.inventory import stock
 
     shelf = Shelf(settings.home)
     async with serving(settings, worker=False) as service:
@@ -193,7 +193,7 @@ async def _show(settings: "Settings", run: str, state: bool, decisions: bool, as
 
 
 def _warn_of_the_disk(settings: "Settings") -> None:
-    from workspaces.room import room
+    from workspaces.store.disk_space import room
 
     found = room(settings)
     if found.low or found.too_low:

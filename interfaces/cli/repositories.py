@@ -47,7 +47,7 @@ def _look_into(path: Path, base: str | None) -> str:
     import pygit2
     from pygit2.enums import Option
 
-    from workspaces.remote import reason_of
+    from workspaces.store.target_repository import reason_of
 
     found = pygit2.discover_repository(str(path))
     if found is None:

@@ -180,7 +180,7 @@ async def run_to_end(
 ) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
     from interfaces.cli.engine import require_sandbox, serving, tell_where
-    from workspaces.room import require_room_to_begin
+    from workspaces.store.disk_space import require_room_to_begin
 
     await require_sandbox(settings)
     async with serving(settings) as service:

@@ -9,7 +9,7 @@ import git
 
 from baton.errors import UsageError
 from workers.lease import FileLock, ServerFiles
-from workspaces.beneath import clear_away
+from workspaces.git.safe_directory import clear_away
 
 KEPT = 3
 """So many demos are kept under BATON_HOME, so that they can be looked at; older ones are removed."""

@@ -8,16 +8,16 @@ from interfaces.cli.output import line, message, one_line, print_json
 
 if TYPE_CHECKING:
     from baton.settings.core import Settings
-    from workspaces.findings import Finding, StoreReport
-    from workspaces.state_remote import StateRemote
-    from workspaces.stock import Place
+    from workspaces.git.findings import Finding, StoreReport
+    from workspaces.git.inventory import Place
+    from workspaces.store.state_remote import StateRemote
 
 
 async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int:
     """Check all stores of a home, mend them if asked to, and print what was found; exit code 1 where work is lost."""
     from workers.identity import host_id
-    from workspaces.state_remote import StateRemote
-    from workspaces.stock import stock
+    from workspaces.git.inventory import stock
+    from workspaces.store.state_remote import StateRemote
 
     setting = settings.state_remote
     remote = StateRemote.parse(setting, host_id(settings.home)) if setting else None
@@ -37,12 +37,12 @@ async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int
 async def _check(settings: "Settings", remote: "StateRemote | None", place: "Place", repair: bool) -> "StoreReport":
     """The report on one store. All that is wrong with it is in the report, so that the others are checked, too."""
     from baton.errors import BatonError
-    from workspaces.faults import translated
-    from workspaces.findings import Finding, StoreReport
-    from workspaces.mending import mend_frame
-    from workspaces.repair import repair as mend
-    from workspaces.store import Store
-    from workspaces.verify import verify
+    from workspaces.git.errors import translated
+    from workspaces.git.findings import Finding, StoreReport
+    from workspaces.maintenance.repair import repair as mend
+    from workspaces.maintenance.store_repair import mend_frame
+    from workspaces.maintenance.verify import verify
+    from workspaces.store.store import Store
 
     mended: list[Finding] = []
     report = StoreReport(place.repository or "", place.root)

@@ -19,7 +19,7 @@ from baton.records.run import Limits
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from tests.pipelines.repositories import make_repository
-from workspaces.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 
 TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 

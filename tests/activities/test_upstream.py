@@ -14,8 +14,8 @@ from activities.upstream import UpstreamActivities
 from baton import naming
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
 from tests.pipelines.repositories import git, make_repository
-from workspaces.config import parse_config
-from workspaces.store import Store
+from workspaces.project.baton_toml import parse_config
+from workspaces.store.store import Store
 
 RUN, BRANCH = "gh-ada-shop-1", "baton/issue-1-add-pages"
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agents.detection.detect import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
 from tests.growth import assert_linear
-from workspaces.text_files import lenient_text
+from workspaces.tools.text_files import lenient_text
 
 
 def found(files: dict[str, str], *more: str) -> Technology:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from baton.settings.core import Settings
-from workspaces.config import ProjectConfig, parse_config
+from workspaces.project.baton_toml import ProjectConfig, parse_config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 

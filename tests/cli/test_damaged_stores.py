@@ -17,8 +17,8 @@ from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
 from workers.service import temporal_service
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.store import Store
 
 GOOD, BAD, OLD = "shop-good", "till-bad", "shop-old"
 DEEP = b"[" * 100_000

@@ -11,7 +11,7 @@ from baton import naming
 from baton.records.run import RunDocument, RunStatus
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_git
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 BEFORE = {
     b"latin1.txt": b"caf\xe9\none\n",

@@ -8,9 +8,9 @@ from pathlib import Path
 from baton import naming
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 LANE = Lane("shop-1", "t1")
 

@@ -12,9 +12,9 @@ from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_files
 from workers.service import temporal_service
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.locks import locked
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.git.file_lock import locked
+from workspaces.store.store import Store
 
 DAY = timedelta(days=1)
 

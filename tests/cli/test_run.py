@@ -16,7 +16,7 @@ from standin.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually
 from workers.embedded import embedded_server
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 
 def document(result: Result) -> dict[str, Any]:

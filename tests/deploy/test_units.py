@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workspaces.cgroups import LEAF
+from workspaces.sandbox.cgroups import LEAF
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
 

@@ -12,8 +12,12 @@ SHELL_TURN = "1-backend turn 3: Bash"
 """Summary of the checkpoint that the shell command of the script leads to."""
 ANSWER = "1-backend turn 2: answer"
 
-IN_TOOL = Moment("workspaces.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started")
-ADDING = Moment("workspaces.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*")
+IN_TOOL = Moment(
+    "workspaces.tools.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started"
+)
+ADDING = Moment(
+    "workspaces.checkpoints.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*"
+)
 
 
 _paused = partial(script, pause=1.0)
@@ -53,9 +57,9 @@ TOOLS = [
         "mid-tool; tools done, nothing looked at; after write-tree; after the commit",
         [
             IN_TOOL,
-            Moment("workspaces.workspace:Workspace.snapshot", match="None"),
-            Moment("workspaces.scan:adopt_objects"),
-            Moment("workspaces.objects:Objects.commit", "after", match=SHELL_TURN),
+            Moment("workspaces.checkpoints.workspace:Workspace.snapshot", match="None"),
+            Moment("workspaces.checkpoints.sandboxed_git:adopt_objects"),
+            Moment("workspaces.git.object_database:Objects.commit", "after", match=SHELL_TURN),
         ],
         played=_paused,
     ),
@@ -63,19 +67,19 @@ TOOLS = [
         "mid-add; while moving objects; objects moved; after the ref",
         [
             ADDING,
-            Moment("workspaces.scan:check_object", nth=3),
-            Moment("workspaces.scan:adopt_objects", "after"),
-            Moment("workspaces.store:Store.commit", "after", match=SHELL_TURN),
+            Moment("workspaces.checkpoints.sandboxed_git:check_object", nth=3),
+            Moment("workspaces.checkpoints.sandboxed_git:adopt_objects", "after"),
+            Moment("workspaces.store.store:Store.commit", "after", match=SHELL_TURN),
         ],
         played=partial(script, numbers=1_200_000),
     ),
     Case(
         "while putting back; a pack without its index; while the ref is locked; workspace marked clean",
         [
-            Moment("workspaces.workspace:put_back_path", nth=2),
+            Moment("workspaces.checkpoints.workspace:put_back_path", nth=2),
             Moment("pathlib:Path.rename", match=".idx'"),
             Moment("pathlib:Path.replace", match="/t1/head.lock'"),
-            Moment("workspaces.workspace:Workspace.mark_clean", "after"),
+            Moment("workspaces.checkpoints.workspace:Workspace.mark_clean", "after"),
         ],
     ),
 ]
@@ -86,8 +90,8 @@ MODEL = [
         [
             Moment("activities.turn:ask", "during", match="'X-Baton-Turn': '2'"),
             Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'"),
-            Moment("workspaces.objects:Objects.commit", "after", match=ANSWER),
-            Moment("workspaces.store:Store.commit", "after", match=ANSWER),
+            Moment("workspaces.git.object_database:Objects.commit", "after", match=ANSWER),
+            Moment("workspaces.store.store:Store.commit", "after", match=ANSWER),
         ],
         # Once for each worker that had asked and not committed; the last one had.
         repeats=3,
@@ -95,7 +99,7 @@ MODEL = [
     ),
 ]
 
-CLEAN = Moment("workspaces.workspace:Workspace.mark_clean", "after")
+CLEAN = Moment("workspaces.checkpoints.workspace:Workspace.mark_clean", "after")
 
 # What is lost besides the worker, at each of its deaths.
 LOSSES = [
@@ -107,13 +111,13 @@ LOSSES = [
     ),
     Case(
         "mid-tool, lost workspaces; while building anew, lost workspaces; mid-tool, lost scratch and host id",
-        [IN_TOOL, Moment("workspaces.restore:apply_meta"), IN_TOOL],
+        [IN_TOOL, Moment("workspaces.checkpoints.restore:apply_meta"), IN_TOOL],
         loses=[_lose_workspaces, _lose_workspaces, _lose_scratch],
         played=_paused,
     ),
     Case(
         "mid-tool; killed again while restoring",
-        [IN_TOOL, Moment("workspaces.restore:reset", "during", seconds=0.0)],
+        [IN_TOOL, Moment("workspaces.checkpoints.restore:reset", "during", seconds=0.0)],
         played=_paused,
     ),
 ]
@@ -158,9 +162,9 @@ INSIDE = [
     Case(
         "prepare: fetched; run files kept; integration begun",
         [
-            Moment("workspaces.store:Store.fetch", "after"),
+            Moment("workspaces.store.store:Store.fetch", "after"),
             Moment("activities.repository:write_run_files", "after"),
-            Moment("workspaces.store:Store.move", "after", match="/integration/head"),
+            Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
         ],
     ),
     Case(
@@ -169,16 +173,16 @@ INSIDE = [
             Moment("activities.gate:project_commit", "after"),
             Moment("activities.gate:run_gate", "during", until="gates/*/*/gate.log"),
             Moment("activities.gate:run_gate", "after"),
-            Moment("workspaces.store:Store.commit", "after", match="gate, round 1"),
-            Moment("workspaces.publish:git", "after"),
+            Moment("workspaces.store.store:Store.commit", "after", match="gate, round 1"),
+            Moment("workspaces.delivery.push_branch:git", "after"),
         ],
     ),
     Case(
         "save state: kept; integrate: on the line; publish: pushing",
         [
             Moment("activities.state:write_run_files", "after", nth=3),
-            Moment("workspaces.store:Store.move", "after", match="/integration/head"),
-            Moment("workspaces.publish:git", "during", seconds=0.01),
+            Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
+            Moment("workspaces.delivery.push_branch:git", "during", seconds=0.01),
         ],
     ),
 ]

@@ -28,8 +28,8 @@ from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, sessio
 from workers.connection import connect_to
 from workers.search_attributes import ensure_search_attributes
 from workflows.pipeline import Pipeline
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.store import Store
 
 Asked = tuple[str | None, str | None, int | None, int | None]
 """Task, role, round and turn of a request."""

@@ -20,13 +20,17 @@ from workflows.pipeline import Pipeline
 
 HOLDING = {
     "in a tool": Moment(
-        "workspaces.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started", stops=True
+        "workspaces.tools.toolbox:Toolbox.run",
+        "during",
+        match="Bash",
+        until="workspaces/*/*/work/src/started",
+        stops=True,
     ),
     "answer here": Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'", stops=True),
-    "before the ref": Moment("workspaces.scan:adopt_objects", "after", stops=True),
+    "before the ref": Moment("workspaces.checkpoints.sandboxed_git:adopt_objects", "after", stops=True),
     "in the gate": Moment("activities.gate:run_gate", "after", stops=True),
-    "moving a ref": Moment("workspaces.store:move_ref", match="/t1/head", nth=3, stops=True, busy=True),
-    "preparing": Moment("workspaces.store:Store.fetch", "after", stops=True),
+    "moving a ref": Moment("workspaces.store.store:move_ref", match="/t1/head", nth=3, stops=True, busy=True),
+    "preparing": Moment("workspaces.store.store:Store.fetch", "after", stops=True),
 }
 """Where the stopped attempt holds its workspace: its successor waits until it goes on, or is killed."""
 

@@ -15,7 +15,7 @@ from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested, write
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 
 async def answers(w: World, comment: int) -> list[str]:

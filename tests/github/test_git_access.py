@@ -15,8 +15,8 @@ from tests.github.world import World
 from tests.pipelines.leftovers import commands_with
 from tests.pipelines.repositories import git, make_repository
 from tests.workspaces.git_over_http import serving
-from workspaces.publish import publish
-from workspaces.store import Store
+from workspaces.delivery.push_branch import publish
+from workspaces.store.store import Store
 
 BRANCH = "baton/issue-1-add-pages"
 

@@ -101,9 +101,9 @@ import asyncio, json, sys
 from pathlib import Path
 import structlog
 from baton.settings.core import SandboxMode
-from workspaces.config import GateConfig
-from workspaces.gate import run_gate
-from workspaces.sandbox import Sandbox
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox.sandbox import Sandbox
 
 PROJECT = {
     "src/structlog/__init__.py": "raise RuntimeError('broken by the change')",

@@ -23,7 +23,7 @@ from tests.pipelines.repositories import make_repository
 from workers.worker import WorkerHandle, running_worker
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 CANARY = "sk-ant-canary-7d1f0a6be2"
 """The key that must turn up nowhere."""

@@ -27,7 +27,7 @@ from tests.pipelines.scripts import (
 )
 from tests.pipelines.test_fork import forked
 from workflows.pipeline import Pipeline
-from workspaces.commits import in_message
+from workspaces.git.commits import in_message
 
 
 def forged(run: str, about: str = "t2") -> str:

@@ -13,9 +13,9 @@ from standin.scenario import Call
 from tests.pipelines.repositories import CONFIG, git, make_repository
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from workflows.pipeline import Pipeline
-from workspaces.lfs import kept_contents, pointer_to
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
+from workspaces.delivery.lfs_store import kept_contents, pointer_to
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 ATTRIBUTES = """\
 src/secrets/** filter=git-crypt diff=git-crypt

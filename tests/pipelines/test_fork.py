@@ -10,7 +10,7 @@ from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from workflows.pipeline import Pipeline
-from workspaces.forks import resolve_fork
+from workspaces.checkpoints.fork_points import resolve_fork
 
 
 def script() -> Scenario:

@@ -10,7 +10,7 @@ from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
-from workspaces.verify import verify
+from workspaces.maintenance.verify import verify
 
 
 def hearers(stage: Stage, text: str) -> list[tuple[Any, ...]]:

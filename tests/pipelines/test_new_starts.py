@@ -35,8 +35,8 @@ from tests.pipelines.scripts import (
 from tests.workflows.test_replay import replayer
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.verify import verify
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.maintenance.verify import verify
 
 Turns = Sequence[Sequence[Call] | Step]
 

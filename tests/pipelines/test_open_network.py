@@ -11,7 +11,7 @@ from baton.records.run import RunRequest, RunStatus
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from workflows.pipeline import Pipeline
-from workspaces.network import PORT
+from workspaces.sandbox.network.open_network import PORT
 
 ATTACK = f"""
 import json, os, socket

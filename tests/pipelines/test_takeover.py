@@ -22,8 +22,8 @@ from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from tests.workspaces.git_over_http import PASSWORD, USER, serving
 from workflows.session import AgentSession
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.store import Store
 
 LANE = "t1"
 

@@ -13,7 +13,7 @@ import pytest
 import standin
 from agents.reports import parse_escalation, parse_report
 from standin.scenario import Scenario, Step
-from workspaces.scopes import scope_for
+from workspaces.project.scopes import scope_for
 
 SAMPLE = Path(standin.__file__).parent / "sample"
 DEMO = standin.load_scenario("demo")

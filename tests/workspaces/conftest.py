@@ -18,11 +18,11 @@ import pytest
 from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode
-from workspaces.checkpoints import Checkpoints, Lane, Snapshot
-from workspaces.git import git
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.git.run import git
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _ENV = {
@@ -157,7 +157,7 @@ async def records(lab: Lab, count: int, size: int = 100) -> list[str]:
 HOLDER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from workspaces.locks import locked
+from workspaces.git.file_lock import locked
 
 async def hold():
     async with locked(Path(sys.argv[1])):

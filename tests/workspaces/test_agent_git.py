@@ -10,12 +10,13 @@ import pytest
 
 from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
-from workspaces import agentgit, agentpack, leftovers
-from workspaces.agentgit import is_ref, new_state, parse_state
-from workspaces.checkpoints import GIT_PACK, GIT_STATE, Snapshot
-from workspaces.sandbox import Command, CommandResult, Sandbox
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints import agent_pack, agent_refs
+from workspaces.checkpoints.agent_refs import is_ref, new_state, parse_state
+from workspaces.checkpoints.checkpoints import GIT_PACK, GIT_STATE, Snapshot
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.maintenance import stale_files
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ async def test_stashes_commits_branches_and_tags_are_there_after_a_rebuild(lab: 
     for place in (lab, await elsewhere(lab, tmp_path)):
         again = await place.workspace()
         assert again.notices == []
-        assert leftovers.in_workspace(again.path.parent) == []
+        assert stale_files.in_workspace(again.path.parent) == []
         assert looked_at(again.path) == seen
         assert contents(again.path) == files
         run_git(again.path, "fsck", "--strict")
@@ -219,7 +220,7 @@ async def test_no_git_is_run_for_what_did_not_change(lab: Lab) -> None:
 async def test_what_is_too_large_is_said_at_once_and_again_when_it_is_gone(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agentpack, "MAX_PACK", 100_000)
+    monkeypatch.setattr(agent_pack, "MAX_PACK", 100_000)
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "large").write_bytes(os.urandom(200_000))
@@ -229,7 +230,7 @@ async def test_what_is_too_large_is_said_at_once_and_again_when_it_is_gone(
     assert "take more than" in said
     assert "git stash pop" in said
     await lab.record(workspace, snapshot)
-    assert leftovers.in_workspace(workspace.path.parent) == []
+    assert stale_files.in_workspace(workspace.path.parent) == []
     assert await lab.store.paths(lab.checkpoint, "git") == [GIT_STATE]
     # It stays where it is, and is said once.
     workspace, snapshot = await recorded(lab, "later")
@@ -341,12 +342,12 @@ async def test_a_ref_to_nothing_spoils_no_rebuild(lab: Lab) -> None:
 
 
 async def test_refs_without_number_are_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agentgit, "MAX_REFS", 50)
+    monkeypatch.setattr(agent_refs, "MAX_REFS", 50)
     workspace = await lab.workspace()
     for number in range(200):
         (workspace.path / f".git/refs/tags/t{number:04d}").write_text(f"{lab.base}\n")
     (workspace.path / ".git/packed-refs").write_bytes(b"x" * (2 << 20))
-    found = agentgit.read_state(workspace.path, lab.base)
+    found = agent_refs.read_state(workspace.path, lab.base)
     assert found.state is not None
     assert len(found.state.refs) <= 51
     assert "packed-refs" in found.strange[0]

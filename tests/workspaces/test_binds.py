@@ -12,11 +12,11 @@ import pytest
 from baton.errors import ConfigurationError
 from baton.settings.bind_paths import refuse_bind, refuse_place
 from baton.settings.core import SandboxMode, read_settings
-from workspaces import binds as binds_module
-from workspaces.binds import Bind, BindRules, Judged
-from workspaces.config import GateConfig
-from workspaces.gate import run_gate
-from workspaces.sandbox import Command, CommandResult, Sandbox
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox import binds as binds_module
+from workspaces.sandbox.binds import Bind, BindRules, Judged
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 
 NO_TOOLCHAINS = (
     *("/", "//", "/root", "/root/", "/home", "/home/ann", "/etc", "/etc/ssl", "/proc/1/root", "/sys/fs", "/dev/shm"),

@@ -16,18 +16,19 @@ import pytest
 
 from baton.errors import ConfigurationError, DiskFull
 from baton.settings.core import SandboxMode, read_settings
-from workspaces import bounds as bounds_module
-from workspaces import cgroups, search_tools
-from workspaces.bash_tool import BashTool
-from workspaces.bounds import Bounds, Limits, limits_of
-from workspaces.cgroups import NoGroups, places, sweep
-from workspaces.config import GateConfig
-from workspaces.diskwatch import DiskWatch, size_of
-from workspaces.gate import run_gate
-from workspaces.inside import Inside
-from workspaces.sandbox import Command, CommandResult, Sandbox
-from workspaces.search_tools import SearchTools
-from workspaces.tool_inputs import BashInput, GrepInput, ToolFault
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox import bounds as bounds_module
+from workspaces.sandbox import cgroups
+from workspaces.sandbox.bounds import Bounds, Limits, limits_of
+from workspaces.sandbox.cgroups import NoGroups, places, sweep
+from workspaces.sandbox.disk_watch import DiskWatch, size_of
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.tools import search as search_tools
+from workspaces.tools.bash import BashTool
+from workspaces.tools.inputs import BashInput, GrepInput, ToolFault
+from workspaces.tools.paths import Inside
+from workspaces.tools.search import SearchTools
 
 MB = 1_000_000
 LIMITS = Limits(
@@ -218,7 +219,7 @@ WORKER = """
 import asyncio, sys
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import Command, Sandbox
 async def main():
     sandbox = await Sandbox.open(SandboxMode.NONE)
     text = "setsid sleep 300 & echo $! > pid; mv pid begun; sleep 300"
@@ -353,7 +354,7 @@ def test_another_ones_writing_is_not_blamed_on_a_large_directory(
     (tmp_path / "large").write_bytes(os.urandom(3 * MB))
     time.sleep(0.1)  # it is older than the command
     free = [10_000 * MB]
-    monkeypatch.setattr("workspaces.diskwatch._free", lambda _directory: free[0])
+    monkeypatch.setattr("workspaces.sandbox.disk_watch._free", lambda _directory: free[0])
     watch = DiskWatch(tmp_path, replace(LIMITS, disk=2 * MB))
     for _ in range(40):
         free[0] -= 10 * MB
@@ -367,7 +368,7 @@ def test_another_ones_writing_is_not_blamed_on_a_large_directory(
 
 def test_with_too_little_room_a_command_can_still_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [100 * MB]
-    monkeypatch.setattr("workspaces.diskwatch._free", lambda _directory: free[0])
+    monkeypatch.setattr("workspaces.sandbox.disk_watch._free", lambda _directory: free[0])
     watch = DiskWatch(tmp_path, replace(LIMITS, disk_floor=500 * MB))
     assert watch.look() is None
     free[0] = 20 * MB

@@ -6,8 +6,8 @@ import pytest
 
 from baton.errors import StaleAttempt, WorkspaceError
 from tests.workspaces.conftest import AT, Lab
-from workspaces.checkpoints import Lane
-from workspaces.git import git
+from workspaces.checkpoints.checkpoints import Lane
+from workspaces.git.run import git
 
 
 async def record(lab: Lab, expected: str, name: str, data: bytes = b"{}") -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from baton import policies
 from baton.errors import ConfigurationError, ExitCode
-from workspaces.config import ProjectConfig, parse_config
+from workspaces.project.baton_toml import ProjectConfig, parse_config
 
 FULL = b"""
 [gate]

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import AT, Lab, contents
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.git import git
-from workspaces.integrate import project_commit
-from workspaces.store import Store
-from workspaces.workspace import Workspace, exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace, exclusive
+from workspaces.delivery.merge import project_commit
+from workspaces.git.run import git
+from workspaces.store.store import Store
 
 WORKER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
-from workspaces.workspace import Workspace, exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
+from workspaces.checkpoints.workspace import Workspace, exclusive
 
 async def main(home, repo):
     sandbox = await Sandbox.open(SandboxMode.AUTO)

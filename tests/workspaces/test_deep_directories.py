@@ -14,16 +14,16 @@ from baton.errors import RepositoryError
 from system.directory_walk import MAX_OPEN, Descent
 from tests.workspaces.conftest import AT, Lab, Project, contents
 from tests.workspaces.deep import NESTED, nest
-from workspaces.beneath import Beneath, clear_away, remove_path
-from workspaces.collect import forget, holding, repack
-from workspaces.config import GateConfig
-from workspaces.diskwatch import size_of
-from workspaces.gate import run_gate
-from workspaces.integrate import merge, project_commit
-from workspaces.publish import publish
-from workspaces.salvage import places
-from workspaces.survey import DEEPEST
-from workspaces.verify import verify
+from workspaces.checkpoints.walk import DEEPEST
+from workspaces.delivery.merge import merge, project_commit
+from workspaces.delivery.push_branch import publish
+from workspaces.git.safe_directory import Beneath, clear_away, remove_path
+from workspaces.maintenance.gc import forget, holding, repack
+from workspaces.maintenance.object_sources import places
+from workspaces.maintenance.verify import verify
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox.disk_watch import size_of
 
 DEPTHS = [1_200, 5_000, 100_000]
 

@@ -6,7 +6,7 @@ from baton.errors import ConfigurationError
 from baton.settings.core import read_settings
 from baton.settings.network_names import find_grant, host_name, parse_grants
 from tests.workspaces.network_scene import OWN, PUBLIC, Names
-from workspaces.destinations import Destinations, Refused, Reserved, kind_of
+from workspaces.sandbox.network.destinations import Destinations, Refused, Reserved, kind_of
 
 
 @pytest.mark.parametrize(

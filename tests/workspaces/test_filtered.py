@@ -6,10 +6,10 @@ import pytest
 
 from tests.workspaces.conftest import AT, Lab, run_git
 from tests.workspaces.test_integrate import change, commit
-from workspaces.attributes import filter_lines, filters_of
-from workspaces.filtered import Examined, examine, leave_out
-from workspaces.git import git
-from workspaces.integrate import commit_tree, merge
+from workspaces.delivery.filter_attributes import filter_lines, filters_of
+from workspaces.delivery.filtered_files import Examined, examine, leave_out
+from workspaces.delivery.merge import commit_tree, merge
+from workspaces.git.run import git
 
 CIPHERTEXT = b"\0GITCRYPT\0" + bytes(range(50))
 PLAIN = b"password = hunter2\n"

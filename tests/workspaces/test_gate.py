@@ -12,9 +12,9 @@ from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
 from baton.settings.core import SandboxMode
 from baton.text.redaction import Redactor
-from workspaces.config import GateConfig
-from workspaces.gate import Checkout, remove_tree, run_gate
-from workspaces.sandbox import TIMED_OUT, Sandbox, SandboxStatus
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import Checkout, remove_tree, run_gate
+from workspaces.sandbox.sandbox import TIMED_OUT, Sandbox, SandboxStatus
 
 COMMIT = "c0ffee"
 

@@ -14,10 +14,10 @@ import pytest
 
 from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
-from workspaces.integrate import commit_tree, merge, project_commit
-from workspaces.publish import publish
-from workspaces.sandbox import Sandbox
-from workspaces.workspace import Workspace, discard_run
+from workspaces.checkpoints.workspace import Workspace, discard_run
+from workspaces.delivery.merge import commit_tree, merge, project_commit
+from workspaces.delivery.push_branch import publish
+from workspaces.sandbox.sandbox import Sandbox
 
 Plant = Callable[[Path, str, Path], None]
 """Plants something in a workspace: its directory, the command to be run, and a directory outside of it."""

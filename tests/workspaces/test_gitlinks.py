@@ -8,8 +8,8 @@ import pytest
 
 from baton.errors import BatonError
 from tests.workspaces.conftest import AT, Lab, Project, run_git
-from workspaces.git import git
-from workspaces.integrate import merge, project_commit
+from workspaces.delivery.merge import merge, project_commit
+from workspaces.git.run import git
 
 Deed = Callable[[Path, Path], None]
 

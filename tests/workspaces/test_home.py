@@ -10,9 +10,9 @@ import pytest
 from tests.workspaces.conftest import Lab, Project
 from workers.identity import host_id
 from workers.lease import ServerFiles
-from workspaces.home import close_home
-from workspaces.sandbox import Command, Sandbox
-from workspaces.store import Store
+from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.store.private_home import close_home
+from workspaces.store.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import pytest
 
 from baton.errors import BatonError
 from tests.workspaces.conftest import AT, run_git
-from workspaces.integrate import commit_tree
-from workspaces.publish import publish
-from workspaces.serving import HOOKS, is_local
-from workspaces.store import Store
+from workspaces.delivery.merge import commit_tree
+from workspaces.delivery.push_branch import publish
+from workspaces.store.local_source import HOOKS, is_local
+from workspaces.store.store import Store
 
 BRANCH = "baton/run-1"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import AT, Lab
-from workspaces.checkpoints import Lane
-from workspaces.git import git
-from workspaces.integrate import begin_from_conflict, commit_tree, merge, project_commit
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Lane
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge, project_commit
+from workspaces.git.run import git
 
 
 async def change(lab: Lab, files: dict[str, bytes | None], name: str = "1") -> str:

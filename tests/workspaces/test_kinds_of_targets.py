@@ -12,12 +12,12 @@ from baton.errors import RepositoryAway, RepositoryError
 from interfaces.cli.repositories import resolve_repository
 from tests.workspaces.conftest import AT, Project, run_git
 from tests.workspaces.git_over_http import serving
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.fetch import DIRTY_NOTE, Base
-from workspaces.integrate import commit_tree
-from workspaces.publish import publish
-from workspaces.store import Store
-from workspaces.trees import Entry
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.delivery.merge import commit_tree
+from workspaces.delivery.push_branch import publish
+from workspaces.git.tree_codec import Entry
+from workspaces.store.fetch import DIRTY_NOTE, Base
+from workspaces.store.store import Store
 
 BRANCH = "baton/run-1"
 

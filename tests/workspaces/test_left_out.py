@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from tests.workspaces.conftest import Lab, Project
-from workspaces.survey import DEEPEST
+from workspaces.checkpoints.walk import DEEPEST
 
 
 async def test_each_reason_is_known(lab: Lab) -> None:

@@ -14,14 +14,14 @@ from tests.workspaces.conftest import AT, Lab, run_git
 from tests.workspaces.git_over_http import PASSWORD, USER
 from tests.workspaces.lfs_over_http import LfsServer, serving_lfs
 from tests.workspaces.test_integrate import change, commit
-from workspaces import lfs_transfer
-from workspaces.access import Header
-from workspaces.filtered import Examined, examine
-from workspaces.integrate import copy_tree
-from workspaces.lfs import Pointer, checkout, kept_contents, parse_pointer, pointer_to
-from workspaces.lfs_transfer import bring
-from workspaces.store import Store
-from workspaces.verify import verify
+from workspaces.delivery import lfs_transfer
+from workspaces.delivery.filtered_files import Examined, examine
+from workspaces.delivery.lfs_store import Pointer, checkout, kept_contents, parse_pointer, pointer_to
+from workspaces.delivery.lfs_transfer import bring
+from workspaces.delivery.merge import copy_tree
+from workspaces.git.credentials import Header
+from workspaces.maintenance.verify import verify
+from workspaces.store.store import Store
 
 needs_git_lfs = pytest.mark.skipif(
     shutil.which("git-lfs") is None, reason="git-lfs is not installed (scripts/git-lfs.sh)"

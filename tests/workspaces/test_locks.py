@@ -11,16 +11,16 @@ import pytest
 from activities.ledger import Ledger
 from baton.errors import BatonError
 from tests.workspaces.conftest import Lab
-from workspaces import leftovers
-from workspaces.command import Command
-from workspaces.locks import LockHeld, locked
-from workspaces.sandbox import Sandbox, SandboxStatus
-from workspaces.workspace import exclusive
+from workspaces.checkpoints.workspace import exclusive
+from workspaces.git.file_lock import LockHeld, locked
+from workspaces.maintenance import stale_files
+from workspaces.sandbox.command import Command
+from workspaces.sandbox.sandbox import Sandbox, SandboxStatus
 
 HOLD = """
 import sys
 from pathlib import Path
-from workspaces import leftovers
+from workspaces.maintenance import stale_files as leftovers
 with leftovers.held(Path(sys.argv[1])) as free:
     print(free, flush=True)
     sys.stdin.readline()
@@ -45,7 +45,7 @@ async def test_whoever_looks_at_a_workspace_is_named_while_it_holds_it(lab: Lab)
         async with exclusive(lab.store, lab.lane, timedelta(seconds=0.1)):
             pytest.fail("two held it")
     await looker.communicate(b"\n")
-    with leftovers.held(directory) as free:
+    with stale_files.held(directory) as free:
         assert free
 
 
@@ -59,7 +59,7 @@ async def test_the_kernel_names_the_holder_where_the_file_names_another(tmp_path
 
 
 async def test_a_workspace_that_is_not_there_is_not_made_by_a_look(tmp_path: Path) -> None:
-    with leftovers.held(tmp_path / "gone") as free:
+    with stale_files.held(tmp_path / "gone") as free:
         assert not free
     assert not (tmp_path / "gone").exists()
 

@@ -7,9 +7,9 @@ import pytest
 
 from baton.errors import WorkspaceError
 from tests.workspaces.conftest import AT, Lab, apart
-from workspaces.loose import DamagedObject, places_of, read_loose, require_whole
-from workspaces.objects import Objects
-from workspaces.store import Store
+from workspaces.git.loose_objects import DamagedObject, places_of, read_loose, require_whole
+from workspaces.git.object_database import Objects
+from workspaces.store.store import Store
 
 
 @pytest.mark.parametrize("data", [b"", b"short\n", os.urandom(70_000)])

@@ -13,9 +13,9 @@ from pygit2.enums import ObjectType
 
 from tests.conftest import assert_eventually
 from tests.workspaces.conftest import AT, Lab, packs, records, run_git
-from workspaces.locks import locked
-from workspaces.objects import MOST_OPEN, Objects
-from workspaces.packs import MANY, gc_lock, merge
+from workspaces.git.file_lock import locked
+from workspaces.git.object_database import MOST_OPEN, Objects
+from workspaces.git.packs import MANY, gc_lock, merge
 
 
 async def test_packs_stay_few_and_nothing_is_lost(lab: Lab) -> None:
@@ -32,7 +32,7 @@ async def test_packs_stay_few_and_nothing_is_lost(lab: Lab) -> None:
 READER = """
 import random, sys, time
 from pathlib import Path
-from workspaces.objects import Objects
+from workspaces.git.object_database import Objects
 
 repository, ref = Path(sys.argv[1]), sys.argv[2]
 objects = Objects(repository)  # once: it has the indexes open of packs that are gone
@@ -106,8 +106,8 @@ async def test_an_object_is_copied_a_few_times_in_all(lab: Lab) -> None:
 @pytest.mark.parametrize(("largest_pack", "most"), [(50_000, 10_000_000), (10_000_000, 100_000)])
 async def test_a_merge_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch, largest_pack: int, most: int) -> None:
     """It is done in memory. The bounds are made small here, so that the packs need not be large."""
-    monkeypatch.setattr("workspaces.packs._LARGEST_MERGED", largest_pack)
-    monkeypatch.setattr("workspaces.packs._LARGEST_MERGE", most)
+    monkeypatch.setattr("workspaces.git.packs._LARGEST_MERGED", largest_pack)
+    monkeypatch.setattr("workspaces.git.packs._LARGEST_MERGE", most)
     async with locked(gc_lock(lab.store.path)):
         await records(lab, MANY, 20_000)
         await records(lab, 2, 60_000)
@@ -182,7 +182,7 @@ async def test_what_is_merged_stays_as_old_as_it_was(lab: Lab) -> None:
 
 DYING = """
 import os, pathlib, signal, sys
-from workspaces import packs
+from workspaces.git import packs
 where, repository = sys.argv[1], pathlib.Path(sys.argv[2])
 die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 if where == "before its names":
@@ -229,8 +229,8 @@ async def test_a_merge_that_finds_no_room_does_not_fail_the_checkpoint(lab: Lab)
 import asyncio, resource, sys
 from pathlib import Path
 from tests.workspaces.conftest import AT
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.store import Store
 
 async def main():
     store = await Store.open(Path(sys.argv[1]), sys.argv[2])

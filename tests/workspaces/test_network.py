@@ -13,14 +13,14 @@ from baton.errors import ConfigurationError
 from baton.settings.core import SandboxMode
 from baton.settings.network_names import parse_grants
 from tests.workspaces.network_scene import OWN, PUBLIC, Names, company_proxy, machine_port, reached, site
-from workspaces import network as network_module
-from workspaces import proxy as proxy_module
-from workspaces.config import GateConfig
-from workspaces.destinations import Destinations, Reserved
-from workspaces.gate import run_gate
-from workspaces.network import PORT, NetworkPolicy
-from workspaces.proxy import Upstream
-from workspaces.sandbox import Command, CommandResult, Sandbox
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox.network import open_network as network_module
+from workspaces.sandbox.network import proxy as proxy_module
+from workspaces.sandbox.network.destinations import Destinations, Reserved
+from workspaces.sandbox.network.open_network import PORT, NetworkPolicy
+from workspaces.sandbox.network.proxy import Upstream
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import AT, Lab, Project, contents
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.integrate import merge, project_commit
-from workspaces.sandbox import Sandbox
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.delivery.merge import merge, project_commit
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.store import Store
 
 
 @pytest.mark.parametrize("name", ["a:b", 'a "quoted" one', "back\\slash", "'; touch x; '", "#comment, ünïcode"])

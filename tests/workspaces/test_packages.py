@@ -14,11 +14,11 @@ import pytest
 
 from baton.records.run import Evidence
 from baton.settings.core import SandboxMode
-from workspaces.config import GateConfig
-from workspaces.gate import run_gate
-from workspaces.own_python import make_own_python
-from workspaces.sandbox import Command, CommandResult, Sandbox
-from workspaces.toolchains import Toolchains
+from workspaces.project.baton_toml import GateConfig
+from workspaces.project.gate import run_gate
+from workspaces.sandbox.engine_python import make_own_python
+from workspaces.sandbox.environment import Toolchains
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 
 ISOLATED = [True, False]
 
@@ -183,7 +183,7 @@ def test_programs_of_hidden_packages_do_not_come_first() -> None:
 
 def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from workspaces.own_python import make_own_python\n"
+        "import sys; from pathlib import Path; from workspaces.sandbox.engine_python import make_own_python\n"
         "print(make_own_python(Path(sys.argv[1])).stat().st_ino)"
     )
     (tmp_path / "python" / ".making-killed").mkdir(parents=True)

@@ -16,10 +16,10 @@ from pygit2.enums import ObjectType
 
 from baton.errors import WorkspaceError
 from tests.workspaces.conftest import AT, Lab, contents, packs, records, run_git
-from workspaces.commits import Author
-from workspaces.objects import Objects
-from workspaces.packs import Pack
-from workspaces.trees import EMPTY_TREE, FILE, Entry
+from workspaces.git.commits import Author
+from workspaces.git.object_database import Objects
+from workspaces.git.packs import Pack
+from workspaces.git.tree_codec import EMPTY_TREE, FILE, Entry
 
 KINDS = {ObjectType.BLOB: b"blob", ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit"}
 

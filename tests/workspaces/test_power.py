@@ -11,9 +11,9 @@ import pytest
 
 from system import fsync
 from tests.workspaces.conftest import AT, Lab, run_git
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.store.store import Store
 
 KINDS = ["ext4", "xfs", "btrfs"]
 _OPTIONS = {"ext4": ["-q", "-F"], "xfs": ["-q", "-f"], "btrfs": ["-q", "-f"]}

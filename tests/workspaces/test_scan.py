@@ -15,13 +15,13 @@ import pytest
 
 from baton.errors import DiskFull, WorkspaceError
 from tests.workspaces.conftest import AT, Lab, Project, contents, run_git
-from workspaces.beneath import Beneath
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.git import git
-from workspaces.ignored import Ignores
-from workspaces.scan import Quarantine, adopt_objects
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.ignored_paths import Ignores
+from workspaces.checkpoints.sandboxed_git import Quarantine, adopt_objects
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.git.run import git
+from workspaces.git.safe_directory import Beneath
+from workspaces.store.store import Store
 
 
 async def modes(lab: Lab, tree: str) -> set[str]:

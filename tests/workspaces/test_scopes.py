@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from baton.errors import ConfigurationError
 from baton.records.run import ROLES
 from tests.growth import assert_linear
-from workspaces.config import ProjectConfig, parse_config
-from workspaces.ownership import FRONTEND, PROTECTED, SHARED, TESTS
-from workspaces.patterns import Rules, compile_pattern, invert
-from workspaces.scopes import is_clean, is_protected, scope_for
+from workspaces.project.baton_toml import ProjectConfig, parse_config
+from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
+from workspaces.project.path_patterns import Rules, compile_pattern, invert
+from workspaces.project.scopes import is_clean, is_protected, scope_for
 
 BACKEND_ONLY = [
     "src/app.py",

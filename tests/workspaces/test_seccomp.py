@@ -11,11 +11,11 @@ import pytest
 
 from baton.errors import SandboxUnavailable
 from baton.settings.core import SandboxMode
-from workspaces import sandbox as sandbox_module
-from workspaces import seccomp
-from workspaces.sandbox import Command, Sandbox, probe
-from workspaces.seccomp import seccomp_filter
-from workspaces.syscalls import MACHINES
+from workspaces.sandbox import sandbox as sandbox_module
+from workspaces.sandbox import seccomp
+from workspaces.sandbox.sandbox import Command, Sandbox, probe
+from workspaces.sandbox.seccomp import seccomp_filter
+from workspaces.sandbox.syscall_numbers import MACHINES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is one of Linux")
 

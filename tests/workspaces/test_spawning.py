@@ -12,7 +12,7 @@ SCRIPT = """
 import asyncio, ctypes, json, os, sys
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import Command, Sandbox
 
 KEYCTL, ADD_KEY = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
 SESSION = -3

@@ -9,12 +9,12 @@ import pytest
 from baton import naming
 from baton.errors import ConfigurationError, StaleAttempt, StateRemoteAway, WorkElsewhere
 from tests.workspaces.conftest import AT, Project, contents, run_git
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.integrate import project_commit
-from workspaces.sandbox import Sandbox
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.delivery.merge import project_commit
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 LANE = Lane("run-1", "task-1")
 RUN_REF = naming.run_ref("run-1")

@@ -12,9 +12,9 @@ from baton.errors import StateRemoteAway
 from baton.settings.core import read_settings
 from tests.workspaces.conftest import AT, Project, run_git
 from tests.workspaces.git_over_http import PASSWORD, USER, serving
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 LANE = Lane("run-1", "task-1")
 

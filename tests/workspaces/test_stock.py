@@ -13,7 +13,7 @@ import pytest
 
 from baton import naming
 from tests.workspaces.conftest import AT, Project, run_files
-from workspaces.store import Store
+from workspaces.store.store import Store
 
 USER = 61_234
 LOOK = """
@@ -21,9 +21,9 @@ import asyncio, concurrent.futures.thread, encodings.idna, json, os, sys, tempfi
 from dataclasses import asdict
 from pathlib import Path
 from baton.errors import BatonError
-from workspaces.stock import stock
-from workspaces.store import Store
-from workspaces.verify import broken_refs
+from workspaces.git.inventory import stock
+from workspaces.store.store import Store
+from workspaces.maintenance.verify import broken_refs
 home, user = Path(sys.argv[1]), int(sys.argv[2])
 os.setuid(user)
 (place,) = stock(home)

@@ -9,8 +9,8 @@ import pytest
 
 from baton.errors import RepositoryError, StaleAttempt, WorkspaceError
 from tests.workspaces.conftest import AT, Project, run_git, stopped_holder
-from workspaces.git import git
-from workspaces.store import Store
+from workspaces.git.run import git
+from workspaces.store.store import Store
 
 REF = "refs/baton/run-1/run/head"
 
@@ -181,7 +181,7 @@ async def test_a_process_that_was_stopped_in_the_middle_of_a_move_is_named(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lock cannot be broken: it may be about to go on."""
-    monkeypatch.setattr("workspaces.locks.BRIEF_WAIT", timedelta(seconds=0.3))
+    monkeypatch.setattr("workspaces.git.file_lock.BRIEF_WAIT", timedelta(seconds=0.3))
     async with stopped_holder(store.root / "refs.lock") as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):
             await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workspaces.submodule_urls import is_allowed, parse_allowed, protocol_of, read_url, resolve_url
+from workspaces.store.submodule_urls import is_allowed, parse_allowed, protocol_of, read_url, resolve_url
 
 
 @pytest.mark.parametrize(

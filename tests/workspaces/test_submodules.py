@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import AT, Lab, Project, run_git
-from workspaces.command import Command
-from workspaces.git import git
-from workspaces.gitlinks import gitlinks_of
-from workspaces.integrate import project_commit
-from workspaces.submodules import MAX_DEPTH, Filling, describe, fetch_submodules, fill, find_submodules, lay_out
-from workspaces.workspace import Workspace
+from workspaces.checkpoints.gitlinks import gitlinks_of
+from workspaces.checkpoints.workspace import Workspace
+from workspaces.delivery.merge import project_commit
+from workspaces.git.run import git
+from workspaces.sandbox.command import Command
+from workspaces.store.submodules import (
+    MAX_DEPTH,
+    Filling,
+    describe,
+    fetch_submodules,
+    fill,
+    find_submodules,
+    lay_out,
+)
 
 
 def _gitmodules(*entries: tuple[str, str, str]) -> bytes:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.growth import assert_linear
-from workspaces.text_files import NotText, TextFile, lenient_text, parse_text, replace_text, rewrite_text
+from workspaces.tools.text_files import (
+    NotText,
+    TextFile,
+    lenient_text,
+    parse_text,
+    replace_text,
+    rewrite_text,
+)
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 LINES = st.lists(st.tuples(st.sampled_from(["", "a", "b", "long line", "ü"]), ENDS), max_size=12)

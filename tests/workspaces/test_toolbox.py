@@ -14,13 +14,13 @@ from baton import policies
 from baton.errors import DiskFull
 from baton.settings.core import SandboxMode
 from tests.workspaces.deep import nest
-from workspaces.bash_tool import allowed_argv
-from workspaces.beneath import clear_away
-from workspaces.config import parse_config
-from workspaces.sandbox import TIMED_OUT, Sandbox, SandboxStatus
-from workspaces.scopes import scope_for
-from workspaces.tool_inputs import ToolFault
-from workspaces.toolbox import Toolbox, ToolOutcome
+from workspaces.git.safe_directory import clear_away
+from workspaces.project.baton_toml import parse_config
+from workspaces.project.scopes import scope_for
+from workspaces.sandbox.sandbox import TIMED_OUT, Sandbox, SandboxStatus
+from workspaces.tools.bash import allowed_argv
+from workspaces.tools.inputs import ToolFault
+from workspaces.tools.toolbox import Toolbox, ToolOutcome
 
 ALL = ("Read", "Write", "Edit", "Glob", "Grep", "Bash")
 CANARY = "CANARY-52c1"

@@ -8,18 +8,18 @@ import pytest
 
 from baton import naming
 from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_files, run_git
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.findings import StoreReport
-from workspaces.git import git
-from workspaces.integrate import project_commit
-from workspaces.leftovers import LEFT_ALONE
-from workspaces.objects import Objects
-from workspaces.repair import repair
-from workspaces.sandbox import Sandbox
-from workspaces.state_remote import StateRemote
-from workspaces.store import Store
-from workspaces.verify import verify
-from workspaces.workspace import Workspace, exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace, exclusive
+from workspaces.delivery.merge import project_commit
+from workspaces.git.findings import StoreReport
+from workspaces.git.object_database import Objects
+from workspaces.git.run import git
+from workspaces.maintenance.repair import repair
+from workspaces.maintenance.stale_files import LEFT_ALONE
+from workspaces.maintenance.verify import verify
+from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
 RUN = "run-1"
 OLD = time.time() - 2 * LEFT_ALONE.total_seconds()

@@ -13,10 +13,10 @@ import pytest
 from baton.errors import SandboxUnavailable, WorkspaceError
 from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git, stopped_holder
-from workspaces.checkpoints import Checkpoints, Lane
-from workspaces.sandbox import Sandbox, SandboxStatus
-from workspaces.store import Store
-from workspaces.workspace import Workspace, discard_run, exclusive
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.checkpoints.workspace import Workspace, discard_run, exclusive
+from workspaces.sandbox.sandbox import Sandbox, SandboxStatus
+from workspaces.store.store import Store
 
 AWKWARD = {
     ".gitattributes": b"* text=auto eol=crlf\n*.bin -text\n*.id ident\n*.c filter=x\n"

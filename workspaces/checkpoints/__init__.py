@@ -1,0 +1,1 @@
+"""Checkpoints and the workspaces that they are taken of and restored to."""

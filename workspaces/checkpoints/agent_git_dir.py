@@ -1,0 +1,118 @@
+"""The disposable `.git` of a workspace: for the agent's eyes only, made by the engine; no git of the engine reads it.
+
+It borrows the objects of source.git, which the sandbox shows read-only, so an agent can look at the project's history,
+compare, commit and stash; whatever is planted here runs in the sandbox or never. Its HEAD, refs and stash come back in
+a new one (`agentgit`); all else, its index, settings and hooks among it, does not.
+"""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from workspaces.checkpoints.agent_refs import BRANCH, GitState, packed_refs, stash_log
+from workspaces.git.safe_directory import remove_tree
+
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = false
+\tlogallrefupdates = true
+\tcheckStat = minimal
+[user]
+\tname = Agent
+\temail = agent@localhost
+[gc]
+\tauto = 0
+[advice]
+\tdetachedHead = false
+"""
+
+_UNWANTED = (
+    "hooks",
+    "info",
+    "config.worktree",
+    "commondir",
+    "gitdir",
+    "worktrees",
+    "modules",
+    "objects/info/http-alternates",
+)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _fixed(objects: Path) -> dict[str, bytes]:
+    """The files that decide how git works here."""
+    return {"config": _CONFIG.encode(), "objects/info/alternates": os.fsencode(objects) + b"\n"}
+
+
+def planted(work: Path, objects: Path) -> list[str]:
+    """What of the `.git` is not as the engine made it and could mislead a later session, HEAD and refs aside."""
+    found = [name for name in _UNWANTED if os.path.lexists(work / ".git" / name)]
+    return found + [name for name, wanted in _fixed(objects).items() if _read(work, name) != wanted]
+
+
+def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
+    """Make the `.git` anew, in the place of whatever stands there; `index` is moved into it."""
+    top = os.open(work, _DIRECTORY)
+    try:
+        _remove(top)
+        os.mkdir(b".git", 0o755, dir_fd=top)
+    finally:
+        os.close(top)
+    base = work / ".git"
+    for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+        (base / directory).mkdir(parents=True)
+    files = {**_fixed(objects), "HEAD": f"{'ref: ' if state.head.startswith('refs/') else ''}{state.head}\n".encode()}
+    if BRANCH in state.refs:
+        files[BRANCH] = f"{state.refs[BRANCH]}\n".encode()
+    if more := packed_refs(state):
+        files["packed-refs"] = more
+    if state.stash:
+        (base / "logs/refs").mkdir(parents=True)
+        files["logs/refs/stash"] = stash_log(state)
+    for name, data in files.items():
+        (base / name).write_bytes(data)
+    index.replace(base / "index")
+
+
+def remove_git(work: Path, directory: str) -> None:
+    """Remove the `.git` of a nested repository, by descriptors: a link on the way is not followed."""
+    descriptor = os.open(work, _DIRECTORY)
+    try:
+        for name in os.fsencode(directory).split(b"/"):
+            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        _remove(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(parent: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(b".git", dir_fd=parent, follow_symlinks=False).st_mode):
+            remove_tree(b".git", parent)
+        else:
+            os.unlink(b".git", dir_fd=parent)
+
+
+def _read(work: Path, name: str) -> bytes | None:
+    """A small file of the `.git`; None where it, or a directory on the way, is missing or not what it should be."""
+    parts = [".git", *name.split("/")]
+    descriptor = os.open(work, _DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, _DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+        try:
+            return os.read(file, 4_096) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        finally:
+            os.close(file)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,276 @@
+"""Checkpoints: the commits that hold workspace and transcript of a task after each turn.
+
+Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (what git cannot hold), `base` (the
+project commit it began from), `git/` (what an agent did in its own `.git`), and the task's own files such as
+`transcript/NNNNN.json`. Author and dates are given, so a retry makes the same commit.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pygit2
+
+from baton import naming
+from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.checkpoints.agent_refs import GitState, new_state, parse_state
+from workspaces.checkpoints.file_metadata import Meta, parse_meta
+from workspaces.git.errors import translated
+from workspaces.git.packs import Pack
+from workspaces.git.run import git
+from workspaces.git.tree_codec import EMPTY_TREE, TREE, Entry
+from workspaces.store.store import Store
+
+WORKSPACE = "workspace"
+META = "meta.json"
+BASE = "base"
+GIT = "git"
+GIT_STATE = f"{GIT}/state.json"
+GIT_PACK = f"{GIT}/objects.pack"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One task's line of checkpoints, and the workspace that goes with it."""
+
+    run: str
+    task: str
+
+    def __post_init__(self) -> None:
+        if not naming.is_run_key(self.run) or not naming.is_task_id(self.task):
+            raise WorkspaceError(f"{self.run!r}/{self.task!r} cannot name a line of checkpoints.")
+
+    @property
+    def ref(self) -> str:
+        """The ref of its newest checkpoint."""
+        return naming.task_ref(self.run, self.task)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a workspace: in the store, or in a pack that its checkpoint puts there."""
+
+    tree: str
+    changed: list[str]
+    """Files, links and permissions that differ from the checkpoint the workspace was at, sorted."""
+    meta: bytes
+    """The `meta.json` that goes with the tree."""
+    left_out: tuple[str, ...] = ()
+    """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
+    unkept: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Every path that was looked at and will not be in the branch, with its reason (`baton.records.left_out`).
+
+    Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.
+    """
+    put_back: tuple[str, ...] = ()
+    """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
+    pack: Pack | None = field(default=None, compare=False)
+    """What is not in the store yet."""
+    git: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
+    """Files of `git/` that change with this snapshot; None for one that goes."""
+    not_kept: tuple[str, ...] = field(default=(), compare=False)
+    """What of the agent's own git is not kept and has not been said before, a sentence each."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """One checkpoint of a history."""
+
+    commit: str
+    parent: str | None
+    summary: str
+    at: datetime
+
+
+class Checkpoints:
+    """The checkpoints of a store, by lane."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def begin(
+        self,
+        lane: Lane,
+        project_commit: str,
+        *,
+        at: datetime,
+        replace: str | None = None,
+        tree: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Checkpoint 0 of a lane: the files of a project commit, or of `tree` instead (a merge with conflicts).
+
+        What exists is given back when it began from the same commit. With `replace`, the lane's checkpoint of that
+        id, the lane goes on from the new base: its files outside the workspace stay. `files` come to them. Raises
+        StaleAttempt when the lane is elsewhere.
+        """
+        current = await self.head(lane)
+        with translated("beginning a task"):
+            began = tree or self.store.source.tree_of(project_commit)
+        if current is not None and current != replace:
+            if await self._began_from(current, project_commit, began):
+                return current
+            if replace is None:
+                raise WorkspaceError(
+                    f"{lane.run}/{lane.task} has begun from another commit than {project_commit[:12]}."
+                )
+        gitlinks = await self._gitlinks(began)
+
+        def build() -> str:
+            objects = self.store.objects
+            plain = objects.edit(began, dict.fromkeys(gitlinks))
+            base = objects.tree_of(replace) if replace else EMPTY_TREE
+            meta = Meta(empty=frozenset(gitlinks), gitlinks=gitlinks)
+            own = {META: meta.dump(), BASE: f"{project_commit}\n{began}\n".encode()}
+            changes = self.store.blobs({**(files or {}), **own})
+            return objects.edit(base, {**changes, WORKSPACE: Entry(TREE, plain)})
+
+        message = f"begin from {project_commit[:12]}"
+        return await self.store.commit(lane.ref, build, expected=replace, message=message, at=at)
+
+    async def head(self, lane: Lane) -> str | None:
+        """The newest checkpoint of a lane; None before it has begun."""
+        return await self.store.head(lane.ref)
+
+    async def claim(self, lane: Lane, wanted: Callable[[], Awaitable[None]] | None = None) -> str | None:
+        """The newest checkpoint of a lane after this host, where there are several, has made it its own.
+
+        For whoever is going to write, at the start, while holding the lane's workspace: what another host wrote is
+        brought here, and what it may still try to write is refused. Raises StateRemoteAway. `wanted` is asked before
+        anything is taken from another host, and raises where that may not be.
+        """
+        await self.store.catch_up(lane.run, lane.ref, wanted)
+        return await self.head(lane)
+
+    def stands_at(self, head: str, checkpoint: str) -> bool:
+        """Whether a lane's head is this checkpoint, but for hosts that took the lane over since (see `takeover`)."""
+        objects = self.store.objects
+        with translated("reading checkpoints"):
+            while head != checkpoint:
+                parents = objects.parents(head)
+                if len(parents) != 1 or objects.tree_of(parents[0]) != objects.tree_of(head):
+                    return False
+                head = parents[0]
+        return True
+
+    async def record(
+        self,
+        lane: Lane,
+        *,
+        expected: str,
+        files: Mapping[str, bytes],
+        workspace: Snapshot | None,
+        summary: str,
+        at: datetime,
+    ) -> str:
+        """A new checkpoint on top of `expected`: files outside the workspace, and the workspace where it changed.
+
+        The same call gives the same id. Raises StaleAttempt when the lane is not at `expected`.
+        """
+        if taken := [path for path in files if path.split("/")[0] in (WORKSPACE, META, BASE, GIT)]:
+            raise WorkspaceError(f"{taken[0]!r} is kept by the checkpoint itself and cannot be written as a file.")
+
+        def build() -> str:
+            objects = self.store.objects
+            tree = objects.tree_of(expected)
+            changes = self.store.blobs(files)
+            if workspace is not None:
+                if not objects.has(workspace.tree):
+                    raise KeyError(workspace.tree)
+                changes[WORKSPACE] = Entry(TREE, workspace.tree)
+                known = objects.entry(tree, META)
+                if known is None or known.oid != objects.blob_id(workspace.meta):
+                    changes |= self.store.blobs({META: workspace.meta})
+                changes |= self.store.blobs({path: data for path, data in workspace.git.items() if data is not None})
+                changes |= {path: None for path, data in workspace.git.items() if data is None}
+            return objects.edit(tree, changes)
+
+        pack = workspace.pack if workspace else None
+        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at, pack=pack)
+
+    async def history(self, lane: Lane) -> list[CheckpointInfo]:
+        """The checkpoints of a lane, the oldest first."""
+        head = await self.head(lane)
+        if head is None:
+            return []
+
+        def walk() -> list[CheckpointInfo]:
+            found: list[CheckpointInfo] = []
+            commit: str | None = head
+            while commit is not None:
+                found.append(_info(self.store.objects.commit_object(commit)))
+                commit = found[-1].parent
+            return found[::-1]
+
+        with translated("reading checkpoints"):
+            return await in_thread(walk)
+
+    def project_commit(self, checkpoint: str) -> str:
+        """The project commit that a checkpoint's workspace began from."""
+        return self._base(checkpoint)[0]
+
+    def tree(self, checkpoint: str) -> str:
+        """The tree of a checkpoint's workspace."""
+        return self.store.tree(f"{checkpoint}:{WORKSPACE}")
+
+    def meta(self, checkpoint: str) -> Meta:
+        """What git cannot hold of a checkpoint's workspace."""
+        oid = self.meta_id(checkpoint)
+        with translated("reading a checkpoint"):
+            return parse_meta(self.store.objects.data(oid) if oid else None)
+
+    def meta_id(self, checkpoint: str) -> str | None:
+        """Which `meta.json` a checkpoint has; None where there is none."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), META)
+            return entry.oid if entry else None
+
+    def git_state(self, checkpoint: str) -> GitState:
+        """Where HEAD, refs and stash of the agent's own git are in a checkpoint's workspace."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), GIT_STATE)
+            state = parse_state(objects.data(entry.oid)) if entry else None
+        commit = self.project_commit(checkpoint)
+        return state.at(commit) if state else new_state(commit)
+
+    def git_pack(self, checkpoint: str) -> bytes:
+        """The objects that go with it."""
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), GIT_PACK)
+            return objects.data(entry.oid) if entry else b""
+
+    def _base(self, checkpoint: str) -> tuple[str, str]:
+        with translated("reading a checkpoint"):
+            objects = self.store.objects
+            entry = objects.entry(objects.tree_of(checkpoint), BASE)
+            if entry is None:
+                raise WorkspaceError(f"{checkpoint[:12]} is not a checkpoint.")
+            commit, files = objects.data(entry.oid).decode().split()
+            return commit, files
+
+    async def _began_from(self, checkpoint: str, project_commit: str, tree: str) -> bool:
+        return self._base(checkpoint) == (project_commit, tree)
+
+    async def _gitlinks(self, tree: str) -> dict[str, str]:
+        if tree == EMPTY_TREE:
+            return {}
+        listed = await git(["ls-tree", "-r", "-z", tree], git_dir=self.store.path)
+        found = {}
+        for line in listed.names():
+            if line.startswith("160000 "):
+                about, _, path = line.partition("\t")
+                found[path] = about.split()[2]
+        return found
+
+
+def _info(commit: pygit2.Commit) -> CheckpointInfo:
+    return CheckpointInfo(
+        commit=str(commit.id),
+        parent=str(commit.parent_ids[0]) if commit.parent_ids else None,
+        summary=commit.message.strip(),
+        at=datetime.fromtimestamp(commit.commit_time, UTC),
+    )

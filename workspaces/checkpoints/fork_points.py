@@ -1,0 +1,68 @@
+"""Where a run can be forked: the checkpoint of a task's lane at which a session began, or a turn of it ended."""
+
+import json
+import re
+
+from baton import naming
+from baton.errors import UsageError
+from baton.records.run import Fork
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane
+from workspaces.store.store import Store
+
+PLAN = "plan.json"
+"""In the run's own files: the ids of the plan's tasks, in their order."""
+
+_SESSION = re.compile(r"[1-9][0-9]{0,3}-(?P<role>[a-z]+)")
+
+
+async def planned_roles(store: Store, run: str) -> dict[str, str]:
+    """The tasks of a run's plan in its order, each with its maker's role; UsageError where there is no plan."""
+    head = await store.head(naming.run_ref(run))
+    if head is None:
+        raise store.elsewhere(run, "file")
+    order = await store.read(head, PLAN)
+    if order is None:
+        raise UsageError(f"The run {run} has no plan yet, so there is nothing to fork: start a new run.")
+    roles: dict[str, str] = {}
+    for task in json.loads(order):
+        data = await store.read(head, f"tasks/{task}.json")
+        roles[str(task)] = str(json.loads(data or b"{}").get("role", ""))
+    return roles
+
+
+async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
+    """The fork with its session named, and the checkpoint that it goes on from (empty: after the plan).
+
+    Raises UsageError for a task, session or turn that the run does not have.
+    """
+    roles = await planned_roles(store, fork.run)
+    if not fork.task:
+        return fork, ""
+    role = roles.get(fork.task)
+    if role is None:
+        raise UsageError(f"The run {fork.run} has no task {fork.task[:60]!r}; its plan has: {', '.join(roles)}.")
+    session = fork.session or naming.session_name(1, role)
+    found = _SESSION.fullmatch(session)
+    if found is None or found["role"] not in (role, "tester", "reviewer"):
+        raise UsageError(
+            f"{session[:60]!r} is no session of the task {fork.task}: it is a round and a role, for instance 1-{role}."
+        )
+    named = fork.model_copy(update={"session": session})
+    return named, await _checkpoint(store, named)
+
+
+async def _checkpoint(store: Store, fork: Fork) -> str:
+    folder = f"transcript/{fork.session}"
+    before: str | None = None
+    for checkpoint in await Checkpoints(store).history(Lane(fork.run, fork.task)):
+        paths = await store.paths(checkpoint.commit, folder)
+        if fork.turn and f"{folder}/{fork.turn:05d}-assistant.json" in paths:
+            return checkpoint.commit
+        if not fork.turn and paths:
+            return before or checkpoint.commit
+        before = checkpoint.commit
+    what = f"turn {fork.turn} of the session" if fork.turn else "session"
+    raise UsageError(
+        f"The task {fork.task} of the run {fork.run} has no {what} {fork.session};"
+        f" `baton log {fork.run} --task {fork.task}` shows what it has."
+    )

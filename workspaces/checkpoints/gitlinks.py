@@ -1,0 +1,120 @@
+"""Keeps the places of submodules: each is a directory that the engine alone fills, and a gitlink in every commit.
+
+A project's gitlinks stand in the meta data of its checkpoints and never in a tree that git scans. Whatever an agent
+does at such a place, or at a directory above it, is undone before a snapshot is taken, and said; and a commit of the
+project gets its gitlinks as they were.
+"""
+
+import contextlib
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+
+from workspaces.checkpoints.walk import is_deep
+from workspaces.git.object_database import Objects
+from workspaces.git.safe_directory import Beneath
+from workspaces.git.tree_codec import GITLINK, Entry
+
+_MAX_NAMED = 200
+"""Paths below one submodule that are named; the place itself stands for more."""
+
+
+def is_within(path: str, gitlinks: Iterable[str]) -> bool:
+    """Whether a path is the place of a submodule, or lies below it."""
+    return any(path == place or path.startswith(f"{place}/") for place in gitlinks)
+
+
+def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] = ()) -> list[str]:
+    """Make each place an empty directory again, but those that are `filled`; gives the paths where something was.
+
+    Nothing is followed on the way: a link that stands in for a directory above is removed like any other file.
+    """
+    found: list[str] = []
+    kept = set(filled)
+    for place in sorted(gitlinks):
+        if (at := _in_the_way(files, place)) is not None:
+            found.append(at)
+            files.remove(at)
+        if files.stat(place) is None:
+            if at is None:
+                found.append(place)
+            files.make_directory(place)
+        elif place not in kept:
+            intruders = _below(files, place)
+            if intruders:
+                found += intruders
+                files.remove(place)
+                files.make_directory(place)
+    return sorted(set(found))
+
+
+def gitlinks_of(objects: Objects, tree: str) -> dict[str, str]:
+    """The gitlinks of a tree, by path."""
+    return {path: entry.oid for path, entry in objects.leaves(tree) if entry.mode == GITLINK}
+
+
+def with_gitlinks(objects: Objects, tree: str, gitlinks: Mapping[str, str]) -> str:
+    """A tree with these gitlinks in it, in the place of whatever stands there or above."""
+    return objects.edit(tree, {path: Entry(GITLINK, oid) for path, oid in gitlinks.items()})
+
+
+def without_gitlinks(objects: Objects, tree: str, gitlinks: Iterable[str]) -> str:
+    """A tree with nothing at these places, and no file where one of their directories has to be."""
+    changes: dict[str, Entry | None] = {}
+    for place in gitlinks:
+        for above in _line(place):
+            entry = objects.entry(tree, above)
+            if entry is None:
+                break
+            if above == place or entry.mode != 0o040000:
+                changes[above] = None
+                break
+    return objects.edit(tree, changes) if changes else tree
+
+
+def _in_the_way(files: Beneath, place: str) -> str | None:
+    """What stands where the place, or a directory above it, has to be; None where nothing does."""
+    for at in _line(place):
+        state = files.stat(at)
+        if state is None:
+            return None
+        if not stat.S_ISDIR(state.st_mode):
+            return at
+    return None
+
+
+def _below(files: Beneath, place: str) -> list[str]:
+    found: list[str] = []
+    for path in _walk(files, place):
+        if len(found) >= _MAX_NAMED:
+            return [f"{place}/"]
+        found.append(path)
+    return found
+
+
+def _walk(files: Beneath, directory: str) -> Iterator[str]:
+    """All that is in a directory: files by their paths, a directory that is empty or too deep by its own."""
+    waiting = [directory]
+    while waiting:
+        at = waiting.pop()
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            files.chmod(at, 0o755)
+            names = files.names(at)
+        if at != directory and (not names or is_deep(f"{at}/")):
+            yield f"{at}/"
+            continue
+        for name in names:
+            path = f"{at}/{name}"
+            if name == ".git":
+                yield f"{path}/"  # whatever it is: no path of a project
+                continue
+            state = files.stat(path)
+            if state is not None and stat.S_ISDIR(state.st_mode):
+                waiting.append(path)
+            elif state is not None:
+                yield path
+
+
+def _line(path: str) -> list[str]:
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]

@@ -1,0 +1,96 @@
+"""Captures paths of a workspace that are known, without git: a few milliseconds, and nothing of theirs is run."""
+
+import stat
+from collections.abc import Collection, Iterable
+
+from baton.records.left_out import DEEP, IGNORED, LARGE, NAME, SPECIAL
+from workspaces.checkpoints.file_metadata import Meta, is_plain, kept_mode
+from workspaces.checkpoints.ignored_paths import Ignores
+from workspaces.checkpoints.walk import LARGEST_FILE, is_deep, is_long, is_refused, nested_files
+from workspaces.git.object_database import Objects
+from workspaces.git.safe_directory import Beneath
+from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
+
+
+def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None, int | None]:
+    """What a tree would hold for a path, its contents stored, and its permissions where it is a file."""
+    state = files.stat(path)
+    if state is None:
+        return None, None
+    if stat.S_ISLNK(state.st_mode):
+        return Entry(LINK, objects.blob(files.readlink(path))), None
+    if not stat.S_ISREG(state.st_mode):
+        return None, None
+    if not state.st_mode & 0o400:
+        files.chmod(path, kept_mode(state.st_mode))
+    mode = EXECUTABLE if state.st_mode & 0o100 else FILE
+    return Entry(mode, objects.blob(files.read(path))), kept_mode(state.st_mode)
+
+
+def capture_touched(
+    files: Beneath, objects: Objects, tree: str, meta: Meta, touched: Collection[str]
+) -> tuple[str, Meta, dict[str, str]]:
+    """The tree and meta data after changes at these paths only, and what of them is not kept, with the reason."""
+    ignores = Ignores(files)
+    changes: dict[str, Entry | None] = {}
+    modes = dict(meta.modes)
+    full: set[str] = set()
+    unkept: dict[str, str] = {}
+    for path in sorted(touched):
+        if not _can_be_kept(path):
+            unkept[path] = NAME
+            continue
+        state = files.stat(path)
+        known = objects.entry(tree, path)
+        if state is not None and state.st_size > LARGEST_FILE:
+            unkept[path] = LARGE
+            continue
+        if known is None and state is not None:
+            if is_long(path) or (is_deep(path) and objects.entry(tree, path.rpartition("/")[0]) is None):
+                unkept[path] = DEEP
+                continue
+            if ignores.ignored(path):
+                unkept[path] = IGNORED
+                continue
+        if state is not None and not _is_kept_kind(state.st_mode):
+            unkept[path] = SPECIAL
+        if known is not None and known.mode == TREE and state is not None and stat.S_ISDIR(state.st_mode):
+            continue
+        entry, mode = entry_at(files, objects, path)
+        changes[path] = entry
+        modes.pop(path, None)
+        if mode is not None and not is_plain(mode):
+            modes[path] = mode
+        if entry is not None:
+            full.update(_above(path))
+    empty = frozenset((meta.empty - full) | meta.gitlinks.keys())
+    return objects.edit(tree, changes), Meta(modes=modes, empty=empty, gitlinks=meta.gitlinks), unkept
+
+
+def capture_nested(
+    files: Beneath, objects: Objects, tree: str, nested: Iterable[str], ignored: set[str] | None = None
+) -> str:
+    """A tree with the contents of nested repositories as plain files, without their `.git`.
+
+    What they ignore themselves goes into `ignored`.
+    """
+    left: set[str] = set() if ignored is None else ignored
+    changes: dict[str, Entry | None] = {}
+    for directory in nested:
+        tree = objects.edit(tree, {directory: None})
+        for path in nested_files(files, directory, left):
+            changes[path], _ = entry_at(files, objects, path)
+    return objects.edit(tree, changes)
+
+
+def _can_be_kept(path: str) -> bool:
+    return is_path(path) and not is_refused(path)
+
+
+def _is_kept_kind(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)
+
+
+def _above(path: str) -> list[str]:
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names))]

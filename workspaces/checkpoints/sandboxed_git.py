@@ -1,0 +1,231 @@
+"""Git at work on a workspace that an agent had its hands on: in a sandbox of its own, with nothing to gain or to harm.
+
+For a scan the workspace and the store are read-only; new objects and the new index go into a quarantine directory, and
+the engine moves the objects into the store after checking each. For a restore the workspace is writable. No network,
+no secrets, no configuration but the engine's, and never a gitlink in the index.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.git.errors import clean_text, disk_full, is_disk_full, translated
+from workspaces.git.run import CONFIG, alternate
+from workspaces.git.safe_directory import clear_away
+from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.store.store import Store
+
+_TIMEOUT = timedelta(minutes=10)
+
+# Constant text: whatever differs comes in by variables and files, so no name can become a command. git ends with 1
+# when it left a file out that it refuses; those are listed, as is what it ignores, and told to the agent.
+_SCAN = """\
+set -e
+if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
+if [ -n "$FRESH" ]; then git update-index -q --refresh --force-write-index || true; fi
+refused=0
+git add -A --ignore-errors --pathspec-from-file="$QUARANTINE/paths" --pathspec-file-nul || refused=$?
+[ "$refused" -le 1 ]
+git write-tree > "$QUARANTINE/tree"
+git ls-files -z --others --ignored --exclude-standard --directory > "$QUARANTINE/ignored"
+if [ "$refused" = 1 ]; then git ls-files -z --others --exclude-standard > "$QUARANTINE/others"; fi
+"""
+_RESTORE = """\
+set -e
+git read-tree --reset -u "$SEED"
+git clean -ffdq
+git update-index --refresh
+git write-tree > "$QUARANTINE/tree"
+"""
+
+# `git add` also ends with 1 when it could not write an object, and the file would keep its old contents in the tree.
+_NOT_KEPT = ("insert into database", "unable to index file", "unable to create temporary file", "unable to write")
+
+_FANOUT = re.compile(r"[0-9a-f]{2}")
+_REST = re.compile(r"[0-9a-f]{38}")
+_PIECE = 1 << 18
+_LONGEST_LIST = 64 << 20
+"""Bytes that are read of a list of paths."""
+
+
+def _is_above(path: str, other: str) -> bool:
+    return path.endswith("/") and other != path and other.startswith(path)
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A directory that sandboxed git may write to, and the index that comes out of it."""
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        """The index it works on."""
+        return self.path / "index"
+
+    @property
+    def objects(self) -> Path:
+        """Where its new objects are."""
+        return self.path / "objects"
+
+    def prepare(self, index: Path | None) -> None:
+        """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
+        clear_away(self.path)
+        self.objects.mkdir(parents=True)
+        self.path.chmod(0o700)
+        if index is not None:
+            with contextlib.suppress(FileNotFoundError):
+                # With its time: many a git compares seconds only, and looks again at files as young as its index.
+                shutil.copy2(index, self.index)
+
+    def tree(self) -> str:
+        """The tree that git wrote."""
+        return (self.path / "tree").read_text().strip()
+
+    def ignored(self) -> list[str]:
+        """What git left out because a `.gitignore` says so, a whole directory once, with a `/` at its end."""
+        listed = self._names("ignored")
+        # A directory that only holds ignored files is listed together with them.
+        return [path for path, after in pairwise([*listed, ""]) if not _is_above(path, after)]
+
+    def others(self) -> list[str]:
+        """What git refused to take over, and what it was told to leave out."""
+        return self._names("others")
+
+    def _names(self, name: str) -> list[str]:
+        try:
+            with (self.path / name).open("rb") as file:
+                data = file.read(_LONGEST_LIST)
+        except FileNotFoundError:
+            return []
+        return sorted(os.fsdecode(path) for path in data.split(b"\0") if path)
+
+
+async def add_all(
+    sandbox: Sandbox,
+    store: Store,
+    work: Path,
+    quarantine: Quarantine,
+    *,
+    seed: str,
+    fresh: bool,
+    leave_out: Sequence[str],
+) -> str:
+    """Add everything in a workspace to the quarantined index and move the new objects into the store.
+
+    `seed` is the tree the index must start from, empty where it does. `fresh` says that the files were written right
+    before their index: git would add them all once more, but first finds them unchanged if asked to. Gives the tree;
+    what `leave_out` names is in it as in the seed.
+    """
+    paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
+    await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
+    await _run(sandbox, store, work, quarantine, _SCAN, writable=False, SEED=seed, FRESH="1" if fresh else "")
+    with translated("keeping a snapshot"):
+        for oid in await in_thread(adopt_objects, quarantine.objects, store.path / "objects"):
+            store.objects.written(oid)
+        return quarantine.tree()
+
+
+async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
+    """Make the files of a workspace those of a tree; what is ignored stays. Gives the tree that came out."""
+    await _run(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
+    with translated("restoring a workspace"):
+        return quarantine.tree()
+
+
+async def _run(
+    sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, *, writable: bool, **variables: str
+) -> None:
+    # What it writes is synced by the commit that needs it.
+    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
+    env = {
+        "GIT_DIR": str(store.path),
+        "GIT_WORK_TREE": ".",
+        "GIT_INDEX_FILE": str(quarantine.index),
+        "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(store.path / "objects"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "QUARANTINE": str(quarantine.path),
+        "LC_ALL": "C",
+        **variables,
+    }
+    for number, (name, value) in enumerate(settings.items()):
+        env[f"GIT_CONFIG_KEY_{number}"] = name
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    command = Command(
+        argv=["sh", "-c", f"umask 022\n{script}"],
+        workspace=work,
+        writable=writable,
+        bare=True,
+        # At their own paths, so that it also works where nothing can be mounted (BATON_SANDBOX=none).
+        read_only={store.root: str(store.root)},
+        read_write={quarantine.path: str(quarantine.path)},
+        env=env,
+        timeout=_TIMEOUT,
+        output_limit=4_000,
+    )
+    result = await sandbox.run(command)
+    if is_disk_full(result.output):
+        raise disk_full("git looked through a workspace")
+    if result.timed_out:
+        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
+    if result.exceeded:
+        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
+    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
+        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+
+
+def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
+    """Move loose objects into a store, each checked against its name; gives their ids, for a commit to sync.
+
+    Raises WorkspaceError for an object that is not what its name says: nothing refers to what was moved before it.
+    """
+    adopted = []
+    for fanout in sorted(os.listdir(quarantine)):
+        if not _FANOUT.fullmatch(fanout):
+            continue
+        target = objects / fanout
+        target.mkdir(exist_ok=True)
+        for rest in os.listdir(quarantine / fanout):
+            if not _REST.fullmatch(rest):
+                continue  # tmp_obj_*: git did not finish it, nothing names it
+            path = quarantine / fanout / rest
+            check_object(path, fanout + rest)
+            path.rename(target / rest)
+            adopted.append(fanout + rest)
+    return adopted
+
+
+def check_object(path: Path, oid: str) -> None:
+    """Raise WorkspaceError where a loose object is not what its name says: cut short, damaged, or another one."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    unpacker = zlib.decompressobj()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise WorkspaceError(f"The object {oid} in the quarantine is no file.")
+        try:
+            while piece := file.read(_PIECE):
+                while piece:
+                    digest.update(unpacker.decompress(piece, _PIECE))
+                    piece = unpacker.unconsumed_tail
+            digest.update(unpacker.flush())
+        except zlib.error as error:
+            raise WorkspaceError(f"The object {oid} in the quarantine is damaged.") from error
+    if not unpacker.eof or digest.hexdigest() != oid:
+        raise WorkspaceError(f"The object {oid} in the quarantine is not what its name says.")

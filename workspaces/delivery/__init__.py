@@ -1,0 +1,1 @@
+"""From checkpoints to a branch of the target repository: merge, filters, LFS, push."""

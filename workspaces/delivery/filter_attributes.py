@@ -1,0 +1,170 @@
+"""Says which files of a project stand behind a filter: by `.gitattributes` of its trees, as git itself reads them.
+
+Filters are programs of the person's (git-crypt, sops, nbstripout, Git LFS, ...). None of them ever runs here, so the
+engine must know of each file that a person's git would have passed through one. `git check-attr` runs no program.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pygit2
+
+from system.uncancellable import in_thread
+from workspaces.git.errors import translated
+from workspaces.git.object_database import Objects, prepare_library
+from workspaces.git.packs import Pack
+from workspaces.git.repositories import scratch
+from workspaces.git.run import git
+from workspaces.git.safe_directory import Beneath
+from workspaces.git.tree_codec import EXECUTABLE, FILE, Entry
+from workspaces.store.store import Store
+
+ATTRIBUTES_FILE = ".gitattributes"
+LFS = "lfs"
+"""The name of Git LFS's filter."""
+
+_NO_FILTER = ("unspecified", "unset")
+_LARGEST_INFO = 1 << 20
+
+Filters = dict[str, tuple[str, ...]]
+"""The names of the filters by path, of paths that have one."""
+
+
+async def filters_of(
+    store: Store,
+    trees: Sequence[str],
+    paths: Collection[str],
+    *,
+    persons: bool = False,
+    pack: Pack | None = None,
+) -> Filters:
+    """The filters of these paths by the attributes of any of the trees: where one names a filter, the path has it.
+
+    With several trees, whoever takes the line of a filter away does not take the file from behind it. `persons` looks
+    at the attributes outside the trees, too: those of the person, and of their checkout where the repository is one
+    (`nbstripout --install` writes there); and it takes capitals for small letters, as git does on other systems, but
+    not for LFS, which hides nothing. `pack` has objects that are not in the store yet.
+    """
+    if not paths:
+        return {}
+    objects = store.objects
+
+    def read() -> list[dict[str, bytes]]:
+        with objects.together(pack):
+            found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
+            return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
+
+    with translated("reading attributes"):
+        views = await in_thread(read)
+        info = await in_thread(_info_of, store.repo) if persons else b""
+    found: dict[str, set[str]] = {}
+    for view in views or [{}]:
+        if any(b"filter" in data for data in view.values()):
+            _add(found, await _ask(store, view, paths))
+        if persons:
+            _add(found, await _ask(store, view, paths, info=info, persons=True))
+            either = await _ask(store, view, paths, info=info, ignore_case=True)
+            _add(found, {path: name for path, name in either.items() if name != LFS})
+    return {path: tuple(sorted(names)) for path, names in sorted(found.items())}
+
+
+def attribute_files(objects: Objects, tree: str, paths: Collection[str]) -> dict[str, Entry]:
+    """The `.gitattributes` of a tree that speak of these paths. A link of that name says nothing, to git either."""
+    directories = {""}
+    for path in paths:
+        names = path.split("/")[:-1]
+        directories.update("/".join(names[:count]) for count in range(1, len(names) + 1))
+    found = {}
+    for directory in directories:
+        path = f"{directory}/{ATTRIBUTES_FILE}" if directory else ATTRIBUTES_FILE
+        entry = objects.entry(tree, path)
+        if entry is not None and entry.mode in (FILE, EXECUTABLE):
+            found[path] = entry
+    return found
+
+
+def filter_lines(files: Mapping[str, bytes]) -> list[str]:
+    """The lines of attributes files that have to do with filters, each after the directory that it speaks of."""
+    macros = {
+        words[0].removeprefix("[attr]")
+        for data in files.values()
+        for words in _lines(data)
+        if words[0].startswith("[attr]") and any("filter" in word for word in words[1:])
+    }
+    found = []
+    for path, data in sorted(files.items()):
+        directory = path.removesuffix(ATTRIBUTES_FILE)
+        for words in _lines(data):
+            named = {word.lstrip("-!").partition("=")[0] for word in words[1:]}
+            if named & ({"filter"} | macros) and not words[0].startswith("[attr]"):
+                found.append(f"{directory}: {' '.join(words)}" if directory else " ".join(words))
+            elif words[0].startswith("[attr]") and words[0].removeprefix("[attr]") in macros:
+                found.append(" ".join(words))
+    return found
+
+
+def _lines(data: bytes) -> list[list[str]]:
+    lines = [line.split() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    return [words for words in lines if words and not words[0].startswith("#")]
+
+
+def _add(found: dict[str, set[str]], more: Mapping[str, str]) -> None:
+    for path, name in more.items():
+        found.setdefault(path, set()).add(name)
+
+
+async def _ask(
+    store: Store,
+    files: Mapping[str, bytes],
+    paths: Collection[str],
+    *,
+    info: bytes = b"",
+    persons: bool = False,
+    ignore_case: bool = False,
+) -> dict[str, str]:
+    async with scratch(store.root, "") as place:
+        work = place / "work"
+        await in_thread(_lay_out, place, work, files, info, ignore_case)
+        asked = b"\0".join(os.fsencode(path) for path in sorted(paths)) + b"\0"
+        answer = await git(
+            ["check-attr", "-z", "--stdin", "filter"], git_dir=place, work_tree=work, stdin=asked, persons=persons
+        )
+    # git's answer is the same for `-filter` and for a filter of the name `unset`: where there may be one, it counts.
+    said = answer.fields()
+    whole = b"\n".join([*files.values(), info])
+    none = [value for value in _NO_FILTER if f"filter={value}".encode() not in whole]
+    return {path: value for path, value in zip(said[::3], said[2::3], strict=True) if value not in none}
+
+
+def _lay_out(place: Path, work: Path, files: Mapping[str, bytes], info: bytes, ignore_case: bool) -> None:
+    work.mkdir()
+    beneath = Beneath(work)
+    for path, data in files.items():
+        beneath.write(path, data, 0o644)
+    (place / "info/attributes").write_bytes(info)
+    if ignore_case:
+        with (place / "config").open("a") as config:
+            config.write("[core]\n\tignoreCase = true\n")
+
+
+def _info_of(repo: str) -> bytes:
+    """The `info/attributes` of a person's own repository, where that is a directory of this machine."""
+    if not repo.startswith("/"):
+        return b""
+    prepare_library()
+    try:
+        found = pygit2.discover_repository(repo, False, repo)
+        if found is None:
+            return b""
+        git_dir = Path(found)
+        pointer = git_dir / "commondir"  # of a linked worktree
+        common = git_dir / pointer.read_text().strip() if pointer.is_file() else git_dir
+        path = common / "info/attributes"
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read(_LARGEST_INFO)
+    except (OSError, pygit2.GitError, KeyError, ValueError):
+        return b""

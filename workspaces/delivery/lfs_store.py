@@ -1,0 +1,141 @@
+"""Git LFS without its filter: pointers to the contents of files, and the contents, which the store keeps.
+
+A pointer is what a repository holds of such a file: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from baton import naming
+from system.uncancellable import in_thread
+from workspaces.delivery.filter_attributes import LFS, filters_of
+from workspaces.git.errors import translated
+from workspaces.git.safe_directory import Beneath
+from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, Entry
+from workspaces.store.store import Store
+
+LARGEST_POINTER = 1024
+"""Bytes; what is larger is no pointer, says the specification."""
+
+_VERSION = b"version https://git-lfs.github.com/spec/v1\n"
+_POINTER = re.compile(
+    _VERSION
+    + rb"(?:ext-\d-\w+ sha256:[0-9a-f]{64}\n)*oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>0|[1-9]\d{0,18})\n"
+)
+_KEPT = re.compile(r"(?P<oid>[0-9a-f]{64})-(?P<size>\d+)")
+_NO_TIME = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, order=True)
+class Pointer:
+    """Stands for the content of a file: its SHA-256 and its size."""
+
+    oid: str
+    size: int
+
+    @property
+    def data(self) -> bytes:
+        """The three lines that go into the repository."""
+        return b"%boid sha256:%b\nsize %d\n" % (_VERSION, self.oid.encode(), self.size)
+
+
+def pointer_to(content: bytes) -> Pointer:
+    """The pointer to a content."""
+    return Pointer(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def parse_pointer(data: bytes) -> Pointer | None:
+    """The pointer that these bytes are; None for anything else, a pointer with a conflict's markers in it too."""
+    found = _POINTER.fullmatch(data) if len(data) <= LARGEST_POINTER else None
+    return Pointer(found["oid"].decode(), int(found["size"])) if found else None
+
+
+async def as_pointers(
+    store: Store, tree: str, files: Mapping[str, Entry]
+) -> tuple[dict[str, Entry], dict[Pointer, str]]:
+    """Of some files of a tree, those that LFS would have replaced, as their pointers; and the contents, as blobs.
+
+    By the attributes of the tree alone, so that all hosts make the same. An empty file is its own pointer, and a file
+    that is a pointer already stays.
+    """
+    found = await filters_of(store, [tree], files.keys())
+    objects = store.objects
+
+    def replace() -> tuple[dict[str, Entry], dict[Pointer, str]]:
+        entries: dict[str, Entry] = {}
+        contents: dict[Pointer, str] = {}
+        for path, names in found.items():
+            entry = files[path]
+            data = objects.data(entry.oid) if names == (LFS,) else b""
+            if data and parse_pointer(data) is None:
+                pointer = pointer_to(data)
+                contents[pointer] = entry.oid
+                entries[path] = Entry(entry.mode, objects.blob(pointer.data))
+        return entries, contents
+
+    with translated("making LFS pointers"):
+        return await in_thread(replace)
+
+
+async def keep_contents(store: Store, run: str, task: str, commit: str, contents: Mapping[Pointer, str]) -> None:
+    """Keep the contents that the pointers of a project commit stand for, by a ref of their own."""
+    if not contents:
+        return
+    entries: dict[str, Entry | None] = {f"{at.oid}-{at.size}": Entry(FILE, blob) for at, blob in contents.items()}
+
+    def build() -> str:
+        tree = store.objects.edit(EMPTY_TREE, entries)
+        return store.objects.commit(tree, [], f"contents of LFS files of {commit}", _NO_TIME)
+
+    with translated("keeping the contents of LFS files"):
+        kept = await in_thread(build)
+    await store.move(naming.contents_ref(run, task, commit), kept, expected=None)
+
+
+async def kept_contents(store: Store, run: str) -> dict[Pointer, str]:
+    """The contents of LFS files that a run's store keeps, as blobs."""
+    found: dict[Pointer, str] = {}
+    for ref in store.refs(run):
+        commit = await store.head(ref) if naming.is_contents_ref(ref) else None
+        if commit is None:
+            continue
+        with translated("looking for the contents of LFS files"):
+            for name, entry in store.objects.entries(store.objects.tree_of(commit)).items():
+                named = _KEPT.fullmatch(name.decode())
+                if named:
+                    found[Pointer(named["oid"], int(named["size"]))] = entry.oid
+    return found
+
+
+async def checkout(store: Store, run: str, commit: str, directory: Path) -> None:
+    """Write the files of a commit into an empty directory, those that the run put behind LFS with their contents.
+
+    So that tests see what the agents' workspaces held. Files that were pointers before stay pointers: what they stand
+    for is not here.
+    """
+    await store.checkout(commit, directory)
+    contents = await kept_contents(store, run)
+    if not contents:
+        return
+    objects = store.objects
+
+    def pointers() -> dict[str, tuple[Entry, str]]:
+        blobs = {objects.blob_id(pointer.data): blob for pointer, blob in contents.items()}
+        return {
+            path: (entry, blobs[entry.oid])
+            for path, entry in objects.leaves(objects.tree_of(commit))
+            if entry.oid in blobs and entry.mode in (FILE, EXECUTABLE)
+        }
+
+    def write(path: str, entry: Entry, blob: str) -> None:
+        Beneath(directory).write(path, objects.data(blob), 0o755 if entry.mode == EXECUTABLE else 0o644)
+
+    with translated("checking a commit out"):
+        found = await in_thread(pointers)
+        for path, names in (await filters_of(store, [objects.tree_of(commit)], found)).items():
+            if names == (LFS,):
+                await in_thread(write, path, *found[path])

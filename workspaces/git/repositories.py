@@ -1,0 +1,95 @@
+"""Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pygit2
+
+from baton.text.redaction import strip_url_credentials
+from system.fsync import sync_tree, write_durably
+from system.uncancellable import in_thread
+from workspaces.git.inventory import ALTERNATES, REPOSITORIES
+from workspaces.git.object_database import prepare_library
+from workspaces.git.safe_directory import clear_away, remove_path
+
+CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+\tlogAllRefUpdates = false
+\tfsync = all
+\thooksPath = /dev/null
+\tfsmonitor = false
+[gc]
+\tauto = 0
+\tpruneExpire = never
+\treflogExpire = never
+[maintenance]
+\tauto = false
+[protocol "ext"]
+\tallow = never
+[uploadpack]
+\tallowAnySHA1InWant = true
+"""
+
+_ABANDONED = 24 * 60 * 60
+"""Seconds after which a temporary file counts as left by a crash."""
+
+ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
+"""Bytes go in and out as they are. Not `binary`: that would make every merge a conflict."""
+
+
+def create_repositories(root: Path, repo: str) -> None:
+    """Make `source.git` and `store.git` under `root`; what a crash left half made is completed."""
+    prepare_library()
+    for name in REPOSITORIES:
+        path = root / name
+        pygit2.init_repository(str(path), bare=True)
+        write_durably(path / "config", CONFIG)
+        write_durably(path / "info/attributes", ATTRIBUTES)
+        write_durably(path / "info/exclude", "")
+    write_durably(root / "store.git/objects/info/alternates", ALTERNATES)
+    write_durably(root / "repository", strip_url_credentials(repo) + "\n")
+    sync_tree(root)  # what libgit2 made, too: without a HEAD, for instance, it is no repository
+    write_durably(root / "ready", "1\n")
+
+
+def sweep(root: Path) -> None:
+    """Remove what crashes left and nobody can still be at: scratch directories and half-written objects, a day old."""
+    limit = time.time() - _ABANDONED
+    left = [
+        *root.glob("scratch/*"),
+        *root.glob("submodules/tmp*"),
+        *root.glob("*.git/objects/tmp_obj*"),
+        *root.glob("*.git/objects/pack/tmp_*"),
+    ]
+    for path in left:
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < limit:
+                remove_path(path)
+
+
+@asynccontextmanager
+async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
+    """A git directory for one piece of work: an index, refs and attributes of its own, and nobody else's."""
+    place = await in_thread(_make_scratch, root, attributes)
+    try:
+        yield place
+    finally:
+        await in_thread(clear_away, place)
+
+
+def _make_scratch(root: Path, attributes: str) -> Path:
+    (root / "scratch").mkdir(exist_ok=True)
+    place = Path(tempfile.mkdtemp(dir=root / "scratch"))
+    for directory in ("objects", "refs/heads", "info"):
+        (place / directory).mkdir(parents=True)
+    (place / "HEAD").write_text("ref: refs/heads/none\n")
+    (place / "config").write_text(CONFIG)
+    (place / "info/attributes").write_text(attributes)
+    return place

@@ -1,0 +1,263 @@
+"""Opens, writes and removes files strictly beneath a directory: no symbolic link on the way is ever followed.
+
+A planted link would otherwise make the engine read a secret into a checkpoint, or write outside the workspace. Each
+part of a path is opened relative to the one before it with O_NOFOLLOW, as openat2(RESOLVE_NO_SYMLINKS) would.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from system.directory_walk import DIRECTORY, Descent
+from workspaces.git.tree_codec import parts
+
+
+class Beneath:
+    """File access beneath one directory, by project-relative paths; a part that is no real directory is an OSError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def directory(self, path: str = "") -> Iterator[int]:
+        """A descriptor of the directory at `path`."""
+        descriptor = os.open(self.root, DIRECTORY)
+        try:
+            for name in parts(path) if path else []:
+                below = os.open(name, DIRECTORY, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, bytes]]:
+        name = parts(path)[-1]
+        with self.directory(path.rpartition("/")[0]) as descriptor:
+            yield descriptor, name
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """The state of what stands at `path` itself; None where there is nothing."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return None
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file; OSError for anything else (a pipe would hang, a device would not end)."""
+        with self._parent(path) as (parent, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(f"not a regular file: {path!r}")
+                return file.read()
+
+    def readlink(self, path: str) -> bytes:
+        """Where a symbolic link points, as text; it is not followed."""
+        with self._parent(path) as (parent, name):
+            return os.readlink(name, dir_fd=parent)
+
+    def names(self, path: str = "") -> list[str]:
+        """The names in a directory."""
+        with self.directory(path) as descriptor:
+            return os.listdir(descriptor)
+
+    def make_directory(self, path: str, mode: int = 0o755) -> None:
+        """Make a directory and those above it, in the place of whatever else stands there."""
+        descriptor = os.open(self.root, DIRECTORY)
+        try:
+            for name in parts(path) if path else []:
+                try:
+                    there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                except FileNotFoundError:
+                    there = None
+                if there is None or not stat.S_ISDIR(there.st_mode):
+                    if there is not None:
+                        os.unlink(name, dir_fd=descriptor)
+                    os.mkdir(name, mode, dir_fd=descriptor)
+                    _permit(name, descriptor, mode)
+                below = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+        finally:
+            os.close(descriptor)
+
+    def write(self, path: str, data: bytes, mode: int) -> None:
+        """Write a file in the place of whatever stands there."""
+        self.make_directory(path.rpartition("/")[0])
+        self.remove(path)
+        with self._parent(path) as (parent, name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), mode)
+
+    def link(self, path: str, target: bytes) -> None:
+        """Make a symbolic link in the place of whatever stands there."""
+        self.make_directory(path.rpartition("/")[0])
+        self.remove(path)
+        with self._parent(path) as (parent, name):
+            os.symlink(target, name, dir_fd=parent)
+
+    def remove(self, path: str) -> None:
+        """Remove whatever stands at `path`, a directory with all that is in it; nothing there is fine."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                remove_tree(name, parent)
+            else:
+                os.unlink(name, dir_fd=parent)
+
+    def remove_empty(self, path: str) -> bool:
+        """Remove a directory if nothing is in it; whether it was."""
+        try:
+            with self._parent(path) as (parent, name):
+                os.rmdir(name, dir_fd=parent)
+        except OSError:
+            return False
+        return True
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permissions of a file or directory; never of what a link points to."""
+        with self._parent(path) as (parent, name):
+            _permit(name, parent, mode)
+
+
+def _permit(name: bytes, parent: int, mode: int) -> None:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
+            # fchmod refuses O_PATH, and another way to open needs the permission that may be missing.
+            os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(name: bytes, parent: int) -> None:
+    """Remove a directory with all that is in it, however deep, also where its permissions stand in the way.
+
+    Whatever can be removed is removed; then the first reason is raised for which something could not be.
+    """
+    faults: list[OSError] = []
+    with Descent(parent) as at:
+        _enter(at, os.fsdecode(name))
+        waiting = [_remove_files(at, faults)]
+        while waiting:
+            if waiting[-1]:
+                try:
+                    _enter(at, waiting[-1].pop())
+                except OSError as error:
+                    _note(faults, error)
+                else:
+                    waiting.append(_remove_files(at, faults))
+                continue
+            waiting.pop()
+            left = at.leave()
+            try:
+                os.rmdir(left, dir_fd=at.descriptor)
+            except OSError as error:
+                _note(faults, error)
+    if faults:
+        raise faults[0]
+
+
+def remove_path(path: Path) -> None:
+    """Remove whatever stands at a path: a directory with all that is in it, a link itself; nothing there is fine."""
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
+                remove_tree(os.fsencode(path.name), parent)
+            else:
+                os.unlink(path.name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def clear_away(path: Path) -> None:
+    """Remove whatever stands at a path as far as that is possible: what cannot be removed stays, and is no error."""
+    with contextlib.suppress(OSError):
+        remove_path(path)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a directory with all that is in it, however deep, to a new place; links are copied as such."""
+    os.mkdir(target)
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for place in (source, target):
+            ends.append(os.open(place, DIRECTORY))
+            stack.callback(os.close, ends[-1])
+        there, here = (stack.enter_context(Descent(end)) for end in ends)
+        waiting = [_copy_files(there, here)]
+        while waiting:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                there.enter(name)
+                os.mkdir(name, dir_fd=here.descriptor)
+                here.enter(name)
+                waiting.append(_copy_files(there, here))
+                continue
+            waiting.pop()
+            if waiting:
+                there.leave()
+                here.leave()
+
+
+def _copy_files(there: Descent, here: Descent) -> list[str]:
+    """Copy what is no directory where the walk is; gives the names of the directories."""
+    directories = []
+    for entry in there.entries():
+        if entry.is_dir(follow_symlinks=False):
+            directories.append(entry.name)
+        elif entry.is_symlink():
+            os.symlink(os.readlink(entry.name, dir_fd=there.descriptor), entry.name, dir_fd=here.descriptor)
+        else:
+            read = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            write = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with (
+                os.fdopen(os.open(entry.name, read, dir_fd=there.descriptor), "rb") as old,
+                os.fdopen(os.open(entry.name, write, 0o600, dir_fd=here.descriptor), "wb") as new,
+            ):
+                shutil.copyfileobj(old, new)
+                os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(old.fileno()).st_mode))
+    os.fchmod(here.descriptor, stat.S_IMODE(os.fstat(there.descriptor).st_mode))
+    return directories
+
+
+def _remove_files(at: Descent, faults: list[OSError]) -> list[str]:
+    """Remove what is no directory where the walk is; gives the names of the directories."""
+    directories = []
+    for entry in at.entries():
+        if entry.is_dir(follow_symlinks=False):
+            directories.append(entry.name)
+            continue
+        try:
+            os.unlink(entry.name, dir_fd=at.descriptor)
+        except OSError as error:
+            _note(faults, error)
+    return directories
+
+
+def _enter(at: Descent, name: str) -> None:
+    """Enter a directory and let its owner do everything in it."""
+    try:
+        at.enter(name)
+    except PermissionError:
+        _permit(os.fsencode(name), at.descriptor, 0o700)
+        at.enter(name)
+    if stat.S_IMODE(os.fstat(at.descriptor).st_mode) & 0o700 != 0o700:
+        with contextlib.suppress(PermissionError):  # not ours: what is in it may be removable all the same
+            os.fchmod(at.descriptor, 0o700)
+
+
+def _note(faults: list[OSError], error: OSError) -> None:
+    # What is gone is removed; and one reason is enough, however much there is.
+    if not faults and not isinstance(error, FileNotFoundError):
+        faults.append(error)

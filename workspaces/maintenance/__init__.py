@@ -1,0 +1,1 @@
+"""Verification, repair and garbage collection of stores and workspaces."""

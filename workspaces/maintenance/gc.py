@@ -1,0 +1,123 @@
+"""Gives back the room that ended runs take: their hidden refs go, then the objects that nothing else needs.
+
+A run's own small files (`state.json`, decisions, request) stay unless they are asked for, so that `show` still knows
+it. What is in `source.git` is packed and never dropped: checkpoints of other runs borrow from it.
+"""
+
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from baton import naming
+from system.directory_walk import directories_below, walk_files
+from system.uncancellable import in_thread
+from workspaces.git.errors import translated
+from workspaces.git.file_lock import locked
+from workspaces.git.packs import gc_lock
+from workspaces.git.run import git
+from workspaces.git.safe_directory import clear_away
+from workspaces.maintenance import stale_files
+from workspaces.store.state_remote import OURS
+from workspaces.store.store import Store
+
+GRACE = timedelta(hours=3)
+"""Objects that were written since are never dropped: a step may be about to name them. No step takes as long."""
+
+_RUN = re.compile(re.escape(OURS) + r"(?P<run>[^/]+)/run/head")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a run takes in a store."""
+
+    refs: list[str]
+    """The refs that would go."""
+    size: int
+    """Bytes of objects that only these refs lead to; compressed, as they lie on the disk."""
+
+
+def runs_of(store: Store) -> list[str]:
+    """The runs that a store knows."""
+    return sorted(found["run"] for ref in store.objects.repo.references if (found := _RUN.fullmatch(ref)))
+
+
+async def holding(store: Store, run: str, *, whole: bool) -> Holding:
+    """The refs of a run (without `whole` all but that of its own files), and what only they lead to."""
+    with translated(f"looking at the run {run}"):
+        every = await in_thread(_tips, store)
+    own = naming.run_ref(run)
+    going = [ref for ref in store.refs(run) if whole or ref != own]
+    staying = {commit for ref, commit in every.items() if ref not in going}
+    size = 0
+    if wanted := {every[ref] for ref in going if ref in every} - staying:
+        lines = [*sorted(wanted), *(f"^{commit}" for commit in sorted(staying))]
+        told = await git(["rev-list", "--disk-usage", "--objects", "--stdin"], git_dir=store.path, stdin=_lines(lines))
+        size = int(told.text or 0)
+    return Holding(going, size)
+
+
+async def forget(store: Store, run: str, refs: Iterable[str]) -> bool:
+    """Let the refs of an ended run go, with its workspaces; False, with nothing touched, where somebody is in one."""
+    with translated(f"clearing the run {run}"):
+        return await in_thread(_forget, store, run, list(refs))
+
+
+async def repack(store: Store) -> int:
+    """Pack what stays, drop what nothing leads to; gives the bytes that this freed. A worker may be at work."""
+    before = await in_thread(_size, store.root)
+    async with locked(gc_lock(store.path)):
+        await git(["repack", "-a", "-d", "-k", "-l", "-q"], git_dir=store.source_path)
+        limit = f"{int(GRACE.total_seconds())}.seconds.ago"
+        await git(["repack", "-A", "-d", "-l", "-q", f"--unpack-unreachable={limit}"], git_dir=store.path)
+        await git(["prune", f"--expire={limit}"], git_dir=store.path)
+    return max(0, before - await in_thread(_size, store.root))
+
+
+def _tips(store: Store) -> dict[str, str]:
+    found = {}
+    for objects in (store.source, store.objects):
+        for name in objects.repo.references:
+            found[name] = str(objects.repo.references[name].resolve().target)
+    return found
+
+
+def _forget(store: Store, run: str, refs: list[str]) -> bool:
+    workspaces = store.home / "workspaces" / run
+    tasks = sorted(path for path in workspaces.iterdir() if path.is_dir()) if workspaces.is_dir() else []
+    with ExitStack() as holds:
+        free = [holds.enter_context(stale_files.held(task)) for task in tasks]
+        if not all(free):
+            return False
+        for ref in refs:
+            store.put(ref, None)
+            (store.root / "pushed" / ref.removeprefix(OURS)).unlink(missing_ok=True)
+        for task in tasks:
+            stale_files.remove(task)
+        clear_away(workspaces)
+        clear_away(store.home / "gates" / run)
+        _remove_empty(Path(store.objects.repo.path) / OURS / run)
+        _remove_empty(Path(store.source.repo.path) / OURS / run)
+    return True
+
+
+def _size(directory: Path) -> int:
+    """Bytes of all files below; those that go meanwhile count nothing."""
+    total = 0
+    for _, entry in walk_files(directory):
+        with suppress(FileNotFoundError):
+            total += entry.stat(follow_symlinks=False).st_size if entry.is_file() else 0
+    return total
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove directories of refs that hold none any more."""
+    for path in [*sorted(directories_below(directory), reverse=True), ""]:
+        with suppress(OSError):
+            (directory / path).rmdir()
+
+
+def _lines(entries: list[str]) -> bytes:
+    return "".join(f"{entry}\n" for entry in entries).encode()

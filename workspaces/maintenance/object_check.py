@@ -1,0 +1,145 @@
+"""Finds what is wrong with the objects of one repository of a store: damaged files, and objects that are missing.
+
+Nothing is changed here, and nothing is trusted: an object that cannot be read counts as missing, whatever the reason.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from baton.errors import WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.checkpoints.sandboxed_git import check_object
+from workspaces.git.object_database import Objects
+from workspaces.git.run import git
+from workspaces.git.tree_codec import GITLINK, TREE
+
+FSCK_TIMEOUT = timedelta(minutes=30)
+"""For all objects of a repository; about a minute for a gigabyte."""
+
+_FANOUT = re.compile(r"[0-9a-f]{2}")
+_REST = re.compile(r"[0-9a-f]{38}")
+_OUTPUT = 1_000_000
+
+
+@dataclass
+class Damage:
+    """What is wrong with the objects of a repository."""
+
+    loose: list[Path] = field(default_factory=list)
+    """Files of single objects that are not what their name says."""
+    packs: list[Path] = field(default_factory=list)
+    """`.pack` files that, or whose index, cannot be used."""
+    missing: list[str] = field(default_factory=list)
+    """Objects that some ref needs and that cannot be read."""
+
+    def __bool__(self) -> bool:
+        return bool(self.loose or self.packs or self.missing)
+
+
+async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
+    """Check every object of a repository, and that everything is there that the commits in `tips` need."""
+    checked = await git(
+        ["fsck", "--full", "--no-dangling", "--no-progress"],
+        git_dir=repository,
+        check=False,
+        limit=_OUTPUT,
+        timeout=FSCK_TIMEOUT,
+    )
+    if checked.code == 0 and not checked.cut:
+        return Damage()
+    # git also faults what is merely odd, in a project's old commits for instance: what counts is looked at one by one.
+    return Damage(
+        loose=await in_thread(damaged_loose, repository / "objects"),
+        packs=await _damaged_packs(repository),
+        missing=await in_thread(missing, repository, tips),
+    )
+
+
+def damaged_loose(objects: Path) -> list[Path]:
+    """The files of single objects that are not what their name says."""
+    found = []
+    for fanout in sorted(os.listdir(objects)):
+        if not _FANOUT.fullmatch(fanout):
+            continue
+        for rest in sorted(os.listdir(objects / fanout)):
+            if _REST.fullmatch(rest):
+                try:
+                    check_object(objects / fanout / rest, fanout + rest)
+                except (WorkspaceError, OSError):
+                    found.append(objects / fanout / rest)
+    return found
+
+
+async def _damaged_packs(repository: Path) -> list[Path]:
+    found = []
+    for pack in sorted((repository / "objects/pack").glob("*.pack")):
+        index = pack.with_suffix(".idx")
+        said = await git(["verify-pack", "--", str(index)], git_dir=repository, check=False, timeout=FSCK_TIMEOUT)
+        if said.code != 0 and await in_thread(pack.exists):  # a worker may have merged it meanwhile
+            found.append(pack)
+    return found
+
+
+def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = frozenset()) -> list[str]:
+    """The objects that these commits need and that cannot be read; what is missing hides what it would need itself.
+
+    `also` are objects known to be damaged: the contents of files are not read here.
+    """
+    objects = Objects(repository)
+    shallow = _shallow(repository) | _shallow(repository.parent / "source.git")
+    lost: list[str] = []
+    seen: set[str] = set()
+    waiting = list(tips)
+    while waiting:
+        oid = waiting.pop()
+        if oid in seen:
+            continue
+        seen.add(oid)
+        if oid in also:
+            lost.append(oid)
+            continue
+        try:
+            kind, data = objects.read(oid)
+        except (pygit2.GitError, KeyError, ValueError, OSError):
+            lost.append(oid)
+            continue
+        for needed, is_file in needs(kind, data, parents=oid not in shallow):
+            if not is_file:
+                waiting.append(needed)
+            elif needed not in seen and (needed in also or not objects.has(needed)):
+                seen.add(needed)
+                lost.append(needed)
+    return lost
+
+
+def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
+    """What an object needs, and whether that is a file, which need not be opened to know what it needs."""
+    if kind == ObjectType.TREE:
+        at = 0
+        while at < len(data):
+            space = data.index(b" ", at)
+            end = data.index(b"\0", space)
+            mode = int(data[at:space], 8)
+            if mode != GITLINK:
+                yield data[end + 1 : end + 21].hex(), mode != TREE
+            at = end + 21
+    elif kind in (ObjectType.COMMIT, ObjectType.TAG):
+        for line in data.split(b"\n\n", 1)[0].splitlines():
+            name, _, value = line.partition(b" ")
+            if name in (b"tree", b"object") or (name == b"parent" and parents):
+                yield value.decode(), False
+
+
+def _shallow(repository: Path) -> set[str]:
+    """Commits whose parents were never fetched: the project is a shallow clone."""
+    try:
+        return set((repository / "shallow").read_text().split())
+    except FileNotFoundError:
+        return set()

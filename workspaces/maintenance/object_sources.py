@@ -1,0 +1,195 @@
+"""Where a lost object may still be: the other repository, workspaces, the target repository, the state remote."""
+
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from baton.errors import BatonError
+from system.directory_walk import DIRECTORY, walk
+from system.uncancellable import in_thread
+from workspaces.checkpoints.walk import MAX_PATH
+from workspaces.git.object_database import Objects
+from workspaces.git.repositories import scratch
+from workspaces.git.run import git
+from workspaces.git.safe_directory import Beneath
+from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, is_path
+from workspaces.maintenance.verify_workspaces import index_is_whole, runs_of
+from workspaces.store.fetch import HEADS, TAGS
+from workspaces.store.local_source import guard
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
+
+_KINDS = {
+    ObjectType.BLOB: b"blob",
+    ObjectType.TREE: b"tree",
+    ObjectType.COMMIT: b"commit",
+    ObjectType.TAG: b"tag",
+}
+_LARGEST = 100 * 1024 * 1024
+"""Bytes of a file in a workspace that is looked at; larger ones are never kept."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An object as it was found."""
+
+    kind: int
+    data: bytes
+
+    def is_named(self, oid: str) -> bool:
+        """Whether this is the object of that id, wherever it came from."""
+        head = _KINDS[ObjectType(self.kind)] + b" %d\0" % len(self.data)
+        return hashlib.sha1(head + self.data, usedforsecurity=False).hexdigest() == oid
+
+
+class Places:
+    """Everywhere that an object may be. The far places are asked only where the near ones do not have it."""
+
+    def __init__(self, store: Store, stack: AsyncExitStack) -> None:
+        self._store = store
+        self._stack = stack
+        self._files: dict[str, tuple[Beneath, str]] | None = None
+        self._opened: list[Objects] = []
+        self._closed = [self._near, self._indexes, self._target, self._remote]
+        self.unreachable: list[str] = []
+        """Why a far place could not be asked, in sentences."""
+
+    async def find(self, oid: str) -> Raw | None:
+        """An object from wherever it is; None where it is nowhere."""
+        if found := await in_thread(self._in_opened, self._opened, oid):
+            return found
+        if self._files is None:
+            self._files = await in_thread(_files_by_id, self._store)
+        if found := await in_thread(self._in_files, oid):
+            return found
+        while self._closed:
+            added = await self._closed.pop(0)()
+            self._opened += added
+            if found := await in_thread(self._in_opened, added, oid):
+                return found
+        return None
+
+    def _in_opened(self, places: list[Objects], oid: str) -> Raw | None:
+        for objects in places:
+            with suppress(pygit2.GitError, KeyError, ValueError, OSError):
+                raw = Raw(*objects.read(oid))
+                if raw.is_named(oid):
+                    return raw
+        return None
+
+    def _in_files(self, oid: str) -> Raw | None:
+        assert self._files is not None
+        if oid in self._files:
+            files, path = self._files[oid]
+            with suppress(OSError):
+                raw = Raw(ObjectType.BLOB, _content(files, path))
+                if raw.is_named(oid):
+                    return raw
+        return None
+
+    async def _near(self) -> list[Objects]:
+        return [Objects(self._store.source_path), Objects(self._store.path)]
+
+    async def _indexes(self) -> list[Objects]:
+        """The directories that git's indexes of the workspaces speak of, built again."""
+        place = await self._stack.enter_async_context(scratch(self._store.root))
+        objects = Objects(place)
+        for index in self._workspaces("index"):
+            if await in_thread(index_is_whole, index):
+                env = {"GIT_INDEX_FILE": str(index)}
+                listed = await git(["ls-files", "--stage", "-z"], git_dir=self._store.path, env=env, check=False)
+                await in_thread(_build, objects, listed.names())
+        return [objects]
+
+    async def _target(self) -> list[Objects]:
+        place = await self._stack.enter_async_context(scratch(self._store.root))
+        specs = [f"+{HEADS}*:refs/target/heads/*", f"+{TAGS}*:refs/target/tags/*"]
+        guarded = await guard("upload-pack", self._store.repo, place, hooks=self._store.hooks)
+        fetched = await git(
+            ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", self._store.repo, *specs],
+            git_dir=place,
+            persons=True,
+            check=False,
+        )
+        if fetched.code != 0:
+            self.unreachable.append("The target repository could not be asked.")
+        return [Objects(place)]
+
+    async def _remote(self) -> list[Objects]:
+        remote: StateRemote | None = self._store.remote
+        if remote is None:
+            self.unreachable.append("BATON_STATE_REMOTE is not set, so no state remote was asked.")
+            return []
+        place = await self._stack.enter_async_context(scratch(self._store.root))
+        try:
+            await remote.fetch_runs(self._store, await in_thread(runs_of, self._store), place)
+        except BatonError as error:
+            self.unreachable.append(str(error))
+        return [Objects(place)]
+
+    def _workspaces(self, name: str) -> Iterator[Path]:
+        for run in sorted(runs_of(self._store)):
+            yield from sorted((self._store.home / "workspaces" / run).glob(f"*/{name}"))
+
+
+@asynccontextmanager
+async def places(store: Store) -> AsyncIterator[Places]:
+    """Everywhere that an object of a store may still be."""
+    async with AsyncExitStack() as stack:
+        yield Places(store, stack)
+
+
+def _files_by_id(store: Store) -> dict[str, tuple[Beneath, str]]:
+    """Every file and link in the workspaces of a store's runs, by the id that it has in git."""
+    found: dict[str, tuple[Beneath, str]] = {}
+    for run in sorted(runs_of(store)):
+        for work in sorted((store.home / "workspaces" / run).glob("*/work")):
+            if work.is_symlink() or not work.is_dir():
+                continue
+            files = Beneath(work)
+            for path in _walk(work):
+                with suppress(OSError, ValueError):
+                    data = _content(files, path)
+                    head = b"blob %d\0" % len(data)
+                    found[hashlib.sha1(head + data, usedforsecurity=False).hexdigest()] = (files, path)
+    return found
+
+
+def _walk(work: Path) -> Iterator[str]:
+    top = os.open(work, DIRECTORY)
+    try:
+        for at, entries in walk(top):
+            path = at.path
+            if len(path) > MAX_PATH:
+                entries.clear()  # never kept
+            entries[:] = [entry for entry in entries if path or entry.name != ".git"]
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield f"{path}/{entry.name}" if path else entry.name
+    finally:
+        os.close(top)
+
+
+def _content(files: Beneath, path: str) -> bytes:
+    """What git keeps of a path: the bytes of a file, or where a link points to; OSError for anything else."""
+    state = files.stat(path)
+    if state is None or state.st_size > _LARGEST:
+        raise OSError(f"nothing to read at {path!r}")
+    return files.readlink(path) if stat.S_ISLNK(state.st_mode) else files.read(path)
+
+
+def _build(objects: Objects, lines: list[str]) -> None:
+    entries: dict[str, Entry | None] = {}
+    for line in lines:
+        about, _, path = line.partition("\t")
+        mode, oid, _stage = about.split()
+        if int(mode, 8) in (FILE, EXECUTABLE, LINK) and is_path(path):
+            entries[path] = Entry(int(mode, 8), oid)
+    objects.edit(EMPTY_TREE, entries)

@@ -1,0 +1,141 @@
+"""Brings back from the history of a run: refs whose commits are here, and files that were whole before.
+
+Nothing is guessed. A ref gets the one commit that can have been its newest; a file gets the newest of its versions that
+can be read, in a commit on top, so that the damaged one stays where it is.
+"""
+
+import json
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pygit2
+
+from baton import naming
+from baton.errors import StaleAttempt, WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.git.object_database import Objects
+from workspaces.git.run import git
+from workspaces.store.run_records import DECISIONS, REQUEST, STATE, fault_of, read_json
+from workspaces.store.state_remote import OURS
+from workspaces.store.store import Store
+
+_NAMED = re.compile(r"refs/baton/[^/]+/[^/]+/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
+_MOST_COMMITS = 100_000
+"""Of the history of one ref that is searched."""
+
+
+async def lost_tip(store: Store, ref: str) -> str | None:
+    """The commit that a ref of the engine was at, where that is certain; None where it is not."""
+    keeper = store.keeper(ref)
+    if named := _NAMED.fullmatch(ref):
+        return named["commit"] if keeper.has(named["commit"]) else None
+    said = await git(
+        ["fsck", "--dangling", "--connectivity-only", "--no-reflogs", "--no-progress"],
+        git_dir=Path(keeper.repo.path),
+        check=False,
+    )
+    tips = re.findall(r"^dangling commit ([0-9a-f]{40})$", said.text, re.MULTILINE)
+    found = [tip for tip in tips if await in_thread(_was_at, store, keeper, ref, tip)]
+    return found[0] if len(found) == 1 else None
+
+
+def _was_at(store: Store, keeper: Objects, ref: str, tip: str) -> bool:
+    """Whether a commit that no ref leads to is one of this ref, and of no other."""
+    run, _, rest = ref.removeprefix(OURS).partition("/")
+    if rest == "run/head":
+        return any(_run_of(keeper, tip, name) == run for name in (REQUEST, STATE))
+    return not _known_commits(store, ref, run, rest.partition("/")[0]).isdisjoint(_line(keeper, tip))
+
+
+def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
+    """Commits that are certainly of this ref: the one that was pushed last, and those that state.json names."""
+    known = set()
+    with suppress(OSError, ValueError):
+        known.add((store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip())
+    with suppress(KeyError, ValueError, TypeError, AttributeError, OSError, pygit2.GitError, WorkspaceError):
+        head = store.objects.repo.references[naming.run_ref(run)].target
+        state = _content(store.objects, str(head), STATE)
+        known |= {state["head_commit"]} if task == "integration" else set()
+        known |= {entry["commit"] for entry in state["tasks"] if entry["id"] == task}
+    return known - {None, ""}
+
+
+def _line(objects: Objects, tip: str) -> list[str]:
+    """A commit and those before it by first parents, as far as they can be read."""
+    found: list[str] = []
+    with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError):
+        while len(found) < _MOST_COMMITS:
+            found.append(tip)
+            parents = objects.parents(tip)
+            if not parents:
+                break
+            tip = parents[0]
+    return found
+
+
+def _run_of(objects: Objects, commit: str, name: str) -> str | None:
+    with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError, AttributeError):
+        run = _content(objects, commit, name).get("run")
+        return naming.run_key(run) if isinstance(run, str) else None
+    return None
+
+
+def _content(objects: Objects, commit: str, name: str) -> Any:
+    entry = objects.entry(objects.tree_of(commit), name)
+    return None if entry is None else read_json(objects.data(entry.oid))
+
+
+async def restore_records(store: Store) -> None:
+    """Put back the files of runs that cannot be read, from the newest version in the run's history that can."""
+    for name in sorted(await in_thread(lambda: set(store.objects.repo.references))):
+        if name.startswith(OURS) and name == naming.run_ref(name.removeprefix(OURS).partition("/")[0]):
+            head = await store.head(name)
+            with suppress(StaleAttempt):  # a worker has just written it anew
+                files = await in_thread(_whole_versions, store.objects, str(head))
+                if files:
+                    message = f"repair: {', '.join(sorted(files))} as it last was whole"
+                    await store.commit_files(name, expected=head, files=files, message=message, at=datetime.now(UTC))
+
+
+def _whole_versions(objects: Objects, head: str) -> dict[str, bytes]:
+    """For each file that is damaged at `head`, its newest bytes that can be read."""
+    try:
+        entries = [(name, leaf.oid) for name, leaf in objects.leaves(objects.tree_of(head)) if name.endswith(".json")]
+    except (KeyError, ValueError, OSError, pygit2.GitError):
+        return {}
+    found: dict[str, bytes] = {}
+    for name, oid in entries:
+        if _whole(objects, name, oid) is not None:
+            continue
+        if name == DECISIONS and (decisions := _decisions_of(objects, head)) is not None:
+            found[name] = decisions
+            continue
+        for commit in _line(objects, head)[1:]:
+            with suppress(KeyError, ValueError, OSError, pygit2.GitError):
+                entry = objects.entry(objects.tree_of(commit), name)
+                data = _whole(objects, name, entry.oid) if entry else None
+                if data is not None:
+                    found[name] = data
+                    break
+    return found
+
+
+def _whole(objects: Objects, name: str, oid: str) -> bytes | None:
+    try:
+        data = objects.data(oid)
+    except (KeyError, ValueError, OSError, pygit2.GitError):
+        return None
+    return data if fault_of(name, data) is None else None
+
+
+def _decisions_of(objects: Objects, head: str) -> bytes | None:
+    """`decisions.json` by the state of the same moment, which has them, too."""
+    entry = objects.entry(objects.tree_of(head), STATE)
+    data = _whole(objects, STATE, entry.oid) if entry else None
+    if data is None:
+        return None
+    decisions = read_json(data).get("decisions", [])
+    return (json.dumps(decisions, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

@@ -1,0 +1,208 @@
+"""Mends what `verify` found in a store: leftovers go, lost objects come back from wherever they still are.
+
+Nothing that holds work is deleted: damaged files are moved to `<store>/damaged/<time>/`. An object comes back only
+under its own id, which is the digest of what is in it, so no place that it comes from has to be trusted.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pygit2
+
+from baton.errors import StateRemoteAway, WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.checkpoints.checkpoints import WORKSPACE
+from workspaces.git.errors import translated
+from workspaces.git.file_lock import locked
+from workspaces.git.findings import Finding, StoreReport
+from workspaces.git.object_database import Objects
+from workspaces.git.packs import gc_lock
+from workspaces.git.repositories import scratch
+from workspaces.git.run import git
+from workspaces.git.tree_codec import TREE
+from workspaces.maintenance import stale_files
+from workspaces.maintenance.object_check import damaged_loose, missing, needs
+from workspaces.maintenance.object_sources import Places, places
+from workspaces.maintenance.ref_restore import lost_tip, restore_records
+from workspaces.maintenance.verify import tips_of, verify
+from workspaces.store.state_remote import OURS
+from workspaces.store.store import Store
+
+_LARGEST_PACK = 1 << 30
+"""Bytes of a damaged pack that is read through for what is whole in it."""
+
+_GONE = (
+    "It was looked for in both repositories, in the workspaces, in the target repository and in the state remote. What"
+    " does not need it goes on; stop a run that does (`baton stop`), and start it anew."
+)
+
+_NO_VERSION = (
+    "No version of it in the run's history is whole. A run that is open writes its state anew at its next step"
+    " (`baton watch`); of one that needs its other files: stop it (`baton stop`), and start it anew."
+)
+
+
+async def repair(store: Store, report: StoreReport) -> StoreReport:
+    """Mend what was found, and check again: `findings` is what is left then, `mended` what is no more.
+
+    To be called while no worker uses the home, or with the risk that a step has to be tried again.
+    """
+    with translated("mending the store"):
+        for finding in report.of("leftover"):
+            await in_thread(stale_files.remove, store.home / finding.where)
+        aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        unasked: list[str] = []
+        async with locked(gc_lock(store.path)):  # nobody merges packs or collects them meanwhile
+            for finding in report.of("pack"):
+                await _mend_pack(store, store.home / finding.where, aside)
+            if report.of("object", "pack", "missing", "checkpoint", "ref"):
+                for repository in (store.source_path, store.path):
+                    for path in await in_thread(damaged_loose, repository / "objects"):
+                        await in_thread(_move_aside, store, path, aside)
+                for finding in report.of("ref"):
+                    await _mend_ref(store, finding.where, aside)
+                unasked = await _bring_back(store)
+        for finding in report.of("index", "workspace"):
+            await _mend_workspace(store, finding)
+        await restore_records(store)
+    after = await verify(store)
+    left = {(finding.kind, finding.where) for finding in after.findings}
+    after.mended = [finding for finding in report.findings if (finding.kind, finding.where) not in left]
+    advice = " ".join([*unasked, _GONE])
+    after.findings = [
+        replace(finding, advice=_NO_VERSION, mendable=False) if finding.kind == "record" else finding
+        for finding in after.findings
+    ]
+    lost = ("object", "pack", "missing", "checkpoint", "ref")
+    after.findings = [
+        replace(finding, advice=advice, mendable=False) if finding.kind in lost else finding
+        for finding in after.findings
+    ]
+    return after
+
+
+def _move_aside(store: Store, path: Path, aside: Path) -> None:
+    target = aside / path.relative_to(store.root)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+
+
+async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
+    """Make its index anew where only that is damaged; else keep what is whole in it as single objects."""
+    if not await in_thread(pack.exists):  # a worker has merged it, and so found it whole
+        return
+    repository = pack.parent.parent.parent
+    for suffix in (".idx", ".rev", ".bitmap"):
+        if pack.with_suffix(suffix).exists():
+            await in_thread(_move_aside, store, pack.with_suffix(suffix), aside)
+    made = await git(["index-pack", str(pack)], git_dir=repository, check=False)
+    if made.code == 0:
+        return
+    pack.with_suffix(".idx").unlink(missing_ok=True)
+    await in_thread(_move_aside, store, pack, aside)
+    moved = aside / pack.relative_to(store.root)
+    if moved.stat().st_size <= _LARGEST_PACK:
+        data = await in_thread(moved.read_bytes)
+        await git(["unpack-objects", "-r", "-q"], git_dir=repository, stdin=data, check=False)
+    async with scratch(store.root) as place:
+        (place / "objects/info").mkdir(exist_ok=True)
+        (place / "objects/info/alternates").write_text(f"{moved.parent.parent}\n")
+        await in_thread(_copy_readable, Objects(place), Objects(repository))
+
+
+def _copy_readable(source: Objects, target: Objects) -> None:
+    for oid in source.repo:
+        try:
+            kind, data = source.read(str(oid))
+        except (pygit2.GitError, KeyError, ValueError, OSError):
+            continue
+        if not target.has(str(oid)):
+            target.written(str(target.repo.write(kind, data)))
+    target.sync()
+
+
+async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
+    """Let a ref that holds nonsense point again to what the state remote has, or to what was last pushed there."""
+    value = await _lost_tip(store, ref) or await _value_elsewhere(store, ref)
+    if value is None and ref.startswith(OURS):
+        return
+    for repository in (store.source_path, store.path):
+        if (repository / ref).is_file():
+            await in_thread(_move_aside, store, repository / ref, aside)
+    if value is not None:
+        # By hand: the commit itself may have to be brought back first.
+        path = Path(store.keeper(ref).repo.path) / ref
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+
+
+async def _lost_tip(store: Store, ref: str) -> str | None:
+    """The newest commit that a ref of the engine was at, by the commits here; it need not have been pushed."""
+    if not ref.startswith(OURS):
+        return None
+    with suppress(WorkspaceError, KeyError, ValueError, pygit2.GitError):
+        return await lost_tip(store, ref)
+    return None
+
+
+async def _value_elsewhere(store: Store, ref: str) -> str | None:
+    """What a ref of the engine should point to; None for the project's own, which the next fetch makes again."""
+    if not ref.startswith(OURS):
+        return None
+    if store.remote is not None:
+        with suppress(StateRemoteAway):
+            offered = await store.remote.refs(store, ref.removeprefix(OURS).partition("/")[0])
+            if ref in offered:
+                return offered[ref]
+    with suppress(OSError, ValueError):
+        return (store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip() or None
+    return None
+
+
+async def _bring_back(store: Store) -> list[str]:
+    """Restore lost objects with all that they need; gives the reasons why a place could not be asked."""
+    async with places(store) as found:
+        for repository, refs in (await in_thread(tips_of, store)).items():
+            lost = await in_thread(missing, repository, list(refs.values()))
+            if lost:
+                await _restore(repository, lost, found)
+        return found.unreachable
+
+
+async def _restore(repository: Path, lost: list[str], found: Places) -> None:
+    target = Objects(repository)
+    waiting, seen = list(lost), set(lost)
+    while waiting:
+        oid = waiting.pop()
+        raw = await found.find(oid)
+        if raw is None:
+            continue
+        target.written(str(target.repo.write(raw.kind, raw.data)))
+        for needed, _ in needs(raw.kind, raw.data, parents=True):
+            if needed not in seen and not target.has(needed):
+                seen.add(needed)
+                waiting.append(needed)
+    await in_thread(target.sync)
+
+
+async def _mend_workspace(store: Store, finding: Finding) -> None:
+    """Make an index again from the newest checkpoint; forget what is said of files that are gone."""
+    directory = store.home / finding.where
+    run, task = directory.parts[-2:]
+    with stale_files.held(directory) as free:
+        if not free:
+            return
+        (directory / "index.tree").unlink(missing_ok=True)
+        if finding.kind == "workspace":
+            for name in ("index", "clean"):
+                (directory / name).unlink(missing_ok=True)
+            return
+        head = await store.head(f"{OURS}{run}/{task}/head")
+        workspace = store.objects.entry(store.objects.tree_of(head), WORKSPACE) if head else None
+        if workspace is None or workspace.mode != TREE:
+            return
+        made = directory / "index.new"
+        await git(["read-tree", workspace.oid], git_dir=store.path, env={"GIT_INDEX_FILE": str(made)})
+        made.replace(directory / "index")

@@ -1,0 +1,118 @@
+"""Mends the frame of a store, without which nothing in it can be read: HEAD, configuration, the name of its repository.
+
+Whatever is replaced was damaged and is moved to `<store>/damaged/<time>/`. What the frame has to be is known but for
+the repository, which the runs in the store say: theirs fits, or it is not taken.
+"""
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pygit2
+
+from baton import naming
+from baton.errors import WorkspaceError
+from system.fsync import write_durably
+from system.uncancellable import in_thread
+from workspaces.git.errors import translated
+from workspaces.git.file_lock import locked
+from workspaces.git.findings import Finding
+from workspaces.git.inventory import ALTERNATES, PACKED_REF, Place, place_of
+from workspaces.git.object_database import Objects
+from workspaces.git.repositories import ATTRIBUTES, CONFIG
+from workspaces.store.run_records import REQUEST, STATE, read_json
+from workspaces.store.state_remote import OURS
+
+HEAD = "ref: refs/heads/master\n"
+"""As a new store has it. The engine reads it never, and git takes a directory without one for no repository."""
+
+_FILES = {
+    "HEAD": HEAD,
+    "config": CONFIG,
+    "info/attributes": ATTRIBUTES,
+    "info/exclude": "",
+    "objects/info/alternates": ALTERNATES,
+}
+_NO_NAME = (
+    "No run in it says so either: write the absolute path or the URL of the repository into {}, and nothing else."
+)
+
+
+async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
+    """Mend a store that cannot be opened as far as that goes; gives it as it is then, and the faults that are gone."""
+    if not any(finding.mendable for finding in place.faults):
+        return place, []
+    home = place.root.parent.parent
+    with translated("mending the store"):
+        async with locked(place.root / "create.lock"):
+            await in_thread(_mend, place.root, [home / finding.where for finding in place.faults if finding.mendable])
+    after = await in_thread(place_of, home, place.root) or replace(place, faults=())
+    left = {finding.where for finding in after.faults}
+    nameless = str((place.root / "repository").relative_to(home))
+    faults = tuple(
+        replace(finding, advice=_NO_NAME.format(place.root / "repository"), mendable=False)
+        if finding.where == nameless
+        else finding
+        for finding in after.faults
+    )
+    return replace(after, faults=faults), [finding for finding in place.faults if finding.where not in left]
+
+
+def _mend(root: Path, paths: list[Path]) -> None:
+    aside = root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    # Directories first: the files lie in them; the name last, for it is read from what is mended before.
+    for path in sorted(paths, key=lambda each: (each.name != "objects", each.name == "repository")):
+        below = str(path.relative_to(root).as_posix()).partition("/")[2]
+        if below == "objects":
+            _set_aside(root, path, aside)
+            path.mkdir()
+        elif below in _FILES:
+            _set_aside(root, path, aside)
+            write_durably(path, _FILES[below])
+        elif below == "packed-refs":
+            kept = [line for line in _lines(path) if PACKED_REF.fullmatch(line)]
+            _set_aside(root, path, aside)
+            write_durably(path, b"".join(line + b"\n" for line in kept).decode())
+        elif path.name == "repository" and (said := _repository_by_runs(root)) is not None:
+            _set_aside(root, path, aside)
+            write_durably(path, f"{said}\n")
+    if all((root / name).exists() for name in ("repository", "source.git/HEAD", "store.git/HEAD")):
+        write_durably(root / "ready", "1\n")
+
+
+def _set_aside(root: Path, path: Path, aside: Path) -> None:
+    if os.path.lexists(path):
+        target = aside / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+
+
+def _lines(path: Path) -> list[bytes]:
+    with suppress(OSError):
+        return path.read_bytes().splitlines()
+    return []
+
+
+def _repository_by_runs(root: Path) -> str | None:
+    """The repository that a run in the store was made for, if the directory has its name."""
+    with suppress(pygit2.GitError, OSError, ValueError, KeyError):
+        objects = Objects(root / "store.git")
+        for ref in objects.repo.references:
+            if re.fullmatch(re.escape(OURS) + "[^/]+/run/head", ref):
+                for name in (REQUEST, STATE):
+                    said = _repository_of(objects, ref, name)
+                    if said is not None and naming.repo_key(said) == root.name:
+                        return said
+    return None
+
+
+def _repository_of(objects: Objects, ref: str, name: str) -> str | None:
+    with suppress(pygit2.GitError, OSError, ValueError, KeyError, TypeError, WorkspaceError):
+        head = str(objects.repo.references[ref].target)
+        entry = objects.entry(objects.tree_of(head), name)
+        said = read_json(objects.data(entry.oid))["repo"] if entry else None
+        return said if isinstance(said, str) and said and "\n" not in said else None
+    return None

@@ -1,0 +1,1 @@
+"""The project's own configuration, its scopes, and the gate that runs its tests."""

@@ -1,0 +1,198 @@
+"""The project's own configuration, `baton.toml` at the root of its base branch: its model and its strict parser. Pure.
+
+The file comes from a repository: it is bounded, unknown keys are errors, and it can narrow or widen what agents may
+do only as far as this model goes. Whether a bound directory exists is looked at where commands run.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from baton import policies
+from baton.errors import ConfigurationError
+from baton.records.run import ROLES, Fallback, StrictContract
+from baton.settings.bind_paths import refuse_bind
+from workspaces.project.path_patterns import compile_pattern
+
+FILE = "baton.toml"
+MAX_BYTES = 64_000
+_MAX_PATTERNS = 200
+_MAX_BINDS = 20
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_TEXT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhd]?)")
+_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+
+def _duration(value: object) -> timedelta:
+    """Seconds as a number, or a text such as `90s`, `10m`, `2h`; also what JSON makes of a duration."""
+    seconds: float | None = None
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := _TEXT.fullmatch(value.strip())):
+        seconds = float(match[1]) * _UNITS[match[2] or "s"]
+    elif isinstance(value, str) and len(value) > 1 and len(value) < 40 and (match := _ISO.fullmatch(value)):
+        days, hours, minutes, rest = (float(part or 0) for part in match.groups())
+        seconds = days * 86_400 + hours * 3_600 + minutes * 60 + rest
+    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= 30 * 86_400:
+        raise ValueError("takes seconds, or a text such as '90s', '10m' or '2h', up to 30 days")
+    return timedelta(seconds=seconds)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+def _runnable(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("must be a shell command")
+    return text
+
+
+CommandText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_runnable)]
+
+
+class _Table(StrictContract):
+    # Strict: `turns = "many"` and `network = 1` are mistakes, not values to convert.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class GateConfig(_Table):
+    """`[gate]`: the engine's own run of the project's tests."""
+
+    setup: CommandText | None = None
+    """Shell command that prepares a clean checkout, such as an installation."""
+    test: CommandText | None = None
+    """Shell command whose exit code is the verdict; None: derived from the technology."""
+    timeout: Duration = policies.GATE_TIMEOUT
+    """For each of the two commands."""
+
+
+Money = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class LimitsConfig(_Table):
+    """`[limits]`: bounds of a run on this project; None leaves it to the caller."""
+
+    usd: Money | None = None
+    """Of the whole run."""
+    usd_per_task: Money | None = None
+    usd_per_session: Money | None = None
+    turns: Count | None = None
+    """Of one session."""
+    turns_per_task: Count | None = None
+    turns_per_run: Count | None = None
+    usd_per_day: Money | None = None
+    """Of a UTC day, over all runs of a home."""
+    turns_per_day: Count | None = None
+    rounds: Annotated[int, Field(ge=1, le=10)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=32)] | None = None
+    wall_clock: Duration | None = None
+
+
+class DecisionsConfig(_Table):
+    """`[decisions]`: how long a question waits for a person."""
+
+    default: Fallback | None = None
+    """What is chosen once the deadline has passed."""
+    deadline: Duration | None = None
+    remind: Duration = timedelta(days=1)
+    """Until the first reminder; each further one takes twice as long."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "DecisionsConfig":
+        if (self.default is None) != (self.deadline is None):
+            raise ValueError("takes `default` and `deadline` together: one without the other has no effect")
+        return self
+
+
+class SandboxConfig(_Table):
+    """`[sandbox]`: what commands may see beyond their workspace."""
+
+    network: bool = False
+    binds: list[str] = Field(default_factory=list, max_length=_MAX_BINDS)
+    """Directories of toolchains, read-only at their own path; the `bin` of each joins PATH."""
+
+    @field_validator("binds")
+    @classmethod
+    def _harmless(cls, binds: list[str]) -> list[str]:
+        for bind in binds:
+            if fault := refuse_bind(bind):
+                raise ValueError(f"{bind[:100]!r} {fault}")
+        return binds
+
+
+class ProjectConfig(_Table):
+    """The whole file; without one, the defaults."""
+
+    gate: GateConfig = GateConfig()
+    scope: dict[str, list[str]] = Field(default_factory=dict)
+    """Patterns by role; a role that is named here has these instead of the default ones."""
+    limits: LimitsConfig = LimitsConfig()
+    decisions: DecisionsConfig = DecisionsConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+
+    @field_validator("scope")
+    @classmethod
+    def _known_roles_and_patterns(cls, scope: dict[str, list[str]]) -> dict[str, list[str]]:
+        for role, patterns in scope.items():
+            if role not in ROLES:
+                raise ValueError(f"{role[:40]!r} is not a role; there are {', '.join(ROLES)}")
+            if role in ("orchestrator", "reviewer") and patterns:
+                raise ValueError(f"the {role} changes nothing, in any project")
+            if len(patterns) > _MAX_PATTERNS:
+                raise ValueError(f"{role} has more than {_MAX_PATTERNS} patterns")
+            for pattern in patterns:
+                try:
+                    compile_pattern(pattern)
+                except ConfigurationError as error:
+                    raise ValueError(f"{role}: {error}") from error
+        return scope
+
+
+def parse_config(data: bytes | None) -> ProjectConfig:
+    """Read the file's bytes; None (no such file) gives the defaults. ConfigurationError names table and key."""
+    if data is None:
+        return ProjectConfig()
+    if len(data) > MAX_BYTES:
+        raise ConfigurationError(f"{FILE} has {len(data):,} bytes; {MAX_BYTES:,} are allowed.")
+    try:
+        document = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{FILE} is not UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{FILE} is not TOML: {_one_line(str(error)) or 'too deeply nested'}.") from error
+    try:
+        return ProjectConfig.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise ConfigurationError(f"{FILE}, {_place(first['loc'])}: {_one_line(first['msg'])}.") from error
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """`[gate] timeout`, `[sandbox] binds`, `[nonsense]`."""
+    table, *keys = [str(part)[:60] for part in location] or ["the file"]
+    return " ".join([f"[{table}]", *([keys[0]] if keys else [])])
+
+
+def _one_line(message: str) -> str:
+    if message.startswith("Extra inputs are not permitted"):
+        return "there is no such key"
+    if message.startswith("Input should be a valid dictionary"):
+        return "must be a table"
+    return " ".join(message.removeprefix("Value error, ").split()).rstrip(".")[:300]

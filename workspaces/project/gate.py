@@ -1,0 +1,154 @@
+"""The gate: the engine's own run of a project's tests on an exact commit, in a clean directory. The exit code decides.
+
+What an agent says of the tests counts for nothing; what it left lying about in its workspace is not there.
+"""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from baton import policies
+from baton.errors import DiskFull
+from baton.records.run import Evidence
+from baton.text.redaction import Redactor
+from system.uncancellable import in_thread
+from workspaces.git.safe_directory import clear_away
+from workspaces.project.baton_toml import GateConfig
+from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+
+Checkout = Callable[[str, Path], Awaitable[None]]
+"""Writes the tree of a commit into an empty directory."""
+
+_PIECE = 1 << 20
+_MAX_NETWORK_LINES = 12
+_MAX_LINE = 400
+
+
+async def run_gate(
+    checkout: Checkout,
+    commit: str,
+    directory: Path,
+    gate: GateConfig,
+    sandbox: Sandbox,
+    *,
+    network: bool = False,
+    redact: Redactor | None = None,
+    read_only: Mapping[Path, str] | None = None,
+) -> tuple[Evidence, Path]:
+    """Check `commit` out below `directory`, run set-up and tests there, and say what was seen.
+
+    `directory` is the gate's own: what a former attempt left in it is removed first, and the checkout at the end. The
+    complete log stays, at the path that is given back. `read_only` are parts of the checkout that commands must not
+    change. A failing set-up is the verdict: the tests are not run then.
+    Raises SandboxUnavailable where commands cannot be run at all, DiskFull where the disk has no room.
+    """
+    log = directory / "gate.log"
+    if gate.test is None:
+        await asyncio.to_thread(_begin, directory)
+        await asyncio.to_thread(log.write_bytes, b"")
+        return Evidence(commit=commit, command=None, sandboxed=sandbox.status.isolated), log
+    sandbox.require()
+    work = directory / "work"
+    began = time.monotonic()
+    await asyncio.to_thread(_begin, directory)
+    try:
+        await checkout(commit, work)
+        exceeded = ""
+        used: list[str] = []
+        for name, text in (("setup", gate.setup), ("test", gate.test)):
+            if text is None:
+                continue
+            start = await asyncio.to_thread(_reserve, log, name, text, gate)
+            command = Command(
+                argv=text,
+                workspace=work,
+                network=network,
+                read_only=read_only or {},
+                timeout=gate.timeout,
+                output_limit=policies.LOG_TAIL_LIMIT,
+            )
+            result = await sandbox.run(command, log=log)
+            if result.disk_full:
+                raise DiskFull(f"The gate was stopped before it came to a verdict: {result.exceeded}.")
+            exceeded = exceeded or result.exceeded
+            used += result.network.sentences() if result.network else []
+            await asyncio.to_thread(_enter, log, start, name, result, gate)
+            if result.exit_code != 0:
+                break
+        digest, tail = await asyncio.to_thread(_sum_up, log)
+    finally:
+        await in_thread(remove_tree, work)
+    return (
+        Evidence(
+            commit=commit,
+            command=text,
+            exit_code=result.exit_code,
+            log_digest=digest,
+            log_tail=(redact or Redactor())(tail)[-policies.LOG_TAIL_LIMIT :],
+            seconds=round(time.monotonic() - began, 3),
+            timed_out=result.timed_out,
+            sandboxed=sandbox.status.isolated,
+            binds=list(result.binds),
+            not_shown=list(result.not_shown),
+            exceeded=exceeded,
+            network=[line[:_MAX_LINE] for line in used[:_MAX_NETWORK_LINES]],
+        ),
+        log,
+    )
+
+
+def _outcome(name: str, exit_code: int, size: int, gate: GateConfig, *, timed_out: bool) -> bytes:
+    end = f"exit code {exit_code}"
+    if timed_out:
+        end = f"killed after {gate.timeout.total_seconds():g} s, {end}"
+    return f"[{name}] {end}, {size} bytes of output".encode()
+
+
+def _reserve(log: Path, name: str, text: str, gate: GateConfig) -> int:
+    """Begin a step's part of the log, with room for its outcome; where that goes. So the output is written once."""
+    with log.open("ab") as file:
+        file.write(f"[{name}] {text}\n".encode())
+        start = file.tell()
+        file.write(b" " * len(_outcome(name, 255, 99_999_999_999, gate, timed_out=True)) + b"\n")
+    return start
+
+
+def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateConfig) -> None:
+    """Enter a step's outcome above its output; what it saw of the machine, and met of its bounds, goes below."""
+    with log.open("r+b") as file:
+        file.seek(start)
+        file.write(_outcome(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
+        said = result.network.sentences() if result.network else []
+        said += [*(f"{path} was there, read-only" for path in result.binds), *result.not_shown]
+        said += [result.exceeded] if result.exceeded else []
+        if said:
+            file.seek(0, os.SEEK_END)
+            file.write("".join(["\n", *(f"[{name}] {sentence}\n" for sentence in said)]).encode())
+
+
+def _sum_up(log: Path) -> tuple[str, str]:
+    """The digest of the log, and its end."""
+    digest = hashlib.sha256()
+    # A character is at most four bytes, and masking a secret needs what stands before it.
+    keep = policies.LOG_TAIL_LIMIT * 8
+    with log.open("rb") as whole:
+        while piece := whole.read(_PIECE):
+            digest.update(piece)
+        whole.seek(max(0, log.stat().st_size - keep))
+        return "sha256:" + digest.hexdigest(), whole.read().decode(errors="replace")
+
+
+def _begin(directory: Path) -> None:
+    remove_tree(directory)
+    (directory / "work").mkdir(parents=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory that commands wrote into, whatever modes they left; a link is removed, never followed.
+
+    What still cannot be removed stays: whoever needs the place finds out when making it new.
+    """
+    clear_away(directory)

@@ -1,0 +1,1 @@
+"""The sandbox that commands of agents and gates run in."""

@@ -1,0 +1,203 @@
+"""Builds the command line of the sandbox: which flags of bubblewrap, which directories, which limits.
+
+Each line is there because of an attack that worked without it; `tests/workspaces/test_sandbox.py` holds the attacks.
+"""
+
+import math
+import os
+import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from workspaces.sandbox import binds, engine_python
+from workspaces.sandbox.command import INSIDE, Command
+from workspaces.sandbox.environment import HOME_INSIDE, Toolchains, environment
+
+UID = 1000
+TMP_BYTES = 1 << 30
+HOME_BYTES = 1 << 29
+SHM_BYTES = 1 << 28
+FILE_BYTES = 4 << 30
+OPEN_FILES = 16_384
+PROCESSES = 4_096
+
+# Of /etc only what programs need to start: no accounts, no host names, no private keys.
+_ETC = [
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "os-release",
+    "debian_version",
+    "magic",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "pki/tls/certs",
+    "pki/ca-trust/extracted",
+    "ca-certificates",
+    "fonts",
+    "maven",
+    "perl",
+    "services",
+    "protocols",
+]
+_PASSWD = f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{UID}:{UID}:agent:{HOME_INSIDE}:/bin/sh\n"
+_GROUP = f"root:x:0:\nagent:x:{UID}:\n"
+_HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
+
+
+@dataclass(frozen=True)
+class Bwrap:
+    """A bubblewrap that works here, and which of the newer flags it knows."""
+
+    path: Path
+    flags: frozenset[str]
+
+    def knows(self, flag: str) -> bool:
+        """Whether this version has a flag."""
+        return flag in self.flags
+
+
+def parse_flags(help_text: str) -> frozenset[str]:
+    """The flags that `bwrap --help` lists."""
+    return frozenset(word for line in help_text.splitlines() for word in line.split()[:1] if word.startswith("--"))
+
+
+def bwrap_argv(
+    bwrap: Bwrap,
+    command: Command,
+    toolchains: Toolchains,
+    *,
+    status_fd: int,
+    filter_fd: int,
+    files: Mapping[str, int],
+) -> list[str]:
+    """The complete command line. `files` are descriptors of small files by the path where they appear.
+
+    `filter_fd` holds the filter of system calls (`workspaces.sandbox.seccomp`).
+    """
+    line = [
+        str(bwrap.path),
+        "--unshare-user",
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+        # Always: an open network is a proxy's socket (`workspaces.sandbox.network.open_network`), never the machine's interfaces.
+        "--unshare-net",
+    ]
+    if bwrap.knows("--disable-userns"):
+        line.append("--disable-userns")
+    line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
+    line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
+    line += ["--seccomp", str(filter_fd)]
+    for name, value in {**environment(toolchains, network=command.network), **command.env}.items():
+        line += ["--setenv", name, value]
+    line += _programs()
+    if command.bare:
+        for device in ("/dev/null", "/dev/urandom"):
+            line += ["--dev-bind", device, device]
+    else:
+        line += _settings()
+        for path, descriptor in files.items():
+            line += ["--ro-bind-data", str(descriptor), path]
+        # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
+        line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        # Keys of the worker's user have no namespace: their names stand here, whichever keyring the command has.
+        for path in ("/proc/keys", "/proc/key-users"):
+            line += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
+        line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
+        line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+        line += _toolchains(bwrap, toolchains)
+    if command.workspace is not None:
+        line += ["--bind" if command.writable else "--ro-bind", str(command.workspace), INSIDE]
+    for host, inside in command.read_only.items():
+        line += ["--ro-bind", str(host), inside]
+    for host, inside in command.read_write.items():
+        line += ["--bind", str(host), inside]
+    # What was mounted is done; the mount points themselves are memory of the host, without a limit.
+    line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
+    inner = binds.unchanged(toolchains.binds, limited(command.argv, command.timeout, processes=True))
+    return [*line, "--chdir", _start(command), "--", *inner]
+
+
+def limited(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:
+    """`argv` behind prlimit(1), with limits that are never above those of this process."""
+    cpu = math.ceil(timeout.total_seconds()) * (os.cpu_count() or 1) + 60
+    line = ["prlimit", "--core=0", f"--nofile={_cap(resource.RLIMIT_NOFILE, OPEN_FILES)}"]
+    line += [f"--fsize={_cap(resource.RLIMIT_FSIZE, FILE_BYTES)}", f"--cpu={_cap(resource.RLIMIT_CPU, cpu)}"]
+    if processes:
+        # Counted per user namespace, so inside the sandbox only: outside it would count all of the person's processes.
+        line.append(f"--nproc={_cap(resource.RLIMIT_NPROC, PROCESSES)}")
+    return [*line, "--", *shell(argv)]
+
+
+def shell(argv: Sequence[str] | str) -> list[str]:
+    """Shell text as an argument list; bash where the machine has it, for that is what agents write."""
+    if not isinstance(argv, str):
+        return list(argv)
+    return ["bash", "-c", argv] if Path("/usr/bin/bash").exists() or Path("/bin/bash").exists() else ["sh", "-c", argv]
+
+
+def small_files() -> dict[str, str]:
+    """Files of /etc that are made up: no name of the host's accounts or of its neighbours."""
+    return {
+        "/etc/passwd": _PASSWD,
+        "/etc/group": _GROUP,
+        "/etc/hosts": _HOSTS,
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
+
+
+def _programs() -> list[str]:
+    line = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/", name)
+        if path.is_symlink():
+            line += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            line += ["--ro-bind", str(path), str(path)]
+    return line
+
+
+def _settings() -> list[str]:
+    line: list[str] = []
+    for name in _ETC:
+        path = Path("/etc", name)
+        if path.exists():
+            line += ["--ro-bind", str(path.resolve()), str(path)]
+    # Debian keeps the settings of a Java under /etc/java-17-openjdk and links to them from /usr/lib/jvm.
+    for path in sorted(Path("/etc").glob("java*-openjdk")):
+        line += ["--ro-bind", str(path), str(path)]
+    return line
+
+
+def _toolchains(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
+    """The directories outside `/usr`, and an empty one over all packages of Baton's that would be seen."""
+    line = binds.mounts(toolchains.binds, toolchains.directories)
+    for directory in toolchains.directories:
+        line += ["--ro-bind", str(directory.resolve()), str(directory)]
+    for place in map(str, toolchains.covered()):
+        line += [*_tmpfs(bwrap, place, 4096), "--remount-ro", place]
+    return [*line, *(["--ro-bind", str(toolchains.tools), engine_python.INSIDE] if toolchains.tools else [])]
+
+
+def _tmpfs(bwrap: Bwrap, path: str, size: int) -> list[str]:
+    return [*(["--size", str(size)] if bwrap.knows("--size") else []), "--tmpfs", path]
+
+
+def _start(command: Command) -> str:
+    if command.cwd.startswith("/"):
+        return command.cwd
+    base = INSIDE if command.workspace is not None else "/tmp"  # noqa: S108 - inside
+    return f"{base}/{command.cwd}" if command.cwd else base
+
+
+def _cap(kind: int, wanted: int) -> int:
+    _soft, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

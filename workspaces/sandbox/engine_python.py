@@ -1,0 +1,191 @@
+"""The Python that commands find first: the interpreter Baton runs on, with its standard library and pytest alone.
+
+It is laid out like a virtual environment of that interpreter, so that neither Baton's packages nor those of the
+interpreter are importable: a project that forgets a dependency, or breaks one that Baton happens to have, is red here
+as it is everywhere else. A directory of programs besides comes last in PATH: pytest, pip, ripgrep.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import site
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+
+from workspaces.sandbox.engine_pytest import copy_pytest
+
+INSIDE = "/baton"
+"""Where the directory lies inside the sandbox: the same on every host, so that what refers to it stays valid."""
+
+FIRST, LAST = "bin", "last"
+"""Below it, what comes first in PATH and what comes last."""
+
+_GIVEN_UP = 3_600.0
+"""Seconds after which a directory that is being made is taken for given up."""
+
+_FORMAT = 1
+"""Of the directory; a new number makes a new one."""
+
+_TRAMPOLINE = """#!/bin/sh
+'''exec' "${{0%/{last}/*}}/{first}/python3" "$0" "$@"
+' '''
+"""
+"""A shell script that is a Python script, too: the path of an interpreter in `#!` may be too long."""
+
+_PYTEST = """import sys
+from pytest import console_main
+sys.exit(console_main())
+"""
+
+_PIP = """import runpy, sys
+sys.path.insert(0, {wheel!r})
+sys.modules.pop("pip", None)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+_PIP_PACKAGE = '''"""pip as a program only (`python -m pip`): no project can import it by mistake."""
+import sys
+if sys.argv[:1] != ["-m"]:
+    raise ModuleNotFoundError("No module named 'pip'", name="pip")
+'''
+
+
+def base_executable() -> Path:
+    """The interpreter itself, below any virtual environment, where its links lead."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+
+
+def base_prefixes() -> list[Path]:
+    """The directories that the interpreter needs, outside `/usr`."""
+    found = (Path(sys.base_prefix), Path(sys.base_exec_prefix), base_executable().parent.parent)
+    return [path for path in dict.fromkeys(found) if path.is_dir() and not path.resolve().is_relative_to("/usr")]
+
+
+def own_packages() -> list[Path]:
+    """Directories whose packages belong to Baton or its interpreter: nothing of them is shown to commands."""
+    python, standard = base_executable(), Path(sysconfig.get_path("stdlib")).resolve()
+    # In a checkout the packages lie among other things; where they were installed, all is of one kind.
+    found = [path.parent for path in Path(__file__).parents[1].glob("*/__init__.py")]
+    found += [Path(entry) for entry in sys.path if _holds_packages(Path(entry))]
+    if sys.prefix != sys.base_prefix:
+        found.append(Path(sys.prefix))
+    beside = [Path(path) for path in site.getsitepackages(list(dict.fromkeys([sys.base_prefix, sys.base_exec_prefix])))]
+    # Those of the system's own Python are its programs', and no command finds them by itself.
+    found += [path for path in beside if not path.resolve().is_relative_to("/usr")]
+    resolved = dict.fromkeys(path.resolve() for path in found if path.is_dir())
+    own = [path for path in resolved if not (python.is_relative_to(path) or standard.is_relative_to(path))]
+    return [path for path in own if not any(path != other and path.is_relative_to(other) for other in own)]
+
+
+_making = threading.Lock()
+"""Held while a directory is made: once is enough for all tasks of a worker."""
+
+
+def make_own_python(home: Path, like: Path | None = None) -> Path:
+    """The directory under `BATON_HOME`, made where there is none of this interpreter and these packages yet.
+
+    `like` is one of another home of this process, which is as good and taken over faster.
+    """
+    parent = home / "python"
+    place = parent / _key()
+    with _making:
+        return place if place.is_dir() else _make(parent, place, like)
+
+
+def _make(parent: Path, place: Path, like: Path | None) -> Path:
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_unfinished(parent)
+    made = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+    try:
+        if like is not None and like.name == place.name:
+            shutil.copytree(like, made, symlinks=True, dirs_exist_ok=True, copy_function=_link)
+        else:
+            _lay_out(made)
+        made.chmod(0o755)
+        try:
+            made.rename(place)
+        except OSError:
+            # Another process was first; its directory is as good.
+            if not place.is_dir():
+                raise
+    finally:
+        if made.exists():
+            shutil.rmtree(made, ignore_errors=True)
+    return place
+
+
+def _remove_unfinished(parent: Path) -> None:
+    """Remove what a process left that was killed while it made one; making takes seconds."""
+    for left in parent.glob(".making-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _GIVEN_UP:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _lay_out(place: Path) -> None:
+    python = base_executable()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = place / "lib" / f"python{version}" / "site-packages"
+    for directory in (place / FIRST, place / LAST, packages):
+        directory.mkdir(parents=True)
+    (place / "pyvenv.cfg").write_text(
+        f"home = {python.parent}\ninclude-system-site-packages = false\nversion = {sys.version.split()[0]}\n"
+    )
+    (place / FIRST / "python3").symlink_to(python)
+    for name in ("python", f"python{version}"):
+        (place / FIRST / name).symlink_to("python3")
+    if copy_pytest(packages):
+        for name in ("pytest", "py.test"):
+            _program(place / LAST / name, _PYTEST)
+    if wheel := _pip_wheel():
+        run = _PIP.format(wheel=str(wheel))
+        (packages / "pip").mkdir()
+        (packages / "pip" / "__init__.py").write_text(_PIP_PACKAGE)
+        (packages / "pip" / "__main__.py").write_text(run)
+        for name in ("pip", "pip3"):
+            _program(place / LAST / name, run)
+    ripgrep = Path(sys.executable).with_name("rg")
+    if ripgrep.is_file():
+        shutil.copy(ripgrep, place / LAST / "rg")
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _program(file: Path, text: str) -> None:
+    file.write_text(_TRAMPOLINE.format(first=FIRST, last=LAST) + text)
+    file.chmod(0o755)
+
+
+def _pip_wheel() -> Path | None:
+    """The pip that the interpreter itself brings for virtual environments."""
+    bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
+    return next(iter(sorted(bundled.glob("pip-*.whl"))), None)
+
+
+def _holds_packages(entry: Path) -> bool:
+    """Whether an entry of the module search path is a directory with installed packages."""
+    with contextlib.suppress(OSError):
+        return any(name.endswith((".dist-info", ".egg-info", ".egg-link")) for name in os.listdir(entry))
+    return False
+
+
+def _key() -> str:
+    """A name for what goes into the directory."""
+    versions = []
+    for name in ("pytest", "pluggy", "iniconfig", "packaging"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name} {metadata.version(name)}")
+    parts = [str(_FORMAT), str(base_executable()), sys.version, *versions]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"{sys.version_info.major}.{sys.version_info.minor}-{digest[:16]}"

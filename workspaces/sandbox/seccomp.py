@@ -1,0 +1,159 @@
+"""The filter of system calls that every sandboxed command runs under: a program for the kernel, for `bwrap --seccomp`.
+
+An allow-list: the kernel has some 460 calls, and what has no namespace (keyrings, eBPF, performance counters, io_uring,
+exotic sockets) is reached by the others. A known call that is not on it fails with EPERM, as in a container, one that
+is newer than the list with ENOSYS, which programs take for an older kernel. Assembled here because libseccomp is a
+library of the system that a fresh machine lacks, and its Python binding does not bring it.
+"""
+
+import errno
+import platform
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from baton.errors import SandboxUnavailable
+from workspaces.sandbox.syscall_numbers import LAST_KNOWN, MACHINES, Machine
+
+# <linux/bpf_common.h>, <linux/seccomp.h>
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _GO, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_NUMBER, _ARCH = 0, 4
+
+_FAMILIES = (1, 2, 10)
+"""AF_UNIX, AF_INET, AF_INET6."""
+_NETLINK, _ROUTE = 16, 0
+"""AF_NETLINK with NETLINK_ROUTE: how programs ask for their own addresses."""
+_NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+"""PER_LINUX, PER_LINUX32, both with UNAME26, and the question which it is."""
+_TERMINAL_INPUT = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX: type into the terminal that one was started from."""
+_SET_ID_BITS = 0o6000
+"""Files of a root worker's commands are root's: set-user-ID would outlive the sandbox (nixpkgs builds without, too)."""
+_CREATES = 0o100 | 0o20000000
+"""O_CREAT, __O_TMPFILE: only with them open(2) looks at the mode."""
+
+Step = tuple[int, int, int, int]
+"""An instruction: code, steps to skip where true, where false, operand."""
+
+
+def seccomp_filter(machine: str | None = None) -> bytes:
+    """The program, for this machine unless another is named; raises SandboxUnavailable where its calls are unknown."""
+    name = machine or platform.machine()
+    if name not in MACHINES:
+        raise SandboxUnavailable(
+            f"No filter of system calls is known for the architecture {name!r} (there are: {', '.join(MACHINES)})."
+        )
+    return _program(name)
+
+
+@cache
+def _program(name: str) -> bytes:
+    machine = MACHINES[name]
+    checks = _checks(machine)
+    segments = _segments(machine, checks)
+    tree = _tree(segments)
+    steps = [_load(_ARCH), (_EQUAL, 1, 0, machine.audit_arch), _refuse(errno.ENOSYS), _load(_NUMBER)]
+    starts, end = {}, len(steps) + len(tree)
+    for number, check in checks.items():
+        starts[number] = end
+        end += len(check)
+    for step in tree:
+        # Where a check stands is known only now.
+        steps.append((_GO, 0, 0, starts[step[3]] - len(steps) - 1) if step[0] == _GO else step)
+    for check in checks.values():
+        steps += check
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def _segments(machine: Machine, checks: dict[int, list[Step]]) -> list[tuple[int, Step]]:
+    """The numbers from 0, cut where the answer changes: where each part begins, and its answer."""
+    answers: dict[int, Step] = dict.fromkeys(machine.allowed.values(), (_RETURN, 0, 0, _ALLOW))
+    answers |= dict.fromkeys(machine.answered.values(), _refuse(errno.ENOSYS))
+    answers |= {number: (_GO, 0, 0, number) for number in checks}
+    segments: list[tuple[int, Step]] = []
+    for number in range(LAST_KNOWN + 1):
+        answer = answers.get(number, _refuse(errno.EPERM))
+        if not segments or segments[-1][1] != answer:
+            segments.append((number, answer))
+    # Beyond it also lie the numbers of x32, from 0x40000000.
+    return [*segments, (LAST_KNOWN + 1, _refuse(errno.ENOSYS))]
+
+
+def _tree(segments: Sequence[tuple[int, Step]]) -> list[Step]:
+    """A search by halves, so that a call costs eight comparisons and not three hundred."""
+    if len(segments) == 1:
+        return [segments[0][1]]
+    half = len(segments) // 2
+    lower, upper = _tree(segments[:half]), _tree(segments[half:])
+    assert len(lower) < 256, "a jump reaches 255 steps"
+    return [(_AT_LEAST, len(lower), 0, segments[half][0]), *lower, *upper]
+
+
+def _checks(machine: Machine) -> dict[int, list[Step]]:
+    """Calls that depend on what they are called with, by number."""
+    modes = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2, "creat": 1}
+    checks: dict[str, Callable[[], list[Step]]] = {
+        "socket": _socket,
+        "socketpair": lambda: _only(0, _FAMILIES[:1], errno.EAFNOSUPPORT),
+        "clone": lambda: [_argument(0), *_unless_any_bit(_NEW_NAMESPACES)],
+        "personality": lambda: _only(0, _PERSONALITIES, errno.EPERM),
+        "ioctl": lambda: _all_but(1, _TERMINAL_INPUT, errno.EPERM),
+        "open": lambda: _opening(1),
+        "openat": lambda: _opening(2),
+        **{name: _mode(argument) for name, argument in modes.items()},
+    }
+    return {machine.allowed[name]: make() for name, make in checks.items() if name in machine.allowed}
+
+
+def _socket() -> list[Step]:
+    allowed = _only(0, _FAMILIES, errno.EAFNOSUPPORT)
+    netlink = [_argument(2), *_answer_for((_ROUTE,), errno.EPROTONOSUPPORT)]
+    return [_argument(0), (_EQUAL, 0, len(netlink), _NETLINK), *netlink, *allowed]
+
+
+def _mode(argument: int) -> Callable[[], list[Step]]:
+    return lambda: [_argument(argument), *_unless_any_bit(_SET_ID_BITS)]
+
+
+def _opening(flags: int) -> list[Step]:
+    return [
+        _argument(flags),
+        (_ANY_BIT, 1, 0, _CREATES),
+        (_RETURN, 0, 0, _ALLOW),
+        _argument(flags + 1),
+        *_unless_any_bit(_SET_ID_BITS),
+    ]
+
+
+def _only(argument: int, values: Sequence[int], otherwise: int) -> list[Step]:
+    return [_argument(argument), *_answer_for(values, otherwise)]
+
+
+def _answer_for(values: Sequence[int], otherwise: int) -> list[Step]:
+    tests: list[Step] = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
+    return [*tests, _refuse(otherwise), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _all_but(argument: int, values: Sequence[int], refused: int) -> list[Step]:
+    tests: list[Step] = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
+    return [_argument(argument), *tests, (_RETURN, 0, 0, _ALLOW), _refuse(refused)]
+
+
+def _unless_any_bit(bits: int) -> list[Step]:
+    return [(_ANY_BIT, 0, 1, bits), _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _load(offset: int) -> Step:
+    return (_LOAD, 0, 0, offset)
+
+
+def _argument(number: int) -> Step:
+    """Load the lower half of an argument: all of it that these calls look at; both machines are little-endian."""
+    return _load(16 + 8 * number)
+
+
+def _refuse(code: int) -> Step:
+    return (_RETURN, 0, 0, _ERRNO | code)

@@ -1,0 +1,191 @@
+"""Brings a project's history into its store, and finds the commit that a run starts from."""
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pygit2
+
+from baton.errors import RepositoryError
+from system.directory_walk import walk_files
+from workspaces.git.credentials import Header
+from workspaces.git.errors import GitFailed, clean_text, translated
+from workspaces.git.file_lock import locked
+from workspaces.git.run import git
+from workspaces.store.local_source import guard, hooks_of
+from workspaces.store.promised_objects import whole
+from workspaces.store.target_repository import Listing, is_dirty, listing, local_path, shown, unreachable
+
+if TYPE_CHECKING:
+    from workspaces.store.store import Store
+
+HEADS = "refs/heads/"
+TAGS = "refs/tags/"
+FETCHED = "refs/source/"
+"""Where fetched refs are kept: `refs/heads/main` of the project is `refs/source/heads/main` here."""
+
+_MAX_PATH = 4_095
+"""Bytes of a path that Linux takes."""
+_MAX_NAME = 256
+
+_HEX = re.compile(r"[0-9a-f]{7,40}")
+DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
+
+HOOKS_NOTE = (
+    "The repository has programs of its own for a push ({}); Baton does not run them when it publishes the branch."
+    " Where they are yours, BATON_TARGET_HOOKS=run has them run."
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The commit a run starts from."""
+
+    commit: str
+    ref: str
+    """The full name of branch or tag in the project; `HEAD` or the commit's id where there is none."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know, in sentences."""
+
+
+async def fetch(store: "Store", base: str | None) -> Base:
+    """Fetch all branches and tags, and resolve `base` (branch, tag or commit; None is the repository's HEAD).
+
+    Costs one look when nothing is new. Raises RepositoryError with one sentence for whatever is wrong with the
+    repository or the base.
+    """
+    path = local_path(store.repo)
+    header = await store.header()
+    async with locked(store.root / "fetch.lock"):
+        offered = await listing(
+            store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*", header=header, hooks=store.hooks
+        )
+        if not offered.named(HEADS) and "HEAD" not in offered.refs:
+            raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
+        notes: list[str] = []
+        commit, ref = await _resolve(store, base, offered, header, notes)
+        await _require_paths(store, commit)
+    if path is not None and await is_dirty(path):
+        notes.append(DIRTY_NOTE)
+    if not store.hooks and (left_out := await hooks_of(store.repo)):
+        notes.append(HOOKS_NOTE.format(", ".join(clean_text(name, 60) for name in left_out[:10])))
+    return Base(commit, ref, notes)
+
+
+async def _resolve(
+    store: "Store", base: str | None, offered: Listing, header: Header | None, notes: list[str]
+) -> tuple[str, str]:
+    await _bring(store, offered, header, notes)
+    name, oid = _named(store, base, offered)
+    commit = _commit(store, oid) if oid else None
+    if commit is None and oid and len(oid) == 40:
+        # Not on any branch or tag; many servers give a commit when asked for its id.
+        async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
+            guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
+            asked = await git(
+                ["fetch", *_FETCH_OPTIONS, *guarded, "--", served.address, oid],
+                git_dir=store.source_path,
+                persons=True,
+                check=False,
+                header=header,
+            )
+        notes += filter(None, [served.note])
+        commit = _commit(store, oid) if asked.code == 0 else None
+    if commit is None:
+        raise _unknown(store, base, offered)
+    return commit, name
+
+
+def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str | None]:
+    """The full name that `base` stands for, and the id it has."""
+    if base is None or base == "HEAD":
+        if "HEAD" not in offered.refs:
+            raise RepositoryError(
+                f"The HEAD of {shown(store.repo)} is on a branch without commits: name a base, such as"
+                f" {_examples(offered)}."
+            )
+        return offered.branch or "HEAD", offered.refs["HEAD"]
+    for name in (f"{HEADS}{base}", f"{TAGS}{base}", base):
+        if name in offered.refs and name.startswith("refs/"):
+            return name, offered.refs.get(f"{name}^{{}}", offered.refs[name])
+    return (base, base) if _HEX.fullmatch(base) else (base, None)
+
+
+_FETCH_OPTIONS = (
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-fetch-head",
+    # A checkout made with --depth is a shallow repository; without this its branches are left out.
+    "--update-shallow",
+)
+
+
+async def _bring(store: "Store", offered: Listing, header: Header | None, notes: list[str]) -> None:
+    wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
+    have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
+    present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
+    if present == {FETCHED + name.removeprefix("refs/"): oid for name, oid in wanted.items()}:
+        return
+    fetched = store.source_path / FETCHED
+    locks = [fetched / name for name, _ in walk_files(fetched) if name.endswith(".lock")]
+    for left in [*store.source_path.glob("*.lock"), *locks]:
+        left.unlink(missing_ok=True)  # all who write these refs hold the lock of the fetch: a crash left it
+    refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
+    if "HEAD" in wanted:
+        refspecs.append(f"+HEAD:{FETCHED}HEAD")
+    async with whole(store.repo, store.root, store.source_path, wanted, hooks=store.hooks) as served:
+        guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
+        try:
+            await git(
+                ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", served.address, *refspecs],
+                git_dir=store.source_path,
+                persons=True,
+                header=header,
+            )
+        except GitFailed as error:
+            raise unreachable(store.repo, error.stderr, "fetched", header) from error
+    notes += filter(None, [served.note])
+
+
+def _commit(store: "Store", oid: str) -> str | None:
+    with translated("reading the fetched history"):
+        try:
+            found = store.source.repo.get(oid)
+        except ValueError:  # several objects begin with this
+            return None
+        if found is None:
+            return None
+        try:
+            return str(found.peel(pygit2.Commit).id)
+        except (pygit2.GitError, ValueError):
+            return None
+
+
+async def _require_paths(store: "Store", commit: str) -> None:
+    """Raise RepositoryError where a commit has a path that no system could check out."""
+    for options in (["-d"], []):
+        listed = await git(
+            ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False
+        )
+        longest = max(map(len, listed.stdout.split(b"\0")))
+        if listed.code != 0 or longest > _MAX_PATH:
+            raise RepositoryError(
+                f"The commit {commit[:12]} of {shown(store.repo)} has directories that are nested too deep to be"
+                f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
+            )
+        if longest + _MAX_NAME <= _MAX_PATH:
+            return  # whatever the files in the directories are called
+
+
+def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:
+    return RepositoryError(
+        f"The repository {shown(store.repo)} has no branch, tag or commit {clean_text(base or 'HEAD', 100)!r}; it has,"
+        f" for instance, {_examples(offered)}."
+    )
+
+
+def _examples(offered: Listing) -> str:
+    names = [name.removeprefix(HEADS) for name in offered.named(HEADS)] or ["no branches"]
+    return ", ".join(clean_text(name, 60) for name in names[:4])

@@ -1,0 +1,164 @@
+"""Serves a partial clone as if it were whole: what it lacks comes from the remote that has promised it.
+
+A clone that was made with `--filter` would fetch what it lacks by whatever its configuration names, which a stranger
+may have written (`serving.guard` forbids it). So the engine does: in a scratch repository that borrows the clone's
+objects it finds what is missing, and the person's own git asks the remote for exactly these objects, by their ids. Of
+the clone's configuration only that remote's address is read. https://git-scm.com/docs/partial-clone
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from baton.errors import RepositoryAway, RepositoryError
+from system.uncancellable import in_thread
+from workspaces.git.errors import GitFailed, clean_text, translated
+from workspaces.git.repositories import scratch
+from workspaces.git.run import alternate, git
+from workspaces.store.local_source import guard, promisor_of
+from workspaces.store.target_repository import local_path, reason_of, shown, unreachable
+
+_MAX_ROUNDS = 20
+_MAX_LISTED = 64 << 20
+"""Bytes of a list of missing objects; what is behind it is found in the next round."""
+
+_MISSING = re.compile(rb"^\?([0-9a-f]{40})$", re.MULTILINE)
+_NO_REF = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[/.]\Z")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A repository to fetch from in the place of another one."""
+
+    address: str
+    note: str = ""
+    """A sentence for a person, where something was fetched from elsewhere."""
+
+
+@asynccontextmanager
+async def whole(repo: str, root: Path, source: Path, refs: Mapping[str, str], *, hooks: bool) -> AsyncIterator[Served]:
+    """A repository with these refs of `repo` and all that they need: `repo` itself, unless it is a partial clone.
+
+    `root` is for scratch, `source` the engine's repository that is to hold what is fetched. Raises RepositoryError with
+    one sentence where the remote does not have what it promised, RepositoryAway where it cannot be reached.
+    """
+    found = await promisor_of(repo, source)
+    if found is None:
+        yield Served(repo)
+        return
+    common, url = found
+    async with scratch(root) as place:
+        with translated("reading a partial clone"):
+            await in_thread(_borrow, place, [common / "objects", source / "objects"], common, refs)
+        fetched: set[str] = set()
+        for _ in range(_MAX_ROUNDS):
+            lacking = await _lacking(place, source, refs.values())
+            if not lacking:
+                break
+            if lacking <= fetched:
+                raise _broken(repo, url, "it does not have them")
+            await _fetch(repo, url, source, lacking, hooks=hooks)
+            fetched |= lacking
+        note = (
+            f"The repository is a partial clone: {len(fetched):,} objects that it lacks were fetched from {shown(url)}."
+        )
+        yield Served(str(place), note if fetched else "")
+
+
+async def lend_trees(repo: str, root: Path, source: Path, commit: str) -> None:
+    """Give a partial clone the trees of a commit that is about to be pushed to it; nothing where `repo` is none.
+
+    A clone without trees takes no commit whose directories it does not have: only what hangs directly from an object
+    that came from its remote counts as promised there.
+    """
+    found = await promisor_of(repo, source)
+    if found is None:
+        return
+    listed = await git(["rev-list", "--objects", "--no-walk", "--filter=blob:none", commit], git_dir=source)
+    trees = [line.split(" ", 1)[0] for line in listed.text.splitlines()[1:]]
+    async with scratch(root) as place:
+        packed = await git(
+            ["pack-objects", "-q", str(place / "pack")],
+            git_dir=source,
+            stdin="".join(f"{oid}\n" for oid in trees).encode(),
+        )
+        with translated("giving a partial clone the trees of a commit"):
+            await in_thread(_place_pack, place / f"pack-{packed.text}", found[0] / "objects/pack")
+
+
+def _place_pack(made: Path, packs: Path) -> None:
+    """Put a pack where git finds it, marked as one of the promising remote; the index makes it one, and comes last."""
+    packs.mkdir(exist_ok=True)
+    for suffix in (".promisor", ".pack", ".idx"):
+        source = made.with_name(made.name + suffix)
+        # By a new file that takes the place of whatever stands there: a planted link is not written through.
+        descriptor, beside = tempfile.mkstemp(prefix="tmp_pack_", dir=packs)
+        with os.fdopen(descriptor, "wb") as file:
+            if source.exists():
+                with source.open("rb") as data:
+                    shutil.copyfileobj(data, file)
+            os.fchmod(descriptor, 0o444)
+            os.fsync(descriptor)
+        os.replace(beside, packs / f"{made.name}{suffix}")
+
+
+def _borrow(place: Path, objects: Collection[Path], common: Path, refs: Mapping[str, str]) -> None:
+    """Lay out a repository that has these refs, and nothing but borrowed objects."""
+    (place / "objects/info").mkdir(exist_ok=True)
+    (place / "objects/info/alternates").write_text("".join(f"{alternate(one)}\n" for one in objects))
+    named = sorted((name, oid) for name, oid in refs.items() if name.startswith("refs/") and not _NO_REF.search(name))
+    (place / "packed-refs").write_text("".join(f"{oid} {name}\n" for name, oid in named), errors="surrogateescape")
+    if "HEAD" in refs:
+        (place / "HEAD").write_text(f"{refs['HEAD']}\n")
+    if (common / "shallow").is_file():
+        ends = re.findall(r"^[0-9a-f]{40}$", (common / "shallow").read_text(errors="replace"), re.MULTILINE)
+        (place / "shallow").write_text("".join(f"{oid}\n" for oid in ends))
+
+
+async def _lacking(place: Path, source: Path, oids: Collection[str]) -> set[str]:
+    """The objects that these need and that are neither in the clone nor with the engine."""
+    have = await git(["for-each-ref", "--format=^%(objectname)"], git_dir=source)
+    wanted = "".join(f"{line}\n" for line in [*sorted(set(oids)), *have.text.splitlines()])
+    listed = await git(
+        ["rev-list", "--objects", "--missing=print", "--quiet", "--stdin"],
+        git_dir=place,
+        stdin=wanted.encode(),
+        check=False,
+        limit=_MAX_LISTED,
+    )
+    return {oid.decode() for oid in _MISSING.findall(listed.stdout)}
+
+
+async def _fetch(repo: str, url: str, source: Path, lacking: Collection[str], *, hooks: bool) -> None:
+    try:
+        local_path(url)
+    except RepositoryError as error:
+        raise _broken(repo, url, "its configuration names no address for them") from error
+    guarded = await guard("upload-pack", url, source, hooks=hooks)
+    try:
+        await git(
+            [
+                *("-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"),
+                *("--no-auto-maintenance", "--no-write-fetch-head", "--stdin", *guarded, "--", url),
+            ],
+            git_dir=source,
+            stdin="".join(f"{oid}\n" for oid in sorted(lacking)).encode(),
+            persons=True,
+        )
+    except GitFailed as error:
+        reason = reason_of(error.stderr) or clean_text(error.stderr, 200)
+        away = isinstance(unreachable(url, error.stderr), RepositoryAway)
+        raise _broken(repo, url, reason, away=away) from error
+
+
+def _broken(repo: str, url: str, reason: str, *, away: bool = False) -> RepositoryError:
+    kind = RepositoryAway if away else RepositoryError
+    return kind(
+        f"The repository {shown(repo)} is a partial clone, and the objects that it lacks cannot be fetched from"
+        f" {shown(url) or 'its remote'}: {reason}. Mend that, or name a complete clone or the remote itself."
+    )

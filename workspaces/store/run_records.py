@@ -1,0 +1,62 @@
+"""A run's own files as records: read with the reason where one is damaged, whatever is in it.
+
+Their bytes were written by the engine, and may be anything after a fault of a disk or a hand that edited them.
+"""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from baton.budget.caps import Caps
+from baton.errors import StoreDamaged
+from baton.records.run import Decision, RunDocument, RunRequest
+from workspaces.project.baton_toml import ProjectConfig
+
+STATE, DECISIONS, REQUEST = "state.json", "decisions.json", "request.json"
+
+_KINDS: dict[str, TypeAdapter[Any]] = {
+    STATE: TypeAdapter(RunDocument),
+    DECISIONS: TypeAdapter(list[Decision]),
+    REQUEST: TypeAdapter(RunRequest),
+    "config.json": TypeAdapter(ProjectConfig),
+    "limits.json": TypeAdapter(Caps),
+    "models.json": TypeAdapter(dict[str, str]),
+    "saved.json": TypeAdapter(dict[str, str]),
+}
+_ADVICE = "`baton doctor --store --repair` brings back the last one that was whole."
+
+
+def read_json(data: bytes) -> Any:
+    """The value of a JSON text; ValueError for whatever is none, one that is nested too deeply included."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_record(name: str, data: bytes) -> Any:
+    """A run's own file by its name, as the record that it is; ValueError, with the reason, where it is none."""
+    kind = _KINDS.get(name)
+    if kind is None:
+        return read_json(data)
+    try:
+        return kind.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+
+
+def fault_of(name: str, data: bytes) -> str | None:
+    """Why a run's own file cannot be read; None where it can."""
+    try:
+        read_record(name, data)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def damaged(name: str, run: str, reason: object) -> StoreDamaged:
+    """The error for a file of a run that cannot be read."""
+    return StoreDamaged(f"{name} of the run {run} is damaged ({str(reason)[:200]}): {_ADVICE}")

@@ -1,0 +1,205 @@
+"""The state remote: a bare repository that holds a second copy of every run's refs, for a host that takes over.
+
+Here is how it is spoken to. When it is, and who may write, is decided in `takeover`.
+
+A ref `refs/baton/<run>/...` lies there as `refs/baton/<key of the target repository>/<run>/...`: one remote serves many
+target repositories, and no choice of run ids can make two of them meet. `refs/baton/<key>/trees/<id>` are the project
+trees that runs began from: git leaves out of a push what hangs from a tree it knows the remote to have, which it would
+not see from commits alone, and so a checkpoint costs what changed and not the whole project.
+"""
+
+import os
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import pygit2
+
+from baton import naming
+from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
+from baton.policies import GIT_TIMEOUT
+from baton.text.redaction import strip_url_credentials
+from system.uncancellable import finish
+from workspaces.git.errors import GitFailed, clean_text
+from workspaces.git.run import GitResult, git
+from workspaces.store.target_repository import local_path, reason_of, shown
+
+if TYPE_CHECKING:
+    from workspaces.store.store import Store
+
+Result = TypeVar("Result")
+
+OURS = "refs/baton/"
+LOOK_TIMEOUT = timedelta(seconds=30)
+"""For the list of refs, with which every step begins: a remote that does not answer is known soon."""
+
+_FETCH = (
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-fetch-head",
+    "--update-shallow",
+)
+_STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
+"""A connection on which nothing moves for this many seconds is given up; a large push may take longer."""
+
+
+@dataclass(frozen=True)
+class StateRemote:
+    """A state remote, and as whom it is written to."""
+
+    url: str
+    """A path or a URL, without credentials."""
+    host: str = ""
+    """Name of the host that writes, for people who read the history."""
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    """User and password where the URL had them. They go to git by a pipe, never by a command line."""
+
+    @classmethod
+    def parse(cls, text: str, host: str = "") -> "StateRemote":
+        """Read the setting BATON_STATE_REMOTE; raises ConfigurationError where it names no repository."""
+        url = strip_url_credentials(text.strip())
+        try:
+            path = local_path(url)
+        except RepositoryError as error:
+            if not url.startswith("/"):
+                raise ConfigurationError(
+                    f"BATON_STATE_REMOTE is {shown(url)!r}: give an absolute path, or a URL with file, http, https or"
+                    " ssh, of a bare repository."
+                ) from error
+            path = None  # what is not there now may be mounted later: said when it is needed
+        parts = urlsplit(text.strip()) if path is None and "://" in text else None
+        login = None
+        if parts is not None and parts.scheme in ("http", "https") and parts.username:
+            login = (unquote(parts.username), unquote(parts.password or ""))
+        elif parts is not None and parts.username:
+            url = text.strip()  # the user of an ssh URL is no secret, and needed
+        return cls(url, host, login)
+
+    def refuse_target(self, repo: str) -> None:
+        """Raise ConfigurationError where this is the target repository itself: transcripts would be published."""
+        if _plain(repo) == _plain(self.url):
+            raise ConfigurationError(
+                f"BATON_STATE_REMOTE is the target repository {shown(repo)} itself, which would publish the transcripts"
+                " of its runs: use a repository of its own."
+            )
+
+    async def answers(self, git_dir: Path) -> None:
+        """Raise StateRemoteAway where it does not answer; any repository will do to ask from."""
+        await self._git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
+
+    async def refs(self, store: "Store", run: str) -> dict[str, str]:
+        """The refs of a run as they are there now, by the names they have here."""
+        prefix = self._name(store, f"{OURS}{run}/")
+        listed = await self._git(["ls-remote", "--", self.url, f"{prefix}*"], store.path, "read", LOOK_TIMEOUT)
+        found = (line.partition("\t") for line in listed.text.splitlines())
+        return {f"{OURS}{run}/{name.removeprefix(prefix)}": oid for oid, _, name in found if name.startswith(prefix)}
+
+    async def push(
+        self, store: "Store", ref: str, new: str, *, lease: str | None, git_dir: Path, tree: str | None = None
+    ) -> bool:
+        """Let a ref there point to `new` if it points to `lease` (None: if it is not there); whether it does now.
+
+        One that is at `new` already is success. `tree` is a project's tree to remember besides. A push that has begun
+        is brought to its end even if the caller is cancelled: cut short, it could leave the remote locked. Where it
+        ends without a clear answer, the remote is asked what came of it. Raises StateRemoteAway.
+        """
+        name = self._name(store, ref)
+        options = ["--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
+        # Trees never move: the ref of one is there with this value or not at all.
+        trees = [f"{tree}:{self._name(store, f'{OURS}trees/{tree}')}"] if tree else []
+        arguments = ["push", *options, f"--force-with-lease={name}:{lease or ''}", "--", self.url, f"{new}:{name}"]
+        fault: WorkspaceError | None = None
+        try:
+            await finish(self._git([*arguments, *trees], git_dir, "written to", GIT_TIMEOUT))
+        except DiskFull:
+            raise
+        except WorkspaceError as error:
+            fault = error
+        if fault is None:
+            return True
+        run = ref.removeprefix(OURS).partition("/")[0]
+        now = (await self.refs(store, run)).get(ref)
+        if now == new:
+            return True
+        if now != lease:
+            return False
+        raise fault
+
+    async def fetch(self, store: "Store", refs: Collection[str], git_dir: Path) -> None:
+        """Bring what these refs need into a repository; no ref is written. Raises StateRemoteAway."""
+        if not refs:
+            return
+        names = [self._name(store, ref) for ref in sorted(refs)]
+        await self._git(["fetch", *_FETCH, "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT)
+
+    async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
+        """Bring all that is there of some runs into a repository that has nothing yet. Raises StateRemoteAway."""
+        specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
+        await self._git(["fetch", *_FETCH, "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT)
+
+    def _name(self, store: "Store", ref: str) -> str:
+        return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
+
+    async def _git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
+        # Packs and not loose objects, for a pack is there whole or not at all, whatever a crash cuts short.
+        settings = ["-c", "fetch.unpackLimit=1", *(part for entry in _STALLED for part in ("-c", entry))]
+        if self.login is None:
+            return await self._run([*settings, *arguments], git_dir, doing, timeout)
+        reader, writer = os.pipe()
+        try:
+            user, password = self.login
+            os.write(writer, f"username={user}\npassword={password}\n".encode())
+            os.close(writer)
+            # The person's own helpers would be asked first, and could know something else.
+            helper = f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
+            settings += ["-c", "credential.helper=", "-c", f"credential.helper={helper}"]
+            return await self._run([*settings, *arguments], git_dir, doing, timeout, pass_fds=[reader])
+        finally:
+            os.close(reader)
+
+    async def _run(
+        self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta, pass_fds: Sequence[int] = ()
+    ) -> GitResult:
+        try:
+            return await git(arguments, git_dir=git_dir, persons=True, timeout=timeout, pass_fds=pass_fds)
+        except DiskFull:
+            raise
+        except GitFailed as error:
+            raise StateRemoteAway(self._sentence(doing, _reason(error.stderr))) from error
+        except WorkspaceError as error:
+            raise StateRemoteAway(self._sentence(doing, f"it did not answer within {timeout}")) from error
+
+    def _sentence(self, doing: str, reason: str) -> str:
+        return (
+            f"The state remote {shown(self.url)} (BATON_STATE_REMOTE) cannot be {doing}: {reason.rstrip('.')}. What was"
+            " done is kept on this host and copied at the next try."
+        )
+
+
+async def probe(remote: StateRemote) -> None:
+    """See whether a state remote answers; raises StateRemoteAway with the reason where it does not."""
+    with tempfile.TemporaryDirectory(prefix="baton-") as place:
+        pygit2.init_repository(place, bare=True)
+        await remote.answers(Path(place))
+
+
+def _reason(stderr: str) -> str:
+    if "shallow update not allowed" in stderr:
+        return (
+            "the target repository is a shallow clone, which it does not take; deepen that (`git fetch --unshallow`),"
+            " or set `receive.shallowUpdate=true` in the state remote"
+        )
+    if "File exists" in stderr and ".lock" in stderr:
+        return f"a lock that a crash left stands in the way; remove it there if no git is at work: {clean_text(stderr)}"
+    return reason_of(stderr) or clean_text(stderr, 300) or "git ended with an error"
+
+
+def _plain(repo: str) -> str:
+    """A repository's address for comparison."""
+    return strip_url_credentials(repo).removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")

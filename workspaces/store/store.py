@@ -1,0 +1,351 @@
+"""The store: the engine's own bare repositories of one project, where checkpoints and project commits are kept.
+
+    <home>/stores/<key>/source.git   what was fetched, and the project commits that the engine makes: all that an
+                                     agent may see (its disposable `.git` borrows these objects, read-only)
+    <home>/stores/<key>/store.git    checkpoints with transcripts and the run's own files; borrows from source.git
+
+Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to the state remote where there is one.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+from baton import naming
+from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
+from system.uncancellable import in_thread
+from workspaces.git.credentials import Credentials, Header, header_for
+from workspaces.git.errors import translated
+from workspaces.git.file_lock import held_briefly, locked
+from workspaces.git.inventory import place_of
+from workspaces.git.object_database import Objects
+from workspaces.git.packs import Pack
+from workspaces.git.ref_update import move_ref
+from workspaces.git.repositories import create_repositories, scratch, sweep
+from workspaces.git.run import alternate, git
+from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
+from workspaces.store import replication
+from workspaces.store.fetch import Base, fetch
+from workspaces.store.private_home import close_home, make_private
+from workspaces.store.state_remote import OURS, StateRemote
+
+_REF = re.compile(r"refs/baton/[A-Za-z0-9._+-]+(/[A-Za-z0-9._-]+)+")
+# Said in full, so that no version's default and no file decides how a patch looks.
+_DIFF = (
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--find-renames",
+    "--submodule=short",
+    "--ignore-submodules=none",
+    "--no-relative",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
+_OBJECT = re.compile(r"[0-9a-f]{40}")
+_OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
+"""Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
+
+
+class Store:
+    """The repositories of one project; cheap to open, safe to use from several processes at once."""
+
+    def __init__(
+        self,
+        home: Path,
+        repo: str,
+        remote: StateRemote | None = None,
+        credentials: Credentials | None = None,
+        *,
+        hooks: bool = False,
+    ) -> None:
+        self.home = home
+        self.repo = repo
+        self.remote = remote
+        self.hooks = hooks
+        self._credentials = credentials
+        self.root = home / "stores" / naming.repo_key(repo)
+        self.source_path = self.root / "source.git"
+        self.path = self.root / "store.git"
+        self.objects = Objects(self.path)
+        self.source = Objects(self.source_path)
+
+    @classmethod
+    async def open(
+        cls,
+        home: Path,
+        repo: str,
+        remote: StateRemote | None = None,
+        credentials: Credentials | None = None,
+        *,
+        hooks: bool = False,
+    ) -> "Store":
+        """The store of a repository (an absolute path or a URL), made where it is missing.
+
+        Whoever moves refs of a home with a state remote opens it with that; `credentials` are for fetching and
+        publishing, and `hooks` lets a repository at a path run its own then (`serving`). Raises ConfigurationError
+        where the repository is its own state remote, and StoreDamaged where the store there cannot be used.
+        """
+        if remote is not None:
+            remote.refuse_target(repo)
+        root = home / "stores" / naming.repo_key(repo)
+        with translated("opening the store"):
+            place = await in_thread(place_of, home, root, repo)
+            if place is not None and place.faults:
+                raise StoreDamaged(place.words)
+            if not (root / "ready").exists():
+                await in_thread(_make_root, home)
+                async with locked(root / "create.lock"):
+                    await in_thread(create_repositories, root, repo)
+            await in_thread(sweep, root)
+            return cls(home, repo, remote, credentials, hooks=hooks)
+
+    async def header(self) -> Header | None:
+        """The credential for one operation on the repository; None where the person's own git has one."""
+        return await header_for(self.repo, self._credentials)
+
+    async def fetch(self, base: str | None) -> Base:
+        """Bring in all branches and tags, and find the commit that a run starts from; see `fetch.fetch`."""
+        return await fetch(self, base)
+
+    async def head(self, ref: str) -> str | None:
+        """The commit that a ref of the engine points to; None where there is no such ref."""
+        with translated(f"reading {ref}"):
+            return self._head(ref)
+
+    async def move(self, ref: str, new: str, *, expected: str | None) -> None:
+        """Let a ref point to `new` if it points to `expected` (None: if there is none), durably.
+
+        A ref that already is at `new` is left: the same attempt was here before. Raises StaleAttempt when it is
+        anywhere else, for then another attempt has taken over, on this host or (with a state remote) on another one;
+        and StateRemoteAway when the remote has not got its copy: then this is made up for by the next step.
+        """
+        with translated(f"moving {ref}"):
+            await in_thread(self._move, ref, new, expected)
+        if self.remote is not None:
+            await replication.publish(self, self.remote, ref, new, before=expected)
+
+    async def catch_up(
+        self, run: str, lane: str | None = None, wanted: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Bring what the state remote knows of a run to this host, and take over the lane whose ref is given.
+
+        To be called at a step's start, while holding the lane's workspace. Nothing is done without a state remote.
+        Raises StateRemoteAway, and what `wanted` raises, which is asked before a lane is taken over.
+        """
+        if self.remote is not None:
+            await replication.catch_up(self, self.remote, run, lane, wanted)
+
+    def require(self, run: str, *commits: str) -> None:
+        """Raise WorkElsewhere, which says what to do, where one of these commits of a run is not in this store."""
+        if missing := [commit for commit in commits if not self.objects.has(commit)]:
+            raise self.elsewhere(run, f"commit {missing[0][:12]}")
+
+    def elsewhere(self, run: str, what: str) -> WorkElsewhere:
+        """The error for a part of a run that another host has, and this one not."""
+        if self.remote is None:
+            advice = (
+                "it lies on the host that worked on the run before; start that one again, or set BATON_STATE_REMOTE on"
+                " all hosts so that they can take over from each other"
+            )
+        else:
+            advice = (
+                "the state remote does not have it either; start the host that worked on the run before, with the same"
+                " BATON_STATE_REMOTE"
+            )
+        return WorkElsewhere(f"This host has no {what} of run {run}: {advice}.")
+
+    def _head(self, ref: str) -> str | None:
+        found = self.keeper(ref).repo.references.get(ref)
+        return None if found is None else str(found.target)
+
+    def _move(self, ref: str, new: str, expected: str | None) -> None:
+        keeper = self.keeper(ref)
+        with self._refs_held():
+            current = self._head(ref)
+            if current == new:
+                return
+            if current != expected:
+                raise StaleAttempt(
+                    f"{ref} is at {_short(current)}, not at {_short(expected)}:"
+                    " another attempt has taken over, this one ends."
+                )
+            move_ref(Path(keeper.repo.path), ref, new)
+
+    def put(self, ref: str, value: str | None) -> None:
+        """Let a ref be this, whatever it was; for whoever knows what the state remote has."""
+        keeper = self.keeper(ref)
+        with self._refs_held():
+            if value is not None:
+                move_ref(Path(keeper.repo.path), ref, value)
+            elif ref in keeper.repo.references:
+                # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+                (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
+                keeper.repo.references.delete(ref)
+
+    def _refs_held(self) -> AbstractContextManager[None]:
+        return held_briefly(self.root / "refs.lock", f"The lock for the refs of {self.root}")
+
+    def refs(self, run: str) -> list[str]:
+        """All refs of a run, sorted."""
+        with translated("listing refs"):
+            names = [*self.source.repo.references, *self.objects.repo.references]
+        return sorted(name for name in names if name.startswith(f"{OURS}{run}/"))
+
+    def keeper(self, ref: str) -> Objects:
+        """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
+        if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
+            raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
+        return self.source if _OF_PROJECT.fullmatch(ref) else self.objects
+
+    async def read(self, commit: str, path: str) -> bytes | None:
+        """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
+        with translated(f"reading {path}"):
+            entry = self.objects.entry(self.objects.tree_of(commit), path)
+            return self.objects.data(entry.oid) if entry and entry.mode in (FILE, EXECUTABLE, LINK, 0o100664) else None
+
+    async def paths(self, commit: str, prefix: str = "") -> list[str]:
+        """Every file beneath a directory of a commit's tree, with its full path."""
+        prefix = prefix.strip("/")
+        tree = self.tree(f"{commit}:{prefix}")
+        if tree == EMPTY_TREE:
+            return []
+        listed = await git(["ls-tree", "-r", "-z", "--name-only", tree], git_dir=self.path)
+        return [f"{prefix}/{name}" if prefix else name for name in listed.names()]
+
+    async def diff(self, old: str, new: str, limit: int) -> str:
+        """The changes between two commits, trees, or directories of commits (`<commit>:workspace`), as a patch.
+
+        At most `limit` bytes of it, with a last line that says so where it was longer.
+        """
+        trees = [self.tree(old), self.tree(new)]
+        result = await git(["diff", *_DIFF, "--unified=3", *trees, "--"], git_dir=self.path, limit=limit)
+        text = result.stdout.decode(errors="replace")
+        return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
+
+    async def write_patch(self, old: str, new: str, file: Path) -> None:
+        """Write the changes between two commits or trees, byte for byte as `git apply` needs them, binary files too."""
+        options = [*_DIFF, "--unified=3", "--binary", "--full-index", f"--output={file}"]
+        await git(["diff", *options, self.tree(old), self.tree(new), "--"], git_dir=self.path)
+
+    async def numstat(self, old: str, new: str) -> bytes:
+        """How many lines were added and removed in each file, as `git diff --numstat -z` writes it."""
+        trees = [self.tree(old), self.tree(new)]
+        return (await git(["diff", *_DIFF, "--numstat", "-z", *trees, "--"], git_dir=self.path)).stdout
+
+    async def changed_paths(self, old: str, new: str) -> list[str]:
+        """The files that differ between two commits, trees, or directories of commits."""
+        with translated("comparing commits"):
+            changes = await in_thread(lambda: list(self.objects.differences(self.tree(old), self.tree(new))))
+        return [change.path for change in changes]
+
+    def tree(self, treeish: str) -> str:
+        """The id of the tree that `<commit or tree>[:directory]` names; empty where there is no such directory."""
+        commit, _, path = treeish.partition(":")
+        if not _OBJECT.fullmatch(commit):
+            raise WorkspaceError(f"{commit!r} is not the full id of a commit.")
+        with translated(f"looking for {commit}"):
+            entry = self.objects.entry(self.objects.tree_of(commit), path)
+        return entry.oid if entry is not None and entry.mode == TREE else EMPTY_TREE
+
+    async def message(self, commit: str) -> str:
+        """The message of a commit."""
+        with translated(f"reading {commit}"):
+            return self.objects.commit_object(commit).message
+
+    async def parents(self, commit: str) -> list[str]:
+        """The parents of a commit."""
+        with translated(f"reading {commit}"):
+            return self.objects.parents(commit)
+
+    async def line(self, head: str, base: str) -> list[str]:
+        """The commits from `head` back to `base` (without it) by first parents, the newest first."""
+        found: list[str] = []
+        while head != base:
+            found.append(head)
+            parents = await self.parents(head)
+            if not parents:
+                break
+            head = parents[0]
+        return found
+
+    async def checkout(self, commit: str, directory: Path) -> None:
+        """Write the files of a commit into an empty directory, as a checkout with the project's attributes would.
+
+        No filter is run. The directory gets no `.git`.
+        """
+        with translated("checking a commit out"):
+            await in_thread(directory.mkdir, parents=True, exist_ok=True)
+            async with scratch(self.root, "* -filter\n") as place:
+                await git(["read-tree", "--reset", "-u", commit], git_dir=place, work_tree=directory, env=self.env())
+
+    def env(self, *, write_to: Path | None = None) -> dict[str, str]:
+        """Variables with which git in a scratch directory reads both repositories, and writes to one if it may."""
+        paths = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(self.path / "objects")}
+        return {**paths, "GIT_OBJECT_DIRECTORY": str(write_to / "objects")} if write_to else paths
+
+    async def commit_files(
+        self,
+        ref: str,
+        *,
+        expected: str | None,
+        files: Mapping[str, bytes],
+        message: str,
+        at: datetime,
+        keep: bool = True,
+    ) -> str:
+        """Commit files onto a ref: on top of the files of `expected`, or (without `keep`) in their place.
+
+        The same call gives the same id. Raises StaleAttempt when the ref is not at `expected`.
+        """
+
+        def build() -> str:
+            base = self.objects.tree_of(expected) if expected and keep else EMPTY_TREE
+            return self.objects.edit(base, self.blobs(files))
+
+        return await self.commit(ref, build, expected=expected, message=message, at=at)
+
+    def blobs(self, files: Mapping[str, bytes]) -> dict[str, Entry | None]:
+        """Files as entries of a tree, their contents written to the store."""
+        return {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()}
+
+    async def commit(
+        self,
+        ref: str,
+        build: Callable[[], str],
+        *,
+        expected: str | None,
+        message: str,
+        at: datetime,
+        pack: Pack | None = None,
+    ) -> str:
+        """Commit the tree that `build` makes on top of `expected` and move the ref there, durably.
+
+        `build` runs in a thread. `pack` has objects that the tree needs and that are not in the store yet. The same
+        tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
+        """
+        objects = self.keeper(ref)
+
+        def work() -> str:
+            with objects.together(pack):
+                new = objects.commit(build(), [expected] if expected else [], message, at)
+            self._move(ref, new, expected)
+            return new
+
+        with translated(f"writing to {ref}"):
+            new = await in_thread(work)
+        if self.remote is not None:
+            await replication.publish(self, self.remote, ref, new, before=expected)
+        return new
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "nothing"
+
+
+def _make_root(home: Path) -> None:
+    close_home(home)
+    for name in ("stores", "workspaces", "gates"):
+        make_private(home / name)

@@ -1,0 +1,1 @@
+"""The tools of an agent, run on its workspace: Bash, files, search."""

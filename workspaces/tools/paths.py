@@ -1,0 +1,86 @@
+"""Turns a path that a model wrote into a place inside the workspace, links followed; anything else is a ToolFault."""
+
+import os
+import posixpath
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from workspaces.sandbox.command import INSIDE
+from workspaces.tools.inputs import ToolFault
+
+_MAX_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path inside the workspace, that may or may not exist."""
+
+    path: str
+    """Relative to the workspace, every link followed: what the scope is asked about. Empty for the workspace itself."""
+    target: Path
+    """The same on this machine."""
+    shown: str
+    """As the model wrote it, made relative; the beginning of a very long one."""
+
+    def status(self) -> os.stat_result | None:
+        """What is there; None where nothing is."""
+        try:
+            return os.lstat(self.target)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ToolFault(f"{self.shown}: {(error.strerror or 'cannot be read').lower()}.") from error
+
+
+class Inside:
+    """The inside of one workspace."""
+
+    def __init__(self, workspace: Path) -> None:
+        from anthropic.lib.tools.agent_toolset import AgentToolContext
+
+        self.root = workspace.resolve(strict=True)
+        self.context = AgentToolContext(workdir=self.root)
+
+    def find(self, text: str) -> Place:
+        """Where a path leads: relative, or absolute below `/workspace`. Nothing is opened."""
+        if text == INSIDE or text.startswith(INSIDE + "/"):
+            text = text[len(INSIDE) :].lstrip("/") or "."
+        elif text.startswith("/"):
+            raise ToolFault(f"{text}: is outside the workspace. Give a path relative to it, such as src/app.py.")
+        elif text.startswith("~"):
+            raise ToolFault(f"{text}: there is no home directory here. Give a path relative to the workspace.")
+        from anthropic.lib.tools.agent_toolset import resolve_path
+
+        shown = posixpath.normpath(text)
+        if shown == ".." or shown.startswith("../"):
+            raise ToolFault(f"{text}: is outside the workspace.")
+        if any(len(name.encode()) > 255 for name in shown.split("/")):
+            raise ToolFault(f"{text[:100]}...: a name is longer than 255 bytes.")
+        try:
+            target = resolve_path(self.context, shown)
+        except (ValueError, OSError, RecursionError) as error:  # one call for each link of a chain
+            reason = "leads outside the workspace" if "is outside" in str(error) else "cannot be followed"
+            raise ToolFault(f"{_short(shown)}: {reason}.") from error
+        relative = target.relative_to(self.root).as_posix()
+        return Place("" if relative == "." else relative, target, _short(shown))
+
+    def plain_file(self, place: Place, tool: str) -> os.stat_result:
+        """The status of an existing plain file; a FIFO would block for ever, a device would do worse."""
+        status = place.status()
+        if status is None:
+            raise ToolFault(f"{tool}: {place.shown}: there is no such file.")
+        if stat.S_ISDIR(status.st_mode):
+            raise ToolFault(f"{tool}: {place.shown} is a directory; use Glob to list it.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ToolFault(f"{tool}: {place.shown} is not a plain file.")
+        return status
+
+    def words(self, text: str) -> str:
+        """A message of a library without this machine's own paths."""
+        return text.replace(f"{self.root}/", "").replace(str(self.root), INSIDE)
+
+
+def _short(path: str) -> str:
+    """A path for a message: one that is thousands of levels deep says no more when it is given in full."""
+    return path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."

@@ -1,0 +1,44 @@
+"""Recognises content that a git filter has put in the place of a file's own: pointers and ciphertext, for agents.
+
+For telling only: whoever writes a file can make it look so, and nothing is decided by it.
+"""
+
+import os
+
+from workspaces.tools.inputs import ToolFault
+from workspaces.tools.paths import Inside
+
+_HEAD = 4096
+_STARTS = (
+    (
+        b"version https://git-lfs.github.com/spec/v1",
+        "a Git LFS pointer: the file's real content is elsewhere and cannot be read here",
+    ),
+    (b"\0GITCRYPT\0", "ciphertext of git-crypt: its plain text cannot be read here"),
+    (b"U2FsdGVkX1", "ciphertext (OpenSSL, as transcrypt makes it): its plain text cannot be read here"),
+    (b"age-encryption.org/v1", "ciphertext of age: its plain text cannot be read here"),
+    (b"-----BEGIN AGE ENCRYPTED FILE", "ciphertext of age: its plain text cannot be read here"),
+    (b"$ANSIBLE_VAULT;", "ciphertext of Ansible Vault: its plain text cannot be read here"),
+)
+_SOPS = b"ENC[AES256_GCM,"
+
+
+def recognise(head: bytes) -> str:
+    """What the first bytes of a file say it is, in the place of its own content; empty where they do not."""
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    for start, words in _STARTS:
+        if head.startswith(start):
+            return words
+    return "ciphertext of sops: its plain text cannot be read here" if _SOPS in head else ""
+
+
+def recognise_file(inside: Inside, path: str) -> str:
+    """The same for a file of a workspace; empty for anything that is no plain file."""
+    try:
+        place = inside.find(path)
+        inside.plain_file(place, "Read")
+        descriptor = os.open(place.target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ToolFault, ValueError):
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        return recognise(file.read(_HEAD))
