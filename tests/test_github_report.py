@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.github.authors import coauthor, without_references
+from activities.github.commit_text import coauthor, without_references
 from baton import naming
 from baton.github.app import EVENTS, PERMISSIONS, missing_events, missing_permissions
 from baton.github.comment_text import Report, command, comment

@@ -13,26 +13,26 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.delivering import DeliveringActivities
-from activities.forking import ForkingActivities
-from activities.gate import GateActivities
+from activities.budget.ledger import Ledger
+from activities.budget.spending_guard import Purse, SpendingActivities
+from activities.github.branch_sync import UpstreamActivities
 from activities.github.checks import CheckActivities
 from activities.github.client import GitHub, http_client
-from activities.github.reading import ReadingActivities
-from activities.github.writing import WritingActivities
-from activities.hosts import HostActivities
-from activities.integration import IntegrationActivities
-from activities.ledger import Ledger
-from activities.model import make_client
-from activities.presence import MAX_ATTENDED, PresenceActivities, Slots
-from activities.publishing import PublishingActivities
-from activities.repository import RepositoryActivities
-from activities.resuming import ResumingActivities
-from activities.spending import Purse, SpendingActivities
-from activities.state import StateActivities
-from activities.stores import Stores
-from activities.turn import TurnActivities
-from activities.upstream import UpstreamActivities
+from activities.github.deliveries import DeliveringActivities
+from activities.github.reads import ReadingActivities
+from activities.github.writes import WritingActivities
+from activities.run.fork import ForkingActivities
+from activities.run.prepare import RepositoryActivities
+from activities.run.publish import PublishingActivities
+from activities.run.state_files import StateActivities
+from activities.runtime.host_queue import HostActivities
+from activities.runtime.presence import MAX_ATTENDED, PresenceActivities, Slots
+from activities.runtime.stores import Stores
+from activities.session.messages_api import make_client
+from activities.task.gate import GateActivities
+from activities.task.integrate import IntegrationActivities
+from activities.turn.resume_point import ResumingActivities
+from activities.turn.take_turn import TurnActivities
 from baton import naming
 from baton.budget.pricing import load_prices
 from baton.logs import get_logger

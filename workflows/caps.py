@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.spending import SpendingActivities
+    from activities.budget.spending_guard import SpendingActivities
     from baton.budget.caps import RAISE, Caps, Reached, question, suggestions
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import Limits, RunRequest

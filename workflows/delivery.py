@@ -10,9 +10,9 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.delivering import DeliveringActivities, ends
-    from activities.github.reading import ReadingActivities
-    from activities.github.writing import WritingActivities
+    from activities.github.deliveries import DeliveringActivities, ends
+    from activities.github.reads import ReadingActivities
+    from activities.github.writes import WritingActivities
     from baton import naming
     from baton.policies import AWAY_WAITS
     from baton.records.issue import (

@@ -6,9 +6,9 @@ from functools import partial
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.gate import GateActivities
-    from activities.integration import IntegrationActivities
-    from activities.publishing import PublishingActivities
+    from activities.run.publish import PublishingActivities
+    from activities.task.gate import GateActivities
+    from activities.task.integrate import IntegrationActivities
     from baton import naming
     from baton.decision_book import PUBLISH
     from baton.errors import ContentsMissing, FilteredPaths

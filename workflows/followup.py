@@ -9,8 +9,8 @@ from functools import partial
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.github.reading import ReadingActivities
-    from activities.upstream import UpstreamActivities
+    from activities.github.branch_sync import UpstreamActivities
+    from activities.github.reads import ReadingActivities
     from baton.github.comment_text import listed
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import Limits, RunStatus, TaskDocument, TaskState

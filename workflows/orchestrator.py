@@ -6,9 +6,9 @@ from collections.abc import Callable
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.repository import RepositoryActivities
-    from activities.resuming import ResumingActivities
-    from activities.state import StateActivities
+    from activities.run.prepare import RepositoryActivities
+    from activities.run.state_files import StateActivities
+    from activities.turn.resume_point import ResumingActivities
     from agents.reports import GUIDANCE
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT

@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.posture import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
+    from activities.runtime.failures import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
     from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
     from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
     from workflows.cancelling import Cancellation, check_stop

@@ -7,8 +7,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.forking import ForkingActivities
-    from activities.repository import RepositoryActivities
+    from activities.run.fork import ForkingActivities
+    from activities.run.prepare import RepositoryActivities
     from baton import naming
     from baton.decision_book import DecisionRefused
     from baton.errors import UsageError

@@ -6,8 +6,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.github.checks import CheckActivities
-    from activities.github.reading import ReadingActivities
-    from activities.github.writing import WritingActivities
+    from activities.github.reads import ReadingActivities
+    from activities.github.writes import WritingActivities
     from baton import naming
     from baton.github.pull_request_text import Change, check_summary, check_title, pull_body, pull_title
     from baton.records.run import GateDocument

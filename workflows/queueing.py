@@ -10,7 +10,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.presence import PresenceActivities
+    from activities.runtime.presence import PresenceActivities
     from baton import naming
     from baton.policies import ATTEND_TIMEOUT, HEARTBEAT, PRESENCE_ANSWER
     from baton.steps.task import AttendInput
@@ -26,7 +26,7 @@ class HostGone(Exception):
 async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHandle[Result]]") -> Result:
     """The result of a step that `begin` puts into a host's queue under the id it is given.
 
-    Beside it an activity stays on the host, on slots of its own (`activities.presence`). It ends before the step only
+    Beside it an activity stays on the host, on slots of its own (`activities.runtime.presence`). It ends before the step only
     when the host is gone: then the step is taken back, and HostGone raised. Both wait without an event.
     """
     step_id = str(workflow.uuid4())

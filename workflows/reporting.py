@@ -6,7 +6,7 @@ import contextlib
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.github.writing import WritingActivities
+    from activities.github.writes import WritingActivities
     from baton import naming
     from baton.github.comment_text import Report, comment
     from baton.policies import LAST_REPORT_LIMIT

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.state import StateActivities
+    from activities.run.state_files import StateActivities
     from baton import naming
     from baton.budget.caps import with_costs
     from baton.decision_book import DecisionBook

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.turn import TurnActivities
+    from activities.turn.take_turn import TurnActivities
     from agents.messages.restart_message import SHORTEST
     from baton.budget.caps import ERROR_TYPE, RAISE, TURN_LIMIT, question
     from baton.errors import ConversationLost, RequestRefused

@@ -9,8 +9,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.hosts import HostActivities
-    from activities.posture import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
+    from activities.runtime.failures import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
+    from activities.runtime.host_queue import HostActivities
     from baton.naming import TASK_QUEUE
     from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
     from baton.replayed_figures import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT

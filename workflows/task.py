@@ -11,9 +11,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.gate import GateActivities
-    from activities.integration import IntegrationActivities
-    from activities.resuming import ResumingActivities
+    from activities.task.gate import GateActivities
+    from activities.task.integrate import IntegrationActivities
+    from activities.turn.resume_point import ResumingActivities
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.records.run import Evidence
     from baton.steps.session import Escalation, HandOff, SessionInput, SessionKey, SessionResult

@@ -5,7 +5,7 @@ from functools import partial
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.upstream import UpstreamActivities
+    from activities.github.branch_sync import UpstreamActivities
     from baton.errors import BranchMoved
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import RunStatus, TaskDocument, TaskState

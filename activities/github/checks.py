@@ -6,8 +6,8 @@ from typing import Any
 from temporalio import activity
 
 from activities.github.client import Api, GitHub
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
 from baton.records.issue import CHECK_NAME
 from baton.steps.github import SUMMARY_LIMIT, CheckInput, CheckWritten
 from baton.text.truncation import cut

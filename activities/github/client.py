@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gidgethub.httpx import GitHubAPI
 
-from activities.github.faults import translated
+from activities.github.errors import translated
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.policies import GITHUB_CALL_TIMEOUT
 from baton.records.issue import Repository

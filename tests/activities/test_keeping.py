@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from activities.keeping import Keeping
+from activities.turn.paid_answer import Keeping
 
 Work = Callable[[Keeping], Awaitable[str]]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from activities.ledger import Ledger
-from activities.ledger_rows import Call, Entry
+from activities.budget.ledger import Ledger
+from activities.budget.ledger_sql import Call, Entry
 from baton.budget.caps import Cap, Reached
 from baton.errors import WorkspaceError
 from tests.workspaces.conftest import stopped_holder
@@ -88,7 +88,7 @@ async def test_what_was_refused_costs_nothing_and_a_retry_is_no_new_turn(ledger:
 async def test_the_call_of_a_killed_process_counts_on_but_nobody_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\nfrom pathlib import Path\n"
-        "from activities.ledger import Ledger\nfrom activities.ledger_rows import Call\n"
+        "from activities.budget.ledger import Ledger\nfrom activities.budget.ledger_sql import Call\n"
         "async def main():\n"
         "    ledger = Ledger(Path(sys.argv[1]))\n"
         f"    print(await ledger.reserve(Call('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm'), [], 0.4), flush=True)\n"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from activities.model import Meter, ask, make_client
-from activities.posture import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
+from activities.runtime.failures import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
+from activities.session.messages_api import Meter, ask, make_client
 from baton import errors
 from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, RequestRefused, UsageLimitReached
 from standin.scenario import Call, Fault, Scenario, Step

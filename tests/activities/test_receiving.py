@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from activities.receiving import INVALID_JSON, take
+from activities.session.received_answer import INVALID_JSON, take
 from tests.pipelines.test_odd_answers import BAD, GOOD
 
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}

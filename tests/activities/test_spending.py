@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from activities.journal import AssistantEntry, LostCall
-from activities.ledger import Ledger
-from activities.ledger_rows import Call
-from activities.spending import Purse
-from activities.stores import LIMITS, Stores, to_json, write_run_files
+from activities.budget.ledger import Ledger
+from activities.budget.ledger_sql import Call
+from activities.budget.spending_guard import Purse
+from activities.runtime.stores import LIMITS, Stores, to_json, write_run_files
+from activities.session.journal import AssistantEntry, LostCall
 from baton.budget.caps import Caps, Reached
 from baton.budget.pricing import shipped_prices
 from baton.errors import StoreDamaged, WorkspaceError

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
-from activities.stores import CONFIG, REQUEST, Stores, task_file, to_json, write_run_files
-from activities.upstream import UpstreamActivities
+from activities.github.branch_sync import UpstreamActivities
+from activities.runtime.stores import CONFIG, REQUEST, Stores, task_file, to_json, write_run_files
 from baton import naming
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
 from tests.pipelines.repositories import git, make_repository

@@ -88,8 +88,8 @@ MODEL = [
     Case(
         "the request is out; the answer is here; the answer is stored; the answer is committed",
         [
-            Moment("activities.turn:ask", "during", match="'X-Baton-Turn': '2'"),
-            Moment("activities.turn:ask", "after", match="'X-Baton-Turn': '2'"),
+            Moment("activities.turn.take_turn:ask", "during", match="'X-Baton-Turn': '2'"),
+            Moment("activities.turn.take_turn:ask", "after", match="'X-Baton-Turn': '2'"),
             Moment("workspaces.git.object_database:Objects.commit", "after", match=ANSWER),
             Moment("workspaces.store.store:Store.commit", "after", match=ANSWER),
         ],
@@ -128,19 +128,19 @@ def _step(method: str, match: str = "", nth: int = 1) -> list[Moment]:
 
 
 _STEPS = {
-    "prepare": _step("activities.repository:RepositoryActivities.prepare_run"),
-    "plan": _step("activities.turn:TurnActivities.take_turn", "orchestrator"),
-    "read the plan": _step("activities.repository:RepositoryActivities.read_plan"),
-    "open": _step("activities.integration:IntegrationActivities.open_task"),
-    "make": _step("activities.turn:TurnActivities.take_turn", "backend", nth=2),
-    "test": _step("activities.turn:TurnActivities.take_turn", "tester"),
-    "gate": _step("activities.gate:GateActivities.run_gate", "task='t1'"),
-    "review": _step("activities.turn:TurnActivities.take_turn", "reviewer"),
-    "integrate": _step("activities.integration:IntegrationActivities.integrate_task"),
-    "final gate": _step("activities.gate:GateActivities.run_gate", "task='gate'"),
-    "publish": _step("activities.publishing:PublishingActivities.publish_run"),
-    "save state": _step("activities.state:StateActivities.save_state", nth=2),
-    "clean up": _step("activities.publishing:PublishingActivities.clean_up"),
+    "prepare": _step("activities.run.prepare:RepositoryActivities.prepare_run"),
+    "plan": _step("activities.turn.take_turn:TurnActivities.take_turn", "orchestrator"),
+    "read the plan": _step("activities.run.prepare:RepositoryActivities.read_plan"),
+    "open": _step("activities.task.integrate:IntegrationActivities.open_task"),
+    "make": _step("activities.turn.take_turn:TurnActivities.take_turn", "backend", nth=2),
+    "test": _step("activities.turn.take_turn:TurnActivities.take_turn", "tester"),
+    "gate": _step("activities.task.gate:GateActivities.run_gate", "task='t1'"),
+    "review": _step("activities.turn.take_turn:TurnActivities.take_turn", "reviewer"),
+    "integrate": _step("activities.task.integrate:IntegrationActivities.integrate_task"),
+    "final gate": _step("activities.task.gate:GateActivities.run_gate", "task='gate'"),
+    "publish": _step("activities.run.publish:PublishingActivities.publish_run"),
+    "save state": _step("activities.run.state_files:StateActivities.save_state", nth=2),
+    "clean up": _step("activities.run.publish:PublishingActivities.clean_up"),
 }
 """Every activity of a run: killed when it has begun, and when it is done but nobody knows."""
 
@@ -163,16 +163,16 @@ INSIDE = [
         "prepare: fetched; run files kept; integration begun",
         [
             Moment("workspaces.store.store:Store.fetch", "after"),
-            Moment("activities.repository:write_run_files", "after"),
+            Moment("activities.run.prepare:write_run_files", "after"),
             Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
         ],
     ),
     Case(
         "gate: candidate made; tests running; evidence here, not kept; evidence kept; publish: pushed",
         [
-            Moment("activities.gate:project_commit", "after"),
-            Moment("activities.gate:run_gate", "during", until="gates/*/*/gate.log"),
-            Moment("activities.gate:run_gate", "after"),
+            Moment("activities.task.gate:project_commit", "after"),
+            Moment("activities.task.gate:run_gate", "during", until="gates/*/*/gate.log"),
+            Moment("activities.task.gate:run_gate", "after"),
             Moment("workspaces.store.store:Store.commit", "after", match="gate, round 1"),
             Moment("workspaces.delivery.push_branch:git", "after"),
         ],
@@ -180,7 +180,7 @@ INSIDE = [
     Case(
         "save state: kept; integrate: on the line; publish: pushing",
         [
-            Moment("activities.state:write_run_files", "after", nth=3),
+            Moment("activities.run.state_files:write_run_files", "after", nth=3),
             Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
             Moment("workspaces.delivery.push_branch:git", "during", seconds=0.01),
         ],

@@ -13,8 +13,8 @@ from tests.faults.scene import script
 from tests.pipelines.conftest import events
 
 STEPS = {
-    "while it prepares": (Moment("activities.stores:Stores.get", holds=True, until="go"), 0),
-    "while the plan is read": (Moment("activities.repository:write_run_files", nth=2, holds=True, until="go"), 1),
+    "while it prepares": (Moment("activities.runtime.stores:Stores.get", holds=True, until="go"), 0),
+    "while the plan is read": (Moment("activities.run.prepare:write_run_files", nth=2, holds=True, until="go"), 1),
 }
 """Steps that do not hear of it in time, and how many model calls were made until then."""
 

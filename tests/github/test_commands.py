@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
-from activities.github.marker import MARKER
+from activities.github.comment_marker import MARKER
 from baton import naming
 from baton.records.run import RunStatus
 from baton.steps.github import Handled

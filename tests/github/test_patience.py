@@ -10,7 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.github.client import GitHub, http_client
-from activities.github.reading import ReadingActivities
+from activities.github.reads import ReadingActivities
 from baton.naming import GITHUB_READS
 from baton.records.issue import Delivery, Repository, Sender, Start
 from baton.steps.github import Handled

@@ -9,7 +9,7 @@ import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
 from activities.github.client import GitHub, http_client
-from activities.github.reading import ReadingActivities
+from activities.github.reads import ReadingActivities
 from baton.records.issue import Check, Repository, Sender
 from baton.steps.github import EarlierInput, FailedCheck, PullNumber, WhoAsks
 from tests.github.emulator import OWNER

@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.github.checks import CheckActivities
 from activities.github.client import GitHub, http_client
-from activities.github.writing import WritingActivities
+from activities.github.writes import WritingActivities
 from baton.records.issue import Repository
 from baton.settings.core import Settings
 from baton.steps.github import CheckInput, CommentInput, PullInput, React

@@ -16,7 +16,7 @@ import httpx2
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.github.marker import MARKER
+from activities.github.comment_marker import MARKER
 from baton import naming
 from baton.github.app import EVENTS
 from baton.records.run import RunDocument

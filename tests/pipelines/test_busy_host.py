@@ -15,8 +15,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.hosts import HostActivities
-from activities.presence import PresenceActivities, Slots
+from activities.runtime.host_queue import HostActivities
+from activities.runtime.presence import PresenceActivities, Slots
 from baton import naming
 from baton.records.run import RunRequest, RunStatus
 from standin.scenario import Scenario

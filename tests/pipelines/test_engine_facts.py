@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.integration import IntegrationActivities
-from activities.stores import Stores
+from activities.runtime.stores import Stores
+from activities.task.integrate import IntegrationActivities
 from baton import naming
 from baton.records.run import Decide, Fork, RunStatus, TaskState
 from baton.steps.task import IntegrateInput

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.stores import LIMITS, run_config, run_json
+from activities.runtime.stores import LIMITS, run_config, run_json
 from baton.records.run import RunDocument, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode

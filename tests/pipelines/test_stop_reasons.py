@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from activities.conversation import Message, add_user
+from activities.session.conversation import Message, add_user
 from baton.records.run import Decide, RunStatus
 from standin.scenario import Call, Step
 from tests.pipelines.repositories import git

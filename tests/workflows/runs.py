@@ -100,7 +100,7 @@ async def went_on(stage: Stage) -> None:
 
 async def _stop_at_the_end_of_a_step(stage: Stage) -> RunDocument:
     home = stage.settings.home
-    arm(Moment("activities.repository:write_run_files", nth=2, holds=True, until="go"), home)
+    arm(Moment("activities.run.prepare:write_run_files", nth=2, holds=True, until="go"), home)
     handle = await stage.start()
     await _until((home / "held").exists)
     await handle.cancel()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.ledger import Ledger
+from activities.budget.ledger import Ledger
 from baton.errors import BatonError
 from tests.workspaces.conftest import Lab
 from workspaces.checkpoints.workspace import exclusive

@@ -9,9 +9,9 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
-from activities.stores import Stores
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import Stores
 from baton import naming
 from baton.errors import ConfigurationError
 from baton.logs import get_logger

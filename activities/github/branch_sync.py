@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.journal import dump
-from activities.posture import with_posture
-from activities.stores import REQUEST, Stores, holding, run_config, run_json, task_file, to_json, write_run_files
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import (
+    REQUEST,
+    Stores,
+    holding,
+    run_config,
+    run_json,
+    task_file,
+    to_json,
+    write_run_files,
+)
+from activities.session.journal import dump
 from agents.messages.untrusted_text import fence
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError

@@ -9,10 +9,10 @@ from typing import Any
 from temporalio import activity
 
 from activities.github.client import Api, GitHub
-from activities.github.marker import marker
-from activities.github.reading import pull_state
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
+from activities.github.comment_marker import marker
+from activities.github.reads import pull_state
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
 from baton.errors import GitHubRefused
 from baton.steps.github import COMMENT_LIMIT, Commented, CommentInput, PullInput, PullState, React
 from baton.text.truncation import cut

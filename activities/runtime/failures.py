@@ -15,7 +15,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities import metrics
+from activities.runtime import metrics
 from baton import errors, naming
 from baton.errors import (
     BatonError,

@@ -6,9 +6,9 @@ from typing import Any
 from temporalio import activity
 
 from activities.github.client import Api, GitHub
-from activities.github.marker import MARKER
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
+from activities.github.comment_marker import MARKER
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.records.issue import TEXT_LIMIT, Check
 from baton.steps.github import (

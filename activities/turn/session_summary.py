@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from activities.journal import AssistantEntry, Journal, UserEntry
-from activities.stores import DECISIONS, Stores, run_file
+from activities.runtime.stores import DECISIONS, Stores, run_file
+from activities.session.journal import AssistantEntry, Journal, UserEntry
 from agents.messages.restart_message import Done, message_lines
 from baton.naming import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons

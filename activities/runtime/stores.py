@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from activities.attempts import still_wanted
+from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane

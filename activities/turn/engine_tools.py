@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.journal import dump
+from activities.session.journal import dump
 from agents.reports import (
     GuidanceReport,
     MakerReport,

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from activities.attempts import still_wanted
-from activities.conversation import Message, extend
-from activities.leftouts import LEFT_OUT, Book
+from activities.runtime.superseded import still_wanted
+from activities.session.conversation import Message, extend
+from activities.session.left_out_paths import LEFT_OUT, Book
 from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage

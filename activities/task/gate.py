@@ -5,13 +5,13 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities import metrics
-from activities.attempts import still_wanted
-from activities.github.authors import coauthor, without_references
-from activities.heartbeat import doing, heartbeating
-from activities.posture import with_posture
-from activities.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
-from activities.submodules import submodules_of
+from activities.github.commit_text import coauthor, without_references
+from activities.run.submodules import submodules_of
+from activities.runtime import metrics
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
+from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.logs import get_logger
 from baton.records.left_out import read_path, show_path

@@ -5,11 +5,12 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.grants import grant, say_isolation
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
-from activities.roles import pin_roles
-from activities.stores import (
+from activities.run.grants import grant, say_isolation
+from activities.run.pinned_roles import pin_roles
+from activities.run.submodules import SUBMODULES
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import (
     CONFIG,
     LIMITS,
     MODELS,
@@ -22,7 +23,6 @@ from activities.stores import (
     to_json,
     write_run_files,
 )
-from activities.submodules import SUBMODULES
 from agents.detection.detect import Technology, detect, wanted
 from agents.plan import in_order
 from agents.reports import OrchestratorReport

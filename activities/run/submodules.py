@@ -2,7 +2,7 @@
 
 import json
 
-from activities.stores import run_file
+from activities.runtime.stores import run_file
 from workspaces.store.store import Store
 from workspaces.store.submodules import Filling, Submodule, lay_out
 

@@ -5,10 +5,20 @@ Checkpoints and project commits never change, so a fork is a few refs of its own
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.journal import UserEntry
-from activities.posture import with_posture
-from activities.stores import FORKED, STATE, Stores, holding, run_file, run_json, task_file, to_json, write_run_files
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import (
+    FORKED,
+    STATE,
+    Stores,
+    holding,
+    run_file,
+    run_json,
+    task_file,
+    to_json,
+    write_run_files,
+)
+from activities.session.journal import UserEntry
 from agents.plan import PlannedTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming

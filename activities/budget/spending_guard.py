@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from temporalio import activity
 
-from activities.heartbeat import doing, heartbeating
-from activities.journal import AssistantEntry, LostCall
-from activities.ledger import Ledger
-from activities.ledger_rows import Call, Entry
-from activities.model import Answer, Meter
-from activities.posture import with_posture
-from activities.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
+from activities.budget.ledger import Ledger
+from activities.budget.ledger_sql import Call, Entry
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
+from activities.session.journal import AssistantEntry, LostCall
+from activities.session.messages_api import Answer, Meter
 from baton.budget.caps import Caps, Reached, caps_of
 from baton.budget.pricing import PriceList
 from baton.errors import BatonError, DiskFull, StoreDamaged

@@ -2,10 +2,10 @@
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.journal import AssistantEntry, UserEntry
-from activities.posture import with_posture
-from activities.stores import Stores
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import Stores
+from activities.session.journal import AssistantEntry, UserEntry
 from agents.messages.restart_message import next_level
 from baton.steps.task import FindSessionInput, FoundSession
 from workspaces.checkpoints.checkpoints import Lane

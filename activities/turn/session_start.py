@@ -7,7 +7,8 @@ finds the same words.
 import json
 from typing import Any
 
-from activities.stores import (
+from activities.run.submodules import recorded
+from activities.runtime.stores import (
     MODELS,
     REQUEST,
     TECHNOLOGY,
@@ -19,7 +20,6 @@ from activities.stores import (
     run_json,
     task_file,
 )
-from activities.submodules import recorded
 from agents.detection.detect import Technology
 from agents.failure_classifier import FailureClass, classify
 from agents.messages.first_messages import (

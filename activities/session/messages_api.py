@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx2
 from pydantic import Field
 
-from activities.conversation import WHOLE
-from activities.receiving import InputsApart, clean, take
+from activities.session.conversation import WHOLE
+from activities.session.received_answer import InputsApart, clean, take
 from baton.errors import (
     AnswerTruncated,
     ModelError,

@@ -6,10 +6,10 @@ commits hold words of models and are for people only: nothing is read from them.
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.journal import dump
-from activities.posture import with_posture
-from activities.stores import Stores, holding, task_file, to_json, write_run_files
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import Stores, holding, task_file, to_json, write_run_files
+from activities.session.journal import dump
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened

@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.heartbeat import doing, heartbeating
-from activities.posture import WORKER_SHUTDOWN, with_posture
+from activities.runtime.failures import WORKER_SHUTDOWN, with_posture
+from activities.runtime.heartbeat import doing, heartbeating
 from baton.policies import LOOK_EVERY, MAX_LEFT_LYING
 from baton.steps.task import AttendInput
 

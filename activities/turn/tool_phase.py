@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from activities import metrics
-from activities.handoffs import ToolUse, escalation_fault, escalation_of, hand_off_of
-from activities.heartbeat import doing
-from activities.journal import AssistantEntry, Journal
-from activities.leftouts import LEFT_OUT, Changes, told_of_command, told_of_file
-from activities.stores import Stores, role_file, run_config, run_file
-from activities.submodules import submodules_of
+from activities.run.submodules import submodules_of
+from activities.runtime import metrics
+from activities.runtime.heartbeat import doing
+from activities.runtime.stores import Stores, role_file, run_config, run_file
+from activities.session.journal import AssistantEntry, Journal
+from activities.session.left_out_paths import LEFT_OUT, Changes, told_of_command, told_of_file
+from activities.turn.engine_tools import ToolUse, escalation_fault, escalation_of, hand_off_of
 from agents.roles.definition import AgentDefinition
 from agents.roles.loader import parse_agent
 from baton.errors import WorkspaceError

@@ -2,7 +2,7 @@
 
 A call is entered with the most that it can cost and ended with what it did cost. A row whose process died stays: the
 call may have been billed. Whether a process is alive is told by a lock that it holds, not by a clock. The ledger can
-be lost: what the answers in the store carry is entered again (`activities.spending`).
+be lost: what the answers in the store carry is entered again (`activities.budget.spending_guard`).
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from activities import ledger_rows as rows
-from activities.ledger_rows import Call, Entry
+from activities.budget import ledger_sql as rows
+from activities.budget.ledger_sql import Call, Entry
 from baton.budget.caps import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from system.uncancellable import in_thread

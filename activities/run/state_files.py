@@ -2,10 +2,19 @@
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.ledger import Ledger
-from activities.posture import with_posture
-from activities.stores import DECISIONS, SAVED, STATE, Stores, holding, report_file, to_json, write_run_files
+from activities.budget.ledger import Ledger
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import (
+    DECISIONS,
+    SAVED,
+    STATE,
+    Stores,
+    holding,
+    report_file,
+    to_json,
+    write_run_files,
+)
 from agents.messages.first_messages import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming

@@ -12,21 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import activity
 
-from activities import metrics
-from activities.conversation import GO_ON, WHOLE, Message, add_user, extend, is_paused_by_server, take_back
-from activities.diagnosis import diagnose
-from activities.handoffs import escalation_of, hand_off_of
-from activities.heartbeat import doing, heartbeating
-from activities.journal import AssistantEntry, Journal, Position, TranscriptCache, UserEntry
-from activities.keeping import Keeping
-from activities.ledger_rows import Call
-from activities.model import Answer, Meter, ask
-from activities.opening import Opener
-from activities.past import Past
-from activities.posture import with_posture
-from activities.spending import Purse
-from activities.stores import MODELS, Stores, run_json
-from activities.toolcalls import ToolPhase, ToolRunner, tool_uses
+from activities.budget.ledger_sql import Call
+from activities.budget.spending_guard import Purse
+from activities.runtime import metrics
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.stores import MODELS, Stores, run_json
+from activities.session.conversation import (
+    GO_ON,
+    WHOLE,
+    Message,
+    add_user,
+    extend,
+    is_paused_by_server,
+    take_back,
+)
+from activities.session.journal import AssistantEntry, Journal, Position, TranscriptCache, UserEntry
+from activities.session.messages_api import Answer, Meter, ask
+from activities.turn.engine_tools import escalation_of, hand_off_of
+from activities.turn.failure_context import diagnose
+from activities.turn.paid_answer import Keeping
+from activities.turn.session_start import Opener
+from activities.turn.session_summary import Past
+from activities.turn.tool_phase import ToolPhase, ToolRunner, tool_uses
 from agents.messages.request import Prefix, build_request
 from baton.budget.caps import Reached
 from baton.budget.pricing import PriceList

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeating
-from activities.posture import with_posture
-from activities.stores import REQUEST, Stores, run_json
+from activities.runtime.failures import with_posture
+from activities.runtime.heartbeat import heartbeating
+from activities.runtime.stores import REQUEST, Stores, run_json
 from baton import naming
 from baton.errors import ContentsMissing, FilteredPaths
 from baton.records.left_out import show_path

@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from activities.posture import with_posture
+from activities.runtime.failures import with_posture
 from baton.steps.task import HostGranted
 
 

@@ -1,0 +1,1 @@
+"""The ledger of model calls, and the guard that checks caps before each call."""

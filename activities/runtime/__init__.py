@@ -1,0 +1,1 @@
+"""Helpers that every activity shares: heartbeats, failures, metrics, open stores."""

@@ -1,0 +1,1 @@
+"""The journal of a session in git, and the Messages API."""

@@ -1,0 +1,1 @@
+"""Activities of a task: the gate and the integration of an approved candidate."""

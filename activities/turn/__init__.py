@@ -1,0 +1,1 @@
+"""The activity `take_turn` and its parts."""
