@@ -7,7 +7,7 @@ import pytest
 from baton.records.run import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.text.markdown import code, escape
 from baton.text.request_details import request_details
-from workflows.board import details
+from workflows.state.visibility import details
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from temporalio.common import MetricMeter
 from temporalio.service import RPCError
 
 from baton.records.run import RunStatus
-from workflows.board import PENDING_DECISIONS
+from workflows.state.visibility import PENDING_DECISIONS
 
 EVERY = timedelta(seconds=15)
 

@@ -46,7 +46,7 @@ from workers.engine_ports import engine_services
 from workers.identity import check_packages, host_id
 from workers.versioning import deployment
 from workers.watchman import watching_the_disk
-from workflows.catalogue import WORKFLOWS
+from workflows.registry import WORKFLOWS
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
 from workspaces.sandbox.network.proxy import Upstream

@@ -44,9 +44,9 @@ with workflow.unsafe.imports_passed_through():
         WhoAsks,
     )
     from baton.text.truncation import cut
-    from workflows.messages import Unreadable, read
-    from workflows.outward import Outward
-    from workflows.steps import StepFailed
+    from workflows.calls.github_queues import Outward
+    from workflows.calls.handler_input import Unreadable, read
+    from workflows.calls.workspace_host import StepFailed
 
 _TASK_LIMIT = 60_000
 _MOST_LOOKS = 5

@@ -27,21 +27,21 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from baton.text.redaction import has_url_credentials, strip_url_credentials
     from baton.text.truncation import cut
-    from workflows.alone import Alone, Side
-    from workflows.background import Background
-    from workflows.books import Books
-    from workflows.cancelling import begin_scope, finishing, to_its_end
-    from workflows.caps import CapKeeper
-    from workflows.clock import WallClock
-    from workflows.driving import Driver
-    from workflows.escalation import Abort, Escalations, Skip
-    from workflows.finishing import Finish
-    from workflows.hearing import Ending
-    from workflows.insisting import Insistence
-    from workflows.issue import IssueSide, Over
-    from workflows.messages import Unreadable, read
-    from workflows.orchestrator import Orchestrator
-    from workflows.steps import Host, StepFailed
+    from workflows.budget.cap_decisions import CapKeeper
+    from workflows.budget.wall_clock import WallClock
+    from workflows.calls.background_tasks import Background
+    from workflows.calls.cancellation import begin_scope, finishing, to_its_end
+    from workflows.calls.handler_input import Unreadable, read
+    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.escalation import Abort, Escalations, Skip
+    from workflows.github.inbox import Ending
+    from workflows.github.integration import Alone, Side
+    from workflows.github.issue_run import IssueSide, Over
+    from workflows.stages.planning import Orchestrator
+    from workflows.stages.publication import Finish
+    from workflows.stages.task_scheduler import Driver
+    from workflows.state.run_state import Books
 
 
 @workflow.defn(name="Pipeline", failure_exception_types=[ApplicationError])

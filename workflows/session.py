@@ -22,12 +22,12 @@ with workflow.unsafe.imports_passed_through():
         TurnResult,
     )
     from baton.text.truncation import cut
-    from workflows.board import session_details
-    from workflows.cancelling import check_stop
-    from workflows.halt import Halt, Halted, halted
-    from workflows.messages import Unreadable, read_text
-    from workflows.news import waits_told
-    from workflows.steps import Host, StepFailed
+    from workflows.calls.cancellation import check_stop
+    from workflows.calls.handler_input import Unreadable, read_text
+    from workflows.calls.interruption import Halt, Halted, halted
+    from workflows.calls.progress_signals import waits_told
+    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.state.visibility import session_details
 
 _NEEDS_NEW_START = frozenset({RequestRefused.__name__, ConversationLost.__name__})
 _ABOUT_THE_BYTES = frozenset({"invalid_request_error", "request_too_large"})

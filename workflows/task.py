@@ -29,14 +29,14 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from baton.text.truncation import cut, named
-    from workflows.board import task_details
-    from workflows.cancelling import check_stop
-    from workflows.children import ChildEnded, begin, tend
-    from workflows.halt import Halt, Halted, halted
-    from workflows.messages import Unreadable, read_text
-    from workflows.news import send, waits_told
+    from workflows.calls.cancellation import check_stop
+    from workflows.calls.child_workflows import ChildEnded, begin, tend
+    from workflows.calls.handler_input import Unreadable, read_text
+    from workflows.calls.interruption import Halt, Halted, halted
+    from workflows.calls.progress_signals import send, waits_told
+    from workflows.calls.workspace_host import Host, StepFailed
     from workflows.session import AgentSession
-    from workflows.steps import Host, StepFailed
+    from workflows.state.visibility import task_details
 
 Result = TypeVar("Result")
 

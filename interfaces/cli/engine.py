@@ -172,7 +172,7 @@ async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
     from temporalio.worker import Worker
 
     from workers.versioning import deployment
-    from workflows.catalogue import WORKFLOWS
+    from workflows.registry import WORKFLOWS
 
     identity = f"{os.getpid()}@{socket.gethostname()}/{READING}"
     async with Worker(

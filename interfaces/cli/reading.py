@@ -120,7 +120,7 @@ def status_of(found: "WorkflowExecution") -> str:
     from temporalio.client import WorkflowExecutionStatus
 
     from baton.records.run import RunStatus
-    from workflows.board import STATUS
+    from workflows.state.visibility import STATUS
 
     status = str(_attribute(found, STATUS, RunStatus.PLANNING.value))
     if found.status is WorkflowExecutionStatus.RUNNING or status in ("done", "failed", "stopped"):
@@ -140,7 +140,7 @@ async def run_row(
     """The first fields of a run's document: from the list itself, and from this home's store where it has the run."""
     from baton.errors import ConfigurationError, WorkspaceError
     from interfaces.cli.archive import Shelf
-    from workflows.board import COST_USD, PENDING_DECISIONS, REPO
+    from workflows.state.visibility import COST_USD, PENDING_DECISIONS, REPO
 
     unreadable = []
     try:

@@ -47,7 +47,7 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
     from baton.records.run import RunStatus
     from baton.text.request_details import request_details
     from interfaces.cli.output import one_line
-    from workflows.board import REPO, STATUS
+    from workflows.state.visibility import REPO, STATUS
 
     try:
         await service.client.start_workflow(

@@ -14,7 +14,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.faults.scene import new_namespace
 from workers.service import TemporalService
-from workflows.catalogue import WORKFLOWS
+from workflows.registry import WORKFLOWS
 
 
 async def test_who_has_ended_or_only_reads_is_not_waited_for(service: TemporalService, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ from tests.conftest import assert_eventually, reach
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
 from workers.service import TemporalService
-from workflows.catalogue import WORKFLOWS
 from workflows.pipeline import Pipeline
+from workflows.registry import WORKFLOWS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)

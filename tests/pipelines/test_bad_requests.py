@@ -8,7 +8,7 @@ from temporalio.client import WorkflowFailureError
 from baton import naming
 from baton.records.run import RunStatus
 from tests.pipelines.scripts import plan, scenario, task
-from workflows.board import REPO
+from workflows.state.visibility import REPO
 
 GOOD = {"task": "Add a feature", "repo": "REPO"}
 

@@ -28,8 +28,8 @@ from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested
 from workers.service import TemporalService
-from workflows.catalogue import WORKFLOWS
 from workflows.pipeline import Pipeline
+from workflows.registry import WORKFLOWS
 
 WAIT = "touch src/started; until [ -e src/go ]; do sleep 0.05; done; rm src/started src/go; echo {0} > src/{0}.txt"
 """A command that keeps its slot until the test says that it may end."""

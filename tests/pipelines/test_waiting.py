@@ -159,8 +159,8 @@ async def test_a_host_that_stays_away_is_asked_about(  # type: ignore[no-untyped
 ) -> None:
     """Nobody else has its work: the run looks for it for six minutes, here less, then asks, and goes on from there."""
     assert sum(ELSEWHERE_WAITS, timedelta()) >= timedelta(minutes=6)
-    monkeypatch.setattr("workflows.steps.ELSEWHERE_WAITS", (timedelta(seconds=0.1),))
-    monkeypatch.setattr("workflows.steps.SCHEDULE_TO_START", timedelta(seconds=0.5))
+    monkeypatch.setattr("workflows.calls.workspace_host.ELSEWHERE_WAITS", (timedelta(seconds=0.1),))
+    monkeypatch.setattr("workflows.calls.workspace_host.SCHEDULE_TO_START", timedelta(seconds=0.5))
     script = scenario(plan(task("t1")), asking(), simple_task("t1")[1:])
     async with staged(script, worker=False) as stage:
         elsewhere = replace(stage, settings=stage.settings.model_copy(update={"home": tmp_path / "elsewhere"}))

@@ -24,7 +24,7 @@ from tests.pipelines.scripts import (
     tested,
     write,
 )
-from workflows.cancelling import Cancellation
+from workflows.calls.cancellation import Cancellation
 from workflows.pipeline import Pipeline
 
 REPORT = {"test": "pages", "message": "no page size"}

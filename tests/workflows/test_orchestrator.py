@@ -5,9 +5,9 @@ import pytest
 from baton.records.run import RunRequest
 from baton.steps.session import Escalation
 from baton.steps.task import PlannedTask
-from workflows.halt import Halt
-from workflows.orchestrator import Orchestrator
-from workflows.steps import Host
+from workflows.calls.interruption import Halt
+from workflows.calls.workspace_host import Host
+from workflows.stages.planning import Orchestrator
 
 TASK = PlannedTask(id="t1", title="Pages", role="backend")
 

@@ -12,7 +12,7 @@ from temporalio.workflow import NondeterminismError
 
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
-from workflows.catalogue import WORKFLOWS
+from workflows.registry import WORKFLOWS
 
 RECORDED: list[Recorded | RecordedOnGitHub] = [*RUNS, *ON_GITHUB]
 
@@ -105,7 +105,7 @@ async def test_a_workflow_that_does_something_else_is_noticed() -> None:
         await replayer().replay_workflow(changed)
 
 
-@pytest.mark.parametrize(("name", "figure"), [("issue", "workflows.reporting.REPORT_EVERY")])
+@pytest.mark.parametrize(("name", "figure"), [("issue", "workflows.github.issue_comment.REPORT_EVERY")])
 async def test_a_recorded_figure_breaks_open_runs_when_it_is_edited(
     name: str, figure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,9 +120,9 @@ async def test_a_recorded_figure_breaks_open_runs_when_it_is_edited(
 @pytest.mark.parametrize(
     "figure",
     [
-        *(f"workflows.steps.{name}" for name in ("HEARTBEAT", "SCHEDULE_TO_START", "HOST_ANSWER")),
+        *(f"workflows.calls.workspace_host.{name}" for name in ("HEARTBEAT", "SCHEDULE_TO_START", "HOST_ANSWER")),
         "workflows.task.TURN_TIMEOUT",
-        "workflows.saving.GIT_TIMEOUT",
+        "workflows.state.state_file.GIT_TIMEOUT",
     ],
 )
 async def test_a_free_figure_may_be_edited(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:

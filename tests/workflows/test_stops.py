@@ -17,11 +17,11 @@ from baton.records.run import Decide, Limits, RunDocument, RunRequest, RunStatus
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import events
 from tests.workflows.scripted import How, Script, Stop, all_closed
-from workflows.alone import Alone
-from workflows.catalogue import WORKFLOWS
-from workflows.clock import WallClock
+from workflows.budget.wall_clock import WallClock
+from workflows.github.integration import Alone
 from workflows.pipeline import Pipeline
-from workflows.saving import Saver
+from workflows.registry import WORKFLOWS
+from workflows.state.state_file import Saver
 
 
 @pytest_asyncio.fixture

@@ -13,10 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.run import GateDocument
     from baton.steps.github import CheckInput, PullInput, PullNumber, PullState
     from baton.text.truncation import cut
-    from workflows.escalation import Skip
-    from workflows.hearing import Ending
-    from workflows.steps import StepFailed
-    from workflows.ties import Ties
+    from workflows.calls.workspace_host import StepFailed
+    from workflows.decisions.escalation import Skip
+    from workflows.github.inbox import Ending
+    from workflows.github.run_context import Ties
 
 Conclusion = Literal["success", "failure", "cancelled", "neutral"]
 

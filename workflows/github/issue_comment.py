@@ -14,10 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from baton.replayed_figures import REPORT_EVERY
     from baton.steps.github import CommentInput
     from baton.text.truncation import cut
-    from workflows.escalation import Abort, Skip
-    from workflows.hearing import Ending
-    from workflows.steps import StepFailed
-    from workflows.ties import Ties
+    from workflows.calls.workspace_host import StepFailed
+    from workflows.decisions.escalation import Abort, Skip
+    from workflows.github.inbox import Ending
+    from workflows.github.run_context import Ties
 
 
 class Reporter:

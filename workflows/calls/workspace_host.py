@@ -14,8 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.naming import TASK_QUEUE
     from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
     from baton.replayed_figures import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
-    from workflows.cancelling import Cancellation, check_stop
-    from workflows.queueing import HostGone, wait_in_queue
+    from workflows.calls.busy_host import HostGone, wait_in_queue
+    from workflows.calls.cancellation import Cancellation, check_stop
 
 Result = TypeVar("Result")
 

@@ -28,12 +28,12 @@ with workflow.unsafe.imports_passed_through():
         TaskResult,
     )
     from baton.text.truncation import cut
-    from workflows.caps import CapKeeper
-    from workflows.children import ChildEnded, begin, tend
-    from workflows.escalation import Abort, Escalations, Skip, with_class
-    from workflows.halt import Halt
+    from workflows.budget.cap_decisions import CapKeeper
+    from workflows.calls.child_workflows import ChildEnded, begin, tend
+    from workflows.calls.interruption import Halt
+    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.decisions.escalation import Abort, Escalations, Skip, with_class
     from workflows.session import AgentSession
-    from workflows.steps import Host, StepFailed
 
 _ROLE = "orchestrator"
 _GUIDANCE_TURNS = 6

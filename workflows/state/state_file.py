@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import RunDocument
     from baton.steps.task import SaveInput
-    from workflows.steps import Host, StepFailed
+    from workflows.calls.workspace_host import Host, StepFailed
 
 _LAST_SAVE_LIMIT = 30.0
 """Seconds that a stopped run waits for a worker to keep its last state; a dead host must not hold up its end."""

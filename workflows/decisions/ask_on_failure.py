@@ -9,9 +9,9 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.run import RunStatus
     from baton.steps.session import Escalation
     from baton.text.truncation import cut
-    from workflows.books import Books
-    from workflows.escalation import Escalations
-    from workflows.steps import StepFailed
+    from workflows.calls.workspace_host import StepFailed
+    from workflows.decisions.escalation import Escalations
+    from workflows.state.run_state import Books
 
 Result = TypeVar("Result")
 

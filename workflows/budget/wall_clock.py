@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.budget.caps import Reached
-    from workflows.halt import Halt
+    from workflows.calls.interruption import Halt
 
 
 class WallClock:

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.issue import Notice
     from baton.records.run import Guide
     from baton.steps.task import Plan, Prepared
-    from workflows.finishing import Finish
+    from workflows.stages.publication import Finish
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.policies import ATTEND_TIMEOUT, HEARTBEAT, PRESENCE_ANSWER
     from baton.steps.task import AttendInput
-    from workflows.cancelling import ended
+    from workflows.calls.cancellation import ended
 
 Result = TypeVar("Result")
 

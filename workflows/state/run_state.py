@@ -9,10 +9,10 @@ with workflow.unsafe.imports_passed_through():
     from baton.decision_book import DecisionBook
     from baton.records.run import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.steps.task import TaskNews, TaskProgress
-    from workflows.board import Board
-    from workflows.remnants import Remnants
-    from workflows.saving import Saver
-    from workflows.steps import Host
+    from workflows.calls.workspace_host import Host
+    from workflows.state.left_out_notes import Remnants
+    from workflows.state.state_file import Saver
+    from workflows.state.visibility import Board
 
 
 class Books:

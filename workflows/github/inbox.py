@@ -18,8 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.github import FeedbackItem
     from baton.text.markdown import quiet
     from baton.text.truncation import cut
-    from workflows.books import Books
-    from workflows.escalation import Escalations
+    from workflows.decisions.escalation import Escalations
+    from workflows.state.run_state import Books
 
 _MOST_SEEN = 2_000
 _MOST_FEEDBACK = 100

@@ -13,10 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.run import Limits, RunRequest
     from baton.steps.session import Escalation
     from baton.steps.task import SetCapsInput
-    from workflows.clock import WallClock
-    from workflows.escalation import Abort, Escalations, Skip
-    from workflows.halt import WALL_CLOCK, Halted, halted
-    from workflows.steps import Host
+    from workflows.budget.wall_clock import WallClock
+    from workflows.calls.interruption import WALL_CLOCK, Halted, halted
+    from workflows.calls.workspace_host import Host
+    from workflows.decisions.escalation import Abort, Escalations, Skip
 
 
 Result = TypeVar("Result")

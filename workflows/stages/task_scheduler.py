@@ -12,14 +12,14 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.task import PlannedTask, TaskInput, TaskProgress, TaskResult
     from baton.text.markdown import escape
     from baton.text.truncation import cut
-    from workflows.books import Books
-    from workflows.cancelling import check_stop, give_up
-    from workflows.caps import CapKeeper
-    from workflows.children import ChildEnded, begin, tend
-    from workflows.escalation import Escalations, Skip
-    from workflows.halt import Halt
-    from workflows.orchestrator import Orchestrator
-    from workflows.steps import Host
+    from workflows.budget.cap_decisions import CapKeeper
+    from workflows.calls.cancellation import check_stop, give_up
+    from workflows.calls.child_workflows import ChildEnded, begin, tend
+    from workflows.calls.interruption import Halt
+    from workflows.calls.workspace_host import Host
+    from workflows.decisions.escalation import Escalations, Skip
+    from workflows.stages.planning import Orchestrator
+    from workflows.state.run_state import Books
     from workflows.task import Task
 
 

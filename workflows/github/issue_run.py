@@ -15,20 +15,20 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.session import Escalation
     from baton.steps.task import Plan, Prepared
     from baton.text.truncation import cut
-    from workflows.books import Books
-    from workflows.cancelling import ended, give_up
-    from workflows.driving import Driver
-    from workflows.escalation import Abort, Escalations, Skip
-    from workflows.finishing import Finish
-    from workflows.followup import FollowUp
-    from workflows.hearing import Ending, Hearing
-    from workflows.insisting import Insistence
-    from workflows.outward import Outward
-    from workflows.pulls import PullRequest
-    from workflows.reporting import Reporter
-    from workflows.steps import Host, StepFailed
-    from workflows.ties import Ties
-    from workflows.upstream import Upstream
+    from workflows.calls.cancellation import ended, give_up
+    from workflows.calls.github_queues import Outward
+    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.escalation import Abort, Escalations, Skip
+    from workflows.github.branch_sync import Upstream
+    from workflows.github.follow_up import FollowUp
+    from workflows.github.inbox import Ending, Hearing
+    from workflows.github.issue_comment import Reporter
+    from workflows.github.pull_request import PullRequest
+    from workflows.github.run_context import Ties
+    from workflows.stages.publication import Finish
+    from workflows.stages.task_scheduler import Driver
+    from workflows.state.run_state import Books
 
 
 Result = TypeVar("Result")

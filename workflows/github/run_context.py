@@ -7,13 +7,13 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import GitHubIssue
     from baton.records.run import RunRequest
-    from workflows.books import Books
-    from workflows.driving import Driver
-    from workflows.escalation import Escalations
-    from workflows.hearing import Hearing
-    from workflows.insisting import Insistence
-    from workflows.outward import Outward
-    from workflows.steps import Host
+    from workflows.calls.github_queues import Outward
+    from workflows.calls.workspace_host import Host
+    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.escalation import Escalations
+    from workflows.github.inbox import Hearing
+    from workflows.stages.task_scheduler import Driver
+    from workflows.state.run_state import Books
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from baton.steps.session import Escalation
-    from workflows.cancelling import check_stop, ended
+    from workflows.calls.cancellation import check_stop, ended
 
 Result = TypeVar("Result")
 

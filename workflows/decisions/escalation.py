@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.task import Guidance, TaskProgress, TaskResult
     from baton.text.redaction import Redactor
     from baton.text.truncation import cut
-    from workflows.books import Books
-    from workflows.cancelling import check_stop
+    from workflows.calls.cancellation import check_stop
+    from workflows.state.run_state import Books
 
 _redact = Redactor()
 _MOST_ERRORS = 200

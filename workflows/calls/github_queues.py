@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.runtime.failures import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
     from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
     from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
-    from workflows.cancelling import Cancellation, check_stop
-    from workflows.steps import StepFailed, failed_step, retry_policy
+    from workflows.calls.cancellation import Cancellation, check_stop
+    from workflows.calls.workspace_host import StepFailed, failed_step, retry_policy
 
 Result = TypeVar("Result")
 Method = Callable[[Any, Any], Awaitable[Result]]

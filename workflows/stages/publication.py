@@ -17,11 +17,11 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.publish import CleanUpInput, LeaveOutInput, Published, PublishInput, Reduced
     from baton.steps.session import Escalation
     from baton.steps.task import GateInput, PlannedTask, RepairInput
-    from workflows.books import Books
-    from workflows.caps import CapKeeper
-    from workflows.escalation import Escalations, Skip
-    from workflows.insisting import Insistence
-    from workflows.steps import Host, StepFailed
+    from workflows.budget.cap_decisions import CapKeeper
+    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.escalation import Escalations, Skip
+    from workflows.state.run_state import Books
 
 Patience = Callable[[Callable[[], Awaitable[Published]]], Awaitable[Published]]
 

@@ -20,14 +20,14 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.task import PlannedTask
     from baton.text.markdown import quiet
     from baton.text.truncation import cut, end_of
-    from workflows.cancelling import check_stop
-    from workflows.escalation import Skip
-    from workflows.finishing import Finish
-    from workflows.hearing import Feedback
-    from workflows.pulls import PullRequest
-    from workflows.steps import StepFailed
-    from workflows.ties import Ties
-    from workflows.upstream import Upstream
+    from workflows.calls.cancellation import check_stop
+    from workflows.calls.workspace_host import StepFailed
+    from workflows.decisions.escalation import Skip
+    from workflows.github.branch_sync import Upstream
+    from workflows.github.inbox import Feedback
+    from workflows.github.pull_request import PullRequest
+    from workflows.github.run_context import Ties
+    from workflows.stages.publication import Finish
 
 _AWAITING = "a review, or the merge, of the pull request"
 _MOST_ITEMS = 40

@@ -14,9 +14,9 @@ with workflow.unsafe.imports_passed_through():
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask
     from baton.text.markdown import code
-    from workflows.finishing import Finish, LeaveOut
-    from workflows.steps import StepFailed
-    from workflows.ties import Ties
+    from workflows.calls.workspace_host import StepFailed
+    from workflows.github.run_context import Ties
+    from workflows.stages.publication import Finish, LeaveOut
 
 _TAKE_THEIRS = "take theirs"
 _MOST_RACES = 20

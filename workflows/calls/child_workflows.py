@@ -18,9 +18,9 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from baton.text.truncation import cut
-    from workflows.cancelling import check_stop, ended
-    from workflows.halt import Halt
-    from workflows.steps import StepFailed
+    from workflows.calls.cancellation import check_stop, ended
+    from workflows.calls.interruption import Halt
+    from workflows.calls.workspace_host import StepFailed
 
 Result = TypeVar("Result")
 Handle = TypeVar("Handle")

@@ -1,0 +1,1 @@
+"""Caps that were reached, and the wall clock of a run."""

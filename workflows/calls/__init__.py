@@ -1,0 +1,1 @@
+"""How workflows call activities, children and other workflows, and how calls are cancelled."""

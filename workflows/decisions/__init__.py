@@ -1,0 +1,1 @@
+"""Escalation: errors that become decisions, and the answers to them."""

@@ -1,0 +1,1 @@
+"""A run that works for GitHub: its inbox, its issue comment, its pull request, its branch."""
