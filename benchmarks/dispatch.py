@@ -60,13 +60,13 @@ async def measure(client: Client) -> tuple[list[float], list[float]]:
 async def main() -> None:
     """Measure both ways and print a table."""
     from baton.settings.core import read_settings
-    from workers import embedded
-    from workers.service import temporal_service
+    from workers.embedded import server
+    from workers.temporal_service import temporal_service
 
-    lifted = dict(embedded.DYNAMIC_CONFIG)
+    lifted = dict(server.DYNAMIC_CONFIG)
     for name, config in (("as shipped", lifted), ("server's default", {})):
-        embedded.DYNAMIC_CONFIG.clear()
-        embedded.DYNAMIC_CONFIG.update(config)
+        server.DYNAMIC_CONFIG.clear()
+        server.DYNAMIC_CONFIG.update(config)
         with tempfile.TemporaryDirectory() as home:
             async with temporal_service(read_settings(home=Path(home)), embedded_only=True) as service:
                 workflow_tasks, activity_tasks = await measure(service.client)

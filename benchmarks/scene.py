@@ -24,8 +24,8 @@ from baton.settings.core import Settings, read_settings
 from standin.scenario import Call, Scenario, Step
 from tests.conftest import reach
 from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
-from workers.lease import ServerFiles, read_record
-from workers.service import temporal_service
+from workers.embedded.server_files import ServerFiles, read_record
+from workers.temporal_service import temporal_service
 
 _TICK = 1_000 / os.sysconf("SC_CLK_TCK")
 BATON = str(Path(sys.executable).with_name("baton"))

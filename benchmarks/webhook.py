@@ -29,8 +29,8 @@ from interfaces.github.signature import sign
 from tests.conftest import reach
 from tests.github.npm import install
 from tests.interfaces.github.http import get, post
-from workers.lease import ServerFiles, read_record
-from workers.service import temporal_service
+from workers.embedded.server_files import ServerFiles, read_record
+from workers.temporal_service import temporal_service
 
 SECRET = "benchmark-secret"
 AT_ONCE = 16

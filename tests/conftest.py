@@ -17,8 +17,8 @@ from temporalio.service import RPCError
 from baton.settings.core import Settings, read_settings
 from tests.forked import nursery
 from tests.strays import running, strays_that_stay
-from workers.embedded import server_at
-from workers.service import TemporalService, temporal_service
+from workers.embedded.server import server_at
+from workers.temporal_service import TemporalService, temporal_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""

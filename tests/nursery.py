@@ -31,9 +31,9 @@ import interfaces.cli.archive
 import interfaces.cli.storecheck
 import interfaces.github.server
 import workers.connection
-import workers.core
-import workers.embedded
-import workers.service
+import workers.embedded.server
+import workers.sdk_runtime
+import workers.temporal_service
 import workers.worker
 from baton.settings.core import read_settings
 from interfaces.cli import main as command

@@ -23,7 +23,7 @@ from baton.errors import ConfigurationError
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
 from workers.encryption import EncryptionCodec
-from workers.serving import http_server
+from workers.http_server import http_server
 
 LARGEST = 32_000_000
 """Bytes of a request; a page of a history is far smaller."""

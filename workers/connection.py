@@ -92,9 +92,9 @@ async def connect_to(
     from temporalio.client import Client
     from temporalio.service import RPCError, RPCStatusCode
 
-    from workers.converter import data_converter
-    from workers.core import core_runtime
-    from workers.embedded import server_at
+    from workers.data_converter import data_converter
+    from workers.embedded.server import server_at
+    from workers.sdk_runtime import core_runtime
 
     server = server_at(address.replace("localhost:", "127.0.0.1:"))
     if server is not None and server.credentials is not None and not config.get("tls"):

@@ -7,7 +7,7 @@ from baton.errors import ConfigurationError
 from baton.settings.core import Settings
 from baton.settings.network_names import host_name
 from workers.connection import target
-from workers.lease import ServerFiles, read_record
+from workers.embedded.server_files import ServerFiles, read_record
 from workspaces.sandbox.network.destinations import Reserved
 
 

@@ -41,11 +41,11 @@ from baton.settings.core import Settings
 from baton.settings.network_names import parse_grants
 from baton.text.redaction import Redactor
 from system.uncancellable import provide_threads
-from workers.converter import masked_client
+from workers.data_converter import masked_client
+from workers.disk_monitor import watching_the_disk
 from workers.engine_ports import engine_services
-from workers.identity import check_packages, host_id
+from workers.host_id import check_packages, host_id
 from workers.versioning import deployment
-from workers.watchman import watching_the_disk
 from workflows.registry import WORKFLOWS
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy

@@ -1,6 +1,6 @@
 """What activities count, for Prometheus. Labels come from closed lists: no run, task, path or text is ever one.
 
-The SDK's meter does nothing where no metrics are served; see `workers.core`.
+The SDK's meter does nothing where no metrics are served; see `workers.sdk_runtime`.
 """
 
 import time

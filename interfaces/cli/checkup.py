@@ -106,7 +106,7 @@ async def _checks(settings: "Settings") -> AsyncIterator[Check]:
 
 
 def _packages(_: "Settings") -> Check:
-    from workers.identity import check_packages
+    from workers.host_id import check_packages
 
     try:
         check_packages()
@@ -221,8 +221,8 @@ async def _state_remote(settings: "Settings") -> Check:
 
 async def _server(settings: "Settings") -> Check:
     from workers.connection import target
-    from workers.embedded import running_server
-    from workers.service import temporal_service
+    from workers.embedded.server import running_server
+    from workers.temporal_service import temporal_service
 
     try:
         shared = not target().configured and running_server(settings) is not None

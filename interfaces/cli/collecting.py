@@ -14,7 +14,7 @@ from interfaces.cli.output import count, line, message, one_line, print_json
 
 if TYPE_CHECKING:
     from baton.settings.core import Settings
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
     from workspaces.git.inventory import Place
     from workspaces.maintenance.gc import Holding
     from workspaces.store.store import Store

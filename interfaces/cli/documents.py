@@ -14,7 +14,7 @@ from interfaces.cli.pending import Step, steps_at_work
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowExecutionDescription
 
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 QUERY_LIMIT = timedelta(seconds=10)
 """How long a worker may take to answer a query."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
 
     from baton.settings.core import Settings
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
     from workers.worker import WorkerHandle
 
 READING = "reading"
@@ -34,18 +34,18 @@ async def serving(
 
     `metrics`: this is a process that stays, so it serves metrics where the settings say so.
     """
-    from workers.service import temporal_service
+    from workers.temporal_service import temporal_service
 
     address = settings.metrics_address if metrics else None
     if address is not None:
-        from workers.core import serve_metrics
+        from workers.sdk_runtime import serve_metrics
 
         serve_metrics(address)
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(temporal_service(settings, embedded_only=embedded_only))
         if address is not None:
-            from workers.census import census
-            from workers.core import core_runtime
+            from workers.run_metrics import census
+            from workers.sdk_runtime import core_runtime
 
             await stack.enter_async_context(census(service.client, core_runtime().metric_meter, settings.home))
             message(f"metrics http://{address}/metrics")

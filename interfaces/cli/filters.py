@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 _RUNS = "WorkflowType = 'Pipeline'"
 

@@ -87,7 +87,7 @@ def status(as_json: options.Json = False) -> None:
 async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, as_json: bool) -> None:
     from interfaces.cli.engine import readiness, serving, tell_where
     from workers.connection import target
-    from workers.embedded import running_server
+    from workers.embedded.server import running_server
     from workers.worker import running_worker
 
     if not target().configured and running_server(settings) is None:

@@ -13,7 +13,7 @@ from interfaces.cli.output import message, one_line
 from interfaces.cli.progress import View
 
 if TYPE_CHECKING:
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 EVERY = 0.5
 """Seconds between two looks. Queries leave nothing in the history."""

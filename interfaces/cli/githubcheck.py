@@ -11,7 +11,7 @@ from interfaces.cli.webhook import redelivery, retention
 
 if TYPE_CHECKING:
     from baton.settings.core import Settings
-    from workers.github import Survey
+    from workers.github_probe import Survey
 
 _GUIDE = "docs/github.md leads through the set-up."
 
@@ -31,7 +31,7 @@ async def check_github(settings: "Settings", as_json: bool) -> int:
 
 
 async def _checks(settings: "Settings") -> AsyncIterator[Check]:
-    from workers.github import survey
+    from workers.github_probe import survey
 
     if settings.github_webhook_secrets:
         yield Check("secret", "ok", "The webhook's secret is set.")
@@ -98,7 +98,7 @@ def _deliveries(found: "Survey") -> Check:
 
 
 async def _webhook(settings: "Settings") -> Check:
-    from workers.github import listens
+    from workers.github_probe import listens
 
     address = f"{settings.github_webhook_host}:{settings.github_webhook_port}"
     if await listens(settings):
@@ -108,7 +108,7 @@ async def _webhook(settings: "Settings") -> Check:
 
 
 async def _namespace(settings: "Settings") -> Check:
-    from workers.service import temporal_service
+    from workers.temporal_service import temporal_service
 
     try:
         async with temporal_service(settings) as service:

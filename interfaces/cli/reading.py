@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from baton.records.run import RunDocument
     from baton.settings.core import Settings
     from interfaces.cli.archive import Shelf
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 
 _MUCH_USD = 5.0

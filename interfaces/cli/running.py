@@ -16,7 +16,7 @@ from interfaces.cli.starting import interrupted, see_through, start_run
 if TYPE_CHECKING:
     from baton.records.run import Guide, RunDocument, RunRequest
     from baton.settings.core import Settings
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import git
 
 from baton.errors import UsageError
-from workers.lease import FileLock, ServerFiles
+from workers.embedded.server_files import FileLock, ServerFiles
 from workspaces.git.safe_directory import clear_away
 
 KEPT = 3

@@ -108,7 +108,7 @@ async def _codec_server(ring: "KeyRing", token: str, web_uis: list[str], host: s
     from urllib.parse import urlsplit
 
     from workers.codec_server import codec_app
-    from workers.serving import http_server
+    from workers.http_server import http_server
 
     origins = ["{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in web_uis]
     async with http_server(codec_app(ring, token, origins), host, port, "codec server") as url:

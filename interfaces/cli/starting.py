@@ -9,7 +9,7 @@ from system.uncancellable import finish
 
 if TYPE_CHECKING:
     from baton.records.run import Guide, RunRequest
-    from workers.service import TemporalService
+    from workers.temporal_service import TemporalService
 
 
 def interrupted(started: list[str]) -> str:

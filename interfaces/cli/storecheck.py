@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int:
     """Check all stores of a home, mend them if asked to, and print what was found; exit code 1 where work is lost."""
-    from workers.identity import host_id
+    from workers.host_id import host_id
     from workspaces.git.inventory import stock
     from workspaces.store.state_remote import StateRemote
 

@@ -56,7 +56,7 @@ async def _webhook(settings: "Settings", *, as_json: bool) -> None:
     from interfaces.cli.engine import tell_where
     from interfaces.github.verdicts import Policy
     from workers.connection import target
-    from workers.embedded import running_server
+    from workers.embedded.server import running_server
 
     Policy.of(settings)
     if not target().configured and running_server(settings) is None:

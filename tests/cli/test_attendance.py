@@ -13,7 +13,7 @@ from interfaces.cli.engine import describe_queue, has_worker, reading_worker
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.faults.scene import new_namespace
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.registry import WORKFLOWS
 
 

@@ -16,7 +16,7 @@ from baton.records.run import RunDocument, RunRequest, RunStatus, TaskDocument
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
-from workers.service import temporal_service
+from workers.temporal_service import temporal_service
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.store.store import Store
 

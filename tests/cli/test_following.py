@@ -9,7 +9,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from baton.errors import BatonError
 from interfaces.cli.following import follow
 from interfaces.cli.progress import PlainView
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 @workflow.defn(name="Pipeline")

@@ -11,7 +11,7 @@ from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_files
-from workers.service import temporal_service
+from workers.temporal_service import temporal_service
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.git.file_lock import locked
 from workspaces.store.store import Store

@@ -15,7 +15,7 @@ from baton.settings.core import read_settings
 from standin.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually
-from workers.embedded import embedded_server
+from workers.embedded.server import embedded_server
 from workspaces.store.store import Store
 
 

@@ -31,8 +31,8 @@ from tests.interfaces.github.http import post
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import bash, plan, scenario, simple_task, task, write
 from workers.connection import connect_to
-from workers.embedded import running_server
-from workers.serving import http_server
+from workers.embedded.server import running_server
+from workers.http_server import http_server
 
 KEY = "sk-ant-canary-0f3a77c1d2"
 TASK = "Add the canary-4bd1 feature"

@@ -19,7 +19,7 @@ from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
 from tests.interfaces.github.deliveries import SECRET, encode, headers, labeled
 from tests.interfaces.github.http import get, post
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 async def said(process: Process, words: str) -> str:

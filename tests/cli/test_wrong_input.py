@@ -12,7 +12,7 @@ import pytest
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result, nothing_runs
 from tests.conftest import assert_eventually
-from workers.embedded import embedded_server
+from workers.embedded.server import embedded_server
 
 KEY = "sk-ant-some-key-0000000000"
 

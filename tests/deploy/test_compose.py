@@ -25,8 +25,8 @@ from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
 from tests.conftest import reach
 from workers.connection import connect_to
-from workers.embedded import find_temporal
-from workers.service import temporal_service
+from workers.embedded.server import find_temporal
+from workers.temporal_service import temporal_service
 
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+[\w.-]*")

@@ -12,7 +12,7 @@ from standin.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.forked import Nursery, nursery
 from tests.pipelines.repositories import CHECK, make_repository
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 Scenes = Callable[..., AbstractAsyncContextManager[Scene]]
 

@@ -21,8 +21,8 @@ from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.forked import Nursery
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workers.connection import connect_to
-from workers.lease import ServerFiles, read_record
-from workers.service import TemporalService, temporal_service
+from workers.embedded.server_files import ServerFiles, read_record
+from workers.temporal_service import TemporalService, temporal_service
 from workflows.pipeline import Pipeline
 
 Handle = WorkflowHandle[Pipeline, RunDocument]

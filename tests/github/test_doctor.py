@@ -14,7 +14,7 @@ from tests.conftest import reach
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.hub import Fault
 from tests.github.world import World
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 __all__ = ["cli"]
 

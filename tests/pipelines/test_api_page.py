@@ -30,7 +30,7 @@ from baton.records.run import (
 from tests.conftest import assert_eventually, reach
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 from workflows.registry import WORKFLOWS
 

@@ -27,7 +27,7 @@ from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 from workflows.registry import WORKFLOWS
 

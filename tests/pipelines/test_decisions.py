@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
 from tests.conftest import reach
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 
 Handle = WorkflowHandle[Pipeline, RunDocument]

@@ -14,7 +14,7 @@ from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, events
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 
 

@@ -19,7 +19,7 @@ from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task, write
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]

@@ -11,7 +11,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, task, tested
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(

@@ -13,7 +13,7 @@ from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import bash, escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 
 PASSWORD = "hunter22-of-the-database"

@@ -24,7 +24,7 @@ from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
 from workers.search_attributes import SEARCH_ATTRIBUTES
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 
 

@@ -8,7 +8,7 @@ from interfaces.cli.documents import Snapshot, look
 from interfaces.cli.tree import run_tree
 from tests.conftest import assert_eventually
 from tests.pipelines.scripts import bash, made, plan, scenario, session, task
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 async def test_the_tool_at_work_its_time_and_the_cost_so_far_are_seen(staged, service: TemporalService) -> None:  # type: ignore[no-untyped-def]

@@ -26,7 +26,7 @@ from standin.loading import load_scenario
 from standin.server import serve
 from tests.ui.browser import chromium, find_chromium, open_page
 from tests.ui.test_answer import fill_signal, submit_signal
-from workers.service import TemporalService, temporal_service
+from workers.temporal_service import TemporalService, temporal_service
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
 

@@ -11,7 +11,7 @@ from baton.records.run import DecisionState, RunStatus
 from interfaces.cli.filters import links
 from tests.pipelines.scripts import escalate, plan, scenario, session, simple_task, task, write
 from tests.ui.browser import PATIENCE, open_page
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 QUESTION = "One database or <img src=x onerror=alert(1)>[two](http://evil.example)?"
 """Foreign text: it must arrive as text."""

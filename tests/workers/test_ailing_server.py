@@ -15,10 +15,17 @@ from baton.errors import ServerStartFailed
 from baton.settings.core import Settings
 from tests.cli.conftest import Cli, nothing_runs
 from tests.conftest import assert_eventually
-from workers import embedded, keeper
-from workers.certificates import ensure_credentials
-from workers.embedded import embedded_server, find_temporal
-from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record, write_record
+from workers.embedded import server, supervisor
+from workers.embedded.certificates import ensure_credentials
+from workers.embedded.server import embedded_server, find_temporal
+from workers.embedded.server_files import (
+    FileLock,
+    ServerFiles,
+    ServerRecord,
+    is_held,
+    read_record,
+    write_record,
+)
 
 SCRIPT = """#!/bin/sh
 echo start >> {place}/starts
@@ -27,7 +34,7 @@ exec {real} "$@"
 """
 QUICK = """
 import sys
-from workers import keeper
+from workers.embedded import supervisor as keeper
 keeper.RESTART_WAITS = (0.01, 0.01, 0.01)
 keeper.LONGEST_WAIT = 0.1
 sys.exit(keeper.main(sys.argv[1:]))
@@ -59,7 +66,7 @@ class Binary:
 @pytest.fixture
 def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Binary:
     made = Binary(tmp_path)
-    monkeypatch.setattr(embedded, "find_temporal", lambda: made.path)
+    monkeypatch.setattr(server, "find_temporal", lambda: made.path)
     return made
 
 
@@ -125,14 +132,14 @@ async def test_a_keeper_goes_on_for_ever_with_longer_waits_and_says_so(settings:
 
 
 def test_the_waits_grow_to_a_bound(settings: Settings) -> None:
-    made = keeper.Keeper(ServerFiles.under(settings.home), 0, 0, 0, ["false"])
+    made = supervisor.Keeper(ServerFiles.under(settings.home), 0, 0, 0, ["false"])
     waits = []
     for deaths in range(30):
         made.deaths = deaths
         waits.append(made._wait())
-    assert waits[: len(keeper.RESTART_WAITS)] == list(keeper.RESTART_WAITS)
+    assert waits[: len(supervisor.RESTART_WAITS)] == list(supervisor.RESTART_WAITS)
     assert waits == sorted(waits)
-    assert waits[-1] == keeper.LONGEST_WAIT
+    assert waits[-1] == supervisor.LONGEST_WAIT
     for lock in (made.lock, made.users, made.server_lock):
         lock.close()
 
@@ -140,8 +147,8 @@ def test_the_waits_grow_to_a_bound(settings: Settings) -> None:
 async def test_a_server_that_lives_for_a_while_has_its_deaths_forgiven(
     settings: Settings, binary: Binary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "HEALTHY_AFTER", 0.0)
-    made = keeper.Keeper(ServerFiles.under(settings.home), 0, 0, 0, [str(binary.path)])
+    monkeypatch.setattr(supervisor, "HEALTHY_AFTER", 0.0)
+    made = supervisor.Keeper(ServerFiles.under(settings.home), 0, 0, 0, [str(binary.path)])
     made.deaths = 5
 
     class Lives:
@@ -163,14 +170,14 @@ async def test_users_replace_a_keeper_ever_more_rarely_and_say_why(settings: Set
     users = FileLock(files.users_lock)
     assert users.try_shared()
     binary.break_it()
-    guard = embedded._Guard(files, settings)
+    guard = server._Guard(files, settings)
     waits = []
     with capture_logs() as said:
         for _ in range(5):
             waits.append(guard.look())
             await assert_eventually(lambda: binary.starts == len(waits))
             await assert_eventually(lambda: not is_held(files.keeper_lock))
-    assert waits == [embedded.GUARD * 2**power for power in range(5)]
+    assert waits == [server.GUARD * 2**power for power in range(5)]
     assert binary.starts == 5
     assert said, "nothing was said"
     for entry in said:
@@ -182,7 +189,7 @@ async def test_users_replace_a_keeper_ever_more_rarely_and_say_why(settings: Set
 async def test_a_log_that_cannot_be_opened_is_said_and_ends_no_guard(settings: Settings) -> None:
     files = ServerFiles.under(settings.home)
     files.log.mkdir()
-    guard = embedded._Guard(files, settings)
+    guard = server._Guard(files, settings)
     with capture_logs() as said:
         assert guard.look() < guard.look() < guard.look()
     assert all("log" in entry["event"] for entry in said)
@@ -201,7 +208,7 @@ async def test_what_ails_the_server_is_said_once_and_its_return_too(settings: Se
     assert held.try_exclusive()
     record = ServerRecord(id="x", state="ailing", keeper=os.getpid(), deaths=6, message="It died. Its log is /x/log.")
     write_record(files, record)
-    guard = embedded._Guard(files, settings)
+    guard = server._Guard(files, settings)
     with capture_logs() as said:
         for _ in range(5):
             guard.look()

@@ -22,13 +22,13 @@ from baton.errors import TemporalUnreachable
 from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, cli
 from tests.conftest import assert_eventually, reach
-from workers import certificates
-from workers.certificates import ensure_credentials
 from workers.connection import connect_to
-from workers.door import Users, place, tables
-from workers.embedded import EmbeddedServer, embedded_server, find_temporal
-from workers.lease import ServerFiles, read_record, write_record
-from workers.service import TemporalService, temporal_service
+from workers.embedded import certificates
+from workers.embedded.certificates import ensure_credentials
+from workers.embedded.private_network import Users, place, tables
+from workers.embedded.server import EmbeddedServer, embedded_server, find_temporal
+from workers.embedded.server_files import ServerFiles, read_record, write_record
+from workers.temporal_service import TemporalService, temporal_service
 
 __all__ = ["cli"]
 
@@ -229,8 +229,8 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
     script = (
         "import asyncio, json\n"
         "from baton.settings.core import read_settings\n"
-        "from workers.embedded import embedded_server\n"
-        "from workers.lease import ServerFiles, read_record\n"
+        "from workers.embedded.server import embedded_server\n"
+        "from workers.embedded.server_files import ServerFiles, read_record\n"
         "async def main():\n"
         "    settings = read_settings()\n"
         "    async with embedded_server(settings) as server:\n"
@@ -256,7 +256,7 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
 
 async def test_a_named_server_of_this_home_is_entered_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with embedded_server(settings) as server:
-        monkeypatch.setattr("workers.embedded._used", {})
+        monkeypatch.setattr("workers.embedded.server._used", {})
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address.replace("127.0.0.1", "localhost"))
         async with temporal_service(settings) as service:
             assert not service.embedded

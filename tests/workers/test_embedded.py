@@ -13,14 +13,21 @@ from temporalio.client import Client
 from baton.errors import ServerStartFailed, UsageError
 from baton.settings.core import Settings, read_settings
 from tests.conftest import assert_eventually
-from workers.embedded import embedded_server, running_server
-from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record, write_record
-from workers.service import temporal_service
+from workers.embedded.server import embedded_server, running_server
+from workers.embedded.server_files import (
+    FileLock,
+    ServerFiles,
+    ServerRecord,
+    is_held,
+    read_record,
+    write_record,
+)
+from workers.temporal_service import temporal_service
 
 USER = """
 import asyncio, sys
 from baton.settings.core import read_settings
-from workers.service import temporal_service
+from workers.temporal_service import temporal_service
 
 async def main():
     async with temporal_service(read_settings()) as service:
@@ -99,7 +106,7 @@ async def test_commands_that_start_at_the_same_moment_get_the_same_server(settin
 async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -> None:
     files = ServerFiles.under(settings.home)
     keeper = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "workers.keeper", str(files.directory), "0", "0", "0", "--", "false")
+        *(sys.executable, "-P", "-m", "workers.embedded.supervisor", str(files.directory), "0", "0", "0", "--", "false")
     )
     assert await asyncio.wait_for(keeper.wait(), 60) == 0
     assert read_record(files) is None

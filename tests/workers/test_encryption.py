@@ -30,11 +30,11 @@ from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import escalate, scenario, session
 from workers.codec_server import codec_app
 from workers.connection import connect_to
-from workers.embedded import find_temporal
+from workers.embedded.server import find_temporal
+from workers.embedded.server_files import ServerFiles
 from workers.encryption import EncryptionCodec
-from workers.lease import ServerFiles
-from workers.service import temporal_service
-from workers.serving import http_server
+from workers.http_server import http_server
+from workers.temporal_service import temporal_service
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
 

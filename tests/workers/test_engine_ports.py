@@ -3,9 +3,9 @@
 import pytest
 
 from baton.settings.core import read_settings
-from workers.embedded import embedded_server
+from workers.embedded.server import embedded_server
+from workers.embedded.server_files import ServerFiles
 from workers.engine_ports import engine_services
-from workers.lease import ServerFiles
 
 
 async def test_a_running_server_and_what_the_settings_name(tmp_path_factory, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from baton.errors import ConfigurationError, TemporalUnreachable
 from workers.connection import connect_to
 from workers.search_attributes import SEARCH_ATTRIBUTES, ensure_search_attributes
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 async def listed(client: Client) -> dict[str, int]:

@@ -7,7 +7,7 @@ from tests.conftest import assert_eventually
 from tests.pipelines.conftest import repo, staged  # noqa: F401
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
-from workers.service import temporal_service
+from workers.temporal_service import temporal_service
 from workflows.pipeline import Pipeline
 
 

@@ -24,8 +24,8 @@ from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import make_repository
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
-from workers.embedded import find_temporal
-from workers.identity import host_id
+from workers.embedded.server import find_temporal
+from workers.host_id import host_id
 from workers.search_attributes import ensure_search_attributes
 
 _SUGGEST_AFTER = 34

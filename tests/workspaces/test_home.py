@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.workspaces.conftest import Lab, Project
-from workers.identity import host_id
-from workers.lease import ServerFiles
+from workers.embedded.server_files import ServerFiles
+from workers.host_id import host_id
 from workspaces.sandbox.sandbox import Command, Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.store import Store

@@ -13,7 +13,7 @@ from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post
 from tests.lines import Line
-from workers.service import TemporalService
+from workers.temporal_service import TemporalService
 
 
 async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalService, task_queue: str) -> None:

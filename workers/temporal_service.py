@@ -11,7 +11,7 @@ from urllib.parse import quote
 from baton.errors import ServerStartFailed, TemporalUnreachable
 from baton.settings.core import Settings
 from workers.connection import Target, connect, connect_to, target
-from workers.embedded import EmbeddedServer, embedded_server, running_server, trouble
+from workers.embedded.server import EmbeddedServer, embedded_server, running_server, trouble
 from workers.search_attributes import ensure_search_attributes
 from workers.tracing import tracing
 

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from baton.settings.core import Settings
-from workers.lease import ServerFiles
+from workers.embedded.server_files import ServerFiles
 
 
 @dataclass(frozen=True)

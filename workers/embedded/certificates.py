@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baton.errors import ServerStartFailed
-from workers.lease import FileLock, ServerFiles
+from workers.embedded.server_files import FileLock, ServerFiles
 
 if TYPE_CHECKING:
     from temporalio.service import TLSConfig

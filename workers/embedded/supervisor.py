@@ -1,6 +1,6 @@
 """The keeper: the process that starts the embedded Temporal server, restarts it, and stops it when nobody is left.
 
-`python -m workers.keeper DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by `workers.embedded`, detached
+`python -m workers.embedded.supervisor DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by `workers.embedded.server`, detached
 from the terminal. It uses the standard library only, so it is there in a few hundredths of a second and stays small.
 With a CODEC_PORT it keeps the codec server of the Web UI beside the server.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from workers.lease import FileLock, ServerFiles, ServerRecord, read_record, write_record
+from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, read_record, write_record
 
 POLL = 0.1
 """Seconds between two looks at the users' lock and at the server."""
@@ -231,7 +231,7 @@ class Keeper:
         raise CannotStart(f"The embedded Temporal server did not come up. {last_words(self.files)}")
 
     def _open(self, api: socket.socket, ui: socket.socket) -> None:
-        """Start the server behind its door (`workers.door`), which has the listening sockets."""
+        """Start the server behind its door (`workers.embedded.private_network`), which has the listening sockets."""
         self.door, status = os.pipe()
         os.set_blocking(self.door, False)
         handed = (status, api.fileno(), ui.fileno(), self.server_lock.descriptor)

@@ -15,10 +15,10 @@ from pathlib import Path
 from baton.errors import BatonError, ServerStartFailed, UsageError
 from baton.logs import get_logger
 from baton.settings.core import Settings
-from workers.certificates import Credentials, ensure_credentials
-from workers.codec_endpoint import codec_endpoint
-from workers.keeper import NUDGE, last_words
-from workers.lease import FileLock, ServerFiles, ServerRecord, is_held, read_record
+from workers.embedded.certificates import Credentials, ensure_credentials
+from workers.embedded.codec_endpoint import codec_endpoint
+from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, is_held, read_record
+from workers.embedded.supervisor import NUDGE, last_words
 from workers.search_attributes import SEARCH_ATTRIBUTES
 
 POLL = 0.03
@@ -273,7 +273,7 @@ def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[by
     with files.log.open("ab") as log:
         # -P: the working directory may be somebody's repository, and must not be where `workers` comes from.
         keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.keeper", str(files.directory), *ports, "--", *server],
+            [sys.executable, "-P", "-m", "workers.embedded.supervisor", str(files.directory), *ports, "--", *server],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,0 +1,1 @@
+"""The embedded Temporal server, its supervisor, and the files through which commands share it."""
