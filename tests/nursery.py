@@ -27,8 +27,8 @@ import rich.console
 import rich.live
 import rich.table
 
-import interfaces.cli.archive
-import interfaces.cli.storecheck
+import interfaces.cli.commands.doctor.store
+import interfaces.cli.runs.stored_run
 import interfaces.github.server
 import workers.connection
 import workers.embedded.server
@@ -37,7 +37,7 @@ import workers.temporal_service
 import workers.worker
 from baton.settings.core import read_settings
 from interfaces.cli import main as command
-from interfaces.cli.engine import serving
+from interfaces.cli.runs.runtime import serving
 from standin.server import run_forever
 from tests.faults.injection import Moment, arm
 

@@ -14,7 +14,7 @@ from baton.github.comment_text import Report, command, comment
 from baton.github.pull_request_text import Change, pull_body, pull_title
 from baton.records.issue import GitHubIssue, Repository, Sender, issue_of_branch
 from baton.records.run import Decision, GateDocument, RunDocument, RunStatus, TaskDocument, TaskState
-from interfaces.github.commands import parse
+from interfaces.github.comment_command import parse
 
 HOSTILE = "@eve fixes #12, GH-3, o/r#4 <img src=x> [x](https://e.example) ![y](z) `code` | a\n\n# Heading\n- [ ] item"
 ISSUE = GitHubIssue(

@@ -7,23 +7,23 @@ import typer
 
 from baton import __version__
 from baton.errors import ExitCode
-from interfaces.cli import (
-    agentfiles,
-    answering,
-    checkup,
-    collecting,
-    demonstration,
-    fleet,
-    forking,
+from interfaces.cli.commands import (
+    agents,
+    answers,
+    demo,
+    fork,
+    gc,
     history,
-    reading,
-    running,
-    serving,
+    list_show,
+    run_watch,
+    services,
     webhook,
+    worker,
 )
-from interfaces.cli.exits import explain, leave
-from interfaces.cli.output import message
-from interfaces.cli.streams import fit_streams
+from interfaces.cli.commands.doctor import machine
+from interfaces.cli.terminal.output import message
+from interfaces.cli.terminal.runner import explain, leave
+from interfaces.cli.terminal.stdio import fit_streams
 
 app = typer.Typer(
     name="baton",
@@ -34,10 +34,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demonstration, running, forking, reading, history, answering, serving, webhook, checkup, collecting):
+for module in (demo, run_watch, fork, list_show, history, answers, services, webhook, machine, gc):
     module.register(app)
-app.add_typer(agentfiles.app, name="agents")
-app.add_typer(fleet.app, name="worker")
+app.add_typer(agents.app, name="agents")
+app.add_typer(worker.app, name="worker")
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from baton.errors import UsageError
-from interfaces.cli.output import message
+from interfaces.cli.terminal.output import message
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -66,7 +66,7 @@ def settings(*, quiet: bool = True, **overrides: object) -> "Settings":
     from baton.logs import configure_logging
     from baton.settings.core import read_settings
     from baton.text.redaction import Redactor
-    from interfaces.cli.streams import log_stream
+    from interfaces.cli.terminal.stdio import log_stream
 
     read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
     if not quiet:

@@ -12,9 +12,9 @@ from baton.logs import get_logger
 from baton.records.issue import Delivery
 from baton.text.key_masking import told
 from interfaces.github import signature
-from interfaces.github.body import Bodies
-from interfaces.github.core import verdict
-from interfaces.github.taking import Desk
+from interfaces.github.parse_request import verdict
+from interfaces.github.request_body import Bodies
+from interfaces.github.start_delivery import Desk
 from interfaces.github.verdicts import Ignore, Policy, Reject, Start, Verdict
 
 _log = get_logger(__name__)

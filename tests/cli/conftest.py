@@ -12,7 +12,7 @@ import pygit2
 import pytest
 import pytest_asyncio
 
-from interfaces.cli.sample import make_repository
+from interfaces.cli.runs.sample_repository import make_repository
 from standin.app import StandIn
 from standin.loading import load_scenario
 from standin.server import serve

@@ -9,7 +9,7 @@ from pathlib import Path
 from temporalio.worker import Worker
 
 from baton import naming
-from interfaces.cli.engine import describe_queue, has_worker, reading_worker
+from interfaces.cli.runs.runtime import describe_queue, has_worker, reading_worker
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.faults.scene import new_namespace

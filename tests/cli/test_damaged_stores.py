@@ -291,7 +291,7 @@ async def test_a_run_that_is_nowhere_may_be_in_a_store_that_cannot_be_read(home:
 async def test_a_listing_opens_each_store_once_and_only_for_what_it_shows(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from interfaces.cli.archive import Shelf
+    from interfaces.cli.runs.stored_run import Shelf
 
     opened: list[str] = []
     real = Store.open

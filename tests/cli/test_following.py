@@ -7,8 +7,8 @@ from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from baton.errors import BatonError
-from interfaces.cli.following import follow
-from interfaces.cli.progress import PlainView
+from interfaces.cli.views.follow import follow
+from interfaces.cli.views.live_view import PlainView
 from workers.temporal_service import TemporalService
 
 

@@ -29,17 +29,17 @@ from baton.records.run import (
 )
 from baton.records.run import TaskState as State
 from baton.steps.session import SessionStatus
-from interfaces.cli.archive import Part
-from interfaces.cli.asking import match_choice, present
-from interfaces.cli.documents import Snapshot, role_at_work
-from interfaces.cli.events import doing, events
-from interfaces.cli.following import exit_code
-from interfaces.cli.output import clean, one_line, print_json, usd
-from interfaces.cli.patch import parse_numstat
-from interfaces.cli.pending import Step
-from interfaces.cli.summary import ending
-from interfaces.cli.transcript import render
-from interfaces.cli.tree import run_tree
+from interfaces.cli.runs.pending_activities import Step
+from interfaces.cli.runs.snapshot import Snapshot, role_at_work
+from interfaces.cli.runs.stored_run import Part
+from interfaces.cli.terminal.output import clean, one_line, print_json, usd
+from interfaces.cli.terminal.prompt import match_choice, present
+from interfaces.cli.views.follow import exit_code
+from interfaces.cli.views.patch_size import parse_numstat
+from interfaces.cli.views.progress_lines import doing, events
+from interfaces.cli.views.run_summary import ending
+from interfaces.cli.views.run_tree import run_tree
+from interfaces.cli.views.transcript import render
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
@@ -263,7 +263,7 @@ def test_statistics_name_each_file() -> None:
 ASK = """
 import asyncio
 from baton.records.run import Decision
-from interfaces.cli.asking import ask_in_terminal
+from interfaces.cli.terminal.prompt import ask_in_terminal
 answer = asyncio.run(ask_in_terminal(Decision(id="D1", question="Where?", choices=["url", "abort"])))
 print("ANSWER", answer and answer.model_dump(include={"choice", "note"}))
 """

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from baton.errors import UsageError
-from interfaces.cli.starting import interrupted, see_through
+from interfaces.cli.runs.start import interrupted, see_through
 
 
 async def test_a_start_that_is_under_way_is_seen_through_before_anything_is_said(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.sample import make_repository
+from interfaces.cli.runs.sample_repository import make_repository
 from tests.cli.conftest import BATON
 
 UID = 12345

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
 from baton.settings.core import read_settings
-from interfaces.cli.webhook import receiving
+from interfaces.cli.commands.webhook import receiving
 from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
 from tests.interfaces.github.deliveries import SECRET, encode, headers, labeled

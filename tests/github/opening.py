@@ -13,7 +13,7 @@ from temporalio.client import Client
 from baton.settings.core import Settings
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve as serve_webhook
-from interfaces.github.taking import Desk
+from interfaces.github.start_delivery import Desk
 from interfaces.github.verdicts import Policy
 from standin.scenario import Scenario
 from standin.server import serve as serve_model

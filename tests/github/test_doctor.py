@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from baton.settings.core import Settings
-from interfaces.cli.githubcheck import check_github
+from interfaces.cli.commands.doctor.github import check_github
 from tests.cli.conftest import Cli, cli
 from tests.conftest import reach
 from tests.github.emulator import BOT, OWNER, token_of

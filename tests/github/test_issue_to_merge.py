@@ -7,8 +7,8 @@ from pathlib import Path
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
-from interfaces.cli.reading import run_row
-from interfaces.cli.summary import ending
+from interfaces.cli.commands.list_show import run_row
+from interfaces.cli.views.run_summary import ending
 from standin.scenario import Fault as ModelFault
 from standin.scenario import Scenario, Step
 from tests.conftest import assert_eventually

@@ -27,7 +27,7 @@ SECRETS = {
 }
 MAKE_REPOSITORY = """
 import pathlib
-from interfaces.cli.sample import make_repository
+from interfaces.cli.runs.sample_repository import make_repository
 make_repository(pathlib.Path("/var/lib/baton/orders"))
 """
 POST = """

@@ -6,9 +6,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import Decide, RunStatus, TaskState
-from interfaces.cli.documents import Snapshot, look
-from interfaces.cli.events import events as plain_lines
-from interfaces.cli.summary import document_lines
+from interfaces.cli.runs.snapshot import Snapshot, look
+from interfaces.cli.views.progress_lines import events as plain_lines
+from interfaces.cli.views.run_summary import document_lines
 from standin.scenario import Call, Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, events

@@ -13,7 +13,7 @@ from activities.runtime.stores import LIMITS, run_config, run_json
 from baton.records.run import RunDocument, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode
-from interfaces.cli.summary import document_lines
+from interfaces.cli.views.run_summary import document_lines
 from tests.pipelines.repositories import CONFIG, git
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 

@@ -14,8 +14,8 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from baton.errors import ExitCode
 from baton.records.run import Decide, RunDocument, RunStatus, TaskState
-from interfaces.cli.following import exit_code
-from interfaces.cli.summary import document_lines
+from interfaces.cli.views.follow import exit_code
+from interfaces.cli.views.run_summary import document_lines
 from standin.scenario import Call, Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus
-from interfaces.cli.archive import find_run
-from interfaces.cli.transcript import render
+from interfaces.cli.runs.stored_run import find_run
+from interfaces.cli.views.transcript import render
 from standin.records import RequestRecord
 from standin.scenario import Call, Fault, Scenario, Step
 from tests.conftest import assert_eventually

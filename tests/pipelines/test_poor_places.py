@@ -12,7 +12,7 @@ import pytest
 from baton import naming
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import SandboxMode
-from interfaces.cli.summary import document_lines
+from interfaces.cli.views.run_summary import document_lines
 from standin.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage

@@ -15,9 +15,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from baton.records.run import Decide, Decision, RunStatus, TaskState
 from baton.replayed_figures import ELSEWHERE_WAITS
-from interfaces.cli.following import follow
-from interfaces.cli.progress import PlainView
-from interfaces.cli.summary import document_lines
+from interfaces.cli.views.follow import follow
+from interfaces.cli.views.live_view import PlainView
+from interfaces.cli.views.run_summary import document_lines
 from standin.server import serve
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from interfaces.cli.documents import Snapshot, look
-from interfaces.cli.tree import run_tree
+from interfaces.cli.runs.snapshot import Snapshot, look
+from interfaces.cli.views.run_tree import run_tree
 from tests.conftest import assert_eventually
 from tests.pipelines.scripts import bash, made, plan, scenario, session, task
 from workers.temporal_service import TemporalService

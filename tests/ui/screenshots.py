@@ -18,10 +18,10 @@ from baton.logs import configure_logging
 from baton.records.run import DecisionState, RunDocument, RunRequest
 from baton.settings.core import read_settings
 from baton.text.redaction import Redactor
-from interfaces.cli.demonstration import TASK
-from interfaces.cli.filters import links
-from interfaces.cli.sample import make_repository
-from interfaces.cli.starting import start_run
+from interfaces.cli.commands.demo import TASK
+from interfaces.cli.runs.sample_repository import make_repository
+from interfaces.cli.runs.start import start_run
+from interfaces.cli.runs.web_ui_links import links
 from standin.loading import load_scenario
 from standin.server import serve
 from tests.ui.browser import chromium, find_chromium, open_page

@@ -22,7 +22,7 @@ from baton.naming import new_run_id
 from baton.records.run import Decide, Guide, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
-from interfaces.cli.starting import start_run
+from interfaces.cli.runs.start import start_run
 from standin.server import serve
 from tests.conftest import reach
 from tests.pipelines.conftest import Stage

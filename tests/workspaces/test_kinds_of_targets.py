@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import RepositoryAway, RepositoryError
-from interfaces.cli.repositories import resolve_repository
+from interfaces.cli.runs.repo_argument import resolve_repository
 from tests.workspaces.conftest import AT, Project, run_git
 from tests.workspaces.git_over_http import serving
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane

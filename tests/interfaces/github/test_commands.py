@@ -3,7 +3,7 @@
 import pytest
 
 from baton.records.issue import Command
-from interfaces.github.commands import parse
+from interfaces.github.comment_command import parse
 
 
 @pytest.mark.parametrize(

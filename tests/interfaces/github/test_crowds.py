@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from interfaces.github.app import Webhook
 from interfaces.github.server import MAX_WAITING, room_for_waiting, serve
-from interfaces.github.taking import Desk
+from interfaces.github.start_delivery import Desk
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, encode, headers, labeled
 from tests.interfaces.github.http import connect, get, post, request
 

@@ -2,7 +2,7 @@
 
 import collections
 
-from interfaces.github.core import verdict
+from interfaces.github.parse_request import verdict
 from interfaces.github.verdicts import Ignore, Policy, Reject, Signal, Start
 from tests.github.npm import Npm
 from tests.interfaces.github.deliveries import SECRET, encode, headers

@@ -13,11 +13,11 @@ from temporalio.worker import Worker
 
 from baton.records.issue import Delivery
 from interfaces.github.app import Webhook
-from interfaces.github.body import Bodies
-from interfaces.github.core import MAX_BODY
+from interfaces.github.parse_request import MAX_BODY
+from interfaces.github.request_body import Bodies
 from interfaces.github.server import serve
 from interfaces.github.signature import sign
-from interfaces.github.taking import Desk
+from interfaces.github.start_delivery import Desk
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET, commented, encode, headers, labeled
 from tests.interfaces.github.http import answer, connect, get, post, request, send

@@ -7,7 +7,7 @@ import pytest
 
 from baton.records.issue import Check, Matter, Pull, Removed, Review, Said, Start, Stop
 from interfaces.github import verdicts
-from interfaces.github.core import verdict
+from interfaces.github.parse_request import verdict
 from interfaces.github.verdicts import Ignore, Policy
 from tests.interfaces.github.deliveries import (
     ADA,

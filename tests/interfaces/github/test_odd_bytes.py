@@ -5,7 +5,7 @@ import json
 import pytest
 
 from baton.text.untrusted import mend_json
-from interfaces.github.core import verdict
+from interfaces.github.parse_request import verdict
 from interfaces.github.verdicts import Signal, Start
 from tests.interfaces.github.deliveries import POLICY, commented, headers, labeled
 

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interfaces.github.commands import parse
-from interfaces.github.core import verdict
+from interfaces.github.comment_command import parse
+from interfaces.github.parse_request import verdict
 from interfaces.github.signature import is_signed, sign
 from interfaces.github.verdicts import Ignore, Reject, Signal, Start
 from tests.interfaces.github.deliveries import (

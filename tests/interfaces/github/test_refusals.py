@@ -9,7 +9,7 @@ from baton.errors import ConfigurationError
 from baton.records.issue import BODY_LIMIT, TITLE_LIMIT, Start
 from baton.settings.core import read_settings
 from interfaces.github import verdicts
-from interfaces.github.core import MAX_BODY, verdict
+from interfaces.github.parse_request import MAX_BODY, verdict
 from interfaces.github.signature import sign
 from interfaces.github.verdicts import Ignore, Policy, Reject
 from tests.interfaces.github.deliveries import POLICY, SECRET, encode, headers, issue, labeled, payload

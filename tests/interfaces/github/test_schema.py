@@ -10,7 +10,7 @@ from temporalio.client import Client
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve
 from interfaces.github.signature import sign
-from interfaces.github.taking import Desk
+from interfaces.github.start_delivery import Desk
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET
 
 TEXT = {"type": "string"}

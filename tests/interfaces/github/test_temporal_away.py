@@ -8,7 +8,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve
-from interfaces.github.taking import AT_ONCE, Desk
+from interfaces.github.start_delivery import AT_ONCE, Desk
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post

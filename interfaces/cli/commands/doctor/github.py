@@ -1,0 +1,124 @@
+"""The command `doctor --github`: whether the credential is valid, may do what is needed, and deliveries come in."""
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from baton.errors import BatonError, ExitCode
+from interfaces.cli.commands.doctor.machine import Check
+from interfaces.cli.commands.webhook import redelivery, retention
+from interfaces.cli.terminal.output import line, one_line, print_json
+
+if TYPE_CHECKING:
+    from baton.settings.core import Settings
+    from workers.github_probe import Survey
+
+_GUIDE = "docs/github.md leads through the set-up."
+
+
+async def check_github(settings: "Settings", as_json: bool) -> int:
+    """Look at everything and say what to do about each; nothing is written to GitHub."""
+    checks = [check async for check in _checks(settings)]
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+        return ExitCode.FAILED if failed else ExitCode.DONE
+    for check in checks:
+        line(f"{check.status:<5} {check.name:<11} {one_line(check.detail, 400)}")
+        if check.advice:
+            line(f"{'':<18}{one_line(check.advice, 600)}")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+async def _checks(settings: "Settings") -> AsyncIterator[Check]:
+    from workers.github_probe import survey
+
+    if settings.github_webhook_secrets:
+        yield Check("secret", "ok", "The webhook's secret is set.")
+    else:
+        yield Check("secret", "fail", "BATON_GITHUB_WEBHOOK_SECRET is not set.", _GUIDE)
+    found = await survey(settings)
+    if found.fault:
+        yield Check("credential", "fail", found.fault, _GUIDE)
+    else:
+        how = "a GitHub App" if found.is_app else "a token; only an App can write check runs"
+        yield Check("credential", "ok", f"GitHub at {settings.github_api_url} knows us as {found.login}, by {how}.")
+        for check in _of_app(found) if found.is_app else _of_token(found):
+            yield check
+        yield _deliveries(found)
+    yield await _webhook(settings)
+    yield await _namespace(settings)
+
+
+def _of_app(found: "Survey") -> list[Check]:
+    permissions = Check("permissions", "ok", "The App has the permissions that it needs.")
+    if found.permissions:
+        advice = f"Grant them in the App's settings, and accept them for each installation. {_GUIDE}"
+        permissions = Check("permissions", "fail", f"The App lacks: {', '.join(found.permissions)}.", advice)
+    events = Check("events", "ok", "The App subscribes to the events that it needs.")
+    if found.events:
+        advice = f"Subscribe to them in the App's settings. {_GUIDE}"
+        events = Check("events", "fail", f"The App does not get: {', '.join(found.events)}.", advice)
+    checks = [permissions, events]
+    if found.installations == 0:
+        advice = "Install it on the repositories that it is to serve."
+        checks.append(Check("installed", "fail", "The App is installed nowhere.", advice))
+    return checks
+
+
+def _of_token(found: "Survey") -> list[Check]:
+    if not found.reaches:
+        advice = "Name the repositories in BATON_GITHUB_REPOSITORIES, and they are looked at."
+        return [Check("permissions", "warn", "Where the token may write cannot be seen.", advice)]
+    where = ", ".join(reach.name for reach in found.reaches)
+    permissions = Check("permissions", "ok", f"The token's account may write to {where}.")
+    if faults := [reach.fault for reach in found.reaches if reach.fault]:
+        advice = f"Give the token access to the repository, and its account write permission. {_GUIDE}"
+        permissions = Check("permissions", "fail", f"The token is not enough: {'; '.join(faults)}.", advice)
+    events = Check("events", "ok", "No webhook that the token may look at lacks an event.")
+    if faults := [reach.hook_fault for reach in found.reaches if reach.hook_fault]:
+        advice = f"Mend it in the repository's settings, under Webhooks. {_GUIDE}"
+        events = Check("events", "fail", f"The webhook is not right: {'; '.join(faults)}.", advice)
+    return [permissions, events]
+
+
+def _deliveries(found: "Survey") -> Check:
+    if found.unseen:
+        return Check("deliveries", "warn", f"Whether deliveries arrive cannot be seen: {found.unseen}.")
+    where = f"GitHub delivers to {found.hook_url}" if found.hook_url else "GitHub knows no address to deliver to"
+    latest = f"of the latest deliveries {found.delivered} arrived and {found.refused} did not"
+    detail = f"{where}; {latest if found.delivered or found.refused else 'there was no delivery yet'}."
+    if not found.hook_url:
+        return Check("deliveries", "fail", detail, "Set the webhook's URL in the App's settings.")
+    if found.refused and not found.delivered:
+        return Check("deliveries", "fail", detail, "Look at Recent deliveries in the App's settings for the answers.")
+    if found.refused or not found.delivered:
+        return Check("deliveries", "warn", detail, "Look at Recent deliveries in the App's settings for the answers.")
+    return Check("deliveries", "ok", detail)
+
+
+async def _webhook(settings: "Settings") -> Check:
+    from workers.github_probe import listens
+
+    address = f"{settings.github_webhook_host}:{settings.github_webhook_port}"
+    if await listens(settings):
+        return Check("webhook", "ok", f"A webhook answers at {address} on this machine.")
+    advice = "Start `baton webhook` or `baton up` here, unless it runs on another machine."
+    return Check("webhook", "warn", f"No webhook answers at {address} on this machine.", advice)
+
+
+async def _namespace(settings: "Settings") -> Check:
+    from workers.temporal_service import temporal_service
+
+    try:
+        async with temporal_service(settings) as service:
+            kept = await retention(service.client)
+    except BatonError as error:
+        return Check("retention", "fail", str(error))
+    detail = f"The namespace remembers ended workflows for {kept.days} days."
+    needed = redelivery(settings)
+    if kept < needed:
+        hours = int(needed.total_seconds() // 3_600)
+        advice = f"temporal operator namespace update --retention {hours}h: what is delivered again is done again else."
+        return Check("retention", "fail", detail, advice)
+    return Check("retention", "ok", detail)

@@ -1,0 +1,81 @@
+"""What a workflow's step does at this moment, from its heartbeat. Looking leaves nothing in any history."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from baton.steps.session import Doing
+from interfaces.cli.terminal.output import one_line
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is under way, or waits for its next attempt."""
+
+    stage: str = ""
+    """As the step says itself: `tools`, `checkpoint`, `model`, `gate`, ..."""
+    tool: str = ""
+    seconds: float = 0.0
+    """Since it began with that; before the first heartbeat, since the attempt began."""
+    cost_usd: float = 0.0
+    """Of the session, up to the turn before."""
+    attempt: int = 1
+    failure: str = ""
+    """Why the attempt before failed."""
+
+    @property
+    def words(self) -> str:
+        """The step in a few words."""
+        doing = self.tool or {"model": "asks the model", "gate": ""}.get(self.stage, self.stage)
+        parts = [one_line(doing, 40), f"{self.seconds:.0f} s" if self.seconds >= 1 else ""]
+        if self.attempt > 1:
+            parts.append(f"attempt {self.attempt} after: {one_line(self.failure, 60)}")
+        return ", ".join(part for part in parts if part)
+
+
+async def steps_at_work(client: "Client", workflow_ids: Iterable[str]) -> dict[str, Step]:
+    """The steps of these workflows, for those that have one; of several the one that began last."""
+    ids = list(workflow_ids)
+    found = await asyncio.gather(*(_step(client, workflow_id) for workflow_id in ids))
+    return {workflow_id: step for workflow_id, step in zip(ids, found, strict=True) if step is not None}
+
+
+async def _step(client: "Client", workflow_id: str) -> Step | None:
+    from temporalio.service import RPCError
+
+    from interfaces.cli.runs.snapshot import QUERY_LIMIT
+
+    try:
+        described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_LIMIT)
+    except RPCError:
+        return None
+    # Writing state.json beside the work is nothing that anybody waits for.
+    pending = [one for one in described.raw_description.pending_activities if one.activity_type.name != "save_state"]
+    if not pending:
+        return None
+    # An activity that stays while a step waits for room has no more to say once the step runs.
+    last = max(
+        pending,
+        key=lambda one: (
+            one.HasField("last_started_time") and one.activity_type.name != "attend_step",
+            one.last_started_time.ToNanoseconds(),
+        ),
+    )
+    payloads = last.heartbeat_details.payloads
+    said = (await client.data_converter.decode(payloads[:1], [Doing]))[0] if payloads else Doing()
+    seconds = said.seconds
+    if not payloads and last.HasField("last_started_time"):
+        seconds = max(0.0, (datetime.now(UTC) - last.last_started_time.ToDatetime(UTC)).total_seconds())
+    return Step(
+        stage=said.stage,
+        tool=said.tool,
+        seconds=seconds,
+        cost_usd=said.cost_usd,
+        attempt=last.attempt,
+        failure=last.last_failure.message,
+    )

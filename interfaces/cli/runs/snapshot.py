@@ -1,0 +1,180 @@
+"""The document of a run as it is now: asked of its workflow, with the cost of the sessions at work added."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from baton import naming
+from baton.errors import UnknownRun
+from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.steps.session import SessionStatus
+from interfaces.cli.runs.pending_activities import Step, steps_at_work
+
+if TYPE_CHECKING:
+    from temporalio.client import Client, WorkflowExecutionDescription
+
+    from workers.temporal_service import TemporalService
+
+QUERY_LIMIT = timedelta(seconds=10)
+"""How long a worker may take to answer a query."""
+
+_ROLE_AT = {"test": "tester", "review": "reviewer"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment."""
+
+    document: RunDocument
+    closed: bool
+    """Whether the workflow has ended."""
+    sessions: list[SessionStatus] = field(default_factory=list)
+    """Sessions at work."""
+    steps: dict[str, Step] = field(default_factory=dict)
+    """What runs at this moment, by the id of its workflow."""
+
+
+async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription":
+    """Temporal's description of a run; raises UnknownRun."""
+    from temporalio.service import RPCError, RPCStatusCode
+
+    try:
+        description = await client.get_workflow_handle(run).describe(rpc_timeout=QUERY_LIMIT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        description = None
+    if description is None or description.workflow_type != "Pipeline":
+        raise UnknownRun(f"There is no run {run} on this Temporal service; `baton list` shows those there are.")
+    return description
+
+
+async def describe_readable(client: "Client", run: str) -> "WorkflowExecutionDescription":
+    """The same of a run that can be read here; ConfigurationError where it was encrypted with a key that is missing."""
+    description = await describe(client, run)
+    await description.memo()
+    return description
+
+
+def is_closed(description: "WorkflowExecutionDescription") -> bool:
+    """Whether the workflow has ended."""
+    from temporalio.client import WorkflowExecutionStatus
+
+    return description.status is not WorkflowExecutionStatus.RUNNING
+
+
+async def query_document(service: "TemporalService", run: str) -> RunDocument:
+    """What the workflow answers to the query `state`; a worker must be there."""
+    handle = service.client.get_workflow_handle(run)
+    document: RunDocument = await handle.query("state", result_type=RunDocument, rpc_timeout=QUERY_LIMIT)
+    return document.model_copy(update={"web_ui": service.run_link(run)})
+
+
+async def look(service: "TemporalService", run: str) -> Snapshot:
+    """The run now: its document with the cost and turns of the sessions at work added."""
+    description = await describe(service.client, run)
+    if is_closed(description):
+        return Snapshot(await final_document(service, description), closed=True)
+    document = await query_document(service, run)
+    candidates = _at_work(document)
+    found = await asyncio.gather(*(_session(service.client, workflow_id) for workflow_id in candidates))
+    sessions = [session for session in found if session is not None]
+    tasks = [naming.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
+    steps = await steps_at_work(service.client, [run, *tasks, *candidates])
+    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
+
+
+async def final_document(service: "TemporalService", description: "WorkflowExecutionDescription") -> RunDocument:
+    """The document of a workflow that has ended: its result, or its answer to a query where it has none."""
+    from temporalio.client import WorkflowExecutionStatus
+
+    if description.status is not WorkflowExecutionStatus.COMPLETED:
+        return settled(await query_document(service, description.id), description)
+    handle = service.client.get_workflow_handle(description.id, result_type=RunDocument)
+    document: RunDocument = await handle.result()
+    return document.model_copy(update={"web_ui": service.run_link(description.id)})
+
+
+def settled(document: RunDocument, description: "WorkflowExecutionDescription") -> RunDocument:
+    """The document of a workflow that has ended; one that was ended from outside could not write its last word."""
+    from temporalio.client import WorkflowExecutionStatus
+
+    if document.status.is_final or not is_closed(description):
+        return document
+    stopped = description.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
+    ending = RunStatus.STOPPED if stopped else RunStatus.FAILED
+    how = description.status.name.lower().replace("_", " ") if description.status else "ended"
+    note = f"The workflow was {how} from outside; what it had done is kept in the store."
+    return document.model_copy(
+        update={"status": ending, "ended_at": description.close_time, "notes": [*document.notes, note]}
+    )
+
+
+def _at_work(document: RunDocument) -> list[str]:
+    """Workflow ids of the sessions that should be at work."""
+    if document.status is RunStatus.PLANNING:
+        return [naming.session_workflow_id(document.run, naming.PLAN_TASK, 1, ROLES[0])]
+    return [
+        naming.session_workflow_id(document.run, task.id, task.rounds, role)
+        for task in document.tasks
+        if task.state is TaskState.WORKING and task.rounds and (role := role_at_work(task)) is not None
+    ]
+
+
+def role_at_work(task: TaskDocument) -> str | None:
+    """The role that has its turn in a task; None while the engine itself works (gate, merge)."""
+    if task.stage in ("make", "open"):
+        return task.role
+    return _ROLE_AT.get(task.stage, task.stage if task.stage in ROLES else None)
+
+
+async def _session(client: "Client", workflow_id: str) -> SessionStatus | None:
+    """What a session does now; None where it has not begun, or is over."""
+    from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
+    from temporalio.common import QueryRejectCondition
+    from temporalio.service import RPCError
+
+    handle = client.get_workflow_handle(workflow_id)
+    try:
+        status: SessionStatus = await handle.query(
+            "status",
+            result_type=SessionStatus,
+            reject_condition=QueryRejectCondition.NOT_OPEN,
+            rpc_timeout=QUERY_LIMIT,
+        )
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return None
+    return status
+
+
+def _with_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunDocument:
+    """Add what sessions at work have used; they report to the run only when they end."""
+    if not sessions:
+        return document
+    by_role, by_model = dict(document.cost_by_role), dict(document.cost_by_model)
+    for session in sessions:
+        model = document.models.get(session.role, "unknown")
+        for costs, name in ((by_role, session.role), (by_model, model)):
+            if session.cost_usd:
+                costs[name] = round(costs.get(name, 0.0) + session.cost_usd, 8)
+    tasks = []
+    for task in document.tasks:
+        mine = [session for session in sessions if session.task == task.id]
+        tasks.append(
+            task.model_copy(
+                update={
+                    "cost_usd": round(task.cost_usd + sum(session.cost_usd for session in mine), 6),
+                    "turns": task.turns + sum(session.turns for session in mine),
+                }
+            )
+        )
+    return document.model_copy(
+        update={
+            "tasks": tasks,
+            "cost_by_role": by_role,
+            "cost_by_model": by_model,
+            "cost_usd": round(document.cost_usd + sum(session.cost_usd for session in sessions), 6),
+            "turns": document.turns + sum(session.turns for session in sessions),
+        }
+    )

@@ -1,0 +1,70 @@
+"""The start of a run's workflow, and what is said of it when the command that starts it is interrupted."""
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from baton.errors import UsageError
+from interfaces.cli.terminal.output import program
+from system.uncancellable import finish
+
+if TYPE_CHECKING:
+    from baton.records.run import Guide, RunRequest
+    from workers.temporal_service import TemporalService
+
+
+def interrupted(started: list[str]) -> str:
+    """What to say when a command is interrupted that starts a run; `started` has its id once there is one."""
+    if not started:
+        return "Interrupted before the run was started."
+    (run,) = started
+    return (
+        f"Interrupted. The run {run} keeps its work: `{program()} watch {run}` goes on with it,"
+        f" `{program()} stop {run}` ends it."
+    )
+
+
+async def see_through(start: Coroutine[Any, Any, None], run: str, started: list[str]) -> None:
+    """Start a run to the end of the call, even when interrupted: whoever leaves must know whether there is a run."""
+
+    async def begin() -> None:
+        await start
+        started.append(run)
+
+    await finish(begin())
+
+
+async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
+    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
+    from temporalio.common import (
+        SearchAttributePair,
+        TypedSearchAttributes,
+        WorkflowIDConflictPolicy,
+        WorkflowIDReusePolicy,
+    )
+    from temporalio.exceptions import WorkflowAlreadyStartedError
+
+    from baton.naming import TASK_QUEUE
+    from baton.records.run import RunStatus
+    from baton.text.request_details import request_details
+    from interfaces.cli.terminal.output import one_line
+    from workflows.state.visibility import REPO, STATUS
+
+    try:
+        await service.client.start_workflow(
+            "Pipeline",
+            request,
+            id=request.run,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={"repo": request.repo, "task": request.task[:200], "base": request.base or ""},
+            search_attributes=TypedSearchAttributes(
+                [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
+            ),
+            static_summary=one_line(request.task, 180),
+            static_details=request_details(request),
+            start_signal="guide" if words else None,
+            start_signal_args=[words] if words else [],
+        )
+    except WorkflowAlreadyStartedError as error:
+        raise UsageError(f"There is a run {request.run} already: choose another --run-id.") from error

@@ -1,0 +1,1 @@
+"""Input and output of commands: streams, prompts, exit codes."""

@@ -1,0 +1,147 @@
+"""Asks a person in the terminal, without blocking the rest of the process.
+
+Only a command in the foreground may read from its terminal: the kernel stops a background command that tries
+(SIGTTIN, https://man7.org/linux/man-pages/man4/tty_ioctl.4.html), and with it the worker that it brings.
+"""
+
+import asyncio
+import contextlib
+import errno
+import getpass
+import os
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import timedelta
+
+from baton.records.run import Decide, Decision
+from baton.text.untrusted import whole
+from interfaces.cli.terminal.decisions import help_lines
+from interfaces.cli.terminal.output import clean, message, one_line
+
+_LOOK_EVERY = timedelta(milliseconds=200)
+"""Between two looks whether the command is in the foreground again."""
+
+
+def can_ask(*, as_json: bool) -> bool:
+    """Whether a person sits at a terminal on both sides."""
+    return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def in_foreground() -> bool:
+    """Whether the shell lets this process read from the terminal now: `&`, Ctrl-Z with `bg`, and `fg` change it."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        # It is not the terminal of our session, so that no shell takes turns with us; or it is gone.
+        return True
+
+
+def who() -> str:
+    """The name under which an answer is recorded."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # a user that is not in /etc/passwd
+
+
+def present(decision: Decision) -> None:
+    """Write the question with everything that helps to answer it."""
+    message(f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""))
+    for text in (*clean(decision.question).split("\n"), *help_lines(decision)):
+        message(_folded(f"  {text}"))
+    for number, choice in enumerate(decision.choices, 1):
+        default = "  (default)" if choice == decision.default else ""
+        message(f"  {number}. {one_line(choice, 300)}{default}")
+
+
+def _folded(text: str) -> str:
+    """The text in lines that a terminal need not break in the middle of words."""
+    if not sys.stderr.isatty() or not text.strip():
+        return text
+    return textwrap.fill(
+        text, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+async def ask_in_terminal(decision: Decision) -> Decide | None:
+    """Let the person choose by number or words; an empty answer leaves the question open."""
+    present(decision)
+    while True:
+        answer = await read_line("Choice (number or words; empty: leave it open): ")
+        if not answer:
+            return None
+        choice = match_choice(decision, answer)
+        if choice is not None:
+            note = await read_line("Note for the agent (may be empty): ")
+            return Decide(decision_id=decision.id, choice=choice, note=whole(note or ""), by=whole(who()))
+        message(f"  {one_line(answer)!r} is none of the choices.")
+
+
+def match_choice(decision: Decision, answer: str) -> str | None:
+    """The choice that a number or words mean; words win, for a choice may be a number itself."""
+    for choice in decision.choices:
+        if choice.casefold() == answer.casefold():
+            return choice
+    if answer.isascii() and answer.isdecimal() and 1 <= int(answer) <= len(decision.choices):
+        return decision.choices[int(answer) - 1]
+    return None
+
+
+async def read_line(prompt: str) -> str | None:
+    """Return one line from the terminal without blocking the loop; None at the end of input.
+
+    In the background it waits, and prompts again when the command is back in the foreground.
+    """
+    while True:
+        while not in_foreground():  # noqa: ASYNC110 - the kernel tells no event of it
+            await asyncio.sleep(_LOOK_EVERY.total_seconds())
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        text = await _next_line(sys.stdin.fileno())
+        if text is not None:
+            return text.strip() if text else None
+
+
+async def _next_line(descriptor: int) -> str | None:
+    """The next line, empty at the end of input; None where the command has gone to the background meanwhile."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[str | None] = loop.create_future()
+
+    def read() -> None:
+        # One look is enough: a descriptor that stays readable would call this again and again.
+        loop.remove_reader(descriptor)
+        if not ready.done():
+            ready.set_result(_read_terminal(descriptor))
+
+    loop.add_reader(descriptor, read)
+    try:
+        while not ready.done() and in_foreground():
+            await asyncio.wait([ready], timeout=_LOOK_EVERY.total_seconds())
+        return ready.result() if ready.done() else None
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _read_terminal(descriptor: int) -> str | None:
+    if not in_foreground():
+        return None
+    try:
+        with _not_stopped():
+            # A terminal hands over whole lines.
+            return os.read(descriptor, 65_536).decode(errors="replace")
+    except OSError as error:
+        # EIO: sent to the background since we looked, or the terminal is gone for good.
+        return None if error.errno == errno.EIO and not in_foreground() else ""
+
+
+@contextlib.contextmanager
+def _not_stopped() -> Iterator[None]:
+    """Make a read from the background an error in place of a stop."""
+    before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTTIN, before)

@@ -1,0 +1,207 @@
+"""Follows a run until it ends, or until only a person can move it on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
+from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
+from interfaces.cli.runs.snapshot import QUERY_LIMIT, Snapshot, look
+from interfaces.cli.terminal.output import message, one_line
+from interfaces.cli.terminal.prompt import in_foreground
+from interfaces.cli.views.live_view import View
+from interfaces.cli.views.progress_lines import reminders
+
+if TYPE_CHECKING:
+    from workers.temporal_service import TemporalService
+
+EVERY = 0.5
+"""Seconds between two looks. Queries leave nothing in the history."""
+
+STILL_LIMIT = 10.0
+"""Seconds that a run which waits is given to write down that it waits."""
+
+POLL_STILL = 0.1
+
+PATIENCE = 60.0
+"""Seconds without an answer from the service or a worker until that is an error."""
+
+FAILING = 3
+"""Attempts of one workflow task after which its failure is no passing one."""
+
+Asker = Callable[[Decision], Awaitable[Decide | None]]
+"""Asks a person; None means that the question is left open."""
+
+
+async def follow(
+    service: "TemporalService", run: str, view: View, ask: Asker | None, every: float = EVERY
+) -> RunDocument:
+    """Show the run until it has ended, and return its document.
+
+    Decisions are put to `ask`; what it leaves open, and everything where there is no `ask` or the command is in the
+    background, ends this as soon as the run waits for nothing else. A deadline with a default is something else: the
+    run goes on by itself then.
+    """
+    left_open: set[str] = set()
+    with view:
+        while True:
+            now = await _patiently(service, run)
+            view.show(now)
+            document = now.document
+            if now.closed:
+                return document
+            unasked = [found for found in open_decisions(document) if found.id not in left_open]
+            if ask is not None and unasked and in_foreground():
+                view.pause()
+                if not await _put(service, run, unasked[0], ask):
+                    left_open.add(unasked[0].id)
+            elif document.status is RunStatus.WAITING and not _goes_on_by_itself(document):
+                await _until_still(service, run)
+                return document
+            else:
+                await asyncio.sleep(every)
+
+
+def _goes_on_by_itself(document: RunDocument) -> bool:
+    return any(decision.default and decision.deadline for decision in open_decisions(document))
+
+
+async def _until_still(service: "TemporalService", run: str) -> None:
+    """Let a run that waits finish what it is about (its state.json), before this process takes its worker away."""
+    deadline = asyncio.get_running_loop().time() + STILL_LIMIT
+    while asyncio.get_running_loop().time() < deadline:
+        described = await service.client.get_workflow_handle(run).describe()
+        if not described.raw_description.pending_activities:
+            return
+        await asyncio.sleep(POLL_STILL)
+
+
+async def _put(service: "TemporalService", run: str, decision: Decision, ask: Asker) -> bool:
+    """Ask, unless somebody answers elsewhere first; whether the decision is settled."""
+    asking = asyncio.ensure_future(ask(decision))
+    before: RunDocument | None = None
+    try:
+        while not asking.done():
+            await asyncio.wait({asking}, timeout=1.0)
+            document = (await _patiently(service, run)).document
+            for line in reminders(before, document):
+                message(f"\n{line}")
+            before = document
+            if not asking.done() and decision.id not in {found.id for found in open_decisions(document)}:
+                message(f"\nDecision {decision.id} was settled elsewhere.")
+                return True
+    finally:
+        asking.cancel()
+    answer = asking.result()
+    return answer is not None and await submit(service, run, answer)
+
+
+async def submit(service: "TemporalService", run: str, answer: Decide) -> bool:
+    """Send an answer; False (with the reason said) where the run refuses it."""
+    try:
+        await send_answer(service, run, answer)
+    except UsageError as refused:
+        message(str(refused))
+        return False
+    return True
+
+
+async def send_answer(service: "TemporalService", run: str, answer: Decide) -> Decision:
+    """Send an answer and wait until the run has taken it; raises UsageError with the run's reason for refusing."""
+    from temporalio.client import WorkflowUpdateFailedError
+    from temporalio.exceptions import FailureError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    handle = service.client.get_workflow_handle(run)
+    try:
+        decision: Decision = await handle.execute_update("submit_decision", answer, result_type=Decision)
+    except WorkflowUpdateFailedError as error:
+        # Its text alone: the cause's own `str` begins with the name of a class.
+        cause = error.cause
+        raise UsageError(cause.message if isinstance(cause, FailureError) else str(cause)) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise UsageError(f"The run {run} has ended: there is nothing to decide any more.") from error
+        raise
+    return decision
+
+
+def open_decisions(document: RunDocument) -> list[Decision]:
+    """Decisions that wait for an answer."""
+    return [decision for decision in document.decisions if decision.state is DecisionState.OPEN]
+
+
+def exit_code(document: RunDocument) -> ExitCode:
+    """What the state of a run means for a command's end."""
+    if document.status is RunStatus.DONE:
+        return ExitCode.DONE
+    if document.status is RunStatus.FAILED and document.base_commit is None and _can_be_mended(document):
+        return ExitCode.USAGE
+    return ExitCode.FAILED if document.status.is_final else ExitCode.WAITING
+
+
+def _can_be_mended(document: RunDocument) -> bool:
+    """Whether a run failed for what its caller asked for: a repository, a base, a file of it that does not fit."""
+    kinds = {"UsageError"}
+    found = [UsageError]
+    while found:
+        below = found.pop().__subclasses__()
+        found += below
+        kinds |= {kind.__name__ for kind in below}
+    return bool(document.errors) and document.errors[-1].context.get("error_type") in kinds
+
+
+async def _patiently(service: "TemporalService", run: str) -> Snapshot:
+    """Look at the run; a server that is being restarted, or a worker that has just begun, is waited for."""
+    from temporalio.client import WorkflowQueryFailedError
+    from temporalio.service import RPCError, RPCStatusCode
+
+    passing = (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    )
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return await look(service, run)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            if isinstance(error, RPCError) and error.status not in passing:
+                raise
+            failure = await _workflow_failure(service, run)
+            if failure is not None:
+                raise BatonError(
+                    f"The workflow of the run {run} cannot go on with this version of Baton: {failure}. Its work is"
+                    " kept; with a worker of a version that can, it goes on by itself."
+                ) from error
+            if asyncio.get_running_loop().time() > deadline:
+                if not isinstance(error, RPCError):
+                    raise
+                raise TemporalUnreachable(
+                    f"The run {run} has not answered for {PATIENCE:.0f} s ({error}); it is not lost. Is a worker at"
+                    f" work? `baton watch {run}` looks again."
+                ) from error
+            await asyncio.sleep(EVERY)
+
+
+async def _workflow_failure(service: "TemporalService", run: str) -> str | None:
+    """Why the workflow's code fails, where it does so again and again; Temporal repeats such a task for ever."""
+    from temporalio.api.enums.v1 import EventType
+    from temporalio.service import RPCError
+
+    handle = service.client.get_workflow_handle(run)
+    try:
+        description = await handle.describe(rpc_timeout=QUERY_LIMIT)
+        if description.raw_description.pending_workflow_task.attempt < FAILING:
+            return None
+        reason = None
+        async for event in handle.fetch_history_events():
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                reason = event.workflow_task_failed_event_attributes.failure.message
+            elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                reason = None
+        return one_line(reason, 300) if reason else None
+    except RPCError:
+        return None

@@ -1,0 +1,1 @@
+"""The meaning of GitHub's webhook events, by their kind. Pure."""

@@ -1,0 +1,161 @@
+"""What deliveries about checks mean: one of others failed on a branch of ours, or ours is to run again. Pure.
+
+That the commit is the head which we published is for the run to see: a fork's branch may have the name of ours.
+"""
+
+import re
+from typing import Any
+
+from baton.records.issue import CHECK_NAME, TEXT_LIMIT, TITLE_LIMIT, Check, Matter, issue_of_branch
+from baton.text.untrusted import freeze, freeze_line
+from interfaces.github.events.event import FORK, NOT_OURS, Event
+from interfaces.github.payloads.checks import RunPayload, StatusPayload, Suite, SuitePayload, WorkflowPayload
+from interfaces.github.payloads.common import App
+from interfaces.github.verdicts import Policy
+
+# A cancelled check, or one that asks for a person, is nothing that a change of the code would mend.
+# https://docs.github.com/en/rest/checks/runs
+_FAILED = frozenset({"failure", "timed_out", "startup_failure"})
+_PASSED = "the check did not fail"
+_OWN = "it is a check of our own"
+_NAME_LIMIT = 300
+_LINK = re.compile(r"https?://[!-~]{1,1000}")
+
+
+def _run(payload: RunPayload, policy: Policy) -> Matter | str:
+    run = payload.check_run
+    if run.conclusion not in _FAILED:
+        return _PASSED
+    if _is_ours(run.name, run.app, policy):
+        return _OWN
+    return _not_ours(run.check_suite, payload) or _check_of_run(payload, "failed")
+
+
+def _run_again(payload: RunPayload, policy: Policy) -> Matter | str:
+    if not _is_ours(payload.check_run.name, payload.check_run.app, policy):
+        return "it is no check of ours"
+    return _not_ours(payload.check_run.check_suite, payload) or _check_of_run(payload, "rerequested")
+
+
+def _suite(payload: SuitePayload, policy: Policy) -> Matter | str:
+    suite = payload.check_suite
+    if suite.conclusion not in _FAILED:
+        return _PASSED
+    return _OWN if _is_ours("", suite.app, policy) else _check_of_suite(payload, "failed")
+
+
+def _suite_again(payload: SuitePayload, policy: Policy) -> Matter | str:
+    if not _is_ours("", payload.check_suite.app, policy):
+        return "it is no check of ours"
+    return _check_of_suite(payload, "rerequested")
+
+
+def _workflow(payload: WorkflowPayload, _policy: Policy) -> Matter | str:
+    workflow = payload.workflow_run
+    if workflow.conclusion not in _FAILED:
+        return _PASSED
+    if workflow.head_repository is None or workflow.head_repository.id != payload.repository.id:
+        return FORK
+    if issue_of_branch(workflow.head_branch) is None:
+        return NOT_OURS
+    return Check(
+        branch=workflow.head_branch,
+        commit=workflow.head_sha,
+        name=freeze_line(workflow.name, _NAME_LIMIT),
+        outcome="failed",
+        conclusion=workflow.conclusion,
+        source="workflow_run",
+        id=workflow.id,
+        app="github-actions",
+        url=_link(workflow.html_url),
+    )
+
+
+def _status(payload: StatusPayload, _policy: Policy) -> Matter | str:
+    if payload.state not in ("failure", "error"):
+        return _PASSED
+    if payload.context == CHECK_NAME:
+        return _OWN
+    # All branches that contain the commit are listed; the status is about those that end with it.
+    heads = [branch.name for branch in payload.branches if branch.commit.sha == payload.sha]
+    ours = next((name for name in heads if issue_of_branch(name) is not None), None)
+    if ours is None:
+        return NOT_OURS
+    return Check(
+        branch=ours,
+        commit=payload.sha,
+        name=freeze_line(payload.context, _NAME_LIMIT),
+        outcome="failed",
+        conclusion=payload.state,
+        source="status",
+        id=payload.id,
+        summary=freeze(payload.description, TEXT_LIMIT),
+        url=_link(payload.target_url),
+    )
+
+
+def _is_ours(name: str, app: App | None, policy: Policy) -> bool:
+    """By the App that made it: anybody may give a check our name. Only without an App the name has to do."""
+    if policy.app_id is not None:
+        return app is not None and app.id == policy.app_id
+    return name == CHECK_NAME
+
+
+def _not_ours(suite: Suite, payload: RunPayload | SuitePayload) -> str | None:
+    if issue_of_branch(suite.head_branch) is None:
+        return NOT_OURS
+    pulls = suite.pull_requests or getattr(payload, "check_run", suite).pull_requests
+    heads = [pull.head for pull in pulls if pull.head.ref == suite.head_branch]
+    ids = {head.repo.id for head in heads if head.repo is not None}
+    return FORK if ids and payload.repository.id not in ids else None
+
+
+def _check_of_run(payload: RunPayload, outcome: Any) -> Check:
+    run = payload.check_run
+    says = run.output
+    return Check(
+        branch=run.check_suite.head_branch,
+        commit=run.head_sha,
+        name=freeze_line(run.name, _NAME_LIMIT),
+        outcome=outcome,
+        conclusion=freeze_line(run.conclusion, _NAME_LIMIT),
+        source="check_run",
+        id=run.id,
+        app=freeze_line(run.app.slug, _NAME_LIMIT) if run.app else "",
+        external_id=freeze_line(run.external_id, _NAME_LIMIT),
+        title=freeze_line(says.title, TITLE_LIMIT) if says else "",
+        summary=freeze(f"{says.summary}\n\n{says.text}", TEXT_LIMIT) if says else "",
+        url=_link(run.html_url),
+    )
+
+
+def _check_of_suite(payload: SuitePayload, outcome: Any) -> Check | str:
+    suite = payload.check_suite
+    if refused := _not_ours(suite, payload):
+        return refused
+    if suite.head_sha is None:
+        return "the check suite names no commit"
+    return Check(
+        branch=suite.head_branch,
+        commit=suite.head_sha,
+        name=freeze_line(suite.app.slug if suite.app else "", _NAME_LIMIT),
+        outcome=outcome,
+        conclusion=freeze_line(suite.conclusion, _NAME_LIMIT),
+        source="check_suite",
+        id=suite.id,
+        app=freeze_line(suite.app.slug, _NAME_LIMIT) if suite.app else "",
+    )
+
+
+def _link(url: str) -> str:
+    return url if _LINK.fullmatch(url) else ""
+
+
+EVENTS: dict[str, Event[Any]] = {
+    "check_run.completed": Event(RunPayload, _run),
+    "check_run.rerequested": Event(RunPayload, _run_again),
+    "check_suite.completed": Event(SuitePayload, _suite),
+    "check_suite.rerequested": Event(SuitePayload, _suite_again),
+    "workflow_run.completed": Event(WorkflowPayload, _workflow),
+    "status": Event(StatusPayload, _status),
+}

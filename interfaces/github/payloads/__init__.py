@@ -1,0 +1,1 @@
+"""The parts of GitHub's payloads that are read."""

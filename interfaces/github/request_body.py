@@ -1,0 +1,87 @@
+"""Reads a request's body within bounds: of size, of time, and of the memory that all requests may take together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from starlette.requests import Request
+
+from interfaces.github.parse_request import MAX_BODY
+from interfaces.github.verdicts import Reject
+
+BODY_LIMIT = timedelta(seconds=10)
+"""How long a body may take; GitHub itself gives up then."""
+
+ROOM = 4 * MAX_BODY
+"""Bytes of all the bodies that are being read or worked on at one moment."""
+
+
+class Bodies:
+    """The bodies in memory. Use one for all requests of a server."""
+
+    def __init__(self, room: int = ROOM, limit: timedelta = BODY_LIMIT) -> None:
+        self._room, self._limit = room, limit
+        self.held = 0
+        """Bytes in memory now."""
+
+    @asynccontextmanager
+    async def read(self, request: Request, *, keep: bool = True) -> AsyncIterator[bytes | Reject]:
+        """The whole body while the block runs, or why it is refused. Raises ClientDisconnect.
+
+        Without `keep` it is read and thrown away, and empty.
+        What is too large is read to its end, as far as that is reasonable, and thrown away: a client that is still
+        sending would never see the answer.
+        """
+        pieces: list[bytes] = []
+        try:
+            refusal = await self._within_limit(pieces, request, keep)
+            pieces[:] = [b"".join(pieces)]
+            yield pieces[0] if refusal is None else refusal
+        finally:
+            self._drop(pieces)
+
+    async def _within_limit(self, pieces: list[bytes], request: Request, keep: bool) -> Reject | None:
+        try:
+            async with asyncio.timeout(self._limit.total_seconds()):
+                return await self._fill(pieces, request, keep)
+        except TimeoutError:
+            return Reject(408, f"The body did not arrive within {self._limit.total_seconds():g} seconds.")
+
+    async def _fill(self, pieces: list[bytes], request: Request, keep: bool) -> Reject | None:
+        if _announced(request) > 2 * MAX_BODY:
+            return _too_large()
+        refusal: Reject | None = None
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size > 2 * MAX_BODY:
+                break
+            refusal = refusal or self._refusal(size, len(piece) if keep else 0)
+            if refusal is None and keep:
+                pieces.append(piece)
+                self.held += len(piece)
+            else:
+                self._drop(pieces)
+        return refusal
+
+    def _drop(self, pieces: list[bytes]) -> None:
+        self.held -= sum(map(len, pieces))
+        pieces.clear()
+
+    def _refusal(self, size: int, more: int) -> Reject | None:
+        if size > MAX_BODY:
+            return _too_large()
+        if self.held + more > self._room:
+            return Reject(503, "Too many large deliveries at once: send it again.")
+        return None
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "0")
+    # The HTTP parser has refused what is no number.
+    return int(length[:20]) if length.isdecimal() else 0
+
+
+def _too_large() -> Reject:
+    return Reject(413, f"The body is larger than {MAX_BODY} bytes.")
