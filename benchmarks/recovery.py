@@ -25,7 +25,7 @@ from temporalio.client import WorkflowHandle
 from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, machine, scene
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.pipelines.repositories import git, make_repository
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline

@@ -22,7 +22,7 @@ from temporalio.client import WorkflowHandle
 from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene
-from standin.scenario import Call, Scenario, Step
+from standin.script.scenario import Call, Scenario, Step
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
 from workflows.pipeline import Pipeline

@@ -21,7 +21,7 @@ from typing import Any
 from temporalio.client import Client
 
 from baton.settings.core import Settings, read_settings
-from standin.scenario import Call, Scenario, Step
+from standin.script.scenario import Call, Scenario, Step
 from tests.conftest import reach
 from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
 from workers.embedded.server_files import ServerFiles, read_record

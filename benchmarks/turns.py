@@ -22,7 +22,7 @@ from temporalio.client import WorkflowHandle
 from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene, session_script
-from standin.scenario import Call
+from standin.script.scenario import Call
 from tests.pipelines.repositories import make_repository
 from workflows.pipeline import Pipeline
 

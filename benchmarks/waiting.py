@@ -17,7 +17,7 @@ from baton import naming
 from baton.records.run import RunDocument, RunRequest
 from benchmarks.runs import finish, script
 from benchmarks.scene import Scene, machine, scene
-from standin.scenario import Step
+from standin.script.scenario import Step
 from tests.pipelines.repositories import make_repository
 from tests.pipelines.scripts import escalate
 from workflows.pipeline import Pipeline

@@ -1,10 +1,10 @@
 """A faithful local stand-in for the Messages API: demo, tests, benchmarks, fault injection."""
 
-from standin.app import StandIn
-from standin.loading import load_scenario, parse_scenario, shipped_scenario, shipped_scenarios
-from standin.records import RequestRecord
-from standin.scenario import Call, Fault, Scenario, Step
-from standin.server import run_forever, serve
+from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario_file import load_scenario, parse_scenario, shipped_scenario, shipped_scenarios
+from standin.server.app import StandIn
+from standin.server.request_log import RequestRecord
+from standin.server.server import run_forever, serve
 
 __all__ = [
     "Call",

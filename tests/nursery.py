@@ -38,7 +38,7 @@ import workers.worker
 from baton.settings.core import read_settings
 from interfaces.cli import main as command
 from interfaces.cli.runs.runtime import serving
-from standin.server import run_forever
+from standin.server.server import run_forever
 from tests.faults.injection import Moment, arm
 
 IMPORTED = (anthropic, rich, workers, interfaces)

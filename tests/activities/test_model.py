@@ -12,8 +12,8 @@ from activities.runtime.failures import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
 from activities.session.messages_api import Meter, ask, make_client
 from baton import errors
 from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, RequestRefused, UsageLimitReached
-from standin.scenario import Call, Fault, Scenario, Step
-from standin.server import serve
+from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.server.server import serve
 
 REQUEST: dict[str, Any] = {
     "model": "claude-sonnet-5-5",

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from interfaces.cli.runs.sample_repository import make_repository
-from standin.app import StandIn
-from standin.loading import load_scenario
-from standin.server import serve
+from standin.script.scenario_file import load_scenario
+from standin.server.app import StandIn
+from standin.server.server import serve
 from tests.conftest import reach
 from tests.forked import Command, nursery
 

@@ -12,7 +12,7 @@ import pytest
 
 from baton import naming
 from baton.settings.core import read_settings
-from standin.app import StandIn
+from standin.server.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import assert_eventually
 from workers.embedded.server import embedded_server

@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 from baton.records.run import RunDocument, RunStatus
 from baton.settings.core import read_settings
-from standin.app import StandIn
-from standin.scenario import Fault
-from standin.server import serve
+from standin.script.scenario import Fault
+from standin.server.app import StandIn
+from standin.server.server import serve
 from tests.cli.conftest import Cli, Process
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload

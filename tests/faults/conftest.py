@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from baton.records.run import RunStatus
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.forked import Nursery, nursery
 from tests.pipelines.repositories import CHECK, make_repository

@@ -17,9 +17,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunDocument, RunRequest
-from standin.app import StandIn
-from standin.scenario import Scenario, Step
-from standin.server import serve
+from standin.script.scenario import Scenario, Step
+from standin.server.app import StandIn
+from standin.server.server import serve
 from tests.conftest import HANGS, reach
 from tests.faults.injection import Moment
 from tests.forked import Forked, Nursery, inherited

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from baton.naming import slug
 from baton.records.run import RunStatus
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script
 

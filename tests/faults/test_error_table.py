@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import Decide, DecisionState, RunDocument, RunStatus
 from baton.settings.core import read_settings
-from standin.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import Scene

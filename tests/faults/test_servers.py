@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from baton.errors import TemporalUnreachable
 from baton.records.run import Decide, RunDocument, RunStatus
 from baton.settings.core import read_settings
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.faults.scene import Scene, new_namespace, scene, script
 from tests.forked import Nursery

@@ -11,7 +11,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from baton.settings.core import Settings
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.github.npm import Npm, npm
 from tests.github.opening import app_settings, make_on_github, open_forge, open_world
 from tests.github.world import Forge, World

@@ -15,8 +15,8 @@ from interfaces.github.app import Webhook
 from interfaces.github.server import serve as serve_webhook
 from interfaces.github.start_delivery import Desk
 from interfaces.github.verdicts import Policy
-from standin.scenario import Scenario
-from standin.server import serve as serve_model
+from standin.script.scenario import Scenario
+from standin.server.server import serve as serve_model
 from tests.github.emulator import APP_ID, OWNER, SECRET, emulator, free_port, private_key, token_of
 from tests.github.hub import Hub
 from tests.github.npm import Npm

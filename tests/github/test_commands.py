@@ -10,7 +10,7 @@ from activities.github.comment_marker import MARKER
 from baton import naming
 from baton.records.run import RunStatus
 from baton.steps.github import Handled
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World
 from tests.pipelines.repositories import CONFIG, git

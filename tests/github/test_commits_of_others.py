@@ -5,7 +5,7 @@ from pathlib import Path
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.github.emulator import OWNER
 from tests.github.world import World

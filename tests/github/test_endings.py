@@ -5,7 +5,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import Guide, RunRequest, RunStatus
 from baton.steps.github import Handled
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, scenario, session, simple_task, task, write

@@ -9,8 +9,8 @@ from temporalio.client import WorkflowExecutionStatus
 from baton.records.run import RunStatus
 from interfaces.cli.commands.list_show import run_row
 from interfaces.cli.views.run_summary import ending
-from standin.scenario import Fault as ModelFault
-from standin.scenario import Scenario, Step
+from standin.script.scenario import Fault as ModelFault
+from standin.script.scenario import Scenario, Step
 from tests.conftest import assert_eventually
 from tests.github.emulator import BOT
 from tests.github.hub import Fault

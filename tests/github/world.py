@@ -22,7 +22,7 @@ from baton.github.app import EVENTS
 from baton.records.run import RunDocument
 from baton.settings.core import Settings
 from baton.steps.github import Handled
-from standin.app import StandIn
+from standin.server.app import StandIn
 from tests.conftest import assert_eventually
 from tests.github.emulator import BOT, OWNER, SECRET, token_of
 from tests.github.hub import Hub

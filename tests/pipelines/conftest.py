@@ -15,9 +15,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from baton import naming
 from baton.records.run import RunDocument, RunRequest
 from baton.settings.core import Settings
-from standin.app import StandIn
-from standin.scenario import Scenario
-from standin.server import serve
+from standin.script.scenario import Scenario
+from standin.server.app import StandIn
+from standin.server.server import serve
 from tests.conftest import HANGS
 from tests.pipelines.repositories import make_repository
 from workers.worker import WorkerHandle, running_worker

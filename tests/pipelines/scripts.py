@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from standin.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Call, Fault, Scenario, Step
 
 NOTHING: dict[str, Any] = {
     "files_changed": [],

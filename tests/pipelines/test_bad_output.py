@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from baton.records.run import Decide, RunStatus
-from standin.scenario import Call
+from standin.script.scenario import Call
 from tests.conftest import assert_eventually
 from tests.pipelines.leftovers import commands_with, unique_seconds
 from tests.pipelines.repositories import git

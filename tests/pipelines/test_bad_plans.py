@@ -3,7 +3,7 @@
 from typing import Any
 
 from baton.records.run import Decide, DecisionState, RunStatus
-from standin.scenario import Call
+from standin.script.scenario import Call
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline

@@ -19,7 +19,7 @@ from activities.runtime.host_queue import HostActivities
 from activities.runtime.presence import PresenceActivities, Slots
 from baton import naming
 from baton.records.run import RunRequest, RunStatus
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from system.uncancellable import in_thread
 from tests.conftest import HANGS, assert_eventually
 from tests.lines import Line

@@ -12,7 +12,7 @@ from temporalio.exceptions import CancelledError
 
 from baton import naming
 from baton.records.run import DecisionState, RunStatus, TaskState
-from standin.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.leftovers import commands_with, unique_seconds

@@ -10,7 +10,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import Guide, RunStatus
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import git

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from baton.records.run import Decide, RunStatus
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task
 from workflows.pipeline import Pipeline
 

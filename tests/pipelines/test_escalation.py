@@ -4,7 +4,7 @@ import json
 
 from baton.naming import run_ref
 from baton.records.run import Decide, RunStatus, TaskState
-from standin.scenario import Call, Step
+from standin.script.scenario import Call, Step
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import (
     bash,

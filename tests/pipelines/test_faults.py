@@ -9,7 +9,7 @@ from baton.records.run import Decide, RunStatus, TaskState
 from interfaces.cli.runs.snapshot import Snapshot, look
 from interfaces.cli.views.progress_lines import events as plain_lines
 from interfaces.cli.views.run_summary import document_lines
-from standin.scenario import Call, Fault, Step
+from standin.script.scenario import Call, Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, events
 from tests.pipelines.repositories import git

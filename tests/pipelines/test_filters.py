@@ -9,7 +9,7 @@ import pytest
 
 from baton import naming
 from baton.records.run import Decide, Fork, RunRequest, RunStatus
-from standin.scenario import Call
+from standin.script.scenario import Call
 from tests.pipelines.repositories import CONFIG, git, make_repository
 from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from workflows.pipeline import Pipeline

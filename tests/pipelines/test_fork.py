@@ -5,7 +5,7 @@ import pytest
 from baton.errors import UsageError
 from baton.naming import TASK_QUEUE
 from baton.records.run import Fork, Guide, RunDocument, RunRequest, RunStatus, TaskState
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write

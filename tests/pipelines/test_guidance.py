@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from baton.records.run import Decide, Guide, RunStatus, TaskState
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, simple_task, task, write

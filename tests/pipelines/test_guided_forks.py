@@ -6,7 +6,7 @@ import pytest
 
 from baton.naming import TASK_QUEUE
 from baton.records.run import Decide, Fork, RunDocument, RunRequest, RunStatus
-from standin.scenario import Call, Fault, Step
+from standin.script.scenario import Call, Fault, Step
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import escalate, made, plan, scenario, session, simple_task, task, write

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from baton.records.run import Decide, Guide, RunStatus
 from baton.text.key_masking import Masker, forms, masked_names
-from standin.scenario import Step
+from standin.script.scenario import Step
 from tests.pipelines.conftest import CANARY
 from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline

@@ -8,7 +8,7 @@ from temporalio.client import Client
 from baton import naming
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import Settings
-from standin.server import serve
+from standin.server.server import serve
 from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline

@@ -16,7 +16,7 @@ from baton.errors import ExitCode
 from baton.records.run import Decide, RunDocument, RunStatus, TaskState
 from interfaces.cli.views.follow import exit_code
 from interfaces.cli.views.run_summary import document_lines
-from standin.scenario import Call, Fault, Step
+from standin.script.scenario import Call, Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess

@@ -13,8 +13,8 @@ import pytest
 from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus
 from interfaces.cli.runs.stored_run import find_run
 from interfaces.cli.views.transcript import render
-from standin.records import RequestRecord
-from standin.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.server.request_log import RequestRecord
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from baton.records.run import Decide, RunDocument, RunStatus
-from standin.scenario import Call, Step
+from standin.script.scenario import Call, Step
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, task, tested, write

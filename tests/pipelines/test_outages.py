@@ -10,7 +10,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import RunStatus
-from standin.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess

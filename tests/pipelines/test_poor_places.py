@@ -13,7 +13,7 @@ from baton import naming
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import SandboxMode
 from interfaces.cli.views.run_summary import document_lines
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess

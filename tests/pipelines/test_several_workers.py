@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.records.run import RunStatus
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.pipelines.processes import WorkerProcess

@@ -6,7 +6,7 @@ import pytest
 
 from activities.session.conversation import Message, add_user
 from baton.records.run import Decide, RunStatus
-from standin.scenario import Call, Step
+from standin.script.scenario import Call, Step
 from tests.pipelines.repositories import git
 from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from workflows.pipeline import Pipeline

@@ -14,7 +14,7 @@ from pygit2.enums import FileMode
 
 from baton import naming
 from baton.records.run import RunDocument, RunStatus
-from standin.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.pipelines.processes import WorkerProcess

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.records.run import Decide, RunStatus
-from standin.scenario import Fault, Step
+from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, Stage
 from tests.pipelines.processes import WorkerProcess

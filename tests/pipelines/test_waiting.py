@@ -18,7 +18,7 @@ from baton.replayed_figures import ELSEWHERE_WAITS
 from interfaces.cli.views.follow import follow
 from interfaces.cli.views.live_view import PlainView
 from interfaces.cli.views.run_summary import document_lines
-from standin.server import serve
+from standin.server.server import serve
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.processes import WorkerProcess
 from tests.pipelines.repositories import CONFIG, git

@@ -9,9 +9,9 @@ from pydantic_core import to_json
 
 from baton.records.run import Usage
 from standin import Call, Fault, Scenario, Step, serve
-from standin.cache import PromptCache
-from standin.prefix import read_prefix
-from standin.schema import parse_request
+from standin.api.prefix import read_prefix
+from standin.api.prompt_cache import PromptCache
+from standin.api.schema import parse_request
 from tests.standin.conftest import MODEL, request
 
 FIVE = {"type": "ephemeral"}

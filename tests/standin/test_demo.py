@@ -12,7 +12,7 @@ import pytest
 
 import standin
 from agents.reports import parse_escalation, parse_report
-from standin.scenario import Scenario, Step
+from standin.script.scenario import Scenario, Step
 from workspaces.project.scopes import scope_for
 
 SAMPLE = Path(standin.__file__).parent / "sample"

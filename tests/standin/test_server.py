@@ -23,7 +23,7 @@ steps:
   - {text: "Turn ${turn}.", repeat: 5}
 """
 KEY = {"authorization": "Bearer sk-secret-key", "anthropic-version": "2026-10-21"}
-START = "import sys; from standin.server import run_forever; run_forever(sys.argv[1])"
+START = "import sys; from standin.server.server import run_forever; run_forever(sys.argv[1])"
 
 
 @asynccontextmanager

@@ -22,8 +22,8 @@ from interfaces.cli.commands.demo import TASK
 from interfaces.cli.runs.sample_repository import make_repository
 from interfaces.cli.runs.start import start_run
 from interfaces.cli.runs.web_ui_links import links
-from standin.loading import load_scenario
-from standin.server import serve
+from standin.script.scenario_file import load_scenario
+from standin.server.server import serve
 from tests.ui.browser import chromium, find_chromium, open_page
 from tests.ui.test_answer import fill_signal, submit_signal
 from workers.temporal_service import TemporalService, temporal_service

@@ -23,7 +23,7 @@ from baton.records.run import Decide, Guide, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
 from interfaces.cli.runs.start import start_run
-from standin.server import serve
+from standin.server.server import serve
 from tests.conftest import reach
 from tests.pipelines.conftest import Stage
 from tests.pipelines.repositories import make_repository

@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from baton import naming
 from baton.settings.core import read_settings
-from standin.server import serve
+from standin.server.server import serve
 from tests.github.npm import install
 from tests.github.opening import app_settings, open_forge, open_world
 from tests.pipelines.conftest import Stage

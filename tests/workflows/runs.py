@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
-from standin.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Call, Fault, Scenario, Step
 from tests.faults.injection import Moment, arm
 from tests.github.world import World
 from tests.pipelines.conftest import Stage

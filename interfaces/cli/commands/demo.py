@@ -15,7 +15,7 @@ from interfaces.cli.terminal.runner import execute
 if TYPE_CHECKING:
     from baton.records.run import Decide, Decision, RunDocument
     from baton.settings.core import Settings
-    from standin.app import StandIn
+    from standin.server.app import StandIn
 
 TASK = "Add pagination to GET /orders, and show the orders page by page."
 
@@ -73,8 +73,8 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
     from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask
     from interfaces.cli.views.follow import exit_code, follow
     from interfaces.cli.views.live_view import choose_view
-    from standin.loading import shipped_scenario
-    from standin.server import serve
+    from standin.script.scenario_file import shipped_scenario
+    from standin.server.server import serve
 
     await require_sandbox(
         settings,

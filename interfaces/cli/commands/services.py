@@ -93,8 +93,8 @@ def standin(
 
 
 async def _standin(scenario: Path, port: int, as_json: bool) -> None:
-    from standin.loading import load_scenario
-    from standin.server import serve
+    from standin.script.scenario_file import load_scenario
+    from standin.server.server import serve
 
     async with serve(load_scenario(scenario), port=port) as standin:
         if as_json:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from standin.apierror import ApiError, invalid
-from standin.catalogue import MAX_OUTPUT_TOKENS, Catalogue
-from standin.prefix import Prefix, blocks_of
+from standin.api.errors import ApiError, invalid
+from standin.api.model_list import MAX_OUTPUT_TOKENS, Catalogue
+from standin.api.prefix import Prefix, blocks_of
 
 MAX_CACHE_MARKS = 4
 _PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")

@@ -3,8 +3,8 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from standin.apierror import ApiError
-from standin.scenario import Fault
+from standin.api.errors import ApiError
+from standin.script.scenario import Fault
 
 
 def raise_status(fault: Fault, until_reset: timedelta) -> None:

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from standin.answer import Answer
-from standin.apierror import ApiError, invalid
-from standin.prefix import blocks_of, canonical
+from standin.api.errors import ApiError, invalid
+from standin.api.prefix import blocks_of, canonical
+from standin.script.answer import Answer
 
 _THINKING = ("thinking", "redacted_thinking")
 _ABOUT_THE_REQUEST = frozenset({"invalid_request_error", "not_found_error", "request_too_large"})

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from baton.budget.pricing import shipped_prices
 from baton.records.run import Usage
-from standin.player import Caller
+from standin.script.player import Caller
 
 
 class RequestRecord(BaseModel):

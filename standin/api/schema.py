@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, T
 from pydantic_core import from_json
 from typing_extensions import TypedDict, is_typeddict
 
-from standin.apierror import invalid
+from standin.api.errors import invalid
 
 _HIDDEN = "\x00"
 """Marks union tags that the API does not show in the place of a fault."""

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from standin.apierror import ApiError, invalid
-from standin.player import read_caller
-from standin.records import Log, RequestRecord, masked
-from standin.wire import Gone, Wire
+from standin.api.errors import ApiError, invalid
+from standin.script.player import read_caller
+from standin.server.request_log import Log, RequestRecord, masked
+from standin.server.wire import Gone, Wire
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 _DRAIN_BYTES = 8 * MAX_BODY_BYTES

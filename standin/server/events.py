@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from baton.records.run import Usage
-from standin.answer import Answer, Block
+from standin.script.answer import Answer, Block
 
 Event = tuple[str, dict[str, Any]]
 

@@ -11,21 +11,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from standin.answer import compose, token
-from standin.apierror import ApiError, error_body
-from standin.cache import PromptCache
-from standin.catalogue import Catalogue
-from standin.endpoint import MessagesEndpoint
-from standin.events import Event, message_body, stream_events
-from standin.failures import raise_status
-from standin.memory import Memory
-from standin.player import Player, Turn, read_caller
-from standin.prefix import last_text, read_prefix
-from standin.records import Log, RequestRecord
-from standin.rules import check_model, check_rules, check_size
-from standin.scenario import Scenario, Step
-from standin.schema import parse_request
-from standin.wire import Wire
+from standin.api.errors import ApiError, error_body
+from standin.api.model_list import Catalogue
+from standin.api.prefix import last_text, read_prefix
+from standin.api.prompt_cache import PromptCache
+from standin.api.rules import check_model, check_rules, check_size
+from standin.api.schema import parse_request
+from standin.script.answer import compose, token
+from standin.script.obligations import Memory
+from standin.script.player import Player, Turn, read_caller
+from standin.script.scenario import Scenario, Step
+from standin.server.endpoint import MessagesEndpoint
+from standin.server.events import Event, message_body, stream_events
+from standin.server.fault_errors import raise_status
+from standin.server.request_log import Log, RequestRecord
+from standin.server.wire import Wire
 
 _RATE_LIMITS = {"requests": 4_000, "tokens": 4_800_000, "input-tokens": 4_000_000, "output-tokens": 800_000}
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from standin.apierror import ApiError, invalid
-from standin.scenario import Fault, Scenario, Step
+from standin.api.errors import ApiError, invalid
+from standin.script.scenario import Fault, Scenario, Step
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from standin.prefix import ANY_TEXT, Prefix, canonical, extend, seal, sign, tokens_of
-from standin.scenario import Step
+from standin.api.prefix import ANY_TEXT, Prefix, canonical, extend, seal, sign, tokens_of
+from standin.script.scenario import Step
 
 _ALPHABET = string.ascii_letters + string.digits
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from standin.apierror import invalid
+from standin.api.errors import invalid
 
 Ttl = Literal["5m", "1h"]
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from baton.errors import ConfigurationError
-from standin.scenario import Scenario
+from standin.script.scenario import Scenario
 
 
 def shipped_scenarios() -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from baton.records.run import Usage
-from standin.catalogue import MIN_CACHEABLE_TOKENS
-from standin.prefix import Prefix, Ttl
+from standin.api.model_list import MIN_CACHEABLE_TOKENS
+from standin.api.prefix import Prefix, Ttl
 
 LOOK_BACK = 20
 """Positions that are tried per breakpoint, the breakpoint's own the first."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from standin.apierror import ApiError, error_body
-from standin.events import PING, Event, encode, json_bytes
-from standin.scenario import Fault
+from standin.api.errors import ApiError, error_body
+from standin.script.scenario import Fault
+from standin.server.events import PING, Event, encode, json_bytes
 
 TRANSPORT = "standin.transport"
 """Key of the connection's transport in the ASGI scope."""

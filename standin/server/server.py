@@ -14,11 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from baton.errors import UsageError
-from standin.app import StandIn
-from standin.loading import load_scenario
-from standin.scenario import Scenario
-from standin.schema import prepare
-from standin.wire import TRANSPORT
+from standin.api.schema import prepare
+from standin.script.scenario import Scenario
+from standin.script.scenario_file import load_scenario
+from standin.server.app import StandIn
+from standin.server.wire import TRANSPORT
 
 
 class _Protocol(H11Protocol):

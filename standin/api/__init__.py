@@ -1,0 +1,1 @@
+"""The Messages API as the stand-in imitates it: types, rules, prompt cache, events, errors."""
