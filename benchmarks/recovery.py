@@ -26,8 +26,8 @@ from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, machine, scene
 from standin.script.scenario import Scenario
-from tests.pipelines.repositories import git, make_repository
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested
+from tests.support.repositories import git, make_repository
+from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline
 
 _PAUSE = 2.0

@@ -23,8 +23,8 @@ from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene
 from standin.script.scenario import Call, Scenario, Step
-from tests.pipelines.repositories import make_repository
-from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
+from tests.support.repositories import make_repository
+from tests.support.scripts import made, plan, reviewed, scenario, task, tested
 from workflows.pipeline import Pipeline
 
 _LOOK = 0.25

@@ -23,7 +23,7 @@ from temporalio.client import Client
 from baton.settings.core import Settings, read_settings
 from standin.script.scenario import Call, Scenario, Step
 from tests.conftest import reach
-from tests.pipelines.scripts import made, plan, reviewed, scenario, task, tested
+from tests.support.scripts import made, plan, reviewed, scenario, task, tested
 from workers.embedded.server_files import ServerFiles, read_record
 from workers.temporal_service import temporal_service
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from baton.settings.core import read_settings
 from benchmarks.scene import machine, scene
-from tests.pipelines.scripts import plan, scenario
+from tests.support.scripts import plan, scenario
 from workers.temporal_service import temporal_service
 
 _BATON = str(Path(sys.executable).with_name("baton"))

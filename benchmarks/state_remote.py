@@ -17,7 +17,7 @@ import pygit2
 
 from baton import naming
 from benchmarks.checkpoints import SIZES, make_repository
-from tests.workspaces.git_over_http import PASSWORD, USER, serving
+from tests.support.git_over_http import PASSWORD, USER, serving
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store

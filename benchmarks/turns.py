@@ -23,7 +23,7 @@ from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene, session_script
 from standin.script.scenario import Call
-from tests.pipelines.repositories import make_repository
+from tests.support.repositories import make_repository
 from workflows.pipeline import Pipeline
 
 FILE_CALL = Call("Write", {"file_path": "src/turn.txt", "content": "turn ${turn}\n"})

@@ -18,8 +18,8 @@ from baton.records.run import RunDocument, RunRequest
 from benchmarks.runs import finish, script
 from benchmarks.scene import Scene, machine, scene
 from standin.script.scenario import Step
-from tests.pipelines.repositories import make_repository
-from tests.pipelines.scripts import escalate
+from tests.support.repositories import make_repository
+from tests.support.scripts import escalate
 from workflows.pipeline import Pipeline
 
 _ASKS = "Which database?"

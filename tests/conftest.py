@@ -15,8 +15,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from baton.settings.core import Settings, read_settings
-from tests.forked import nursery
-from tests.strays import running, strays_that_stay
+from tests.support.forked import nursery
+from tests.support.strays import running, strays_that_stay
 from workers.embedded.server import server_at
 from workers.temporal_service import TemporalService, temporal_service
 

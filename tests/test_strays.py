@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baton.settings.core import SandboxMode
 from tests.conftest import assert_eventually
-from tests.strays import running, strays
+from tests.support.strays import running, strays
 from workspaces.sandbox.sandbox import Command, Sandbox
 
 

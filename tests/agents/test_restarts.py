@@ -12,7 +12,7 @@ from agents.messages.restart_message import (
     restarted_brief,
 )
 from agents.reports import Finding
-from tests.agents.test_briefs import fences
+from tests.agents.test_first_messages import fences
 
 MAKER = MakerInput(
     role="backend", title="Pages", instructions="Do it. " * 3_000, acceptance=[f"criterion {n}" for n in range(200)]

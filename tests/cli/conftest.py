@@ -17,7 +17,7 @@ from standin.script.scenario_file import load_scenario
 from standin.server.app import StandIn
 from standin.server.server import serve
 from tests.conftest import reach
-from tests.forked import Command, nursery
+from tests.support.forked import Command, nursery
 
 BATON = Path(sys.executable).parent / "baton"
 FORKED = Path("baton")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import BATON, Cli, finish, nothing_runs
-from tests.pipelines.test_poor_places import NAMESPACE
+from tests.pipelines.failures.test_poor_places import NAMESPACE
 
 
 def checks(out: str) -> dict[str, dict[str, Any]]:

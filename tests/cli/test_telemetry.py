@@ -28,8 +28,8 @@ from tests.cli.conftest import Cli, Process
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload
 from tests.interfaces.github.http import post
-from tests.pipelines.repositories import make_repository
-from tests.pipelines.scripts import bash, plan, scenario, simple_task, task, write
+from tests.support.repositories import make_repository
+from tests.support.scripts import bash, plan, scenario, simple_task, task, write
 from workers.connection import connect_to
 from workers.embedded.server import running_server
 from workers.http_server import http_server

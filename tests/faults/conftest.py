@@ -10,8 +10,8 @@ import pytest_asyncio
 from baton.records.run import RunStatus
 from standin.script.scenario import Scenario
 from tests.faults.scene import Scene, new_namespace, scene, script
-from tests.forked import Nursery, nursery
-from tests.pipelines.repositories import CHECK, make_repository
+from tests.support.forked import Nursery, nursery
+from tests.support.repositories import CHECK, make_repository
 from workers.temporal_service import TemporalService
 
 Scenes = Callable[..., AbstractAsyncContextManager[Scene]]

@@ -1,7 +1,7 @@
 """Kills (or stops) the process it runs in at one exact moment: before, after or during the n-th call of one function.
 
 The function is wrapped from outside, by name; the code under test knows nothing of it. This module is imported by the
-worker process that is to die (`tests.nursery`), and by the tests for the description of the moment.
+worker process that is to die (`tests.support.nursery`), and by the tests for the description of the moment.
 """
 
 import asyncio

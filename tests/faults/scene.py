@@ -22,9 +22,9 @@ from standin.server.app import StandIn
 from standin.server.server import serve
 from tests.conftest import HANGS, reach
 from tests.faults.injection import Moment
-from tests.forked import Forked, Nursery, inherited
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.forked import Forked, Nursery, inherited
+from tests.support.repositories import git
+from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from workers.connection import connect_to
 from workers.search_attributes import ensure_search_attributes
 from workflows.pipeline import Pipeline

@@ -15,7 +15,7 @@ from baton.records.run import RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import Scene, script
-from tests.forked import inherited
+from tests.support.forked import inherited
 
 DAY = 86_400
 

@@ -19,7 +19,7 @@ from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import Scene
 from tests.pipelines.conftest import events
-from tests.pipelines.scripts import made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.scripts import made, plan, reviewed, scenario, session, task, tested, write
 from workers.worker import running_worker
 from workflows.pipeline import Pipeline
 

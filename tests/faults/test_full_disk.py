@@ -48,7 +48,7 @@ class Ballast:
 
 
 async def test_the_disk_is_full_in_a_tool(scenes: Scenes, disk: Path) -> None:
-    """When an answer arrives: see `tests/pipelines/test_poor_places.py`."""
+    """When an answer arrives: see `tests/pipelines/failures/test_poor_places.py`."""
     ballast = Ballast(disk)
     async with scenes("run", script(pause=2.0), BATON_HOME=str(disk / "home"), BATON_DISK_FLOOR_GB="0") as scene:
         handle = await scene.begin()

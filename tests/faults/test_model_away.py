@@ -15,7 +15,7 @@ from baton.records.run import Decide, RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script
-from tests.forked import Nursery, inherited
+from tests.support.forked import Nursery, inherited
 from workflows.pipeline import Pipeline
 
 

@@ -18,8 +18,8 @@ from baton.settings.core import read_settings
 from standin.script.scenario import Scenario
 from tests.conftest import assert_eventually
 from tests.faults.scene import Scene, new_namespace, scene, script
-from tests.forked import Nursery
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from tests.support.forked import Nursery
+from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workers.connection import connect_to
 from workers.embedded.server_files import ServerFiles, read_record
 from workers.temporal_service import TemporalService, temporal_service

@@ -15,7 +15,7 @@ from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script
-from tests.forked import Forked
+from tests.support.forked import Forked
 from workflows.pipeline import Pipeline
 
 HOLDING = {

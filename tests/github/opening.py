@@ -22,7 +22,7 @@ from tests.github.hub import Hub
 from tests.github.npm import Npm
 from tests.github.world import Forge, World
 from tests.pipelines.conftest import CANARY
-from tests.pipelines.repositories import make_repository
+from tests.support.repositories import make_repository
 from workers.worker import running_worker
 
 

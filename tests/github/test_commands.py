@@ -13,8 +13,8 @@ from baton.steps.github import Handled
 from standin.script.scenario import Fault, Step
 from tests.github.emulator import BOT, OWNER, token_of
 from tests.github.world import World
-from tests.pipelines.repositories import CONFIG, git
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.repositories import CONFIG, git
+from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested, write
 from workspaces.store.store import Store
 
 

@@ -9,8 +9,8 @@ from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.github.emulator import OWNER
 from tests.github.world import World
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 
 
 def round_of(task_id: str, text: str) -> list[Step]:

@@ -7,8 +7,8 @@ from baton.records.run import Guide, RunRequest, RunStatus
 from baton.steps.github import Handled
 from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import made, plan, scenario, session, simple_task, task, write
+from tests.support.repositories import git
+from tests.support.scripts import made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.github.test_commits_of_others import push, tell
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import plan, scenario, simple_task, task, write
+from tests.support.repositories import git
+from tests.support.scripts import plan, scenario, simple_task, task, write
 
 FILES = {".gitattributes": "src/secrets/** filter=git-crypt\n", "src/secrets/old.key": "\0GITCRYPT\0old"}
 

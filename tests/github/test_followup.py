@@ -2,8 +2,8 @@
 
 from baton.records.run import RunStatus
 from tests.github.emulator import BOT
-from tests.pipelines.repositories import CONFIG, git
-from tests.pipelines.scripts import plan, scenario, simple_task, task, write
+from tests.support.repositories import CONFIG, git
+from tests.support.scripts import plan, scenario, simple_task, task, write
 
 
 async def test_checks_and_reviews_become_bounded_rounds(world) -> None:  # type: ignore[no-untyped-def]

@@ -12,9 +12,9 @@ from tests.github.emulator import OWNER, token_of
 from tests.github.hub import Fault
 from tests.github.opening import make_for_git
 from tests.github.world import World
-from tests.pipelines.leftovers import commands_with
-from tests.pipelines.repositories import git, make_repository
-from tests.workspaces.git_over_http import serving
+from tests.support.git_over_http import serving
+from tests.support.leftovers import commands_with
+from tests.support.repositories import git, make_repository
 from workspaces.delivery.push_branch import publish
 from workspaces.store.store import Store
 

@@ -6,7 +6,7 @@ import pytest
 
 from baton.records.run import Decide, RunStatus
 from tests.github.hub import Fault
-from tests.pipelines.scripts import plan, scenario, simple_task, task, write
+from tests.support.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 

@@ -15,9 +15,9 @@ from tests.conftest import assert_eventually
 from tests.github.emulator import BOT
 from tests.github.hub import Fault
 from tests.github.world import World
-from tests.pipelines.processes import WorkerProcess
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.worker_process import WorkerProcess
 
 
 def script(*, slow: bool = False) -> Scenario:

@@ -26,7 +26,7 @@ from standin.server.app import StandIn
 from tests.conftest import assert_eventually
 from tests.github.emulator import BOT, OWNER, SECRET, token_of
 from tests.github.hub import Hub
-from tests.pipelines.repositories import git
+from tests.support.repositories import git
 from workflows.pipeline import Pipeline
 
 PATIENCE = 60.0

@@ -19,7 +19,7 @@ from standin.script.scenario import Scenario
 from standin.server.app import StandIn
 from standin.server.server import serve
 from tests.conftest import HANGS
-from tests.pipelines.repositories import make_repository
+from tests.support.repositories import make_repository
 from workers.worker import WorkerHandle, running_worker
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession

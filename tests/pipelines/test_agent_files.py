@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from baton.records.run import RunStatus
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, made, plan, scenario, session, simple_task, task, write
+from tests.support.repositories import git
+from tests.support.scripts import bash, made, plan, scenario, session, simple_task, task, write
 
 OWN = """\
 ---

@@ -28,7 +28,7 @@ from baton.records.run import (
     TaskState,
 )
 from tests.conftest import assert_eventually, reach
-from tests.pipelines.scripts import bash, escalate, made, plan, scenario, session, task
+from tests.support.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
 from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline

@@ -12,8 +12,9 @@ from activities.task.integrate import IntegrationActivities
 from baton import naming
 from baton.records.run import Decide, Fork, RunStatus, TaskState
 from baton.steps.task import IntegrateInput
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import (
+from tests.pipelines.test_fork import forked
+from tests.support.repositories import git
+from tests.support.scripts import (
     escalate,
     made,
     plan,
@@ -25,7 +26,6 @@ from tests.pipelines.scripts import (
     tested,
     write,
 )
-from tests.pipelines.test_fork import forked
 from workflows.pipeline import Pipeline
 from workspaces.git.commits import in_message
 

@@ -10,8 +10,19 @@ import pytest
 from baton import naming
 from baton.records.run import Decide, Fork, RunRequest, RunStatus
 from standin.script.scenario import Call
-from tests.pipelines.repositories import CONFIG, git, make_repository
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.repositories import CONFIG, git, make_repository
+from tests.support.scripts import (
+    bash,
+    made,
+    plan,
+    reviewed,
+    scenario,
+    session,
+    simple_task,
+    task,
+    tested,
+    write,
+)
 from workflows.pipeline import Pipeline
 from workspaces.delivery.lfs_store import kept_contents, pointer_to
 from workspaces.store.state_remote import StateRemote

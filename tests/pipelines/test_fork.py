@@ -7,8 +7,8 @@ from baton.naming import TASK_QUEUE
 from baton.records.run import Fork, Guide, RunDocument, RunRequest, RunStatus, TaskState
 from standin.script.scenario import Scenario
 from tests.pipelines.conftest import Stage
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from workflows.pipeline import Pipeline
 from workspaces.checkpoints.fork_points import resolve_fork
 

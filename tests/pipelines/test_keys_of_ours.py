@@ -12,7 +12,7 @@ from baton.records.run import Decide, Guide, RunStatus
 from baton.text.key_masking import Masker, forms, masked_names
 from standin.script.scenario import Step
 from tests.pipelines.conftest import CANARY
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline
 
 HUB = 'ghs_canary"0f\\31+/=ab9'

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from baton.records.run import RunStatus
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from baton import naming
 from baton.records.run import RunRequest, RunStatus
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
 from workflows.pipeline import Pipeline
 from workspaces.sandbox.network.open_network import PORT
 

@@ -4,8 +4,19 @@ import json
 from pathlib import Path
 
 from baton.records.run import RunStatus
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, made, plan, reviewed, scenario, session, simple_task, task, tested, write
+from tests.support.repositories import git
+from tests.support.scripts import (
+    bash,
+    made,
+    plan,
+    reviewed,
+    scenario,
+    session,
+    simple_task,
+    task,
+    tested,
+    write,
+)
 
 
 async def test_what_falls_outside_a_scope_is_put_back_and_said(staged) -> None:  # type: ignore[no-untyped-def]

@@ -5,8 +5,8 @@ import pytest
 from baton import naming
 from baton.records.run import RunStatus, TaskState
 from baton.text.markdown import escape
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import (
+from tests.support.repositories import git
+from tests.support.scripts import (
     bash,
     made,
     plan,

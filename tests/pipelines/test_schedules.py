@@ -15,7 +15,7 @@ from baton import naming
 from baton.records.run import RunRequest, RunStatus
 from interfaces.cli.runs.stored_run import find_run
 from tests.conftest import assert_eventually
-from tests.pipelines.scripts import made, plan, reviewed, scenario, session, task, tested, write
+from tests.support.scripts import made, plan, reviewed, scenario, session, task, tested, write
 from workflows.pipeline import Pipeline
 
 

@@ -10,7 +10,7 @@ import pytest
 from baton import naming
 from baton.records.run import Decide, RunDocument, RunStatus
 from tests.pipelines.conftest import Stage
-from tests.pipelines.scripts import escalate, made, plan, scenario, session, simple_task, task, write
+from tests.support.scripts import escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 RUN = ["run", "status", "repo", "base_commit", "branch", "head_commit", "cost_usd", "turns"]

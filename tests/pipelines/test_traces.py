@@ -10,9 +10,20 @@ from baton.records.run import Decide, RunStatus
 from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, Stage
-from tests.pipelines.processes import WorkerProcess
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import bash, escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
+from tests.support.repositories import git
+from tests.support.scripts import (
+    bash,
+    escalate,
+    made,
+    plan,
+    reviewed,
+    scenario,
+    session,
+    simple_task,
+    task,
+    tested,
+)
+from tests.support.worker_process import WorkerProcess
 from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from interfaces.cli.runs.snapshot import Snapshot, look
 from interfaces.cli.views.run_tree import run_tree
 from tests.conftest import assert_eventually
-from tests.pipelines.scripts import bash, made, plan, scenario, session, task
+from tests.support.scripts import bash, made, plan, scenario, session, task
 from workers.temporal_service import TemporalService
 
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from baton.records.run import DecisionState, RunStatus
 from interfaces.cli.runs.web_ui_links import links
-from tests.pipelines.scripts import escalate, plan, scenario, session, simple_task, task, write
+from tests.support.scripts import escalate, plan, scenario, session, simple_task, task, write
 from tests.ui.browser import PATIENCE, open_page
 from workers.temporal_service import TemporalService
 

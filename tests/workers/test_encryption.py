@@ -26,8 +26,8 @@ from interfaces.cli.runs.start import start_run
 from standin.server.server import serve
 from tests.conftest import reach
 from tests.pipelines.conftest import Stage
-from tests.pipelines.repositories import make_repository
-from tests.pipelines.scripts import escalate, scenario, session
+from tests.support.repositories import make_repository
+from tests.support.scripts import escalate, scenario, session
 from workers.codec_server import codec_app
 from workers.connection import connect_to
 from workers.embedded.server import find_temporal

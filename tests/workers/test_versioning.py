@@ -5,8 +5,8 @@ from temporalio.client import Client
 from baton.records.run import Decide, RunStatus
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import repo, staged  # noqa: F401
-from tests.pipelines.processes import WorkerProcess
-from tests.pipelines.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
+from tests.support.worker_process import WorkerProcess
 from workers.temporal_service import temporal_service
 from workflows.pipeline import Pipeline
 

@@ -21,7 +21,7 @@ from standin.server.server import serve
 from tests.github.npm import install
 from tests.github.opening import app_settings, open_forge, open_world
 from tests.pipelines.conftest import Stage
-from tests.pipelines.repositories import make_repository
+from tests.support.repositories import make_repository
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
 from workers.embedded.server import find_temporal

@@ -10,8 +10,8 @@ from standin.script.scenario import Call, Fault, Scenario, Step
 from tests.faults.injection import Moment, arm
 from tests.github.world import World
 from tests.pipelines.conftest import Stage
-from tests.pipelines.repositories import git
-from tests.pipelines.scripts import (
+from tests.support.repositories import git
+from tests.support.scripts import (
     bash,
     escalate,
     made,

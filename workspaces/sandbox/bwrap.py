@@ -1,6 +1,6 @@
 """Builds the command line of the sandbox: which flags of bubblewrap, which directories, which limits.
 
-Each line is there because of an attack that worked without it; `tests/workspaces/test_sandbox.py` holds the attacks.
+Each line is there because of an attack that worked without it; `tests/workspaces/sandbox/test_sandbox.py` holds the attacks.
 """
 
 import math

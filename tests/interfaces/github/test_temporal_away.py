@@ -12,7 +12,7 @@ from interfaces.github.start_delivery import AT_ONCE, Desk
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post
-from tests.lines import Line
+from tests.support.network_line import Line
 from workers.temporal_service import TemporalService
 
 

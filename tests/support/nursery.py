@@ -1,0 +1,134 @@
+"""The process from which processes of Baton are forked: it has imported everything once, so that each starts at once.
+
+`python -m tests.support.nursery N` takes orders from the socket that is its descriptor N (`tests/support/forked.py` gives them), one
+JSON document with the descriptors of stdin, stdout and stderr each, and answers `{"id", "pid"}` when the process has
+begun and `{"id", "ended"}` with its exit status. An order says `be`, what the process is to be:
+
+    baton       the command with these `arguments`, as it is installed; only the start of Python is left out
+    worker      a worker that dies at a `moment`, if given
+    standin     a stand-in for the Messages API that plays a scenario file on a port
+"""
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import rich.console
+import rich.live
+import rich.table
+
+import interfaces.cli.commands.doctor.store
+import interfaces.cli.runs.stored_run
+import interfaces.github.server
+import workers.connection
+import workers.embedded.server
+import workers.sdk_runtime
+import workers.temporal_service
+import workers.worker
+from baton.settings.core import read_settings
+from interfaces.cli import main as command
+from interfaces.cli.runs.runtime import serving
+from standin.server.server import run_forever
+from tests.faults.injection import Moment, arm
+
+IMPORTED = (anthropic, rich, workers, interfaces)
+"""What Baton imports only where it is needed, and here once for all."""
+
+LARGEST = 200_000
+"""Bytes of an order; an environment is most of it."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+async def _work() -> None:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with serving(read_settings()):
+        print("ready", flush=True)
+        await stopped.wait()
+
+
+def _become(order: dict[str, Any], streams: list[int]) -> None:
+    """In the forked process: be what was ordered, with this environment and no other."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for target, descriptor in enumerate(streams):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    match order["be"]:
+        case "baton":
+            sys.argv = ["baton", *order["arguments"]]
+            command.main()
+        case "standin":
+            run_forever(order["scenario"], port=order["port"])
+        case "worker":
+            if order["moment"] is not None:
+                arm(Moment(**order["moment"]), Path(order["environment"]["BATON_HOME"]))
+            asyncio.run(_work())
+
+
+def _reap(orders: socket.socket, children: dict[int, int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        orders.send(json.dumps({"id": children.pop(pid), "ended": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def main() -> None:
+    """Fork processes until nobody asks any more; then end those that are left."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    children: dict[int, int] = {}
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    gc.freeze()
+    while True:
+        ready, _, _ = select.select([orders.fileno(), wake], [], [])
+        if wake in ready:
+            os.read(wake, 1024)
+            _reap(orders, children)
+        if orders.fileno() not in ready:
+            continue
+        piece, streams, _, _ = socket.recv_fds(orders, LARGEST, 3)
+        if not piece:
+            break
+        order = json.loads(piece)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for ours in (orders.fileno(), wake, waker):
+                os.close(ours)
+            try:
+                _become(order, streams)
+            except BaseException:  # a child must never go on as a second nursery
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        for descriptor in streams:
+            os.close(descriptor)
+        children[pid] = order["id"]
+        orders.send(json.dumps({"id": order["id"], "pid": pid}).encode())
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Scopes: whose a path is by default, what a project may say instead, and the spellings that try to get around it."""
+
+import os
+import subprocess
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baton.errors import ConfigurationError
+from baton.records.run import ROLES
+from tests.support.growth import assert_linear
+from workspaces.project.baton_toml import ProjectConfig, parse_config
+from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
+from workspaces.project.path_patterns import Rules, compile_pattern, invert
+from workspaces.project.scopes import is_clean, is_protected, scope_for
+
+BACKEND_ONLY = [
+    "src/app.py",
+    "orders/service.py",
+    "api/routes.go",
+    "cmd/server/main.go",
+    "internal/web/handler.go",
+    "web/handler.go",
+    "frontend/server.py",
+    "client/client.rs",
+    "app/controllers/orders_controller.rb",
+    "app/models/order.rb",
+    "public/index.php",
+    "src/main/java/Order.java",
+    "migrations/0001_init.sql",
+    "prisma/schema.prisma",
+    "src/server.ts",
+    "src/services/orders.ts",
+    "pages/api/orders.ts",
+    "src/app/api/orders/route.ts",
+    "Dockerfile",
+    "Makefile",
+    "pyproject.toml",
+    "requirements.txt",
+    "go.mod",
+    "Cargo.toml",
+    "docker-compose.yml",
+    "lib/Contest.java",
+    "src/Latest.kt",
+    "src/greatest.py",
+    "src/attestation.go",
+    "alembic/env.py",
+    "proto/orders.proto",
+    "spec/openapi.yaml",
+    "src/components/serializer.py",
+]
+FRONTEND_ONLY = [
+    "frontend/src/main.js",
+    "src/App.tsx",
+    "src/components/Button.js",
+    "src/pages/index.js",
+    "web/app.js",
+    "web/index.html",
+    "client/main.ts",
+    "styles.css",
+    "src/theme.scss",
+    "src/views/Orders.vue",
+    "App.svelte",
+    "static/app.js",
+    "public/favicon.ico",
+    "assets/logo.svg",
+    "templates/index.html",
+    "app/views/orders/show.html.erb",
+    "resources/views/a.blade.php",
+    "vite.config.ts",
+    "tailwind.config.js",
+    "apps/web/src/util.ts",
+    "packages/ui/index.ts",
+    "src/hooks/useOrders.ts",
+    "index.html",
+]
+TESTS_ONLY = [
+    "tests/test_orders.py",
+    "test/orders.js",
+    "src/__tests__/a.tsx",
+    "src/a.test.ts",
+    "src/a.spec.tsx",
+    "orders_test.go",
+    "test_orders.py",
+    "conftest.py",
+    "app/tests.py",
+    "spec/models/order_spec.rb",
+    "src/test/java/OrderTest.java",
+    "OrderTests.cs",
+    "e2e/login.ts",
+    "cypress/a.js",
+    "pytest.ini",
+    "jest.config.js",
+    "Shop.Tests/Orders.cs",
+    "Tests/Feature/OrderTest.php",
+    "frontend/src/App.test.tsx",
+    "web/tests/app.js",
+    "playwright.config.ts",
+    "tests/fixtures/page.html",
+    "tests/conftest.py",
+]
+BOTH_MAKERS = [
+    "README.md",
+    "docs/api.md",
+    "CHANGELOG.md",
+    "package.json",
+    "package-lock.json",
+    "yarn.lock",
+    "tsconfig.json",
+    ".gitignore",
+]
+NOBODYS = [
+    ".git/config",
+    ".git",
+    "sub/.git/hooks/pre-commit",
+    ".github/workflows/ci.yml",
+    ".github/actions/x/action.yml",
+    ".gitlab-ci.yml",
+    "baton.toml",
+    ".claude/agents/backend.md",
+    ".claude/settings.json",
+    "CLAUDE.md",
+    "docs/CLAUDE.md",
+    "AGENTS.md",
+    ".mcp.json",
+    ".gitmodules",
+    "Jenkinsfile",
+    ".cursor/rules/a.mdc",
+    ".github/copilot-instructions.md",
+    "tests/.git/config",
+    "tests/CLAUDE.md",
+]
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "-q", str(directory)], check=True)
+    return directory
+
+
+def writers(path: str) -> list[str]:
+    return [role for role in ROLES if scope_for(role).allows(path)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "roles"),
+    [
+        (BACKEND_ONLY, ["backend"]),
+        (FRONTEND_ONLY, ["frontend"]),
+        (TESTS_ONLY, ["tester"]),
+        (BOTH_MAKERS, ["backend", "frontend"]),
+        (NOBODYS, []),
+    ],
+)
+def test_whose_a_path_is(paths: list[str], roles: list[str]) -> None:
+    assert {path: writers(path) for path in paths} == dict.fromkeys(paths, roles)
+
+
+@pytest.mark.parametrize("role", ["orchestrator", "reviewer", "intruder", ""])
+def test_roles_that_change_nothing(role: str) -> None:
+    scope = scope_for(role)
+    assert not scope.writes
+    assert scope.outside([*BACKEND_ONLY, *TESTS_ONLY]) == [*BACKEND_ONLY, *TESTS_ONLY]
+    assert "nothing" in scope.describe()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "Frontend/app.js", "FRONTEND/app.js", "src/App.TSX", "Web/app.js", "STATIC/a.js", "TESTS/test_a.py",
+        "Test_a.py",
+        "src/Components/a.js", "Package/../frontend/a.js", "./frontend/a.js", "frontend//a.js", "/frontend/a.js", "",
+        "a/./b", "a/../b", "..", ".", "a/", "src/app.py/", "tests./a.py", "tests /a.py", "src/app.py ", "src/app.py.",
+        "src\\..\\tests\\a.py", "src/a\0.py", "src/a\nb.py", "src/\x1b[2Ja.py", "src/\udcff.py",
+        "a" * 256, "a/" * 2100 + "a",
+        "src/App.t\u017fx",  # long s, which folds to s
+    ],
+)  # fmt: skip
+def test_spellings_that_do_not_help_the_backend(path: str) -> None:
+    assert not scope_for("backend").allows(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".GIT/config", ".Git/hooks/post-checkout", "a/.gIt/config", "git~1/config", "GIT~1/config", ".git./config",
+        ".git /config", ".git::$INDEX_ALLOCATION/config", ".g\u200cit/config", ".gi\ufefft/config", ".\u200dgit",
+        "\uff0egit/config", "BATON.TOML", "Baton.toml", "baton.toml::$DATA", ".GITHUB/WORKFLOWS/x.yml",
+        ".github/Workflows/x.yml", "claude.md", ".Claude/agents/a.md", "jenkinsFILE",
+    ],
+)  # fmt: skip
+def test_spellings_of_what_is_nobodys(path: str) -> None:
+    assert is_protected(path)
+    everything = parse_config(b'[scope]\nbackend = ["**"]\ntester = ["**"]')
+    assert not scope_for("backend", everything).allows(path)
+    assert not scope_for("tester", everything).allows(path)
+
+
+def test_names_that_only_look_protected_are_not() -> None:
+    for path in (
+        ".gitignore",
+        ".gitattributes",
+        ".github/CODEOWNERS",
+        "git/x",
+        "src/gitlab.py",
+        "my-baton.toml",
+        "git~/a",
+    ):
+        assert not is_protected(path), path
+
+
+def test_a_unicode_form_is_no_way_around() -> None:
+    config = parse_config('[scope]\nbackend = ["**", "!caf\u00e9/**"]'.encode())
+    scope = scope_for("backend", config)
+    assert not scope.allows("caf\u00e9/a.py")
+    assert not scope.allows(unicodedata.normalize("NFD", "caf\u00e9/a.py"))
+    assert not scope.allows("CAF\u00c9/a.py")
+
+
+def test_a_project_replaces_a_roles_patterns() -> None:
+    config = parse_config(b'[scope]\nbackend = ["orders/**", "!orders/static/**"]\nfrontend = ["orders/static/**"]')
+    backend, frontend, tester = (scope_for(role, config) for role in ("backend", "frontend", "tester"))
+    assert backend.outside(["orders/a.py", "orders/static/a.js", "orders/Static/a.js", "Orders/a.py", "app.py"]) == [
+        "orders/static/a.js",
+        "orders/Static/a.js",
+        "Orders/a.py",
+        "app.py",
+    ]
+    assert frontend.allows("orders/static/a.js")
+    assert not frontend.allows("src/App.tsx")
+    assert tester.allows("tests/test_a.py")
+    assert "`orders/**`" in backend.describe()
+    assert "the frontend role" in backend.refusal("orders/static/a.js")
+    assert scope_for("backend", parse_config(b"[scope]\nbackend = []")).describe() == "nothing"
+
+
+def test_a_refusal_names_the_owner() -> None:
+    backend = scope_for("backend")
+    assert "belongs to the frontend role" in backend.refusal("src/App.tsx")
+    assert "belongs to the tester role" in backend.refusal("tests/test_a.py")
+    assert "nobody but a person" in backend.refusal(".github/workflows/ci.yml")
+    assert "the backend or the frontend role" in scope_for("tester").refusal("README.md")
+    assert "\x1b" not in backend.refusal("\x1b[2J")
+    assert len(backend.refusal("a" * 100_000)) < 1_000
+
+
+def test_the_data_holds_no_pattern_that_is_none() -> None:
+    for pattern in [*PROTECTED, *TESTS, *FRONTEND, *SHARED, *invert(FRONTEND)]:
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "!", "/", "  ", "#a", "!!a", "a\\b", "../a", "a/../b", "./a", "a\0", "a\n", " a", "a ", "a" * 301,
+     "\u202ea", "[z-a]", "a[b", "a**", "**b/c", "a/**/"],
+)  # fmt: skip
+def test_patterns_that_are_refused(pattern: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Rules([pattern])
+
+
+def test_the_time_for_a_hostile_path_grows_with_its_length() -> None:
+    patterns = ["*a*a*a*a*a/**/*a*a*b/**/x*y*z", "**/*a*a*a*a*a*a*b/**/*a*c/**/d", "?*" * 100 + "b", "**/" * 60 + "b"]
+    rules = Rules(patterns)
+    for path in (
+        lambda n: "a" * n,
+        lambda n: "/".join(["a" * 63] * (n // 4)),
+        lambda n: "/".join("a" * 8 * n),
+        lambda n: "a/" * 8 * n + "ab",
+    ):
+        assert_linear(rules.match, path(125), path(250))
+
+
+NAMES = st.sampled_from(
+    ["**", "*", "a", "?", "b*", "*a*b", "[ab]", "[!a]", "[^b]c", "[]a]", "[+-9]", "[a-c]*", "*[*]*"]
+)
+PATHS = st.lists(st.text(alphabet="abc]-*", min_size=1, max_size=4), min_size=1, max_size=5).map("/".join)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from(["", "/"]), st.booleans(), st.lists(PATHS, min_size=30))
+@settings(max_examples=120, deadline=None)
+def test_patterns_mean_what_they_mean_to_git(
+    repository: Path, names: list[str], start: str, directory: bool, paths: list[str]
+) -> None:
+    pattern = start + "/".join(names) + ("/" if directory and names[-1] != "**" else "")
+    (repository / ".gitignore").write_text(pattern + "\n")
+    asked = subprocess.run(
+        ["git", "-C", str(repository), "check-ignore", "--no-index", "--stdin", "-z"],
+        input="\0".join(paths),
+        capture_output=True,
+        text=True,
+        env={"PATH": os.defpath, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"},
+    )
+    theirs = set(asked.stdout.split("\0")) - {""}
+    assert {path for path in paths if compile_pattern(pattern).match(path)} == theirs
+
+
+@given(st.text(max_size=60), st.sampled_from(ROLES))
+def test_whatever_the_path_an_answer_comes_and_never_for_what_is_unclean(path: str, role: str) -> None:
+    allowed = scope_for(role, ProjectConfig()).allows(path)
+    assert not allowed or (is_clean(path) and not is_protected(path))
+
+
+@given(
+    st.lists(st.sampled_from(["src", "Web", "tests", ".GIT", "..", ".", "", "a.tsx", "x.py", "frontend"]), max_size=5)
+)
+def test_no_path_has_two_owners_but_the_shared_ones(names: list[str]) -> None:
+    assert len(writers("/".join(names))) <= 1
