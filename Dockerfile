@@ -14,6 +14,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certi
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" > wanted.txt \
  && /opt/baton/bin/pip install --constraint requirements.lock --requirement wanted.txt
+COPY system system
 COPY baton baton
 COPY agents agents
 COPY workspaces workspaces

@@ -28,6 +28,9 @@ TURN_TIMEOUT = timedelta(hours=2)
 GATE_MARGIN = timedelta(minutes=5)
 """What a gate may take beyond the time-outs of its own commands: checkout, set-up of the sandbox, log."""
 
+QUERY_LIMIT = timedelta(seconds=10)
+"""How long a worker may take to answer a query of a command."""
+
 GIT_TIMEOUT = timedelta(minutes=15)
 """Fetch, merge and publish. A first fetch of a large repository is the longest."""
 

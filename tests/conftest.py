@@ -24,7 +24,7 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
-LONG = ("packaging", "faults", "pipelines/test_takeover.py", "cli/test_run.py", "deploy", "ui", "github")
+LONG = ("packaging", "faults", "pipelines/failures/test_takeover.py", "cli/test_run.py", "deploy", "ui", "github")
 """Where the tests are that take longest; those begin first, so that none is left over at the end."""
 WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", "workers"}
 """Folders of tests that wait for servers, timers and models most of the time."""

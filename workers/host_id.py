@@ -9,7 +9,7 @@ from pathlib import Path
 from baton.errors import ConfigurationError
 from workspaces.store.private_home import close_home
 
-PACKAGES = ("baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
+PACKAGES = ("system", "baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
 
 
 def host_id(home: Path) -> str:

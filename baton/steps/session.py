@@ -109,7 +109,9 @@ class TurnInput(Lean):
     start: int = 0
     """How often the session has started anew by now; 0 is its first start."""
     level: int = 0
-    """Set where this turn is the first of a new start: how short its brief must be (see `agents.messages.restart_message`)."""
+    """Set where this turn is the first of a new start: how short its brief must be (see
+    `agents.messages.restart_message`).
+    """
     silent: bool = False
     """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 

@@ -1,6 +1,7 @@
 """The process from which processes of Baton are forked: it has imported everything once, so that each starts at once.
 
-`python -m tests.support.nursery N` takes orders from the socket that is its descriptor N (`tests/support/forked.py` gives them), one
+`python -m tests.support.nursery N` takes orders from the socket that is its descriptor N (`tests/support/forked.py`
+gives them), one
 JSON document with the descriptors of stdin, stdout and stderr each, and answers `{"id", "pid"}` when the process has
 begun and `{"id", "ended"}` with its exit status. An order says `be`, what the process is to be:
 

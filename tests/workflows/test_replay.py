@@ -109,7 +109,9 @@ async def test_a_workflow_that_does_something_else_is_noticed() -> None:
 async def test_a_recorded_figure_breaks_open_runs_when_it_is_edited(
     name: str, figure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why `baton/replayed_figures.py` stands apart: with another figure the history asks for what the workflow does not do."""
+    """Why `baton/replayed_figures.py` stands apart: with another figure the history asks for what the
+    workflow does not do.
+    """
     history = histories.read(name)[0]
     await replayer().replay_workflow(history)
     monkeypatch.setattr(figure, timedelta(0))

@@ -66,7 +66,9 @@ class ServerFiles:
 
     @property
     def tls(self) -> Path:
-        """Directory of the keys and certificates that let processes of this home in (`workers.embedded.certificates`)."""
+        """Directory of the keys and certificates that let processes of this home in
+        (`workers.embedded.certificates`).
+        """
         return self.directory / "tls"
 
     @property

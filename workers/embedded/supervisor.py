@@ -1,6 +1,7 @@
 """The keeper: the process that starts the embedded Temporal server, restarts it, and stops it when nobody is left.
 
-`python -m workers.embedded.supervisor DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by `workers.embedded.server`, detached
+`python -m workers.embedded.supervisor DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by
+`workers.embedded.server`, detached
 from the terminal. It uses the standard library only, so it is there in a few hundredths of a second and stays small.
 With a CODEC_PORT it keeps the codec server of the Web UI beside the server.
 """
@@ -54,7 +55,7 @@ _PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.
 _OWN = "keeper: "
 """Before each line that the keeper itself writes into the log."""
 
-_DOOR = str(Path(__file__).with_name("door.py"))
+_DOOR = str(Path(__file__).with_name("private_network.py"))
 
 
 class CannotStart(Exception):

@@ -26,8 +26,8 @@ class HostGone(Exception):
 async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHandle[Result]]") -> Result:
     """The result of a step that `begin` puts into a host's queue under the id it is given.
 
-    Beside it an activity stays on the host, on slots of its own (`activities.runtime.presence`). It ends before the step only
-    when the host is gone: then the step is taken back, and HostGone raised. Both wait without an event.
+    Beside it an activity stays on the host, on slots of its own (`activities.runtime.presence`). It ends before the
+    step only when the host is gone: then the step is taken back, and HostGone raised. Both wait without an event.
     """
     step_id = str(workflow.uuid4())
     step = begin(step_id)

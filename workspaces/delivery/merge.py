@@ -48,7 +48,8 @@ async def project_commit(
     """A commit of the project with the files of a checkpoint, in source.git, where agents and the person may see it.
 
     Changed files get the line ends that the project's attributes ask for, as `git add` would. No filter is run: those
-    of Git LFS become pointers, whose contents the store keeps, and all others stay as they are (`workspaces.delivery.filtered_files`
+    of Git LFS become pointers, whose contents the store keeps, and all others stay as they are
+    (`workspaces.delivery.filtered_files`
     has the last word on publishing them). Submodules stay as they were. The same arguments give the same id.
     """
     checkpoints = Checkpoints(store)

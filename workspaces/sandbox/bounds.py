@@ -1,6 +1,7 @@
 """What commands may use of the machine: memory, processes and disk, for each and for all of a worker together.
 
-A control group holds memory and processes exactly where one can be made (`workspaces.sandbox.cgroups`). Elsewhere they are
+A control group holds memory and processes exactly where one can be made (`workspaces.sandbox.cgroups`). Elsewhere
+they are
 looked at ten times a second, and what uses too much is killed: an address-space limit would break every runtime that
 reserves more than it uses. The disk is looked at in both cases.
 """

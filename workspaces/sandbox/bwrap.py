@@ -1,6 +1,7 @@
 """Builds the command line of the sandbox: which flags of bubblewrap, which directories, which limits.
 
-Each line is there because of an attack that worked without it; `tests/workspaces/sandbox/test_sandbox.py` holds the attacks.
+Each line is there because of an attack that worked without it; `tests/workspaces/sandbox/test_sandbox.py` holds the
+attacks.
 """
 
 import math
@@ -87,7 +88,8 @@ def bwrap_argv(
         "--unshare-pid",
         "--unshare-uts",
         "--unshare-cgroup-try",
-        # Always: an open network is a proxy's socket (`workspaces.sandbox.network.open_network`), never the machine's interfaces.
+        # Always: an open network is a proxy's socket (`workspaces.sandbox.network.open_network`), never the
+        # machine's interfaces.
         "--unshare-net",
     ]
     if bwrap.knows("--disable-userns"):

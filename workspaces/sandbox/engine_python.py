@@ -71,7 +71,7 @@ def own_packages() -> list[Path]:
     """Directories whose packages belong to Baton or its interpreter: nothing of them is shown to commands."""
     python, standard = base_executable(), Path(sysconfig.get_path("stdlib")).resolve()
     # In a checkout the packages lie among other things; where they were installed, all is of one kind.
-    found = [path.parent for path in Path(__file__).parents[1].glob("*/__init__.py")]
+    found = [path.parent for path in Path(__file__).parents[2].glob("*/__init__.py")]
     found += [Path(entry) for entry in sys.path if _holds_packages(Path(entry))]
     if sys.prefix != sys.base_prefix:
         found.append(Path(sys.prefix))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from baton.policies import QUERY_LIMIT
 from baton.steps.session import Doing
 from interfaces.cli.terminal.output import one_line
 
@@ -47,8 +48,6 @@ async def steps_at_work(client: "Client", workflow_ids: Iterable[str]) -> dict[s
 
 async def _step(client: "Client", workflow_id: str) -> Step | None:
     from temporalio.service import RPCError
-
-    from interfaces.cli.runs.snapshot import QUERY_LIMIT
 
     try:
         described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_LIMIT)

@@ -2,11 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from baton import naming
 from baton.errors import UnknownRun
+from baton.policies import QUERY_LIMIT
 from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.steps.session import SessionStatus
 from interfaces.cli.runs.pending_activities import Step, steps_at_work
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowExecutionDescription
 
     from workers.temporal_service import TemporalService
-
-QUERY_LIMIT = timedelta(seconds=10)
-"""How long a worker may take to answer a query."""
 
 _ROLE_AT = {"test": "tester", "review": "reviewer"}
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
+from baton.policies import QUERY_LIMIT
 from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
-from interfaces.cli.runs.snapshot import QUERY_LIMIT, Snapshot, look
+from interfaces.cli.runs.snapshot import Snapshot, look
 from interfaces.cli.terminal.output import message, one_line
 from interfaces.cli.terminal.prompt import in_foreground
 from interfaces.cli.views.live_view import View

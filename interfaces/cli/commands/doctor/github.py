@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from baton.errors import BatonError, ExitCode
-from interfaces.cli.commands.doctor.machine import Check
+from interfaces.cli.commands.doctor.check import Check
 from interfaces.cli.commands.webhook import redelivery, retention
 from interfaces.cli.terminal.output import line, one_line, print_json
 

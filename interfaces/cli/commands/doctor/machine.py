@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from baton.errors import BatonError, ExitCode, UsageError
 from interfaces.cli import options
+from interfaces.cli.commands.doctor.check import Check
 from interfaces.cli.terminal.output import line, one_line, print_json
 from interfaces.cli.terminal.runner import execute
 
@@ -20,16 +21,6 @@ _GIT_NEEDED = (2, 38)
 """The first git with `merge-tree --write-tree`."""
 
 _WRITABLE = "Both BATON_HOME and the system's directory for temporary files must be writable, and have room."
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    detail: str
-    advice: str = ""
 
 
 def register(app: typer.Typer) -> None:
