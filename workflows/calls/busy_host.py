@@ -42,14 +42,19 @@ async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHan
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
         summary="stay while a step waits for a busy host",
     )
+    gone, stopped = False, None
     try:
         await workflow.wait([step, attended], return_when=asyncio.FIRST_COMPLETED)
         gone = not step.done()
-    finally:
-        step.cancel()
-        attended.cancel()
-        await ended(step)
-        await ended(attended)
+    except asyncio.CancelledError as error:
+        stopped = error
+    # No `finally`: a workflow that leaves the worker's cache is closed where it waits, and may not wait again.
+    step.cancel()
+    attended.cancel()
+    await ended(step)
+    await ended(attended)
+    if stopped is not None:
+        raise stopped
     try:
         return step.result()
     except asyncio.CancelledError:
