@@ -30,6 +30,7 @@ from tests.support.repositories import make_repository
 from tests.support.scripts import escalate, scenario, session
 from workers.codec_server import codec_app
 from workers.connection import connect_to
+from workers.embedded.codec_endpoint import codec_endpoint
 from workers.embedded.server import find_temporal
 from workers.embedded.server_files import ServerFiles
 from workers.encryption import EncryptionCodec
@@ -215,6 +216,16 @@ def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("BATON_SECRETS_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match="BATON_SECRETS_DIR does not fit"):
         read_settings()
+
+
+@pytest.mark.parametrize("kept", ["", "no port", "99999999 token", "-5 token", "1 2 3"])
+def test_a_damaged_note_of_the_codec_server_gives_a_new_endpoint(tmp_path: Path, kept: str) -> None:
+    files = ServerFiles.under(tmp_path)
+    files.codec.write_text(kept)
+    endpoint = codec_endpoint(files, read_settings(home=tmp_path, encryption_keys=SecretStr(key("k"))))
+    assert endpoint is not None
+    assert 0 < endpoint.port < 65_536
+    assert endpoint.token
 
 
 async def test_the_codec_server_opens_to_its_token_only() -> None:

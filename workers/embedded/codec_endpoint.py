@@ -2,10 +2,10 @@
 
 import os
 import secrets
-import socket
 from dataclasses import dataclass
 
 from baton.settings.core import Settings
+from system.ports import free_port
 from workers.embedded.server_files import ServerFiles
 
 
@@ -33,7 +33,7 @@ def codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | No
     if settings.encryption_keys is None:
         return None
     port, token = _last(files)
-    port = _free_port(port)
+    port = free_port(port)
     if settings.codec_token is not None:
         token = settings.codec_token.get_secret_value()
     descriptor = os.open(files.codec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -48,15 +48,3 @@ def _last(files: ServerFiles) -> tuple[int, str]:
         return int(port), token
     except (OSError, ValueError):
         return 0, secrets.token_urlsafe(24)
-
-
-def _free_port(wanted: int) -> int:
-    """The port that is wanted, else any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

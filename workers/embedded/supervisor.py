@@ -1,8 +1,8 @@
 """The keeper: the process that starts the embedded Temporal server, restarts it, and stops it when nobody is left.
 
-`python -m workers.embedded.supervisor DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...` is started by
-`workers.embedded.server`, detached
-from the terminal. It uses the standard library only, so it is there in a few hundredths of a second and stays small.
+`workers.embedded.server` starts it, detached from the terminal:
+`python -m workers.embedded.supervisor DIRECTORY PORT UI_PORT CODEC_PORT -- COMMAND...`.
+It uses the standard library only, so it is there in a few hundredths of a second and stays small.
 With a CODEC_PORT it keeps the codec server of the Web UI beside the server.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from system.ports import PortTaken, free_port, is_free, listen
 from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, read_record, write_record
 
 POLL = 0.1
@@ -168,6 +169,8 @@ class Keeper:
         self._note(f"the server ended{ended} and is started again in {wait:g} s")
         self._end_server()
         self.deaths += 1
+        # Before the record says that the server ails: whoever reads it may ask for an attempt at once.
+        self.nudged = False
         if self.deaths > len(RESTART_WAITS):
             # From here on it is no passing fault: those who use the server tell their person.
             self._say(
@@ -179,7 +182,6 @@ class Keeper:
             )
         else:
             self._say(deaths=self.deaths)
-        self.nudged = False
         if _within(wait, lambda: self.nudged or self._abandoned()) and not self.nudged:
             return
         try:
@@ -204,9 +206,9 @@ class Keeper:
         for attempt in range(3):
             port, ui_port = self._last_ports() if known else self._ports()
             try:
-                with _listen(port) as api, _listen(ui_port) as ui:
+                with listen(port) as api, listen(ui_port) as ui:
                     self._open(api, ui)
-            except _InUse:
+            except PortTaken:
                 taken, ready = True, None
             else:
                 taken, ready = False, self._ready()
@@ -301,15 +303,14 @@ class Keeper:
 
     def _ports(self) -> tuple[int, int]:
         for port, setting in zip(self.wanted, ("BATON_SERVER_PORT (--port)", "BATON_UI_PORT (--ui-port)"), strict=True):
-            if port and not _is_free(port):
+            if port and not is_free(port):
                 raise CannotStart(
                     f"Port {port} is in use by another program: set {setting} to another port,"
                     " or leave it out for a free one."
                 )
         # The last ports, if they are free: links stay true, and users whose keeper was killed find the server again.
         port, ui_port = (
-            wanted or (last if _is_free(last) else _free_port())
-            for wanted, last in zip(self.wanted, self._last_ports(), strict=True)
+            wanted or free_port(last) for wanted, last in zip(self.wanted, self._last_ports(), strict=True)
         )
         return port, ui_port
 
@@ -398,42 +399,6 @@ def _lives(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-class _InUse(Exception):
-    """A port that another program took at this moment."""
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        raise _InUse from error
-    return listener
-
-
-def _is_free(port: int) -> bool:
-    if not 0 < port < 65_536:
-        return False
-    with socket.socket() as probe:
-        # As the server does; a listener in the way is refused all the same.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -178,7 +178,7 @@ def _place(directory: Path, files: Mapping[Path, Iterable[bytes]]) -> None:
                 settle(file.fileno())
         for path, beside in zip(files, written, strict=True):
             beside.rename(path)
-    except BaseException:
+    except BaseException:  # whatever it was, nothing that is half written stays
         for beside in written:
             with suppress(OSError):  # the reason why it failed is what counts
                 beside.unlink(missing_ok=True)
