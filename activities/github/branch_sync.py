@@ -9,11 +9,10 @@ from temporalio import activity
 from activities.runtime.failures import with_posture
 from activities.runtime.heartbeat import heartbeating
 from activities.runtime.stores import (
-    REQUEST,
     Stores,
     holding,
+    run_base,
     run_config,
-    run_json,
     task_file,
     to_json,
     write_run_files,
@@ -117,7 +116,7 @@ class UpstreamActivities:
 
     async def _changed(self, store: Store, run: str) -> list[str]:
         """The files that the run has changed so far."""
-        base = str((await run_json(store, run, REQUEST))["base_commit"])
+        base = await run_base(store, run)
         head = await store.head(naming.integration_ref(run))
         return await store.changed_paths(base, head) if head else []
 

@@ -19,6 +19,8 @@ from activities.runtime.stores import (
     Stores,
     holding,
     role_file,
+    run_base,
+    run_file,
     task_file,
     to_json,
     write_run_files,
@@ -194,9 +196,7 @@ class RepositoryActivities:
 
     async def _pinned_base(self, store: Store, run: str) -> str | None:
         """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""
-        head = await store.head(naming.run_ref(run))
-        data = await store.read(head, REQUEST) if head else None
-        return str(json.loads(data)["base_commit"]) if data else None
+        return await run_base(store, run) if await run_file(store, run, REQUEST) else None
 
     async def _technology(self, store: Store, commit: str) -> Technology:
         paths = await store.paths(commit)

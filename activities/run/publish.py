@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities.runtime.failures import with_posture
 from activities.runtime.heartbeat import heartbeating
-from activities.runtime.stores import REQUEST, Stores, run_json
+from activities.runtime.stores import Stores, run_base
 from baton import naming
 from baton.errors import ContentsMissing, FilteredPaths
 from baton.records.left_out import show_path
@@ -53,7 +53,7 @@ class PublishingActivities:
         store = await self._stores.get(leaving.repo)
         await store.catch_up(leaving.run)
         store.require(leaving.run, leaving.commit)
-        base = await _base(store, leaving.run)
+        base = await run_base(store, leaving.run)
         found = await examine(store, leaving.commit, base=base, published=leaving.expected)
         paths = sorted(found.pointers if leaving.pointers else found.plain)
         made = await leave_out(store, leaving.commit, paths, base=base, published=leaving.expected)
@@ -81,7 +81,7 @@ class PublishingActivities:
 
     async def _look(self, store: Store, publishing: PublishInput) -> list[str]:
         """Hold back what nobody has let pass, and bring the contents of LFS files to where their pointers go."""
-        base = await _base(store, publishing.run)
+        base = await run_base(store, publishing.run)
         found = await examine(store, publishing.commit, base=base, published=publishing.expected)
         if found.plain and publishing.as_it_is != publishing.commit:
             raise FilteredPaths(_plain_question(found))
@@ -112,10 +112,6 @@ class PublishingActivities:
 def _short(text: str) -> str:
     text = show_path(text).replace("`", "'")
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"
-
-
-async def _base(store: Store, run: str) -> str:
-    return str((await run_json(store, run, REQUEST))["base_commit"])
 
 
 def _shown(paths: Iterable[str]) -> str:

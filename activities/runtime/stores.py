@@ -118,6 +118,14 @@ async def run_json(store: Store, run: str, path: str) -> Any:
         raise damaged(path, run, error) from error
 
 
+async def run_base(store: Store, run: str) -> str:
+    """Return the base commit of a run, as it was pinned at its start; raises as `run_json` does."""
+    pinned = (await run_json(store, run, REQUEST)).get("base_commit")
+    if not isinstance(pinned, str):
+        raise damaged(REQUEST, run, ValueError("it names no base_commit"))
+    return pinned
+
+
 async def run_config(store: Store, run: str) -> ProjectConfig:
     """The project's configuration as it was at the base commit."""
     return ProjectConfig.model_validate(await run_json(store, run, CONFIG))

@@ -10,7 +10,7 @@ from activities.run.submodules import submodules_of
 from activities.runtime import metrics
 from activities.runtime.failures import with_posture
 from activities.runtime.heartbeat import doing, heartbeating
-from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, run_config, run_json
+from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, run_base, run_config, run_json
 from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.logs import get_logger
@@ -150,7 +150,7 @@ class GateActivities:
 
     async def _filtered(self, store: Store, run: str, commit: str) -> list[str]:
         """A few of the files that a person's git would have passed through a filter, and by which."""
-        base = str((await run_json(store, run, REQUEST))["base_commit"])
+        base = await run_base(store, run)
         found = await examine(store, commit, base=base, published=None)
         named = {**dict.fromkeys(found.pointers, (LFS,)), **found.plain}
         return [f"{show_path(path)} ({', '.join(names)})"[:200] for path, names in named.items()][:_MAX_FILTERED]

@@ -128,7 +128,7 @@ async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_a
     async with world(script, **token, github_coauthor=False, web_ui="https://temporal.example.org") as w:
         await w.hook_by_hand()
         minted = len(w.hub.minted)
-        with w.unheard():
+        async with w.unheard("issues.labeled"):
             number = await w.issue("Add pages")
         # A run of the issue is in the store, and Temporal has forgotten it: the next one does not go on in its lanes.
         store = await Store.open(w.settings.home, w.clone_url)

@@ -82,7 +82,7 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
         await w.until(ignored, lambda: "the closed issue")
         assert not (w.settings.home / "stores").exists()
         # A label that was taken away again before there was a run to stop: none is started.
-        with w.unheard():
+        async with w.unheard("issues.labeled", "issues.unlabeled"):
             mistaken = await w.issue("By mistake")
             issue = await w.api("GET", f"/issues/{mistaken}")
             await w.api("DELETE", f"/issues/{mistaken}/labels/baton")

@@ -97,9 +97,8 @@ async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ign
         assert second in (await w.pulls())[0]["body"]
 
         # GitHub closes the issue when it merges, and may say so first; the run knows the difference.
-        with w.unheard():
+        async with w.unheard("pull_request.closed"):
             await w.merge(pull["number"])
-            await w.until_delivered("pull_request.closed")
         await w.api("PATCH", f"/issues/{number}", {"state": "closed"})
         assert await w.until_closed(number) is WorkflowExecutionStatus.COMPLETED
         document = await w.document(number)

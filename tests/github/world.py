@@ -6,8 +6,8 @@ import hmac
 import json
 import secrets
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from baton.records.run import RunDocument
 from baton.settings.core import Settings
 from baton.steps.github import Handled
 from standin.server.app import StandIn
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.github.emulator import BOT, OWNER, SECRET, token_of
 from tests.github.hub import Hub
 from tests.support.repositories import git
 from workflows.pipeline import Pipeline
 
-PATIENCE = 60.0
+PATIENCE = HANGS.total_seconds()
 
 
 @dataclass
@@ -157,23 +157,23 @@ class World:
             said = await self.deliver(event, {"action": "completed", "check_run": run})
         assert said.status_code == 202, said.text
 
-    @contextmanager
-    def unheard(self) -> Iterator[None]:
-        """GitHub's deliveries get lost meanwhile."""
+    @asynccontextmanager
+    async def unheard(self, *names: str) -> AsyncIterator[None]:
+        """Lose the deliveries of GitHub meanwhile; these events are on their way, and are waited for to be lost."""
         receivers, self.hub.receivers = self.hub.receivers, []
+        before = len(self.hub.deliveries)
         yield
+
+        async def lost() -> bool:
+            sent = {
+                f"{headers['x-github-event']}.{json.loads(body).get('action')}"
+                for headers, body in self.hub.deliveries[before:]
+                if self._mine(body)
+            }
+            return sent.issuperset(names)
+
+        await self.until(lost, lambda: ", ".join(names))
         self.hub.receivers = receivers
-
-    async def until_delivered(self, name: str) -> None:
-        """Wait until GitHub has sent an event about this repository."""
-
-        async def there() -> bool:
-            return any(
-                f"{headers['x-github-event']}.{json.loads(body).get('action')}" == name and self._mine(body)
-                for headers, body in self.hub.deliveries
-            )
-
-        await self.until(there, lambda: name)
 
     def clone(self, place: Path, branch: str) -> Path:
         """A person's clone of a branch."""
