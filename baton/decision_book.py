@@ -74,7 +74,8 @@ class DecisionBook:
         if about and not (decision.commit or "").startswith(about):
             now = f"commit {decision.commit[:12]}" if decision.commit else "no commit"
             raise DecisionRefused(
-                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}."
+                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}. Read it"
+                " again."
             )
         wanted = answer.choice.strip().casefold()
         for choice in decision.choices:
