@@ -252,7 +252,7 @@ def suggestions(reached: Reached) -> list[str]:
     else:
         step = _span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
         least = ""
-    said = [f"`raise` adds {step}, or the amount in the note (such as {_EXAMPLES[reached.unit]}){least}"]
+    said = [f"`raise` adds {step}, or an amount given alone in the note (such as {_EXAMPLES[reached.unit]}){least}"]
     if reached.scope == "day":
         said.append("`retry` tries again; a new day begins at midnight UTC")
     if reached.shared:
