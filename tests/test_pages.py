@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 
+from baton import __version__
 from baton.settings.core import Settings
 from interfaces.cli.main import app
 
@@ -193,3 +194,14 @@ def test_each_word_of_the_glossary_names_its_place_in_the_code() -> None:
     assert len(entries) > 30
     for entry in entries:
         assert REFERENCE.search(entry), entry
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert any(re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", version) for version in versions[1:])
+    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    # An entry outside of a kind is one that a merge has left behind.
+    assert not re.search(r"^## .+\n+- ", text, re.MULTILINE)
