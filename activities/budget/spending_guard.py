@@ -12,12 +12,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from temporalio import activity
-
 from activities.budget.ledger import Ledger
 from activities.budget.ledger_sql import Call, Entry
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
 from activities.runtime.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
 from activities.session.journal import AssistantEntry, LostCall
 from activities.session.messages_api import Answer, Meter
@@ -186,9 +184,7 @@ class SpendingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="set_caps")
-    @with_posture
-    @heartbeating
+    @step("set_caps")
     async def set_caps(self, change: SetCapsInput) -> None:
         """Keep the caps as they are now; every turn reads them before it asks the model."""
         store = await self._stores.get(change.repo)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from temporalio import activity
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import (
     Stores,
     holding,
@@ -46,9 +45,7 @@ class UpstreamActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="take_in")
-    @with_posture
-    @heartbeating
+    @step("take_in")
     async def take_in(self, taking: TakeInInput) -> TakenIn:
         """Bring what others pushed to the run's branch into the integrated line; nothing of theirs is ever lost."""
         store = await self._stores.get(taking.repo)
@@ -64,9 +61,7 @@ class UpstreamActivities:
                     continue
         raise WorkspaceError("The integrated line kept moving at the same moment; try again.")
 
-    @activity.defn(name="take_theirs")
-    @with_posture
-    @heartbeating
+    @step("take_theirs")
     async def take_theirs(self, reset: ResetInput) -> TakenIn:
         """Let the integrated line be the branch as others left it; what we had stays in the store."""
         store = await self._stores.get(reset.repo)
@@ -78,9 +73,7 @@ class UpstreamActivities:
         await store.move(ref, head, expected=await store.head(ref))
         return TakenIn(relation="same", head=head, moved=True)
 
-    @activity.defn(name="open_round")
-    @with_posture
-    @heartbeating
+    @step("open_round")
     async def open_round(self, opening: OpenRoundInput) -> RoundOpened:
         """Write down a task of the engine's own: what people and checks say about the pull request, as data."""
         store = await self._stores.get(opening.repo)

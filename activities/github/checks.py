@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.records.issue import CHECK_NAME
 from baton.steps.github import SUMMARY_LIMIT, CheckInput, CheckWritten
 from baton.text.truncation import cut
@@ -25,9 +22,7 @@ class CheckActivities:
     def __init__(self, github: GitHub) -> None:
         self._github = github
 
-    @activity.defn(name="write_check")
-    @with_posture
-    @heartbeating
+    @step("write_check")
     async def write_check(self, check: CheckInput) -> CheckWritten:
         """Let the commit's check say this; the one that is there, by commit, name and workflow, is edited."""
         async with self._github.open(check.repository) as api:

@@ -3,14 +3,12 @@
 import contextlib
 from collections.abc import Sequence
 
-from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores
 from baton import naming
 from baton.errors import ConfigurationError
@@ -37,9 +35,7 @@ class DeliveringActivities:
         self._stores = stores
         self._task_queue = task_queue
 
-    @activity.defn(name="find_run")
-    @with_posture
-    @heartbeating
+    @step("find_run")
     async def find_run(self, wanted: FindRun) -> FoundRun:
         """The open run of an issue, or the id for its next one. An ended run's id is never given again."""
         repository, last = wanted.repository, ""
@@ -57,9 +53,7 @@ class DeliveringActivities:
             last = run
         return FoundRun(run=last, taken=f"The issue has had {_MOST_RUNS} runs; that is enough.")
 
-    @activity.defn(name="deliver")
-    @with_posture
-    @heartbeating
+    @step("deliver")
     async def deliver(self, deliver: Deliver) -> Delivered:
         """Tell a run, and start it where it is to be started. A run takes each delivery in once, a retry is none."""
         matter = deliver.matter
@@ -86,9 +80,7 @@ class DeliveringActivities:
             return Delivered(gone=True)
         return Delivered()
 
-    @activity.defn(name="stop_runs_of")
-    @with_posture
-    @heartbeating
+    @step("stop_runs_of")
     async def stop_runs_of(self, removal: Removal) -> Stopped:
         """Stop the open runs of repositories that were taken away from us."""
         names = [name.lower() for name in removal.repositories]

@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
 from activities.github.comment_marker import MARKER
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.records.issue import TEXT_LIMIT, Check
 from baton.steps.github import (
@@ -39,9 +36,7 @@ class ReadingActivities:
         self._github = github
         self._bots = bots
 
-    @activity.defn(name="check_permission")
-    @with_posture
-    @heartbeating
+    @step("check_permission")
     async def check_permission(self, asks: WhoAsks) -> Permission:
         """Whether the sender may write to the repository; a bot only where it is on the list. Unknown means no."""
         login = asks.sender.login
@@ -54,9 +49,7 @@ class ReadingActivities:
                 return Permission(allowed=True)
         return Permission(allowed=False, reason=f"{login} may not write to {asks.repository.full_name}")
 
-    @activity.defn(name="read_comments")
-    @with_posture
-    @heartbeating
+    @step("read_comments")
     async def read_comments(self, wanted: EarlierInput) -> Earlier:
         """The comments of an issue that an agent may see: of writers, unedited, from before the run was asked for.
 
@@ -85,18 +78,14 @@ class ReadingActivities:
                     room -= len(part) + 2
         return Earlier(text="\n\n".join(parts))
 
-    @activity.defn(name="read_pull")
-    @with_posture
-    @heartbeating
+    @step("read_pull")
     async def read_pull(self, wanted: PullNumber) -> PullState:
         """Where a pull request stands, and its branch if that lies in the same repository."""
         async with self._github.open(wanted.repository) as api:
             pull = await api.get(f"/pulls/{wanted.number}", f"reading pull request {wanted.number}")
         return pull_state(pull, wanted.repository.full_name)
 
-    @activity.defn(name="read_failure")
-    @with_posture
-    @heartbeating
+    @step("read_failure")
     async def read_failure(self, failed: FailedCheck) -> FailureLog:
         """The tail of a failed check's log; where there is none to be had, what the check says of itself."""
         check = failed.check

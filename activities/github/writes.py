@@ -6,13 +6,10 @@ They run one at a time (`naming.GITHUB_QUEUE`). Whatever is written is redacted 
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
 from activities.github.comment_marker import marker
 from activities.github.reads import pull_state
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.errors import GitHubRefused
 from baton.steps.github import COMMENT_LIMIT, Commented, CommentInput, PullInput, PullState, React
 from baton.text.truncation import cut
@@ -27,18 +24,14 @@ class WritingActivities:
     def __init__(self, github: GitHub) -> None:
         self._github = github
 
-    @activity.defn(name="react")
-    @with_posture
-    @heartbeating
+    @step("react")
     async def react(self, reaction: React) -> None:
         """Add a reaction; GitHub itself adds the same one only once."""
         target = f"/issues/comments/{reaction.comment}" if reaction.comment else f"/issues/{reaction.number}"
         async with self._github.open(reaction.repository) as api:
             await api.post(f"{target}/reactions", {"content": reaction.content}, "adding a reaction")
 
-    @activity.defn(name="write_comment")
-    @with_posture
-    @heartbeating
+    @step("write_comment")
     async def write_comment(self, comment: CommentInput) -> Commented:
         """Edit a run's comment; one that is not there yet is written, unless an earlier attempt has done it."""
         own = await self._github.login()
@@ -57,9 +50,7 @@ class WritingActivities:
                 )
             return _commented(written)
 
-    @activity.defn(name="write_pull")
-    @with_posture
-    @heartbeating
+    @step("write_pull")
     async def write_pull(self, pull: PullInput) -> PullState:
         """Open a run's pull request as a draft, or edit the one of its branch. One that was closed is left so."""
         full_name = pull.repository.full_name

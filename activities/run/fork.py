@@ -5,8 +5,7 @@ Checkpoints and project commits never change, so a fork is a few refs of its own
 
 from temporalio import activity
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import (
     FORKED,
     STATE,
@@ -37,9 +36,7 @@ class ForkingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="adopt_fork")
-    @with_posture
-    @heartbeating
+    @step("adopt_fork")
     async def adopt_fork(self, adopt: ForkInput) -> Forked:
         """Let the new run's refs point at what it takes over; a retry finds them there."""
         store = await self._stores.get(adopt.repo)

@@ -8,8 +8,7 @@ from temporalio import activity
 from activities.run.grants import grant, say_isolation
 from activities.run.pinned_roles import pin_roles
 from activities.run.submodules import SUBMODULES
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import (
     CONFIG,
     LIMITS,
@@ -59,9 +58,7 @@ class RepositoryActivities:
         self._prices = prices
         self._settings = settings
 
-    @activity.defn(name="prepare_run")
-    @with_posture
-    @heartbeating
+    @step("prepare_run")
     async def prepare_run(self, prepare: PrepareInput) -> Prepared:
         """Fetch the base and freeze everything that a run must not see change under it."""
         request = prepare.request
@@ -135,9 +132,7 @@ class RepositoryActivities:
             quiet_seconds=self._settings.github_quiet,
         )
 
-    @activity.defn(name="read_plan")
-    @with_posture
-    @heartbeating
+    @step("read_plan")
     async def read_plan(self, read: ReadPlanInput) -> Plan:
         """Read the accepted plan, keep each task where its sessions find it, and return what the workflow needs."""
         store = await self._stores.get(read.repo)

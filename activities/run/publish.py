@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable
 
-from temporalio import activity
-
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores, run_base
 from baton import naming
 from baton.errors import ContentsMissing, FilteredPaths
@@ -29,9 +26,7 @@ class PublishingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="publish_run")
-    @with_posture
-    @heartbeating
+    @step("publish_run")
     async def publish_run(self, publishing: PublishInput) -> Published:
         """Push the commit as the run's branch; a branch that is already there at this commit is success.
 
@@ -45,9 +40,7 @@ class PublishingActivities:
         published = await publish(store, publishing.commit, branch, expected=publishing.expected)
         return Published(branch=published.branch, commit=published.commit, notes=notes)
 
-    @activity.defn(name="leave_out")
-    @with_posture
-    @heartbeating
+    @step("leave_out")
     async def leave_out(self, leaving: LeaveOutInput) -> Reduced:
         """Let the integrated line be what it is without the changes to files behind filters; a retry finds it so."""
         store = await self._stores.get(leaving.repo)
@@ -72,9 +65,7 @@ class PublishingActivities:
             renamed=renamed,
         )
 
-    @activity.defn(name="clean_up")
-    @with_posture
-    @heartbeating
+    @step("clean_up")
     async def clean_up(self, clean: CleanUpInput) -> None:
         """Remove the run's workspaces; its checkpoints stay in the store."""
         await discard_run(await self._stores.get(clean.repo), clean.run)

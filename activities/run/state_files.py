@@ -3,8 +3,7 @@
 from temporalio import activity
 
 from activities.budget.ledger import Ledger
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import (
     DECISIONS,
     SAVED,
@@ -36,9 +35,7 @@ class StateActivities:
         self._ledger = ledger
         self._redact = redact
 
-    @activity.defn(name="save_state")
-    @with_posture
-    @heartbeating
+    @step("save_state")
     async def save_state(self, save: SaveInput) -> Saved:
         """Commit both files to the run's ref."""
         store = await self._stores.get(save.repo)
@@ -59,9 +56,7 @@ class StateActivities:
         )
         return Saved(commit=commit, costs=costs)
 
-    @activity.defn(name="write_report")
-    @with_posture
-    @heartbeating
+    @step("write_report")
     async def write_report(self, report: StuckReport) -> None:
         """Keep what the orchestrator is told where its session finds it."""
         store = await self._stores.get(report.repo)
@@ -85,9 +80,7 @@ class StateActivities:
             activity.info().scheduled_time,
         )
 
-    @activity.defn(name="read_guidance")
-    @with_posture
-    @heartbeating
+    @step("read_guidance")
     async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
         """The orchestrator's accepted answer."""
         store = await self._stores.get(read.repo)

@@ -4,19 +4,14 @@ Every activity runs under `posture_of`, by the decorator `with_posture`. The `ty
 workflows decide by; the message is one clear sentence, and the root that the Web UI shows.
 """
 
-import asyncio
 import errno
-import functools
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
 
-import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.runtime import metrics
-from baton import errors, naming
+from baton import errors
 from baton.errors import (
     BatonError,
     DiskFull,
@@ -35,9 +30,6 @@ from baton.errors import (
 )
 from baton.logs import get_logger
 from baton.text.redaction import Redactor
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 WORKER_SHUTDOWN = "WorkerShutdown"
 """The worker was told to stop: the step starts over elsewhere, and no attempt is counted."""
@@ -104,41 +96,13 @@ def posture_of(error: BaseException) -> ApplicationError:
     return ApplicationError(f"{name}: {message}", type=name)
 
 
-def _context(given: tuple[object, ...]) -> dict[str, str]:
-    """Run, task, role and turn of this activity, for every log line: from its input, else from its workflow's id."""
-    info = activity.info()
-    what = given[-1] if given else None
-    key = getattr(what, "key", what)
-    named = {name: getattr(key, name, None) for name in ("run", "task", "round", "role")}
-    named["turn"] = getattr(what, "turn", None)
-    known = {name: str(value) for name, value in named.items() if value and isinstance(value, str | int)}
-    place = naming.place_of(info.workflow_id or "")
-    return {**place, **known, "activity": info.activity_type, "attempt": str(info.attempt)}
-
-
-def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Run an activity under `posture_of`; a cancellation by the worker's shutdown does not count as an attempt."""
-
-    @functools.wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        # For good: the SDK runs each activity in a task of its own, and what it says of its end belongs to it, too.
-        structlog.contextvars.bind_contextvars(**_context(args))
-        try:
-            return await function(*args, **kwargs)
-        except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
-                raise ApplicationError(
-                    "The worker was stopped; the step starts over.", type=WORKER_SHUTDOWN, non_retryable=True
-                ) from None
-            raise
-        # Whatever an outside library raises must become one posture; nothing is swallowed.
-        except Exception as error:
-            posture = posture_of(error)
-            kind = posture.type if posture.type in _CLASSES else "unexpected"
-            metrics.attempt_failed(activity.info().activity_type, kind, again=not posture.non_retryable)
-            _log.info("an attempt failed", kind=kind, again=not posture.non_retryable, error=posture.message)
-            if not isinstance(error, (BatonError, ApplicationError, OSError)):
-                _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
-            raise posture from None
-
-    return wrapper
+def count_failure(error: Exception) -> ApplicationError:
+    """Count and log the failure of the running attempt, and return the error that Temporal gets."""
+    failure = posture_of(error)
+    kind = failure.type if failure.type in _CLASSES else "unexpected"
+    again = not failure.non_retryable
+    metrics.attempt_failed(activity.info().activity_type, kind, again=again)
+    _log.info("an attempt failed", kind=kind, again=again, error=failure.message)
+    if not isinstance(error, (BatonError, ApplicationError, OSError)):
+        _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
+    return failure

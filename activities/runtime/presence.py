@@ -14,8 +14,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.runtime.failures import WORKER_SHUTDOWN, with_posture
-from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.failures import WORKER_SHUTDOWN
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
 from baton.policies import LOOK_EVERY, MAX_LEFT_LYING
 from baton.steps.task import AttendInput
 
@@ -61,9 +62,7 @@ class PresenceActivities:
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
 
-    @activity.defn(name="attend_step")
-    @with_posture
-    @heartbeating
+    @step("attend_step")
     async def attend_step(self, attend: AttendInput) -> None:
         """Stay until the workflow ends it. Returns only where this host leaves the step lying with its hands free.
 

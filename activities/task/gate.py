@@ -8,8 +8,8 @@ from temporalio import activity
 from activities.github.commit_text import coauthor, without_references
 from activities.run.submodules import submodules_of
 from activities.runtime import metrics
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
 from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, run_base, run_config, run_json
 from activities.runtime.superseded import still_wanted
 from baton import naming
@@ -52,9 +52,7 @@ class GateActivities:
         self._redact = redact
         self._settings = settings
 
-    @activity.defn(name="run_gate")
-    @with_posture
-    @heartbeating
+    @step("run_gate")
     async def run_gate(self, gate: GateInput) -> GateResult:
         """Run set-up and tests on a task's candidate commit, or on the integrated commit where no task is named."""
         store = await self._stores.get(gate.repo)

@@ -6,8 +6,7 @@ commits hold words of models and are for people only: nothing is read from them.
 
 from temporalio import activity
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores, holding, task_file, to_json, write_run_files
 from activities.session.journal import dump
 from baton import naming
@@ -29,9 +28,7 @@ class IntegrationActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="open_task")
-    @with_posture
-    @heartbeating
+    @step("open_task")
     async def open_task(self, task: OpenTaskInput) -> TaskOpened:
         """Open a task's lane on what is integrated so far; a retry gets the lane that is there."""
         store = await self._stores.get(task.repo)
@@ -44,9 +41,7 @@ class IntegrationActivities:
             base = await self._integrated(store, task.run)
             return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
 
-    @activity.defn(name="open_repair")
-    @with_posture
-    @heartbeating
+    @step("open_repair")
     async def open_repair(self, repair: RepairInput) -> None:
         """Write down a task of the engine's own: the merged result fails although every part passed."""
         store = await self._stores.get(repair.repo)
@@ -72,9 +67,7 @@ class IntegrationActivities:
             activity.info().scheduled_time,
         )
 
-    @activity.defn(name="integrate_task")
-    @with_posture
-    @heartbeating
+    @step("integrate_task")
     async def integrate_task(self, integrate: IntegrateInput) -> Integrated:
         """Put an approved candidate on top of what is integrated; a conflict becomes a workspace for its maker."""
         store = await self._stores.get(integrate.repo)

@@ -1,9 +1,6 @@
 """Finds where a session goes on whose workflow ended without a word: the journal in the store has every turn of it."""
 
-from temporalio import activity
-
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores
 from activities.session.journal import AssistantEntry, UserEntry
 from agents.messages.restart_message import next_level
@@ -18,9 +15,7 @@ class ResumingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="find_session")
-    @with_posture
-    @heartbeating
+    @step("find_session")
     async def find_session(self, wanted: FindSessionInput) -> FoundSession:
         """The turn that was under way, or else the last one that was answered: its answer is given again, unpaid."""
         store = await self._stores.get(wanted.key.repo)

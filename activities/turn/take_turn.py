@@ -15,8 +15,8 @@ from temporalio import activity
 from activities.budget.ledger_sql import Call
 from activities.budget.spending_guard import Purse
 from activities.runtime import metrics
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
 from activities.runtime.stores import MODELS, Stores, run_json
 from activities.session.conversation import (
     GO_ON,
@@ -83,9 +83,7 @@ class TurnActivities:
         self._opener = Opener(stores, settings, prices, isolated=sandbox.status.kind != "none")
         self._tools = ToolRunner(stores, sandbox, self._redact)
 
-    @activity.defn(name="take_turn")
-    @with_posture
-    @heartbeating
+    @step("take_turn")
     async def take_turn(self, turn: TurnInput) -> TurnResult:
         """Run the pending tool calls, commit, ask the model, commit; do only what no earlier attempt did."""
         at = activity.info().scheduled_time
