@@ -89,10 +89,6 @@ class Ledger:
         finally:
             self._live.discard(call.id)
 
-    async def ended(self, run: str, task: str, session: str, turn: int) -> list[Entry]:
-        """All calls of one turn that have ended, the earliest day first."""
-        return await self._run(rows.ended, run, task, session, turn)
-
     async def costs(self, run: str) -> list[Cost]:
         """What a run cost by session and model; a call in flight counts as unconfirmed."""
         return await self._run(rows.costs, run)

@@ -71,7 +71,7 @@ class UpstreamActivities:
             return TakenIn(relation="gone")
         ref = naming.integration_ref(reset.run)
         await store.move(ref, head, expected=await store.head(ref))
-        return TakenIn(relation="same", head=head, moved=True)
+        return TakenIn(relation="same", head=head)
 
     @step("open_round")
     async def open_round(self, opening: OpenRoundInput) -> RoundOpened:
@@ -128,17 +128,17 @@ class UpstreamActivities:
             if record is not None and checkpoints.project_commit(opened) == head:
                 return await self._conflict(store, taking, theirs, ours)
         if ours == head or await self._contains(store, ours, head):
-            return TakenIn(relation="ahead", head=head, commits=theirs.commits, moved=True)
+            return TakenIn(relation="ahead", head=head, commits=theirs.commits)
         if ours == taking.published:
             await store.move(ref, head, expected=ours)
-            return TakenIn(relation="ahead", head=head, commits=theirs.commits, moved=True)
+            return TakenIn(relation="ahead", head=head, commits=theirs.commits)
         merged = await merge(store, base=taking.published, ours=head, theirs=ours)
         if merged.tree is not None:
             message = f"Merge what others pushed to {taking.branch}\n\nBaton-Run: {taking.run}\n"
             # Ours comes first: the line of integrated commits is that of first parents.
             target = await commit_tree(store, merged.tree, [ours, head], message, at)
             await store.move(ref, target, expected=ours)
-            return TakenIn(relation="ahead", head=head, commits=theirs.commits, moved=True)
+            return TakenIn(relation="ahead", head=head, commits=theirs.commits)
         files = {"conflicts/0.json": dump({"paths": merged.conflicts, "ours": head, "theirs": ours})}
         await checkpoints.begin(lane, head, at=at, tree=merged.conflict_tree, files=files)
         return await self._conflict(store, taking, theirs, ours)
@@ -168,7 +168,6 @@ class UpstreamActivities:
             relation="ahead",
             head=theirs.head,
             commits=theirs.commits,
-            moved=True,
             conflicts=first(paths, 50),
             role=role,
         )

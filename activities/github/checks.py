@@ -33,12 +33,10 @@ class CheckActivities:
             there = await self._find(api, check)
             if there is None:
                 made = {**data, "name": CHECK_NAME, "head_sha": check.commit}
-                written = await api.post("/check-runs", made, "writing the check run")
-            elif _says(there, data):
-                written = there
-            else:
-                written = await api.patch(f"/check-runs/{there['id']}", data, "editing the check run")
-            return CheckWritten(id=int(written["id"]))
+                await api.post("/check-runs", made, "writing the check run")
+            elif not _says(there, data):
+                await api.patch(f"/check-runs/{there['id']}", data, "editing the check run")
+            return CheckWritten()
 
     def _data(self, api: Api, check: CheckInput) -> dict[str, Any]:
         data: dict[str, Any] = {

@@ -117,7 +117,7 @@ def _head(pull: Mapping[str, Any]) -> str:
 
 
 def _commented(comment: Mapping[str, Any]) -> Commented:
-    return Commented(id=int(comment["id"]), url=str(comment.get("html_url") or ""))
+    return Commented(id=int(comment["id"]))
 
 
 def _cut(text: str, limit: int) -> str:

@@ -6,7 +6,6 @@ from agents.roles.loader import builtin_text, parse_agent
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import AgentFileError
-from baton.naming import content_hash
 from baton.records.run import ROLES, RunRequest
 from baton.settings.core import Settings
 from baton.text.truncation import first
@@ -24,7 +23,6 @@ class PinnedRoles:
     """What a run is pinned to, by role."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
     """Where a file says `maxTurns`."""
@@ -48,7 +46,7 @@ async def pin_roles(
         resolved = model_of(role, definition.model, path, request.models, settings, prices)
         if resolved.note:
             pinned.notes.append(f"{role}: {resolved.note}")
-        pinned.texts[role], pinned.hashes[role], pinned.models[role] = text, content_hash(text), resolved.id
+        pinned.texts[role], pinned.models[role] = text, resolved.id
         if definition.max_turns is not None:
             pinned.turns[role] = definition.max_turns
     return pinned

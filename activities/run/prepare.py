@@ -123,8 +123,6 @@ class RepositoryActivities:
             limits=limits,
             decisions=decisions_of(request, config),
             models=roles.models,
-            roles=roles.hashes,
-            test_command=command,
             sandboxed=status.kind != "none",
             binds=config.sandbox.binds,
             notes=notes,

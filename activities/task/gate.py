@@ -87,8 +87,7 @@ class GateActivities:
         # A ref of its own, so that another host finds the commit, too.
         await store.move(naming.candidate_ref(gate.run, gate.task, candidate), candidate, expected=None)
         evidence, log = await self._evidence(store, gate, candidate)
-        changed = len(await store.changed_paths(gate.base, candidate))
-        result = GateResult(evidence=evidence, candidate=candidate, changed=changed)
+        result = GateResult(evidence=evidence, candidate=candidate)
         commit = await checkpoints.record(
             lane,
             expected=head if head and checkpoints.stands_at(head, gate.checkpoint) else gate.checkpoint,
