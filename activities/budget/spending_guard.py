@@ -53,21 +53,14 @@ class Purse:
         """Enter a call, or say which cap does not allow it."""
         store = await self._stores.get(key.repo)
         caps = await read_caps(store, key.run)
-        own, limits = self._settings, caps.limits
-        daily = (own.usd_per_day, own.turns_per_day, limits.usd_per_day, limits.turns_per_day)
-        await self._catch_up(store, key, turn, daily=any(cap is not None for cap in daily))
+        daily = any(cap is not None for cap in self._daily_caps(caps))
+        await self._catch_up(store, key, turn, daily=daily)
         name = secrets.token_hex(6)
         while True:
             day = f"{datetime.now(UTC):%Y-%m-%d}"
             call = Call(key.run, key.task, key.session, turn, name, day, model)
-            bounds = caps_of(
-                caps,
-                task=key.task,
-                session=key.session,
-                day=day,
-                usd_per_day=_least(self._settings.usd_per_day, caps.limits.usd_per_day),
-                turns_per_day=_least(self._settings.turns_per_day, caps.limits.turns_per_day),
-            )
+            usd, turns = self._daily_caps(caps)
+            bounds = caps_of(caps, task=key.task, session=key.session, day=day, usd_per_day=usd, turns_per_day=turns)
             verdict = await self._ledger.reserve(call, bounds, worst_usd)
             if verdict == "granted":
                 return call
@@ -76,6 +69,11 @@ class Purse:
             doing(stage="budget")
             await asyncio.sleep(_POLL)
             caps = await read_caps(store, key.run)
+
+    def _daily_caps(self, caps: Caps) -> tuple[float | None, int | None]:
+        """Return the caps of a day in USD and turns: the stricter of the run's and the settings'."""
+        own, limits = self._settings, caps.limits
+        return _least(own.usd_per_day, limits.usd_per_day), _least(own.turns_per_day, limits.turns_per_day)
 
     async def pay(
         self, call: Call, room: int, make: Callable[[Meter], Awaitable[Answer]]

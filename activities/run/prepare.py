@@ -6,6 +6,7 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.run.grants import grant, say_isolation
+from activities.run.limits import decisions_of, limits_of
 from activities.run.pinned_roles import pin_roles
 from activities.run.submodules import SUBMODULES
 from activities.runtime.step import step
@@ -31,7 +32,7 @@ from baton import naming
 from baton.budget.caps import Caps
 from baton.budget.pricing import PriceList
 from baton.errors import PlanError
-from baton.records.run import DecisionPolicy, Limits, RunRequest
+from baton.records.run import RunRequest
 from baton.settings.core import Settings
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from baton.text.key_masking import masked_names, told
@@ -199,65 +200,3 @@ class RepositoryActivities:
             if data is not None:
                 manifests[path] = lenient_text(data[:_MANIFEST_LIMIT])
         return detect(paths, manifests)
-
-
-_SETTINGS_OF_LIMITS = {
-    "usd": "usd_per_run",
-    "usd_per_task": "usd_per_task",
-    "usd_per_session": "usd_per_session",
-    "turns": "turns_per_session",
-    "turns_per_task": "turns_per_task",
-    "turns_per_run": "turns_per_run",
-    "usd_per_day": "usd_per_day",
-    "turns_per_day": "turns_per_day",
-}
-
-
-def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) -> Limits:
-    """The run's bounds: what the request says, else the stricter of the repository's baton.toml and the settings.
-
-    A repository is not trusted: it can make a person's caps tighter, never wider.
-    """
-    wall_clock = config.limits.wall_clock
-    given: dict[str, float | None] = {
-        "usd": config.limits.usd,
-        "usd_per_task": config.limits.usd_per_task,
-        "usd_per_session": config.limits.usd_per_session,
-        "turns": config.limits.turns,
-        "turns_per_task": config.limits.turns_per_task,
-        "turns_per_run": config.limits.turns_per_run,
-        "usd_per_day": config.limits.usd_per_day,
-        "turns_per_day": config.limits.turns_per_day,
-        "rounds": config.limits.rounds,
-        "parallel": config.limits.parallel,
-        "wall_clock_seconds": min(
-            (span.total_seconds() for span in (wall_clock, settings.wall_clock) if span is not None), default=None
-        ),
-    }
-    asked: dict[str, float | None] = {
-        "usd": request.usd,
-        "usd_per_task": request.usd_per_task,
-        "usd_per_session": request.usd_per_session,
-        "turns": request.turns,
-        "turns_per_task": request.turns_per_task,
-        "turns_per_run": request.turns_per_run,
-        "usd_per_day": request.usd_per_day,
-        "turns_per_day": request.turns_per_day,
-        "rounds": request.rounds,
-        "parallel": request.parallel,
-        "wall_clock_seconds": request.wall_clock_seconds,
-    }
-    for name, setting in _SETTINGS_OF_LIMITS.items():
-        bounds = [bound for bound in (given[name], getattr(settings, setting)) if bound is not None]
-        given[name] = min(bounds, default=None)
-    chosen = {name: value for name, value in [*given.items(), *asked.items()] if value is not None}
-    return Limits.model_validate({**Limits().model_dump(), **chosen})
-
-
-def decisions_of(request: RunRequest, config: ProjectConfig) -> DecisionPolicy:
-    """How long decisions wait: what the request says, else the repository's baton.toml, else for ever."""
-    table = config.decisions
-    default, deadline = table.default, table.deadline.total_seconds() if table.deadline else None
-    if request.decision_default is not None:
-        default, deadline = request.decision_default, request.decision_deadline_seconds or deadline
-    return DecisionPolicy(default=default, deadline_seconds=deadline, remind_seconds=table.remind.total_seconds())

@@ -176,25 +176,38 @@ class Guide(StrictContract):
     task_id: str | None = None
 
 
-class Limits(Contract):
-    """Bounds of a run. None means: not bounded."""
+class Bounds(Contract):
+    """The limits that a request, `baton.toml` and the settings can name. None means: not named."""
 
     usd: Usd | None = None
     """Of the whole run."""
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: Count = 80
+    turns: Count | None = None
     """Turns of one session."""
-    role_turns: dict[str, int] = Field(default_factory=dict)
-    """Fewer turns for a role, where its file says so (`maxTurns`)."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
     usd_per_day: Usd | None = None
-    """Of a UTC day, over all runs of a home; what the settings say holds beside it."""
+    """Of a UTC day, over all runs of a home; the cap of the settings holds beside it."""
     turns_per_day: Count | None = None
+    rounds: int | None = Field(default=None, ge=1, le=10)
+    parallel: int | None = Field(default=None, ge=1, le=32)
+    wall_clock_seconds: Seconds | None = None
+
+    def named(self) -> dict[str, float]:
+        """Return the limits that are named, by name."""
+        values = {name: getattr(self, name) for name in Bounds.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Limits(Bounds):
+    """The limits that hold for a run. None means: not bounded."""
+
+    turns: Count = 80
+    role_turns: dict[str, int] = Field(default_factory=dict)
+    """Fewer turns for a role, where its file says so (`maxTurns`)."""
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
-    wall_clock_seconds: Seconds | None = None
 
     def turns_of(self, role: str) -> int:
         """Turns of one session of a role."""
@@ -227,7 +240,7 @@ class Fork(Contract):
     """The last turn that is kept; 0: the session begins anew."""
 
 
-class RunRequest(Contract):
+class RunRequest(Bounds):
     """Input of the workflow `Pipeline`: what to change, and where."""
 
     task: str = Field(min_length=1, max_length=60_000)
@@ -237,17 +250,6 @@ class RunRequest(Contract):
     """Branch, tag or commit to start from; None is the repository's HEAD."""
     run: str = ""
     """The run's id; the workflow id where it is empty."""
-    usd: Usd | None = None
-    usd_per_task: Usd | None = None
-    usd_per_session: Usd | None = None
-    turns: Count | None = None
-    turns_per_task: Count | None = None
-    turns_per_run: Count | None = None
-    usd_per_day: Usd | None = None
-    turns_per_day: Count | None = None
-    rounds: int | None = Field(default=None, ge=1, le=10)
-    parallel: int | None = Field(default=None, ge=1, le=32)
-    wall_clock_seconds: Seconds | None = None
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None
