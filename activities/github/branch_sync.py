@@ -1,4 +1,4 @@
-"""The run's branch in the target repository after it was published: commits of others, and feedback as new tasks."""
+"""The sync of a published branch: commits that others pushed to it, and feedback on it as new tasks."""
 
 import json
 import re
@@ -34,7 +34,7 @@ _INSTRUCTIONS_LIMIT = 20_000
 _MOST_RACES = 10
 _MOST_WORDS = 300
 _BETWEEN = re.compile(r"[\s`'\"()<>\[\],:;]+")
-"""What stands around the path of a file in somebody's words."""
+"""Separators around the path of a file in a comment."""
 _LONGEST_PATH = 250
 _MAKERS: tuple[Maker, ...] = ("backend", "frontend")
 
@@ -47,7 +47,7 @@ class UpstreamActivities:
 
     @step("take_in")
     async def take_in(self, taking: TakeInInput) -> TakenIn:
-        """Bring what others pushed to the run's branch into the integrated line; nothing of theirs is ever lost."""
+        """Merge the commits that others pushed to the run's branch into the integrated line, and keep each of them."""
         store = await self._stores.get(taking.repo)
         await store.catch_up(taking.run)
         theirs = await look_at(store, taking.branch, taking.published)
@@ -63,7 +63,7 @@ class UpstreamActivities:
 
     @step("take_theirs")
     async def take_theirs(self, reset: ResetInput) -> TakenIn:
-        """Let the integrated line be the branch as others left it; what we had stays in the store."""
+        """Reset the integrated line to the branch as others left it; the replaced commits stay in the store."""
         store = await self._stores.get(reset.repo)
         await store.catch_up(reset.run)
         head = await branch_head(store, reset.branch)
@@ -75,7 +75,7 @@ class UpstreamActivities:
 
     @step("open_round")
     async def open_round(self, opening: OpenRoundInput) -> RoundOpened:
-        """Write down a task of the engine's own: what people and checks say about the pull request, as data."""
+        """Write a task of the engine's own with the feedback on the pull request, quoted as data."""
         store = await self._stores.get(opening.repo)
         config = await run_config(store, opening.run)
         named = await self._named(store, opening)
@@ -92,7 +92,7 @@ class UpstreamActivities:
         return RoundOpened(role=role)
 
     async def _named(self, store: Store, opening: OpenRoundInput) -> list[str]:
-        """Files that the feedback is about: those it is attached to, and those of the project that it names."""
+        """Return the files that the feedback is attached to, and the files of the project that its text names."""
         named = [item.path for item in opening.items if item.path]
         words = dict.fromkeys(
             word.strip(".")
@@ -108,7 +108,7 @@ class UpstreamActivities:
         return named
 
     async def _changed(self, store: Store, run: str) -> list[str]:
-        """The files that the run has changed so far."""
+        """Return the files that the run has changed so far."""
         base = await run_base(store, run)
         head = await store.head(naming.integration_ref(run))
         return await store.changed_paths(base, head) if head else []
@@ -123,7 +123,7 @@ class UpstreamActivities:
             raise store.elsewhere(taking.run, "integrated commit")
         opened = await checkpoints.head(lane)
         if opened is not None:
-            # An earlier attempt found a conflict and got as far as opening the task for it.
+            # An earlier attempt found a conflict and has opened the lane of its task.
             record = await store.read(opened, "conflicts/0.json")
             if record is not None and checkpoints.project_commit(opened) == head:
                 return await self._conflict(store, taking, theirs, ours)
@@ -135,7 +135,7 @@ class UpstreamActivities:
         merged = await merge(store, base=taking.published, ours=head, theirs=ours)
         if merged.tree is not None:
             message = f"Merge what others pushed to {taking.branch}\n\nBaton-Run: {taking.run}\n"
-            # Ours comes first: the line of integrated commits is that of first parents.
+            # Ours comes first: the integrated line follows first parents.
             target = await commit_tree(store, merged.tree, [ours, head], message, at)
             await store.move(ref, target, expected=ours)
             return TakenIn(relation="ahead", head=head, commits=theirs.commits)
@@ -144,7 +144,7 @@ class UpstreamActivities:
         return await self._conflict(store, taking, theirs, ours)
 
     async def _conflict(self, store: Store, taking: TakeInInput, theirs: Theirs, ours: str) -> TakenIn:
-        """The task that resolves it goes on top of what others pushed; our side is in its workspace."""
+        """Write the task that resolves the conflict, and move the integrated line to the pushed commits."""
         assert theirs.head is not None
         opened = await store.head(naming.task_ref(taking.run, taking.task))
         assert opened is not None
@@ -173,7 +173,7 @@ class UpstreamActivities:
         )
 
     async def _contains(self, store: Store, commit: str, other: str) -> bool:
-        """Whether an earlier attempt has merged the other commit already."""
+        """Whether an earlier attempt has merged the other commit."""
         return other in await store.parents(commit)
 
     async def _write(self, store: Store, run: str, task_id: str, task: Mapping[str, object]) -> None:
@@ -182,18 +182,18 @@ class UpstreamActivities:
 
 
 def _role(paths: Sequence[str], config: ProjectConfig, otherwise: str) -> str:
-    """The maker that may change most of the paths; where they do not say, the one that was asked last."""
+    """Return the maker whose scope has most of the paths; on a tie, or if no scope has any, `otherwise`."""
     counts = {role: len(paths) - len(scope_for(role, config).outside(paths)) for role in _MAKERS}
     best = max(_MAKERS, key=lambda role: (counts[role], role == otherwise))
     return best if counts[best] else otherwise
 
 
 def _instructions(items: Sequence[FeedbackItem]) -> str:
-    room = _INSTRUCTIONS_LIMIT // max(1, len(items)) - 300
+    share = _INSTRUCTIONS_LIMIT // max(1, len(items)) - 300
     parts = ["The change is in a pull request. People and checks say this about it; deal with each point:"]
     for item in items:
         place = f" on {item.path}{f', line {item.line}' if item.line else ''}" if item.path else ""
-        parts.append(fence(f"{item.source}{place}", item.text, limit=max(room, 200), keep="both"))
+        parts.append(fence(f"{item.source}{place}", item.text, limit=max(share, 200), keep="both"))
     return cut("\n\n".join(parts), _INSTRUCTIONS_LIMIT)
 
 

@@ -1,4 +1,4 @@
-"""The check run of a workflow on a commit; for a token, which may not write check runs, a commit status."""
+"""The check run of a run on a commit; with a token, which cannot write check runs, a commit status."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _TITLE_LIMIT = 255
 _DESCRIPTION_LIMIT = 140
 
 _STATES = {"success": "success", "failure": "failure", "neutral": "success", "cancelled": "error"}
-"""A status knows fewer words: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
+"""Commit statuses have fewer states: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
 
 
 class CheckActivities:
@@ -24,7 +24,7 @@ class CheckActivities:
 
     @step("write_check")
     async def write_check(self, check: CheckInput) -> CheckWritten:
-        """Let the commit's check say this; the one that is there, by commit, name and workflow, is edited."""
+        """Write the commit's check: edit the one of this commit, name and run, or create it. Idempotent."""
         async with self._github.open(check.repository) as api:
             if not self._github.is_app:
                 await self._status(api, check)
@@ -75,7 +75,7 @@ class CheckActivities:
 
 
 def _says(there: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether a check run says all this already."""
+    """Whether a check run has these values already."""
     output = there.get("output") or {}
     return (
         there.get("status") == data["status"]

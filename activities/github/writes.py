@@ -1,6 +1,6 @@
-"""Writes to GitHub, each a reconciler: it looks for what an earlier attempt may have done before it writes.
+"""Writes to GitHub, each a reconciler: it reads the current state first, so that a retry writes no second time.
 
-They run one at a time (`naming.GITHUB_QUEUE`). Whatever is written is redacted and cut.
+They run one at a time (`naming.GITHUB_QUEUE`). All text is redacted and cut to GitHub's limits.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ class WritingActivities:
 
     @step("react")
     async def react(self, reaction: React) -> None:
-        """Add a reaction; GitHub itself adds the same one only once."""
+        """Add a reaction; idempotent, because GitHub adds the same one only once."""
         target = f"/issues/comments/{reaction.comment}" if reaction.comment else f"/issues/{reaction.number}"
         async with self._github.open(reaction.repository) as api:
             await api.post(f"{target}/reactions", {"content": reaction.content}, "adding a reaction")
 
     @step("write_comment")
     async def write_comment(self, comment: CommentInput) -> Commented:
-        """Edit a run's comment; one that is not there yet is written, unless an earlier attempt has done it."""
+        """Edit a run's comment, or create it if neither its id nor its marker finds one."""
         own = await self._github.login()
         async with self._github.open(comment.repository) as api:
             mark = marker(comment.run)
@@ -52,7 +52,7 @@ class WritingActivities:
 
     @step("write_pull")
     async def write_pull(self, pull: PullInput) -> PullState:
-        """Open a run's pull request as a draft, or edit the one of its branch. One that was closed is left so."""
+        """Open a run's pull request as a draft, or edit the one of its branch. A closed one stays closed."""
         full_name = pull.repository.full_name
         async with self._github.open(pull.repository) as api:
             title, body = cut(api.redact(pull.title), _TITLE_LIMIT), _cut(api.redact(pull.body), COMMENT_LIMIT)
@@ -63,7 +63,7 @@ class WritingActivities:
                 except GitHubRefused as error:
                     if error.status != 422:
                         raise
-                    # There is one: somebody opened it since the look, or an attempt that was given up did.
+                    # It exists: a person, or an attempt that was given up, opened it since the first read.
                     there = await self._pull(api, pull)
                     if there is None:
                         raise
@@ -77,12 +77,12 @@ class WritingActivities:
         try:
             return await api.patch(f"/issues/comments/{comment}", {"body": body}, "editing our comment")
         except GitHubRefused as error:
-            if error.status in (404, 410):  # somebody has deleted it
+            if error.status in (404, 410):  # It was deleted.
                 return None
             raise
 
     async def _find(self, api: Api, number: int, mark: str, own: str) -> Any:
-        """Our comment, by marker and author: whoever copies the marker into a comment of theirs gets nothing."""
+        """Find our comment by marker and author; a comment of others with a copied marker does not count."""
         path = f"/issues/{number}/comments?per_page=100"
         for comment in await api.each(path, f"reading issue {number}", most=_MOST_COMMENTS):
             login = str((comment.get("user") or {}).get("login", ""))
@@ -95,7 +95,7 @@ class WritingActivities:
             return await api.get(f"/pulls/{pull.number}", f"reading pull request {pull.number}")
         path = f"/pulls?head={pull.repository.owner}:{pull.branch}&state=all&per_page=100"
         doing = f"looking for the pull request of {pull.branch}"
-        # Some servers take the filter for a wish.
+        # Some servers ignore the filter.
         found = [there for there in await api.each(path, doing, most=100) if _head(there) == pull.branch]
         return next((there for there in found if there.get("state") == "open"), found[0] if found else None)
 

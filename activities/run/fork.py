@@ -1,6 +1,6 @@
-"""Takes another run's work over: its plan, what was integrated, and one task's lane up to a turn. Nothing is copied.
+"""The fork of a run: it takes over the plan, the integrated tasks, and one task's lane up to a turn, without copies.
 
-Checkpoints and project commits never change, so a fork is a few refs of its own that point at what is there.
+Checkpoints and project commits never change, so a fork is a few refs of its own that point to existing commits.
 """
 
 from temporalio import activity
@@ -38,7 +38,7 @@ class ForkingActivities:
 
     @step("adopt_fork")
     async def adopt_fork(self, adopt: ForkInput) -> Forked:
-        """Let the new run's refs point at what it takes over; a retry finds them there."""
+        """Create the refs and files of the new run for the work that it takes over. Idempotent."""
         store = await self._stores.get(adopt.repo)
         await store.catch_up(adopt.fork.run)
         fork, checkpoint = await resolve_fork(store, adopt.fork)
@@ -79,7 +79,7 @@ class ForkingActivities:
 
 
 async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
-    """Where the task stands at a checkpoint, as its workflow would have it there."""
+    """Return the progress of the task at a checkpoint, as its workflow had it there."""
     number, _, role = fork.session.partition("-")
     progress = TaskProgress(
         round=int(number),
@@ -103,14 +103,14 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
 
 
 async def _integrated(store: Store, run: str, head: str, base: str) -> dict[str, str]:
-    """The tasks of a run whose commits lie between the base and a project commit, as the engine's own data have it.
+    """Return the tasks of a run that were integrated between the base and a project commit, with their commits.
 
-    Messages of commits say it, too, but they hold words of models.
+    By refs and `state.json`, never by commit messages, which models write.
     """
     whose = naming.tasks_by_commit(store.refs(run))
     state = await run_file(store, run, STATE)
     if state is not None:
-        # Of a run from before there were refs for this, it is all there is; later ones may lag behind their refs.
+        # Runs of older versions have no landing refs, only this file; in newer runs it may lag behind the refs.
         tasks = RunDocument.model_validate_json(state).tasks
         whose |= {task.commit: task.id for task in tasks if task.commit and task.state is TaskState.DONE}
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Pins the roles of a run: the built-in files, or the repository's own of the same name at the base commit."""
+"""The pinned roles of a run: the built-in files, or the repository's own of the same name at the base commit."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from baton.text.truncation import first
 from workspaces.store.store import Store
 
 AGENT_FILES = ".claude/agents"
-"""Where Claude Code keeps a project's agents. Nobody's scope reaches it, and it is read from the base commit only."""
+"""Directory of a project's agent files, as in Claude Code. Outside of every scope; read at the base commit only."""
 
 _LARGEST_FILE = 200_000
 _MOST_FILES = 200
@@ -20,19 +20,19 @@ _MOST_FILES = 200
 
 @dataclass
 class PinnedRoles:
-    """What a run is pinned to, by role."""
+    """The files and models that a run is pinned to, by role."""
 
     texts: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
-    """Where a file says `maxTurns`."""
+    """Maximum of turns of a session, if the role's file has `maxTurns`."""
     notes: list[str] = field(default_factory=list)
 
 
 async def pin_roles(
     store: Store, commit: str, request: RunRequest, settings: Settings, prices: PriceList
 ) -> PinnedRoles:
-    """Read every role once. Raises AgentFileError where a role's own file is broken: it is never replaced silently."""
+    """Read every role once. Raises AgentFileError if the repository's file for a role is invalid."""
     pinned = PinnedRoles()
     own = await _of_repository(store, commit, pinned.notes)
     for role in ROLES:
@@ -53,7 +53,7 @@ async def pin_roles(
 
 
 async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[str, tuple[str, str]]:
-    """Path and text of the repository's files that are named like a role."""
+    """Return path and text of the repository's agent files that are named like a role."""
     found: dict[str, tuple[str, str]] = {}
     paths = [path for path in await store.paths(commit, AGENT_FILES) if path.endswith(".md")]
     if len(paths) > _MOST_FILES:
@@ -72,7 +72,7 @@ async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[st
             notes.append(f"{path} was not loaded: {error}")
             continue
         if name not in ROLES:
-            notes.append(f"{path} was not used: {name} is none of Baton's roles ({', '.join(ROLES)}).")
+            notes.append(f"{path} was not used: {name} is not a role of Baton's ({', '.join(ROLES)}).")
         elif name in found:
             raise AgentFileError(f"Both {found[name][0]} and {path} are named {name}; keep one of them.")
         else:

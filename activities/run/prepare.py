@@ -1,4 +1,4 @@
-"""The start of a run: fetch the base, read its configuration, pin the roles, open the orchestrator's workspace."""
+"""The preparation of a run: fetch the base, grant its configuration, pin the roles, open the orchestrator's lane."""
 
 import json
 from datetime import datetime
@@ -61,7 +61,7 @@ class RepositoryActivities:
 
     @step("prepare_run")
     async def prepare_run(self, prepare: PrepareInput) -> Prepared:
-        """Fetch the base and freeze everything that a run must not see change under it."""
+        """Fetch the base, and pin base, configuration, roles, models and limits for the whole run."""
         request = prepare.request
         store = await self._stores.get(request.repo)
         async with holding(store, request.run, naming.PLAN_TASK):
@@ -133,7 +133,7 @@ class RepositoryActivities:
 
     @step("read_plan")
     async def read_plan(self, read: ReadPlanInput) -> Plan:
-        """Read the accepted plan, keep each task where its sessions find it, and return what the workflow needs."""
+        """Read the accepted plan, write a file for each task, and return the plan without instructions."""
         store = await self._stores.get(read.repo)
         async with holding(store, read.run, naming.PLAN_TASK, read.commit):
             data = await store.read(read.commit, read.path)
@@ -164,7 +164,7 @@ class RepositoryActivities:
         return f"{self._settings.web_ui}/namespaces/{namespace}/workflows/{run}" if self._settings.web_ui else ""
 
     def _sandboxed(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
-        """The configuration with the network as the settings allow it: a repository asks for it, a person decides."""
+        """Return the configuration with the network as the settings grant it."""
         if not config.sandbox.network:
             return config
         if not self._sandbox.status.isolated:
@@ -189,7 +189,7 @@ class RepositoryActivities:
         return config
 
     async def _pinned_base(self, store: Store, run: str) -> str | None:
-        """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""
+        """Return the base commit that an earlier attempt pinned; None at the first one."""
         return await run_base(store, run) if await run_file(store, run, REQUEST) else None
 
     async def _technology(self, store: Store, commit: str) -> Technology:

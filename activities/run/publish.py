@@ -1,4 +1,4 @@
-"""The end of a run: the branch in the target repository, written once whatever happens in between."""
+"""The publication of a run: its branch in the target repository, pushed exactly once."""
 
 from collections.abc import Iterable
 
@@ -28,9 +28,9 @@ class PublishingActivities:
 
     @step("publish_run")
     async def publish_run(self, publishing: PublishInput) -> Published:
-        """Push the commit as the run's branch; a branch that is already there at this commit is success.
+        """Push the commit as the run's branch; a branch that is at this commit already is success.
 
-        Raises FilteredPaths or ContentsMissing, before anything is pushed, where a person has to say how to go on.
+        Raises FilteredPaths or ContentsMissing before the push if a person has to decide.
         """
         store = await self._stores.get(publishing.repo)
         await store.catch_up(publishing.run)
@@ -42,7 +42,7 @@ class PublishingActivities:
 
     @step("leave_out")
     async def leave_out(self, leaving: LeaveOutInput) -> Reduced:
-        """Let the integrated line be what it is without the changes to files behind filters; a retry finds it so."""
+        """Rewrite the integrated line without the changes to files behind filters. Idempotent."""
         store = await self._stores.get(leaving.repo)
         await store.catch_up(leaving.run)
         store.require(leaving.run, leaving.commit)
@@ -54,7 +54,7 @@ class PublishingActivities:
         whose = naming.tasks_by_commit(store.refs(leaving.run))
         renamed = {old: new for old, new in made.items() if new != old and old in whose}
         for old, new in renamed.items():
-            # A fork of this run finds the finished tasks by the commits that the line has now.
+            # A fork of this run finds finished tasks by the commits of the rewritten line.
             await store.move(naming.landing_ref(leaving.run, whose[old], 0, new), new, expected=None)
         await store.move(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
         return Reduced(
@@ -71,7 +71,10 @@ class PublishingActivities:
         await discard_run(await self._stores.get(clean.repo), clean.run)
 
     async def _look(self, store: Store, publishing: PublishInput) -> list[str]:
-        """Hold back what nobody has let pass, and bring the contents of LFS files to where their pointers go."""
+        """Check files behind filters, upload the contents of LFS files, and return notes.
+
+        Raises FilteredPaths if a person has not allowed their publication, ContentsMissing if contents are missing.
+        """
         base = await run_base(store, publishing.run)
         found = await examine(store, publishing.commit, base=base, published=publishing.expected)
         if found.plain and publishing.as_it_is != publishing.commit:
@@ -124,13 +127,13 @@ def _plain_question(found: Examined) -> str:
     return (
         "The branch would show in plain text what a git filter should have changed, for Baton runs none:"
         f" {named(files, _MOST_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
-        " publish them as they are, for everybody who can read the repository, or `retry` to look again."
+        " publish them as they are, for everybody who can read the repository, or `retry` to check again."
     )
 
 
 def _pointer_question(found: Examined, why: str) -> str:
     return (
         f"The contents of Git LFS files are not in the repository: {_shown(found.pointers)}. {why} Choose `retry` once"
-        " that is mended, `skip` to publish without the changes to these paths, or `publish` to publish their pointers"
+        " that is fixed, `skip` to publish without the changes to these paths, or `publish` to publish their pointers"
         " although the contents are missing; the run's store keeps them."
     )

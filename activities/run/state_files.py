@@ -1,4 +1,4 @@
-"""Writes `state.json` and `decisions.json` into the store, next to the checkpoints."""
+"""The files of a run's state in the store: `state.json`, `decisions.json`, and reports to the orchestrator."""
 
 from temporalio import activity
 
@@ -24,7 +24,7 @@ from baton.text.redaction import Redactor
 from baton.text.truncation import cut
 
 _GUIDANCE_LIMIT = 8_000
-"""Characters of the orchestrator's guidance that go on to the agent."""
+"""Maximum of characters of the orchestrator's guidance to an agent."""
 
 
 class StateActivities:
@@ -37,7 +37,7 @@ class StateActivities:
 
     @step("save_state")
     async def save_state(self, save: SaveInput) -> Saved:
-        """Commit both files to the run's ref."""
+        """Commit `state.json` and `decisions.json` to the run's ref; at the end of a run with the ledger's costs."""
         store = await self._stores.get(save.repo)
         costs = await self._ledger.costs(save.run) if save.closing else []
         state = with_costs(save.state, costs)
@@ -58,7 +58,7 @@ class StateActivities:
 
     @step("write_report")
     async def write_report(self, report: StuckReport) -> None:
-        """Keep what the orchestrator is told where its session finds it."""
+        """Write the report of a stuck agent, from which the orchestrator's session starts."""
         store = await self._stores.get(report.repo)
         escalation = report.escalation
         brief = StuckInput(
@@ -82,7 +82,7 @@ class StateActivities:
 
     @step("read_guidance")
     async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
-        """The orchestrator's accepted answer."""
+        """Return the orchestrator's accepted answer."""
         store = await self._stores.get(read.repo)
         async with holding(store, read.run, naming.PLAN_TASK, read.commit):
             data = await store.read(read.commit, read.path)

@@ -1,7 +1,7 @@
-"""One function turns an error into a retry posture: what Temporal should do about it.
+"""The one place where an exception becomes an ApplicationError: retryable or final, with a type and a message.
 
-Every activity runs under `posture_of`, by the decorator `with_posture`. The `type` of the ApplicationError is what
-workflows decide by; the message is one clear sentence, and the root that the Web UI shows.
+Workflows decide by the `type` and never by the message. The message is one sentence for people; the Web UI shows it as
+the root cause.
 """
 
 import errno
@@ -32,22 +32,22 @@ from baton.logs import get_logger
 from baton.text.redaction import Redactor
 
 WORKER_SHUTDOWN = "WorkerShutdown"
-"""The worker was told to stop: the step starts over elsewhere, and no attempt is counted."""
+"""The worker shuts down: the step starts over on another worker, and no attempt is counted."""
 
 USAGE_LIMIT = "UsageLimit"
-"""details[0] is the ISO 8601 moment at which the limit resets."""
+"""A usage limit of the Messages API; details[0] is the ISO 8601 moment at which it resets."""
 
 WORK_ELSEWHERE = WorkElsewhere.__name__
-"""The work lies on another host, and no state remote has it."""
+"""The work is on another host, and no state remote has it."""
 
 ASKED_TO_WAIT = "AskedToWait"
-"""The other side named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+"""The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
 
 DENIED = GitHubDenied.__name__
-"""GitHub does not accept our credential, or what it may do is not enough."""
+"""GitHub does not accept our credential, or the credential lacks a permission."""
 
 AWAY = frozenset({GitHubAway.__name__, RepositoryAway.__name__})
-"""The other side does not answer just now."""
+"""GitHub or the target repository is unreachable."""
 
 _FINAL: tuple[type[BaseException], ...] = (
     UsageError,
@@ -58,18 +58,18 @@ _FINAL: tuple[type[BaseException], ...] = (
     GitHubDenied,
     GitHubRefused,
 )
-# Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
-# finds in the journal what the winner did, and goes on from there.
+# Not StaleAttempt: Temporal ignores the failure of an attempt that it gave up. An attempt that only lost a race is
+# retried, finds the winner's work in the journal, and continues from there.
 _CLASSES = frozenset(
     {USAGE_LIMIT, ASKED_TO_WAIT, *(name for name, value in vars(errors).items() if isinstance(value, type))}
 )
-"""Names that a failure may be counted under."""
+"""Labels of the metric of failed attempts."""
 _redact = Redactor()
 _log = get_logger(__name__)
 
 
 def posture_of(error: BaseException) -> ApplicationError:
-    """What Temporal should do about an error: retry (when), or not at all, and under which name."""
+    """Return an error as the ApplicationError that Temporal gets: its type, its details, and whether it is final."""
     message = _redact(str(error)) or type(error).__name__
     name = type(error).__name__
     if isinstance(error, ApplicationError):
@@ -77,7 +77,7 @@ def posture_of(error: BaseException) -> ApplicationError:
     if isinstance(error, UsageLimitReached):
         return ApplicationError(message, error.resets_at.isoformat(), type=USAGE_LIMIT, non_retryable=True)
     if isinstance(error, ModelUnavailable) and error.retry_after:
-        # Waited for on a durable timer of the workflow's, and not counted as an attempt.
+        # The workflow waits for it on a durable timer, and counts no attempt.
         seconds = error.retry_after.total_seconds()
         return ApplicationError(message, error.kind, seconds, type=ASKED_TO_WAIT, non_retryable=True)
     if isinstance(error, GitHubAway) and error.retry_after is not None:

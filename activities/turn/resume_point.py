@@ -1,4 +1,4 @@
-"""Finds where a session goes on whose workflow ended without a word: the journal in the store has every turn of it."""
+"""The resume point of a session whose workflow was terminated or timed out, from the journal in the store."""
 
 from activities.runtime.step import step
 from activities.runtime.stores import Stores
@@ -17,7 +17,7 @@ class ResumingActivities:
 
     @step("find_session")
     async def find_session(self, wanted: FindSessionInput) -> FoundSession:
-        """The turn that was under way, or else the last one that was answered: its answer is given again, unpaid."""
+        """Return the turn that was under way, or else the last answered one, whose answer needs no new call."""
         store = await self._stores.get(wanted.key.repo)
         await store.catch_up(wanted.key.run)
         lane = Lane(wanted.key.run, wanted.key.task)
@@ -40,10 +40,11 @@ class ResumingActivities:
 
 
 async def _over(store: Store, head: str, folder: str, turn: int) -> bool:
-    """Whether a turn is answered, or ended without an answer and the session went on all the same."""
+    """Whether a turn has ended: with an answer, or without one and a later turn follows."""
     data = await store.read(head, f"{folder}/{turn:05d}-assistant.json")
     if data is not None:
-        return AssistantEntry.model_validate_json(data) is not None
+        AssistantEntry.model_validate_json(data)  # Raises if it is damaged.
+        return True
     return await _user(store, head, f"{folder}/{turn + 1:05d}-user.json") is not None
 
 
@@ -53,7 +54,7 @@ async def _user(store: Store, head: str, path: str) -> UserEntry | None:
 
 
 async def _due(store: Store, head: str, folder: str, wanted: FindSessionInput) -> int:
-    """How short the brief of a new start must be that has not been made yet; 0 where it has been."""
+    """Return the level of the brief of a new start that is still to be made; 0 if it is made already."""
     last = None
     for turn in (wanted.turn, wanted.turn - 1):
         last = last or await _user(store, head, f"{folder}/{turn:05d}-user.json")

@@ -1,7 +1,6 @@
-"""The opening of a session: the frozen prefix of all its requests, and the brief that its role starts from.
+"""The start of a session: the frozen prefix of all its requests, and the first message of its role.
 
-Everything is read from the store at the session's first checkpoint and from the run's pinned files, so that a retry
-finds the same words.
+Both are made of the session's first checkpoint and the run's pinned files, so that a retry makes the same ones.
 """
 
 import json
@@ -59,11 +58,11 @@ from workspaces.store.store import Store
 from workspaces.store.submodules import describe, find_submodules
 
 _MOST_ATTRIBUTES = 200
-"""Files of attributes that are read for a first message."""
+"""Maximum of attribute files that are read for a first message."""
 
 
 class Opener:
-    """Opens sessions of any role."""
+    """The start of sessions of all roles."""
 
     def __init__(self, stores: Stores, settings: Settings, prices: PriceList, *, isolated: bool) -> None:
         self._stores = stores
@@ -74,9 +73,9 @@ class Opener:
     async def open(
         self, key: SessionKey, checkpoint: str, *, level: int = 0, done: Done | None = None
     ) -> tuple[Prefix, str]:
-        """The frozen prefix and the first message of a session that starts at this checkpoint.
+        """Return the frozen prefix and the first message of a session that starts at this checkpoint.
 
-        One that starts anew gets a message of that level, with what was done before.
+        A new start of a session gets a message of the given level, with a summary of the work that was `done` before.
         """
         store = await self._stores.get(key.repo)
         technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
@@ -99,9 +98,9 @@ class Opener:
         return prefix, brief if done is None else restarted_brief(brief, done, level)
 
     async def _model_now(self, store: Store, key: SessionKey, pinned: str) -> str:
-        """The model of a new start: the one that a person has set for the role meanwhile, unless the run names one.
+        """Return the model of a new start: the one that the settings name now, unless the run's request names one.
 
-        The API may have refused the pinned one; it is gone, or takes less.
+        The pinned model may be the reason of the new start: it is retired, or its context is too small.
         """
         asked = (await run_json(store, key.run, REQUEST)).get("models") or {}
         if asked.get(key.role) or not self._settings.model_for(key.role):
@@ -139,7 +138,7 @@ class Opener:
                 return maker_brief(bounded(maker.model_copy(update={"submodules": submodules}), level))
 
     async def _submodules(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
-        """The submodules of the session's workspace, in lines: those of the base, unless others changed them since."""
+        """Return the submodules of the workspace, a line each: those of the base, unless others changed them since."""
         links = Checkpoints(store).meta(checkpoint).gitlinks
         if not links:
             return []
@@ -211,7 +210,7 @@ class Opener:
 
 
 class _Lane:
-    """What earlier sessions of a task left in its lane."""
+    """The files of earlier sessions in a task's lane, at one checkpoint."""
 
     def __init__(self, store: Store, checkpoint: str) -> None:
         self._store = store
@@ -247,7 +246,7 @@ class _Lane:
         return [str(path) for path in data["paths"]] if data else []
 
     async def filters(self) -> list[str]:
-        """The lines of `.gitattributes` in the workspace and in what the task started from that speak of filters."""
+        """Return the lines about filters in the `.gitattributes` of the workspace and of the task's base."""
         found: dict[str, None] = {}
         for tree in (Checkpoints(self._store).tree(self._checkpoint), self._store.tree(self._base)):
             paths = [path for path in await self._store.paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
@@ -256,7 +255,7 @@ class _Lane:
         return list(found)
 
     async def changed(self) -> list[str]:
-        """Project paths that differ from what the task started from, as the engine sees them."""
+        """Return the project paths that differ from the task's base, at most 300."""
         tree = Checkpoints(self._store).tree(self._checkpoint)
         return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
@@ -269,7 +268,7 @@ class _Lane:
 
 
 def _diagnosis(log: str) -> list[str]:
-    """What a failing test run looks like, and what to try: only where it is one of the known classes."""
+    """Return the class of a failed test run and its suggestions; empty if the class is unknown."""
     diagnosis = classify(log)
     if diagnosis.kind is FailureClass.UNKNOWN:
         return []

@@ -249,7 +249,7 @@ class Doing(Contract):
 
     stage: str = ""
     """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`.
-    `waits for room on its host` while other steps have all slots."""
+    `waits for a slot on its host` while other steps have all slots."""
     turn: int = 0
     tool: str = ""
     cost_usd: float = 0.0
