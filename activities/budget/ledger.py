@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,10 +25,10 @@ from workspaces.git.file_lock import held_briefly
 
 Result = TypeVar("Result")
 
-_PATIENCE = 20.0
-"""Seconds to wait for the transaction of another process; a transaction takes less than a millisecond."""
+_LOCK_TIMEOUT = timedelta(seconds=20)
+"""Time to wait for the transaction of another process; a transaction takes less than a millisecond."""
 
-_MOST_SESSIONS = 1_000
+_MAX_SESSIONS = 1_000
 
 
 class Ledger:
@@ -59,7 +60,7 @@ class Ledger:
             if verdict != "granted":
                 self._live.discard(call.id)
         if verdict == "granted":
-            if len(self._entered) > _MOST_SESSIONS:
+            if len(self._entered) > _MAX_SESSIONS:
                 self._entered.clear()
             self._entered[call.key[:3]] = call.turn
         return verdict
@@ -170,7 +171,9 @@ class Ledger:
             fcntl.flock(self._sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with self._alone():
             # One connection, used by one thread at a time; the code begins and ends transactions itself.
-            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(
+                self.path, timeout=_LOCK_TIMEOUT.total_seconds(), isolation_level=None, check_same_thread=False
+            )
             try:
                 self.path.chmod(0o600)
                 db.execute("PRAGMA journal_mode = WAL")

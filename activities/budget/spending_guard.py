@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from activities.budget.ledger import Ledger
@@ -34,8 +34,8 @@ from workspaces.store.store import Store
 
 _PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
 _LANE = re.compile(r"refs/baton/(?P<run>[^/]+)/(?P<task>[^/]+)/head")
-_POLL = 0.1
-"""Seconds between two reads of the ledger while calls of others are in flight; a read takes less than a millisecond."""
+_POLL_INTERVAL = timedelta(milliseconds=100)
+"""Time between two reads of the ledger while calls of others are in flight; a read takes less than a millisecond."""
 
 _log = get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Purse:
             if isinstance(verdict, Reached):
                 return verdict
             doing(stage="budget")
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL_INTERVAL.total_seconds())
             caps = await read_caps(store, key.run)
 
     def _daily_caps(self, caps: Caps) -> tuple[float | None, int | None]:

@@ -30,12 +30,12 @@ from workspaces.project.baton_toml import ProjectConfig
 from workspaces.project.scopes import is_clean, scope_for
 from workspaces.store.store import Store
 
-_INSTRUCTIONS_LIMIT = 20_000
-_MOST_RACES = 10
-_MOST_WORDS = 300
+_MAX_INSTRUCTIONS = 20_000
+_MAX_RACES = 10
+_MAX_WORDS = 300
 _BETWEEN = re.compile(r"[\s`'\"()<>\[\],:;]+")
 """Separators around the path of a file in a comment."""
-_LONGEST_PATH = 250
+_MAX_PATH = 250
 _MAKERS: tuple[Maker, ...] = ("backend", "frontend")
 
 
@@ -54,7 +54,7 @@ class UpstreamActivities:
         if theirs.head is None or theirs.relation != "ahead":
             return TakenIn(relation=theirs.relation, head=theirs.head or "")
         async with holding(store, taking.run, taking.task) as checkpoints:
-            for _ in range(_MOST_RACES):
+            for _ in range(_MAX_RACES):
                 try:
                     return await self._merge(store, checkpoints, taking, theirs, theirs.head)
                 except StaleAttempt:
@@ -98,11 +98,11 @@ class UpstreamActivities:
             word.strip(".")
             for item in opening.items
             for word in _BETWEEN.split(item.text)
-            if "." in word and len(word) < _LONGEST_PATH
+            if "." in word and len(word) < _MAX_PATH
         )
         head = await store.head(naming.integration_ref(opening.run))
         tree = store.tree(head) if head else None
-        for word in [*words][:_MOST_WORDS]:
+        for word in [*words][:_MAX_WORDS]:
             if tree and is_clean(word) and store.objects.entry(tree, word) is not None:
                 named.append(word)
         return named
@@ -189,12 +189,12 @@ def _role(paths: Sequence[str], config: ProjectConfig, otherwise: str) -> str:
 
 
 def _instructions(items: Sequence[FeedbackItem]) -> str:
-    share = _INSTRUCTIONS_LIMIT // max(1, len(items)) - 300
+    share = _MAX_INSTRUCTIONS // max(1, len(items)) - 300
     parts = ["The change is in a pull request. People and checks say this about it; deal with each point:"]
     for item in items:
         place = f" on {item.path}{f', line {item.line}' if item.line else ''}" if item.path else ""
         parts.append(fence(f"{item.source}{place}", item.text, limit=max(share, 200), keep="both"))
-    return cut("\n\n".join(parts), _INSTRUCTIONS_LIMIT)
+    return cut("\n\n".join(parts), _MAX_INSTRUCTIONS)
 
 
 async def _recorded(store: Store, checkpoint: str) -> list[str]:

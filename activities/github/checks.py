@@ -9,8 +9,8 @@ from baton.records.issue import CHECK_NAME
 from baton.steps.github import SUMMARY_LIMIT, CheckInput, CheckWritten
 from baton.text.truncation import cut
 
-_TITLE_LIMIT = 255
-_DESCRIPTION_LIMIT = 140
+_MAX_TITLE = 255
+_MAX_DESCRIPTION = 140
 
 _STATES = {"success": "success", "failure": "failure", "neutral": "success", "cancelled": "error"}
 """Commit statuses have fewer states: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
@@ -43,7 +43,7 @@ class CheckActivities:
             "external_id": check.run,
             "status": check.status,
             "output": {
-                "title": cut(api.redact(check.title), _TITLE_LIMIT),
+                "title": cut(api.redact(check.title), _MAX_TITLE),
                 "summary": cut(api.redact(check.summary), SUMMARY_LIMIT),
             },
         }
@@ -55,15 +55,15 @@ class CheckActivities:
 
     async def _find(self, api: Api, check: CheckInput) -> Any:
         path = f"/commits/{check.commit}/check-runs?check_name={CHECK_NAME}&filter=latest&per_page=100"
-        runs = await api.each(path, "looking for our check run", most=100, key="check_runs")
+        runs = await api.each(path, "looking for our check run", max_items=100, key="check_runs")
         ours = [run for run in runs if run.get("external_id") == check.run and run.get("name") == CHECK_NAME]
         return max(ours, key=lambda run: int(run["id"]), default=None)
 
     async def _status(self, api: Api, check: CheckInput) -> None:
         state = "pending" if check.status != "completed" else _STATES[check.conclusion or "neutral"]
-        description = cut(api.redact(check.title), _DESCRIPTION_LIMIT)
+        description = cut(api.redact(check.title), _MAX_DESCRIPTION)
         path = f"/commits/{check.commit}/statuses?per_page=100"
-        for there in await api.each(path, "looking for our commit status", most=100):
+        for there in await api.each(path, "looking for our commit status", max_items=100):
             if there.get("context") == CHECK_NAME:
                 if (there.get("state"), there.get("description")) == (state, description):
                     return

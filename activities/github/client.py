@@ -53,13 +53,13 @@ class Api:
         with translated(doing, self.redact):
             return await self._gh.getitem(f"{self._root}{path}", extra_headers=_HEADERS)
 
-    async def each(self, path: str, doing: str, *, most: int, key: str = "items") -> list[Any]:
-        """Return the items of a list over all pages, at most `most`; `key` is the field of an answer with its list."""
+    async def each(self, path: str, doing: str, *, max_items: int, key: str = "items") -> list[Any]:
+        """Return at most `max_items` items of a list, over all pages; `key` is the field of an answer with its list."""
         found: list[Any] = []
         with translated(doing, self.redact):
             async for item in self._gh.getiter(f"{self._root}{path}", extra_headers=_HEADERS, iterable_key=key):
                 found.append(item)
-                if len(found) == most:
+                if len(found) == max_items:
                     break
         return found
 

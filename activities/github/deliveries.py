@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 PIPELINE = "Pipeline"
 _KEY = "github"
 """Name of the memo with the issue of a run, and of the signal that carries a notice."""
-_MOST_RUNS = 500
+_MAX_RUNS = 500
 
 
 class DeliveringActivities:
@@ -39,7 +39,7 @@ class DeliveringActivities:
     async def find_run(self, wanted: FindRun) -> FoundRun:
         """Return the open run of an issue, or the id of its next run. The id of an ended run is never used again."""
         repository, last = wanted.repository, ""
-        for attempt in range(1, _MOST_RUNS):
+        for attempt in range(1, _MAX_RUNS):
             run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
             found = await self._describe(run)
             if found is None:
@@ -51,7 +51,7 @@ class DeliveringActivities:
             elif found.status is WorkflowExecutionStatus.RUNNING:
                 return FoundRun(run=run, attempt=attempt, open=True, last=last)
             last = run
-        return FoundRun(run=last, taken=f"The issue has had {_MOST_RUNS} runs; that is enough.")
+        return FoundRun(run=last, taken=f"The issue has had {_MAX_RUNS} runs; that is enough.")
 
     @step("deliver")
     async def deliver(self, deliver: Deliver) -> Delivered:

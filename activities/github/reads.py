@@ -21,12 +21,12 @@ from baton.steps.github import (
 from baton.text.untrusted import freeze
 
 _MAY = frozenset({"admin", "maintain", "write"})
-_MOST_COMMENTS = 200
+_MAX_COMMENTS = 200
 """Maximum of an issue's comments that are read; of those the comments of writers go to the agent."""
-_EARLIER_LIMIT = 16_000
-_COMMENT_LIMIT = 4_000
-_LOG_LIMIT = 6_000
-_MOST_JOBS = 3
+_MAX_EARLIER = 16_000
+_MAX_COMMENT = 4_000
+_MAX_LOG = 6_000
+_MAX_JOBS = 3
 
 
 class ReadingActivities:
@@ -57,15 +57,15 @@ class ReadingActivities:
         """
         parts: list[str] = []
         known: dict[str, bool] = {}
-        left = _EARLIER_LIMIT
+        left = _MAX_EARLIER
         doing = f"reading issue {wanted.number}"
         async with self._github.open(wanted.repository) as api:
             if withdrawn := _withdrawn(await api.get(f"/issues/{wanted.number}", doing), wanted):
                 return Earlier(withdrawn=withdrawn)
             path = f"/issues/{wanted.number}/comments?per_page=100"
-            for comment in await api.each(path, doing, most=_MOST_COMMENTS):
+            for comment in await api.each(path, doing, max_items=_MAX_COMMENTS):
                 login = str((comment.get("user") or {}).get("login", ""))
-                text = freeze(comment.get("body"), _COMMENT_LIMIT)
+                text = freeze(comment.get("body"), _MAX_COMMENT)
                 if not _counts(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
                     continue
                 if str(comment.get("body")).startswith(MARKER) or text.startswith("/baton"):
@@ -151,16 +151,19 @@ async def _failed_jobs(api: Api, check: Check) -> list[int]:
             return [check.id] if check.app == "github-actions" else []
         if check.source == "workflow_run":
             jobs = await api.each(
-                f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", most=50, key="jobs"
+                f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", max_items=50, key="jobs"
             )
-            return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MOST_JOBS]
+            return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MAX_JOBS]
         if check.source == "check_suite":
             runs = await api.each(
-                f"/check-suites/{check.id}/check-runs?per_page=50", "reading a check suite", most=50, key="check_runs"
+                f"/check-suites/{check.id}/check-runs?per_page=50",
+                "reading a check suite",
+                max_items=50,
+                key="check_runs",
             )
             failed = [run for run in runs if run.get("conclusion") in ("failure", "timed_out")]
             ours = [run for run in failed if (run.get("app") or {}).get("slug") == "github-actions"]
-            return [int(run["id"]) for run in ours][:_MOST_JOBS]
+            return [int(run["id"]) for run in ours][:_MAX_JOBS]
     except (GitHubRefused, GitHubDenied):
         return []  # Without the permission to read Actions, which is optional, there is no log.
     return []
@@ -168,6 +171,6 @@ async def _failed_jobs(api: Api, check: Check) -> list[int]:
 
 async def _log(api: Api, job: int) -> str:
     try:
-        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_LOG_LIMIT)
+        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_MAX_LOG)
     except (GitHubRefused, GitHubDenied):
         return ""

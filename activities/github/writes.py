@@ -14,8 +14,8 @@ from baton.errors import GitHubRefused
 from baton.steps.github import COMMENT_LIMIT, Commented, CommentInput, PullInput, PullState, React
 from baton.text.truncation import cut
 
-_MOST_COMMENTS = 1_000
-_TITLE_LIMIT = 250
+_MAX_COMMENTS = 1_000
+_MAX_TITLE = 250
 
 
 class WritingActivities:
@@ -55,7 +55,7 @@ class WritingActivities:
         """Open a run's pull request as a draft, or edit the one of its branch. A closed one stays closed."""
         full_name = pull.repository.full_name
         async with self._github.open(pull.repository) as api:
-            title, body = cut(api.redact(pull.title), _TITLE_LIMIT), _cut(api.redact(pull.body), COMMENT_LIMIT)
+            title, body = cut(api.redact(pull.title), _MAX_TITLE), _cut(api.redact(pull.body), COMMENT_LIMIT)
             there = await self._pull(api, pull)
             if there is None:
                 try:
@@ -84,7 +84,7 @@ class WritingActivities:
     async def _find(self, api: Api, number: int, mark: str, own: str) -> Any:
         """Find our comment by marker and author; a comment of others with a copied marker does not count."""
         path = f"/issues/{number}/comments?per_page=100"
-        for comment in await api.each(path, f"reading issue {number}", most=_MOST_COMMENTS):
+        for comment in await api.each(path, f"reading issue {number}", max_items=_MAX_COMMENTS):
             login = str((comment.get("user") or {}).get("login", ""))
             if login.lower() == own.lower() and str(comment.get("body", "")).startswith(mark):
                 return comment
@@ -96,7 +96,7 @@ class WritingActivities:
         path = f"/pulls?head={pull.repository.owner}:{pull.branch}&state=all&per_page=100"
         doing = f"looking for the pull request of {pull.branch}"
         # Some servers ignore the filter.
-        found = [there for there in await api.each(path, doing, most=100) if _head(there) == pull.branch]
+        found = [there for there in await api.each(path, doing, max_items=100) if _head(there) == pull.branch]
         return next((there for there in found if there.get("state") == "open"), found[0] if found else None)
 
     async def _open(self, api: Api, pull: PullInput, title: str, body: str) -> Any:

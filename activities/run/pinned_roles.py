@@ -14,8 +14,8 @@ from workspaces.store.store import Store
 AGENT_FILES = ".claude/agents"
 """Directory of a project's agent files, as in Claude Code. Outside of every scope; read at the base commit only."""
 
-_LARGEST_FILE = 200_000
-_MOST_FILES = 200
+_MAX_FILE_SIZE = 200_000
+_MAX_FILES = 200
 
 
 @dataclass
@@ -56,14 +56,14 @@ async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[st
     """Return path and text of the repository's agent files that are named like a role."""
     found: dict[str, tuple[str, str]] = {}
     paths = [path for path in await store.paths(commit, AGENT_FILES) if path.endswith(".md")]
-    if len(paths) > _MOST_FILES:
-        notes.append(f"Of {len(paths)} files in {AGENT_FILES} only the first {_MOST_FILES} were looked at.")
-    for path in paths[:_MOST_FILES]:
+    if len(paths) > _MAX_FILES:
+        notes.append(f"Of {len(paths)} files in {AGENT_FILES} only the first {_MAX_FILES} were looked at.")
+    for path in paths[:_MAX_FILES]:
         data = await store.read(commit, path)
         stem = path.rpartition("/")[2].removesuffix(".md")
         try:
-            if data is None or len(data) > _LARGEST_FILE:
-                raise AgentFileError(f"{path} is not a plain file of at most {_LARGEST_FILE:,} bytes.")
+            if data is None or len(data) > _MAX_FILE_SIZE:
+                raise AgentFileError(f"{path} is not a plain file of at most {_MAX_FILE_SIZE:,} bytes.")
             text = data.decode("utf-8")
             name = parse_agent(text, path).definition.name
         except (UnicodeDecodeError, AgentFileError) as error:

@@ -47,7 +47,7 @@ from workspaces.store.submodule_urls import parse_allowed
 from workspaces.store.submodules import describe, fetch_submodules
 from workspaces.tools.text_files import lenient_text
 
-_MANIFEST_LIMIT = 200_000
+_MAX_MANIFEST = 200_000
 
 
 class RepositoryActivities:
@@ -198,5 +198,5 @@ class RepositoryActivities:
         for path in wanted(paths):
             data = await store.read(commit, path)
             if data is not None:
-                manifests[path] = lenient_text(data[:_MANIFEST_LIMIT])
+                manifests[path] = lenient_text(data[:_MAX_MANIFEST])
         return detect(paths, manifests)

@@ -16,8 +16,8 @@ from workspaces.delivery.lfs_transfer import bring
 from workspaces.delivery.push_branch import publish
 from workspaces.store.store import Store
 
-_MOST_SHOWN = 10
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 10
+_MAX_SHOWN_LENGTH = 60
 
 
 class PublishingActivities:
@@ -59,7 +59,7 @@ class PublishingActivities:
         await store.move(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
         return Reduced(
             commit=commit,
-            paths=[_short(path) for path in paths[:_MOST_SHOWN]],
+            paths=[_short(path) for path in paths[:_MAX_SHOWN]],
             count=len(paths),
             empty=commit in (base, leaving.expected),
             renamed=renamed,
@@ -105,11 +105,15 @@ class PublishingActivities:
 
 def _short(text: str) -> str:
     text = show_path(text).replace("`", "'")
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"
+    return (
+        text
+        if len(text) <= _MAX_SHOWN_LENGTH
+        else f"{text[: _MAX_SHOWN_LENGTH // 2]}…{text[-_MAX_SHOWN_LENGTH // 2 :]}"
+    )
 
 
 def _shown(paths: Iterable[str]) -> str:
-    return named([f"`{_short(path)}`" for path in paths], _MOST_SHOWN)
+    return named([f"`{_short(path)}`" for path in paths], _MAX_SHOWN)
 
 
 def _uploaded(pointers: list[Pointer]) -> str:
@@ -126,7 +130,7 @@ def _plain_question(found: Examined) -> str:
     ]
     return (
         "The branch would show in plain text what a git filter should have changed, for Baton runs none:"
-        f" {named(files, _MOST_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
+        f" {named(files, _MAX_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
         " publish them as they are, for everybody who can read the repository, or `retry` to check again."
     )
 

@@ -23,7 +23,7 @@ from baton.steps.task import Guidance, ReadGuidanceInput, Saved, SaveInput, Stuc
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
 
-_GUIDANCE_LIMIT = 8_000
+_MAX_GUIDANCE = 8_000
 """Maximum of characters of the orchestrator's guidance to an agent."""
 
 
@@ -90,5 +90,5 @@ class StateActivities:
             raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")
         report = GuidanceReport.model_validate_json(data)
         return Guidance(
-            text=cut(self._redact(report.guidance), _GUIDANCE_LIMIT), reason=cut(self._redact(report.reason), 500)
+            text=cut(self._redact(report.guidance), _MAX_GUIDANCE), reason=cut(self._redact(report.reason), 500)
         )

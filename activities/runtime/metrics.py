@@ -15,7 +15,7 @@ from agents.tools.schemas import ESCALATE, HAND_OFF
 from baton.records.run import ROLES, Usage
 
 _TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})
-_MOST_MODELS = 20
+_MAX_MODELS = 20
 """People and the API name models freely, so models beyond this number share the label `other`."""
 _OTHER = "other"
 _models: set[str] = set()
@@ -64,7 +64,7 @@ def attempt_failed(step: str, kind: str, *, again: bool) -> None:
 
 
 def _model(name: str) -> str:
-    if len(_models) < _MOST_MODELS:
+    if len(_models) < _MAX_MODELS:
         _models.add(name)
     return name if name in _models else _OTHER
 

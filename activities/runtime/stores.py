@@ -31,7 +31,7 @@ DECISIONS = "decisions.json"
 SAVED = "saved.json"
 """The moment at which the two files above were written."""
 
-_MOST_RACES = 20
+_MAX_RACES = 20
 
 
 def role_file(role: str) -> str:
@@ -159,7 +159,7 @@ async def write_run_files(
         if head is None:
             raise store.elsewhere(run, "file")
     seen = await store.read(head, alone) if head and alone else None
-    for _ in range(_MOST_RACES):
+    for _ in range(_MAX_RACES):
         if head and state_of and await _is_later(store, head, state_of):
             raise StaleAttempt(f"A later state of run {run} is stored already: this attempt was given up, and ends.")
         try:

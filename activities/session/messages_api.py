@@ -40,7 +40,7 @@ _RETRYABLE_KINDS = frozenset({"overloaded_error", "api_error", "rate_limit_error
 _ABOUT_THE_CALLER = frozenset({401, 402, 403, 407, 429})
 """Refusals because of the key, the account or the rate: the same request is accepted once a person has fixed that."""
 _ABOUT_THE_CALLER_KINDS = frozenset({"authentication_error", "billing_error", "permission_error", *_RETRYABLE_KINDS})
-_LONGEST_RETRY_AFTER = timedelta(minutes=2)
+_MAX_RETRY_AFTER = timedelta(minutes=2)
 """A `retry-after` beyond this is a usage limit: the workflow waits for it on a durable timer."""
 
 
@@ -265,7 +265,7 @@ def _retry_after(headers: httpx2.Headers) -> timedelta | None:
 
 def _resets_at(headers: httpx2.Headers, retry_after: timedelta | None) -> datetime | None:
     """Return the end of a usage limit; None if the answer names none, or one that is near enough for a retry."""
-    if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
+    if retry_after is not None and retry_after > _MAX_RETRY_AFTER:
         return datetime.now(UTC) + retry_after
     stated = headers.get("anthropic-ratelimit-unified-reset")
     if stated:

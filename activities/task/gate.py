@@ -39,7 +39,7 @@ from workspaces.store.submodules import fill
 _log = get_logger(__name__)
 
 _MAX_FILTERED = 10
-_KEPT_LOG = 5_000_000
+_MAX_LOG = 5_000_000
 """Maximum of bytes of a gate's log in the store; the digest is of the whole log."""
 
 
@@ -178,4 +178,4 @@ def _head(log: Path | None) -> str:
     if log is None or not log.exists():
         return ""
     with log.open("rb") as file:
-        return file.read(_KEPT_LOG).decode("utf-8", "replace")
+        return file.read(_MAX_LOG).decode("utf-8", "replace")

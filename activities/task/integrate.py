@@ -18,7 +18,7 @@ from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.store.store import Store
 
-_MOST_RACES = 10
+_MAX_RACES = 10
 """Maximum of merges of one candidate while other tasks integrate at the same time."""
 
 
@@ -78,7 +78,7 @@ class IntegrationActivities:
     async def _integrate(self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput) -> Integrated:
         ref = naming.integration_ref(integrate.run)
         at = activity.info().scheduled_time
-        for _ in range(_MOST_RACES):
+        for _ in range(_MAX_RACES):
             head = await self._integrated(store, integrate.run)
             landed = await self._landed(store, integrate, head)
             if landed:

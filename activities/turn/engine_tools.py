@@ -22,7 +22,7 @@ from baton.text.truncation import cut, first
 
 ToolUse = dict[str, Any]
 
-_SUMMARY_LIMIT = 400
+_MAX_SUMMARY = 400
 
 
 @dataclass
@@ -101,4 +101,4 @@ def _few(texts: Sequence[str], redact: Redactor) -> list[str]:
 
 def _short(text: str, redact: Redactor) -> str:
     flat = " ".join(redact(text).split())
-    return flat if len(flat) <= _SUMMARY_LIMIT else flat[: _SUMMARY_LIMIT - 1] + "…"
+    return flat if len(flat) <= _MAX_SUMMARY else flat[: _MAX_SUMMARY - 1] + "…"

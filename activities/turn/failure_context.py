@@ -10,7 +10,7 @@ from baton.text.truncation import cut
 
 Message = dict[str, Any]
 
-_LOOKED_BACK = 6
+_MAX_MESSAGES = 6
 """Number of the last user messages in which a failed tool call counts as the reason of an escalation."""
 
 _DATABASE_URL = re.compile(
@@ -38,7 +38,7 @@ def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) 
 def _failing_output(messages: list[Message]) -> list[str]:
     """Return the output of the recent failed tool calls, the newest last."""
     found: list[str] = []
-    users = [message for message in messages if message["role"] == "user"][-_LOOKED_BACK:]
+    users = [message for message in messages if message["role"] == "user"][-_MAX_MESSAGES:]
     for message in users:
         for block in message["content"]:
             if block.get("type") == "tool_result" and block.get("is_error") and isinstance(block.get("content"), str):

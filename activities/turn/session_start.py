@@ -57,7 +57,7 @@ from workspaces.project.scopes import scope_for
 from workspaces.store.store import Store
 from workspaces.store.submodules import describe, find_submodules
 
-_MOST_ATTRIBUTES = 200
+_MAX_ATTRIBUTES = 200
 """Maximum of attribute files that are read for a first message."""
 
 
@@ -250,7 +250,7 @@ class _Lane:
         found: dict[str, None] = {}
         for tree in (Checkpoints(self._store).tree(self._checkpoint), self._store.tree(self._base)):
             paths = [path for path in await self._store.paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
-            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MOST_ATTRIBUTES]}
+            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MAX_ATTRIBUTES]}
             found |= dict.fromkeys(filter_lines(files))
         return list(found)
 

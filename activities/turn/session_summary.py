@@ -15,11 +15,11 @@ from baton.steps.session import TurnInput
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
 
-_MOST_TURNS = 200
+_MAX_TURNS = 200
 """Number of the last turns from which messages of people are taken."""
-_MOST_MESSAGES = 12
+_MAX_MESSAGES = 12
 """Number of the last turns whose messages are quoted."""
-_MOST_FILES = 300
+_MAX_FILES = 300
 
 
 class Past:
@@ -33,7 +33,7 @@ class Past:
     async def read(self) -> Done:
         """Return the summary, as of the checkpoint that the turn starts from."""
         turn, head = self._turn, self._turn.expected
-        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MOST_TURNS), turn.turn + 1)]
+        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MAX_TURNS), turn.turn + 1)]
         people: list[str] = []
         messages: list[str] = []
         asked: dict[str, Any] = {}
@@ -43,13 +43,13 @@ class Past:
                 people += _heard(user)
             people += _answers(user, asked)
             asked = _questions(answer)
-            if number >= len(entries) - _MOST_MESSAGES and not (user and (user.level or user.turn == 1)):
+            if number >= len(entries) - _MAX_MESSAGES and not (user and (user.level or user.turn == 1)):
                 messages += message_lines(user.message if user else None)
-            if number >= len(entries) - _MOST_MESSAGES:
+            if number >= len(entries) - _MAX_MESSAGES:
                 messages += message_lines(answer.message if answer else None)
         return Done(
             start=turn.start,
-            turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MOST_TURNS - 1),
+            turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MAX_TURNS - 1),
             changed=await self._changed(),
             people=people,
             decisions=await self._decisions(),
@@ -79,7 +79,7 @@ class Past:
         checkpoints = Checkpoints(store)
         base = checkpoints.project_commit(self._turn.expected)
         paths = await store.changed_paths(base, checkpoints.tree(self._turn.expected))
-        return first(list(map(show_path, paths)), _MOST_FILES)
+        return first(list(map(show_path, paths)), _MAX_FILES)
 
     async def _decisions(self) -> list[str]:
         """Return the answered questions about the task, as they were last saved."""

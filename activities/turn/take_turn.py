@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-_MOST_CUTS = 2
+_MAX_CUTS = 2
 """Maximum of retries of an answer that max_tokens cut off in a tool call, each with twice the tokens."""
-_LARGEST_OUTPUT = 128_000
+_MAX_OUTPUT = 128_000
 _REQUEST_OVERHEAD = 1_000
 """An upper bound of the tokens that the API adds to a request with tools."""
 
@@ -204,7 +204,7 @@ class TurnActivities:
         last = None if opens else (await journal.before(head, turn.turn))[0]
         prompt = _longest_prompt(prefix, history, last)
         while True:
-            max_output = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
+            max_output = min(prefix.max_tokens * 2 ** len(cuts), _MAX_OUTPUT)
             # Raises if the model has no price: then no call is made.
             worst = self._prices.worst_case_usd(
                 prefix.model, prompt, max_output, answers_as=last.model if last else None
@@ -221,7 +221,7 @@ class TurnActivities:
                 annotate(usd=entry.cost_usd, **entry.usage.model_dump())
             metrics.answered(turn.key.role, entry.model, entry.usage, entry.cost_usd, entry.seconds)
             cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
-            if not cut or len(cuts) >= _MOST_CUTS or max_output >= _LARGEST_OUTPUT:
+            if not cut or len(cuts) >= _MAX_CUTS or max_output >= _MAX_OUTPUT:
                 break
             cuts.append(entry)
             head = await journal.record_cut(head, entry, len(cuts), at=at)
