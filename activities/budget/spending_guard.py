@@ -16,7 +16,7 @@ from activities.budget.ledger import Ledger
 from activities.budget.ledger_sql import Call, Entry
 from activities.runtime.heartbeat import doing
 from activities.runtime.step import step
-from activities.runtime.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
+from activities.runtime.stores import Stores, run_file, to_json, write_run_files
 from activities.session.journal import AssistantEntry, LostCall
 from activities.session.messages_api import Answer, Meter
 from baton.budget.caps import Caps, Reached, caps_of
@@ -25,6 +25,7 @@ from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
+from baton.steps.store_paths import FORKED, LIMITS, transcript_folder
 from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
@@ -169,7 +170,7 @@ class Purse:
                 if known.get((task, session, turn), 0) >= len(names) or (task, session, turn) in inherited:
                     continue
                 for name in names:
-                    data = await store.read(head, f"transcript/{session}/{name}")
+                    data = await store.read(head, f"{transcript_folder(session)}/{name}")
                     assert data is not None
                     entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
         if entries:

@@ -2,26 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from temporalio import activity
 
+from activities.runtime.engine_tasks import write_engine_task
 from activities.runtime.step import step
-from activities.runtime.stores import (
-    Stores,
-    holding,
-    run_base,
-    run_config,
-    task_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.stores import Stores, holding, run_base, run_config
 from activities.session.journal import dump
 from agents.messages.untrusted_text import fence
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.records.run import Maker
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
+from baton.steps.store_paths import conflict_file
 from baton.text.truncation import cut, first
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.delivery.merge import commit_tree, merge
@@ -80,15 +74,16 @@ class UpstreamActivities:
         config = await run_config(store, opening.run)
         named = await self._named(store, opening)
         role = _role(named or await self._changed(store, opening.run), config, opening.role)
-        task = {
-            "id": opening.task,
-            "title": opening.title,
-            "role": role,
-            "instructions": _instructions(opening.items),
-            "acceptance": ["Each point is dealt with, or there is a reason why it is not", "The tests succeed"],
-            "depends_on": [],
-        }
-        await self._write(store, opening.run, opening.task, task)
+        await write_engine_task(
+            store,
+            opening.run,
+            opening.task,
+            title=opening.title,
+            role=role,
+            instructions=_instructions(opening.items),
+            acceptance=["Each point is dealt with, or there is a reason why it is not", "The tests succeed"],
+            at=activity.info().scheduled_time,
+        )
         return RoundOpened(role=role)
 
     async def _named(self, store: Store, opening: OpenRoundInput) -> list[str]:
@@ -124,7 +119,7 @@ class UpstreamActivities:
         opened = await checkpoints.head(lane)
         if opened is not None:
             # An earlier attempt found a conflict and has opened the lane of its task.
-            record = await store.read(opened, "conflicts/0.json")
+            record = await store.read(opened, conflict_file(0))
             if record is not None and checkpoints.project_commit(opened) == head:
                 return await self._conflict(store, taking, theirs, ours)
         if ours == head or await self._contains(store, ours, head):
@@ -139,7 +134,7 @@ class UpstreamActivities:
             target = await commit_tree(store, merged.tree, [ours, head], message, at)
             await store.move(ref, target, expected=ours)
             return TakenIn(relation="ahead", head=head, commits=theirs.commits)
-        files = {"conflicts/0.json": dump({"paths": merged.conflicts, "ours": head, "theirs": ours})}
+        files = {conflict_file(0): dump({"paths": merged.conflicts, "ours": head, "theirs": ours})}
         await checkpoints.begin(lane, head, at=at, tree=merged.conflict_tree, files=files)
         return await self._conflict(store, taking, theirs, ours)
 
@@ -150,18 +145,19 @@ class UpstreamActivities:
         assert opened is not None
         paths = await _recorded(store, opened)
         role = _role(paths, await run_config(store, taking.run), taking.role)
-        task = {
-            "id": taking.task,
-            "title": f"Bring our work and what others pushed to {taking.branch} together",
-            "role": role,
-            "instructions": (
+        await write_engine_task(
+            store,
+            taking.run,
+            taking.task,
+            title=f"Bring our work and what others pushed to {taking.branch} together",
+            role=role,
+            instructions=(
                 "While this work was made, others pushed commits to the same branch. Theirs stay as they are. The"
                 " workspace holds both sides: resolve the conflict markers so that the intentions of both survive."
             ),
-            "acceptance": ["No conflict marker is left", "The tests succeed"],
-            "depends_on": [],
-        }
-        await self._write(store, taking.run, taking.task, task)
+            acceptance=["No conflict marker is left", "The tests succeed"],
+            at=activity.info().scheduled_time,
+        )
         if ours != theirs.head:
             await store.move(naming.integration_ref(taking.run), theirs.head, expected=ours)
         return TakenIn(
@@ -175,10 +171,6 @@ class UpstreamActivities:
     async def _contains(self, store: Store, commit: str, other: str) -> bool:
         """Whether an earlier attempt has merged the other commit."""
         return other in await store.parents(commit)
-
-    async def _write(self, store: Store, run: str, task_id: str, task: Mapping[str, object]) -> None:
-        at = activity.info().scheduled_time
-        await write_run_files(store, run, {task_file(task_id): to_json(task)}, f"task {task_id}", at)
 
 
 def _role(paths: Sequence[str], config: ProjectConfig, otherwise: str) -> str:
@@ -198,5 +190,5 @@ def _instructions(items: Sequence[FeedbackItem]) -> str:
 
 
 async def _recorded(store: Store, checkpoint: str) -> list[str]:
-    data = await store.read(checkpoint, "conflicts/0.json")
+    data = await store.read(checkpoint, conflict_file(0))
     return [str(path) for path in json.loads(data)["paths"]] if data else []

@@ -6,25 +6,16 @@ Checkpoints and project commits never change, so a fork is a few refs of its own
 from temporalio import activity
 
 from activities.runtime.step import step
-from activities.runtime.stores import (
-    FORKED,
-    STATE,
-    Stores,
-    holding,
-    run_file,
-    run_json,
-    task_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.stores import Stores, holding, run_file, run_json, to_json, write_run_files
 from activities.session.journal import UserEntry
 from agents.plan import PlannedTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming
 from baton.records.run import Fork, RunDocument, TaskState
+from baton.steps.store_paths import FORKED, PLAN, STATE, gate_file, handed_off_file, task_file, user_file
 from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
 from workspaces.checkpoints.checkpoints import Checkpoints
-from workspaces.checkpoints.fork_points import PLAN, planned_roles, resolve_fork
+from workspaces.checkpoints.fork_points import planned_roles, resolve_fork
 from workspaces.store.store import Store
 
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
@@ -89,14 +80,14 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
         base=Checkpoints(store).project_commit(checkpoint),
         turn=fork.turn + 1,
     )
-    last = await store.read(checkpoint, f"transcript/{fork.session}/{fork.turn:05d}-user.json") if fork.turn else None
+    last = await store.read(checkpoint, user_file(fork.session, fork.turn)) if fork.turn else None
     if last is not None:
         progress.starts = UserEntry.model_validate_json(last).start
-    gate = await store.read(checkpoint, f"gates/{number}.json")
+    gate = await store.read(checkpoint, gate_file(int(number)))
     if gate is not None:
         result = GateResult.model_validate_json(gate)
         progress.candidate, progress.evidence = result.candidate, result.evidence
-    report = await store.read(checkpoint, f"reports/{naming.session_name(int(number), 'tester')}.json")
+    report = await store.read(checkpoint, handed_off_file(naming.session_name(int(number), "tester")))
     if report is not None:
         progress.tester_verdict = TesterReport.model_validate_json(report).verdict
     return progress

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 
+from activities.runtime.stores import run_file
+from agents.roles.definition import AgentDefinition
 from agents.roles.loader import builtin_text, parse_agent
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
-from baton.errors import AgentFileError
+from baton.errors import AgentFileError, WorkspaceError
 from baton.records.run import ROLES, RunRequest
 from baton.settings.core import Settings
+from baton.steps.store_paths import role_file
 from baton.text.truncation import first
 from workspaces.store.store import Store
 
@@ -50,6 +53,14 @@ async def pin_roles(
         if definition.max_turns is not None:
             pinned.turns[role] = definition.max_turns
     return pinned
+
+
+async def read_role(store: Store, run: str, role: str) -> AgentDefinition:
+    """Return the definition of a role from the bytes that the run is pinned to."""
+    data = await run_file(store, run, role_file(role))
+    if data is None:
+        raise WorkspaceError(f"The store has no role file {role} for run {run}.")
+    return parse_agent(data.decode(), role_file(role)).definition
 
 
 async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[str, tuple[str, str]]:

@@ -8,23 +8,8 @@ from temporalio import activity
 from activities.run.grants import grant, say_isolation
 from activities.run.limits import decisions_of, limits_of
 from activities.run.pinned_roles import pin_roles
-from activities.run.submodules import SUBMODULES
 from activities.runtime.step import step
-from activities.runtime.stores import (
-    CONFIG,
-    LIMITS,
-    MODELS,
-    REQUEST,
-    TECHNOLOGY,
-    Stores,
-    holding,
-    role_file,
-    run_base,
-    run_file,
-    task_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.stores import Stores, holding, run_base, run_file, to_json, write_run_files
 from agents.detection.detect import Technology, detect, wanted
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
@@ -34,11 +19,11 @@ from baton.budget.pricing import PriceList
 from baton.errors import PlanError
 from baton.records.run import RunRequest
 from baton.settings.core import Settings
+from baton.steps.store_paths import CONFIG, LIMITS, MODELS, PLAN, REQUEST, SUBMODULES, TECHNOLOGY, role_file, task_file
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from baton.text.key_masking import masked_names, told
 from baton.text.truncation import cut, named
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.fork_points import PLAN
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.disk_space import require_room_to_begin

@@ -4,21 +4,13 @@ from temporalio import activity
 
 from activities.budget.ledger import Ledger
 from activities.runtime.step import step
-from activities.runtime.stores import (
-    DECISIONS,
-    SAVED,
-    STATE,
-    Stores,
-    holding,
-    report_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.stores import Stores, holding, to_json, write_run_files
 from agents.messages.first_messages import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import DECISIONS, SAVED, STATE, stuck_file
 from baton.steps.task import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
@@ -75,7 +67,7 @@ class StateActivities:
         await write_run_files(
             store,
             report.run,
-            {report_file(report.number): to_json(brief.model_dump(mode="json"))},
+            {stuck_file(report.number): to_json(brief.model_dump(mode="json"))},
             f"report {report.number} to the orchestrator: {escalation.error_type}",
             activity.info().scheduled_time,
         )

@@ -3,11 +3,9 @@
 import json
 
 from activities.runtime.stores import run_file
+from baton.steps.store_paths import SUBMODULES
 from workspaces.store.store import Store
 from workspaces.store.submodules import Filling, Submodule, lay_out
-
-SUBMODULES = "submodules.json"
-"""Path in the run's own files; written once, at the start of the run."""
 
 
 async def recorded(store: Store, run: str) -> list[Submodule]:

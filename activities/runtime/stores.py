@@ -1,4 +1,4 @@
-"""The open stores of a worker, one for each target repository, and the paths of a run's own files in them."""
+"""The open stores of a worker, one for each target repository, and the reads and writes of a run's own files."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from typing import Any
 from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import CONFIG, REQUEST, SAVED
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import exclusive
 from workspaces.git.credentials import Credentials
@@ -19,34 +20,7 @@ from workspaces.store.run_records import damaged, read_json
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
-REQUEST = "request.json"
-CONFIG = "config.json"
-TECHNOLOGY = "technology.json"
-MODELS = "models.json"
-LIMITS = "limits.json"
-FORKED = "forked.json"
-"""In a forked run: the task, and the checkpoint that it took over."""
-STATE = "state.json"
-DECISIONS = "decisions.json"
-SAVED = "saved.json"
-"""The moment at which the two files above were written."""
-
 _MAX_RACES = 20
-
-
-def role_file(role: str) -> str:
-    """Return the path of the bytes that a role of the run is pinned to."""
-    return f"agents/{role}.md"
-
-
-def task_file(task: str) -> str:
-    """Return the path of a task of the plan, with its instructions and acceptance."""
-    return f"tasks/{task}.json"
-
-
-def report_file(number: int) -> str:
-    """Return the path of the report of a stuck agent, by the round of the orchestrator's answer to it."""
-    return f"stuck/{number}.json"
 
 
 class Stores:

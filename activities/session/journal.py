@@ -18,11 +18,12 @@ from pydantic import Field
 
 from activities.runtime.superseded import still_wanted
 from activities.session.conversation import Message, extend
-from activities.session.left_out_paths import LEFT_OUT, Book
+from activities.session.left_out_paths import Book
 from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
+from baton.steps.store_paths import LEFT_OUT, answer_file, cut_file, prefix_file, refused_file, user_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Snapshot
 
@@ -138,7 +139,6 @@ class Journal:
         self._cache = cache
         self._cache_key = f"{key.repo}\0{key.workflow_id}"
         self.lane = Lane(key.run, key.task)
-        self.folder = f"transcript/{key.session}"
         self._head: str | None = None
 
     async def position(self, turn: TurnInput) -> Position:
@@ -158,10 +158,9 @@ class Journal:
             raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
         if user.result is not None:
             return Position(state="ended", head=head, user=user, result=user.result)
-        answer = await self._read(head, f"{turn.turn:05d}-assistant.json")
+        answer = await self.last_answer(head, turn.turn)
         if answer is not None:
-            entry = AssistantEntry.model_validate_json(answer)
-            return Position(state="ended", head=head, user=user, result=entry.result)
+            return Position(state="ended", head=head, user=user, result=answer.result)
         return Position(state="asked", head=head, user=user, cuts=await self._cuts(head, turn.turn))
 
     async def prefix(self, head: str, opening: UserEntry | None = None) -> Prefix | None:
@@ -169,7 +168,8 @@ class Journal:
 
         `opening` is the first entry of that start; without it the first start of the session is meant.
         """
-        data = await self._read(head, _prefix_file(opening))
+        start = opening.start if opening is not None and opening.level else 0
+        data = await self._store.read(head, prefix_file(self._key.session, start))
         return Prefix.from_json(data) if data is not None else None
 
     async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
@@ -202,7 +202,7 @@ class Journal:
 
     async def last_answer(self, head: str, turn: int) -> AssistantEntry | None:
         """Return the answer that ended a turn; None if the turn has none."""
-        data = await self._read(head, f"{turn:05d}-assistant.json")
+        data = await self._store.read(head, answer_file(self._key.session, turn))
         return AssistantEntry.model_validate_json(data) if data is not None else None
 
     async def before(self, head: str, turn: int) -> tuple[AssistantEntry | None, list[UserEntry]]:
@@ -228,11 +228,12 @@ class Journal:
         files: dict[str, bytes] | None = None,
     ) -> str:
         """Commit the user's side of a turn together with the workspace after its tools."""
-        contents = {f"{self.folder}/{entry.turn:05d}-user.json": entry.model_dump_json(exclude_defaults=True).encode()}
+        session, path = self._key.session, user_file(self._key.session, entry.turn)
+        contents = {path: entry.model_dump_json(exclude_defaults=True).encode()}
         if prefix is not None:
-            contents[f"{self.folder}/{_prefix_file(entry)}"] = prefix.to_json()
-        if entry.level and self._head and (refused := await self._read(self._head, f"{entry.turn:05d}-user.json")):
-            contents[f"{self.folder}/{entry.turn:05d}-refused-{entry.start}.json"] = refused
+            contents[prefix_file(session, entry.start if entry.level else 0)] = prefix.to_json()
+        if entry.level and self._head and (refused := await self._store.read(self._head, path)):
+            contents[refused_file(session, entry.turn, entry.start)] = refused
         contents.update(files or {})
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
         return await self._checkpoints.record(
@@ -241,33 +242,31 @@ class Journal:
             expected=self._head or entry.expected,
             files=contents,
             workspace=snapshot,
-            summary=f"{self._key.session} turn {entry.turn}: {names or 'message'}",
+            summary=f"{session} turn {entry.turn}: {names or 'message'}",
             at=at,
         )
 
     async def record_cut(self, head: str, entry: AssistantEntry, count: int, *, at: datetime) -> str:
         """Commit an answer that max_tokens cut off: it is paid for, and its tool calls do not run."""
-        path = f"{self.folder}/{entry.turn:05d}-cut-{count}.json"
-        return await self._checkpoints.record(
-            self.lane,
-            expected=head,
-            files={path: entry.model_dump_json(exclude_defaults=True).encode()},
-            workspace=None,
-            summary=f"{self._key.session} turn {entry.turn}: answer cut off",
-            at=at,
-        )
+        path = cut_file(self._key.session, entry.turn, count)
+        return await self._record_answer(head, path, entry, "answer cut off", at, {})
 
     async def record_answer(
         self, head: str, entry: AssistantEntry, *, at: datetime, files: dict[str, bytes] | None = None
     ) -> str:
         """Commit the model's answer, after which the call is never made again."""
-        path = f"{self.folder}/{entry.turn:05d}-assistant.json"
+        path = answer_file(self._key.session, entry.turn)
+        return await self._record_answer(head, path, entry, f"answer ({entry.stop_reason})", at, files or {})
+
+    async def _record_answer(
+        self, head: str, path: str, entry: AssistantEntry, about: str, at: datetime, files: dict[str, bytes]
+    ) -> str:
         return await self._checkpoints.record(
             self.lane,
             expected=head,
-            files={path: entry.model_dump_json(exclude_defaults=True).encode(), **(files or {})},
+            files={path: entry.model_dump_json(exclude_defaults=True).encode(), **files},
             workspace=None,
-            summary=f"{self._key.session} turn {entry.turn}: answer ({entry.stop_reason})",
+            summary=f"{self._key.session} turn {entry.turn}: {about}",
             at=at,
         )
 
@@ -281,22 +280,14 @@ class Journal:
 
     async def user(self, head: str, turn: int) -> UserEntry | None:
         """Return the user's side of a turn; None if it is not committed."""
-        data = await self._read(head, f"{turn:05d}-user.json")
+        data = await self._store.read(head, user_file(self._key.session, turn))
         return UserEntry.model_validate_json(data) if data is not None else None
 
     async def _cuts(self, head: str, turn: int) -> list[AssistantEntry]:
         cuts: list[AssistantEntry] = []
-        while (data := await self._read(head, f"{turn:05d}-cut-{len(cuts) + 1}.json")) is not None:
+        while (data := await self._store.read(head, cut_file(self._key.session, turn, len(cuts) + 1))) is not None:
             cuts.append(AssistantEntry.model_validate_json(data))
         return cuts
-
-    async def _read(self, head: str, name: str) -> bytes | None:
-        return await self._store.read(head, f"{self.folder}/{name}")
-
-
-def _prefix_file(opening: UserEntry | None) -> str:
-    """Return the file name of the prefix of a start."""
-    return f"prefix-{opening.start}.json" if opening is not None and opening.level else "prefix.json"
 
 
 def dump(value: Any) -> bytes:

@@ -13,9 +13,6 @@ from baton.records.run import Contract
 from baton.steps.session import LeftOut, SessionKey
 from baton.text.truncation import MAX_NAMED, bullets, named, short
 
-LEFT_OUT = "left-out.json"
-"""Path of the list in a lane's own files."""
-
 _MAX_KEPT = 500
 """Maximum of paths in the list; of more it has the number."""
 

@@ -10,13 +10,14 @@ from activities.run.submodules import submodules_of
 from activities.runtime import metrics
 from activities.runtime.heartbeat import doing
 from activities.runtime.step import step
-from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, run_base, run_config, run_json
+from activities.runtime.stores import Stores, run_base, run_config, run_json
 from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.logs import get_logger
 from baton.records.left_out import read_path, show_path
 from baton.records.run import Evidence, RunRequest
 from baton.settings.core import Settings
+from baton.steps.store_paths import REQUEST, TECHNOLOGY, gate_file, gate_log_file, handed_off_file
 from baton.steps.task import GateInput, GateResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
@@ -72,7 +73,7 @@ class GateActivities:
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
         at = activity.info().scheduled_time
-        path = f"gates/{gate.round}.json"
+        path = gate_file(gate.round)
         head = await checkpoints.claim(lane, still_wanted)
         store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
@@ -91,7 +92,7 @@ class GateActivities:
         commit = await checkpoints.record(
             lane,
             expected=head if head and checkpoints.stands_at(head, gate.checkpoint) else gate.checkpoint,
-            files={path: result.model_dump_json().encode(), f"gates/{gate.round}.log": log},
+            files={path: result.model_dump_json().encode(), gate_log_file(gate.round): log},
             workspace=None,
             summary=f"gate, round {gate.round}: exit code {evidence.exit_code}",
             at=at,
@@ -155,7 +156,7 @@ class GateActivities:
     async def _message(self, store: Store, gate: GateInput) -> str:
         """Return the commit message of a task: title, the maker's report, and the trailers of run, task and round."""
         lines = [in_message(" ".join(self._redact(gate.title).split()))]
-        report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
+        report = await store.read(gate.checkpoint, handed_off_file(naming.session_name(gate.round, gate.role)))
         if report is not None:
             implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
             lines += ["", in_message(cut(implemented, 4_000))]

@@ -6,11 +6,13 @@ by models and for people, so the engine reads no facts from them.
 
 from temporalio import activity
 
+from activities.runtime.engine_tasks import write_engine_task
 from activities.runtime.step import step
-from activities.runtime.stores import Stores, holding, task_file, to_json, write_run_files
+from activities.runtime.stores import Stores, holding
 from activities.session.journal import dump
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import conflict_file
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -46,25 +48,21 @@ class IntegrationActivities:
         """Write a repair task of the engine's own: the merged result fails although every part passed."""
         store = await self._stores.get(repair.repo)
         evidence = repair.evidence
-        task = {
-            "id": repair.task,
-            "title": repair.title,
-            "role": repair.role,
-            "instructions": (
+        await write_engine_task(
+            store,
+            repair.run,
+            repair.task,
+            title=repair.title,
+            role=repair.role,
+            instructions=(
                 "Each task passed its tests on its own, but the merged result fails. Find out which parts contradict "
                 f"each other and fix them. The engine ran `{evidence.command}` on commit {evidence.commit[:12]}; it "
                 f"ended with exit code {evidence.exit_code}. The end of its log:\n\n"
                 f"{cut_middle(evidence.log_tail, 18_000)}"
             ),
-            "acceptance": [f"`{evidence.command}` succeeds on the merged result"],
-            "depends_on": [],
-        }
-        await write_run_files(
-            store,
-            repair.run,
-            {task_file(repair.task): to_json(task)},
-            f"repair task {repair.task}",
-            activity.info().scheduled_time,
+            acceptance=[f"`{evidence.command}` succeeds on the merged result"],
+            at=activity.info().scheduled_time,
+            kind="repair task",
         )
 
     @step("integrate_task")
@@ -132,7 +130,7 @@ class IntegrationActivities:
             expected=current if current is not None and standing else integrate.checkpoint,
             tree=tree,
             project_base=head,
-            files={f"conflicts/{integrate.round}.json": dump(record)},
+            files={conflict_file(integrate.round): dump(record)},
             at=activity.info().scheduled_time,
         )
         return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)

@@ -6,19 +6,9 @@ Both are made of the session's first checkpoint and the run's pinned files, so t
 import json
 from typing import Any
 
+from activities.run.pinned_roles import read_role
 from activities.run.submodules import recorded
-from activities.runtime.stores import (
-    MODELS,
-    REQUEST,
-    TECHNOLOGY,
-    Stores,
-    report_file,
-    role_file,
-    run_config,
-    run_file,
-    run_json,
-    task_file,
-)
+from activities.runtime.stores import Stores, run_config, run_json
 from agents.detection.detect import Technology
 from agents.failure_classifier import FailureClass, classify
 from agents.messages.first_messages import (
@@ -40,7 +30,6 @@ from agents.messages.request import Prefix, freeze_prefix
 from agents.messages.restart_message import Done, bounded, restarted_brief
 from agents.plan import PlannedTask
 from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
-from agents.roles.loader import parse_agent
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import WorkspaceError
@@ -49,6 +38,16 @@ from baton.records.left_out import show_path
 from baton.records.run import Evidence
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
+from baton.steps.store_paths import (
+    MODELS,
+    REQUEST,
+    TECHNOLOGY,
+    conflict_file,
+    gate_file,
+    handed_off_file,
+    stuck_file,
+    task_file,
+)
 from baton.steps.task import GateResult
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
@@ -79,13 +78,10 @@ class Opener:
         """
         store = await self._stores.get(key.repo)
         technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
-        definition_text = await run_file(store, key.run, role_file(key.role))
-        if definition_text is None:
-            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
         models = await run_json(store, key.run, MODELS)
         config = await run_config(store, key.run)
         prefix = freeze_prefix(
-            parse_agent(definition_text.decode(), role_file(key.role)).definition,
+            await read_role(store, key.run, key.role),
             key.kind,
             model=str(models[key.role]) if done is None else await self._model_now(store, key, str(models[key.role])),
             max_tokens=self._settings.max_output_tokens,
@@ -109,7 +105,7 @@ class Opener:
 
     async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology, level: int) -> str:
         if key.kind == GUIDANCE:
-            stuck = StuckInput.model_validate(await run_json(store, key.run, report_file(key.round)))
+            stuck = StuckInput.model_validate(await run_json(store, key.run, stuck_file(key.round)))
             return guidance_brief(bounded(stuck, level))
         request = await run_json(store, key.run, REQUEST)
         submodules = await self._submodules(store, key, checkpoint)
@@ -218,15 +214,15 @@ class _Lane:
         self._base = Checkpoints(store).project_commit(checkpoint)
 
     async def maker(self, round_number: int, role: str) -> MakerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, role)}.json")
+        data = await self._json(handed_off_file(session_name(round_number, role)))
         return None if data is None else MakerReport.model_validate(data)
 
     async def test(self, round_number: int) -> TesterReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'tester')}.json")
+        data = await self._json(handed_off_file(session_name(round_number, "tester")))
         return None if data is None else TesterReport.model_validate(data)
 
     async def review(self, round_number: int) -> ReviewerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'reviewer')}.json")
+        data = await self._json(handed_off_file(session_name(round_number, "reviewer")))
         return None if data is None else ReviewerReport.model_validate(data)
 
     async def findings(self, round_number: int) -> list[Any]:
@@ -234,7 +230,7 @@ class _Lane:
         return list(review.findings) if review else []
 
     async def gate_result(self, round_number: int) -> GateResult | None:
-        data = await self._json(f"gates/{round_number}.json")
+        data = await self._json(gate_file(round_number))
         return None if data is None else GateResult.model_validate(data)
 
     async def gate(self, round_number: int) -> Evidence | None:
@@ -242,7 +238,7 @@ class _Lane:
         return result.evidence if result else None
 
     async def conflict(self, round_number: int) -> list[str]:
-        data = await self._json(f"conflicts/{round_number}.json")
+        data = await self._json(conflict_file(round_number))
         return [str(path) for path in data["paths"]] if data else []
 
     async def filters(self) -> list[str]:

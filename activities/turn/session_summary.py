@@ -5,13 +5,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from activities.runtime.stores import DECISIONS, Stores, run_file
+from activities.runtime.stores import Stores, run_file
 from activities.session.journal import AssistantEntry, Journal, UserEntry
 from agents.messages.restart_message import Done, message_lines
 from baton.naming import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState
 from baton.steps.session import TurnInput
+from baton.steps.store_paths import DECISIONS
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
 

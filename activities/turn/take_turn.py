@@ -17,7 +17,7 @@ from activities.budget.spending_guard import Purse
 from activities.runtime import metrics
 from activities.runtime.heartbeat import doing
 from activities.runtime.step import step
-from activities.runtime.stores import MODELS, Stores, run_json
+from activities.runtime.stores import Stores, run_json
 from activities.session.conversation import (
     GO_ON,
     WHOLE,
@@ -43,6 +43,7 @@ from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.settings.core import Settings
 from baton.steps.session import PutBack, TurnInput, TurnOutcome, TurnResult
+from baton.steps.store_paths import MODELS
 from baton.text.redaction import Redactor
 from baton.text.truncation import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from activities.run.pinned_roles import read_role
 from activities.run.submodules import submodules_of
 from activities.runtime import metrics
 from activities.runtime.heartbeat import doing
-from activities.runtime.stores import Stores, role_file, run_config, run_file
+from activities.runtime.stores import Stores, run_config
 from activities.session.journal import AssistantEntry, Journal
-from activities.session.left_out_paths import LEFT_OUT, Changes, told_of_command, told_of_file
+from activities.session.left_out_paths import Changes, told_of_command, told_of_file
 from activities.turn.engine_tools import ToolUse, escalation_fault, escalation_of, hand_off_of
 from agents.roles.definition import AgentDefinition
-from agents.roles.loader import parse_agent
-from baton.errors import WorkspaceError
 from baton.records.left_out import show_path
 from baton.steps.session import HandOff, LeftOut, SessionKey, TurnInput
+from baton.steps.store_paths import LEFT_OUT
 from baton.text.redaction import Redactor
 from baton.text.truncation import bullets, named
 from baton.text.untrusted import whole
@@ -246,10 +246,7 @@ class ToolRunner:
         known = self._definitions.get((key.run, key.role))
         if known is not None:
             return known
-        data = await run_file(store, key.run, role_file(key.role))
-        if data is None:
-            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
-        definition = parse_agent(data.decode(), role_file(key.role)).definition
+        definition = await read_role(store, key.run, key.role)
         if len(self._definitions) > 256:
             self._definitions.clear()
         self._definitions[(key.run, key.role)] = definition

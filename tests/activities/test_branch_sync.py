@@ -10,9 +10,10 @@ import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
 from activities.github.branch_sync import UpstreamActivities
-from activities.runtime.stores import CONFIG, REQUEST, Stores, task_file, to_json, write_run_files
+from activities.runtime.stores import Stores, to_json, write_run_files
 from baton import naming
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
+from baton.steps.store_paths import CONFIG, REQUEST, task_file
 from tests.support.repositories import git, make_repository
 from workspaces.project.baton_toml import parse_config
 from workspaces.store.store import Store

@@ -10,13 +10,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.run.prepare import RepositoryActivities
 from activities.run.publish import PublishingActivities
-from activities.runtime.stores import REQUEST, Stores, run_json, to_json, write_run_files
+from activities.runtime.stores import Stores, run_json, to_json, write_run_files
 from activities.task.gate import GateActivities
 from baton import naming
 from baton.budget.pricing import load_prices
 from baton.records.run import RunRequest
 from baton.settings.core import Settings
 from baton.steps.publish import PublishInput
+from baton.steps.store_paths import REQUEST
 from baton.steps.task import GateInput, Prepared, PrepareInput
 from baton.text.redaction import Redactor
 from tests.support.repositories import git, make_repository

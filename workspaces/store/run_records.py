@@ -11,9 +11,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from baton.budget.caps import Caps
 from baton.errors import StoreDamaged
 from baton.records.run import Decision, RunDocument, RunRequest
+from baton.steps.store_paths import CONFIG, DECISIONS, LIMITS, MODELS, REQUEST, SAVED, STATE
 from workspaces.project.baton_toml import ProjectConfig
-
-STATE, DECISIONS, REQUEST = "state.json", "decisions.json", "request.json"
 
 
 class PinnedRequest(RunRequest):
@@ -26,10 +25,10 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     STATE: TypeAdapter(RunDocument),
     DECISIONS: TypeAdapter(list[Decision]),
     REQUEST: TypeAdapter(PinnedRequest),
-    "config.json": TypeAdapter(ProjectConfig),
-    "limits.json": TypeAdapter(Caps),
-    "models.json": TypeAdapter(dict[str, str]),
-    "saved.json": TypeAdapter(dict[str, str]),
+    CONFIG: TypeAdapter(ProjectConfig),
+    LIMITS: TypeAdapter(Caps),
+    MODELS: TypeAdapter(dict[str, str]),
+    SAVED: TypeAdapter(dict[str, str]),
 }
 _ADVICE = "`baton doctor --store --repair` brings back the last one that was whole."
 
