@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from baton.decision_book import example_choice
 from baton.records.issue import GitHubIssue
 from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.text.decision_lines import decision_lines
 from baton.text.markdown import code, quiet
-from baton.text.truncation import cut, first
+from baton.text.truncation import cut
 
 _MAX_NOTES = 8
 _MAX_ANSWERED = 5
@@ -122,11 +123,8 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
         "",
         f"Answer with a comment: {code(command(decision, example_choice(decision)))}",
     ]
-    if decision.default and decision.deadline:
-        lines.append(f"Without an answer by {decision.deadline:%Y-%m-%d %H:%M} UTC: {code(decision.default)}")
-    if decision.suggestions:
-        lines += ["", *(f"- {quiet(cut(hint, 300))}" for hint in first(decision.suggestions, 3))]
-    return lines
+    helps = decision_lines(decision, lambda text: quiet(cut(text, 300)), code, max_texts=3)
+    return [*lines, "", *(f"- {line}" for line in helps)] if helps else lines
 
 
 def command(decision: Decision, choice: str) -> str:

@@ -78,8 +78,6 @@ class Start(Contract):
     number: int = Field(ge=1)
     title: Title
     body: Body = ""
-    author: str = ""
-    """Login of the issue's author."""
     url: str = ""
     by: Literal["label", "command"] = "label"
     label: str = ""

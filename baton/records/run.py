@@ -175,25 +175,38 @@ class Guide(StrictContract):
     task_id: str | None = None
 
 
-class Limits(Contract):
-    """Maximums of a run; None means no maximum."""
+class Bounds(Contract):
+    """Limits that a request, `baton.toml` and the settings can name; None means not named."""
 
     usd: Usd | None = None
     """Of the whole run."""
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: Count = 80
+    turns: Count | None = None
     """Turns of one session."""
-    role_turns: dict[str, int] = Field(default_factory=dict)
-    """Turns of one session by role, from `maxTurns` in the role's file; it only lowers `turns`."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
     usd_per_day: Usd | None = None
     """Of a UTC day, over all runs of a home; the maximum of the settings applies, too."""
     turns_per_day: Count | None = None
+    rounds: int | None = Field(default=None, ge=1, le=10)
+    parallel: int | None = Field(default=None, ge=1, le=32)
+    wall_clock_seconds: Seconds | None = None
+
+    def named(self) -> dict[str, float]:
+        """Return the limits that are named, by name."""
+        values = {name: getattr(self, name) for name in Bounds.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Limits(Bounds):
+    """Maximums of a run; None means no maximum."""
+
+    turns: Count = 80
+    role_turns: dict[str, int] = Field(default_factory=dict)
+    """Turns of one session by role, from `maxTurns` in the role's file; it only lowers `turns`."""
     rounds: int = Field(default=3, ge=1, le=10)
     parallel: int = Field(default=3, ge=1, le=32)
-    wall_clock_seconds: Seconds | None = None
 
     def turns_of(self, role: str) -> int:
         """Return the maximum of turns of one session of a role."""
@@ -226,7 +239,7 @@ class Fork(Contract):
     """The last turn that is kept; 0: the session begins again."""
 
 
-class RunRequest(Contract):
+class RunRequest(Bounds):
     """Input of the workflow `Pipeline`: the change, the repository, and the limits."""
 
     task: str = Field(min_length=1, max_length=60_000)
@@ -236,17 +249,6 @@ class RunRequest(Contract):
     """Branch, tag or commit to start from; None is the repository's HEAD."""
     run: str = ""
     """The run's id; if empty, the workflow id."""
-    usd: Usd | None = None
-    usd_per_task: Usd | None = None
-    usd_per_session: Usd | None = None
-    turns: Count | None = None
-    turns_per_task: Count | None = None
-    turns_per_run: Count | None = None
-    usd_per_day: Usd | None = None
-    turns_per_day: Count | None = None
-    rounds: int | None = Field(default=None, ge=1, le=10)
-    parallel: int | None = Field(default=None, ge=1, le=32)
-    wall_clock_seconds: Seconds | None = None
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None

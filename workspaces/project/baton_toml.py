@@ -24,7 +24,7 @@ from pydantic import (
 
 from baton import policies
 from baton.errors import ConfigurationError
-from baton.records.run import ROLES, Fallback, StrictContract
+from baton.records.run import ROLES, Bounds, Fallback, StrictContract
 from baton.settings.bind_paths import refuse_bind
 from workspaces.project.path_patterns import compile_pattern
 
@@ -103,6 +103,11 @@ class LimitsConfig(_Table):
     rounds: Annotated[int, Field(ge=1, le=10)] | None = None
     parallel: Annotated[int, Field(ge=1, le=32)] | None = None
     wall_clock: Duration | None = None
+
+    def bounds(self) -> Bounds:
+        """Return the table as a record, with the wall clock in seconds."""
+        seconds = self.wall_clock.total_seconds() if self.wall_clock else None
+        return Bounds(**self.model_dump(exclude={"wall_clock"}), wall_clock_seconds=seconds)
 
 
 class DecisionsConfig(_Table):
