@@ -7,11 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-ToolName = Literal["Read", "Write", "Edit", "Glob", "Grep", "Bash"]
-"""The tools that Baton offers, under Claude Code's names."""
-
-TOOL_NAMES: tuple[ToolName, ...] = get_args(ToolName)
-"""The same as a tuple, in the order in which they are offered to the model."""
+from baton.tool_inputs import TOOL_NAMES, ToolName
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 """How much a model should spend on an answer (`output_config.effort` of the Messages API)."""

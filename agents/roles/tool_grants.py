@@ -4,8 +4,9 @@ import re
 
 from pydantic import JsonValue
 
-from agents.roles.definition import TOOL_NAMES, ToolGrant, ToolName
+from agents.roles.definition import ToolGrant
 from baton.errors import AgentFileError
+from baton.tool_inputs import TOOL_NAMES, ToolName
 
 _ITEM = re.compile(r"(?P<name>[^\s()]+)\s*(?:\((?P<pattern>.*)\))?", re.DOTALL)
 _BY_LOWER_NAME: dict[str, ToolName] = {name.lower(): name for name in TOOL_NAMES}

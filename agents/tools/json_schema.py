@@ -9,7 +9,7 @@ JsonObject = dict[str, object]
 
 def flat_schema(model: type[BaseModel]) -> JsonObject:
     """The schema of a model as the `input_schema` of a tool. The order of properties is that of the model."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(by_alias=False)  # by the names of the fields, not their synonyms
     definitions = schema.pop("$defs", {})
     flat = _flatten(schema, definitions)
     if not isinstance(flat, dict):

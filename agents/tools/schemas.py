@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from agents.reports import GUIDANCE, Escalation, report_model
-from agents.roles.definition import AgentDefinition, ToolName
-from agents.tools.inputs import INPUTS
+from agents.roles.definition import AgentDefinition
 from agents.tools.json_schema import flat_schema
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
+from baton.tool_inputs import INPUTS, ToolName
 
 if TYPE_CHECKING:
     from anthropic.types import ToolParam

@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton import policies
+from baton.tool_inputs import BashInput
 from workspaces.sandbox.command import Command, CommandResult
 from workspaces.sandbox.sandbox import Sandbox
-from workspaces.tools.inputs import BashInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 
 _MAX_NETWORK_LINES = 12
 _MAX_LINE = 300

@@ -16,16 +16,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from baton.tool_inputs import EditInput, ReadInput, WriteInput
 from workspaces.checkpoints.gitlinks import is_within
 from workspaces.checkpoints.walk import DEEPEST, MAX_PATH, is_deep, is_long
 from workspaces.project.scopes import Scope
-from workspaces.tools.inputs import EditInput, ReadInput, ToolFault, WriteInput
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside, Place
 from workspaces.tools.stored_forms import recognise_file
 from workspaces.tools.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 
 MAX_READ_BYTES = 64 << 20
 MAX_EDIT_BYTES = 4 << 20
+_MAX_READ_LINES = 2_000
 _MAX_LINE = 2_000
 _HEAD = 4_096
 _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
@@ -62,24 +64,24 @@ class FileTools:
             )
         if status.st_size > MAX_READ_BYTES:
             raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
-        first = max(call.offset, 1)
+        first, limit = max(call.offset or 1, 1), call.limit or _MAX_READ_LINES
         if stored and _has_nul(place.target):
             raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if status.st_size <= MAX_EDIT_BYTES:
-            lines = _parsed(place, "Read").lines[first - 1 : first + call.limit + 1]
+            lines = _parsed(place, "Read").lines[first - 1 : first + limit + 1]
         else:
-            lines = await self._lines_of_large(place, first, first + call.limit + 1)
+            lines = await self._lines_of_large(place, first, first + limit + 1)
         # Two lines more than asked for show whether there are more, or only the last line's own end.
-        if len(lines) <= call.limit + 1 and lines[-1:] == [""]:
+        if len(lines) <= limit + 1 and lines[-1:] == [""]:
             lines.pop()
-        more = len(lines) > call.limit
-        lines = lines[: call.limit]
+        more = len(lines) > limit
+        lines = lines[:limit]
         if not lines:
             return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
         shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
         if stored:
             shown = f"{shown}\n(this is {stored})"
-        return f"{shown}\n(more lines follow: read on with offset={first + call.limit})" if more else shown
+        return f"{shown}\n(more lines follow: read on with offset={first + limit})" if more else shown
 
     async def write(self, call: WriteInput) -> tuple[str, str]:
         """Make or replace a file: the answer, and the path that changed."""

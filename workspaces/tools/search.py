@@ -14,6 +14,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.errors import ConfigurationError
+from baton.tool_inputs import GlobInput, GrepInput
 from system.uncancellable import finish
 from workspaces.project.path_patterns import compile_pattern
 from workspaces.sandbox.bounds import bounds_of
@@ -21,7 +22,7 @@ from workspaces.sandbox.command import Command
 from workspaces.sandbox.environment import SYSTEM_PATH
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.sandbox.process_group import run_process
-from workspaces.tools.inputs import GlobInput, GrepInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside, Place
 from workspaces.tools.stored_forms import recognise_file
 

@@ -9,21 +9,13 @@ from typing import Any
 
 from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
+from baton.tool_inputs import BashInput, EditInput, GlobInput, GrepInput, ReadInput, WriteInput
 from workspaces.project.scopes import Scope
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.tools.bash import BashTool
 from workspaces.tools.files import FileTools
-from workspaces.tools.inputs import (
-    BashInput,
-    EditInput,
-    GlobInput,
-    GrepInput,
-    ReadInput,
-    ToolFault,
-    WriteInput,
-    read_input,
-)
+from workspaces.tools.inputs import ToolFault, read_input
 from workspaces.tools.paths import Inside
 from workspaces.tools.search import SearchTools
 

@@ -16,6 +16,7 @@ import pytest
 
 from baton.errors import ConfigurationError, DiskFull
 from baton.settings.core import SandboxMode, read_settings
+from baton.tool_inputs import BashInput, GrepInput
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox import bounds as bounds_module
@@ -26,7 +27,7 @@ from workspaces.sandbox.disk_watch import DiskWatch, size_of
 from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 from workspaces.tools import search as search_tools
 from workspaces.tools.bash import BashTool
-from workspaces.tools.inputs import BashInput, GrepInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside
 from workspaces.tools.search import SearchTools
 
