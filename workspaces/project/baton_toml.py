@@ -26,7 +26,7 @@ from baton import policies
 from baton.errors import ConfigurationError
 from baton.records.run import ROLES, Fallback, StrictContract
 from baton.settings.bind_paths import refuse_bind
-from workspaces.project.path_patterns import compile_pattern
+from system.path_patterns import parse_pattern
 
 FILE = "baton.toml"
 MAX_BYTES = 64_000
@@ -159,8 +159,8 @@ class ProjectConfig(_Table):
                 raise ValueError(f"{role} has more than {_MAX_PATTERNS} patterns")
             for pattern in patterns:
                 try:
-                    compile_pattern(pattern)
-                except ConfigurationError as error:
+                    parse_pattern(pattern)
+                except ValueError as error:
                     raise ValueError(f"{role}: {error}") from error
         return scope
 

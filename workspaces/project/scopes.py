@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from baton.records.run import ROLES
+from system.path_patterns import Rules, invert
 from workspaces.project.baton_toml import ProjectConfig
 from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
-from workspaces.project.path_patterns import Rules, invert
 
 _DEFAULTS: Mapping[str, Sequence[str]] = {
     "orchestrator": (),

@@ -13,10 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from baton import policies
-from baton.errors import ConfigurationError
 from baton.tool_inputs import GlobInput, GrepInput
+from system.path_patterns import PathPattern, parse_pattern
 from system.uncancellable import finish
-from workspaces.project.path_patterns import compile_pattern
 from workspaces.sandbox.bounds import bounds_of
 from workspaces.sandbox.command import Command
 from workspaces.sandbox.environment import SYSTEM_PATH
@@ -54,7 +53,7 @@ class SearchTools:
         _code, listing = await self._ripgrep(["--files", "--null", *_left_out()], base.target, [], _MAX_LISTING)
         # A listing that was cut in its middle has a line there that is no path; it matches nothing that exists.
         names = [name.removeprefix("./") for name in listing.split("\0") if name]
-        found = [name for name in names if name == wanted or any(rule.match(name) for rule in rules)]
+        found = [name for name in names if name == wanted or any(rule.covers(name) for rule in rules)]
         if not found and fault:
             raise ToolFault(f"Glob: {fault}")
         if not found:
@@ -191,17 +190,17 @@ def _usable(pattern: str) -> list[str]:
     return [first, *more] if not more or _compile([first])[0] else more
 
 
-def _compile(patterns: list[str]) -> tuple[list[re.Pattern[str]], str]:
+def _compile(patterns: list[str]) -> tuple[list[PathPattern], str]:
     """Expressions for patterns, and what is wrong with the first one that is none.
 
     With a directory in it, a pattern is tied to where the search begins; a bare name is found at any depth.
     """
-    found: list[re.Pattern[str]] = []
+    found: list[PathPattern] = []
     fault = ""
     for pattern in patterns:
         try:
-            found.append(compile_pattern(pattern.rstrip("/") or "**"))
-        except ConfigurationError as error:
+            found.append(parse_pattern(pattern.rstrip("/") or "**"))
+        except ValueError as error:
             fault = fault or str(error)
     return found, fault
 
