@@ -4,8 +4,7 @@ The file comes from a repository: it is bounded, unknown keys are errors, and it
 do only as far as this model goes. Whether a bound directory exists is looked at where commands run.
 """
 
-import math
-import re
+import contextlib
 import tomllib
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -26,32 +26,28 @@ from baton import policies
 from baton.errors import ConfigurationError
 from baton.records.run import ROLES, Fallback, StrictContract
 from baton.settings.bind_paths import refuse_bind
+from system.durations import parse_duration
 from system.path_patterns import parse_pattern
 
 FILE = "baton.toml"
 MAX_BYTES = 64_000
 _MAX_PATTERNS = 200
 _MAX_BINDS = 20
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_TEXT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhd]?)")
-_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+_MAX_DURATION = timedelta(days=30)
+_LAX_DURATION = TypeAdapter(timedelta)
 
 
 def _duration(value: object) -> timedelta:
-    """Seconds as a number, or a text such as `90s`, `10m`, `2h`; also what JSON makes of a duration."""
-    seconds: float | None = None
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, str) and (match := _TEXT.fullmatch(value.strip())):
-        seconds = float(match[1]) * _UNITS[match[2] or "s"]
-    elif isinstance(value, str) and len(value) > 1 and len(value) < 40 and (match := _ISO.fullmatch(value)):
-        days, hours, minutes, rest = (float(part or 0) for part in match.groups())
-        seconds = days * 86_400 + hours * 3_600 + minutes * 60 + rest
-    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= 30 * 86_400:
+    """Read seconds as a number, a text such as `90s`, `10m` or `2h`, or a duration as JSON writes it (`PT10M`)."""
+    duration: timedelta | None = None
+    if isinstance(value, str) and not value.startswith("P"):
+        duration = parse_duration(value)
+    elif isinstance(value, str | int | float | timedelta) and not isinstance(value, bool):
+        with contextlib.suppress(ValidationError):
+            duration = _LAX_DURATION.validate_python(value)
+    if duration is None or not timedelta() < duration <= _MAX_DURATION:
         raise ValueError("takes seconds, or a text such as '90s', '10m' or '2h', up to 30 days")
-    return timedelta(seconds=seconds)
+    return duration
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
