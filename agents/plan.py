@@ -1,7 +1,4 @@
-"""The orchestrator's plan: its tasks, what makes it impossible to carry out, and the order it gives.
-
-Pure and deterministic: workflows use it.
-"""
+"""The orchestrator's plan: its tasks, its faults, and the order of its tasks. Pure, because workflows use it."""
 
 from collections.abc import Collection, Sequence
 from typing import Annotated
@@ -41,7 +38,7 @@ class PlannedTask(BaseModel):
 
 
 def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
-    """Everything that keeps a plan from being carried out, each as `where: what and what is expected`."""
+    """Return all faults of a plan, each as `place: fault and expectation`."""
     if not tasks:
         return ["tasks: there is no task; give at least one."]
     if len(tasks) > MAX_PLAN_TASKS:
@@ -77,7 +74,7 @@ def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
 
 
 def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
-    """Ids along a circle of dependencies, the first repeated at the end; None where there is none."""
+    """Return the ids along a cycle of dependencies, the first repeated at the end; None if there is none."""
     edges = {task.id: list(task.depends_on) for task in tasks}
     finished: set[str] = set()
     for start in edges:
@@ -100,13 +97,13 @@ def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
 
 
 def require_plan(tasks: Sequence[PlannedTask]) -> None:
-    """Raise PlanError with all faults where a plan cannot be carried out."""
+    """Raise PlanError with all faults of a plan, if it has any."""
     if faults := plan_faults(tasks):
         raise PlanError("The plan cannot be carried out: " + " ".join(faults))
 
 
 def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
-    """The tasks with every one after those it depends on, otherwise in the plan's order; PlanError on a circle."""
+    """Return the tasks in the plan's order, but each after its dependencies. Raises PlanError for a cycle."""
     placed: set[str] = set()
     rest, ordered = list(tasks), list[PlannedTask]()
     while rest:
@@ -123,7 +120,7 @@ def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
 def ready_tasks(
     tasks: Sequence[PlannedTask], *, done: Collection[str], started: Collection[str] = ()
 ) -> list[PlannedTask]:
-    """Tasks that may start now, in the plan's order: all they depend on is done, and they are not started or done."""
+    """Return the tasks that may start now, in the plan's order: not started, with all dependencies done."""
     return [
         task
         for task in tasks
@@ -132,7 +129,7 @@ def ready_tasks(
 
 
 def dependants(tasks: Sequence[PlannedTask], task_id: str) -> list[str]:
-    """Ids of everything that builds on a task, directly or through others, in the plan's order."""
+    """Return the ids of all tasks that depend on a task, directly or indirectly, in the plan's order."""
     affected = {task_id}
     grown = True
     while grown:

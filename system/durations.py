@@ -13,7 +13,7 @@ _SECONDS = {
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """Return the duration that a text consists of, in seconds if it names no unit; None for any other text and for 0."""
+    """Return the duration that a text names, in seconds if it has no unit; None for other texts and for 0."""
     found = _TEXT.fullmatch(text.strip())
     factor = _SECONDS.get(found["unit"].lower()) if found else None
     seconds = float(found["amount"]) * factor if found and factor else 0.0

@@ -15,7 +15,7 @@ from activities.runtime.stores import (
     to_json,
     write_run_files,
 )
-from agents.messages.first_messages import StuckInput
+from agents.messages.brief_inputs import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs

@@ -22,14 +22,16 @@ from activities.runtime.stores import (
 )
 from agents.detection.detect import Technology
 from agents.failure_classifier import FailureClass, classify
-from agents.messages.first_messages import (
-    DIFF_LIMIT,
+from agents.messages.brief_inputs import (
     Feedback,
     MakerInput,
     PlanInput,
     ReviewerInput,
     StuckInput,
     TesterInput,
+)
+from agents.messages.first_messages import (
+    DIFF_LIMIT,
     guidance_brief,
     maker_brief,
     plan_brief,

@@ -1,4 +1,4 @@
-"""What well-known packages say about a project: framework, database, ORM, validation, authentication, tests."""
+"""Well-known packages by ecosystem, and the frameworks, databases and test runners that they indicate."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal
@@ -7,13 +7,13 @@ Kind = Literal["framework", "database", "orm", "validation", "authentication", "
 
 
 class Catalogue:
-    """Package names of one ecosystem by what they stand for; the first match in the listed order comes first."""
+    """Package names of one ecosystem with their labels, by kind; an earlier entry takes precedence."""
 
     def __init__(self, kinds: Mapping[Kind, Mapping[str, str]]) -> None:
         self._kinds = kinds
 
     def find(self, kind: Kind, names: Collection[str]) -> list[str]:
-        """What the packages stand for, each once. A key that ends with `*` matches names that begin like it."""
+        """Return the labels of the packages, each once. A key that ends with `*` matches names by prefix."""
         found: dict[str, None] = {}
         for package, label in self._kinds.get(kind, {}).items():
             prefix = package.removesuffix("*")

@@ -1,4 +1,4 @@
-"""One finder per language: which manifests speak for it, what its dependencies mean, how its tests are run."""
+"""Finders, one for each language: they read its manifests, label its dependencies and choose its test command."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,7 +34,7 @@ _MAX_SCRIPT = 4_000
 
 @dataclass(frozen=True)
 class Details:
-    """What a finder tells about its language in one directory."""
+    """The findings of a finder about its language in one directory."""
 
     language: str
     framework: str | None = None
@@ -46,7 +46,7 @@ class Details:
     test_command: str | None = None
 
     def as_fields(self) -> dict[str, object]:
-        """The fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
 
@@ -66,7 +66,7 @@ def _details(
 
 
 def python(sources: Sources) -> Details | None:
-    """Python: pyproject, requirements, setup files, Pipfile, tox."""
+    """Find Python by pyproject, requirements, setup files, Pipfile or tox."""
     files = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "tox.ini", "pytest.ini")
     if not sources.has(*files) and not any(name.startswith("requirements") for name in sources.texts):
         return None
@@ -94,12 +94,12 @@ def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None,
         return "unittest", match[0].strip() if "{" not in match[0] else "python -m unittest discover"
     if commands.strip():
         return "tox", "python -m tox"
-    # pytest runs unittest's classes too; unittest would find none of pytest's functions and call that a success.
+    # pytest also runs unittest's classes; unittest finds none of pytest's functions and reports success.
     return ("pytest", "python -m pytest -q") if has_tests else (None, None)
 
 
 def node(sources: Sources) -> Details | None:
-    """JavaScript and TypeScript: package.json with npm, pnpm, yarn or bun."""
+    """Find JavaScript and TypeScript by package.json, with npm, pnpm, yarn or bun."""
     if "package.json" not in sources.texts:
         return None
     package = manifests.json_object(sources.text("package.json"))
@@ -111,7 +111,7 @@ def node(sources: Sources) -> Details | None:
     runner = next(iter(libraries.NODE.find("tests", names)), None)
     command = None
     if script.strip() and _NO_TEST not in script:
-        # Test runners of browser frameworks watch for changes unless they are told that nobody is looking.
+        # Test runners of browser frameworks watch for changes unless CI is set.
         command = f"CI=true {manager} test" if "react-scripts" in script else f"{manager} test"
         if re.search(r"\bng test\b", script):
             command += " -- --watch=false" if manager == "npm" else " --watch=false"
@@ -133,7 +133,7 @@ def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
 
 
 def go(sources: Sources) -> Details | None:
-    """Go: go.mod."""
+    """Find Go by go.mod."""
     if "go.mod" not in sources.texts:
         return None
     has_tests = any(path.endswith("_test.go") for path in sources.paths)
@@ -142,7 +142,7 @@ def go(sources: Sources) -> Details | None:
 
 
 def rust(sources: Sources) -> Details | None:
-    """Rust: Cargo.toml. Unit tests stand inside the sources, so there is always something to run."""
+    """Find Rust by Cargo.toml. Its unit tests are inside the sources, so there is always a test command."""
     if "Cargo.toml" not in sources.texts:
         return None
     names = manifests.cargo_names(sources.text("Cargo.toml"))
@@ -150,7 +150,7 @@ def rust(sources: Sources) -> Details | None:
 
 
 def java(sources: Sources) -> Details | None:
-    """Java and Kotlin: Maven and Gradle, by their wrappers where there are any."""
+    """Find Java and Kotlin by the files of Maven and Gradle; their wrappers take precedence."""
     gradle = [sources.text(name) for name in ("build.gradle", "build.gradle.kts") if name in sources.texts]
     if "pom.xml" not in sources.texts and not gradle:
         return None
@@ -166,7 +166,7 @@ def java(sources: Sources) -> Details | None:
 
 
 def ruby(sources: Sources) -> Details | None:
-    """Ruby: Gemfile, with RSpec, Rails' runner or rake."""
+    """Find Ruby by Gemfile, with RSpec, Rails' runner or rake."""
     if "Gemfile" not in sources.texts:
         return None
     names = manifests.ruby_names(sources.text("Gemfile"))
@@ -181,7 +181,7 @@ def ruby(sources: Sources) -> Details | None:
 
 
 def php(sources: Sources) -> Details | None:
-    """PHP: composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
+    """Find PHP by composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
     if "composer.json" not in sources.texts:
         return None
     composer = manifests.json_object(sources.text("composer.json"))
@@ -198,7 +198,7 @@ def php(sources: Sources) -> Details | None:
 
 
 def dotnet(sources: Sources) -> Details | None:
-    """.NET: project files; `dotnet test` in the directory of the solution or project."""
+    """Find .NET by project files, with `dotnet test` in the directory of the solution or project."""
     projects = [*sources.named(".csproj"), *sources.named(".fsproj")]
     if not projects:
         return None
@@ -214,18 +214,18 @@ def dotnet(sources: Sources) -> Details | None:
 
 
 FINDERS: tuple[Callable[[Sources], Details | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)
-"""In the order in which stacks of one directory are listed."""
+"""The finders in the order in which they list the stacks of a directory."""
 
 
 def tests_without_manifest(language: str, paths: Sequence[str]) -> tuple[str | None, str | None]:
-    """Test framework and command where a repository has no manifest at all."""
+    """Return test framework and command of a repository without manifests."""
     if language == "Python" and any(_PYTHON_TEST.fullmatch(path) for path in paths):
         return "pytest", "python -m pytest -q"
     return None, None
 
 
 def databases_of_file(name: str, text: str) -> list[str]:
-    """Databases that a compose file or Prisma's schema names."""
+    """Return the databases that a compose file or Prisma's schema names."""
     if name == "schema.prisma":
         match = re.search(r"\bprovider\s*=\s*\"(postgresql|mysql|sqlite|sqlserver|mongodb|cockroachdb)\"", text)
         return [libraries.DATABASE_IMAGES.get(match[1], match[1])] if match else []

@@ -212,7 +212,7 @@ def test_descriptions_are_bounded_and_plain() -> None:
     assert "\n\n" not in text
     assert "`" not in text
     assert len(text) < 1_500
-    assert "Nothing was recognised" in describe(detect([], {}))
+    assert "The manifests name no known technology" in describe(detect([], {}))
     assert "framework: React" in text
 
 
@@ -250,7 +250,7 @@ def test_hostile_manifests_do_no_harm(text: str) -> None:
 
 def test_what_is_too_long_is_noted() -> None:
     technology = found({"package.json": " " * (MAX_MANIFEST + 1)})
-    assert technology.notes == ["package.json is too long and was not looked at."]
+    assert technology.notes == ["package.json is too long and was not read."]
 
 
 _NAMES = [name.replace("*", "x") for name in MANIFESTS]

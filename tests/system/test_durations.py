@@ -31,6 +31,7 @@ def test_what_a_text_means_everywhere(text: str, seconds: int | None) -> None:
 def test_a_project_file_survives_its_json() -> None:
     gate = GateConfig.model_validate({"timeout": "90m"})
     assert GateConfig.model_validate_json(gate.model_dump_json()) == gate
+    wrong: object
     for wrong in (True, float("nan"), float("inf"), 0, -1, 10**9, "P400D", "PT", "P", None, []):
         with pytest.raises(ValueError, match="takes seconds, or a text"):
             GateConfig.model_validate({"timeout": wrong})

@@ -1,7 +1,7 @@
 """The project's own configuration, `baton.toml` at the root of its base branch: its model and its strict parser. Pure.
 
-The file comes from a repository: it is bounded, unknown keys are errors, and it can narrow or widen what agents may
-do only as far as this model goes. Whether a bound directory exists is looked at where commands run.
+The file comes from a repository: its size is bounded, unknown keys are errors, and it changes the rights of agents only
+within this model. Whether a requested directory exists is checked where commands run.
 """
 
 import contextlib
@@ -68,14 +68,14 @@ class _Table(StrictContract):
 
 
 class GateConfig(_Table):
-    """`[gate]`: the engine's own run of the project's tests."""
+    """The table `[gate]`: the engine's own run of the project's tests."""
 
     setup: CommandText | None = None
-    """Shell command that prepares a clean checkout, such as an installation."""
+    """Shell command that prepares a clean checkout, such as an installation of packages."""
     test: CommandText | None = None
-    """Shell command whose exit code is the verdict; None: derived from the technology."""
+    """Shell command whose exit code is the verdict; None: derived from the detected technology."""
     timeout: Duration = policies.GATE_TIMEOUT
-    """For each of the two commands."""
+    """Time limit of each of the two commands."""
 
 
 Money = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -83,18 +83,18 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class LimitsConfig(_Table):
-    """`[limits]`: bounds of a run on this project; None leaves it to the caller."""
+    """The table `[limits]`: bounds of a run on this project; None leaves a bound to the caller."""
 
     usd: Money | None = None
-    """Of the whole run."""
+    """Maximum of the whole run."""
     usd_per_task: Money | None = None
     usd_per_session: Money | None = None
     turns: Count | None = None
-    """Of one session."""
+    """Maximum of one session."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
     usd_per_day: Money | None = None
-    """Of a UTC day, over all runs of a home."""
+    """Maximum of a UTC day, over all runs of a home."""
     turns_per_day: Count | None = None
     rounds: Annotated[int, Field(ge=1, le=10)] | None = None
     parallel: Annotated[int, Field(ge=1, le=32)] | None = None
@@ -102,13 +102,13 @@ class LimitsConfig(_Table):
 
 
 class DecisionsConfig(_Table):
-    """`[decisions]`: how long a question waits for a person."""
+    """The table `[decisions]`: the deadline of questions to a person, and the default answer."""
 
     default: Fallback | None = None
-    """What is chosen once the deadline has passed."""
+    """The choice after the deadline has passed."""
     deadline: Duration | None = None
     remind: Duration = timedelta(days=1)
-    """Until the first reminder; each further one takes twice as long."""
+    """Time until the first reminder; each further one takes twice as long."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "DecisionsConfig":
@@ -118,11 +118,11 @@ class DecisionsConfig(_Table):
 
 
 class SandboxConfig(_Table):
-    """`[sandbox]`: what commands may see beyond their workspace."""
+    """The table `[sandbox]`: the network and the directories that commands request beyond their workspace."""
 
     network: bool = False
     binds: list[str] = Field(default_factory=list, max_length=_MAX_BINDS)
-    """Directories of toolchains, read-only at their own path; the `bin` of each joins PATH."""
+    """Directories of toolchains, mounted read-only at their own path; the `bin` of each joins PATH."""
 
     @field_validator("binds")
     @classmethod
@@ -134,11 +134,11 @@ class SandboxConfig(_Table):
 
 
 class ProjectConfig(_Table):
-    """The whole file; without one, the defaults."""
+    """The complete file; its defaults apply to a project without one."""
 
     gate: GateConfig = GateConfig()
     scope: dict[str, list[str]] = Field(default_factory=dict)
-    """Patterns by role; a role that is named here has these instead of the default ones."""
+    """Patterns by role; a role that is named here has these instead of its default ones."""
     limits: LimitsConfig = LimitsConfig()
     decisions: DecisionsConfig = DecisionsConfig()
     sandbox: SandboxConfig = SandboxConfig()
@@ -162,7 +162,7 @@ class ProjectConfig(_Table):
 
 
 def parse_config(data: bytes | None) -> ProjectConfig:
-    """Read the file's bytes; None (no such file) gives the defaults. ConfigurationError names table and key."""
+    """Read the file's bytes; None (no file) gives the defaults. Raises ConfigurationError with table and key."""
     if data is None:
         return ProjectConfig()
     if len(data) > MAX_BYTES:
@@ -181,7 +181,7 @@ def parse_config(data: bytes | None) -> ProjectConfig:
 
 
 def _place(location: Sequence[int | str]) -> str:
-    """`[gate] timeout`, `[sandbox] binds`, `[nonsense]`."""
+    """Return the table and key of a fault, such as `[gate] timeout` or `[nonsense]`."""
     table, *keys = [str(part)[:60] for part in location] or ["the file"]
     return " ".join([f"[{table}]", *([keys[0]] if keys else [])])
 
