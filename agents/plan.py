@@ -1,6 +1,6 @@
 """The orchestrator's plan: its tasks, its faults, and the order of its tasks. Pure, because workflows use it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -115,28 +115,6 @@ def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
         placed.add(ready.id)
         ordered.append(ready)
     return ordered
-
-
-def ready_tasks(
-    tasks: Sequence[PlannedTask], *, done: Collection[str], started: Collection[str] = ()
-) -> list[PlannedTask]:
-    """Return the tasks that may start now, in the plan's order: not started, with all dependencies done."""
-    return [
-        task
-        for task in tasks
-        if task.id not in done and task.id not in started and all(name in done for name in task.depends_on)
-    ]
-
-
-def dependants(tasks: Sequence[PlannedTask], task_id: str) -> list[str]:
-    """Return the ids of all tasks that depend on a task, directly or indirectly, in the plan's order."""
-    affected = {task_id}
-    grown = True
-    while grown:
-        more = {task.id for task in tasks if affected.intersection(task.depends_on)} - affected
-        affected |= more
-        grown = bool(more)
-    return [task.id for task in tasks if task.id in affected and task.id != task_id]
 
 
 def _quoted(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.detection import languages as stacks
+from agents.detection.languages import Stack
 from agents.detection.manifests import Sources
 from baton.text.truncation import cut, first
 
@@ -53,24 +54,6 @@ _VENDORED = frozenset(
 _PLAIN = re.compile(r"[^\w .,:;/&|=@+()'\"#*<>~^$!?\[\]-]")
 
 
-class Stack(BaseModel):
-    """One language in one directory, with its framework, libraries and tests."""
-
-    model_config = ConfigDict(frozen=True)
-
-    directory: str = ""
-    """Path relative to the root; empty for the root."""
-    language: str
-    framework: str | None = None
-    database: list[str] = Field(default_factory=list)
-    orm: str | None = None
-    validation: str | None = None
-    authentication: list[str] = Field(default_factory=list)
-    tests: str | None = None
-    test_command: str | None = None
-    """Shell text to run in `directory`."""
-
-
 class Technology(BaseModel):
     """The detected technology of a repository; the first stack is the main one."""
 
@@ -81,41 +64,6 @@ class Technology(BaseModel):
     """Shell text to run in the root of the repository; None if no tests were found."""
     notes: list[str] = Field(default_factory=list)
     """Sentences about manifests that were left out, and about other test commands."""
-
-    @property
-    def language(self) -> str | None:
-        """Language of the main stack."""
-        return self.stacks[0].language if self.stacks else None
-
-    @property
-    def framework(self) -> str | None:
-        """The first framework of any stack."""
-        return next((stack.framework for stack in self.stacks if stack.framework), None)
-
-    @property
-    def database(self) -> list[str]:
-        """Databases of all stacks."""
-        return _unique(name for stack in self.stacks for name in stack.database)
-
-    @property
-    def orm(self) -> str | None:
-        """The first ORM or query builder of any stack."""
-        return next((stack.orm for stack in self.stacks if stack.orm), None)
-
-    @property
-    def validation(self) -> str | None:
-        """The first validation library of any stack."""
-        return next((stack.validation for stack in self.stacks if stack.validation), None)
-
-    @property
-    def authentication(self) -> list[str]:
-        """Authentication libraries of all stacks."""
-        return _unique(name for stack in self.stacks for name in stack.authentication)
-
-    @property
-    def tests(self) -> str | None:
-        """The first test framework of any stack."""
-        return next((stack.tests for stack in self.stacks if stack.tests), None)
 
 
 def wanted(paths: Iterable[str]) -> list[str]:
@@ -139,14 +87,13 @@ def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     for directory, manifests in by_directory.items():
         sources = Sources(manifests, _below(usable, directory))
         for finder in stacks.FINDERS:
-            details = finder(sources)
+            stack = finder(sources)
             # A manifest below the root that adds neither a framework nor tests is part of the stack above it.
-            if details is not None and (not directory or details.framework or details.tests or not found):
-                databases = _unique([*details.database, *(shared if not found else [])])
-                fields = {**details.as_fields(), "database": databases}
-                found.append(Stack(directory=directory, **fields))
-    if not found and (stack := _from_suffixes(usable, shared)):
-        found.append(stack)
+            if stack is not None and (not directory or stack.framework or stack.tests or not found):
+                databases = _unique([*stack.database, *(shared if not found else [])])
+                found.append(stack.model_copy(update={"directory": directory, "database": databases}))
+    if not found and (only := _from_suffixes(usable, shared)):
+        found.append(only)
     command, more = _test_command(found[:_MAX_STACKS], texts.get("Makefile", ""))
     if len(found) > _MAX_STACKS:
         notes.append(f"{len(found) - _MAX_STACKS} more parts of the repository were not examined.")
