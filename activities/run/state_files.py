@@ -5,7 +5,7 @@ from temporalio import activity
 from activities.budget.ledger import Ledger
 from activities.runtime.step import step
 from activities.runtime.stores import Stores, holding, to_json, write_run_files
-from agents.messages.first_messages import StuckInput
+from agents.messages.brief_inputs import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs

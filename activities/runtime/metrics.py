@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from temporalio import activity
 from temporalio.common import MetricAttributes, MetricCounter, MetricHistogramFloat, MetricMeter
 
-from agents.tools.inputs import INPUTS
 from agents.tools.schemas import ESCALATE, HAND_OFF
 from baton.records.run import ROLES, Usage
+from baton.tool_inputs import TOOL_NAMES
 
-_TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})
+_TOOLS = frozenset({*TOOL_NAMES, HAND_OFF, ESCALATE})
 _MAX_MODELS = 20
 """People and the API name models freely, so models beyond this number share the label `other`."""
 _OTHER = "other"

@@ -11,14 +11,16 @@ from activities.run.submodules import recorded
 from activities.runtime.stores import Stores, run_config, run_json
 from agents.detection.detect import Technology
 from agents.failure_classifier import FailureClass, classify
-from agents.messages.first_messages import (
-    DIFF_LIMIT,
+from agents.messages.brief_inputs import (
     Feedback,
     MakerInput,
     PlanInput,
     ReviewerInput,
     StuckInput,
     TesterInput,
+)
+from agents.messages.first_messages import (
+    DIFF_LIMIT,
     guidance_brief,
     maker_brief,
     plan_brief,

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from baton.records.run import Contract, Limits, RunDocument
+from system.durations import parse_duration
 
 Scope = Literal["session", "task", "run", "day"]
 Unit = Literal["usd", "turns", "seconds"]
@@ -33,14 +34,9 @@ _MAX_AMOUNT = 1_000_000.0
 _AMOUNT = re.compile(
     r"(?P<before>\$|usd)?\s*(?P<amount>[0-9]{1,7}(?:\.[0-9]{1,6})?)\s*(?P<after>\$|[a-z]{1,8})?", re.IGNORECASE
 )
-_SUFFIXES: dict[Unit, dict[str, float]] = {
-    "usd": dict.fromkeys(("", "$", "usd", "dollar", "dollars"), 1),
-    "turns": dict.fromkeys(("", "turn", "turns"), 1),
-    "seconds": {
-        **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
-        **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
-        **dict.fromkeys(("h", "hour", "hours"), 3_600),
-    },
+_SUFFIXES: dict[Unit, tuple[str, ...]] = {
+    "usd": ("", "$", "usd", "dollar", "dollars"),
+    "turns": ("", "turn", "turns"),
 }
 _EXAMPLES: dict[Unit, str] = {"usd": "2.50 or $5", "turns": "40 or 40 turns", "seconds": "90s, 30m or 2h"}
 _UNIT_NAMES: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time"}
@@ -192,15 +188,18 @@ def amount_in(note: str, unit: Unit) -> float | None:
 
     An amount in another unit is None, too: `30m` is no amount in USD.
     """
-    found = _AMOUNT.fullmatch(note.strip())
-    if found is None or (found["before"] and unit != "usd"):
-        return None
-    factor = _SUFFIXES[unit].get((found["after"] or "").lower())
-    if factor is None:
-        return None
-    amount = float(found["amount"]) * factor
-    if unit == "turns":
-        amount = math.floor(amount)
+    if unit == "seconds":
+        duration = parse_duration(note)
+        amount = duration.total_seconds() if duration else 0.0
+    else:
+        found = _AMOUNT.fullmatch(note.strip())
+        if found is None or (found["before"] and unit != "usd"):
+            return None
+        if (found["after"] or "").lower() not in _SUFFIXES[unit]:
+            return None
+        amount = float(found["amount"])
+        if unit == "turns":
+            amount = math.floor(amount)
     return amount if 0 < amount <= _MAX_AMOUNT else None
 
 
