@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from baton.records.run import Contract, Limits, RunDocument
-from system.durations import parse_duration
+from system.durations import GRAMMAR, parse_duration
 
 Scope = Literal["session", "task", "run", "day"]
 Unit = Literal["usd", "turns", "seconds"]
@@ -38,7 +38,7 @@ _SUFFIXES: dict[Unit, tuple[str, ...]] = {
     "usd": ("", "$", "usd", "dollar", "dollars"),
     "turns": ("", "turn", "turns"),
 }
-_EXAMPLES: dict[Unit, str] = {"usd": "2.50 or $5", "turns": "40 or 40 turns", "seconds": "90s, 30m or 2h"}
+_EXAMPLES: dict[Unit, str] = {"usd": "2.50 or $5", "turns": "40 or 40 turns", "seconds": GRAMMAR}
 _UNIT_NAMES: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time"}
 _UNBOUNDED = re.compile(r"\b(?:inf|infinity|infinite|nan|unlimited)\b|\u221e", re.IGNORECASE)
 

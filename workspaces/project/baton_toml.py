@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -26,7 +25,7 @@ from baton import policies
 from baton.errors import ConfigurationError
 from baton.records.run import ROLES, Bounds, Fallback, StrictContract
 from baton.settings.bind_paths import refuse_bind
-from system.durations import parse_duration
+from system.durations import GRAMMAR, parse_duration
 from system.path_patterns import parse_pattern
 
 FILE = "baton.toml"
@@ -34,19 +33,18 @@ MAX_BYTES = 64_000
 _MAX_PATTERNS = 200
 _MAX_BINDS = 20
 _MAX_DURATION = timedelta(days=30)
-_LAX_DURATION = TypeAdapter(timedelta)
 
 
 def _duration(value: object) -> timedelta:
-    """Read seconds as a number, a text such as `90s`, `10m` or `2h`, or a duration as JSON writes it (`PT10M`)."""
-    duration: timedelta | None = None
-    if isinstance(value, str) and not value.startswith("P"):
+    """Read seconds as a number, a text such as `90s`, `15m` or `2h`, or a duration as JSON writes it (`PT10M`)."""
+    duration = value if isinstance(value, timedelta) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError, ValueError):  # an infinite number, or none
+            duration = timedelta(seconds=value)
+    elif isinstance(value, str):
         duration = parse_duration(value)
-    elif isinstance(value, str | int | float | timedelta) and not isinstance(value, bool):
-        with contextlib.suppress(ValidationError):
-            duration = _LAX_DURATION.validate_python(value)
     if duration is None or not timedelta() < duration <= _MAX_DURATION:
-        raise ValueError("takes seconds, or a text such as '90s', '10m' or '2h', up to 30 days")
+        raise ValueError(f"takes seconds, or a text such as {GRAMMAR}, up to 30 days")
     return duration
 
 
