@@ -1,7 +1,7 @@
-"""Directories of a machine that may be shown to commands of agents and tests, judged by their names alone.
+"""Rules for the directories of the machine that may be mounted for commands of agents and gates, by path alone.
 
-Two questions have an answer here. `refuse_bind` tells what cannot be a toolchain at all, also in a repository's
-`baton.toml`; `refuse_place` tells besides what is never shown, whoever asks, so that a person's setting is held to it.
+`refuse_bind` refuses what cannot be a toolchain, also in a repository's `baton.toml`. `refuse_place` refuses in addition
+the directories that are never mounted, so that the setting of a person is held to them too.
 """
 
 import re
@@ -50,16 +50,16 @@ _FORBIDDEN = frozenset(
     PurePosixPath("/", name)
     for name in ("", "root", "home", "etc", "proc", "sys", "dev", "run", "var", "tmp", "boot", "mnt", "media", "srv")
 )
-"""Directories that are never shown as a whole."""
+"""Directories that are never mounted as a whole."""
 
 _CLOSED = tuple(PurePosixPath(path) for path in ("/etc", "/proc", "/sys", "/dev", "/run", "/boot", "/var/run"))
-"""Directories that nothing below may be shown of either."""
+"""Directories that are never mounted, nor any directory below them."""
 
 _SHARED = tuple(PurePosixPath(path) for path in ("/tmp", "/var", "/srv", "/lost+found"))  # noqa: S108 - refused here
-"""Where services and all accounts keep what is in use: sockets, data, checkouts. No toolchain lies there."""
+"""Directories of running services and of all accounts: sockets, data, checkouts. No toolchain lies there."""
 
 _OF_SANDBOX = tuple(PurePosixPath(path) for path in ("/workspace", "/baton"))
-"""Where the sandbox has directories of its own, which a mount would hide."""
+"""Directories of the sandbox itself, which a mount would hide."""
 
 _PERSONS = range(1_000, 60_000)
 _ACCOUNTS = Path("/etc/passwd")
@@ -67,7 +67,7 @@ _ACCOUNT = re.compile(r"[^:]*:[^:]*:(\d{1,10}):[^:]*:[^:]*:(/[^:]*):[^:]*")
 
 
 def refuse_bind(text: str, *, names: bool = True) -> str | None:
-    """Why a directory of this name may not be shown to commands; None where nothing speaks against it. Pure."""
+    """Return the reason why a directory may not be mounted for commands; None if it may. Pure."""
     path = PurePosixPath(text)
     if "\0" in text or not text.startswith("/") or ".." in path.parts:
         return "must be an absolute path without `..`"
@@ -84,9 +84,9 @@ def refuse_bind(text: str, *, names: bool = True) -> str | None:
 def refuse_place(
     text: str, *, baton_home: Path | None, own_home: Path | None, homes: Iterable[Path] = ()
 ) -> str | None:
-    """Why a directory of this name is never shown, even where a person asks for it; None where it may be. Pure.
+    """Return the reason why a directory is never mounted, even on a person's request; None if it may be. Pure.
 
-    `own_home` is that of the account that asks, `homes` are those of others.
+    `own_home` is the home directory of this account, `homes` are those of others.
     """
     if fault := refuse_bind(text):
         return fault
@@ -109,7 +109,7 @@ def refuse_place(
 
 
 def refuse_for_this_account(directory: Path, *, baton_home: Path | None) -> str | None:
-    """`refuse_place` for the account that this process has, of the name and of where its links lead."""
+    """Apply `refuse_place` for the account of this process, to the path as written and to the path behind its links."""
     faults = (
         refuse_place(
             str(path),
@@ -123,7 +123,7 @@ def refuse_for_this_account(directory: Path, *, baton_home: Path | None) -> str 
 
 
 def home_of_this_account() -> Path | None:
-    """The home directory of the account that this process has; None where it has none of its own."""
+    """Return the home directory of the account of this process; None if it has none of its own."""
     try:
         home = Path.home().resolve()
     except (RuntimeError, OSError):
@@ -132,7 +132,7 @@ def home_of_this_account() -> Path | None:
 
 
 def _homes_of_persons() -> list[Path]:
-    """Home directories of persons in /etc/passwd; of the file alone, for a directory service may keep one waiting."""
+    """Return the home directories of persons in /etc/passwd; a directory service is not asked, for it may be slow."""
     try:
         lines = _ACCOUNTS.read_text(errors="replace").splitlines()[:10_000]
     except OSError:

@@ -1,4 +1,4 @@
-"""The keys that encrypt payloads, parsed from a setting: the first one is current, the others are to read with."""
+"""The keys that encrypt payloads, parsed from a setting: the first encrypts, all of them decrypt."""
 
 import base64
 import binascii
@@ -11,12 +11,12 @@ KEY_BYTES = 32
 """AES-256."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOW = "make one with: openssl rand -base64 32"
+_REMEDY = "make one with: openssl rand -base64 32"
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Keys by their ids. New payloads are written with the current one; old ones are read with whichever they name."""
+    """Keys by their ids. New payloads are encrypted with the current key; each payload names the key that decrypts it."""
 
     current: str
     keys: dict[str, bytes]
@@ -26,7 +26,7 @@ class KeyRing:
 
     @classmethod
     def parse(cls, text: str) -> "KeyRing":
-        """Keys as `ID:BASE64`, one a line or with commas between; the first is current. `#` begins a comment.
+        """Parse keys as `ID:BASE64`, one a line or separated by commas; the first is current. `#` begins a comment.
 
         Raises ConfigurationError, which never repeats a key.
         """
@@ -37,12 +37,12 @@ class KeyRing:
                 continue
             name, separator, encoded = entry.partition(":")
             if not separator or not _ID.fullmatch(name):
-                raise ConfigurationError(f"Encryption key {number} does not fit: write ID:BASE64 ({_HOW}).")
+                raise ConfigurationError(f"Encryption key {number} is invalid: write ID:BASE64 ({_REMEDY}).")
             if name in keys:
                 raise ConfigurationError(f"There are two encryption keys with the id {name}.")
             keys[name] = _decoded(name, encoded.strip())
         if not keys:
-            raise ConfigurationError(f"BATON_ENCRYPTION_KEYS holds no key: write ID:BASE64 ({_HOW}).")
+            raise ConfigurationError(f"BATON_ENCRYPTION_KEYS holds no key: write ID:BASE64 ({_REMEDY}).")
         return cls(next(iter(keys)), keys)
 
 
@@ -50,7 +50,7 @@ def _decoded(name: str, encoded: str) -> bytes:
     try:
         key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ConfigurationError(f"The encryption key {name} is not base64 ({_HOW}).") from error
+        raise ConfigurationError(f"The encryption key {name} is not base64 ({_REMEDY}).") from error
     if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"The encryption key {name} has {len(key)} bytes instead of {KEY_BYTES} ({_HOW}).")
+        raise ConfigurationError(f"The encryption key {name} has {len(key)} bytes instead of {KEY_BYTES} ({_REMEDY}).")
     return key

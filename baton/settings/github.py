@@ -1,4 +1,4 @@
-"""Settings of the GitHub side, `BATON_GITHUB_<NAME>`; part of `Settings`. Each secret may lie in a file instead."""
+"""Settings for GitHub, `BATON_GITHUB_<NAME>`; part of `Settings`. Each secret may lie in a file instead."""
 
 import re
 from pathlib import Path
@@ -8,16 +8,17 @@ from pydantic_settings import BaseSettings
 
 from baton.errors import ConfigurationError
 from baton.text.redaction import has_url_credentials
+from system.durations import parse_duration
 
 WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 
-_SHORTEST_SECRET = 8
-_KEY_LINE = 32
-"""Characters from which on a line of a private key is a secret by itself."""
+_MIN_SECRET_CHARACTERS = 8
+_MIN_KEY_LINE = 32
+"""Characters of a line of a private key from which on the line is masked by itself."""
 
 
 class GitHubSettings(BaseSettings):
-    """What webhook and worker need to know about GitHub."""
+    """The settings of webhook and worker for GitHub."""
 
     github_webhook_secret: SecretStr | None = Field(
         default=None, description="Secret of the webhook; several, separated by commas, while it is changed"
@@ -41,7 +42,7 @@ class GitHubSettings(BaseSettings):
     )
     github_coauthor: bool = Field(default=True, description="Name the requester as co-author of the commits")
     github_writes_per_second: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="Most writes to GitHub's API in a second"
+        default=1.0, gt=0, allow_inf_nan=False, description="Maximum writes to GitHub's API in a second"
     )
 
     github_quiet: float = Field(
@@ -49,15 +50,21 @@ class GitHubSettings(BaseSettings):
         ge=0,
         le=110,
         allow_inf_nan=False,
-        description="Seconds without a further comment until a review of a pull request becomes a round of work",
+        description="Time without a further comment until a review of a pull request becomes a round of work: 20s",
     )
 
     @field_validator("github_url", "github_api_url", mode="after")
     @classmethod
-    def _plain_url(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         if not WEB_ADDRESS.fullmatch(url) or has_url_credentials(url):
             raise ValueError("it must be an http or https URL without credentials")
         return url.rstrip("/")
+
+    @field_validator("github_quiet", mode="before")
+    @classmethod
+    def _read_seconds(cls, text: object) -> object:
+        span = parse_duration(text) if isinstance(text, str) else None
+        return text if span is None else span.total_seconds()
 
     @model_validator(mode="after")
     def _read_files(self) -> "GitHubSettings":
@@ -70,18 +77,18 @@ class GitHubSettings(BaseSettings):
         if self.github_private_key is not None:
             key = self.github_private_key.get_secret_value().replace("\\n", "\n").strip() + "\n"
             if not key.startswith("-----BEGIN "):
-                raise ConfigurationError("BATON_GITHUB_PRIVATE_KEY does not fit: it must be a private key in PEM form.")
+                raise ConfigurationError("BATON_GITHUB_PRIVATE_KEY is invalid: it must be a private key in PEM form.")
             self.github_private_key = SecretStr(key)
-        if any(len(secret) < _SHORTEST_SECRET for secret in self.github_webhook_secrets):
+        if any(len(secret) < _MIN_SECRET_CHARACTERS for secret in self.github_webhook_secrets):
             raise ConfigurationError(
-                f"BATON_GITHUB_WEBHOOK_SECRET does not fit: a secret has at least {_SHORTEST_SECRET} characters;"
+                f"BATON_GITHUB_WEBHOOK_SECRET is invalid: a secret has at least {_MIN_SECRET_CHARACTERS} characters;"
                 " make one by `openssl rand -hex 32`."
             )
         return self
 
     @property
     def github_webhook_secrets(self) -> tuple[str, ...]:
-        """Every secret that a delivery may be signed with."""
+        """The secrets that a delivery may be signed with."""
         given = self.github_webhook_secret.get_secret_value() if self.github_webhook_secret else ""
         return tuple(secret.strip() for secret in re.split(r"[,\n]", given) if secret.strip())
 
@@ -96,13 +103,13 @@ class GitHubSettings(BaseSettings):
         return _words(self.github_repositories)
 
     def github_credentials(self) -> list[str]:
-        """Values that must never be stored or shown."""
+        """Return the values that must never be stored or shown."""
         values = list(self.github_webhook_secrets)
         if self.github_token is not None:
             values.append(self.github_token.get_secret_value())
         if self.github_private_key is not None:
             key = self.github_private_key.get_secret_value()
-            values += [key, *(line for line in key.splitlines() if len(line) >= _KEY_LINE)]
+            values += [key, *(line for line in key.splitlines() if len(line) >= _MIN_KEY_LINE)]
         return values
 
 

@@ -1,4 +1,4 @@
-"""Where Baton's own data lies, also for a user who has no home or may not write there."""
+"""The directory of Baton's own data, also for a user who has no home directory or may not write to it."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from baton.errors import NoHome
 
 
 def default_home() -> Path:
-    """The directory of this user's data; NoHome where the user has no home directory.
+    """Return the directory of this user's data; raises NoHome if the user has no home directory.
 
     A uid that is not in /etc/passwd (`docker -u`, OpenShift, LDAP) has none unless `HOME` says so.
     """
@@ -23,9 +23,9 @@ def default_home() -> Path:
 
 
 def require_writable(home: Path, *, named: bool) -> None:
-    """Raise NoHome where this user may not write to a home, or not make it. `named`: by BATON_HOME.
+    """Raise NoHome if this user can neither write to a home nor make it. `named`: BATON_HOME names it.
 
-    A file system that is read-only is another matter: what the home holds can be looked at all the same.
+    A read-only file system is no error here: commands that only read work on it.
     """
     place = home
     while not os.path.lexists(place) and place != place.parent:

@@ -1,4 +1,4 @@
-"""Names that a person opens to commands, `BATON_NETWORK_ALLOW`: how they are written, and which one fits. Pure."""
+"""Names that commands with an open network may reach (`BATON_NETWORK_ALLOW`): parser and matcher. Pure."""
 
 import ipaddress
 import re
@@ -16,7 +16,7 @@ _WRITTEN = "write names, as pypi.org, *.example.org or registry.example.org:8443
 
 @dataclass(frozen=True)
 class Grant:
-    """One entry: a name, all names below one, or any name at all; with a port of its own, or the web's."""
+    """One entry of the setting: a name, all names below a name, or every name; with its own port or those of the web."""
 
     name: str
     """In lower case; `*.example.org` covers what is below example.org, `*` every public name."""
@@ -24,29 +24,29 @@ class Grant:
 
     @property
     def exact(self) -> bool:
-        """Whether it names one host and no pattern: only then may that host be in a private network."""
+        """Whether the entry names one host and no pattern: only such a host may be in a private network."""
         return "*" not in self.name
 
     def admits(self, name: str, port: int) -> bool:
-        """Whether it covers a host (as `host_name` gives it) on a port."""
+        """Whether the entry covers a host (as `host_name` returns it) on a port."""
         if port not in WEB_PORTS if self.port is None else port != self.port:
             return False
         return self.name in (name, "*") or (self.name.startswith("*.") and name.endswith(self.name[1:]))
 
 
 def parse_grants(text: str) -> tuple[Grant, ...]:
-    """Read the entries of a setting; ValueError names the one that cannot be meant."""
+    """Parse the entries of the setting; raises ValueError that names the invalid entry."""
     return tuple(_grant(entry) for entry in re.split(r"[,\s]+", text.strip().lower()) if entry)
 
 
 def find_grant(grants: Sequence[Grant], name: str, port: int) -> Grant | None:
-    """Return the entry that covers a host; of several the one that says most."""
+    """Return the entry that covers a host: of several the most specific one; None where no entry covers it."""
     found = [grant for grant in grants if grant.admits(name, port)]
     return max(found, key=lambda grant: (grant.exact, grant.port is not None), default=None)
 
 
 def host_name(text: str) -> str | None:
-    """Return a host's name in its one spelling; None for an address in any notation, and for no name at all."""
+    """Return a host's name in canonical spelling; None for an address in any notation, and for an invalid name."""
     name = text.lower().removesuffix(".")
     # Resolvers take `2130706433`, `0x7f.1` and `127.1` for addresses: no name ends in a number.
     if not _NAME.fullmatch(name) or _NUMERIC.match(name.rpartition(".")[2]):
@@ -55,7 +55,7 @@ def host_name(text: str) -> str | None:
 
 
 def plain_address(text: str) -> str | None:
-    """Return an IP address in its one spelling, brackets taken off; None for anything else."""
+    """Return an IP address in canonical spelling, without brackets; None for any other text."""
     try:
         return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:

@@ -55,7 +55,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BATON_GITHUB_TOKEN_FILE", "/dev/null", "which is empty"),
         ("BATON_GITHUB_PRIVATE_KEY", "canary", "PEM"),
         ("BATON_GITHUB_APP_ID", "shop", "BATON_GITHUB_APP_ID"),
-        ("BATON_GITHUB_URL", "git@github.com:acme", "BATON_GITHUB_URL does not fit: it must be"),
+        ("BATON_GITHUB_URL", "git@github.com:acme", "BATON_GITHUB_URL is invalid: it must be"),
         ("BATON_GITHUB_API_URL", "https://user:canary@api.example.org", "without credentials"),
         ("BATON_GITHUB_WEBHOOK_PORT", "70000", "BATON_GITHUB_WEBHOOK_PORT"),
         ("BATON_GITHUB_WRITES_PER_SECOND", "0", "BATON_GITHUB_WRITES_PER_SECOND"),

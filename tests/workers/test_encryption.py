@@ -190,8 +190,8 @@ async def test_keys_rotate() -> None:
     [
         ("", "holds no key"),
         ("# only a comment\n", "holds no key"),
-        ("secret-without-an-id", "key 1 does not fit"),
-        (f"a:{FIXED},a b:x", "key 2 does not fit"),
+        ("secret-without-an-id", "key 1 is invalid"),
+        (f"a:{FIXED},a b:x", "key 2 is invalid"),
         ("a:not base64!", "The encryption key a is not base64"),
         ("a:c2hvcnQ=", "has 5 bytes instead of 32"),
         (f"a:{FIXED}\na:{FIXED}", "two encryption keys with the id a"),
@@ -214,7 +214,7 @@ def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert settings.api_key == SecretStr("sk-ant-from-a-file")
     assert base64.b64encode(found.keys["old"]).decode() in settings.secrets()
     monkeypatch.setenv("BATON_SECRETS_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigurationError, match="BATON_SECRETS_DIR does not fit"):
+    with pytest.raises(ConfigurationError, match="BATON_SECRETS_DIR is invalid"):
         read_settings()
 
 

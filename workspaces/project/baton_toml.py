@@ -8,10 +8,11 @@ import contextlib
 import tomllib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -80,23 +81,36 @@ Money = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class LimitsConfig(_Table):
-    """The table `[limits]`: bounds of a run on this project; None leaves a bound to the caller."""
+def _maximum(name: str) -> Any:
+    """Return the field of a maximum; in the file its name begins with `max_`, and the name without it is taken too."""
+    return Field(default=None, validation_alias=AliasChoices(f"max_{name}", name))
 
-    usd: Money | None = None
-    """Maximum of the whole run."""
-    usd_per_task: Money | None = None
-    usd_per_session: Money | None = None
-    turns: Count | None = None
-    """Maximum of one session."""
-    turns_per_task: Count | None = None
-    turns_per_run: Count | None = None
-    usd_per_day: Money | None = None
-    """Maximum of a UTC day, over all runs of a home."""
-    turns_per_day: Count | None = None
-    rounds: Annotated[int, Field(ge=1, le=10)] | None = None
-    parallel: Annotated[int, Field(ge=1, le=32)] | None = None
-    wall_clock: Duration | None = None
+
+class LimitsConfig(_Table):
+    """The table `[limits]`: maximums of a run on this project; None leaves one to the caller."""
+
+    usd: Money | None = _maximum("usd")
+    """Of the whole run."""
+    usd_per_task: Money | None = _maximum("usd_per_task")
+    usd_per_session: Money | None = _maximum("usd_per_session")
+    turns: Count | None = _maximum("turns")
+    """Of one session."""
+    turns_per_task: Count | None = _maximum("turns_per_task")
+    turns_per_run: Count | None = _maximum("turns_per_run")
+    usd_per_day: Money | None = _maximum("usd_per_day")
+    """Of a UTC day, over all runs of a home."""
+    turns_per_day: Count | None = _maximum("turns_per_day")
+    rounds: Annotated[int, Field(ge=1, le=10)] | None = _maximum("rounds")
+    parallel: Annotated[int, Field(ge=1, le=32)] | None = _maximum("parallel")
+    wall_clock: Duration | None = _maximum("wall_clock")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_both_names(cls, table: object) -> object:
+        twice = [name for name in cls.model_fields if isinstance(table, dict) and {name, f"max_{name}"} <= table.keys()]
+        if twice:
+            raise ValueError(f"max_{twice[0]} and {twice[0]} mean the same: keep max_{twice[0]}")
+        return table
 
     def bounds(self) -> Bounds:
         """Return the table as a record, with the wall clock in seconds."""

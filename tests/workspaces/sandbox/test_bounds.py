@@ -388,7 +388,7 @@ def test_the_settings_are_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert limits_of(read_settings()).memory == size
     for text in ("4", "much", "-1GB", "1MB"):
         monkeypatch.setenv("BATON_SANDBOX_MEMORY", text)
-        with pytest.raises(ConfigurationError, match=r"BATON_SANDBOX_MEMORY does not fit: write a size such as 4GB"):
+        with pytest.raises(ConfigurationError, match=r"BATON_SANDBOX_MEMORY is invalid: write a size such as 4GB"):
             read_settings()
     monkeypatch.setenv("BATON_SANDBOX_MEMORY", "")
     monkeypatch.setenv("BATON_SANDBOX_PROCESSES", "100")
