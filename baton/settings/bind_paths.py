@@ -1,7 +1,7 @@
 """Rules for the directories of the machine that may be mounted for commands of agents and gates, by path alone.
 
-`refuse_bind` refuses what cannot be a toolchain, also in a repository's `baton.toml`. `refuse_place` refuses in addition
-the directories that are never mounted, so that the setting of a person is held to them too.
+`refuse_bind` refuses paths that cannot be a toolchain, also in a repository's `baton.toml`. `refuse_place` refuses
+the directories that are never mounted, too, so that the setting of a person is held to them.
 """
 
 import re

@@ -90,9 +90,7 @@ class Settings(GitHubSettings):
     )
     turns_per_run: Count | None = cap("MAX_TURNS_PER_RUN", "TURNS_PER_RUN", "Maximum turns of one run")
     turns_per_session: Count | None = cap("MAX_TURNS", "TURNS_PER_SESSION", "Maximum turns of one session")
-    wall_clock: timedelta | None = cap(
-        "MAX_WALL_CLOCK", "WALL_CLOCK", f"Maximum time that a run may work: {GRAMMAR}"
-    )
+    wall_clock: timedelta | None = cap("MAX_WALL_CLOCK", "WALL_CLOCK", f"Maximum time that a run may work: {GRAMMAR}")
     turns_per_task: Count | None = cap("MAX_TURNS_PER_TASK", "TURNS_PER_TASK", "Maximum turns of one task")
     turns_per_day: Count | None = cap(
         "MAX_TURNS_PER_DAY", "TURNS_PER_DAY", "Maximum turns of a UTC day, over all runs of this home"
@@ -122,10 +120,14 @@ class Settings(GitHubSettings):
         default=None, description="Maximum memory of one command: 4GB, 512MB; by the size of the machine where not set"
     )
     sandbox_memory_total: ByteSize | None = Field(
-        default=None, description="Maximum memory of all commands of a worker together; four fifths of the machine where not set"
+        default=None,
+        description="Maximum memory of all commands of a worker together; not set: 80 % of the machine",
     )
     sandbox_processes: int | None = Field(
-        default=None, ge=32, le=1_000_000, description="Maximum processes and threads of one command; 2048 where not set"
+        default=None,
+        ge=32,
+        le=1_000_000,
+        description="Maximum processes and threads of one command; not set: 2048",
     )
     sandbox_disk: ByteSize = Field(
         default=ByteSize(20_000_000_000),
@@ -272,8 +274,8 @@ class Settings(GitHubSettings):
             fault = refuse_for_this_account(directory, baton_home=self.home)
             if fault:
                 raise ConfigurationError(
-                    f"BATON_SANDBOX_BINDS is invalid: {directory} {fault}; take it off the list: commands of agents never"
-                    " see such a directory."
+                    f"BATON_SANDBOX_BINDS is invalid: {directory} {fault}; take it off the list: commands of agents"
+                    " never see such a directory."
                 )
         return self
 

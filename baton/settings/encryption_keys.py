@@ -16,7 +16,7 @@ _REMEDY = "make one with: openssl rand -base64 32"
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Keys by their ids. New payloads are encrypted with the current key; each payload names the key that decrypts it."""
+    """Keys by their ids. The current one encrypts new payloads; each payload names the key that decrypts it."""
 
     current: str
     keys: dict[str, bytes]

@@ -56,7 +56,7 @@ def _find_source(settings: Settings, name: str) -> str:
         file = (settings.secrets_dir or Path(os.devnull)) / variable.lower()
         if file.is_file() and name in settings.model_fields_set:
             return f"file ({file})"
-    file = getattr(settings, f"{name}_file", None)
-    if file is not None and getattr(settings, name) is not None:
-        return f"file ({file})"
+    named = getattr(settings, f"{name}_file", None)
+    if named is not None and getattr(settings, name) is not None:
+        return f"file ({named})"
     return "default"

@@ -16,7 +16,7 @@ _WRITTEN = "write names, as pypi.org, *.example.org or registry.example.org:8443
 
 @dataclass(frozen=True)
 class Grant:
-    """One entry of the setting: a name, all names below a name, or every name; with its own port or those of the web."""
+    """One entry of the setting: a name, all names below it, or every name; with its own port or those of the web."""
 
     name: str
     """In lower case; `*.example.org` covers what is below example.org, `*` every public name."""

@@ -1,32 +1,22 @@
-"""The command `baton`: which commands there are, and how errors become sentences and exit codes."""
+"""The command `baton`: its groups of commands, and the process that runs one of them."""
 
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
 
 from baton import __version__
 from baton.errors import ExitCode
-from interfaces.cli.commands import (
-    agents,
-    answers,
-    demo,
-    fork,
-    gc,
-    history,
-    list_show,
-    run_watch,
-    services,
-    webhook,
-    worker,
-)
-from interfaces.cli.commands.doctor import machine
-from interfaces.cli.terminal.output import message
-from interfaces.cli.terminal.runner import explain, leave
+from interfaces.cli.terminal.output import change_verbosity, message, one_line
+from interfaces.cli.terminal.process_end import explain, leave
 from interfaces.cli.terminal.stdio import fit_streams
+from interfaces.cli.usage import development, maintenance, runs, services
+from interfaces.cli.usage.command_group import CommandGroup, Panel, Quiet, Verbose
 
 app = typer.Typer(
     name="baton",
+    cls=CommandGroup,
     help="Durable coding-agent pipelines on Temporal: a change request becomes a tested, reviewed branch.",
     epilog="Start with: baton demo",
     no_args_is_help=True,
@@ -34,10 +24,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, run_watch, fork, list_show, history, answers, services, webhook, machine, gc):
-    module.register(app)
-app.add_typer(agents.app, name="agents")
-app.add_typer(worker.app, name="worker")
+for module in (runs, services, maintenance, development):
+    app.registered_commands += module.app.registered_commands
+app.add_typer(services.workers, rich_help_panel=Panel.SERVICES)
+app.add_typer(maintenance.stores, rich_help_panel=Panel.MAINTENANCE)
+app.add_typer(development.agents, rich_help_panel=Panel.DEVELOPMENT)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,40 +42,54 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> None:
-    pass
+    change_verbosity(verbose - quiet)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; its exit code. What was foreseen is one sentence on stderr, anything else a traceback."""
+    """Run one command and return its exit code; an expected error becomes one sentence on stderr, others are raised."""
     try:
-        app(arguments, prog_name="baton")
+        code = app(arguments, prog_name="baton", standalone_mode=False)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.DONE
+    except typer.TyperException as error:
+        return _refuse(error)
     except Exception as error:
-        # Everything that is raised on purpose has a sentence; what has none is a fault of ours, and shown as one.
+        # Every error that is raised on purpose has a sentence; an error without one is a fault of Baton.
         known = explain(error)
         if known is None:
             raise
-        message(f"baton: {known[0]}")
+        message(f"baton: {known[0]}", always=True)
         return known[1]
-    return ExitCode.DONE
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _refuse(error: typer.TyperException) -> int:
+    """Write why the arguments are invalid, and return the exit code."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # typer does not export it; its message is the help text
+        message(error.format_message(), always=True)
+    else:
+        sentence = one_line(error.format_message(), 500).removesuffix(".")
+        hint = f" `{context.command_path} --help` shows how it is called." if context else ""
+        message(f"baton: {sentence}.{hint}", always=True)
+    return error.exit_code
 
 
 def main() -> NoReturn:
-    """Entry of the process."""
+    """Run the command of this process and end the process."""
     fit_streams()
     try:
         code = run(sys.argv[1:])
     except Exception:
         # The process must not go through the interpreter's shutdown (see `leave`), so the traceback is printed here.
-        import traceback
-
         traceback.print_exc()
-        message("baton: this is a fault in Baton, and the lines above say where.")
+        message("baton: this is a fault in Baton, and the lines above say where.", always=True)
         code = ExitCode.FAILED
     leave(code)

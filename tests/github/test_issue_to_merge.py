@@ -7,7 +7,7 @@ from pathlib import Path
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
-from interfaces.cli.commands.list_show import run_row
+from interfaces.cli.commands.list import run_row
 from interfaces.cli.views.run_summary import ending
 from standin.script.scenario import Fault as ModelFault
 from standin.script.scenario import Scenario, Step

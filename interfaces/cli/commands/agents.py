@@ -1,31 +1,20 @@
 """The commands `agents list`, `agents show` and `agents check`: the role files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
 
+from agents.roles.loader import LoadedAgent, builtin_agents, load_directory
+from agents.roles.models import DEFAULT_MODEL, resolve_model
+from baton.budget.pricing import PriceList, load_prices
 from baton.errors import ConfigurationError, ExitCode, UsageError
-from interfaces.cli import options
+from interfaces.cli.arguments import load_settings
 from interfaces.cli.terminal.output import clean, line, message, one_line, print_json
 
-if TYPE_CHECKING:
-    from agents.roles.loader import LoadedAgent
-    from baton.budget.pricing import PriceList
 
-app = typer.Typer(
-    help="The role files: those that come with Baton, and your own.",
-    epilog="Example: baton agents check .claude/agents",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-
-@app.command("list", epilog="Example: baton agents list")
-def list_agents(as_json: options.Json = False) -> None:
-    """List the roles that come with Baton."""
-    from agents.roles.loader import builtin_agents
-
+def list_agents(as_json: bool) -> None:
+    """Print the roles that come with Baton."""
     loaded = builtin_agents()
     if as_json:
         print_json([_record(agent) for agent in loaded.values()])
@@ -34,13 +23,8 @@ def list_agents(as_json: options.Json = False) -> None:
         line(f"{name}  ({agent.definition.model or 'default model'})  {one_line(agent.definition.description, 120)}")
 
 
-@app.command(epilog="Example: baton agents show backend")
-def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a role.")], as_json: options.Json = False
-) -> None:
-    """Show a role as it is loaded: model, tools, prompt."""
-    from agents.roles.loader import builtin_agents
-
+def show_agent(name: str, as_json: bool) -> None:
+    """Print a role as it is loaded; raises UsageError if there is no such role."""
     known = builtin_agents()
     if name not in known:
         raise UsageError(f"There is no role {name!r}; the roles are: {', '.join(known)}.")
@@ -60,19 +44,9 @@ def show(
     line(clean(definition.prompt))
 
 
-@app.command(epilog="Example: baton agents check .claude/agents")
-def check(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory with agent files (*.md).")],
-    as_json: options.Json = False,
-) -> None:
-    """Load every agent file of a directory and say what is wrong with it.
-
-    Exit code: 0 when all can be loaded (warnings allowed), 2 when one cannot.
-    """
-    from agents.roles.loader import load_directory
-    from baton.budget.pricing import load_prices
-
-    prices = load_prices(options.settings().prices)
+def check_agents(directory: Path, as_json: bool) -> None:
+    """Print the problems of the agent files of a directory; exits with 2 if one of them cannot be loaded."""
+    prices = load_prices(load_settings().prices)
     found = load_directory(directory)
     if as_json:
         print_json(
@@ -95,7 +69,7 @@ def check(
         raise typer.Exit(ExitCode.USAGE)
 
 
-def _record(agent: "LoadedAgent") -> dict[str, Any]:
+def _record(agent: LoadedAgent) -> dict[str, Any]:
     definition = agent.definition
     return {
         "name": definition.name,
@@ -109,10 +83,8 @@ def _record(agent: "LoadedAgent") -> dict[str, Any]:
     }
 
 
-def _warnings(agent: "LoadedAgent", prices: "PriceList") -> list[str]:
-    """What a person should know about a file: how it was read, and whether its model can be asked."""
-    from agents.roles.models import DEFAULT_MODEL, resolve_model
-
+def _warnings(agent: LoadedAgent, prices: PriceList) -> list[str]:
+    """Return the warnings about a file: of its loader, and whether its model can be called."""
     try:
         resolve_model(agent.definition.model, prices, DEFAULT_MODEL)
     except ConfigurationError as error:

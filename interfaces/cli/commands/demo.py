@@ -3,79 +3,54 @@
 import asyncio
 import shlex
 import tempfile
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from interfaces.cli import options
-from interfaces.cli.terminal.output import count, line, message, one_line, program, short, usd
-from interfaces.cli.terminal.runner import execute
-
-if TYPE_CHECKING:
-    from baton.records.run import Decide, Decision, RunDocument
-    from baton.settings.core import Settings
-    from standin.server.app import StandIn
+from baton.errors import NoHome
+from baton.naming import new_run_id
+from baton.records.run import Decide, Decision, RunDocument, RunRequest
+from baton.settings.core import SandboxMode, Settings, read_settings
+from interfaces.cli.arguments import load_settings
+from interfaces.cli.runs.runtime import require_sandbox, serving, tell_where
+from interfaces.cli.runs.sample_repository import commits, make_place, make_repository
+from interfaces.cli.runs.start import start_run
+from interfaces.cli.runs.stored_run import find_run
+from interfaces.cli.terminal.output import count, line, message, one_line, print_json, program, short, usd
+from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask, present
+from interfaces.cli.terminal.runner import Farewell, execute
+from interfaces.cli.views.follow import exit_code, follow
+from interfaces.cli.views.live_view import choose_view
+from interfaces.cli.views.progress_lines import gate_verdict
+from standin.script.scenario_file import shipped_scenario
+from standin.server.server import serve
+from workers.connection import target
 
 TASK = "Add pagination to GET /orders, and show the orders page by page."
 
-_PAUSE = 2.0
-"""Seconds for which a decision is shown before the demo answers it."""
+_PAUSE = timedelta(seconds=2)
+"""Time for which a decision is shown before the demo answers it."""
 
-_EVERY = 0.2
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(epilog="Example: baton demo --interactive")(demo)
+_POLL_SECONDS = 0.2
 
 
-def demo(
-    interactive: Annotated[bool, typer.Option("--interactive", help="Answer the decision yourself.")] = False,
-    keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="An empty or new directory for everything that the demo makes.")
-    ] = None,
-    sandbox: options.Sandbox = None,
-    as_json: options.Json = False,
-) -> None:
-    """Show one complete run with a scripted model.
-
-    Plan, two tasks, tests red and green, a rejected review, a decision, a branch.
-
-    Server, worker, git, sandbox and tests are the real ones; only the model's answers are scripted, so that no key
-    and no network are needed. Takes less than a minute.
-    """
+def demo(interactive: bool, keep: Path | None, sandbox: SandboxMode | None, as_json: bool) -> None:
+    """Run the pipeline against the stand-in, and print the result."""
     settings = _settings(sandbox)
-    execute(_demo(settings, interactive, keep, as_json), farewell=lambda: "The demo was interrupted.")
+    execute(_demo(settings, interactive, keep, as_json), farewell=Farewell("The demo was interrupted."))
 
 
-def _settings(sandbox: str | None) -> "Settings":
-    """The settings; a user who has no place for Baton's data sees the demo in a temporary one."""
-    from baton.errors import NoHome
-
+def _settings(sandbox: SandboxMode | None) -> Settings:
+    """Return the settings; for a user without a directory for Baton's data, with a temporary one."""
     try:
-        read = options.settings(sandbox=sandbox)
+        read = load_settings(sandbox=sandbox)
         read.require_home()
     except NoHome as error:
         message(f"{error} The demo is in a temporary directory.")
-        return options.settings(sandbox=sandbox, home=Path(tempfile.mkdtemp(prefix="baton-")))
+        return load_settings(sandbox=sandbox, home=Path(tempfile.mkdtemp(prefix="baton-")))
     return read
 
 
-async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_json: bool) -> int:
-    from baton.naming import new_run_id
-    from baton.records.run import RunRequest
-    from baton.settings.core import read_settings
-    from interfaces.cli.runs.runtime import require_sandbox, serving, tell_where
-    from interfaces.cli.runs.sample_repository import make_place, make_repository
-    from interfaces.cli.runs.start import start_run
-    from interfaces.cli.terminal.output import print_json
-    from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask
-    from interfaces.cli.views.follow import exit_code, follow
-    from interfaces.cli.views.live_view import choose_view
-    from standin.script.scenario_file import shipped_scenario
-    from standin.server.server import serve
-
+async def _demo(settings: Settings, interactive: bool, keep: Path | None, as_json: bool) -> int:
     await require_sandbox(
         settings,
         " The demo runs only commands of its own script: `baton demo --sandbox none` shows it without isolation.",
@@ -105,32 +80,22 @@ async def _demo(settings: "Settings", interactive: bool, keep: Path | None, as_j
             await start_run(service, request)
             ask = ask_in_terminal if interactive and can_ask(as_json=as_json) else _answer_itself
             view = choose_view(as_json=as_json, asks=True)
-            document = await follow(service, request.run, view, ask, every=_EVERY)
+            document = await follow(service, request.run, view, ask, every=_POLL_SECONDS)
     if as_json:
         print_json(document)
     else:
-        await _summarise(document, own, repository, base, standin)
+        await _summarise(document, own, repository, base)
     return exit_code(document)
 
 
-async def _answer_itself(decision: "Decision") -> "Decide":
-    from baton.records.run import Decide
-    from interfaces.cli.terminal.prompt import present
-
+async def _answer_itself(decision: Decision) -> Decide:
     present(decision)
     message(f"  The demo answers by itself: {one_line(decision.choices[0])}. (--interactive asks you.)")
-    await asyncio.sleep(_PAUSE)
+    await asyncio.sleep(_PAUSE.total_seconds())
     return Decide(decision_id=decision.id, choice=decision.choices[0], note="Answered by the demo.", by="baton demo")
 
 
-async def _summarise(
-    document: "RunDocument", settings: "Settings", repository: Path, base: str, standin: "StandIn"
-) -> None:
-    from interfaces.cli.runs.sample_repository import commits
-    from interfaces.cli.runs.stored_run import find_run
-    from interfaces.cli.views.progress_lines import gate_verdict
-    from workers.connection import target
-
+async def _summarise(document: RunDocument, settings: Settings, repository: Path, base: str) -> None:
     archive = await find_run(settings.home, document.run)
     line()
     line("The change is done." if document.branch else f"The run is {document.status.value}.")

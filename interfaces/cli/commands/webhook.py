@@ -1,62 +1,44 @@
-"""The command `webhook`: receives GitHub's deliveries and hands them to Temporal. `baton up` serves it, too."""
+"""The command `webhook`: receives GitHub's deliveries and starts a workflow for each. `baton up` serves it, too."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
 
 from baton.errors import ExitCode, TemporalUnreachable
-from interfaces.cli import options
+from baton.settings.core import Settings
+from interfaces.cli.arguments import load_settings
+from interfaces.cli.runs.runtime import serving, tell_where
 from interfaces.cli.terminal.output import message, print_json
-from interfaces.cli.terminal.runner import execute
-
-if TYPE_CHECKING:
-    from temporalio.client import Client
-
-    from baton.settings.core import Settings
+from interfaces.cli.terminal.runner import Farewell, execute
+from interfaces.github.app import Webhook
+from interfaces.github.server import serve
+from interfaces.github.start_delivery import Desk
+from interfaces.github.verdicts import Policy
+from workers.connection import target
+from workers.embedded.server import running_server
 
 REDELIVERY, REDELIVERY_ENTERPRISE = timedelta(days=3), timedelta(days=7)
-"""How long GitHub and an Enterprise Server let people send a delivery again.
+"""Time for which GitHub and an Enterprise Server let people send a delivery again.
 https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks"""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(epilog="Example: BATON_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/webhook baton webhook --port 8473")(
-        webhook
-    )
-
-
-def webhook(
-    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
-    port: Annotated[
-        int | None, typer.Option(metavar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
-    ] = None,
-    as_json: options.Json = False,
-) -> None:
-    """Receive GitHub's webhooks.
-
-    Needs the webhook's secret (BATON_GITHUB_WEBHOOK_SECRET) and a Temporal server: the one that is configured, or that
-    of a `baton up` with the same home. Answers POST /webhook, GET /healthz and GET /readyz. Until Ctrl-C; with
-    --json it says on stdout where it listens.
-    """
-    settings = options.settings(quiet=False, github_webhook_host=host, github_webhook_port=port)
+def webhook(host: str | None, port: int | None, as_json: bool) -> None:
+    """Serve until Ctrl-C; raises TemporalUnreachable if no server is configured and none of this home runs."""
+    settings = load_settings(service=True, github_webhook_host=host, github_webhook_port=port)
     execute(
         _webhook(settings, as_json=as_json),
-        farewell=lambda: "Stopped. What was taken goes on; GitHub keeps the rest for some days, to be sent again.",
+        farewell=Farewell(
+            "Stopped. Accepted deliveries go on; GitHub keeps the others for some days, to be sent again."
+        ),
         terminated=ExitCode.DONE,
     )
 
 
-async def _webhook(settings: "Settings", *, as_json: bool) -> None:
-    from interfaces.cli.runs.runtime import serving as service_of
-    from interfaces.cli.runs.runtime import tell_where
-    from interfaces.github.verdicts import Policy
-    from workers.connection import target
-    from workers.embedded.server import running_server
+async def _webhook(settings: Settings, *, as_json: bool) -> None:
 
     Policy.of(settings)
     if not target().configured and running_server(settings) is None:
@@ -64,7 +46,7 @@ async def _webhook(settings: "Settings", *, as_json: bool) -> None:
             "No Temporal server is configured and none of this BATON_HOME runs: set TEMPORAL_ADDRESS,"
             " or use `baton up`, which serves the webhook as well."
         )
-    async with service_of(settings, worker=False, metrics=True) as service:
+    async with serving(settings, worker=False, metrics=True) as service:
         tell_where(service)
         async with receiving(service.client, settings) as address:
             message("Ctrl-C stops.")
@@ -74,15 +56,11 @@ async def _webhook(settings: "Settings", *, as_json: bool) -> None:
 
 
 @asynccontextmanager
-async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str]:
-    """Receive webhooks while the block runs; says where, and gives the address.
+async def receiving(client: Client, settings: Settings) -> AsyncIterator[str]:
+    """Receive webhooks while the block runs, and yield the address.
 
-    Raises ConfigurationError without a secret, UsageError where it cannot listen.
+    Raises ConfigurationError without a secret, UsageError if the address cannot be listened on.
     """
-    from interfaces.github.app import Webhook
-    from interfaces.github.server import serve
-    from interfaces.github.start_delivery import Desk
-    from interfaces.github.verdicts import Policy
 
     policy = Policy.of(settings)
     await _check_retention(client, settings)
@@ -92,24 +70,23 @@ async def receiving(client: "Client", settings: "Settings") -> AsyncIterator[str
         yield address
 
 
-async def _check_retention(client: "Client", settings: "Settings") -> None:
+async def _check_retention(client: Client, settings: Settings) -> None:
     remembered, again = await retention(client), redelivery(settings)
     if remembered < again:
         message(
             f"The namespace {client.namespace} forgets ended runs after {remembered}, but GitHub can send a delivery"
-            f" again for {again.days} days: what is sent again later would be done again. Raise its retention."
+            f" again for {again.days} days: what is sent again later would be done again. Raise its retention.",
+            always=True,
         )
 
 
-def redelivery(settings: "Settings") -> timedelta:
-    """How long a delivery can be sent again."""
+def redelivery(settings: Settings) -> timedelta:
+    """Return the time for which a delivery can be sent again."""
     return REDELIVERY if settings.github_url == "https://github.com" else REDELIVERY_ENTERPRISE
 
 
-async def retention(client: "Client") -> timedelta:
-    """How long the namespace remembers ended workflows."""
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-
+async def retention(client: Client) -> timedelta:
+    """Return the time for which the namespace remembers ended workflows."""
     described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     kept: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
     return kept

@@ -1,34 +1,30 @@
-"""The commands `worker` and `worker status`: work on the runs of a Temporal server, and who else does."""
+"""The commands `worker` and `worker status`: work on the runs of a Temporal server, and list its workers."""
 
 import asyncio
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
 
 import typer
+from temporalio.api.taskqueue.v1 import PollerInfo
 
+from baton import naming
 from baton.errors import ExitCode, TemporalUnreachable, UsageError
-from interfaces.cli import options
+from baton.settings.core import SandboxMode, Settings
+from interfaces.cli.arguments import load_settings, require_model_access
+from interfaces.cli.runs.readiness import readiness
+from interfaces.cli.runs.runtime import READING, describe_queue, may_be_there, serving, tell_where
 from interfaces.cli.terminal.output import line, message, one_line, print_json
-from interfaces.cli.terminal.runner import execute
-
-if TYPE_CHECKING:
-    from temporalio.api.taskqueue.v1 import PollerInfo
-
-    from baton.settings.core import Settings
+from interfaces.cli.terminal.runner import Farewell, execute
+from workers.connection import target
+from workers.embedded.server import running_server
+from workers.versioning import current_version, make_current
+from workers.worker import running_worker
 
 ALIVE = timedelta(seconds=90)
-"""A worker asks for work once a minute at least; one that has not for this long is gone."""
+"""A worker polls once a minute at least; one that has not polled for this time is gone."""
 
 _HOST = re.compile(r"/(?P<host>[0-9a-f]{8})$")
-
-app = typer.Typer(
-    help="Work on the runs of a Temporal server.",
-    epilog="Example: TEMPORAL_ADDRESS=temporal.example.org:7233 baton worker",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
 
 
 @dataclass(frozen=True)
@@ -39,56 +35,34 @@ class Seen:
     """Process, machine and host id, as `<pid>@<machine>/<host>`."""
     host: str
     seconds: float
-    """Since it last asked for work."""
+    """Since it last polled for work."""
     build_id: str
     at_work: bool
 
 
-@app.callback()
 def worker(
-    context: typer.Context,
-    sandbox: options.Sandbox = None,
-    build_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Version of this worker, for rolling deployments.")
-    ] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Let this version serve all runs, once it polls (with --build-id).")
-    ] = False,
-    as_json: options.Json = False,
+    context: typer.Context, sandbox: SandboxMode | None, build_id: str | None, promote: bool, as_json: bool
 ) -> None:
-    """Work on the runs of a Temporal server.
-
-    The server is the one that is configured, or that of a `baton up` with the same home. Until Ctrl-C or SIGTERM:
-    what is under way then is handed back, and goes on elsewhere. `baton worker status` says who is at work.
-    With --json it says on stdout where it works, once it is ready.
-    """
+    """Work until Ctrl-C; raises TemporalUnreachable if no server is configured and none of this home runs."""
     if context.invoked_subcommand is not None:
         return
-    settings = options.settings(quiet=False, sandbox=sandbox)
-    options.require_model_access(settings)
+    settings = load_settings(service=True, sandbox=sandbox)
+    require_model_access(settings)
     if promote and build_id is None:
         raise UsageError("--promote needs --build-id: which version is to serve all runs?")
     execute(
         _worker(settings, build_id, promote=promote, as_json=as_json),
-        farewell=lambda: "Stopped. Open runs go on elsewhere.",
+        farewell=Farewell("Stopped. Open runs go on elsewhere."),
         terminated=ExitCode.DONE,
     )
 
 
-@app.command(epilog="Example: baton worker status --json")
-def status(as_json: options.Json = False) -> None:
-    """Show the workers that ask for work, and what waits for one.
-
-    Exit code: 1 when no worker is at work.
-    """
-    execute(_status(options.settings(), as_json))
+def show_status(as_json: bool) -> None:
+    """Print the workers and the work that waits; exits with 1 if no worker is at work."""
+    execute(_status(load_settings(), as_json))
 
 
-async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, as_json: bool) -> None:
-    from interfaces.cli.runs.runtime import readiness, serving, tell_where
-    from workers.connection import target
-    from workers.embedded.server import running_server
-    from workers.worker import running_worker
+async def _worker(settings: Settings, build_id: str | None, *, promote: bool, as_json: bool) -> None:
 
     if not target().configured and running_server(settings) is None:
         raise TemporalUnreachable(
@@ -101,8 +75,6 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, 
     ):
         tell_where(service)
         if build_id is not None and promote:
-            from workers.versioning import make_current
-
             await make_current(service.client, build_id)
             message(f"The version {build_id} serves all runs from now on.")
         message("A worker is at work. Ctrl-C stops.")
@@ -111,10 +83,7 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, 
         await asyncio.Event().wait()
 
 
-async def _status(settings: "Settings", as_json: bool) -> int:
-    from baton import naming
-    from interfaces.cli.runs.runtime import READING, describe_queue, serving
-    from workers.versioning import current_version
+async def _status(settings: Settings, as_json: bool) -> int:
 
     async with serving(settings, worker=False) as service:
         described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
@@ -151,8 +120,7 @@ async def _status(settings: "Settings", as_json: bool) -> int:
     return ExitCode.DONE if at_work else ExitCode.FAILED
 
 
-def _seen(poller: "PollerInfo") -> Seen:
-    from interfaces.cli.runs.runtime import may_be_there
+def _seen(poller: PollerInfo) -> Seen:
 
     last = poller.last_access_time.ToDatetime(UTC)
     seconds = max(0.0, (datetime.now(UTC) - last).total_seconds())

@@ -1,1 +1,1 @@
-"""Runs as commands handle them: started, followed, read from a workflow or from a store."""
+"""Runs as commands handle them: started, and read from a workflow or from a store."""

@@ -1,17 +1,16 @@
-"""What a workflow's step does at this moment, from its heartbeat. Looking leaves nothing in any history."""
+"""The steps of workflows that are under way, from the heartbeats of their activities. Adds no history events."""
 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from baton.policies import QUERY_LIMIT
 from baton.steps.session import Doing
 from interfaces.cli.terminal.output import one_line
-
-if TYPE_CHECKING:
-    from temporalio.client import Client
 
 
 @dataclass(frozen=True)
@@ -19,19 +18,19 @@ class Step:
     """A step that is under way, or waits for its next attempt."""
 
     stage: str = ""
-    """As the step says itself: `tools`, `checkpoint`, `model`, `gate`, ..."""
+    """The phase of the step by its heartbeat: `tools`, `checkpoint`, `model`, `gate`, ..."""
     tool: str = ""
     seconds: float = 0.0
-    """Since it began with that; before the first heartbeat, since the attempt began."""
+    """Since the phase began; before the first heartbeat, since the attempt began."""
     cost_usd: float = 0.0
     """Of the session, up to the turn before."""
     attempt: int = 1
     failure: str = ""
-    """Why the attempt before failed."""
+    """The failure of the attempt before."""
 
     @property
     def words(self) -> str:
-        """The step in a few words."""
+        """The step as a phrase."""
         doing = self.tool or {"model": "asks the model", "gate": ""}.get(self.stage, self.stage)
         parts = [one_line(doing, 40), f"{self.seconds:.0f} s" if self.seconds >= 1 else ""]
         if self.attempt > 1:
@@ -39,25 +38,23 @@ class Step:
         return ", ".join(part for part in parts if part)
 
 
-async def steps_at_work(client: "Client", workflow_ids: Iterable[str]) -> dict[str, Step]:
-    """The steps of these workflows, for those that have one; of several the one that began last."""
+async def steps_at_work(client: Client, workflow_ids: Iterable[str]) -> dict[str, Step]:
+    """Return the steps of workflows by their ids, for those that have one; of several the one that began last."""
     ids = list(workflow_ids)
     found = await asyncio.gather(*(_step(client, workflow_id) for workflow_id in ids))
     return {workflow_id: step for workflow_id, step in zip(ids, found, strict=True) if step is not None}
 
 
-async def _step(client: "Client", workflow_id: str) -> Step | None:
-    from temporalio.service import RPCError
-
+async def _step(client: Client, workflow_id: str) -> Step | None:
     try:
         described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_LIMIT)
     except RPCError:
         return None
-    # Writing state.json beside the work is nothing that anybody waits for.
+    # state.json is written beside the work: no step waits for it.
     pending = [one for one in described.raw_description.pending_activities if one.activity_type.name != "save_state"]
     if not pending:
         return None
-    # An activity that stays while a step waits for room has no more to say once the step runs.
+    # `attend_step` waits beside a step for a free host; once the step runs, the step counts.
     last = max(
         pending,
         key=lambda one: (

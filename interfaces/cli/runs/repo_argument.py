@@ -1,18 +1,22 @@
-"""Checks what `--repo` and `--base` name before anything is started."""
+"""The options `--repo` and `--base`, checked before a server is started."""
 
 import re
 from pathlib import Path
 
+import pygit2
+from pygit2.enums import Option
+
 from baton.errors import RepositoryError
 from baton.text.redaction import has_url_credentials, strip_url_credentials
+from workspaces.store.target_repository import reason_of
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:.+")
 
 
 def resolve_repository(repo: str, base: str | None) -> str:
-    """An absolute path, or the URL as it is; raises RepositoryError in one sentence.
+    """Return an absolute path, or the URL as it is; raises RepositoryError.
 
-    A local repository is looked into at once; a URL is, when the run begins.
+    A local repository is opened at once; a URL is opened when the run begins.
     """
     if not repo.strip():
         raise RepositoryError("--repo is empty: name a path or a URL (`.` is the current directory).")
@@ -32,7 +36,7 @@ def resolve_repository(repo: str, base: str | None) -> str:
 
 
 def _top(path: Path, git_dir: Path) -> Path:
-    """The checkout that a path lies in, by its `.git`: also where that is a file, and the git directory elsewhere."""
+    """Return the checkout that a path lies in, by its `.git`, which may be a file that names the git directory."""
     for place in (path, *path.parents):
         link = place / ".git"
         if link.is_file() and (text := link.read_text(errors="replace")).startswith("gitdir: "):
@@ -44,10 +48,6 @@ def _top(path: Path, git_dir: Path) -> Path:
 
 
 def _look_into(path: Path, base: str | None) -> str:
-    import pygit2
-    from pygit2.enums import Option
-
-    from workspaces.store.target_repository import reason_of
 
     found = pygit2.discover_repository(str(path))
     if found is None:
@@ -58,7 +58,7 @@ def _look_into(path: Path, base: str | None) -> str:
         repository = pygit2.Repository(str(top))
     except pygit2.GitError as error:
         if any(words in str(error) for words in ("unsupported extension", "not owned by current user")):
-            return str(top)  # the person's own git may know it, or trust it: it is asked when the run begins
+            return str(top)  # the person's git may support or trust it: git opens it when the run begins
         reason = reason_of(str(error)) or str(error)
         raise RepositoryError(f"The repository {path} cannot be opened: {reason}.") from error
     root = str(top) if repository.is_bare else str(Path(repository.workdir).absolute())

@@ -1,4 +1,4 @@
-"""What a command needs to move runs: a Temporal service and a worker in this process."""
+"""The Temporal service of a command, and workers in its process."""
 
 import asyncio
 import contextlib
@@ -7,97 +7,80 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 
 from baton import naming
+from baton.errors import SandboxUnavailable
+from baton.settings.core import Settings
 from interfaces.cli.terminal.output import message
-
-if TYPE_CHECKING:
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
-
-    from baton.settings.core import Settings
-    from workers.temporal_service import TemporalService
-    from workers.worker import WorkerHandle
+from workers.run_metrics import census
+from workers.sdk_runtime import core_runtime, serve_metrics
+from workers.temporal_service import TemporalService, temporal_service
+from workspaces.sandbox.bounds import bounds_of
+from workspaces.sandbox.sandbox import probe
 
 READING = "reading"
-"""In place of a host's name: a worker that is there for one command, and does no work."""
+"""Stands in place of a host's name in the identity of a worker that answers queries and does no work."""
 
-ANSWER_LIMIT = 3.0
-"""Seconds that a worker which seems to be there is given to answer."""
+ANSWER_LIMIT = timedelta(seconds=3)
+"""Time that a worker which seems to be at work has to answer."""
 
 
 @asynccontextmanager
 async def serving(
-    settings: "Settings", *, worker: bool = True, embedded_only: bool = False, metrics: bool = False
-) -> "AsyncIterator[TemporalService]":
-    """The Temporal service, with a worker of this process beside it.
+    settings: Settings, *, worker: bool = True, embedded_only: bool = False, metrics: bool = False
+) -> AsyncIterator[TemporalService]:
+    """Connect to the Temporal service, and run a worker in this process unless `worker` is false.
 
-    `metrics`: this is a process that stays, so it serves metrics where the settings say so.
+    `metrics`: the process is a service, so it serves metrics if the settings name an address.
     """
-    from workers.temporal_service import temporal_service
-
     address = settings.metrics_address if metrics else None
     if address is not None:
-        from workers.sdk_runtime import serve_metrics
-
         serve_metrics(address)
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(temporal_service(settings, embedded_only=embedded_only))
         if address is not None:
-            from workers.run_metrics import census
-            from workers.sdk_runtime import core_runtime
-
             await stack.enter_async_context(census(service.client, core_runtime().metric_meter, settings.home))
             message(f"metrics http://{address}/metrics")
         if worker:
-            from workers.worker import running_worker
-
-            await stack.enter_async_context(running_worker(service.client, settings))
+            await stack.enter_async_context(running_worker(service, settings))
         yield service
 
 
-async def require_sandbox(settings: "Settings", more: str = "") -> None:
-    """Raise SandboxUnavailable, with what to do, before anything is paid for: no command of an agent would run here."""
-    from baton.errors import SandboxUnavailable
-    from workspaces.sandbox.bounds import bounds_of
-    from workspaces.sandbox.sandbox import probe
+@asynccontextmanager
+async def running_worker(service: TemporalService, settings: Settings) -> AsyncIterator[None]:
+    """Run a worker of this host in this process."""
+    # Takes seconds to import (agents, tools, the model's SDK), and `watch` or `stop` seldom need it.
+    from workers.worker import running_worker as running
 
+    async with running(service.client, settings):
+        yield
+
+
+async def require_sandbox(settings: Settings, more: str = "") -> None:
+    """Raise SandboxUnavailable, with the remedy, before a model is paid: no command of an agent would run here."""
     status = await probe(settings.sandbox, bounds=bounds_of(settings))
     if status.kind == "unavailable":
         raise SandboxUnavailable(f"{status.reason} {status.advice}{more}")
 
 
-def tell_where(service: "TemporalService") -> None:
-    """Say which server is used, and where its Web UI is."""
+def tell_where(service: TemporalService) -> None:
+    """Write which server is used, and the address of its Web UI."""
     kind = "embedded server" if service.embedded else "Temporal server"
     web_ui = f", Web UI {service.web_ui}" if service.web_ui else ""
     message(f"{kind} {service.address}{web_ui}")
     if service.server is not None and service.server.profile is not None:
         message(f"It asks for a certificate: TEMPORAL_CONFIG_FILE={service.server.profile} gives it to `temporal`.")
         for warning in service.server.warnings:
-            message(warning)
+            message(warning, always=True)
 
 
-def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict[str, Any]:
-    """What a program needs to know of a server, and of a worker of this process, that are ready."""
-    return {
-        "address": service.address,
-        "namespace": service.client.namespace,
-        "web_ui": service.web_ui,
-        "embedded": service.embedded,
-        "config_file": str(service.server.profile) if service.server and service.server.profile else None,
-        "host": worker.host if worker else None,
-        "queue": worker.queue if worker else None,
-        "sandbox": worker.sandbox.status.kind if worker else None,
-    }
-
-
-async def describe_queue(service: "TemporalService", queue: str, *, workflows: bool) -> "DescribeTaskQueueResponse":
-    """Who asked a task queue for work of late, and what waits in it."""
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-
+async def describe_queue(service: TemporalService, queue: str, *, workflows: bool) -> DescribeTaskQueueResponse:
+    """Return the recent pollers of a task queue, and the size of its backlog."""
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     return await service.client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
@@ -109,17 +92,17 @@ async def describe_queue(service: "TemporalService", queue: str, *, workflows: b
     )
 
 
-async def has_worker(service: "TemporalService") -> bool:
-    """Whether somebody has asked for work on the shared task queue within five minutes, and may still be there.
+async def has_worker(service: TemporalService) -> bool:
+    """Whether a worker has polled the shared task queue within five minutes, and may still be at work.
 
-    Who only answered for the time of a command does not count, nor who was a process of this machine that has ended.
+    Workers that only answer queries for one command do not count, nor processes of this machine that have ended.
     """
     described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
     return any(may_be_there(poller.identity) for poller in described.pollers)
 
 
 def may_be_there(identity: str) -> bool:
-    """Whether a poller of that identity, `pid@machine/host` for a worker of Baton, may still be at work."""
+    """Whether a poller of an identity, `pid@machine/host` for a worker of Baton, may still be at work."""
     process, _, where = identity.partition("@")
     machine, _, host = where.partition("/")
     if host == READING:
@@ -136,23 +119,23 @@ def may_be_there(identity: str) -> bool:
 
 @dataclass
 class Attendance:
-    """Who answers queries and updates of runs."""
+    """The worker that answers queries and updates of runs."""
 
     own: bool = False
-    """Whether a worker of this process had to help out: nobody else did in time."""
+    """Whether it is one of this process: no other worker answered in time."""
 
 
 @asynccontextmanager
-async def attended(service: "TemporalService") -> AsyncIterator[Attendance]:
-    """See that queries and updates are answered: by the workers at work, else by one of our own that begins no work.
+async def attended(service: TemporalService) -> AsyncIterator[Attendance]:
+    """Make sure that queries and updates are answered: by the workers at work, or by a reading worker of this process.
 
-    A worker that has ended is among the pollers for minutes, so one that is listed gets a moment to answer, no more.
+    A worker that has ended stays among the pollers for minutes, so a listed worker has `ANSWER_LIMIT` to answer.
     """
     attendance = Attendance()
 
     async def help_out() -> None:
         if await has_worker(service):
-            await asyncio.sleep(ANSWER_LIMIT)
+            await asyncio.sleep(ANSWER_LIMIT.total_seconds())
         attendance.own = True
         async with reading_worker(service):
             await asyncio.Event().wait()
@@ -167,8 +150,9 @@ async def attended(service: "TemporalService") -> AsyncIterator[Attendance]:
 
 
 @asynccontextmanager
-async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
-    """A worker that runs workflow code only, so that queries and updates are answered; no work is begun by it."""
+async def reading_worker(service: TemporalService) -> AsyncIterator[None]:
+    """Run a worker of workflow code alone: it answers queries and updates, and begins no work."""
+    # Takes a second to import, and most commands need no worker.
     from temporalio.worker import Worker
 
     from workers.versioning import deployment

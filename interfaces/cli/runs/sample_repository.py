@@ -1,4 +1,4 @@
-"""The demo's place on disk: a home of its own, and a fresh git repository made of the sample project."""
+"""The demo's directory: a home of its own, and a new git repository made of the sample project."""
 
 import shutil
 import time
@@ -11,12 +11,12 @@ from baton.errors import UsageError
 from workers.embedded.server_files import FileLock, ServerFiles
 from workspaces.git.safe_directory import clear_away
 
-KEPT = 3
-"""So many demos are kept under BATON_HOME, so that they can be looked at; older ones are removed."""
+MAX_DEMOS = 3
+"""Demos that are kept under BATON_HOME, for people to read; older ones are removed."""
 
 
 def make_place(home: Path, keep: Path | None) -> Path:
-    """A new directory for a demo; raises UsageError where the directory that was asked for is not empty."""
+    """Make a new directory for a demo; raises UsageError if the directory that was asked for is not empty."""
     if keep is not None:
         place = keep.expanduser().absolute()
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
@@ -39,7 +39,7 @@ def make_place(home: Path, keep: Path | None) -> Path:
 
 
 def make_repository(path: Path) -> str:
-    """Copy the sample project to `path` and commit it on `main`; returns the commit."""
+    """Copy the sample project to `path` and commit it on `main`; return the commit."""
     with resources.as_file(resources.files("standin").joinpath("sample")) as sample:
         shutil.copytree(sample, path, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".pytest_cache"))
     # GitPython inherits the person's environment and configuration: right here, where the repository is Baton's own
@@ -51,7 +51,7 @@ def make_repository(path: Path) -> str:
 
 
 def commits(path: Path, base: str, branch: str) -> list[str]:
-    """The commits of a branch since `base`, the oldest first, as `<short id> <subject>`."""
+    """Return the commits of a branch since `base`, the oldest first, as `<short id> <subject>`."""
     with git.Repo(path) as repository:
         return [
             f"{commit.hexsha[:9]} {str(commit.message).splitlines()[0]}"
@@ -60,9 +60,9 @@ def commits(path: Path, base: str, branch: str) -> list[str]:
 
 
 def _remove_old(demos: Path) -> None:
-    """Remove the oldest demos, except those somebody still uses."""
+    """Remove the oldest demos, except those in use."""
     places = sorted(place for place in demos.iterdir() if place.is_dir() and not place.is_symlink())
-    for place in places[: max(0, len(places) - KEPT + 1)]:
+    for place in places[: max(0, len(places) - MAX_DEMOS + 1)]:
         lock = FileLock(ServerFiles.under(place / "home").users_lock)
         try:
             if lock.try_exclusive():

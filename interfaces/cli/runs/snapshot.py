@@ -1,8 +1,17 @@
-"""The document of a run as it is now: asked of its workflow, with the cost of the sessions at work added."""
+"""A snapshot of a run: the document by its workflow, with the cost of the sessions at work added."""
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import QueryRejectCondition
+from temporalio.service import RPCError, RPCStatusCode
 
 from baton import naming
 from baton.errors import UnknownRun
@@ -10,11 +19,7 @@ from baton.policies import QUERY_LIMIT
 from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.steps.session import SessionStatus
 from interfaces.cli.runs.pending_activities import Step, steps_at_work
-
-if TYPE_CHECKING:
-    from temporalio.client import Client, WorkflowExecutionDescription
-
-    from workers.temporal_service import TemporalService
+from workers.temporal_service import TemporalService
 
 _ROLE_AT = {"test": "tester", "review": "reviewer"}
 
@@ -29,13 +34,11 @@ class Snapshot:
     sessions: list[SessionStatus] = field(default_factory=list)
     """Sessions at work."""
     steps: dict[str, Step] = field(default_factory=dict)
-    """What runs at this moment, by the id of its workflow."""
+    """Running steps by the id of their workflow."""
 
 
-async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription":
-    """Temporal's description of a run; raises UnknownRun."""
-    from temporalio.service import RPCError, RPCStatusCode
-
+async def describe(client: Client, run: str) -> WorkflowExecutionDescription:
+    """Return Temporal's description of a run; raises UnknownRun."""
     try:
         description = await client.get_workflow_handle(run).describe(rpc_timeout=QUERY_LIMIT)
     except RPCError as error:
@@ -47,29 +50,27 @@ async def describe(client: "Client", run: str) -> "WorkflowExecutionDescription"
     return description
 
 
-async def describe_readable(client: "Client", run: str) -> "WorkflowExecutionDescription":
-    """The same of a run that can be read here; ConfigurationError where it was encrypted with a key that is missing."""
+async def describe_readable(client: Client, run: str) -> WorkflowExecutionDescription:
+    """Return the description of a run; raises ConfigurationError if the key that encrypted the run is missing here."""
     description = await describe(client, run)
     await description.memo()
     return description
 
 
-def is_closed(description: "WorkflowExecutionDescription") -> bool:
+def is_closed(description: WorkflowExecutionDescription) -> bool:
     """Whether the workflow has ended."""
-    from temporalio.client import WorkflowExecutionStatus
-
     return description.status is not WorkflowExecutionStatus.RUNNING
 
 
-async def query_document(service: "TemporalService", run: str) -> RunDocument:
-    """What the workflow answers to the query `state`; a worker must be there."""
+async def query_document(service: TemporalService, run: str) -> RunDocument:
+    """Return the workflow's answer to the query `state`; a worker must be at work."""
     handle = service.client.get_workflow_handle(run)
     document: RunDocument = await handle.query("state", result_type=RunDocument, rpc_timeout=QUERY_LIMIT)
     return document.model_copy(update={"web_ui": service.run_link(run)})
 
 
-async def look(service: "TemporalService", run: str) -> Snapshot:
-    """The run now: its document with the cost and turns of the sessions at work added."""
+async def look(service: TemporalService, run: str) -> Snapshot:
+    """Take a snapshot of a run, with the cost and turns of the sessions at work."""
     description = await describe(service.client, run)
     if is_closed(description):
         return Snapshot(await final_document(service, description), closed=True)
@@ -82,10 +83,8 @@ async def look(service: "TemporalService", run: str) -> Snapshot:
     return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
 
 
-async def final_document(service: "TemporalService", description: "WorkflowExecutionDescription") -> RunDocument:
-    """The document of a workflow that has ended: its result, or its answer to a query where it has none."""
-    from temporalio.client import WorkflowExecutionStatus
-
+async def final_document(service: TemporalService, description: WorkflowExecutionDescription) -> RunDocument:
+    """Return the document of a workflow that has ended: its result, or its answer to a query if it has no result."""
     if description.status is not WorkflowExecutionStatus.COMPLETED:
         return settled(await query_document(service, description.id), description)
     handle = service.client.get_workflow_handle(description.id, result_type=RunDocument)
@@ -93,23 +92,21 @@ async def final_document(service: "TemporalService", description: "WorkflowExecu
     return document.model_copy(update={"web_ui": service.run_link(description.id)})
 
 
-def settled(document: RunDocument, description: "WorkflowExecutionDescription") -> RunDocument:
-    """The document of a workflow that has ended; one that was ended from outside could not write its last word."""
-    from temporalio.client import WorkflowExecutionStatus
-
+def settled(document: RunDocument, description: WorkflowExecutionDescription) -> RunDocument:
+    """Return the document of an ended workflow with a final status; one ended from outside could not set its own."""
     if document.status.is_final or not is_closed(description):
         return document
     stopped = description.status in (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.TERMINATED)
     ending = RunStatus.STOPPED if stopped else RunStatus.FAILED
     how = description.status.name.lower().replace("_", " ") if description.status else "ended"
-    note = f"The workflow was {how} from outside; what it had done is kept in the store."
+    note = f"The workflow was {how} from outside; its work is kept in the store."
     return document.model_copy(
         update={"status": ending, "ended_at": description.close_time, "notes": [*document.notes, note]}
     )
 
 
 def _at_work(document: RunDocument) -> list[str]:
-    """Workflow ids of the sessions that should be at work."""
+    """Return the workflow ids of the sessions that should be at work."""
     if document.status is RunStatus.PLANNING:
         return [naming.session_workflow_id(document.run, naming.PLAN_TASK, 1, ROLES[0])]
     return [
@@ -120,18 +117,14 @@ def _at_work(document: RunDocument) -> list[str]:
 
 
 def role_at_work(task: TaskDocument) -> str | None:
-    """The role that has its turn in a task; None while the engine itself works (gate, merge)."""
+    """Return the role at work in a task; None while the engine itself works (gate, merge)."""
     if task.stage in ("make", "open"):
         return task.role
     return _ROLE_AT.get(task.stage, task.stage if task.stage in ROLES else None)
 
 
-async def _session(client: "Client", workflow_id: str) -> SessionStatus | None:
-    """What a session does now; None where it has not begun, or is over."""
-    from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
-    from temporalio.common import QueryRejectCondition
-    from temporalio.service import RPCError
-
+async def _session(client: Client, workflow_id: str) -> SessionStatus | None:
+    """Return the status of a session; None if it has not begun, or is over."""
     handle = client.get_workflow_handle(workflow_id)
     try:
         status: SessionStatus = await handle.query(
@@ -146,7 +139,7 @@ async def _session(client: "Client", workflow_id: str) -> SessionStatus | None:
 
 
 def _with_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunDocument:
-    """Add what sessions at work have used; they report to the run only when they end."""
+    """Add the cost and turns of sessions at work; they report to the run only when they end."""
     if not sessions:
         return document
     by_role, by_model = dict(document.cost_by_role), dict(document.cost_by_model)

@@ -1,54 +1,45 @@
-"""The start of a run's workflow, and what is said of it when the command that starts it is interrupted."""
+"""The start of a run's workflow, completed even when the command that starts it is interrupted."""
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from baton.errors import UsageError
-from interfaces.cli.terminal.output import program
+from baton.naming import TASK_QUEUE
+from baton.records.run import Guide, RunRequest, RunStatus
+from baton.text.request_details import request_details
+from interfaces.cli.terminal.output import one_line, program
+from interfaces.cli.terminal.runner import Farewell
 from system.uncancellable import finish
+from workers.temporal_service import TemporalService
+from workflows.state.visibility import REPO, STATUS
 
-if TYPE_CHECKING:
-    from baton.records.run import Guide, RunRequest
-    from workers.temporal_service import TemporalService
-
-
-def interrupted(started: list[str]) -> str:
-    """What to say when a command is interrupted that starts a run; `started` has its id once there is one."""
-    if not started:
-        return "Interrupted before the run was started."
-    (run,) = started
-    return (
-        f"Interrupted. The run {run} keeps its work: `{program()} watch {run}` goes on with it,"
-        f" `{program()} stop {run}` ends it."
-    )
+UNSTARTED = "Interrupted before the run was started."
+"""The farewell of a command that starts a run, until the run is started."""
 
 
-async def see_through(start: Coroutine[Any, Any, None], run: str, started: list[str]) -> None:
-    """Start a run to the end of the call, even when interrupted: whoever leaves must know whether there is a run."""
+async def see_through(start: Coroutine[Any, Any, None], run: str, farewell: Farewell) -> None:
+    """Complete the start of a run even when interrupted, so that the farewell says truly whether there is a run."""
 
     async def begin() -> None:
         await start
-        started.append(run)
+        farewell.text = (
+            f"Interrupted. The run {run} keeps its work: `{program()} watch {run}` goes on with it,"
+            f" `{program()} stop {run}` ends it."
+        )
 
     await finish(begin())
 
 
-async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
-    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
-    from temporalio.common import (
-        SearchAttributePair,
-        TypedSearchAttributes,
-        WorkflowIDConflictPolicy,
-        WorkflowIDReusePolicy,
-    )
-    from temporalio.exceptions import WorkflowAlreadyStartedError
-
-    from baton.naming import TASK_QUEUE
-    from baton.records.run import RunStatus
-    from baton.text.request_details import request_details
-    from interfaces.cli.terminal.output import one_line
-    from workflows.state.visibility import REPO, STATUS
-
+async def start_run(service: TemporalService, request: RunRequest, words: Guide | None = None) -> None:
+    """Start the workflow of a run, with a message to its agents; raises UsageError if its id is taken."""
     try:
         await service.client.start_workflow(
             "Pipeline",

@@ -1,4 +1,4 @@
-"""What the git stores of this home know of a run, without any server: its documents and its transcripts."""
+"""A run's documents and transcripts, read from the git stores of this home without a server."""
 
 import os
 import re
@@ -34,8 +34,8 @@ class Part:
     """`<round>-<role>`."""
     number: int
     side: str
-    """`user` (what the model was given), `assistant` (what it answered), `cut-K` (an answer that was cut off), or
-    `refused-K` (what it was to be given when the conversation could not go on)."""
+    """`user` (input of the model), `assistant` (its answer), `cut-K` (an answer that was cut off), or `refused-K` (an
+    input with which the conversation could not go on)."""
     content: Any
     """The message as JSON."""
 
@@ -50,12 +50,12 @@ class Archive:
     """The newest commit of the run's own files."""
 
     async def document(self) -> RunDocument:
-        """`state.json`, as it was last saved."""
+        """Return `state.json`, as it was last saved; raises WorkspaceError if it is missing or damaged."""
         document: RunDocument = await self._record(STATE)
         return document
 
     async def request(self) -> dict[str, Any]:
-        """`request.json`: the run's request, and the commit that it began from."""
+        """Return `request.json`: the run's request, and the commit that it began from."""
         await self._record(REQUEST)
         request: dict[str, Any] = read_json(await self.store.read(self.head, REQUEST) or b"{}")
         return request
@@ -70,45 +70,45 @@ class Archive:
             raise damaged(name, self.run, error) from error
 
     async def tasks(self) -> list[str]:
-        """The tasks of the plan in its order, the plan first; those that have begun where state.json cannot be read."""
+        """Return the tasks of the plan, the plan first; if state.json cannot be read, the tasks that have begun."""
         try:
             return [naming.PLAN_TASK, *(entry.id for entry in (await self.document()).tasks)]
         except WorkspaceError as error:
-            message(f"{error} Until then the tasks are taken from the store.")
+            message(f"{error} Until then the tasks are taken from the store.", always=True)
         lane = re.compile(re.escape(f"{OURS}{naming.run_key(self.run)}/") + "(?P<task>[^/]+)/head")
         found = [match["task"] for ref in self.store.refs(naming.run_key(self.run)) if (match := lane.fullmatch(ref))]
         engine = ("run", "integration", naming.PLAN_TASK)
         return [naming.PLAN_TASK, *(task for task in found if task not in engine)]
 
     async def base_commit(self) -> str | None:
-        """The commit that the run began from, by whichever of its files can be read."""
+        """Return the commit that the run began from, by `state.json`, or by `request.json` if that is damaged."""
         try:
             return (await self.document()).base_commit
         except WorkspaceError as error:
-            message(str(error))
+            message(str(error), always=True)
             return str((await self.request())["base_commit"])
 
     async def result(self) -> str | None:
-        """The commit that the finished tasks were merged into; None before the first one was."""
+        """Return the commit that the finished tasks were merged into; None before the first merge."""
         return await self.store.head(naming.integration_ref(self.run))
 
     async def task_head(self, task: str) -> str | None:
-        """The newest checkpoint of a task; None before it began."""
+        """Return the newest checkpoint of a task; None before it began."""
         return await self.store.head(naming.task_ref(self.run, task))
 
     async def gates(self, task: str) -> list[Evidence]:
-        """What the gate said in each round of a task."""
+        """Return the evidence of the gate in each round of a task."""
         head = await self.task_head(task)
         found = []
         for path in await self.store.paths(head, "gates") if head else []:
             if path.endswith(".json") and (data := await self.store.read(head or "", path)) is not None:
                 with translated(f"reading {path}"):
                     found.append((path, GateResult.model_validate_json(data).evidence))
-        # By number, for 10.json comes before 2.json.
+        # By number: as text 10.json comes before 2.json.
         return [evidence for _, evidence in sorted(found, key=lambda entry: (len(entry[0]), entry[0]))]
 
     async def reviews(self, task: str) -> list[str]:
-        """The reviewer's verdict in each round of a task that came so far."""
+        """Return the reviewer's verdict in each round of a task that was reviewed."""
         head = await self.task_head(task)
         verdicts = []
         for path in await self.store.paths(head, "reports") if head else []:
@@ -118,7 +118,7 @@ class Archive:
         return [verdict for _, _, verdict in sorted(verdicts)]
 
     async def transcript(self, task: str) -> list[Part]:
-        """All messages of a task's sessions, in their order."""
+        """Return all messages of a task's sessions, in their order."""
         head = await self.task_head(task)
         if head is None:
             return []
@@ -130,7 +130,7 @@ class Archive:
                 try:
                     content = read_json(data)
                 except ValueError as error:
-                    message(f"{path} of the task {task} is left out, for it is damaged: {error}.")
+                    message(f"{path} of the task {task} is left out, for it is damaged: {error}.", always=True)
                     continue
                 parts.append(Part(found["session"], int(found["number"]), found["side"], content))
         return sorted(
@@ -139,7 +139,7 @@ class Archive:
 
 
 async def open_stores(home: Path, damaged_ones: list[Place]) -> AsyncIterator[Store]:
-    """The stores of this home that can be used; the others are added to `damaged_ones`."""
+    """Yield the usable stores of this home, and add the others to `damaged_ones`."""
     for place in stock(home):
         if place.faults:
             damaged_ones.append(place)
@@ -154,16 +154,16 @@ async def open_stores(home: Path, damaged_ones: list[Place]) -> AsyncIterator[St
 
 
 def with_fault(place: Place, error: Exception) -> Place:
-    """A store with the fault that was met when it was read."""
+    """Return a store with the fault that was met when it was read."""
     where = str(place.root.relative_to(place.root.parent.parent))
-    fault = Finding("store", where, str(error), "`baton doctor --store` says what is wrong with it.")
+    fault = Finding("store", where, str(error), "`baton store check` shows the damage.")
     return replace(place, faults=(*place.faults, fault))
 
 
 async def find_run(home: Path, run: str) -> Archive:
-    """Look for a run in all stores of this home; raises UnknownRun, and StoreDamaged where it may be in one of those.
+    """Find a run in the stores of this home; raises UnknownRun, or StoreDamaged if a damaged store may hold it.
 
-    Stores that cannot be used are told of beside, and stop nothing.
+    Damaged stores are reported on stderr, and stop no command.
     """
     found: Archive | None = None
     damaged_ones: list[Place] = []
@@ -173,7 +173,7 @@ async def find_run(home: Path, run: str) -> Archive:
         except WorkspaceError as error:
             raise StoreDamaged(
                 f"The newest state of the run {run} cannot be found in {store.root} ({error}):"
-                " `baton doctor --store --repair` may bring it back."
+                " `baton store repair` may bring it back."
             ) from error
         if head is not None:
             found = Archive(run, store, head)
@@ -188,7 +188,7 @@ async def find_run(home: Path, run: str) -> Archive:
     if damaged_ones:
         raise StoreDamaged(
             f"No store under {home} that can be read knows the run {run}, and it may be in one that cannot:"
-            " `baton doctor --store --repair` mends what can be mended."
+            " `baton store repair` repairs what can be repaired."
         )
     raise UnknownRun(
         f"No store under {home} knows the run {run}: `baton list` shows the runs, and BATON_HOME says where stores are."
@@ -199,22 +199,22 @@ _told: set[str] = set()
 
 
 def tell_damage(places: Iterable[Place]) -> None:
-    """Say, once in a command, which stores cannot be used and how to mend them."""
+    """Report each damaged store with its remedy, once in a process."""
     for place in places:
         if place.faults and place.words not in _told:
             _told.add(place.words)
-            message(place.words)
+            message(place.words, always=True)
 
 
 class Shelf:
-    """The stores of a home as a listing of runs needs them: each is opened once, and only when a run of it is shown."""
+    """The stores of a home for a list of runs: each is opened once, when a run of it is shown."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._open: dict[str, Store | WorkspaceError] = {}
 
     async def document(self, repository: str, run: str) -> RunDocument | None:
-        """A run's document as the store has it, None where it has none; StoreDamaged where it cannot be read."""
+        """Return a run's document, None if the store has none; raises StoreDamaged if it cannot be read."""
         key = naming.repo_key(repository) if repository else ""
         if not naming.is_workflow_id(run) or not key or not _is_there(self._home / "stores" / key):
             return None
@@ -234,7 +234,7 @@ def _is_there(path: Path) -> bool:
 
 
 async def stored_document(store: Store, run: str) -> RunDocument | None:
-    """A run's document as a store has it; None where it has none."""
+    """Return a run's document; None if the store has none."""
     head = await store.head(naming.run_ref(run))
     if head is None or await store.read(head, STATE) is None:
         return None
@@ -242,6 +242,6 @@ async def stored_document(store: Store, run: str) -> RunDocument | None:
 
 
 def _order(session: str) -> tuple[int, int]:
-    """Rounds in their order, and within a round maker, tester, reviewer."""
+    """Return the sort key of a session: by round, and within a round maker, tester, reviewer."""
     round_number, _, role = session.partition("-")
     return int(round_number), {"tester": 1, "reviewer": 2}.get(role, 0)

@@ -1,12 +1,10 @@
-"""Links to lists in the Web UI that somebody wants to keep: what waits, what has cost much, what failed today."""
+"""Links to lists of runs in the Web UI: waiting, costly, failed today."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from workers.temporal_service import TemporalService
+from workers.temporal_service import TemporalService
 
 _RUNS = "WorkflowType = 'Pipeline'"
 
@@ -21,8 +19,8 @@ class Link:
     url: str
 
 
-def links(service: "TemporalService", usd: float, today: datetime) -> list[Link]:
-    """The lists; `usd` is what counts as much. Empty where the address of the Web UI is not known."""
+def links(service: TemporalService, usd: float, today: datetime) -> list[Link]:
+    """Return the lists; runs above `usd` are costly. Empty if the address of the Web UI is not known."""
     if service.web_ui is None:
         return []
     midnight = today.strftime("%Y-%m-%dT00:00:00Z")

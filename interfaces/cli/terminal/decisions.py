@@ -1,4 +1,4 @@
-"""What is shown beside an open decision, wherever it is shown. Pure."""
+"""The facts beside an open decision, for terminal, progress lines and summaries. Pure."""
 
 from baton.records.run import Decision
 from baton.text.decision_lines import decision_lines

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, messages on stderr, and nothing that could steer a terminal."""
+"""Output of commands: results on stdout, messages on stderr, free of characters that could steer a terminal."""
 
 import contextlib
 import json
@@ -7,43 +7,63 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import typer
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from rich.console import Console
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_verbosity = 0
 _ESCAPED = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+class Document(Protocol):
+    """A record that is printed as JSON: a pydantic model."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Return the record as a dictionary of JSON values."""
+
+
 def clean(text: str) -> str:
-    """Text from models, repositories and people without control characters: they could rewrite the screen."""
+    """Replace control characters in text from models, repositories and people: they could rewrite the screen."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str, limit: int = 100) -> str:
-    """The text on one line, cut with an ellipsis."""
+    """Return the text on one line of at most `limit` characters, cut with an ellipsis."""
     flat = " ".join(clean(text).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
-def message(text: str) -> None:
-    """Say something to the person, on stderr; a terminal that is gone is no error."""
+def change_verbosity(by: int) -> None:
+    """Add the `-v` of a command line, and take off its `-q`."""
+    global _verbosity
+    _verbosity += by
+
+
+def read_verbosity() -> int:
+    """Return the number of `-v`, less that of `-q`: below 0 only errors, warnings and questions are written."""
+    return _verbosity
+
+
+def message(text: str, *, always: bool = False) -> None:
+    """Write a message to stderr; a terminal that is gone is no error.
+
+    With `-q` only errors, warnings and questions are written: those that are sent with `always`.
+    """
+    if _verbosity < 0 and not always:
+        return
     with contextlib.suppress(OSError):
         sys.stderr.write(clean(text) + "\n")
         sys.stderr.flush()
 
 
 def write(text: str) -> None:
-    """Write a part of the result, on stdout; a terminal is shielded, a pipe gets it as it is."""
+    """Write a part of the result to stdout: a terminal gets it cleaned, a pipe gets it unchanged."""
     _put(clean(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
 
 
 def write_bytes(data: bytes) -> None:
-    """Write a part of the result that is not text for certain: a pipe gets its bytes, a terminal what is text of it."""
+    """Write a part of the result that may not be text: a pipe gets the bytes, a terminal their text, cleaned."""
     if sys.stdout.isatty():
         _put(clean(data.decode(errors="replace")))
         return
@@ -56,16 +76,16 @@ def write_bytes(data: bytes) -> None:
 
 
 def line(text: str = "") -> None:
-    """Write one line of the result."""
+    """Write one line of the result to stdout."""
     write(text + "\n")
 
 
-def print_json(result: "BaseModel | list[Any] | dict[str, Any]") -> None:
-    """Write the one JSON document of a command."""
+def print_json(result: Document | list[Any] | dict[str, Any]) -> None:
+    """Write the JSON document of a command to stdout."""
     data = result if isinstance(result, list | dict) else result.model_dump(mode="json")
-    # What the encoding of stdout has no letter for, JSON has an escape for.
-    everything = (sys.stdout.encoding or "utf-8").lower() in ("utf-8", "utf8")
-    text = json.dumps(data, indent=2, ensure_ascii=not everything, default=str)
+    # JSON has an escape for each character that the encoding of stdout lacks.
+    unicode = (sys.stdout.encoding or "utf-8").lower() in ("utf-8", "utf8")
+    text = json.dumps(data, indent=2, ensure_ascii=not unicode, default=str)
     _put(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
@@ -74,34 +94,27 @@ def _put(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has seen enough (`baton log RUN | head`): an end, not an error.
+        # The reader has closed the pipe (`baton log RUN | head`): the command is done.
         raise typer.Exit(0) from None
 
 
-def console() -> "Console":
-    """A rich console on stderr, for progress."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
 def usd(amount: float) -> str:
-    """An amount of money, precise enough for a turn."""
+    """Format an amount of USD, with four digits below one dollar: a turn costs little."""
     return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
 def short(commit: str | None) -> str:
-    """A commit as people read it."""
+    """Return the first 12 characters of a commit id, or `-`."""
     return commit[:12] if commit else "-"
 
 
 def count(number: int, thing: str) -> str:
-    """`1 task`, `2 tasks`."""
+    """Return a number with its noun: `1 task`, `2 tasks`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def program() -> str:
-    """How this program is called from here: its bare name where the shell finds it, else the path it was started by."""
+    """Return the command that calls this program: its name if the shell finds it, else the path it was started by."""
     started = Path(sys.argv[0])
     if not started.is_file():
         return "baton"

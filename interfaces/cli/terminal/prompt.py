@@ -1,7 +1,7 @@
-"""Asks a person in the terminal, without blocking the rest of the process.
+"""Questions to a person in the terminal, asked without blocking the event loop.
 
 Only a command in the foreground may read from its terminal: the kernel stops a background command that tries
-(SIGTTIN, https://man7.org/linux/man-pages/man4/tty_ioctl.4.html), and with it the worker that it brings.
+(SIGTTIN, https://man7.org/linux/man-pages/man4/tty_ioctl.4.html), and with it the worker that runs in it.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ from baton.text.untrusted import whole
 from interfaces.cli.terminal.decisions import help_lines
 from interfaces.cli.terminal.output import clean, message, one_line
 
-_LOOK_EVERY = timedelta(milliseconds=200)
-"""Between two looks whether the command is in the foreground again."""
+_POLL = timedelta(milliseconds=200)
+"""Time between two checks whether the command is in the foreground again."""
 
 
 def can_ask(*, as_json: bool) -> bool:
-    """Whether a person sits at a terminal on both sides."""
+    """Whether stdin and stderr are a terminal, so that a person can be asked."""
     return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def in_foreground() -> bool:
-    """Whether the shell lets this process read from the terminal now: `&`, Ctrl-Z with `bg`, and `fg` change it."""
+    """Whether the shell lets this process read from the terminal; `&`, Ctrl-Z with `bg`, and `fg` change it."""
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:
-        # It is not the terminal of our session, so that no shell takes turns with us; or it is gone.
+        # It is not the terminal of our session, so no shell controls who reads it; or it is gone.
         return True
 
 
 def who() -> str:
-    """The name under which an answer is recorded."""
+    """Return the name of this user, under which an answer is recorded."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -48,17 +48,19 @@ def who() -> str:
 
 
 def present(decision: Decision) -> None:
-    """Write the question with everything that helps to answer it."""
-    message(f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""))
+    """Write the question, its choices, and the facts that help to answer it."""
+    message(
+        f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""), always=True
+    )
     for text in (*clean(decision.question).split("\n"), *help_lines(decision)):
-        message(_folded(f"  {text}"))
+        message(_folded(f"  {text}"), always=True)
     for number, choice in enumerate(decision.choices, 1):
         default = "  (default)" if choice == decision.default else ""
-        message(f"  {number}. {one_line(choice, 300)}{default}")
+        message(f"  {number}. {one_line(choice, 300)}{default}", always=True)
 
 
 def _folded(text: str) -> str:
-    """The text in lines that a terminal need not break in the middle of words."""
+    """Fold the text into lines of the terminal's width, between words."""
     if not sys.stderr.isatty() or not text.strip():
         return text
     return textwrap.fill(
@@ -67,21 +69,21 @@ def _folded(text: str) -> str:
 
 
 async def ask_in_terminal(decision: Decision) -> Decide | None:
-    """Let the person choose by number or words; an empty answer leaves the question open."""
+    """Ask for a choice by number or by name; None (an empty answer) leaves the question open."""
     present(decision)
     while True:
-        answer = await read_line("Choice (number or words; empty: leave it open): ")
+        answer = await read_line("Choice (number or name; empty: leave it open): ")
         if not answer:
             return None
         choice = match_choice(decision, answer)
         if choice is not None:
             note = await read_line("Note for the agent (may be empty): ")
             return Decide(decision_id=decision.id, choice=choice, note=whole(note or ""), by=whole(who()))
-        message(f"  {one_line(answer)!r} is none of the choices.")
+        message(f"  {one_line(answer)!r} is none of the choices.", always=True)
 
 
 def match_choice(decision: Decision, answer: str) -> str | None:
-    """The choice that a number or words mean; words win, for a choice may be a number itself."""
+    """Return the choice that a name or number means; a name wins, for a choice may be a number itself."""
     for choice in decision.choices:
         if choice.casefold() == answer.casefold():
             return choice
@@ -93,11 +95,11 @@ def match_choice(decision: Decision, answer: str) -> str | None:
 async def read_line(prompt: str) -> str | None:
     """Return one line from the terminal without blocking the loop; None at the end of input.
 
-    In the background it waits, and prompts again when the command is back in the foreground.
+    In the background it waits, and it prompts again once the command is back in the foreground.
     """
     while True:
-        while not in_foreground():  # noqa: ASYNC110 - the kernel tells no event of it
-            await asyncio.sleep(_LOOK_EVERY.total_seconds())
+        while not in_foreground():  # noqa: ASYNC110 - the kernel has no event for it
+            await asyncio.sleep(_POLL.total_seconds())
         sys.stderr.write(prompt)
         sys.stderr.flush()
         text = await _next_line(sys.stdin.fileno())
@@ -106,12 +108,12 @@ async def read_line(prompt: str) -> str | None:
 
 
 async def _next_line(descriptor: int) -> str | None:
-    """The next line, empty at the end of input; None where the command has gone to the background meanwhile."""
+    """Return the next line, empty at the end of input; None if the command went to the background meanwhile."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[str | None] = loop.create_future()
 
     def read() -> None:
-        # One look is enough: a descriptor that stays readable would call this again and again.
+        # Read once: a descriptor that stays readable would call this repeatedly.
         loop.remove_reader(descriptor)
         if not ready.done():
             ready.set_result(_read_terminal(descriptor))
@@ -119,7 +121,7 @@ async def _next_line(descriptor: int) -> str | None:
     loop.add_reader(descriptor, read)
     try:
         while not ready.done() and in_foreground():
-            await asyncio.wait([ready], timeout=_LOOK_EVERY.total_seconds())
+            await asyncio.wait([ready], timeout=_POLL.total_seconds())
         return ready.result() if ready.done() else None
     finally:
         loop.remove_reader(descriptor)
@@ -130,16 +132,16 @@ def _read_terminal(descriptor: int) -> str | None:
         return None
     try:
         with _not_stopped():
-            # A terminal hands over whole lines.
+            # A terminal returns whole lines.
             return os.read(descriptor, 65_536).decode(errors="replace")
     except OSError as error:
-        # EIO: sent to the background since we looked, or the terminal is gone for good.
+        # EIO: the command went to the background since the check, or the terminal is gone.
         return None if error.errno == errno.EIO and not in_foreground() else ""
 
 
 @contextlib.contextmanager
 def _not_stopped() -> Iterator[None]:
-    """Make a read from the background an error in place of a stop."""
+    """Make a read from the background raise an error; the kernel would stop the process."""
     before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     try:
         yield

@@ -1,8 +1,8 @@
-"""The streams of a command: they take any text, wherever they lead, and log lines go by a thread of their own.
+"""The streams of a command: stdout and stderr take any text, and log lines are written by a thread of their own.
 
-Workflow code logs, too. Whatever stands in for `sys.stderr` at that moment (a live display renders and redraws) must
-not run in its thread, where the SDK's sandbox forbids clocks and imports: an error raised there would change what
-the workflow does.
+Workflow code logs, too. The object in place of `sys.stderr` at that moment (a live display renders and redraws) must
+not run in its thread, where the SDK's sandbox forbids clocks and imports: an error raised there would change the
+course of the workflow.
 """
 
 import io
@@ -13,7 +13,7 @@ import threading
 
 
 def fit_streams() -> None:
-    """Let stdout and stderr take any text: a closed one leads nowhere, and no encoding makes an error of a word."""
+    """Let stdout and stderr take any text: a closed stream discards it, and unknown characters become escapes."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -23,22 +23,22 @@ def fit_streams() -> None:
 
 
 class LogStream(io.TextIOBase):
-    """Takes log lines from any thread; a thread of its own writes them to the current `sys.stderr`."""
+    """A stream that takes log lines from any thread; a thread of its own writes them to the current `sys.stderr`."""
 
     def __init__(self) -> None:
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._write_all, name="log lines", daemon=True).start()
 
     def write(self, text: str) -> int:
-        """Hand over a log line; returns at once."""
+        """Queue a log line and return at once."""
         self._lines.put(text)
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: whoever logs does not wait. `drain` does."""
+        """Return at once: a thread that logs does not wait. `drain` waits."""
 
     def drain(self) -> None:
-        """Wait until everything has been written."""
+        """Wait until all queued lines are written."""
         self._lines.join()
 
     def _write_all(self) -> None:
@@ -48,7 +48,7 @@ class LogStream(io.TextIOBase):
                 sys.stderr.write(text)
                 sys.stderr.flush()
             except (OSError, ValueError):
-                # Nobody reads any more; log lines are not worth an error.
+                # The reader is gone; log lines are not worth an error.
                 pass
             finally:
                 self._lines.task_done()
@@ -58,7 +58,7 @@ _current: LogStream | None = None
 
 
 def log_stream() -> LogStream:
-    """The stream of this process."""
+    """Return the log stream of this process."""
     global _current
     if _current is None:
         _current = LogStream()
@@ -66,6 +66,6 @@ def log_stream() -> LogStream:
 
 
 def drain_logs() -> None:
-    """Wait for the log lines of this process, if there are any."""
+    """Wait until the log lines of this process are written."""
     if _current is not None:
         _current.drain()

@@ -1,1 +1,1 @@
-"""Runs as people see them: a live tree, progress lines, a summary, a transcript."""
+"""Views of runs for people: a live tree, progress lines, a summary, a transcript."""

@@ -1,8 +1,13 @@
-"""Follows a run until it ends, or until only a person can move it on."""
+"""Follow a run until it ends, or until it waits for a person only."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.exceptions import FailureError
+from temporalio.service import RPCError, RPCStatusCode
 
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
 from baton.policies import QUERY_LIMIT
@@ -12,36 +17,34 @@ from interfaces.cli.terminal.output import message, one_line
 from interfaces.cli.terminal.prompt import in_foreground
 from interfaces.cli.views.live_view import View
 from interfaces.cli.views.progress_lines import reminders
-
-if TYPE_CHECKING:
-    from workers.temporal_service import TemporalService
+from workers.temporal_service import TemporalService
 
 EVERY = 0.5
-"""Seconds between two looks. Queries leave nothing in the history."""
+"""Seconds between two queries, which leave no events in the history."""
 
-STILL_LIMIT = 10.0
-"""Seconds that a run which waits is given to write down that it waits."""
+MAX_STILL = timedelta(seconds=10)
+"""Time that a waiting run has to save its state."""
 
-POLL_STILL = 0.1
+POLL_STILL = timedelta(milliseconds=100)
 
-PATIENCE = 60.0
-"""Seconds without an answer from the service or a worker until that is an error."""
+PATIENCE = timedelta(seconds=60)
+"""Time without an answer from the service or a worker until that is an error."""
 
 FAILING = 3
-"""Attempts of one workflow task after which its failure is no passing one."""
+"""Attempts of one workflow task after which its failure is not a passing one."""
 
 Asker = Callable[[Decision], Awaitable[Decide | None]]
-"""Asks a person; None means that the question is left open."""
+"""A function that asks a person; None leaves the question open."""
 
 
 async def follow(
-    service: "TemporalService", run: str, view: View, ask: Asker | None, every: float = EVERY
+    service: TemporalService, run: str, view: View, ask: Asker | None, every: float = EVERY
 ) -> RunDocument:
     """Show the run until it has ended, and return its document.
 
-    Decisions are put to `ask`; what it leaves open, and everything where there is no `ask` or the command is in the
-    background, ends this as soon as the run waits for nothing else. A deadline with a default is something else: the
-    run goes on by itself then.
+    `ask` gets each open decision. If it leaves one open, if there is no `ask`, or if the command is in the background,
+    the function returns as soon as the run waits only for a person. A decision with a deadline and a default does not
+    end it: the run goes on by itself then.
     """
     left_open: set[str] = set()
     with view:
@@ -67,18 +70,18 @@ def _goes_on_by_itself(document: RunDocument) -> bool:
     return any(decision.default and decision.deadline for decision in open_decisions(document))
 
 
-async def _until_still(service: "TemporalService", run: str) -> None:
-    """Let a run that waits finish what it is about (its state.json), before this process takes its worker away."""
-    deadline = asyncio.get_running_loop().time() + STILL_LIMIT
+async def _until_still(service: TemporalService, run: str) -> None:
+    """Wait until a waiting run has saved its state.json: this process stops its worker then."""
+    deadline = asyncio.get_running_loop().time() + MAX_STILL.total_seconds()
     while asyncio.get_running_loop().time() < deadline:
         described = await service.client.get_workflow_handle(run).describe()
         if not described.raw_description.pending_activities:
             return
-        await asyncio.sleep(POLL_STILL)
+        await asyncio.sleep(POLL_STILL.total_seconds())
 
 
-async def _put(service: "TemporalService", run: str, decision: Decision, ask: Asker) -> bool:
-    """Ask, unless somebody answers elsewhere first; whether the decision is settled."""
+async def _put(service: TemporalService, run: str, decision: Decision, ask: Asker) -> bool:
+    """Ask, unless the decision is answered elsewhere first; returns whether the decision is settled."""
     asking = asyncio.ensure_future(ask(decision))
     before: RunDocument | None = None
     try:
@@ -86,7 +89,7 @@ async def _put(service: "TemporalService", run: str, decision: Decision, ask: As
             await asyncio.wait({asking}, timeout=1.0)
             document = (await _patiently(service, run)).document
             for line in reminders(before, document):
-                message(f"\n{line}")
+                message(f"\n{line}", always=True)
             before = document
             if not asking.done() and decision.id not in {found.id for found in open_decisions(document)}:
                 message(f"\nDecision {decision.id} was settled elsewhere.")
@@ -97,27 +100,23 @@ async def _put(service: "TemporalService", run: str, decision: Decision, ask: As
     return answer is not None and await submit(service, run, answer)
 
 
-async def submit(service: "TemporalService", run: str, answer: Decide) -> bool:
-    """Send an answer; False (with the reason said) where the run refuses it."""
+async def submit(service: TemporalService, run: str, answer: Decide) -> bool:
+    """Send an answer; return False, and write the reason, if the run refuses it."""
     try:
         await send_answer(service, run, answer)
     except UsageError as refused:
-        message(str(refused))
+        message(str(refused), always=True)
         return False
     return True
 
 
-async def send_answer(service: "TemporalService", run: str, answer: Decide) -> Decision:
-    """Send an answer and wait until the run has taken it; raises UsageError with the run's reason for refusing."""
-    from temporalio.client import WorkflowUpdateFailedError
-    from temporalio.exceptions import FailureError
-    from temporalio.service import RPCError, RPCStatusCode
-
+async def send_answer(service: TemporalService, run: str, answer: Decide) -> Decision:
+    """Send an answer and wait until the run accepts it; raises UsageError with the run's reason for refusing."""
     handle = service.client.get_workflow_handle(run)
     try:
         decision: Decision = await handle.execute_update("submit_decision", answer, result_type=Decision)
     except WorkflowUpdateFailedError as error:
-        # Its text alone: the cause's own `str` begins with the name of a class.
+        # The message alone: the cause's own `str` begins with the name of a class.
         cause = error.cause
         raise UsageError(cause.message if isinstance(cause, FailureError) else str(cause)) from error
     except RPCError as error:
@@ -128,12 +127,12 @@ async def send_answer(service: "TemporalService", run: str, answer: Decide) -> D
 
 
 def open_decisions(document: RunDocument) -> list[Decision]:
-    """Decisions that wait for an answer."""
+    """Return the decisions that wait for an answer."""
     return [decision for decision in document.decisions if decision.state is DecisionState.OPEN]
 
 
 def exit_code(document: RunDocument) -> ExitCode:
-    """What the state of a run means for a command's end."""
+    """Return the exit code for the state of a run."""
     if document.status is RunStatus.DONE:
         return ExitCode.DONE
     if document.status is RunStatus.FAILED and document.base_commit is None and _can_be_mended(document):
@@ -142,7 +141,7 @@ def exit_code(document: RunDocument) -> ExitCode:
 
 
 def _can_be_mended(document: RunDocument) -> bool:
-    """Whether a run failed for what its caller asked for: a repository, a base, a file of it that does not fit."""
+    """Whether a run failed by a mistake of its caller: an invalid repository, base or file."""
     kinds = {"UsageError"}
     found = [UsageError]
     while found:
@@ -152,11 +151,8 @@ def _can_be_mended(document: RunDocument) -> bool:
     return bool(document.errors) and document.errors[-1].context.get("error_type") in kinds
 
 
-async def _patiently(service: "TemporalService", run: str) -> Snapshot:
-    """Look at the run; a server that is being restarted, or a worker that has just begun, is waited for."""
-    from temporalio.client import WorkflowQueryFailedError
-    from temporalio.service import RPCError, RPCStatusCode
-
+async def _patiently(service: TemporalService, run: str) -> Snapshot:
+    """Read the run, and retry while a server restarts or a worker starts."""
     passing = (
         RPCStatusCode.UNAVAILABLE,
         RPCStatusCode.DEADLINE_EXCEEDED,
@@ -164,7 +160,7 @@ async def _patiently(service: "TemporalService", run: str) -> Snapshot:
         RPCStatusCode.FAILED_PRECONDITION,
         RPCStatusCode.RESOURCE_EXHAUSTED,
     )
-    deadline = asyncio.get_running_loop().time() + PATIENCE
+    deadline = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
     while True:
         try:
             return await look(service, run)
@@ -181,17 +177,14 @@ async def _patiently(service: "TemporalService", run: str) -> Snapshot:
                 if not isinstance(error, RPCError):
                     raise
                 raise TemporalUnreachable(
-                    f"The run {run} has not answered for {PATIENCE:.0f} s ({error}); it is not lost. Is a worker at"
-                    f" work? `baton watch {run}` looks again."
+                    f"The run {run} has not answered for {PATIENCE.total_seconds():.0f} s ({error}); it is not lost. Is a"
+                    f" worker at work? `baton watch {run}` tries again."
                 ) from error
             await asyncio.sleep(EVERY)
 
 
-async def _workflow_failure(service: "TemporalService", run: str) -> str | None:
-    """Why the workflow's code fails, where it does so again and again; Temporal repeats such a task for ever."""
-    from temporalio.api.enums.v1 import EventType
-    from temporalio.service import RPCError
-
+async def _workflow_failure(service: TemporalService, run: str) -> str | None:
+    """Return the reason why the workflow's code fails repeatedly; None if it does not. Temporal retries without end."""
     handle = service.client.get_workflow_handle(run)
     try:
         description = await handle.describe(rpc_timeout=QUERY_LIMIT)

@@ -1,23 +1,27 @@
-"""Shows a run while it goes on: a live tree in a terminal, plain lines elsewhere. Both on stderr."""
+"""Views of a run in progress: a live tree in a terminal, plain lines elsewhere. Both on stderr."""
 
 import sys
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
 from interfaces.cli.runs.snapshot import Snapshot
-from interfaces.cli.terminal.output import console, message
+from interfaces.cli.terminal.output import message, read_verbosity
 from interfaces.cli.views.progress_lines import events
 from interfaces.cli.views.run_tree import run_tree
 
 
 class View(Protocol):
-    """Something that shows a run's progress; used as a context manager."""
+    """A view of a run's progress; used as a context manager."""
 
     def show(self, now: Snapshot) -> None:
         """Show the run as it is now."""
 
     def pause(self) -> None:
-        """Leave the screen to a question."""
+        """Clear the screen for a question."""
 
     def __enter__(self) -> Self: ...
 
@@ -27,21 +31,21 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line for each thing that happens."""
+    """A view that writes one line for each event."""
 
     def __init__(self, *, asks: bool = False) -> None:
-        """`asks`: open decisions are put to the person, so that they need not be told here."""
+        """`asks`: the person is asked open decisions, so that they are only named here."""
         self._asks = asks
         self._before: Snapshot | None = None
 
     def show(self, now: Snapshot) -> None:
-        """Say what is new."""
+        """Write a line for each event since the last call."""
         for line in events(self._before, now, asks=self._asks):
             message(line)
         self._before = now
 
     def pause(self) -> None:
-        """Nothing is on the screen that could be in the way."""
+        """Return at once: lines leave the screen free."""
 
     def __enter__(self) -> Self:
         return self
@@ -53,21 +57,17 @@ class PlainView:
 
 
 class LiveView:
-    """A tree of the run that is kept up to date, below the lines of what has happened."""
+    """A tree of the run that is kept up to date, below the lines of its events."""
 
     def __init__(self, *, asks: bool = False) -> None:
-        """`asks`: open decisions are put to the person, so that they need not be told here."""
-        from rich.live import Live
-
+        """`asks`: the person is asked open decisions, so that they are only named here."""
         self._asks = asks
-        self._console = console()
+        self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._before: Snapshot | None = None
 
     def show(self, now: Snapshot) -> None:
-        """Write what is new above the tree, and renew it."""
-        from rich.text import Text
-
+        """Write new events above the tree, and redraw it."""
         for line in events(self._before, now, asks=self._asks):
             self._console.print(Text(line, style="bold yellow" if line.startswith(("decision", "reminder")) else ""))
         if not self._live.is_started and not now.closed:
@@ -76,7 +76,7 @@ class LiveView:
         self._before = now
 
     def pause(self) -> None:
-        """Take the tree away until the next `show`."""
+        """Remove the tree until the next `show`."""
         self._live.stop()
 
     def __enter__(self) -> Self:
@@ -89,6 +89,6 @@ class LiveView:
 
 
 def choose_view(*, as_json: bool, asks: bool) -> View:
-    """The live tree where a person watches a terminal, plain lines otherwise; `asks`: they are asked what is open."""
-    live = not as_json and sys.stdout.isatty() and sys.stderr.isatty()
+    """Return the live tree for a person at a terminal, else plain lines; `asks`: the person is asked open decisions."""
+    live = not as_json and read_verbosity() >= 0 and sys.stdout.isatty() and sys.stderr.isatty()
     return LiveView(asks=asks) if live else PlainView(asks=asks)

@@ -1,4 +1,4 @@
-"""Reads from `git diff --numstat -z` how much a patch changes, file by file. Pure."""
+"""The size of a patch, file by file, from the output of `git diff --numstat -z`. Pure."""
 
 import os
 import re
@@ -13,7 +13,7 @@ class FileChange:
     """One file of a patch."""
 
     path: str
-    """Bytes that are not UTF-8 are in it as surrogates."""
+    """Bytes that are not UTF-8 are surrogates in it."""
     added: int = 0
     removed: int = 0
     renamed_from: str | None = None
@@ -21,7 +21,7 @@ class FileChange:
     """Lines of it are not counted."""
 
     def as_json(self) -> dict[str, str | int | bool | None]:
-        """For `--json`, in plain Unicode: a byte of a name that is not UTF-8 is in it as `\\xE9`."""
+        """Return the change for `--json`, in plain Unicode: a byte of a name that is not UTF-8 becomes `\\xE9`."""
         return {
             "path": _unicode(self.path),
             "added": self.added,
@@ -31,13 +31,13 @@ class FileChange:
         }
 
     def as_line(self) -> str:
-        """For `--stat`: a name stands as it is, but as git quotes it where it would break the line."""
+        """Return the line for `--stat`: a name that would break the line is quoted as git does it."""
         added, removed = ("-", "-") if self.binary else (str(self.added), str(self.removed))
         return f"{added:>6} +  {removed:>6} -  {_quoted(self.path)}"
 
 
 def parse_numstat(output: bytes) -> list[FileChange]:
-    """The files in what `git diff --numstat -z` wrote."""
+    """Parse the output of `git diff --numstat -z`."""
     fields = iter(output.split(b"\0"))
     files: list[FileChange] = []
     for field in fields:

@@ -1,4 +1,4 @@
-"""What has happened in a run between two looks at it, as lines for people. Pure."""
+"""The events of a run between two snapshots, as lines for people. Pure."""
 
 from collections.abc import Iterator
 
@@ -27,9 +27,9 @@ _DOING = {"gate": "gate: the project's tests", "integrate": "merging", "open": "
 
 
 def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> list[str]:
-    """Lines for everything that is new, in the order in which it is best read.
+    """Return a line for each event since the snapshot before, in reading order.
 
-    With `asks`, open decisions are put to a person by who shows this, and are only named.
+    With `asks`, the view asks a person open decisions, so they are only named here.
     """
     old, new = (before.document if before else None), now.document
     known = old.notes if old else []
@@ -62,7 +62,7 @@ def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> lis
 
 
 def gate_verdict(gate: GateDocument | None) -> str:
-    """What a run of the gate said."""
+    """Return the verdict of the gate as a phrase."""
     if gate is None:
         return "not run"
     if gate.command is None:
@@ -72,7 +72,7 @@ def gate_verdict(gate: GateDocument | None) -> str:
 
 
 def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "") -> str:
-    """What happens in a task right now; `waiting_for` is what the task itself waits for."""
+    """Return the present activity of a task; `waiting_for` is the reason for which the task itself waits."""
     if task.state is not TaskState.WORKING:
         return _ENDED.get(task.state, one_line(task.stage, 60) or "waits for its turn")
     if session is not None and session.waiting_for:
@@ -127,7 +127,7 @@ def _known_outcome(task: TaskDocument | None, number: int) -> RoundDocument:
 
 
 def _outcome(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[str]:
-    """What a round has come to since: the tester's verdict, the gate's, the reviewer's."""
+    """Yield the new verdicts of a round: of the tester, the gate, the reviewer."""
     where = f"{task} round {now.round}"
     if now.tester != before.tester:
         yield f"{where}: the tester says {one_line(now.tester)}"
@@ -139,7 +139,7 @@ def _outcome(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[s
 
 
 def reminders(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
-    """A line for each open decision that the run has reminded of between the two."""
+    """Yield a line for each open decision that was reminded of between two documents."""
     for decision in new.decisions:
         before = _known(old, decision)
         if decision.state is DecisionState.OPEN and before is not None and decision.reminders > before.reminders:
@@ -149,7 +149,7 @@ def reminders(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
 
 
 def since(decision: Decision) -> str:
-    """Since when a decision waits, to go on with after a word; empty where that is not known."""
+    """Return ` since <time>` for a decision; empty if the time is unknown."""
     return f" since {decision.opened_at:%Y-%m-%d %H:%M} UTC" if decision.opened_at else ""
 
 

@@ -1,4 +1,4 @@
-"""The end of a run in words: what came of it, what it cost, where to look further."""
+"""The summary of a run for people: result, cost, decisions, and the commands that show more."""
 
 import shlex
 
@@ -19,7 +19,7 @@ _WORDS = {
 
 
 def document_lines(document: RunDocument) -> list[str]:
-    """The document of a run for people: facts, tasks, decisions, notes."""
+    """Return the document of a run as lines: facts, tasks, decisions, notes."""
     unsafe = document.sandboxed is False
     lines = [
         f"run       {document.run}",
@@ -67,7 +67,7 @@ def document_lines(document: RunDocument) -> list[str]:
 
 
 def _origin(fork: Fork) -> str:
-    """Where a run was forked, in words."""
+    """Return the point where a run was forked, as a phrase."""
     if not fork.task:
         return f"from the plan of {fork.run}"
     turn = f", after turn {fork.turn}" if fork.turn else ", from its start"
@@ -75,19 +75,19 @@ def _origin(fork: Fork) -> str:
 
 
 def cost_lines(document: RunDocument) -> list[str]:
-    """The cost by role and by model, the dearest first."""
+    """Return the cost by role and by model, the highest first."""
     lines = []
     for title, costs in (("by role", document.cost_by_role), ("by model", document.cost_by_model)):
-        dearest = sorted(costs.items(), key=lambda entry: -entry[1])
-        named = ", ".join(f"{one_line(name, 60)} {usd(amount)}" for name, amount in dearest)
+        sorted_costs = sorted(costs.items(), key=lambda entry: -entry[1])
+        named = ", ".join(f"{one_line(name, 60)} {usd(amount)}" for name, amount in sorted_costs)
         lines += [f"  {title:9} {named}"] if named else []
     if document.unconfirmed_usd >= 0.00005:
-        lines.append(f"          and up to {usd(document.unconfirmed_usd)} for calls whose end was not seen")
+        lines.append(f"          and up to {usd(document.unconfirmed_usd)} for calls whose end is unknown")
     return lines
 
 
 def decision_lines(document: RunDocument) -> list[str]:
-    """The decisions of a run; the open ones with the command that answers them."""
+    """Return the decisions of a run as lines; the open ones with the command that answers them."""
     lines = ["", "decisions"] if document.decisions else []
     for decision in document.decisions:
         about = f" (task {one_line(decision.task_id, 40)})" if decision.task_id else ""
@@ -105,7 +105,7 @@ def decision_lines(document: RunDocument) -> list[str]:
 
 
 def ending(document: RunDocument) -> list[str]:
-    """What `run` and `watch` say when they end."""
+    """Return the lines that `run` and `watch` print at their end."""
     finished = sum(task.state is TaskState.DONE for task in document.tasks)
     words = _WORDS.get(document.status, f"The run is {document.status.value}.")
     if document.status is RunStatus.WAITING and document.waiting_for and not open_decisions(document):
@@ -117,7 +117,7 @@ def ending(document: RunDocument) -> list[str]:
 
 
 def next_commands(document: RunDocument, prefix: str = "") -> list[str]:
-    """Commands that look further."""
+    """Return the commands that show more."""
     run = document.run
     name = program()
     commands = [f"{name} show {run}"]

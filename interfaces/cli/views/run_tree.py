@@ -1,7 +1,9 @@
 """A run as a tree for the terminal: tasks, the session or step at work in each, turns, tools, cost, open questions."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+
+from rich.text import Text
+from rich.tree import Tree
 
 from baton import naming
 from baton.records.run import Decision, DecisionState, TaskDocument, TaskState
@@ -9,10 +11,6 @@ from baton.steps.session import SessionStatus
 from interfaces.cli.runs.snapshot import Snapshot
 from interfaces.cli.terminal.output import count, one_line, program, usd
 from interfaces.cli.views.progress_lines import doing
-
-if TYPE_CHECKING:
-    from rich.text import Text
-    from rich.tree import Tree
 
 _STYLES = {
     TaskState.PENDING: "dim",
@@ -25,10 +23,8 @@ _STYLES = {
 }
 
 
-def run_tree(now: Snapshot) -> "Tree":
-    """The run as it is now."""
-    from rich.tree import Tree
-
+def run_tree(now: Snapshot) -> Tree:
+    """Return the tree of a run at one moment."""
     document = now.document
     facts = [document.status.value, usd(document.cost_usd), count(document.turns, "turn"), _elapsed(now)]
     tree = Tree(_text(f"{document.run}  {'  '.join(filter(None, facts))}", "bold"), guide_style="dim")
@@ -49,7 +45,7 @@ def run_tree(now: Snapshot) -> "Tree":
     return tree
 
 
-def _add_task(tree: "Tree", now: Snapshot, task: TaskDocument, session: SessionStatus | None) -> None:
+def _add_task(tree: Tree, now: Snapshot, task: TaskDocument, session: SessionStatus | None) -> None:
     facts = [task.state.value]
     facts += [f"round {task.rounds}"] if task.rounds else []
     facts += [count(task.turns, "turn")] if task.turns else []
@@ -72,8 +68,8 @@ def _add_task(tree: "Tree", now: Snapshot, task: TaskDocument, session: SessionS
             _add_decision(branch, now.document.run, decision)
 
 
-def _add_session(branch: "Tree", now: Snapshot, session: SessionStatus) -> None:
-    """The role at work: its turn, what runs at this moment, what it said last."""
+def _add_session(branch: Tree, now: Snapshot, session: SessionStatus) -> None:
+    """Add the role at work: its turn, its running step, its last words."""
     step = now.steps.get(naming.session_workflow_id(now.document.run, session.task, session.round, session.role))
     tools = one_line(", ".join(session.tools), 60)
     moment = step.words if step is not None and step.words else tools or "thinks"
@@ -90,7 +86,7 @@ def _add_session(branch: "Tree", now: Snapshot, session: SessionStatus) -> None:
         at_work.add(_text(f"“{one_line(session.excerpt, 90)}”", "dim"))
 
 
-def _add_decision(branch: "Tree", run: str, decision: Decision) -> None:
+def _add_decision(branch: Tree, run: str, decision: Decision) -> None:
     asks = branch.add(_text(f"{decision.id}? {one_line(decision.question, 200)}", "bold yellow", wrap=True))
     choices = ", ".join(one_line(choice, 40) for choice in decision.choices)
     asks.add(_text(f"{program()} decide {run} {decision.id} CHOICE   ({choices})", "yellow", wrap=True))
@@ -105,8 +101,6 @@ def _elapsed(now: Snapshot) -> str:
     return f"{hours}:{minutes:02}:{seconds % 60:02}"
 
 
-def _text(words: str, style: str = "", *, wrap: bool = False) -> "Text":
-    """Never markup: foreign text could be some."""
-    from rich.text import Text
-
+def _text(words: str, style: str = "", *, wrap: bool = False) -> Text:
+    """Return text without markup: foreign text could contain some."""
     return Text(words, style=style, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")

@@ -1,4 +1,4 @@
-"""A session's transcript as a person reads it: who said what, which tools ran, what came back. Pure."""
+"""A session's transcript for people: messages, tool calls and their results. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any
 from interfaces.cli.runs.stored_run import Part
 from interfaces.cli.terminal.output import one_line, usd
 
-_RESULT_LIMIT = 2_000
-_INPUT_LIMIT = 2_000
+_MAX_RESULT = 2_000
+_MAX_INPUT = 2_000
 
 
 def render(parts: list[Part], task: str) -> Iterator[str]:
-    """Lines of the transcript of one task, with a heading for each session and turn."""
+    """Yield the lines of the transcript of one task, with a heading for each session and turn."""
     session = ""
     for part in parts:
         if part.session != session:
@@ -42,7 +42,7 @@ def _entry(part: Part) -> Iterator[str]:
 
 
 def _blocks(content: Any, tools: list[Any]) -> Iterator[str]:
-    """The blocks of a message; `tools` says how each tool call of a result went."""
+    """Yield the lines of a message's blocks; `tools` has name and exit code of each tool call of a result."""
     if isinstance(content, str):
         yield from _indented(content)
         return
@@ -54,7 +54,7 @@ def _blocks(content: Any, tools: list[Any]) -> Iterator[str]:
             case {"type": "thinking", "thinking": str(text)} if text:
                 yield from _indented(text, "  (thinking) ")
             case {"type": "tool_use", "name": str(name), "input": given}:
-                yield f"  > {one_line(name, 60)} {_shorten(_input(given), _INPUT_LIMIT)}"
+                yield f"  > {one_line(name, 60)} {_shorten(_input(given), _MAX_INPUT)}"
             case {"type": "tool_result"}:
                 yield from _result(block, tools[results] if results < len(tools) else {})
                 results += 1
@@ -75,7 +75,7 @@ def _result(block: dict[str, Any], tool: Any) -> Iterator[str]:
         else [part.get("text", f"[{part.get('type')}]") for part in content or [] if isinstance(part, dict)]
     )
     for text in texts:
-        yield from _indented(_shorten(str(text), _RESULT_LIMIT), "    ")
+        yield from _indented(_shorten(str(text), _MAX_RESULT), "    ")
 
 
 def _input(given: Any) -> str:

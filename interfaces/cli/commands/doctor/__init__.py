@@ -1,1 +1,1 @@
-"""The command `doctor`: checks of the machine, of GitHub and of the stores."""
+"""The command `doctor`: checks of the machine and of GitHub."""

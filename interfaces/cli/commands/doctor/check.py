@@ -1,4 +1,4 @@
-"""One check of `doctor`, whatever it is about."""
+"""The result of one check of `doctor`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One check: its status, the facts, and the remedy."""
 
     name: str
     status: Literal["ok", "warn", "fail"]

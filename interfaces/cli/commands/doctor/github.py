@@ -1,23 +1,21 @@
-"""The command `doctor --github`: whether the credential is valid, may do what is needed, and deliveries come in."""
+"""The command `doctor --github`: checks the credential, its permissions, and that deliveries arrive."""
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from baton.errors import BatonError, ExitCode
+from baton.settings.core import Settings
 from interfaces.cli.commands.doctor.check import Check
 from interfaces.cli.commands.webhook import redelivery, retention
 from interfaces.cli.terminal.output import line, one_line, print_json
-
-if TYPE_CHECKING:
-    from baton.settings.core import Settings
-    from workers.github_probe import Survey
+from workers.github_probe import Survey, listens, survey
+from workers.temporal_service import temporal_service
 
 _GUIDE = "docs/github.md leads through the set-up."
 
 
-async def check_github(settings: "Settings", as_json: bool) -> int:
-    """Look at everything and say what to do about each; nothing is written to GitHub."""
+async def check_github(settings: Settings, as_json: bool) -> int:
+    """Print the checks with their remedies and return the exit code; GitHub is only read."""
     checks = [check async for check in _checks(settings)]
     failed = any(check.status == "fail" for check in checks)
     if as_json:
@@ -30,9 +28,7 @@ async def check_github(settings: "Settings", as_json: bool) -> int:
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-async def _checks(settings: "Settings") -> AsyncIterator[Check]:
-    from workers.github_probe import survey
-
+async def _checks(settings: Settings) -> AsyncIterator[Check]:
     if settings.github_webhook_secrets:
         yield Check("secret", "ok", "The webhook's secret is set.")
     else:
@@ -50,7 +46,7 @@ async def _checks(settings: "Settings") -> AsyncIterator[Check]:
     yield await _namespace(settings)
 
 
-def _of_app(found: "Survey") -> list[Check]:
+def _of_app(found: Survey) -> list[Check]:
     permissions = Check("permissions", "ok", "The App has the permissions that it needs.")
     if found.permissions:
         advice = f"Grant them in the App's settings, and accept them for each installation. {_GUIDE}"
@@ -66,9 +62,9 @@ def _of_app(found: "Survey") -> list[Check]:
     return checks
 
 
-def _of_token(found: "Survey") -> list[Check]:
+def _of_token(found: Survey) -> list[Check]:
     if not found.reaches:
-        advice = "Name the repositories in BATON_GITHUB_REPOSITORIES, and they are looked at."
+        advice = "Name the repositories in BATON_GITHUB_REPOSITORIES, and they are checked."
         return [Check("permissions", "warn", "Where the token may write cannot be seen.", advice)]
     where = ", ".join(reach.name for reach in found.reaches)
     permissions = Check("permissions", "ok", f"The token's account may write to {where}.")
@@ -77,12 +73,12 @@ def _of_token(found: "Survey") -> list[Check]:
         permissions = Check("permissions", "fail", f"The token is not enough: {'; '.join(faults)}.", advice)
     events = Check("events", "ok", "No webhook that the token may look at lacks an event.")
     if faults := [reach.hook_fault for reach in found.reaches if reach.hook_fault]:
-        advice = f"Mend it in the repository's settings, under Webhooks. {_GUIDE}"
+        advice = f"Correct it in the repository's settings, under Webhooks. {_GUIDE}"
         events = Check("events", "fail", f"The webhook is not right: {'; '.join(faults)}.", advice)
     return [permissions, events]
 
 
-def _deliveries(found: "Survey") -> Check:
+def _deliveries(found: Survey) -> Check:
     if found.unseen:
         return Check("deliveries", "warn", f"Whether deliveries arrive cannot be seen: {found.unseen}.")
     where = f"GitHub delivers to {found.hook_url}" if found.hook_url else "GitHub knows no address to deliver to"
@@ -91,15 +87,13 @@ def _deliveries(found: "Survey") -> Check:
     if not found.hook_url:
         return Check("deliveries", "fail", detail, "Set the webhook's URL in the App's settings.")
     if found.refused and not found.delivered:
-        return Check("deliveries", "fail", detail, "Look at Recent deliveries in the App's settings for the answers.")
+        return Check("deliveries", "fail", detail, "Read the answers under Recent deliveries in the App's settings.")
     if found.refused or not found.delivered:
-        return Check("deliveries", "warn", detail, "Look at Recent deliveries in the App's settings for the answers.")
+        return Check("deliveries", "warn", detail, "Read the answers under Recent deliveries in the App's settings.")
     return Check("deliveries", "ok", detail)
 
 
-async def _webhook(settings: "Settings") -> Check:
-    from workers.github_probe import listens
-
+async def _webhook(settings: Settings) -> Check:
     address = f"{settings.github_webhook_host}:{settings.github_webhook_port}"
     if await listens(settings):
         return Check("webhook", "ok", f"A webhook answers at {address} on this machine.")
@@ -107,9 +101,7 @@ async def _webhook(settings: "Settings") -> Check:
     return Check("webhook", "warn", f"No webhook answers at {address} on this machine.", advice)
 
 
-async def _namespace(settings: "Settings") -> Check:
-    from workers.temporal_service import temporal_service
-
+async def _namespace(settings: Settings) -> Check:
     try:
         async with temporal_service(settings) as service:
             kept = await retention(service.client)
@@ -119,6 +111,6 @@ async def _namespace(settings: "Settings") -> Check:
     needed = redelivery(settings)
     if kept < needed:
         hours = int(needed.total_seconds() // 3_600)
-        advice = f"temporal operator namespace update --retention {hours}h: what is delivered again is done again else."
+        advice = f"temporal operator namespace update --retention {hours}h, or a delivery sent again is done again."
         return Check("retention", "fail", detail, advice)
     return Check("retention", "ok", detail)

@@ -1,33 +1,34 @@
-"""The command `gc`: give back the room that ended runs take in the stores of this home."""
+"""The command `store gc`: removes the data of ended runs from the stores of this home."""
 
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from baton.errors import ExitCode, UsageError
+from baton.errors import ExitCode, StoreDamaged, UnknownRun, UsageError, WorkspaceError
 from baton.naming import workflow_id_of
-from interfaces.cli import options
+from baton.settings.core import Settings
+from interfaces.cli.arguments import load_settings, read_duration
+from interfaces.cli.runs.runtime import serving
+from interfaces.cli.runs.snapshot import describe, is_closed
+from interfaces.cli.runs.stored_run import open_stores, stored_document, with_fault
 from interfaces.cli.terminal.output import count, line, message, one_line, print_json
 from interfaces.cli.terminal.runner import execute
+from system.uncancellable import in_thread
+from workers.temporal_service import TemporalService
+from workspaces.git.inventory import Place
+from workspaces.maintenance import gc as collector
+from workspaces.maintenance.gc import Holding
+from workspaces.maintenance.verify import broken_refs
+from workspaces.store.store import Store
 
-if TYPE_CHECKING:
-    from baton.settings.core import Settings
-    from workers.temporal_service import TemporalService
-    from workspaces.git.inventory import Place
-    from workspaces.maintenance.gc import Holding
-    from workspaces.store.store import Store
-
-_YOUNGEST = timedelta(days=1)
-"""Runs that ended since are kept, whatever is asked for: people still look at them."""
+_MIN_AGE = timedelta(days=1)
+"""Runs that ended more recently are always kept: people still read them."""
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended, and what it takes."""
+    """A run that has ended, and the data that it holds."""
 
     run: str
     """Its name in refs and directories (`naming.run_key`)."""
@@ -42,43 +43,17 @@ class Ended:
         return workflow_id_of(self.run)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(epilog="Example: baton gc --older-than 14d --keep 2GB --dry-run")(gc)
-
-
-def gc(
-    older_than: Annotated[
-        str, typer.Option(metavar="TIME", help="Runs that ended longer ago than this: 36h, 30d, 8w; a day at least.")
-    ] = "30d",
-    keep: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="And the oldest ones, until the rest takes no more than this: 500MB, 2GB."),
-    ] = None,
-    forget: Annotated[
-        bool, typer.Option("--forget", help="Let go of state.json and decisions.json, too: `show` knows nothing then.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    as_json: options.Json = False,
-) -> None:
-    """Remove checkpoints and transcripts of ended runs.
-
-    Published branches stay, and so does the state of each run. Nothing of a run that is open is touched, and a
-    worker may be at work. What lies in a state remote stays there.
-    Exit code: 1 when a store cannot be read; it is left alone, and the others are not.
-    """
-    settings = options.settings()
-    execute(_gc(settings, _age(older_than), _size(keep), forget, dry_run, as_json))
+def gc(older_than: str, keep: str | None, forget: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove ended runs; raises UsageError for an invalid duration or size, exits with 1 if a store cannot be read."""
+    age, size = _age(older_than), _size(keep)
+    execute(_gc(load_settings(), age, size, forget, dry_run, as_json))
 
 
 def _age(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,5})\s*([hdw])", text.strip().lower())
-    if found is None:
-        raise UsageError(f"--older-than {text!r} does not fit: write a time such as 36h, 30d or 8w.")
-    age = timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 168}[found[2]])
-    if age < _YOUNGEST:
+    age = read_duration("--older-than", text)
+    if age < _MIN_AGE:
         raise UsageError(
-            f"--older-than {text!r} does not fit: what ended within a day is kept, so write a day or more."
+            f"--older-than {text!r} is invalid: runs that ended within a day are kept, so write a day or more."
         )
     return age
 
@@ -88,18 +63,11 @@ def _size(text: str | None) -> int | None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
     if found is None or found[2] not in _UNITS:
-        raise UsageError(f"--keep {text!r} does not fit: write a size such as 500MB or 2GB.")
+        raise UsageError(f"--keep {text!r} is invalid: write a size such as 500MB or 2GB.")
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-async def _gc(
-    settings: "Settings", age: timedelta, keep: int | None, forget: bool, dry_run: bool, as_json: bool
-) -> int:
-    from baton.errors import WorkspaceError
-    from interfaces.cli.runs.runtime import serving
-    from interfaces.cli.runs.stored_run import open_stores
-    from workspaces.maintenance import gc
-
+async def _gc(settings: Settings, age: timedelta, keep: int | None, forget: bool, dry_run: bool, as_json: bool) -> int:
     ended: list[Ended] = []
     open_runs: list[str] = []
     damaged: list[Place] = []
@@ -114,7 +82,7 @@ async def _gc(
     if not dry_run:
         for one in going[:]:
             try:
-                gone = await gc.forget(one.store, one.run, one.holding.refs)
+                gone = await collector.forget(one.store, one.run, one.holding.refs)
             except WorkspaceError as error:
                 damaged.append(_damaged(one.store, error))
                 going.remove(one)
@@ -128,12 +96,12 @@ async def _gc(
         freed = 0
         for store in stores.values():
             try:
-                freed += await gc.repack(store)
+                freed += await collector.repack(store)
             except WorkspaceError as error:
                 damaged.append(_damaged(store, error))
     code = ExitCode.FAILED if damaged else ExitCode.DONE
     for place in damaged:
-        message(f"Left alone: {place.words}")
+        message(f"Left alone: {place.words}", always=True)
     if as_json:
         removed = [
             {"run": one.id, "repo": one.repo, "ended_at": one.ended_at.isoformat(), "bytes": one.holding.size}
@@ -149,7 +117,7 @@ async def _gc(
     for one in going:
         line(f"{one.id}  ended {one.ended_at:%Y-%m-%d}  {_shown(one.holding.size)}  {one_line(one.repo, 80)}")
     for run in in_use:
-        line(f"{run}  is left alone: somebody works in one of its workspaces")
+        line(f"{run}  is left alone: a worker works in one of its workspaces")
     verb = "would go" if dry_run else "removed"
     message(
         f"{count(len(going), 'run')} {verb}, about {_shown(freed)}; {len(staying) + len(in_use)} ended and"
@@ -158,47 +126,39 @@ async def _gc(
     return code
 
 
-async def _ended(service: "TemporalService", store: "Store", forget: bool, open_runs: list[str]) -> list[Ended]:
-    """The ended runs of a store; `open_runs` gets the others. Raises StoreDamaged where not all of it can be seen."""
-    from baton.errors import StoreDamaged, WorkspaceError
-    from system.uncancellable import in_thread
-    from workspaces.maintenance import gc
-    from workspaces.maintenance.verify import broken_refs
-
+async def _ended(service: TemporalService, store: Store, forget: bool, open_runs: list[str]) -> list[Ended]:
+    """Return the ended runs of a store, and add the others to `open_runs`; raises StoreDamaged if a ref is broken."""
     if broken := await in_thread(broken_refs, store):
-        # What such a ref led to would look as if nothing needed it.
+        # The objects behind such a ref would look unreferenced.
         raise StoreDamaged(f"{broken[0].what} {broken[0].advice}")
     ended = []
-    for run in gc.runs_of(store):
+    for run in collector.runs_of(store):
         try:
             when = await _ended_at(service, store, run)
         except WorkspaceError as error:
-            message(f"The run {workflow_id_of(run)} stays: {error}")
+            message(f"The run {workflow_id_of(run)} stays: {error}", always=True)
             when = None
         if when is None:
             open_runs.append(workflow_id_of(run))
             continue
-        found = await gc.holding(store, run, whole=forget)
+        found = await collector.holding(store, run, whole=forget)
         if found.refs:
             ended.append(Ended(run, store.repo, when, store, found))
     return ended
 
 
-def _damaged(store: "Store", error: Exception) -> "Place":
-    from interfaces.cli.runs.stored_run import with_fault
-    from workspaces.git.inventory import Place
-
+def _damaged(store: Store, error: Exception) -> Place:
     return with_fault(Place(store.root, store.repo), error)
 
 
 def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[Ended], list[Ended]]:
-    """Which ended runs go, and which stay."""
+    """Divide ended runs into those to remove and those to keep."""
     now = datetime.now(UTC)
     going, staying = [], []
     left = sum(one.holding.size for one in ended)
     for one in sorted(ended, key=lambda each: each.ended_at):
         old = now - one.ended_at > age
-        too_much = keep is not None and left > keep and now - one.ended_at > _YOUNGEST
+        too_much = keep is not None and left > keep and now - one.ended_at > _MIN_AGE
         if old or too_much:
             going.append(one)
             left -= one.holding.size
@@ -207,12 +167,8 @@ def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[
     return going, staying
 
 
-async def _ended_at(service: "TemporalService", store: "Store", run: str) -> datetime | None:
-    """When a run ended; None where it is open, or nobody knows that it has ended."""
-    from baton.errors import UnknownRun
-    from interfaces.cli.runs.snapshot import describe, is_closed
-    from interfaces.cli.runs.stored_run import stored_document
-
+async def _ended_at(service: TemporalService, store: Store, run: str) -> datetime | None:
+    """Return the time when a run ended; None if it is open, or if neither server nor store says that it has ended."""
     try:
         description = await describe(service.client, workflow_id_of(run))
     except UnknownRun:

@@ -1,24 +1,36 @@
-"""`baton doctor --store`: whether the stores of this home are whole, and what was mended or can be done."""
+"""The commands `store check` and `store repair`: the damage of this home's stores, and its repair."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from baton.errors import ExitCode
+from baton.errors import BatonError, ExitCode
+from baton.settings.core import Settings
+from interfaces.cli.arguments import load_settings
 from interfaces.cli.terminal.output import line, message, one_line, print_json
+from interfaces.cli.terminal.runner import execute
+from workers.host_id import host_id
+from workspaces.git.errors import translated
+from workspaces.git.findings import Finding, StoreReport
+from workspaces.git.inventory import Place, stock
+from workspaces.maintenance.repair import repair as mend
+from workspaces.maintenance.store_repair import mend_frame
+from workspaces.maintenance.verify import verify
+from workspaces.store.state_remote import StateRemote
+from workspaces.store.store import Store
 
-if TYPE_CHECKING:
-    from baton.settings.core import Settings
-    from workspaces.git.findings import Finding, StoreReport
-    from workspaces.git.inventory import Place
-    from workspaces.store.state_remote import StateRemote
+
+def check_stores(as_json: bool) -> None:
+    """Print the damage of the stores; exits with 1 if one is damaged."""
+    execute(verify_stores(load_settings(), False, as_json))
 
 
-async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int:
-    """Check all stores of a home, mend them if asked to, and print what was found; exit code 1 where work is lost."""
-    from workers.host_id import host_id
-    from workspaces.git.inventory import stock
-    from workspaces.store.state_remote import StateRemote
+def repair_stores(as_json: bool) -> None:
+    """Repair the stores, and print the repairs and the remaining damage; exits with 1 if one stays damaged."""
+    execute(verify_stores(load_settings(), True, as_json))
 
+
+async def verify_stores(settings: Settings, repair: bool, as_json: bool) -> int:
+    """Check all stores of a home, repair them if asked to, and print the reports; returns the exit code."""
     setting = settings.state_remote
     remote = StateRemote.parse(setting, host_id(settings.home)) if setting else None
     reports: list[StoreReport] = []
@@ -34,16 +46,8 @@ async def check_stores(settings: "Settings", repair: bool, as_json: bool) -> int
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-async def _check(settings: "Settings", remote: "StateRemote | None", place: "Place", repair: bool) -> "StoreReport":
-    """The report on one store. All that is wrong with it is in the report, so that the others are checked, too."""
-    from baton.errors import BatonError
-    from workspaces.git.errors import translated
-    from workspaces.git.findings import Finding, StoreReport
-    from workspaces.maintenance.repair import repair as mend
-    from workspaces.maintenance.store_repair import mend_frame
-    from workspaces.maintenance.verify import verify
-    from workspaces.store.store import Store
-
+async def _check(settings: Settings, remote: StateRemote | None, place: Place, repair: bool) -> StoreReport:
+    """Return the report on one store. An error is part of the report, so that the other stores are checked, too."""
     mended: list[Finding] = []
     report = StoreReport(place.repository or "", place.root)
     try:
@@ -57,13 +61,13 @@ async def _check(settings: "Settings", remote: "StateRemote | None", place: "Pla
                     report = await mend(await Store.open(settings.home, place.repository, remote), report)
     except (BatonError, RecursionError) as error:
         where = str(place.root.relative_to(settings.home))
-        advice = "Mend that, and look again; nothing was removed."
+        advice = "Solve that, and check again; no data was removed."
         report.findings.append(Finding("store", where, str(error), advice, mendable=False))
     report.mended = [*mended, *report.mended]
     return report
 
 
-def _document(report: "StoreReport") -> dict[str, Any]:
+def _document(report: StoreReport) -> dict[str, Any]:
     return {
         "repository": report.repository,
         "path": str(report.path),
@@ -74,7 +78,7 @@ def _document(report: "StoreReport") -> dict[str, Any]:
     }
 
 
-def _print(reports: list["StoreReport"], repair: bool) -> None:
+def _print(reports: list[StoreReport], repair: bool) -> None:
     if not reports:
         line("There is no store in this home yet.")
     shown: set[str] = set()
@@ -83,16 +87,16 @@ def _print(reports: list["StoreReport"], repair: bool) -> None:
         name = one_line(report.repository or "a store of an unknown repository", 200)
         line(f"{state:<8} {name}  ({report.refs} refs, {report.path})")
         for finding in report.mended:
-            line(f"  mended {finding.kind:<10} {one_line(finding.where, 200)}")
+            line(f"  repaired {finding.kind:<10} {one_line(finding.where, 200)}")
         for finding in report.findings:
-            if finding.where not in shown:  # what belongs to no store is found beside each
+            if finding.where not in shown:  # a finding that belongs to no store is in every report
                 shown.add(finding.where)
                 _print_finding(finding)
     if not repair and any(finding.mendable for report in reports for finding in report.findings):
-        line("\n`baton doctor --store --repair` mends what can be mended; stop the workers of this home first.")
+        line("\n`baton store repair` repairs what can be repaired; stop the workers of this home first.")
 
 
-def _print_finding(finding: "Finding") -> None:
+def _print_finding(finding: Finding) -> None:
     line(f"  {finding.kind:<10} {one_line(finding.where, 200)}")
     line(f"             {one_line(finding.what, 600)}")
     if finding.advice:

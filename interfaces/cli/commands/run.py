@@ -1,0 +1,177 @@
+"""The command `run`: start a run, work on it in this process, and follow it to its end."""
+
+import sys
+from pathlib import Path
+
+from baton.errors import UsageError
+from baton.naming import new_run_id
+from baton.records.run import Guide, RunDocument, RunRequest
+from baton.settings.core import SandboxMode, Settings
+from baton.text.key_masking import masked_names, told
+from baton.tracing import span
+from interfaces.cli.arguments import (
+    check_models,
+    check_new_run_id,
+    load_settings,
+    make_request,
+    parse_models,
+    read_duration,
+    require_model_access,
+)
+from interfaces.cli.choices import DefaultAnswer
+from interfaces.cli.runs.repo_argument import resolve_repository
+from interfaces.cli.runs.runtime import has_worker, require_sandbox, serving, tell_where
+from interfaces.cli.runs.start import UNSTARTED, see_through, start_run
+from interfaces.cli.terminal.output import line, message, print_json, program
+from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask, who
+from interfaces.cli.terminal.runner import Farewell, execute
+from interfaces.cli.views.follow import exit_code, follow
+from interfaces.cli.views.live_view import choose_view
+from interfaces.cli.views.run_summary import ending
+from workers.temporal_service import TemporalService
+from workspaces.store.disk_space import require_room_to_begin
+
+
+def run(
+    *,
+    task: str,
+    repo: str,
+    base: str | None,
+    max_usd: float | None,
+    max_usd_per_task: float | None,
+    max_usd_per_session: float | None,
+    max_usd_per_day: float | None,
+    max_turns: int | None,
+    max_turns_per_task: int | None,
+    max_turns_per_run: int | None,
+    max_turns_per_day: int | None,
+    max_wall_clock: str | None,
+    max_rounds: int | None,
+    max_parallel: int | None,
+    model: list[str] | None,
+    sandbox: SandboxMode | None,
+    decision_default: DefaultAnswer | None,
+    decision_deadline: str | None,
+    no_publish: bool,
+    detach: bool,
+    run_id: str | None,
+    as_json: bool,
+) -> None:
+    """Start a run and follow it; raises UsageError, before a server is started, if an argument is invalid."""
+    settings = load_settings(sandbox=sandbox)
+    if (decision_default is None) != (decision_deadline is None):
+        raise UsageError("--decision-default and --decision-deadline go together: the answer, and when it is taken.")
+    caps = {
+        "usd": max_usd,
+        "usd_per_task": max_usd_per_task,
+        "usd_per_session": max_usd_per_session,
+        "usd_per_day": max_usd_per_day,
+        "turns": max_turns,
+        "turns_per_task": max_turns_per_task,
+        "turns_per_run": max_turns_per_run,
+        "turns_per_day": max_turns_per_day,
+        "wall_clock_seconds": max_wall_clock and read_duration("--max-wall-clock", max_wall_clock).total_seconds(),
+        "rounds": max_rounds,
+        "parallel": max_parallel,
+        "decision_default": decision_default and decision_default.value,
+        "decision_deadline_seconds": decision_deadline
+        and read_duration("--decision-deadline", decision_deadline).total_seconds(),
+    }
+    given: dict[str, object] = {**caps, "models": parse_models(model), "publish": not no_publish}
+    request = _make_request(settings, task, repo, base, run_id, given)
+    check_models(settings, request.models, settings_too=not detach)
+    farewell = Farewell(UNSTARTED)
+    if detach:
+        execute(detach_run(settings, request, as_json, farewell), farewell=farewell)
+    require_model_access(settings)
+    execute(run_to_end(settings, request, as_json, farewell), farewell=farewell)
+
+
+def _make_request(
+    settings: Settings, task: str, repo: str, base: str | None, run_id: str | None, given: dict[str, object]
+) -> RunRequest:
+    """Return the request, with everything checked that can be checked without a server; raises UsageError."""
+    text = settings.masker()(_read_task(task))
+    if names := masked_names(text):
+        message(f"In the task, {told(names)}", always=True)
+    if run_id is not None:
+        check_new_run_id(run_id)
+    where = resolve_repository(repo, base)
+    return make_request(
+        {
+            "task": text,
+            "repo": where,
+            "base": base,
+            "run": run_id or new_run_id(where, text, discreet=settings.encryption_keys is not None),
+            "started_by": who(),
+            **given,
+        }
+    )
+
+
+def _read_task(task: str) -> str:
+    """Return the text of the task: as given, from stdin (`-`) or from a file (`@FILE`); raises UsageError."""
+    if task == "-":
+        text = sys.stdin.buffer.read().decode(errors="replace")
+    elif task.startswith("@"):
+        try:
+            text = Path(task[1:]).expanduser().read_bytes().decode()
+        except OSError as error:
+            raise UsageError(f"The task file {task[1:]} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"The task file {task[1:]} is not UTF-8 text.") from error
+    else:
+        text = task
+    if not text.strip():
+        raise UsageError("The task is empty: say what to change.")
+    return text.strip()
+
+
+async def run_to_end(
+    settings: Settings, request: RunRequest, as_json: bool, farewell: Farewell, words: Guide | None = None
+) -> int:
+    """Start a run, with a message to its agents, and follow it to its end; returns the exit code."""
+    await require_sandbox(settings)
+    async with serving(settings) as service:
+        tell_where(service)
+        require_room_to_begin(settings)
+        message(f"run {request.run}")
+        with span("baton run", run=request.run):
+            await see_through(start_run(service, request, words), request.run, farewell)
+        return await see_to_end(service, request.run, as_json)
+
+
+async def see_to_end(service: TemporalService, run: str, as_json: bool) -> int:
+    """Follow a run, print how it ended, and return the exit code."""
+    ask = ask_in_terminal if can_ask(as_json=as_json) else None
+    document = await follow(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
+    print_ending(document, as_json)
+    return exit_code(document)
+
+
+def print_ending(document: RunDocument, as_json: bool) -> None:
+    """Print the result of a run: its document as JSON, or a summary for people."""
+    if as_json:
+        print_json(document)
+    else:
+        for text in ending(document):
+            line(text)
+
+
+async def detach_run(
+    settings: Settings, request: RunRequest, as_json: bool, farewell: Farewell, words: Guide | None = None
+) -> None:
+    """Start a run, print its id, and leave the work to the workers of the server."""
+    async with serving(settings, worker=False) as service:
+        with span("baton run", run=request.run):
+            await see_through(start_run(service, request, words), request.run, farewell)
+        at_work = await has_worker(service)
+        link = service.run_link(request.run)
+    if as_json:
+        print_json({"run": request.run, "web_ui": link})
+    else:
+        line(request.run)
+    if at_work:
+        message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
+    else:
+        message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")

@@ -1,0 +1,57 @@
+"""The command `stop`: end a run and keep its work."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from baton.errors import UnknownRun, WorkspaceError
+from baton.records.run import RunDocument
+from baton.settings.core import Settings
+from interfaces.cli.arguments import check_run_id, load_settings
+from interfaces.cli.runs.current_document import current_document
+from interfaces.cli.runs.runtime import running_worker, serving
+from interfaces.cli.runs.snapshot import describe, is_closed
+from interfaces.cli.runs.stored_run import find_run
+from interfaces.cli.terminal.output import line, message, print_json
+from interfaces.cli.terminal.runner import Farewell, execute
+
+_POLL_SECONDS = 0.2
+
+
+def stop(run: str, as_json: bool) -> None:
+    """Cancel a run and wait until it has ended; a run that has ended already is no error."""
+    run = check_run_id(run)
+    farewell = Farewell()
+    execute(_stop(load_settings(), run, as_json, farewell), farewell=farewell)
+
+
+async def _stop(settings: Settings, run: str, as_json: bool, farewell: Farewell) -> None:
+    document = await _read_ended(settings, run)
+    if document is None:
+        async with AsyncExitStack() as stack:
+            service = await stack.enter_async_context(serving(settings, worker=False))
+            if is_closed(await describe(service.client, run)):
+                message(f"The run {run} has ended already.")
+            else:
+                await service.client.get_workflow_handle(run).cancel()
+                farewell.text = f"The run {run} was told to stop; it ends as soon as a worker is there."
+                if service.embedded:
+                    # A worker must end the run; cancelled before, it begins no new work.
+                    await stack.enter_async_context(running_worker(service, settings))
+                while not is_closed(await describe(service.client, run)):  # noqa: ASYNC110 - the run is elsewhere
+                    await asyncio.sleep(_POLL_SECONDS)
+            document = await current_document(settings, service, run)
+    else:
+        message(f"The run {run} has ended already.")
+    if as_json:
+        print_json(document)
+    else:
+        line(f"{run} {document.status.value}")
+
+
+async def _read_ended(settings: Settings, run: str) -> RunDocument | None:
+    """Return the stored document of a run that has ended; None where only the server can tell."""
+    try:
+        document = await (await find_run(settings.home, run)).document()
+    except (UnknownRun, WorkspaceError):
+        return None
+    return document if document.status.is_final else None
