@@ -52,7 +52,7 @@ async def test_a_store_is_checked_and_mended(cli: Cli, tmp_path: Path) -> None:
     said = await cli("doctor", "--store")
     assert said.code == 1
     assert "the task t1 of the run shop-1 cannot go on from its newest checkpoint" in said.out
-    assert "`baton doctor --store --repair`" in said.out
+    assert "`baton store repair`" in said.out
     assert "tmp_obj_left" in said.out
     assert left.exists()
 

@@ -69,9 +69,10 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert dry["kept"] == {"ended": ["new", "today"], "open": ["open", "waiting"], "in_use": []}
         assert store.objects.has(heads["old"])
 
+        assert json.loads((await cli("store", "gc", "--dry-run", "--json")).out) == dry
         said = await cli("gc")
         assert said.code == 0, said.err
-        assert "held  is left alone: somebody works in one of its workspaces" in said.out
+        assert "held  is left alone: a worker works in one of its workspaces" in said.out
         assert "1 run removed, about 0." in said.err
         after = await Store.open(cli.home, store.repo)
         assert [run for run, head in heads.items() if not after.objects.has(head)] == ["old"]
@@ -130,10 +131,15 @@ async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli,
 
 
 async def test_what_does_not_fit_is_refused(cli: Cli) -> None:
-    for option, value in (("--older-than", "soon"), ("--older-than", "23h"), ("--keep", "much")):
+    for option, value in (
+        ("--older-than", "soon"),
+        ("--older-than", "30"),
+        ("--older-than", "23h"),
+        ("--keep", "much"),
+    ):
         refused = await cli("gc", option, value)
         assert (refused.code, refused.out) == (2, "")
-        assert f"{option} '{value}' does not fit" in refused.err
+        assert f"{option} '{value}' is invalid" in refused.err
 
 
 async def test_no_run_begins_without_room(scripted: Cli, repository: Path) -> None:

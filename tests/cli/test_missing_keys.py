@@ -4,7 +4,9 @@ import base64
 import json
 from pathlib import Path
 
+from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
+from workers.embedded.server import embedded_server
 
 
 def key(name: str) -> str:
@@ -19,6 +21,12 @@ async def test_other_runs_are_shown(scripted: Cli, repository: Path) -> None:
         started = await scripted("run", f"Do {name}", "--repo", str(repository), "--detach", "--json")
         assert started.code == 0, started.err
         runs.append(json.loads(started.out)["run"])
+    async with embedded_server(read_settings(home=scripted.home)):
+        await look_at(scripted, runs)
+
+
+async def look_at(scripted: Cli, runs: list[str]) -> None:
+    """Both runs are known to the server alone; the second one's key is here."""
     listed = await scripted("list", "--json")
     assert listed.code == 0, listed.err
     rows = {row["run"]: row for row in json.loads(listed.out)}

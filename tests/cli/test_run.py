@@ -123,9 +123,9 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
         assert midway.code == 2
         assert "A session keeps its model to its end" in midway.err
         for amount in ("inf", "1e9"):
-            endless = await scripted("fork", run_id, "--usd", amount)
+            endless = await scripted("fork", run_id, "--max-usd", amount)
             assert (endless.code, endless.out) == (2, "")
-            assert "The usd does not fit" in endless.err
+            assert "The --max-usd is invalid" in endless.err
         own = f"{run_id}-fork"
         review = ("--task", "t2", "--session", "1-reviewer", "--model", "reviewer=haiku")
         again = await scripted("fork", run_id, *review, "--run-id", own, "--no-publish", "--json")
@@ -142,7 +142,7 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
 
 async def test_a_deadline_with_a_default_is_waited_for(scripted: Cli, repository: Path, run_id: str) -> None:
     """Without a terminal `run` leaves a question open, unless the run goes on by itself."""
-    unanswered = ("--unanswered", "skip", "--answer-within", "0.0005")
+    unanswered = ("--decision-default", "skip", "--decision-deadline", "2s")
     ended = await scripted(
         "run", "Add pagination", "--repo", str(repository), "--run-id", run_id, *unanswered, "--json"
     )
@@ -166,8 +166,8 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
 ) -> None:
     caps = {"usd": 50.0, "usd_per_task": 40.0, "usd_per_session": 30.0, "usd_per_day": 90.0, "turns": 60}
     caps |= {"turns_per_task": 200, "turns_per_run": 300, "turns_per_day": 900, "rounds": 3, "parallel": 2}
-    given = [word for name, cap in caps.items() for word in (f"--{name.replace('_', '-')}", str(cap))]
-    where = ("--repo", str(repository), "--run-id", run_id, "--wall-clock", "2h", *given)
+    given = [word for name, cap in caps.items() for word in (f"--max-{name.replace('_', '-')}", str(cap))]
+    where = ("--repo", str(repository), "--run-id", run_id, "--max-wall-clock", "2h", *given)
     detached = await scripted("run", "Add pagination", *where, "--detach")
     assert (detached.code, detached.out) == (0, f"{run_id}\n")
     assert "baton up" in detached.err
@@ -195,7 +195,9 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     stopped = await scripted("stop", run_id, "--json")
     assert stopped.code == 0, stopped
     assert document(stopped)["status"] == "stopped"
-    assert (await scripted("stop", run_id)).code == 2
+    again = await scripted("stop", run_id)
+    assert (again.code, again.out) == (0, f"{run_id} stopped\n")
+    assert f"The run {run_id} has ended already." in again.err
     assert (await scripted("list")).out.split()[1] == "stopped"
 
     serving.send_signal(signal.SIGTERM)

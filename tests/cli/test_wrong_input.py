@@ -83,33 +83,37 @@ async def test_run_without_a_key_names_the_variable_and_the_demo(cli: Cli, repos
         (["x", "--repo", "https://user:hunter2@example.org/a.git"], ["credentials"]),
         (["x", "--repo", "https://ghp_0123456789abcdef@example.org/a.git"], ["credentials"]),
         (["x", "--repo", ""], ["--repo is empty"]),
-        (["x", "--repo", "{repository}", "--unanswered", "maybe", "--answer-within", "1"], ["retry, skip, abort"]),
+        (["x", "--repo", "{repository}", "--decision-default", "maybe"], ["'retry', 'skip', 'abort'"]),
         (["  ", "--repo", "{repository}"], ["task is empty"]),
         (["@/no/such/file", "--repo", "{repository}"], ["/no/such/file"]),
-        (["x" * 60_001, "--repo", "{repository}"], ["task does not fit"]),
+        (["x" * 60_001, "--repo", "{repository}"], ["task is invalid"]),
         (["x", "--repo", "{repository}", "--model", "cook=opus"], ["ROLE=MODEL"]),
         (["x", "--repo", "{repository}", "--model", "backend"], ["ROLE=MODEL"]),
         (["x", "--repo", "{repository}", "--model", "backend=claude-next-9"], ["claude-next-9", "BATON_PRICES"]),
         (["x", "--repo", "{repository}", "--model", "backend=gpt-5", "--detach"], ["'gpt-5'", "write an alias"]),
         *[
-            (["x", "--repo", "{repository}", option, amount], ["does not fit"])
-            for option in ("--usd", "--usd-per-task", "--usd-per-session", "--usd-per-day")
+            (["x", "--repo", "{repository}", option, amount], [f"The {option} is invalid"])
+            for option in ("--max-usd", "--max-usd-per-task", "--max-usd-per-session", "--max-usd-per-day")
             for amount in ("inf", "1e9")
         ],
         *[
-            (["x", "--repo", "{repository}", "--unanswered", "skip", "--answer-within", hours], ["does not fit"])
-            for hours in ("inf", "0", "1e9")
+            (
+                ["x", "--repo", "{repository}", "--decision-default", "skip", "--decision-deadline", span],
+                ["--decision-deadline", "is invalid"],
+            )
+            for span in ("inf", "0", "1e9", "9999999d", "soon")
         ],
         *[
-            (["x", "--repo", "{repository}", "--wall-clock", span], ["--wall-clock", "30m"])
-            for span in ("inf", "0", "5 usd", "5 turns", "$5", "1e9", "999999h")
+            (["x", "--repo", "{repository}", "--max-wall-clock", span], ["--max-wall-clock", "15m"])
+            for span in ("inf", "0", "5 usd", "5 turns", "$5", "1e9", "1h30")
         ],
+        (["x", "--repo", "{repository}", "--max-wall-clock", "999999h"], ["The --max-wall-clock is invalid"]),
         *[
-            (["x", "--repo", "{repository}", option, "9" * 20], ["does not fit"])
-            for option in ("--turns", "--turns-per-task", "--turns-per-run", "--turns-per-day")
+            (["x", "--repo", "{repository}", option, "9" * 20], [f"The {option} is invalid"])
+            for option in ("--max-turns", "--max-turns-per-task", "--max-turns-per-run", "--max-turns-per-day")
         ],
         (["x", "--repo", "{repository}", "--run-id", "../up"], ["not a run id"]),
-        (["x", "--repo", "{repository}", "--sandbox", "maybe"], ["BATON_SANDBOX", "auto"]),
+        (["x", "--repo", "{repository}", "--sandbox", "maybe"], ["--sandbox", "auto"]),
     ],
 )
 async def test_run_refuses_before_anything_is_started(
@@ -133,6 +137,7 @@ async def test_run_refuses_before_anything_is_started(
     [
         ("BATON_BACKEND_MODEL", "claude-next-9"),
         ("BATON_TESTER_MODEL", "opsu"),
+        ("BATON_MAX_USD", "inf"),
         ("BATON_USD_PER_RUN", "inf"),
         ("BATON_USD_PER_DAY", "nan"),
         ("BATON_USD_PER_TASK", "-1"),
@@ -152,7 +157,7 @@ async def test_run_refuses_settings_that_would_hold_nothing_back(
 ) -> None:
     cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
     cli.env[variable] = value
-    refused(await cli("run", "x", "--repo", str(repository)), 2, variable, "does not fit")
+    refused(await cli("run", "x", "--repo", str(repository)), 2, variable, "invalid")
     assert not (cli.home / "server").exists()
 
 
@@ -161,16 +166,16 @@ async def test_run_refuses_settings_that_would_hold_nothing_back(
     [
         ["run"],
         ["fork", "r", "--model", "backend=claude-next-9"],
-        ["run", "x", "--usd", "-1"],
-        ["run", "x", "--usd", "nan"],
-        ["run", "x", "--usd", "5 turns"],
-        ["run", "x", "--turns", "0"],
+        ["run", "x", "--max-usd", "-1"],
+        ["run", "x", "--max-usd", "nan"],
+        ["run", "x", "--max-usd", "5 turns"],
+        ["run", "x", "--max-turns", "0"],
         ["run", "x", "--unanswered", "skip", "--answer-within", "nan"],
-        ["fork", "r", "--usd", "nan"],
-        ["run", "x", "--rounds", "11"],
-        ["run", "x", "--parallel", "many"],
+        ["fork", "r", "--max-usd", "nan"],
+        ["run", "x", "--max-rounds", "11"],
+        ["run", "x", "--max-parallel", "many"],
         ["list", "--limit", "0"],
-        ["up", "--port", "70000"],
+        ["up", "--server-port", "70000"],
         ["no-such-command"],
         ["show"],
         ["decide", "run"],
@@ -208,6 +213,29 @@ async def test_what_is_no_id_of_a_run(cli: Cli, command: str) -> None:
 async def test_words_without_words(cli: Cli) -> None:
     refused(await cli("guide", "no-such-run", " "), 2, "between 1 and")
     assert nothing_runs(cli.home)
+
+
+async def test_older_names_of_options_work_and_the_new_ones_are_named(tmp_path: Path, empty_repository: Path) -> None:
+    cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
+    older = ["--usd", "5", "--turns=9", "--answer-within", "0.5", "--unanswered", "skip"]
+    said = await cli("run", "x", "--repo", str(empty_repository), *older)
+    assert said.code == 2
+    assert said.err.splitlines()[:-1] == [
+        "--usd is called --max-usd now.",
+        "--turns is called --max-turns now.",
+        "--answer-within is called --decision-deadline now and takes a duration.",
+        "--unanswered is called --decision-default now.",
+    ]
+    assert "no commits" in said.err.splitlines()[-1]
+    # A value is never taken for an older name, nor an argument after `--`.
+    said = await cli("decide", "shop-x7k2", "D1", "url", "--note", "--usd")
+    assert "called" not in said.err
+    said = await cli("run", "--repo", str(empty_repository), "--", "--usd")
+    assert "called" not in said.err
+    # `up --port` was the server's; the other commands that listen have one port.
+    cli.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    said = await cli("up", "--port", "7233", "--quiet")
+    assert said.err.splitlines()[-1].endswith("leave out --server-port and --ui-port.")
 
 
 async def test_a_status_that_does_not_exist(cli: Cli) -> None:
@@ -257,13 +285,13 @@ async def test_a_port_in_use(cli: Cli) -> None:
         occupied.bind(("127.0.0.1", 0))
         occupied.listen()
         port = occupied.getsockname()[1]
-        refused(await cli("up", "--port", str(port)), 4, f"Port {port} is in use")
+        refused(await cli("up", "--server-port", str(port)), 4, f"Port {port} is in use")
     assert nothing_runs(cli.home)
 
 
 async def test_ports_make_no_sense_with_a_configured_server(cli: Cli) -> None:
     cli.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
-    refused(await cli("up", "--port", "7233"), 2, "--port")
+    refused(await cli("up", "--server-port", "7233"), 2, "--server-port")
 
 
 async def test_code_in_the_working_directory_is_never_ours(cli: Cli, tmp_path: Path) -> None:
@@ -289,15 +317,15 @@ async def test_a_setting_that_does_not_fit(cli: Cli) -> None:
     cli.env |= {"BATON_MAX_ACTIVITIES": "8", "BATON_CODEC_TOKEN": "guess-me"}
     refused(await cli("list"), 2, "BATON_CODEC_TOKEN", "16 characters")
     cli.env |= {"BATON_CODEC_TOKEN": "", "BATON_WEB_UI": "temporal.example.org"}
-    refused(await cli("list"), 2, "BATON_WEB_UI does not fit: it must be an http or https URL")
+    refused(await cli("list"), 2, "BATON_WEB_UI is invalid: it must be an http or https URL")
     cli.env |= {"BATON_WEB_UI": "", "ANTHROPIC_BASE_URL": "gateway:8080"}
-    refused(await cli("list"), 2, "ANTHROPIC_BASE_URL does not fit: it must be an http or https URL")
+    refused(await cli("list"), 2, "ANTHROPIC_BASE_URL is invalid: it must be an http or https URL")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a path that even root cannot write")
 async def test_a_home_that_cannot_be_written(cli: Cli) -> None:
     cli.env["BATON_HOME"] = "/proc/baton"
-    refused(await cli("list"), 1, "/proc/baton")
+    refused(await cli("gc"), 1, "/proc/baton")
 
 
 async def test_standin_with_a_broken_scenario(cli: Cli, tmp_path: Path) -> None:

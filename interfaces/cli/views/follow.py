@@ -177,8 +177,8 @@ async def _patiently(service: TemporalService, run: str) -> Snapshot:
                 if not isinstance(error, RPCError):
                     raise
                 raise TemporalUnreachable(
-                    f"The run {run} has not answered for {PATIENCE.total_seconds():.0f} s ({error}); it is not lost. Is a"
-                    f" worker at work? `baton watch {run}` tries again."
+                    f"The run {run} has not answered for {PATIENCE.total_seconds():.0f} s ({error}); it is not lost. Is"
+                    f" a worker at work? `baton watch {run}` tries again."
                 ) from error
             await asyncio.sleep(EVERY)
 
