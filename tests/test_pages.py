@@ -16,6 +16,7 @@ import typer
 
 from baton import __version__
 from baton.settings.core import Settings
+from baton.settings.variables import variables_of
 from interfaces.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -97,12 +98,13 @@ def test_commands_in_blocks_are_such_that_they_are_taken(page: Path) -> None:
 def test_commands_and_options_in_the_text_are_there(page: Path) -> None:
     every = {
         option for _, found in all_commands() for one in found.params for option in (*one.opts, *one.secondary_opts)
-    }
+    } | {option for _, found in all_commands() for option in getattr(found, "renamed", ())}
     for code in inline(page):
         words = code.split()
         if words[0] == "baton" and len(words) > 1 and not re.match(r"[^a-z-]", words[1]):
             _, found, arguments = command(words[1:])
             known = {option for one in found.params for option in (*one.opts, *one.secondary_opts)}
+            known |= set(getattr(found, "renamed", ()))
             assert {word for word in arguments if word.startswith("--")} <= known | {"--help"}, code
         elif re.match(r"--[a-z]", code) and page.name not in ("api.md", "performance.md"):
             assert words[0] in every | {"--help", "--json"}, code
@@ -120,7 +122,7 @@ def all_commands() -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_modules_targets_tests_and_files_are_there(page: Path) -> None:
     text = page.read_text()
-    known = {f"BATON_{name.upper()}" for name in Settings.model_fields}
+    known = {variable for name, field in Settings.model_fields.items() for variable in variables_of(name, field)}
     for variable in re.findall(r"\bBATON_[A-Z_]*[A-Z]\b(?!\*)", text):
         assert variable in known, variable
     for module in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*)", text):

@@ -19,9 +19,9 @@ async def grant(
         config = narrow(config, settings, notes)
     within = request.decision_deadline_seconds or config.decisions.deadline
     if request.decision_default is not None and within is None:
-        notes.append("An unanswered decision waits: `--unanswered` has no effect without `--answer-within`.")
+        notes.append("An unanswered decision waits: `--decision-default` has no effect without `--decision-deadline`.")
     if request.decision_deadline_seconds is not None and request.decision_default is config.decisions.default is None:
-        notes.append("An unanswered decision waits: `--answer-within` has no effect without `--unanswered`.")
+        notes.append("An unanswered decision waits: `--decision-deadline` has no effect without `--decision-default`.")
     config = _limits(config, request, settings, notes)
     return await _binds(config, sandbox, notes)
 
@@ -58,7 +58,7 @@ def _decisions(config: ProjectConfig, settings: Settings, notes: list[str]) -> P
         return config
     notes.append(
         f"The repository's baton.toml asks that an open decision be {choice}; it is not, and waits for a person."
-        " BATON_DECISION_DEFAULTS=repository would allow it, and `baton run --unanswered` says it for one run."
+        " BATON_DECISION_DEFAULTS=repository would allow it, and `baton run --decision-default` says it for one run."
     )
     return config.model_copy(update={"decisions": table.model_copy(update={"default": None, "deadline": None})})
 

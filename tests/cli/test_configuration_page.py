@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from baton.settings.core import Settings
+from baton.settings.variables import variables_of
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
@@ -13,13 +14,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_is_on_the_page(name: str) -> None:
-    alias = Settings.model_fields[name].validation_alias
-    variable = str(getattr(alias, "choices", [f"BATON_{name.upper()}"])[0])
-    assert f"`{variable}`" in PAGE
+    assert f"`{variables_of(name, Settings.model_fields[name])[0]}`" in PAGE
 
 
 def test_the_page_names_no_setting_that_there_is_not() -> None:
-    fields = {f"BATON_{name.upper()}" for name in Settings.model_fields}
+    fields = {variable for name, field in Settings.model_fields.items() for variable in variables_of(name, field)}
     assert set(re.findall(r"`(BATON_[A-Z_]+)`", PAGE)) <= fields
 
 

@@ -37,17 +37,6 @@ def run(
     task: str,
     repo: str,
     base: str | None,
-    max_usd: float | None,
-    max_usd_per_task: float | None,
-    max_usd_per_session: float | None,
-    max_usd_per_day: float | None,
-    max_turns: int | None,
-    max_turns_per_task: int | None,
-    max_turns_per_run: int | None,
-    max_turns_per_day: int | None,
-    max_wall_clock: str | None,
-    max_rounds: int | None,
-    max_parallel: int | None,
     model: list[str] | None,
     sandbox: SandboxMode | None,
     decision_default: DefaultAnswer | None,
@@ -56,28 +45,26 @@ def run(
     detach: bool,
     run_id: str | None,
     as_json: bool,
+    max_wall_clock: str | None,
+    **maximums: float | None,
 ) -> None:
-    """Start a run and follow it; raises UsageError, before a server is started, if an argument is invalid."""
+    """Start a run and follow it; raises UsageError, before a server is started, if an argument is invalid.
+
+    `maximums` are the options `--max-*` of the same names as the fields of the request.
+    """
     settings = load_settings(sandbox=sandbox)
     if (decision_default is None) != (decision_deadline is None):
         raise UsageError("--decision-default and --decision-deadline go together: the answer, and when it is taken.")
-    caps = {
-        "usd": max_usd,
-        "usd_per_task": max_usd_per_task,
-        "usd_per_session": max_usd_per_session,
-        "usd_per_day": max_usd_per_day,
-        "turns": max_turns,
-        "turns_per_task": max_turns_per_task,
-        "turns_per_run": max_turns_per_run,
-        "turns_per_day": max_turns_per_day,
-        "wall_clock_seconds": max_wall_clock and read_duration("--max-wall-clock", max_wall_clock).total_seconds(),
-        "rounds": max_rounds,
-        "parallel": max_parallel,
+    working = max_wall_clock and read_duration("--max-wall-clock", max_wall_clock).total_seconds()
+    waiting = decision_deadline and read_duration("--decision-deadline", decision_deadline).total_seconds()
+    given: dict[str, object] = {
+        **{name.removeprefix("max_"): value for name, value in maximums.items()},
+        "wall_clock_seconds": working,
         "decision_default": decision_default and decision_default.value,
-        "decision_deadline_seconds": decision_deadline
-        and read_duration("--decision-deadline", decision_deadline).total_seconds(),
+        "decision_deadline_seconds": waiting,
+        "models": parse_models(model),
+        "publish": not no_publish,
     }
-    given: dict[str, object] = {**caps, "models": parse_models(model), "publish": not no_publish}
     request = _make_request(settings, task, repo, base, run_id, given)
     check_models(settings, request.models, settings_too=not detach)
     farewell = Farewell(UNSTARTED)
@@ -90,7 +77,7 @@ def run(
 def _make_request(
     settings: Settings, task: str, repo: str, base: str | None, run_id: str | None, given: dict[str, object]
 ) -> RunRequest:
-    """Return the request, with everything checked that can be checked without a server; raises UsageError."""
+    """Return the request, checked as far as that is possible without a server; raises UsageError."""
     text = settings.masker()(_read_task(task))
     if names := masked_names(text):
         message(f"In the task, {told(names)}", always=True)

@@ -1,7 +1,7 @@
 """The document of a run, from its workflow where a server runs, and from the stores of this home otherwise."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -33,8 +33,12 @@ async def reading_service(settings: Settings) -> AsyncIterator[TemporalService |
 
 async def _is_running(settings: Settings) -> bool:
     to = target()
-    if to.configured or running_server(settings) is not None:
+    if to.configured:
         return True
+    # Reading the server's files makes their directory: a home that never had a server stays as it is.
+    with suppress(OSError):
+        if (settings.home / "server").is_dir() and running_server(settings) is not None:
+            return True
     if not to.only_default:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The event loop of a command: signals cancel its body, and what it returns is the exit code."""
+"""The event loop of a command: signals cancel the command's body, which returns the exit code."""
 
 import asyncio
 import signal

@@ -1,6 +1,6 @@
 """The commands about runs: start, follow, read, answer, stop."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,14 @@ from system.durations import GRAMMAR
 
 app = typer.Typer()
 
-Usd = Annotated[
-    float | None, typer.Option("--max-usd", metavar="USD", min=0.0, help="Maximum USD of the run's model calls.")
-]
-TaskOption = Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only this task (`plan` for the plan).")]
+
+def _usd(text: str) -> Any:
+    return typer.Option(metavar="USD", min=0.0, help=text)
+
+
+def _count(text: str, highest: int | None = None) -> Any:
+    return typer.Option(metavar="N", min=1, max=highest, help=text)
+
 
 _OLDER_CAPS = {
     f"--{name}": Renamed(f"--max-{name}")
@@ -42,34 +46,21 @@ def run(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to change; `-` reads stdin, `@FILE` a file.")],
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
     base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
-    max_usd: Usd = None,
-    max_usd_per_task: Annotated[
-        float | None, typer.Option(metavar="USD", min=0.0, help="The same for one task.")
-    ] = None,
-    max_usd_per_session: Annotated[
-        float | None, typer.Option(metavar="USD", min=0.0, help="The same for one session.")
-    ] = None,
+    max_usd: Annotated[float | None, _usd("Maximum USD of the run's model calls.")] = None,
+    max_usd_per_task: Annotated[float | None, _usd("The same for one task.")] = None,
+    max_usd_per_session: Annotated[float | None, _usd("The same for one session.")] = None,
     max_usd_per_day: Annotated[
-        float | None,
-        typer.Option(metavar="USD", min=0.0, help="Maximum USD of a UTC day, over all runs of this BATON_HOME."),
+        float | None, _usd("Maximum USD of a UTC day, over all runs of this BATON_HOME.")
     ] = None,
-    max_turns: Annotated[int | None, typer.Option(metavar="N", min=1, help="Maximum turns of one session.")] = None,
-    max_turns_per_task: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Maximum turns of one task.")
-    ] = None,
-    max_turns_per_run: Annotated[int | None, typer.Option(metavar="N", min=1, help="Maximum turns of the run.")] = None,
-    max_turns_per_day: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Maximum turns of a UTC day, over all runs.")
-    ] = None,
+    max_turns: Annotated[int | None, _count("Maximum turns of one session.")] = None,
+    max_turns_per_task: Annotated[int | None, _count("Maximum turns of one task.")] = None,
+    max_turns_per_run: Annotated[int | None, _count("Maximum turns of the run.")] = None,
+    max_turns_per_day: Annotated[int | None, _count("Maximum turns of a UTC day, over all runs.")] = None,
     max_wall_clock: Annotated[
         str | None, typer.Option(metavar="DURATION", help=f"Maximum time that the run may work: {GRAMMAR}.")
     ] = None,
-    max_rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=10, help="Maximum rounds of a task.")
-    ] = None,
-    max_parallel: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=32, help="Maximum tasks at work at once.")
-    ] = None,
+    max_rounds: Annotated[int | None, _count("Maximum rounds of a task.", 10)] = None,
+    max_parallel: Annotated[int | None, _count("Maximum tasks at work at once.", 32)] = None,
     model: Models = None,
     sandbox: Sandbox = None,
     decision_default: Annotated[
@@ -127,7 +118,7 @@ def fork(
     guide: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A message to the agents: what to do differently.")
     ] = None,
-    max_usd: Usd = None,
+    max_usd: Annotated[float | None, _usd("Maximum USD of the run's model calls.")] = None,
     no_publish: NoPublish = False,
     detach: Detach = False,
     run_id: NewRunId = None,
@@ -174,7 +165,7 @@ def show(
 @declare(app, "log", panel=Panel.RUNS, example="baton log shop-add-pagination-x7k2 --task t1 --session 1-backend")
 def log(
     run: Run,
-    task: TaskOption = None,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="Only this task (`plan` for the plan).")] = None,
     session: Annotated[
         str | None, typer.Option(metavar="ROUND-ROLE", help="Only this session, for instance 1-backend.")
     ] = None,
