@@ -16,7 +16,7 @@ _verbosity = 0
 _ESCAPED = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class Document(Protocol):
+class JsonDocument(Protocol):
     """A record that is printed as JSON: a pydantic model."""
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def line(text: str = "") -> None:
     write(text + "\n")
 
 
-def print_json(result: Document | list[Any] | dict[str, Any]) -> None:
+def print_json(result: JsonDocument | list[Any] | dict[str, Any]) -> None:
     """Write the JSON document of a command to stdout."""
     data = result if isinstance(result, list | dict) else result.model_dump(mode="json")
     # JSON has an escape for each character that the encoding of stdout lacks.

@@ -39,7 +39,7 @@ class Renamed:
     unit: str = ""
 
 
-class Command(TyperCommand):
+class BatonCommand(TyperCommand):
     """A command that takes the older names of its options, and says which names they have now."""
 
     renamed: Mapping[str, Renamed] = {}
@@ -70,7 +70,7 @@ class Command(TyperCommand):
         return replaced
 
 
-class TextCommand(Command):
+class TextCommand(BatonCommand):
     """A command with an argument of free text, which may begin with `-` as the entry of a Markdown list does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -128,7 +128,7 @@ def declare(
     """
 
     def decorate(declared: Callable[..., None]) -> Callable[..., None]:
-        kind = type("Renaming", (TextCommand if text else Command,), {"renamed": renamed or {}})
+        kind = type("Renaming", (TextCommand if text else BatonCommand,), {"renamed": renamed or {}})
         app.command(
             name,
             cls=kind,
