@@ -76,7 +76,7 @@ def _refuse(error: typer.TyperException) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # typer does not export it; its message is the help text
         message(error.format_message(), always=True)
     else:
-        sentence = one_line(error.format_message(), 500).removesuffix(".")
+        sentence = one_line(error.format_message(), 500).replace("Value error, ", "").removesuffix(".")
         hint = f" `{context.command_path} --help` shows how it is called." if context else ""
         message(f"baton: {sentence}.{hint}", always=True)
     return error.exit_code

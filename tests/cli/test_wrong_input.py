@@ -235,7 +235,11 @@ async def test_older_names_of_options_work_and_the_new_ones_are_named(tmp_path: 
     # `up --port` was the server's; the other commands that listen have one port.
     cli.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
     said = await cli("up", "--port", "7233", "--quiet")
-    assert said.err.splitlines()[-1].endswith("leave out --server-port and --ui-port.")
+    assert said.err == (
+        "baton: TEMPORAL_ADDRESS names the server 127.0.0.1:1: leave out --server-port and --ui-port.\n"
+    )
+    said = await cli("run", "-v", "--usd", "5", "x", "--repo", str(empty_repository))
+    assert said.err.startswith("--usd is called --max-usd now.\n")
 
 
 async def test_a_status_that_does_not_exist(cli: Cli) -> None:

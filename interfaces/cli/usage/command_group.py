@@ -1,6 +1,7 @@
 """Commands that are declared here and imported when they are called, with their panels in `baton --help`."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +9,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from baton.errors import UsageError
 from interfaces.cli.terminal.output import change_verbosity, message
@@ -20,6 +21,9 @@ Verbose = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Less on stderr: only errors, warnings and questions.")]
+
+
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 
 
 class Panel(StrEnum):
@@ -46,11 +50,16 @@ class BatonCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with older names of options replaced."""
-        return super().parse_args(ctx, self._replace_older_names(args))
+        silent = ctx.resilient_parsing or "-q" in args or "--quiet" in args
+        return super().parse_args(ctx, self._replace_older_names(args, silent=silent))
 
-    def _replace_older_names(self, args: list[str]) -> list[str]:
-        valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
-        valued |= self.renamed.keys()
+    def valued_options(self) -> set[str]:
+        """Return the names of the options that take a value."""
+        options = [one for one in self.params if isinstance(one, TyperOption)]
+        return {name for one in options if not one.is_flag and not one.count for name in one.opts} | self.renamed.keys()
+
+    def _replace_older_names(self, args: list[str], *, silent: bool) -> list[str]:
+        valued = self.valued_options()
         replaced: list[str] = []
         unit = ""
         for number, word in enumerate(args):
@@ -64,7 +73,8 @@ class BatonCommand(TyperCommand):
             elif (current := self.renamed.get(option)) is None:
                 replaced.append(word)
             else:
-                message(f"{option} is called {current.name} now{' and takes a duration' if current.unit else ''}.")
+                if not silent:
+                    message(f"{option} is called {current.name} now{' and takes a duration' if current.unit else ''}.")
                 unit = "" if assigned else current.unit
                 replaced.append(f"{current.name}={value}{current.unit}" if assigned else current.name)
         return replaced
@@ -75,22 +85,15 @@ class TextCommand(BatonCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; raises UsageError that says how to give a text that would be taken for an option."""
-        valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
-        valued |= self.renamed.keys()
+        valued = self.valued_options()
         given = args[: args.index("--")] if "--" in args else args
         for before, text in zip(["", *given], given, strict=False):
-            if len(text) > 1 and text.startswith("-") and before not in valued and not _looks_like_option(text):
+            if len(text) > 1 and text.startswith("-") and before not in valued and not _OPTION.fullmatch(text):
                 raise UsageError(
                     f"{text[:40]!r} begins with `-` and is read as an option: write `--` before the arguments, as in"
                     ' `baton run --repo . -- "- a text"`, or give it by `-` (stdin) or `@FILE` where that is taken.'
                 )
         return super().parse_args(ctx, args)
-
-
-def _looks_like_option(text: str) -> bool:
-    name = text.lstrip("-").partition("=")[0]
-    dashes = len(text) - len(text.lstrip("-"))
-    return dashes <= 2 and name[:1].isalpha() and all(letter.isalnum() or letter in "-_" for letter in name)
 
 
 class CommandGroup(TyperGroup):
