@@ -7,17 +7,9 @@ from baton.naming import new_run_id
 from baton.records.run import Fork, Guide, RunRequest
 from baton.settings.core import SandboxMode, Settings
 from baton.text.untrusted import whole
-from interfaces.cli.arguments import (
-    check_models,
-    check_new_run_id,
-    check_run_id,
-    load_settings,
-    make_request,
-    mask_keys,
-    parse_models,
-    require_model_access,
-)
+from interfaces.cli.arguments import check_run_id, load_settings, mask_keys, require_model_access
 from interfaces.cli.commands.run import detach_run, run_to_end
+from interfaces.cli.request_arguments import check_models, check_new_run_id, make_request, parse_models
 from interfaces.cli.runs.start import UNSTARTED
 from interfaces.cli.runs.stored_run import find_run
 from interfaces.cli.terminal.output import message, program

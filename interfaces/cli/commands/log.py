@@ -8,7 +8,6 @@ from baton.errors import UnknownRun, UsageError, WorkspaceError
 from baton.naming import is_task_id
 from baton.settings.core import Settings
 from interfaces.cli.arguments import check_run_id, load_settings
-from interfaces.cli.runs.current_document import has_ended
 from interfaces.cli.runs.stored_run import Archive, Part, find_run
 from interfaces.cli.terminal.output import line, message, print_json
 from interfaces.cli.terminal.runner import execute
@@ -102,6 +101,9 @@ async def _is_over(archive: Archive) -> bool:
 
 
 async def _ended_outside(settings: Settings, run: str) -> bool:
+    # The SDK takes half a second to import, and only `--follow` asks a server.
+    from interfaces.cli.runs.current_document import has_ended
+
     try:
         return await has_ended(settings, run)
     except UnknownRun:

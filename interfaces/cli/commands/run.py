@@ -9,16 +9,9 @@ from baton.records.run import Guide, RunDocument, RunRequest
 from baton.settings.core import SandboxMode, Settings
 from baton.text.key_masking import masked_names, told
 from baton.tracing import span
-from interfaces.cli.arguments import (
-    check_models,
-    check_new_run_id,
-    load_settings,
-    make_request,
-    parse_models,
-    read_duration,
-    require_model_access,
-)
+from interfaces.cli.arguments import load_settings, read_duration, require_model_access
 from interfaces.cli.choices import DefaultAnswer
+from interfaces.cli.request_arguments import check_models, check_new_run_id, make_request, parse_models
 from interfaces.cli.runs.repo_argument import resolve_repository
 from interfaces.cli.runs.runtime import has_worker, require_sandbox, serving, tell_where
 from interfaces.cli.runs.start import UNSTARTED, see_through, start_run
