@@ -34,8 +34,8 @@ class Ended:
     """Its name in refs and directories (`naming.run_key`)."""
     repo: str
     ended_at: datetime
-    store: "Store"
-    holding: "Holding"
+    store: Store
+    holding: Holding
 
     @property
     def id(self) -> str:
