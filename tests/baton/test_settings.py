@@ -7,7 +7,7 @@ import pytest
 
 from baton.errors import ConfigurationError
 from baton.settings.core import Settings, read_settings
-from baton.settings.listing import list_settings
+from baton.settings.setting_list import list_settings
 from baton.settings.variables import variables_of
 from workspaces.project.baton_toml import LimitsConfig, parse_config
 

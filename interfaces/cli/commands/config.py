@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from baton.errors import BatonError
-from baton.settings.listing import ListedSetting, list_settings
+from baton.settings.setting_list import ListedSetting, list_settings
 from interfaces.cli.arguments import load_settings
 from interfaces.cli.terminal.output import line, one_line, print_json
 from workers.connection import target

@@ -10,7 +10,7 @@ from agents.roles.models import check_models
 from baton.budget.pricing import load_prices
 from baton.errors import BatonError, ExitCode, UsageError
 from baton.settings.core import Settings
-from baton.settings.listing import list_settings
+from baton.settings.setting_list import list_settings
 from interfaces.cli.arguments import load_settings
 from interfaces.cli.commands.config import temporal_setting
 from interfaces.cli.commands.doctor.check import Check
