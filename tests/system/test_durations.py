@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from baton.budget.caps import amount_in
 from baton.settings.core import read_settings
 from system.durations import GRAMMAR, parse_duration
-from workspaces.project.baton_toml import parse_config
+from workspaces.project.baton_toml import GateConfig, parse_config
 
 MEANT = {
     "90": 90,
@@ -65,3 +65,12 @@ def test_settings_baton_toml_and_notes_read_the_same(text: str, monkeypatch: pyt
     assert parse_config(f"[limits]\nwall_clock = '{text}'\n".encode()).limits.wall_clock == span
     assert span is not None
     assert amount_in(text, "seconds") == span.total_seconds()
+
+
+def test_a_project_file_survives_its_json() -> None:
+    gate = GateConfig.model_validate({"timeout": "90m"})
+    assert GateConfig.model_validate_json(gate.model_dump_json()) == gate
+    wrong: object
+    for wrong in (True, float("nan"), float("inf"), 0, -1, 10**9, 1e300, "P400D", "PT", "P", None, []):
+        with pytest.raises(ValueError, match="takes seconds, or a text"):
+            GateConfig.model_validate({"timeout": wrong})
