@@ -72,7 +72,7 @@ async def ask_in_terminal(decision: Decision) -> Decide | None:
     """Ask for a choice by number or by name; None (an empty answer) leaves the question open."""
     present(decision)
     while True:
-        answer = await read_line("Choice (number or name; empty: leave it open): ")
+        answer = await read_line("Choice (number or words; empty: leave it open): ")
         if not answer:
             return None
         choice = match_choice(decision, answer)
