@@ -69,22 +69,14 @@ def _pushed(descriptor: int, flags: int) -> bool:
     raise OSError(error, os.strerror(error))
 
 
-def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = None) -> None:
-    """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over.
-
-    `newest` is the one that was made after all others, if it is known: then that is synced for all of them. Without it,
-    or where it is gone, a file is made to be synced.
-    """
+def sync_files(paths: Collection[Path], directory: Path) -> None:
+    """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over."""
     if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
         return
-    remaining = (path for path in paths if path != newest)
+    remaining = iter(paths)
     while batch := list(itertools.islice(remaining, _AT_ONCE)):
         _write_out(batch)
-    if newest is not None:
-        with contextlib.suppress(FileNotFoundError):
-            sync_names(newest, newest)
-            return
     with tempfile.TemporaryFile(dir=directory) as last:
         last.write(b"x")
         last.flush()
@@ -117,22 +109,22 @@ class Unsynced:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._paths: set[Path] = set()
-        self._newest: Path | None = None
         self._lock = threading.Lock()
 
-    def note(self, *paths: Path, newest: Path | None = None) -> None:
-        """Take in files; `newest` is one of them, made after all that were ever noted, if that is known."""
+    def note(self, *paths: Path) -> None:
+        """Take in files."""
         with self._lock:
             self._paths.update(paths)
-            self._newest = newest
 
-    def sync(self) -> None:
-        """Return when all that was noted so far is on the disk."""
+    def sync(self) -> list[Path]:
+        """Return when all files noted so far are on the disk; gives those that are not there any more."""
         with self._lock:  # who comes second waits for the first, who may be at the second's files
-            if self._paths:
-                sync_files(self._paths, self._directory, self._newest)
-                self._paths.clear()
-                self._newest = None
+            if not self._paths:
+                return []
+            sync_files(self._paths, self._directory)
+            gone = [path for path in self._paths if not path.exists()]
+            self._paths.clear()
+            return gone
 
 
 def _write_out(paths: list[Path]) -> None:

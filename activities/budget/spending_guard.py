@@ -29,6 +29,7 @@ from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
+from workspaces.checkpoints.checkpoint_files import TRANSCRIPT, session_folder
 from workspaces.git.errors import translated
 from workspaces.git.inventory import stock
 from workspaces.store.run_records import damaged, read_record
@@ -173,7 +174,7 @@ class Purse:
                 if known.get((task, session, turn), 0) >= len(names) or (task, session, turn) in inherited:
                     continue
                 for name in names:
-                    data = await store.read(head, f"transcript/{session}/{name}")
+                    data = await store.read(head, f"{session_folder(session)}/{name}")
                     assert data is not None
                     entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
         if entries:
@@ -230,7 +231,7 @@ def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
 def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
     """The files of all answers in a lane's checkpoint, by session and turn."""
     objects = store.objects
-    transcript = objects.entry(objects.tree_of(head), "transcript")
+    transcript = objects.entry(objects.tree_of(head), TRANSCRIPT)
     sessions = objects.entries(transcript.oid) if transcript else {}
     found: dict[tuple[str, int], list[str]] = {}
     for session, entry in sessions.items():

@@ -24,6 +24,7 @@ from baton.errors import StaleAttempt, WorkspaceError
 from baton.records.run import Maker
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, RoundOpened, TakeInInput, TakenIn
 from baton.text.truncation import cut, first
+from workspaces.checkpoints.checkpoint_files import conflict_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.delivery.merge import commit_tree, merge
 from workspaces.delivery.published_branch import Theirs, branch_head, look_at
@@ -131,7 +132,7 @@ class UpstreamActivities:
         opened = await checkpoints.head(lane)
         if opened is not None:
             # An earlier attempt found a conflict and got as far as opening the task for it.
-            record = await store.read(opened, "conflicts/0.json")
+            record = await store.read(opened, conflict_file(0))
             if record is not None and checkpoints.project_commit(opened) == head:
                 return await self._conflict(store, taking, theirs, ours)
         if ours == head or await self._contains(store, ours, head):
@@ -146,7 +147,7 @@ class UpstreamActivities:
             target = await commit_tree(store, merged.tree, [ours, head], message, at)
             await store.move(ref, target, expected=ours)
             return TakenIn(relation="ahead", head=head, commits=theirs.commits, moved=True)
-        files = {"conflicts/0.json": dump({"paths": merged.conflicts, "ours": head, "theirs": ours})}
+        files = {conflict_file(0): dump({"paths": merged.conflicts, "ours": head, "theirs": ours})}
         await checkpoints.begin(lane, head, at=at, tree=merged.conflict_tree, files=files)
         return await self._conflict(store, taking, theirs, ours)
 
@@ -206,5 +207,5 @@ def _instructions(items: Sequence[FeedbackItem]) -> str:
 
 
 async def _recorded(store: Store, checkpoint: str) -> list[str]:
-    data = await store.read(checkpoint, "conflicts/0.json")
+    data = await store.read(checkpoint, conflict_file(0))
     return [str(path) for path in json.loads(data)["paths"]] if data else []

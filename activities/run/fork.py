@@ -24,6 +24,7 @@ from agents.reports import TesterReport
 from baton import naming
 from baton.records.run import Fork, RunDocument, TaskState
 from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
+from workspaces.checkpoints.checkpoint_files import gate_file, handoff_file, turn_file
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.checkpoints.fork_points import PLAN, planned_roles, resolve_fork
 from workspaces.store.store import Store
@@ -92,14 +93,14 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
         base=Checkpoints(store).project_commit(checkpoint),
         turn=fork.turn + 1,
     )
-    last = await store.read(checkpoint, f"transcript/{fork.session}/{fork.turn:05d}-user.json") if fork.turn else None
+    last = await store.read(checkpoint, turn_file(fork.session, fork.turn, "user")) if fork.turn else None
     if last is not None:
         progress.starts = UserEntry.model_validate_json(last).start
-    gate = await store.read(checkpoint, f"gates/{number}.json")
+    gate = await store.read(checkpoint, gate_file(int(number)))
     if gate is not None:
         result = GateResult.model_validate_json(gate)
         progress.candidate, progress.evidence = result.candidate, result.evidence
-    report = await store.read(checkpoint, f"reports/{naming.session_name(int(number), 'tester')}.json")
+    report = await store.read(checkpoint, handoff_file(naming.session_name(int(number), "tester")))
     if report is not None:
         progress.tester_verdict = TesterReport.model_validate_json(report).verdict
     return progress

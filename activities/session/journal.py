@@ -23,6 +23,7 @@ from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
+from workspaces.checkpoints.checkpoint_files import session_folder
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Snapshot
 
@@ -138,7 +139,7 @@ class Journal:
         self._cache = cache
         self._cache_key = f"{key.repo}\0{key.workflow_id}"
         self.lane = Lane(key.run, key.task)
-        self.folder = f"transcript/{key.session}"
+        self.folder = session_folder(key.session)
         self._head: str | None = None
 
     async def position(self, turn: TurnInput) -> Position:

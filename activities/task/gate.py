@@ -21,6 +21,7 @@ from baton.steps.task import GateInput, GateResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
 from system.uncancellable import in_thread
+from workspaces.checkpoints.checkpoint_files import gate_file, handoff_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.gitlinks import gitlinks_of
 from workspaces.checkpoints.workspace import exclusive
@@ -74,7 +75,7 @@ class GateActivities:
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
         at = activity.info().scheduled_time
-        path = f"gates/{gate.round}.json"
+        path = gate_file(gate.round)
         head = await checkpoints.claim(lane, still_wanted)
         store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
@@ -94,7 +95,7 @@ class GateActivities:
         commit = await checkpoints.record(
             lane,
             expected=head if head and checkpoints.stands_at(head, gate.checkpoint) else gate.checkpoint,
-            files={path: result.model_dump_json().encode(), f"gates/{gate.round}.log": log},
+            files={path: result.model_dump_json().encode(), gate_file(gate.round, "log"): log},
             workspace=None,
             summary=f"gate, round {gate.round}: exit code {evidence.exit_code}",
             at=at,
@@ -158,7 +159,7 @@ class GateActivities:
     async def _message(self, store: Store, gate: GateInput) -> str:
         """The commit message of a task: title, what the maker says it did, and where it comes from."""
         lines = [in_message(" ".join(self._redact(gate.title).split()))]
-        report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
+        report = await store.read(gate.checkpoint, handoff_file(naming.session_name(gate.round, gate.role)))
         if report is not None:
             implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
             lines += ["", in_message(cut(implemented, 4_000))]

@@ -14,6 +14,7 @@ from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
 from baton.text.truncation import first
+from workspaces.checkpoints.checkpoint_files import conflict_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge
 from workspaces.sandbox.output_capture import cut_middle
@@ -139,7 +140,7 @@ class IntegrationActivities:
             expected=current if current is not None and standing else integrate.checkpoint,
             tree=tree,
             project_base=head,
-            files={f"conflicts/{integrate.round}.json": dump(record)},
+            files={conflict_file(integrate.round): dump(record)},
             at=activity.info().scheduled_time,
         )
         return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)

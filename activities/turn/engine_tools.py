@@ -19,6 +19,7 @@ from agents.reports import (
 from baton.steps.session import Escalation, HandOff, SessionKey
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut, first
+from workspaces.checkpoints.checkpoint_files import handoff_file
 
 ToolUse = dict[str, Any]
 
@@ -42,7 +43,7 @@ def hand_off_of(key: SessionKey, call: ToolUse, redact: Redactor) -> HandOffVerd
         report = parse_report(key.kind, call["input"])
     except ReportInvalid as fault:
         return HandOffVerdict(fault=str(fault))
-    path = f"reports/{key.session}.json"
+    path = handoff_file(key.session)
     accepted = HandOff(path=path, **_gist(report, redact))
     return HandOffVerdict(accepted=accepted, files={path: dump(report.model_dump(mode="json"))})
 

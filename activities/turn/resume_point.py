@@ -8,6 +8,7 @@ from activities.runtime.stores import Stores
 from activities.session.journal import AssistantEntry, UserEntry
 from agents.messages.restart_message import next_level
 from baton.steps.task import FindSessionInput, FoundSession
+from workspaces.checkpoints.checkpoint_files import session_folder
 from workspaces.checkpoints.checkpoints import Lane
 from workspaces.store.store import Store
 
@@ -29,7 +30,7 @@ class ResumingActivities:
         head = await store.head(lane.ref)
         if head is None:
             raise store.elsewhere(wanted.key.run, f"checkpoint of task {wanted.key.task}")
-        folder = f"transcript/{wanted.key.session}"
+        folder = session_folder(wanted.key.session)
         if wanted.start and (level := await _due(store, head, folder, wanted)):
             return FoundSession(commit=head, turn=wanted.turn, level=level)
         turn = wanted.turn

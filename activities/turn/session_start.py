@@ -52,6 +52,7 @@ from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from baton.steps.task import GateResult
 from baton.text.truncation import first
+from workspaces.checkpoints.checkpoint_files import conflict_file, gate_file, handoff_file
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.delivery.filter_attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.project.scopes import scope_for
@@ -219,15 +220,15 @@ class _Lane:
         self._base = Checkpoints(store).project_commit(checkpoint)
 
     async def maker(self, round_number: int, role: str) -> MakerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, role)}.json")
+        data = await self._json(handoff_file(session_name(round_number, role)))
         return None if data is None else MakerReport.model_validate(data)
 
     async def test(self, round_number: int) -> TesterReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'tester')}.json")
+        data = await self._json(handoff_file(session_name(round_number, "tester")))
         return None if data is None else TesterReport.model_validate(data)
 
     async def review(self, round_number: int) -> ReviewerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'reviewer')}.json")
+        data = await self._json(handoff_file(session_name(round_number, "reviewer")))
         return None if data is None else ReviewerReport.model_validate(data)
 
     async def findings(self, round_number: int) -> list[Any]:
@@ -235,7 +236,7 @@ class _Lane:
         return list(review.findings) if review else []
 
     async def gate_result(self, round_number: int) -> GateResult | None:
-        data = await self._json(f"gates/{round_number}.json")
+        data = await self._json(gate_file(round_number))
         return None if data is None else GateResult.model_validate(data)
 
     async def gate(self, round_number: int) -> Evidence | None:
@@ -243,7 +244,7 @@ class _Lane:
         return result.evidence if result else None
 
     async def conflict(self, round_number: int) -> list[str]:
-        data = await self._json(f"conflicts/{round_number}.json")
+        data = await self._json(conflict_file(round_number))
         return [str(path) for path in data["paths"]] if data else []
 
     async def filters(self) -> list[str]:

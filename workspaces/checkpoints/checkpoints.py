@@ -15,19 +15,12 @@ from baton import naming
 from baton.errors import WorkspaceError
 from system.uncancellable import in_thread
 from workspaces.checkpoints.agent_refs import GitState, new_state, parse_state
+from workspaces.checkpoints.checkpoint_files import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
 from workspaces.checkpoints.file_metadata import Meta, parse_meta
 from workspaces.git.errors import translated
-from workspaces.git.packs import Pack
 from workspaces.git.run import git
 from workspaces.git.tree_codec import EMPTY_TREE, TREE, Entry
 from workspaces.store.store import Store
-
-WORKSPACE = "workspace"
-META = "meta.json"
-BASE = "base"
-GIT = "git"
-GIT_STATE = f"{GIT}/state.json"
-GIT_PACK = f"{GIT}/objects.pack"
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a workspace: in the store, or in a pack that its checkpoint puts there."""
+    """The state of a workspace: its objects are in the store, and no ref leads to them before its checkpoint."""
 
     tree: str
     changed: list[str]
@@ -65,8 +58,6 @@ class Snapshot:
     """
     put_back: tuple[str, ...] = ()
     """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
-    pack: Pack | None = field(default=None, compare=False)
-    """What is not in the store yet."""
     git: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
     """Files of `git/` that change with this snapshot; None for one that goes."""
     not_kept: tuple[str, ...] = field(default=(), compare=False)
@@ -186,8 +177,7 @@ class Checkpoints:
                 changes |= {path: None for path, data in workspace.git.items() if data is None}
             return objects.edit(tree, changes)
 
-        pack = workspace.pack if workspace else None
-        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at, pack=pack)
+        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
 
     async def history(self, lane: Lane) -> list[CheckpointInfo]:
         """The checkpoints of a lane, the oldest first."""

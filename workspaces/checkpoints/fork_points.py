@@ -6,6 +6,7 @@ import re
 from baton import naming
 from baton.errors import UsageError
 from baton.records.run import Fork
+from workspaces.checkpoints.checkpoint_files import session_folder, turn_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.store.store import Store
 
@@ -52,11 +53,11 @@ async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
 
 
 async def _checkpoint(store: Store, fork: Fork) -> str:
-    folder = f"transcript/{fork.session}"
+    folder = session_folder(fork.session)
     before: str | None = None
     for checkpoint in await Checkpoints(store).history(Lane(fork.run, fork.task)):
         paths = await store.paths(checkpoint.commit, folder)
-        if fork.turn and f"{folder}/{fork.turn:05d}-assistant.json" in paths:
+        if fork.turn and turn_file(fork.session, fork.turn, "assistant") in paths:
             return checkpoint.commit
         if not fork.turn and paths:
             return before or checkpoint.commit

@@ -206,9 +206,23 @@ def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
                 continue  # tmp_obj_*: git did not finish it, nothing names it
             path = quarantine / fanout / rest
             check_object(path, fanout + rest)
-            path.rename(target / rest)
+            if not _is_whole(target / rest, fanout + rest):
+                path.rename(target / rest)
             adopted.append(fanout + rest)
     return adopted
+
+
+def _is_whole(path: Path, oid: str) -> bool:
+    """Whether a store has a loose object already, made as young as a new one.
+
+    It stays: a ref may lead to it, and a file that is not on the disk yet must not take its place.
+    """
+    try:
+        os.utime(path)  # garbage collection spares what is young
+        check_object(path, oid)
+    except (FileNotFoundError, WorkspaceError):
+        return False
+    return True
 
 
 def check_object(path: Path, oid: str) -> None:

@@ -28,7 +28,8 @@ from system.uncancellable import in_thread
 from workspaces.checkpoints import agent_git_dir, agent_refs
 from workspaces.checkpoints.agent_pack import NotKept, pack_objects, unpack_objects
 from workspaces.checkpoints.agent_refs import GitState, new_state, untold
-from workspaces.checkpoints.checkpoints import GIT_PACK, GIT_STATE, Checkpoints, Lane, Snapshot
+from workspaces.checkpoints.checkpoint_files import GIT_PACK, GIT_STATE
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane, Snapshot
 from workspaces.checkpoints.file_metadata import Meta, parse_meta
 from workspaces.checkpoints.gitlinks import is_within, put_in_order, without_gitlinks
 from workspaces.checkpoints.known_paths import capture_nested, capture_touched
@@ -171,7 +172,7 @@ class Workspace:
         """What the workspace holds now, and what differs from the checkpoint it was at; `Checkpoints.record` stores it.
 
         `touched` are the only paths that can have changed, which makes it quick; None means that anything can have:
-        then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, the store is as before.
+        then git looks at all of it, in a sandbox. Raises DiskFull; whatever is raised, no ref of the store has moved.
         """
         with translated("putting submodules back"):
             undone = tuple(await in_thread(self._keep_submodules))
@@ -180,11 +181,9 @@ class Workspace:
             return replace(scanned, put_back=(*undone, *scanned.put_back))
 
         def capture() -> Snapshot:
-            objects = self._store.objects
-            with objects.together() as pack:
-                paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
-                captured = capture_touched(self._files, objects, self._tree, self._meta, paths)
-                return replace(self._compare(*captured), put_back=undone, pack=pack, git=self._git_reset())
+            paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
+            captured = capture_touched(self._files, self._store.objects, self._tree, self._meta, paths)
+            return replace(self._compare(*captured), put_back=undone, git=self._git_reset())
 
         with translated("keeping a snapshot"):
             return await in_thread(capture)
@@ -217,9 +216,8 @@ class Workspace:
 
     def holds(self, snapshot: Snapshot, path: str) -> bool:
         """Whether a path is in a snapshot's tree."""
-        objects = self._store.objects
-        with objects.together(snapshot.pack):
-            return is_path(path.rstrip("/")) and objects.entry(snapshot.tree, path.rstrip("/")) is not None
+        path = path.rstrip("/")
+        return is_path(path) and self._store.objects.entry(snapshot.tree, path) is not None
 
     async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
         """Undo what happened at these paths since the checkpoint: contents, permissions, what was added or deleted."""
@@ -436,11 +434,6 @@ class Workspace:
         )
 
     def _put_back(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
-        with self._store.objects.together(snapshot.pack) as pack:
-            put_back = self._put_back_all(snapshot, paths)
-            return replace(put_back, pack=pack, git=snapshot.git, not_kept=snapshot.not_kept)
-
-    def _put_back_all(self, snapshot: Snapshot, paths: list[str]) -> Snapshot:
         objects, files = self._store.objects, self._files
         meta = parse_meta(snapshot.meta)
         changes: dict[str, Entry | None] = {}
@@ -466,7 +459,8 @@ class Workspace:
         tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
         kept = Meta(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
         still = {path: why for path, why in snapshot.unkept.items() if path.rstrip("/") not in changes}
-        return replace(self._compare(tree, kept, still), put_back=snapshot.put_back)
+        compared = self._compare(tree, kept, still)
+        return replace(compared, put_back=snapshot.put_back, git=snapshot.git, not_kept=snapshot.not_kept)
 
     def _is_clean(self) -> bool:
         try:

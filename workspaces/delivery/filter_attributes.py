@@ -14,7 +14,6 @@ import pygit2
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.packs import Pack
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.safe_directory import Beneath
@@ -38,23 +37,21 @@ async def filters_of(
     paths: Collection[str],
     *,
     persons: bool = False,
-    pack: Pack | None = None,
 ) -> Filters:
     """The filters of these paths by the attributes of any of the trees: where one names a filter, the path has it.
 
     With several trees, whoever takes the line of a filter away does not take the file from behind it. `persons` looks
     at the attributes outside the trees, too: those of the person, and of their checkout where the repository is one
     (`nbstripout --install` writes there); and it takes capitals for small letters, as git does on other systems, but
-    not for LFS, which hides nothing. `pack` has objects that are not in the store yet.
+    not for LFS, which hides nothing.
     """
     if not paths:
         return {}
     objects = store.objects
 
     def read() -> list[dict[str, bytes]]:
-        with objects.together(pack):
-            found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
-            return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
+        found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
+        return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
 
     with translated("reading attributes"):
         views = await in_thread(read)

@@ -1,13 +1,12 @@
-"""Reads and writes git objects: blobs, trees by their raw bytes, commits with fixed dates.
+"""The object database of a bare repository: blobs, trees by their raw bytes, commits with fixed dates.
 
-An object is written by itself through libgit2, and with others of the same step into a pack (`together`).
+New objects are loose files of libgit2's; `repack` brings them together from time to time.
 """
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,39 +18,32 @@ from pygit2.enums import ConfigLevel, ObjectType, Option
 from system.fsync import Unsynced
 from workspaces.git.commits import ENGINE, Author, commit_bytes
 from workspaces.git.errors import require_room
-from workspaces.git.loose_objects import places_of, read_loose, require_whole
-from workspaces.git.packs import MANY, Pack, merge
+from workspaces.git.loose_objects import DamagedObject, places_of, read_loose, require_whole
 from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree, parts
 
 _MOST_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
 _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
-MOST_OPEN = 2 * MANY
+MAX_OPEN_PACKS = 32
 """Packs whose files libgit2 has open at the same time, in one process."""
-_LARGEST_PACK = 16 << 20
-"""Bytes of objects that are kept in memory for one pack."""
+_FASTEST = 1
+"""Level of compression: a checkpoint waits for it, and `git repack` compresses anew what it makes a delta of."""
 
-_NAMES = {ObjectType.BLOB: b"blob", ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit"}
+_NAMES = {ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit", ObjectType.TAG: b"tag"}
 
 
 @cache
 def prepare_library() -> None:
     """Make libgit2 read no configuration but that of the repository it opens, and keep few packs open.
 
-    What it has opened it keeps, removed packs too, as long as their repository: here until Python collects it.
+    It keeps open files, those of removed packs too, as long as their repository object lives.
     """
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
-    pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MOST_OPEN)
+    pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MAX_OPEN_PACKS)
     # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
     pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
-
-
-class _Step(threading.local):
-    """What a thread has in hand, by itself: a step is of one thread."""
-
-    pack: Pack | None = None
 
 
 @dataclass
@@ -72,30 +64,18 @@ class Objects:
         self.repo = pygit2.Repository(str(path))
         self._path = path
         self._places = places_of(path)
-        self._step = _Step()
-        self._packs = 0
+        # Without the packs: an object that is only in one is written again, for garbage collection may be about to drop
+        # the pack with what no ref leads to. https://git-scm.com/docs/git-gc#_notes
+        self._loose = pygit2.Odb()
+        self._loose.add_backend(pygit2.OdbBackendLoose(str(path / "objects"), _FASTEST, False), 1)
         self._unsynced = Unsynced(path / "objects")
         self._trees: dict[str, dict[bytes, Entry]] = {}
         self._remembered = 0
         self._commits: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def together(self, pack: Pack | None = None) -> Iterator[Pack]:
-        """What this thread stores within goes into one pack, this one where it is given.
-
-        `commit` writes it, and all that was in it. Until then only who is within such a block sees what is in it.
-        """
-        before = self._step.pack
-        self._step.pack = Pack() if pack is None else pack
-        try:
-            yield self._step.pack
-        finally:
-            self._step.pack = before
 
     def blob(self, data: bytes) -> str:
         """Store bytes; gives their id."""
-        return self._put(ObjectType.BLOB, data)
+        return self.put(ObjectType.BLOB, data)
 
     def blob_id(self, data: bytes) -> str:
         """The id that bytes have as a blob; nothing is stored."""
@@ -110,13 +90,11 @@ class Objects:
 
     def has(self, oid: str) -> bool:
         """Whether an object is there; the empty tree always is, for git."""
-        pack = self._step.pack
-        return oid == EMPTY_TREE or (pack is not None and oid in pack) or bool(self.repo.odb.exists(oid))
+        return oid == EMPTY_TREE or bool(self.repo.odb.exists(oid))
 
     def read(self, oid: str) -> tuple[int, bytes]:
         """Kind and bytes of any object; KeyError where there is none, DamagedObject where it is not whole."""
-        pack = self._step.pack
-        return (pack and pack.get(oid)) or read_loose(self._places, oid) or self.repo.read(oid)
+        return read_loose(self._places, oid) or self.repo.read(oid)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
         """What stands directly in a tree, by name."""
@@ -145,7 +123,7 @@ class Objects:
 
     def raw_tree(self, raw: bytes) -> str:
         """Store the bytes of a tree."""
-        return self._put(ObjectType.TREE, raw)
+        return self.put(ObjectType.TREE, raw)
 
     def entry(self, tree: str, path: str) -> Entry | None:
         """What stands at a path, or None. The empty path is the tree itself."""
@@ -280,41 +258,41 @@ class Objects:
                 if not self.has(oid):
                     raise KeyError(oid)
                 require_whole(self._path, oid)
-        made = self._put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
-        self._write_pack()
+        made = self.put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
         self.sync()
         self._know(made, tree)
         return made
 
-    def _put(self, kind: ObjectType, data: bytes) -> str:
-        pack = self._step.pack
-        if pack is None:
-            with self._writing(len(data)):
-                return self.written(str(self.repo.write(kind, data)))
+    def put(self, kind: int, data: bytes) -> str:
+        """Store an object of any kind; gives its id."""
         if kind == ObjectType.BLOB:
             oid = self.blob_id(data)  # libgit2's, which refuses bytes that were made to have the id of others
         else:
-            oid = hashlib.sha1(b"%s %d\0%s" % (_NAMES[kind], len(data), data), usedforsecurity=False).hexdigest()
-        pack.add(kind, oid, data)
-        if pack.size > _LARGEST_PACK:
-            self._write_pack()
-        return oid
+            head = b"%s %d\0" % (_NAMES[ObjectType(kind)], len(data))
+            oid = hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
+        with self._writing(len(data)):
+            if not self._is_loose(oid):
+                self._loose.write(kind, data)
+        return self.written(oid)
 
-    def _write_pack(self) -> None:
-        """Write what this thread has in hand; merge packs where they are many."""
-        pack = self._step.pack
-        if not pack:
-            return
-        made = pack.write(self._path / "objects/pack")
-        self._unsynced.note(*made, newest=made[-1])
-        with self._lock:
-            self._packs += 1
-            look = self._packs % MANY == 1
-        if look:
-            with suppress(OSError, ValueError):  # for want of room, for instance: all is there as it is
-                merge(self._path)
-            # For a repository opened now knows nothing of the packs that were removed.
-            self.repo = pygit2.Repository(str(self._path))
+    def _is_loose(self, oid: str) -> bool:
+        """Whether an object lies by itself already, made as young as a new one; a damaged file is removed.
+
+        libgit2 takes a file for the object without reading it, also one that a power cut has left empty.
+        """
+        path = self._path / "objects" / oid[:2] / oid[2:]
+        try:
+            os.utime(path)  # garbage collection spares what is young
+            return read_loose(self._places[:1], oid) is not None
+        except FileNotFoundError:
+            return False
+        except DamagedObject:
+            path.unlink(missing_ok=True)
+            return False
+
+    def reopen(self) -> None:
+        """Let go of the files of packs that were removed; libgit2 keeps those that it has opened."""
+        self.repo = pygit2.Repository(str(self._path))
 
     def written(self, oid: str) -> str:
         """Note an object that has to be on the disk before a commit may name it. libgit2's own syncing waits for each.
@@ -325,8 +303,10 @@ class Objects:
         return oid
 
     def sync(self) -> None:
-        """Return when everything written so far is on the disk."""
-        self._unsynced.sync()
+        """Return when everything written so far is on the disk. Raises OSError if an object of it is gone."""
+        for path in self._unsynced.sync():
+            if not self.has(oid := path.parent.name + path.name):
+                raise OSError(f"the object {oid} was removed before a ref came to name it; try again")
 
     @contextmanager
     def _writing(self, size: int) -> Iterator[None]:

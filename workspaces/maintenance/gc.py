@@ -16,7 +16,7 @@ from system.directory_walk import directories_below, walk_files
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
-from workspaces.git.packs import gc_lock
+from workspaces.git.repack import gc_lock
 from workspaces.git.run import git
 from workspaces.git.safe_directory import clear_away
 from workspaces.maintenance import stale_files

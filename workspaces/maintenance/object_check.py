@@ -82,7 +82,7 @@ async def _damaged_packs(repository: Path) -> list[Path]:
     for pack in sorted((repository / "objects/pack").glob("*.pack")):
         index = pack.with_suffix(".idx")
         said = await git(["verify-pack", "--", str(index)], git_dir=repository, check=False, timeout=FSCK_TIMEOUT)
-        if said.code != 0 and await in_thread(pack.exists):  # a worker may have merged it meanwhile
+        if said.code != 0 and await in_thread(pack.exists):  # a worker may have repacked it meanwhile
             found.append(pack)
     return found
 

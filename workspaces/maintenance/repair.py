@@ -13,12 +13,12 @@ import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
 from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoints import WORKSPACE
+from workspaces.checkpoints.checkpoint_files import WORKSPACE
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
 from workspaces.git.findings import Finding, StoreReport
 from workspaces.git.object_database import Objects
-from workspaces.git.packs import gc_lock
+from workspaces.git.repack import gc_lock
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.tree_codec import TREE
@@ -54,7 +54,7 @@ async def repair(store: Store, report: StoreReport) -> StoreReport:
             await in_thread(stale_files.remove, store.home / finding.where)
         aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         unasked: list[str] = []
-        async with locked(gc_lock(store.path)):  # nobody merges packs or collects them meanwhile
+        async with locked(gc_lock(store.path)):  # no repack and no garbage collection meanwhile
             for finding in report.of("pack"):
                 await _mend_pack(store, store.home / finding.where, aside)
             if report.of("object", "pack", "missing", "checkpoint", "ref"):
@@ -91,7 +91,7 @@ def _move_aside(store: Store, path: Path, aside: Path) -> None:
 
 async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
     """Make its index anew where only that is damaged; else keep what is whole in it as single objects."""
-    if not await in_thread(pack.exists):  # a worker has merged it, and so found it whole
+    if not await in_thread(pack.exists):  # a worker has repacked it, and so found it whole
         return
     repository = pack.parent.parent.parent
     for suffix in (".idx", ".rev", ".bitmap"):
@@ -119,7 +119,7 @@ def _copy_readable(source: Objects, target: Objects) -> None:
         except (pygit2.GitError, KeyError, ValueError, OSError):
             continue
         if not target.has(str(oid)):
-            target.written(str(target.repo.write(kind, data)))
+            target.put(kind, data)
     target.sync()
 
 
@@ -179,7 +179,7 @@ async def _restore(repository: Path, lost: list[str], found: Places) -> None:
         raw = await found.find(oid)
         if raw is None:
             continue
-        target.written(str(target.repo.write(raw.kind, raw.data)))
+        target.put(raw.kind, raw.data)
         for needed, _ in needs(raw.kind, raw.data, parents=True):
             if needed not in seen and not target.has(needed):
                 seen.add(needed)

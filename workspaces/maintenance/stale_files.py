@@ -25,6 +25,7 @@ _IN_A_REPOSITORY = (
     "objects/tmp_*",
     "objects/??/tmp_*",
     "objects/pack/tmp_*",
+    "objects/pack/.tmp-*",
     "objects/pack/*.keep.tmp",
     "objects/info/*.lock",
     "objects/pack/*.lock",

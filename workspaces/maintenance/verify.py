@@ -12,7 +12,16 @@ from baton import naming
 from baton.errors import WorkspaceError
 from system.directory_walk import walk_files
 from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoints import BASE, META, WORKSPACE
+from workspaces.checkpoints.checkpoint_files import (
+    BASE,
+    CONFLICTS,
+    GATES,
+    META,
+    REPORTS,
+    TRANSCRIPT,
+    TURN_FILE,
+    WORKSPACE,
+)
 from workspaces.checkpoints.file_metadata import parse_meta
 from workspaces.git.errors import translated
 from workspaces.git.findings import Finding, StoreReport
@@ -27,7 +36,6 @@ from workspaces.store.store import Store
 
 __all__ = ["Finding", "StoreReport", "verify"]
 
-_TURN = re.compile(r"transcript/(?P<session>[^/]+)/(?P<turn>[0-9]{5})-(?P<side>user|assistant)\.json")
 _MOST_REFS_NAMED = 200
 """Of refs that a damage touches; each is walked to its end."""
 
@@ -202,7 +210,7 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             raise WorkspaceError(f"the commit {oid[:12]} that it began from is missing")
     turns: dict[str, dict[str, set[int]]] = {}
     ended: dict[str, set[int]] = {}
-    for directory in ("transcript", "reports", "gates", "conflicts"):
+    for directory in (TRANSCRIPT, REPORTS, GATES, CONFLICTS):
         entry = objects.entry(tree, directory)
         for name, leaf in objects.leaves(entry.oid, f"{directory}/".encode()) if entry else ():
             if not name.endswith(".json"):
@@ -213,11 +221,11 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
                 content = None
             if not isinstance(content, dict):
                 yield Finding("transcript", f"{ref}:{name}", f"{name} is no JSON object: {_meaning(ref)}.", "", False)
-            elif found := _TURN.fullmatch(name):
+            elif (found := TURN_FILE.fullmatch(name)) and found["side"] in ("user", "assistant"):
                 sides = turns.setdefault(found["session"], {"user": set(), "assistant": set()})
-                sides[found["side"]].add(int(found["turn"]))
+                sides[found["side"]].add(int(found["number"]))
                 if found["side"] == "user" and content.get("result"):
-                    ended.setdefault(found["session"], set()).add(int(found["turn"]))
+                    ended.setdefault(found["session"], set()).add(int(found["number"]))
     for session, sides in turns.items():
         known = range(1, max(sides["user"], default=0) + 1)
         # A turn that took in a hand-off beside other calls has no answer; the session may have gone on all the same.

@@ -21,8 +21,8 @@ from workspaces.git.errors import translated
 from workspaces.git.file_lock import held_briefly, locked
 from workspaces.git.inventory import place_of
 from workspaces.git.object_database import Objects
-from workspaces.git.packs import Pack
 from workspaces.git.ref_update import move_ref
+from workspaces.git.repack import is_due, repack_loose
 from workspaces.git.repositories import create_repositories, scratch, sweep
 from workspaces.git.run import alternate, git
 from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
@@ -124,8 +124,7 @@ class Store:
         """
         with translated(f"moving {ref}"):
             await in_thread(self._move, ref, new, expected)
-        if self.remote is not None:
-            await replication.publish(self, self.remote, ref, new, before=expected)
+        await self._after_move(ref, new, expected)
 
     async def catch_up(
         self, run: str, lane: str | None = None, wanted: Callable[[], Awaitable[None]] | None = None
@@ -319,26 +318,31 @@ class Store:
         expected: str | None,
         message: str,
         at: datetime,
-        pack: Pack | None = None,
     ) -> str:
         """Commit the tree that `build` makes on top of `expected` and move the ref there, durably.
 
-        `build` runs in a thread. `pack` has objects that the tree needs and that are not in the store yet. The same
-        tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
+        `build` runs in a thread. The same tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
         """
         objects = self.keeper(ref)
 
         def work() -> str:
-            with objects.together(pack):
-                new = objects.commit(build(), [expected] if expected else [], message, at)
+            new = objects.commit(build(), [expected] if expected else [], message, at)
             self._move(ref, new, expected)
             return new
 
         with translated(f"writing to {ref}"):
             new = await in_thread(work)
-        if self.remote is not None:
-            await replication.publish(self, self.remote, ref, new, before=expected)
+        await self._after_move(ref, new, expected)
         return new
+
+    async def _after_move(self, ref: str, new: str, before: str | None) -> None:
+        """Copy a moved ref to the state remote, and pack loose objects where they are many."""
+        if self.remote is not None:
+            await replication.publish(self, self.remote, ref, new, before=before)
+        objects = self.keeper(ref)
+        if is_due(Path(objects.repo.path)) and await repack_loose(Path(objects.repo.path)):
+            self.objects.reopen()
+            self.source.reopen()
 
 
 def _short(commit: str | None) -> str:

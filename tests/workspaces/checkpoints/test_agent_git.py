@@ -12,7 +12,8 @@ from baton.settings.core import SandboxMode
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.checkpoints import agent_pack, agent_refs
 from workspaces.checkpoints.agent_refs import is_ref, new_state, parse_state
-from workspaces.checkpoints.checkpoints import GIT_PACK, GIT_STATE, Snapshot
+from workspaces.checkpoints.checkpoint_files import GIT_PACK, GIT_STATE
+from workspaces.checkpoints.checkpoints import Snapshot
 from workspaces.checkpoints.workspace import Workspace
 from workspaces.maintenance import stale_files
 from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox

@@ -3,9 +3,7 @@
 import os
 import resource
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from unittest.mock import ANY
 
 import pygit2
 import pytest
@@ -225,7 +223,7 @@ async def test_a_project_that_is_deep_itself_is_worked_on(lab: Lab) -> None:
     files.write(f"{above}/new", b"new\n", 0o644)
     snapshot = await workspace.snapshot(None)
     assert (snapshot.unkept, set(snapshot.changed)) == ({}, {path, f"{above}/new"})
-    assert await workspace.snapshot([path, f"{above}/new"]) == replace(snapshot, pack=ANY)
+    assert await workspace.snapshot([path, f"{above}/new"]) == snapshot
     back = await workspace.put_back(snapshot, [f"{above}/new"])
     assert back.changed == [path]
     await lab.record(workspace, back)
