@@ -168,7 +168,6 @@ async def git(
     check: bool = True,
     limit: int | None = None,
     timeout: timedelta = policies.GIT_TIMEOUT,
-    pass_fds: Sequence[int] = (),
     header: Header | None = None,
 ) -> GitResult:
     """Run git on one of the engine's repositories.
@@ -179,21 +178,15 @@ async def git(
     """
     where = {"GIT_DIR": str(git_dir), **({"GIT_WORK_TREE": str(work_tree)} if work_tree else {}), **(env or {})}
     command = [git_program(), *engine_options(persons=persons and header is None), *arguments]
-    if header is not None:
-        assert persons
-        command, stdin = header.command(command), header.stdin
-        where.update(header.variables)
-    if persons:
-        # env(1) changes the inherited environment without this program reading it.
-        drops = [part for name in _DROPPED for part in ("-u", name)]
-        settings = [f"{name}={value}" for name, value in {**_PERSONS_ENVIRONMENT, **where}.items()]
-        command = ["/usr/bin/env", *drops, *settings, *command]
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=work_tree or git_dir,
-        env=None if persons else {**FIXED_ENVIRONMENT, **where},
+        env={
+            **(_persons_environment() if persons else FIXED_ENVIRONMENT),
+            **where,
+            **(header.environment if header else {}),
+        },
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-        pass_fds=pass_fds,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # a group to kill, and no terminal on which ssh could ask
@@ -214,6 +207,12 @@ async def git(
         if check:
             raise GitFailed(f"git {arguments[0]} failed: {clean_text(said)}", stderr=clean_text(said, 4_000), code=code)
     return GitResult(0 if cut else code, stdout, said, cut)
+
+
+def _persons_environment() -> dict[str, str]:
+    """Return this process's environment without what could mislead git, and without the engine's own credentials."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    return {**inherited, **_PERSONS_ENVIRONMENT}
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int | None) -> tuple[bytes, bytes, bool]:

@@ -8,7 +8,6 @@ trees that runs began from: git leaves out of a push what hangs from a tree it k
 not see from commits alone, and so a checkpoint costs what changed and not the whole project.
 """
 
-import os
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRem
 from baton.policies import GIT_TIMEOUT
 from baton.text.redaction import strip_url_credentials
 from system.uncancellable import finish
+from workspaces.git.credentials import basic_header
 from workspaces.git.errors import GitFailed, clean_text
 from workspaces.git.run import GitResult, git
 from workspaces.store.target_repository import local_path, reason_of, shown
@@ -58,7 +58,7 @@ class StateRemote:
     host: str = ""
     """Name of the host that writes, for people who read the history."""
     login: tuple[str, str] | None = field(default=None, repr=False)
-    """User and password where the URL had them. They go to git by a pipe, never by a command line."""
+    """User and password where the URL had them."""
 
     @classmethod
     def parse(cls, text: str, host: str = "") -> "StateRemote":
@@ -149,25 +149,9 @@ class StateRemote:
     async def _git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
         # Packs and not loose objects, for a pack is there whole or not at all, whatever a crash cuts short.
         settings = ["-c", "fetch.unpackLimit=1", *(part for entry in _STALLED for part in ("-c", entry))]
-        if self.login is None:
-            return await self._run([*settings, *arguments], git_dir, doing, timeout)
-        reader, writer = os.pipe()
+        header = basic_header(self.url, *self.login) if self.login else None
         try:
-            user, password = self.login
-            os.write(writer, f"username={user}\npassword={password}\n".encode())
-            os.close(writer)
-            # The person's own helpers would be asked first, and could know something else.
-            helper = f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
-            settings += ["-c", "credential.helper=", "-c", f"credential.helper={helper}"]
-            return await self._run([*settings, *arguments], git_dir, doing, timeout, pass_fds=[reader])
-        finally:
-            os.close(reader)
-
-    async def _run(
-        self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta, pass_fds: Sequence[int] = ()
-    ) -> GitResult:
-        try:
-            return await git(arguments, git_dir=git_dir, persons=True, timeout=timeout, pass_fds=pass_fds)
+            return await git([*settings, *arguments], git_dir=git_dir, persons=True, timeout=timeout, header=header)
         except DiskFull:
             raise
         except GitFailed as error:
