@@ -76,7 +76,7 @@ TOOLS = [
     Case(
         "while putting back; objects stored, not synced; while the ref is locked; workspace marked clean",
         [
-            Moment("workspaces.checkpoints.workspace:put_back_path", nth=2),
+            Moment("workspaces.checkpoints.snapshots:put_back_path", nth=2),
             Moment("workspaces.git.object_database:Objects.sync"),
             Moment("pathlib:Path.replace", match="/t1/head.lock'"),
             Moment("workspaces.checkpoints.workspace:Workspace.mark_clean", "after"),

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from workspaces.checkpoints.agent_refs import BRANCH, GitState, packed_refs, stash_log
-from workspaces.git.safe_directory import remove_tree
+from workspaces.git.safe_directory import Beneath, remove_tree
 
 _CONFIG = """\
 [core]
@@ -39,7 +39,7 @@ _UNWANTED = (
     "modules",
     "objects/info/http-alternates",
 )
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_FILE = 4_096
 
 
 def _fixed(objects: Path) -> dict[str, bytes]:
@@ -55,12 +55,9 @@ def planted(work: Path, objects: Path) -> list[str]:
 
 def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
     """Make the `.git` anew, in the place of whatever stands there; `index` is moved into it."""
-    top = os.open(work, _DIRECTORY)
-    try:
+    with Beneath(work).directory() as top:
         _remove(top)
         os.mkdir(b".git", 0o755, dir_fd=top)
-    finally:
-        os.close(top)
     base = work / ".git"
     for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (base / directory).mkdir(parents=True)
@@ -79,15 +76,8 @@ def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
 
 def remove_git(work: Path, directory: str) -> None:
     """Remove the `.git` of a nested repository, by descriptors: a link on the way is not followed."""
-    descriptor = os.open(work, _DIRECTORY)
-    try:
-        for name in os.fsencode(directory).split(b"/"):
-            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
+    with Beneath(work).directory(directory) as descriptor:
         _remove(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(parent: int) -> None:
@@ -99,20 +89,8 @@ def _remove(parent: int) -> None:
 
 
 def _read(work: Path, name: str) -> bytes | None:
-    """A small file of the `.git`; None where it, or a directory on the way, is missing or not what it should be."""
-    parts = [".git", *name.split("/")]
-    descriptor = os.open(work, _DIRECTORY)
+    """Return a small file of the `.git`; None if it, or a directory on the way, is missing or of another kind."""
     try:
-        for part in parts[:-1]:
-            below = os.open(part, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
-        try:
-            return os.read(file, 4_096) if stat.S_ISREG(os.fstat(file).st_mode) else None
-        finally:
-            os.close(file)
+        return Beneath(work / ".git").read(name, _MAX_FILE)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)

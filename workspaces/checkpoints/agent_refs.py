@@ -7,10 +7,11 @@ no more is believed than that a name is a name and an id an id. No git of the en
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from workspaces.git.safe_directory import Beneath
 
 BRANCH = "refs/heads/work"
 STASH = "refs/stash"
@@ -38,7 +39,6 @@ _UNDER_WAY = {
     "rebase-apply": "a rebase or `git am`",
     "BISECT_LOG": "a bisection",
 }
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -150,21 +150,9 @@ def read_state(work: Path, base: str) -> Found:
     """Read HEAD, refs and stash of the `.git` in a workspace. Never raises on what stands there."""
     found = Found(None)
     try:
-        top = os.open(work, _DIRECTORY)
-    except OSError:
-        return found
-    try:
-        git = os.open(b".git", _DIRECTORY, dir_fd=top)
-    except OSError:
-        return found
-    finally:
-        os.close(top)
-    try:
-        _read(git, base, found)
+        _read(Beneath(work / ".git"), base, found)
     except OSError:
         found.state = None
-    finally:
-        os.close(git)
     return found
 
 
@@ -178,14 +166,14 @@ def packed_refs(state: GitState) -> bytes:
     return "".join(f"{oid} {name}\n" for name, oid in sorted(state.refs.items()) if name != BRANCH).encode()
 
 
-def _read(git: int, base: str, found: Found) -> None:
-    text = (_small(git, b"HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+def _read(git: Beneath, base: str, found: Found) -> None:
+    text = (_small(git, "HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
     head = text.removeprefix("ref:").strip() if text.startswith("ref:") else text
     if not _OID.fullmatch(head) and not (text.startswith("ref:") and is_ref(head)):
         return
     refs: dict[str, str] = {}
     odd: list[str] = []
-    for name, oid in [*_packed(git), *_loose(git, b"refs", "refs", 0)]:
+    for name, oid in [*_packed(git), *_loose(git, "refs", 0)]:
         if any(name == passing or name.startswith(f"{passing}/") for passing in _PASSING):
             continue
         if not is_ref(name) or oid is None:
@@ -199,17 +187,15 @@ def _read(git: int, base: str, found: Found) -> None:
     if odd:
         shown = ", ".join(sorted({name.encode(errors="replace").decode()[:80] for name in odd})[:_MAX_NAMES])
         found.strange.append(f"the refs {shown} (only {MAX_REFS:,} refs with plain names that hold an id are)")
-    if _there(git, b"reftable"):
+    if git.stat("reftable") is not None:
         found.strange.append("refs in a reftable")
-    found.strange += [
-        f"{what} that is under way" for name, what in _UNDER_WAY.items() if _there(git, os.fsencode(name))
-    ]
+    found.strange += [f"{what} that is under way" for name, what in _UNDER_WAY.items() if git.stat(name) is not None]
 
 
-def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
+def _stashes(git: Beneath, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
     if STASH not in refs:
         return ()
-    data = _small(git, b"logs/refs/stash", _MAX_FILE)
+    data = _small(git, "logs/refs/stash", _MAX_FILE)
     if data is None:
         odd.append(f"{STASH} (its log is missing or too large)")
     lines = data.decode(errors="replace").split("\n")[:-1] if data else []
@@ -220,9 +206,9 @@ def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ..
     return tuple(kept)
 
 
-def _packed(git: int) -> Iterator[tuple[str, str | None]]:
-    data = _small(git, b"packed-refs", _MAX_FILE)
-    if data is None and _there(git, b"packed-refs"):
+def _packed(git: Beneath) -> Iterator[tuple[str, str | None]]:
+    data = _small(git, "packed-refs", _MAX_FILE)
+    if data is None and git.stat("packed-refs") is not None:
         yield "packed-refs", None
     for line in (data or b"").decode(errors="replace").split("\n"):
         oid, _, name = line.partition(" ")
@@ -230,62 +216,32 @@ def _packed(git: int) -> Iterator[tuple[str, str | None]]:
             yield name, oid if _OID.fullmatch(oid) else None
 
 
-def _loose(parent: int, name: bytes, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
+def _loose(git: Beneath, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
     try:
-        directory = os.open(name, _DIRECTORY, dir_fd=parent)
-    except OSError:
+        with git.directory(path) as directory, os.scandir(directory) as listing:
+            some = [entry for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)]
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in some)
+    except (OSError, ValueError):  # ValueError: a name that is none of a project
         yield path, None
         return
+    if depth > _MAX_DEPTH:
+        yield path, None
+        return
+    for entry, is_directory in entries:
+        below = f"{path}/{entry}"
+        if is_directory:
+            yield from _loose(git, below, depth + 1)
+        elif not entry.endswith(".lock"):
+            oid = (_small(git, below, _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+            yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
+
+
+def _small(git: Beneath, path: str, most: int) -> bytes | None:
+    """Return the bytes of a plain file of at most so many; None for all else."""
     try:
-        with os.scandir(directory) as listing:
-            entries = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False))
-                for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)
-            )
-        if depth > _MAX_DEPTH:
-            yield path, None
-            return
-        for entry, is_directory in entries:
-            below = f"{path}/{entry}"
-            if is_directory:
-                yield from _loose(directory, os.fsencode(entry), below, depth + 1)
-            elif not entry.endswith(".lock"):
-                data = _small(directory, os.fsencode(entry), _MAX_REF_FILE)
-                oid = (data or b"").decode(errors="replace").strip()
-                yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
-    finally:
-        os.close(directory)
-
-
-def _there(parent: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except OSError:
-        return False
-    return True
-
-
-def _small(parent: int, path: bytes, most: int) -> bytes | None:
-    """The bytes of a plain file that is not larger; None for all else."""
-    *above, name = path.split(b"/")
-    opened: list[int] = []
-    try:
-        for directory in above:
-            parent = os.open(directory, _DIRECTORY, dir_fd=parent)
-            opened.append(parent)
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-        opened.append(descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        data = b""
-        while len(data) <= most and (piece := os.read(descriptor, most + 1 - len(data))):
-            data += piece
-        return data if len(data) <= most else None
-    except OSError:
+        return git.read(path, most)
+    except (OSError, ValueError):
         return None
-    finally:
-        for one in opened:
-            os.close(one)
 
 
 def untold(strange: Iterable[str], told: Iterable[str]) -> list[str]:

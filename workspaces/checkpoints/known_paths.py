@@ -8,8 +8,8 @@ from workspaces.checkpoints.file_metadata import Meta, is_plain, kept_mode
 from workspaces.checkpoints.ignored_paths import Ignores
 from workspaces.checkpoints.walk import LARGEST_FILE, is_deep, is_long, is_refused, nested_files
 from workspaces.git.object_database import Objects
-from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
+from workspaces.git.safe_directory import Beneath, is_path
+from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry
 
 
 def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None, int | None]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -23,7 +23,8 @@ from system.uncancellable import in_thread
 from workspaces.git.errors import clean_text, disk_full, is_disk_full, translated
 from workspaces.git.run import CONFIG, alternate
 from workspaces.git.safe_directory import clear_away
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.sandbox.command import Command, CommandResult
+from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 
 _TIMEOUT = timedelta(minutes=10)
@@ -147,14 +148,49 @@ async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quaranti
 async def _run(
     sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, *, writable: bool, **variables: str
 ) -> None:
-    # What it writes is synced by the commit that needs it.
-    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
-    env = {
+    where = {
         "GIT_DIR": str(store.path),
         "GIT_WORK_TREE": ".",
         "GIT_INDEX_FILE": str(quarantine.index),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(store.path / "objects"),
+    }
+    result = await run_git_script(
+        sandbox,
+        work,
+        quarantine,
+        script,
+        {**where, **variables},
+        visible=store.root,
+        writable=writable,
+        timeout=_TIMEOUT,
+    )
+    if result.timed_out:
+        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
+    if result.exceeded:
+        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
+    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
+        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+
+
+async def run_git_script(
+    sandbox: Sandbox,
+    work: Path,
+    quarantine: Quarantine,
+    script: str,
+    variables: Mapping[str, str],
+    *,
+    visible: Path,
+    writable: bool,
+    timeout: timedelta,
+) -> CommandResult:
+    """Run a constant shell script of git commands beside a workspace, with the engine's configuration and no network.
+
+    It sees `visible` read-only, and writes to the quarantine and, with `writable`, to the workspace. Raises DiskFull.
+    """
+    # Nothing is synced here: the commit that needs an object syncs it.
+    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
+    env = {
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_ATTR_NOSYSTEM": "1",
@@ -173,21 +209,16 @@ async def _run(
         writable=writable,
         bare=True,
         # At their own paths, so that it also works where nothing can be mounted (BATON_SANDBOX=none).
-        read_only={store.root: str(store.root)},
+        read_only={visible: str(visible)},
         read_write={quarantine.path: str(quarantine.path)},
         env=env,
-        timeout=_TIMEOUT,
+        timeout=timeout,
         output_limit=4_000,
     )
     result = await sandbox.run(command)
     if is_disk_full(result.output):
         raise disk_full("git looked through a workspace")
-    if result.timed_out:
-        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
-    if result.exceeded:
-        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
-    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
-        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+    return result
 
 
 def adopt_objects(quarantine: Path, objects: Path) -> list[str]:

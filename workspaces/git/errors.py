@@ -10,7 +10,9 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import DiskFull, WorkspaceError
+from baton.policies import BRIEF_WAIT
 from baton.text.redaction import Redactor
+from workspaces.git.file_lock import LockHeld, held_briefly
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded")
@@ -49,6 +51,22 @@ def require_room(directory: Path, size: int) -> None:
     """Raise OSError (ENOSPC, EDQUOT) if a file of `size` bytes finds no room: libgit2 loses the reason of a failure."""
     with tempfile.TemporaryFile(dir=directory) as file:
         os.posix_fallocate(file.fileno(), 0, max(size, 1))
+
+
+@contextmanager
+def brief_lock(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock for work of milliseconds. Raises WorkspaceError, with the process that holds it, after BRIEF_WAIT.
+
+    Such a process was stopped in the middle of its work, which cannot be told from one that is about to go on.
+    """
+    try:
+        with held_briefly(path, BRIEF_WAIT):
+            yield
+    except LockHeld as held:
+        raise WorkspaceError(
+            f"{name} has been held for {BRIEF_WAIT.total_seconds():g} s by {held.holder}, where milliseconds are"
+            " enough. Let that process go on, or kill it, and try again."
+        ) from held
 
 
 @contextmanager

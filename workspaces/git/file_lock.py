@@ -14,9 +14,6 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from baton.errors import WorkspaceError
-from baton.policies import BRIEF_WAIT
-
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_WAIT = 0.001
 _LONGEST_WAIT = 0.05
@@ -76,21 +73,16 @@ def _locker(path: Path) -> int | None:
 
 
 @contextmanager
-def held_briefly(path: Path, what: str) -> Iterator[None]:
+def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
     """Hold the lock at `path` in a thread, which waits: for work of milliseconds, on a file that is never removed.
 
-    Raises WorkspaceError, which names `what` and the process, where another holds it for longer: that one was stopped
-    in the middle of this work, and could not be told from one that is about to go on.
+    Raises LockHeld if another process holds it for longer than the limit.
     """
-    limit = BRIEF_WAIT.total_seconds()
-    ending = time.monotonic() + limit
+    ending = time.monotonic() + limit.total_seconds()
     wait = _FIRST_WAIT
     while (descriptor := _try(path)) is None:
         if time.monotonic() > ending:
-            raise WorkspaceError(
-                f"{what} has been held for {limit:g} s by {_holder(path)}, where milliseconds are"
-                " enough. Let that process go on, or kill it, and try again."
-            )
+            raise LockHeld(_holder(path))
         time.sleep(wait)
         wait = min(wait * 2, _LONGEST_BRIEF_WAIT)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pygit2.enums import ObjectType
 
-_KINDS = {
+KINDS = {
     b"blob": ObjectType.BLOB,
     b"tree": ObjectType.TREE,
     b"commit": ObjectType.COMMIT,
@@ -54,9 +54,9 @@ def read_loose(places: Sequence[str], oid: str) -> tuple[int, bytes] | None:
             raise DamagedObject(oid) from error
         head, found, data = raw.partition(b"\0")
         name, _, size = head.partition(b" ")
-        if not unpacker.eof or not found or name not in _KINDS or size != b"%d" % len(data):
+        if not unpacker.eof or not found or name not in KINDS or size != b"%d" % len(data):
             raise DamagedObject(oid)
-        return _KINDS[name], data
+        return KINDS[name], data
     return None
 
 

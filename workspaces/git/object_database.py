@@ -18,8 +18,9 @@ from pygit2.enums import ConfigLevel, ObjectType, Option
 from system.fsync import Unsynced
 from workspaces.git.commits import ENGINE, Author, commit_bytes
 from workspaces.git.errors import require_room
-from workspaces.git.loose_objects import DamagedObject, places_of, read_loose, require_whole
-from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree, parts
+from workspaces.git.loose_objects import KINDS, DamagedObject, places_of, read_loose, require_whole
+from workspaces.git.safe_directory import parts
+from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree
 
 _MOST_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
@@ -30,7 +31,7 @@ MAX_OPEN_PACKS = 32
 _FASTEST = 1
 """Level of compression: a checkpoint waits for it, and `git repack` compresses anew what it makes a delta of."""
 
-_NAMES = {ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit", ObjectType.TAG: b"tag"}
+_NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @cache
@@ -44,6 +45,14 @@ def prepare_library() -> None:
     pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MAX_OPEN_PACKS)
     # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
     pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
+
+
+def object_id(kind: int, data: bytes) -> str:
+    """Return the id of an object. Raises GitError for a blob that was made to have the id of another one."""
+    if kind == ObjectType.BLOB:
+        return str(pygit2.hash(data))
+    head = b"%s %d\0" % (_NAMES[ObjectType(kind)], len(data))
+    return hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
 
 
 @dataclass
@@ -265,11 +274,7 @@ class Objects:
 
     def put(self, kind: int, data: bytes) -> str:
         """Store an object of any kind; gives its id."""
-        if kind == ObjectType.BLOB:
-            oid = self.blob_id(data)  # libgit2's, which refuses bytes that were made to have the id of others
-        else:
-            head = b"%s %d\0" % (_NAMES[ObjectType(kind)], len(data))
-            oid = hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
+        oid = object_id(kind, data)
         with self._writing(len(data)):
             if not self._is_loose(oid):
                 self._loose.write(kind, data)

@@ -13,7 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from system.directory_walk import DIRECTORY, Descent
-from workspaces.git.tree_codec import parts
+
+
+def parts(path: str) -> list[bytes]:
+    """The names of a path; ValueError for one that could leave its directory or reach into a `.git`."""
+    names = os.fsencode(path).split(b"/")
+    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
+        raise ValueError(f"not a path of a project: {path!r}")
+    return names
+
+
+def is_path(path: str) -> bool:
+    """Whether a path stays within its directory and out of every `.git`."""
+    try:
+        parts(path)
+    except ValueError:
+        return False
+    return True
 
 
 class Beneath:
@@ -47,14 +63,20 @@ class Beneath:
             return os.stat(name, dir_fd=parent, follow_symlinks=False)
         return None
 
-    def read(self, path: str) -> bytes:
-        """The bytes of a regular file; OSError for anything else (a pipe would hang, a device would not end)."""
+    def read(self, path: str, limit: int | None = None) -> bytes:
+        """Return the bytes of a regular file.
+
+        Raises OSError for anything else (a pipe would hang, a device would not end), and for a file above the limit.
+        """
         with self._parent(path) as (parent, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             with os.fdopen(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise OSError(f"not a regular file: {path!r}")
-                return file.read()
+                data = file.read(-1 if limit is None else limit + 1)
+                if limit is not None and len(data) > limit:
+                    raise OSError(f"larger than {limit} bytes: {path!r}")
+                return data
 
     def readlink(self, path: str) -> bytes:
         """Where a symbolic link points, as text; it is not followed."""

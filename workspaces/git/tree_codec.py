@@ -4,7 +4,6 @@ Names in git are bytes. Paths are text with surrogates for what is not UTF-8 (`o
 their parts. Trees are read and written here, for libgit2's Python tree builder takes UTF-8 only.
 """
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -30,23 +29,6 @@ class Change(NamedTuple):
     path: str
     old: Entry | None
     new: Entry | None
-
-
-def parts(path: str) -> list[bytes]:
-    """The names of a path; ValueError for one that could leave its directory or reach into a `.git`."""
-    names = os.fsencode(path).split(b"/")
-    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
-        raise ValueError(f"not a path of a project: {path!r}")
-    return names
-
-
-def is_path(path: str) -> bool:
-    """Whether a path stays within its directory and out of every `.git`."""
-    try:
-        parts(path)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_tree(raw: bytes) -> dict[bytes, Entry]:

@@ -18,7 +18,7 @@ from system.uncancellable import in_thread
 from workspaces.checkpoints.sandboxed_git import check_object
 from workspaces.git.object_database import Objects
 from workspaces.git.run import git
-from workspaces.git.tree_codec import GITLINK, TREE
+from workspaces.git.tree_codec import GITLINK, TREE, parse_tree
 
 FSCK_TIMEOUT = timedelta(minutes=30)
 """For all objects of a repository; about a minute for a gigabyte."""
@@ -122,14 +122,7 @@ def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = fro
 def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
     """What an object needs, and whether that is a file, which need not be opened to know what it needs."""
     if kind == ObjectType.TREE:
-        at = 0
-        while at < len(data):
-            space = data.index(b" ", at)
-            end = data.index(b"\0", space)
-            mode = int(data[at:space], 8)
-            if mode != GITLINK:
-                yield data[end + 1 : end + 21].hex(), mode != TREE
-            at = end + 21
+        yield from ((entry.oid, entry.mode != TREE) for entry in parse_tree(data).values() if entry.mode != GITLINK)
     elif kind in (ObjectType.COMMIT, ObjectType.TAG):
         for line in data.split(b"\n\n", 1)[0].splitlines():
             name, _, value = line.partition(b" ")

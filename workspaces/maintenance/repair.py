@@ -176,11 +176,11 @@ async def _restore(repository: Path, lost: list[str], found: Places) -> None:
     waiting, seen = list(lost), set(lost)
     while waiting:
         oid = waiting.pop()
-        raw = await found.find(oid)
-        if raw is None:
+        there = await found.find(oid)
+        if there is None:
             continue
-        target.put(raw.kind, raw.data)
-        for needed, _ in needs(raw.kind, raw.data, parents=True):
+        target.put(*there)
+        for needed, _ in needs(*there, parents=True):
             if needed not in seen and not target.has(needed):
                 seen.add(needed)
                 waiting.append(needed)

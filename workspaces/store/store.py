@@ -17,8 +17,8 @@ from baton import naming
 from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
 from system.uncancellable import in_thread
 from workspaces.git.credentials import Credentials, Header, header_for
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import held_briefly, locked
+from workspaces.git.errors import brief_lock, translated
+from workspaces.git.file_lock import locked
 from workspaces.git.inventory import place_of
 from workspaces.git.object_database import Objects
 from workspaces.git.ref_update import move_ref
@@ -32,18 +32,6 @@ from workspaces.store.private_home import close_home, make_private
 from workspaces.store.state_remote import OURS, StateRemote
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._+-]+(/[A-Za-z0-9._-]+)+")
-# Said in full, so that no version's default and no file decides how a patch looks.
-_DIFF = (
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--find-renames",
-    "--submodule=short",
-    "--ignore-submodules=none",
-    "--no-relative",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
-)
 _OBJECT = re.compile(r"[0-9a-f]{40}")
 _OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
 """Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
@@ -185,7 +173,7 @@ class Store:
                 keeper.repo.references.delete(ref)
 
     def _refs_held(self) -> AbstractContextManager[None]:
-        return held_briefly(self.root / "refs.lock", f"The lock for the refs of {self.root}")
+        return brief_lock(self.root / "refs.lock", f"The lock for the refs of {self.root}")
 
     def refs(self, run: str) -> list[str]:
         """All refs of a run, sorted."""
@@ -213,26 +201,6 @@ class Store:
             return []
         listed = await git(["ls-tree", "-r", "-z", "--name-only", tree], git_dir=self.path)
         return [f"{prefix}/{name}" if prefix else name for name in listed.names()]
-
-    async def diff(self, old: str, new: str, limit: int) -> str:
-        """The changes between two commits, trees, or directories of commits (`<commit>:workspace`), as a patch.
-
-        At most `limit` bytes of it, with a last line that says so where it was longer.
-        """
-        trees = [self.tree(old), self.tree(new)]
-        result = await git(["diff", *_DIFF, "--unified=3", *trees, "--"], git_dir=self.path, limit=limit)
-        text = result.stdout.decode(errors="replace")
-        return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
-
-    async def write_patch(self, old: str, new: str, file: Path) -> None:
-        """Write the changes between two commits or trees, byte for byte as `git apply` needs them, binary files too."""
-        options = [*_DIFF, "--unified=3", "--binary", "--full-index", f"--output={file}"]
-        await git(["diff", *options, self.tree(old), self.tree(new), "--"], git_dir=self.path)
-
-    async def numstat(self, old: str, new: str) -> bytes:
-        """How many lines were added and removed in each file, as `git diff --numstat -z` writes it."""
-        trees = [self.tree(old), self.tree(new)]
-        return (await git(["diff", *_DIFF, "--numstat", "-z", *trees, "--"], git_dir=self.path)).stdout
 
     async def changed_paths(self, old: str, new: str) -> list[str]:
         """The files that differ between two commits, trees, or directories of commits."""

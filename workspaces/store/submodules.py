@@ -29,8 +29,7 @@ from workspaces.git.errors import GitFailed, clean_text, translated
 from workspaces.git.file_lock import locked
 from workspaces.git.object_database import Objects, prepare_library
 from workspaces.git.run import git
-from workspaces.git.safe_directory import Beneath, clear_away, copy_tree
-from workspaces.git.tree_codec import is_path
+from workspaces.git.safe_directory import Beneath, clear_away, copy_tree, is_path
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import is_allowed, protocol_of, resolve_url
 from workspaces.store.target_repository import reason_of, shown
