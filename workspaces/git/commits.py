@@ -1,4 +1,4 @@
-"""Who makes a commit, and its bytes: the same arguments give the same commit, whenever and wherever it is made."""
+"""Commits by their bytes: the same arguments give the same commit, at any time and on any host."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _TRAILER = re.compile(
 
 @dataclass(frozen=True)
 class Author:
-    """Who made a commit."""
+    """The author of a commit."""
 
     name: str = "Baton"
     email: str = "baton@localhost"
@@ -28,7 +28,9 @@ ENGINE = Author()
 
 
 def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> bytes:
-    """The bytes of a commit, as libgit2 has them. Raises ValueError and GitError for an author that cannot be named."""
+    """Return the bytes of a commit, as libgit2 writes them. Raises ValueError or GitError if the author's name or
+    address is invalid.
+    """
     when = int(at.astimezone(UTC).timestamp())
     lines = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
     for kind, who in ((b"author", author), (b"committer", ENGINE)):
@@ -39,9 +41,10 @@ def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, 
 
 
 def in_message(text: str) -> str:
-    """A model's words for a commit message: no line of them can be taken for one of the engine's trailers.
+    """Return a model's text for a commit message, in which no line can be taken for one of the engine's trailers.
 
-    Lines that look like one are quoted, whatever its name: readers go by `Signed-off-by` and others as well.
+    Lines that look like a trailer are quoted, also those that are none of Baton's: readers rely on `Signed-off-by` and
+    others as well.
     """
     lines = []
     for line in text.splitlines():

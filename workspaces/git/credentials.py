@@ -15,7 +15,7 @@ Credentials = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True)
 class Header:
-    """A header for the host of a URL."""
+    """An HTTP header for the host of a URL."""
 
     url: str
     value: str = field(repr=False)
@@ -40,6 +40,6 @@ def basic_header(url: str, user: str, password: str) -> Header:
 
 
 async def header_for(repo: str, credentials: Credentials | None) -> Header | None:
-    """The header of a repository for one operation, where there is one."""
+    """Return the header for one operation on a repository; None if it needs no credential of the engine's."""
     value = await credentials(repo) if credentials is not None and repo.startswith(("http://", "https://")) else None
     return Header(repo, value) if value else None

@@ -1,7 +1,7 @@
 """File locks that wait without blocking the event loop, between processes and between attempts in one process alike.
 
-An flock(2) belongs to the open file, so two attempts in one process exclude each other like two processes do; it ends
-with its holder, however that dies.
+An flock(2) belongs to the open file, so two attempts in one process exclude each other as two processes do. The lock
+ends with the process that holds it, also after SIGKILL.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ _LONGEST_BRIEF_WAIT = 0.01
 
 @asynccontextmanager
 async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[None]:
-    """Hold the lock at `path`; children do not inherit it.
+    """Hold the lock at `path`; child processes do not inherit it.
 
-    With a limit, raises LockHeld for one that another holds for longer.
+    With a limit, raises LockHeld if another process or attempt holds it for longer.
     """
     clock = asyncio.get_running_loop().time
     ending = None if limit is None else clock() + limit.total_seconds()
@@ -41,7 +41,7 @@ async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[No
 
 
 class LockHeld(Exception):
-    """The lock was not to be had in time; `holder` says which process has it, as far as it is known."""
+    """The error for a lock that is not free in time; `holder` describes the process that has it."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(f"the lock is held by {holder}")
@@ -49,7 +49,9 @@ class LockHeld(Exception):
 
 
 def _holder(path: Path) -> str:
-    """Whoever has the lock, with its state: one that was stopped (SIGSTOP) holds it and does nothing."""
+    """Return the process that has the lock, and whether it is stopped (SIGSTOP): such a process keeps the lock without
+    end.
+    """
     try:
         process = _locker(path) or int(path.read_text())
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
@@ -59,9 +61,10 @@ def _holder(path: Path) -> str:
 
 
 def _locker(path: Path) -> int | None:
-    """The process that the kernel names as the holder; None where it lists no lock on this file (proc_locks(5)).
+    """Return the process that the kernel names as the holder; None if it lists no lock on this file (proc_locks(5)).
 
-    A holder cannot always write its id into the file, on a full disk for instance: then it has that of another one.
+    A holder cannot always write its id into the file, for instance on a full disk: then the id of an earlier one is
+    there.
     """
     status = path.stat()
     file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -93,7 +96,7 @@ def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock at `path` where nobody has it; says whether it is held. For work that may as well wait."""
+    """Hold the lock at `path` if it is free; yields whether it is. For work that may be left to another process."""
     descriptor = _try(path)
     try:
         yield descriptor is not None

@@ -57,7 +57,7 @@ def object_id(kind: int, data: bytes) -> str:
 
 @dataclass
 class _Edit:
-    """A directory whose entries are being changed."""
+    """One directory on the way down of an edit, with its entries as they will be."""
 
     name: bytes
     entries: dict[bytes, Entry]
@@ -83,37 +83,37 @@ class Objects:
         self._commits: dict[str, str] = {}
 
     def blob(self, data: bytes) -> str:
-        """Store bytes; gives their id."""
+        """Store bytes as a blob; returns its id."""
         return self.put(ObjectType.BLOB, data)
 
     def blob_id(self, data: bytes) -> str:
-        """The id that bytes have as a blob; nothing is stored."""
+        """Return the id of bytes as a blob, without storing them."""
         return str(pygit2.hash(data))
 
     def data(self, oid: str) -> bytes:
-        """The bytes of a blob; KeyError where there is none."""
+        """Return the bytes of a blob. Raises KeyError if there is no such blob."""
         kind, data = self.read(oid)
         if kind != ObjectType.BLOB:
             raise KeyError(oid)
         return data
 
     def has(self, oid: str) -> bool:
-        """Whether an object is there; the empty tree always is, for git."""
+        """Whether an object is there; always so for the empty tree, as in git."""
         return oid == EMPTY_TREE or bool(self.repo.odb.exists(oid))
 
     def read(self, oid: str) -> tuple[int, bytes]:
-        """Kind and bytes of any object; KeyError where there is none, DamagedObject where it is not whole."""
+        """Return kind and bytes of any object. Raises KeyError if there is none, DamagedObject if it is not whole."""
         return read_loose(self._places, oid) or self.repo.read(oid)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
-        """What stands directly in a tree, by name."""
+        """Return the entries of a tree by name, without those of its subdirectories."""
         if tree == EMPTY_TREE:
             return {}
         known = self._trees.get(tree)
         return self._remember(tree, self._parse(tree)) if known is None else known
 
     def _remember(self, tree: str, entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
-        """Keep a tree in memory: a transcript of many turns is read a file at a time, each by way of the same trees."""
+        """Cache a tree: a transcript of many turns is read a file at a time, each time by way of the same trees."""
         if self._remembered > _MOST_REMEMBERED:
             self._trees, self._remembered = {}, 0
         self._trees[tree] = entries
@@ -135,7 +135,7 @@ class Objects:
         return self.put(ObjectType.TREE, raw)
 
     def entry(self, tree: str, path: str) -> Entry | None:
-        """What stands at a path, or None. The empty path is the tree itself."""
+        """Return the entry at a path of a tree, or None. The empty path is the tree itself."""
         found = Entry(TREE, tree)
         for name in os.fsencode(path).split(b"/") if path else []:
             if found.mode != TREE:
@@ -147,7 +147,7 @@ class Objects:
         return found
 
     def edit(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
-        """A tree with some paths set, or removed where the entry is None. Directories come and go as needed."""
+        """Return a tree with some paths set, or removed for a None. Directories are made and removed as needed."""
         if not changes:
             return tree
         # One entry for each directory on the way down: trees may be thousands of levels deep.
@@ -191,7 +191,7 @@ class Objects:
         return written
 
     def differences(self, old: str | None, new: str | None) -> Iterator[Change]:
-        """Every file, link or gitlink that differs between two trees; equal directories are not even opened."""
+        """Yield every file, link or gitlink that differs between two trees; equal directories are not read."""
         waiting = [(b"", old, new)] if old != new else []
         while waiting:
             prefix, one_tree, other_tree = waiting.pop()
@@ -214,7 +214,7 @@ class Objects:
             waiting += below[::-1]
 
     def leaves(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[str, Entry]]:
-        """Every file, link and gitlink of a tree."""
+        """Yield every file, link and gitlink of a tree, with its path below `prefix`."""
         waiting = [(prefix, tree)]
         while waiting:
             above, oid = waiting.pop()
@@ -227,7 +227,7 @@ class Objects:
             waiting += below[::-1]
 
     def tree_of(self, commit: str) -> str:
-        """The tree of a commit, also by a tag on it; a tree's id is given back."""
+        """Return the tree of a commit, or of a tag on one; a tree's own id is returned as it is."""
         known = self._commits.get(commit)
         if known is not None:
             return known
@@ -249,18 +249,18 @@ class Objects:
         return tree
 
     def parents(self, commit: str) -> list[str]:
-        """The parents of a commit."""
+        """Return the parents of a commit."""
         return [str(oid) for oid in self.commit_object(commit).parent_ids]
 
     def commit_object(self, commit: str) -> pygit2.Commit:
-        """A commit as libgit2 has it."""
+        """Return a commit as an object of libgit2."""
         require_whole(self._path, commit)
         return self.repo[commit].peel(pygit2.Commit)
 
     def commit(self, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> str:
-        """Store a commit, durably with all that was written before it.
+        """Store a commit, durably with all objects that were written before it.
 
-        The same arguments give the same id, whenever and wherever it is made.
+        The same arguments give the same id, at any time and on any host.
         """
         for oid in (tree, *parents):
             if oid not in self._commits:
@@ -273,7 +273,7 @@ class Objects:
         return made
 
     def put(self, kind: int, data: bytes) -> str:
-        """Store an object of any kind; gives its id."""
+        """Store an object of any kind; returns its id."""
         oid = object_id(kind, data)
         with self._writing(len(data)):
             if not self._is_loose(oid):
@@ -281,7 +281,8 @@ class Objects:
         return self.written(oid)
 
     def _is_loose(self, oid: str) -> bool:
-        """Whether an object lies by itself already, made as young as a new one; a damaged file is removed.
+        """Whether an object is a whole loose file already, which is made as young as a new one; a damaged file is
+        removed.
 
         libgit2 takes a file for the object without reading it, also one that a power cut has left empty.
         """
@@ -300,15 +301,16 @@ class Objects:
         self.repo = pygit2.Repository(str(self._path))
 
     def written(self, oid: str) -> str:
-        """Note an object that has to be on the disk before a commit may name it. libgit2's own syncing waits for each.
+        """Note an object that must be on the disk before a commit names it: libgit2's own syncing waits for each file.
 
-        Also noted is what was there before: another process may have written it, and not have come to sync it.
+        Objects that were there before are noted as well: the process that wrote them may have died before it synced
+        them.
         """
         self._unsynced.note(self._path / "objects" / oid[:2] / oid[2:])
         return oid
 
     def sync(self) -> None:
-        """Return when everything written so far is on the disk. Raises OSError if an object of it is gone."""
+        """Wait until all objects written so far are on the disk. Raises OSError if one of them is gone."""
         for path in self._unsynced.sync():
             if not self.has(oid := path.parent.name + path.name):
                 raise OSError(f"the object {oid} was removed before a ref came to name it; try again")

@@ -1,4 +1,4 @@
-"""Moves refs of a store's repositories, durably: after a crash a ref is where it was or where it was to be."""
+"""Durable moves of a store's refs: after a crash a ref is at its old or at its new commit."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from system.fsync import settle, settle_all, sync_names
 
 
 def move_ref(repository: Path, ref: str, new: str) -> None:
-    """Let a ref point to an object, whatever it points to now. For whoever holds the store's lock for its refs.
+    """Point a ref to an object, without a comparison: the caller holds the store's lock for its refs and has compared.
 
     Raises OSError.
     """

@@ -21,7 +21,7 @@ _SAMPLE = "17"
 
 
 def gc_lock(repository: Path) -> Path:
-    """Return the lock that is held by whoever removes objects or packs of a store's repository."""
+    """Return the lock for removing objects or packs from a store's repository."""
     return repository.parent / "gc.lock"
 
 

@@ -1,4 +1,4 @@
-"""Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
+"""The two bare repositories of a store, and scratch repositories: the engine's configuration, no templates."""
 
 import contextlib
 import tempfile
@@ -45,7 +45,7 @@ ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 
 
 def create_repositories(root: Path, repo: str) -> None:
-    """Make `source.git` and `store.git` under `root`; what a crash left half made is completed."""
+    """Make `source.git` and `store.git` under `root`, and complete those that a crash left half made."""
     prepare_library()
     for name in REPOSITORIES:
         path = root / name
@@ -60,7 +60,9 @@ def create_repositories(root: Path, repo: str) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what crashes left and nobody can still be at: scratch directories and half-written objects, a day old."""
+    """Remove scratch directories and half-written objects that crashes left, once they are a day old and so in no one's
+    use.
+    """
     limit = time.time() - _ABANDONED
     left = [
         *root.glob("scratch/*"),
@@ -76,7 +78,9 @@ def sweep(root: Path) -> None:
 
 @asynccontextmanager
 async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
-    """A git directory for one piece of work: an index, refs and attributes of its own, and nobody else's."""
+    """Make a git directory for one piece of work, with an index, refs and attributes of its own; it is removed at the
+    end.
+    """
     place = await in_thread(_make_scratch, root, attributes)
     try:
         yield place

@@ -1,8 +1,8 @@
-"""Runs git's command line: fixed environment, bounded output, a time limit, the whole process group killed on cancel.
+"""Git's command line: fixed environment, bounded output, a time limit, the whole process group killed on cancellation.
 
-Two environments. The engine's own takes nothing from the person: no global, no system configuration, no hooks. The
-person's own is for fetching and publishing only, where their credential helpers and ssh keys are needed; it still
-runs in the engine's repository, never in one whose configuration somebody else wrote.
+There are two environments. The engine's own takes no setting from the person: no global, no system configuration, no
+hooks. The person's own is for fetching and publishing only, where their credential helpers and ssh keys are needed; it
+still runs in the engine's repository, never in one with a configuration that a stranger wrote.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class GitResult:
-    """What git answered. `cut` says that it had more to say than was asked for."""
+    """The answer of a git command. `cut` means that its output was longer than the limit."""
 
     code: int
     stdout: bytes
@@ -134,7 +134,7 @@ class GitResult:
 
 
 def git_program() -> str:
-    """Where git is; WorkspaceError with advice where it is not."""
+    """Return the path of git. Raises WorkspaceError with advice if it is not installed."""
     found = shutil.which("git")
     if found is None:
         raise WorkspaceError("git is not installed: install git 2.38 or newer and try again.")
@@ -142,15 +142,15 @@ def git_program() -> str:
 
 
 def engine_options(*, persons: bool = False) -> list[str]:
-    """The `-c` options of a command line; `persons` leaves out what the person's own settings may decide."""
+    """Return the `-c` options of a command line; `persons` leaves out those that the person may decide."""
     chosen = (entry for entry in CONFIG if not (persons and entry.startswith(_PERSONS)))
     return [part for entry in chosen for part in ("-c", entry)]
 
 
 def alternate(objects: Path) -> str:
-    """A directory of objects for GIT_ALTERNATE_OBJECT_DIRECTORIES, whose entries are divided by colons.
+    """Return a directory of objects as an entry of GIT_ALTERNATE_OBJECT_DIRECTORIES, a list divided by colons.
 
-    Quoted, so that a colon in the path divides nothing:
+    It is quoted, so that a colon in the path divides it in no way:
     https://git-scm.com/docs/git#Documentation/git.txt-codeGITALTERNATEOBJECTDIRECTORIEScode
     """
     escaped = str(objects).replace("\\", "\\\\").replace('"', '\\"')
@@ -173,8 +173,8 @@ async def git(
     """Run git on one of the engine's repositories.
 
     `persons` uses the person's own environment and global settings; with a `header`, no credentials but that. `limit`
-    is a bound for standard output in bytes: git is ended when it is reached. Raises GitFailed (with `check`), DiskFull,
-    and WorkspaceError on a time-out.
+    is the maximum of standard output in bytes, after which git is ended. Raises GitFailed (with `check`), DiskFull, and
+    WorkspaceError on a time-out.
     """
     where = {"GIT_DIR": str(git_dir), **({"GIT_WORK_TREE": str(work_tree)} if work_tree else {}), **(env or {})}
     command = [git_program(), *engine_options(persons=persons and header is None), *arguments]
@@ -210,7 +210,9 @@ async def git(
 
 
 def _persons_environment() -> dict[str, str]:
-    """Return this process's environment without what could mislead git, and without the engine's own credentials."""
+    """Return this process's environment without variables that would mislead git, and without the engine's own
+    credentials.
+    """
     inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     return {**inherited, **_PERSONS_ENVIRONMENT}
 
