@@ -1,8 +1,8 @@
-"""The disposable `.git` of a workspace: for the agent's eyes only, made by the engine; no git of the engine reads it.
+"""The disposable `.git` of a workspace, made by the engine for the agent alone; no git of the engine reads it.
 
-It borrows the objects of source.git, which the sandbox shows read-only, so an agent can look at the project's history,
-compare, commit and stash; whatever is planted here runs in the sandbox or never. Its HEAD, refs and stash come back in
-a new one (`agentgit`); all else, its index, settings and hooks among it, does not.
+It borrows the objects of source.git, which the sandbox shows read-only, so an agent can read the project's history,
+compare, commit and stash; programs that are planted here run in the sandbox or never. Its HEAD, refs and stash come
+back in a new one (`agent_git`); all else, its index, settings and hooks among it, does not.
 """
 
 import contextlib
@@ -43,18 +43,20 @@ _MAX_FILE = 4_096
 
 
 def _fixed(objects: Path) -> dict[str, bytes]:
-    """The files that decide how git works here."""
+    """Return the files that decide how git works in the `.git`."""
     return {"config": _CONFIG.encode(), "objects/info/alternates": os.fsencode(objects) + b"\n"}
 
 
 def planted(work: Path, objects: Path) -> list[str]:
-    """What of the `.git` is not as the engine made it and could mislead a later session, HEAD and refs aside."""
+    """List the paths in the `.git`, apart from HEAD and refs, that are not as the engine made them and could
+    mislead a later session.
+    """
     found = [name for name in _UNWANTED if os.path.lexists(work / ".git" / name)]
     return found + [name for name, wanted in _fixed(objects).items() if _read(work, name) != wanted]
 
 
 def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
-    """Make the `.git` anew, in the place of whatever stands there; `index` is moved into it."""
+    """Make the `.git` anew; an entry of that name is replaced, and `index` is moved into it."""
     with Beneath(work).directory() as top:
         _remove(top)
         os.mkdir(b".git", 0o755, dir_fd=top)

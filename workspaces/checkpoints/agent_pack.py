@@ -1,8 +1,8 @@
-"""The objects that an agent's own refs and stash need, as one pack: made, and unpacked again, by git in the sandbox.
+"""The objects that an agent's own refs and stash need, as one pack: packed and unpacked by git in the sandbox only.
 
-To the engine a pack is bytes, which it stores and hands back. The scratch repository in which it is made has the
-engine's configuration, sees the workspace read-only and of the engine's stores only `source.git`, which the agent sees
-too: an alternate or a link that was planted leads to no more than the agent has.
+For the engine a pack is bytes in a checkpoint. The scratch repository in which it is made has the engine's
+configuration, sees the workspace read-only and of the engine's stores only `source.git`, which the agent sees too: a
+planted alternate or link leads to no more than the agent has.
 """
 
 from datetime import timedelta
@@ -38,13 +38,13 @@ echo whole > "$QUARANTINE/whole"
 
 
 class NotKept(WorkspaceError):
-    """Objects of an agent's refs that cannot be kept; the message is the rest of a sentence."""
+    """The error for objects of an agent's refs that cannot be kept; the message is the rest of a sentence."""
 
 
 async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: GitState) -> bytes:
-    """What the state's tips need besides the project's history, as a pack; empty where that is nothing.
+    """Pack the objects that the state's tips need besides the project's history; empty bytes if there are none.
 
-    Raises NotKept where it is too much or cannot be read.
+    Raises NotKept if they are too large or cannot be read.
     """
     tips = [tip for tip in state.tips if tip != state.base]
     if not tips:
@@ -78,7 +78,9 @@ async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Q
 async def unpack_objects(
     sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: GitState, pack: bytes
 ) -> bool:
-    """Put a pack into a `.git` that the engine has just made with this state; whether all is there then."""
+    """Unpack objects into a `.git` that the engine has just made with this state; returns whether all are there
+    then.
+    """
     with translated("bringing back what an agent's git held"):
         await in_thread(_prepare, quarantine, state, pack)
     own = {"GIT_DIR": ".git", "GIT_WORK_TREE": ".", "READ": "1" if state.commit not in (None, state.base) else ""}

@@ -1,7 +1,7 @@
 """The agent's own refs and stash in its disposable `.git`: read as data, compared, and written into a new one.
 
-The `.git` is hostile. It is read here by descriptors, without following a link, each file and their number bounded, and
-no more is believed than that a name is a name and an id an id. No git of the engine's own ever runs on it.
+The `.git` is hostile. It is read here by descriptors, without following a link, with maximums for each file and their
+number, and its text counts only as far as a name is a valid ref and an id an id. No git of the engine ever runs on it.
 """
 
 import json
@@ -43,7 +43,7 @@ _UNDER_WAY = {
 
 @dataclass(frozen=True)
 class GitState:
-    """Where an agent's HEAD, refs and stash are."""
+    """The HEAD, refs and stash of an agent's git."""
 
     base: str
     """The project commit that the branch `work` was made at."""
@@ -63,18 +63,20 @@ class GitState:
 
     @property
     def tips(self) -> list[str]:
-        """All objects that have to be there."""
+        """The objects that HEAD, refs and stash lead to directly, sorted."""
         stashed = [found["oid"] for line in self.stash if (found := _STASHED.fullmatch(line))]
         detached = [self.head] if _OID.fullmatch(self.head) else []
         return sorted({*self.refs.values(), *stashed, *detached})
 
     @property
     def commit(self) -> str | None:
-        """What HEAD comes to; None on a branch without a commit."""
+        """The commit of HEAD; None on a branch without a commit."""
         return self.head if _OID.fullmatch(self.head) else self.refs.get(self.head)
 
     def at(self, commit: str) -> "GitState":
-        """The same where the workspace has begun anew from another commit: `work` is there, and what it was is kept."""
+        """Return this state for a workspace that begins anew from another commit: `work` is there, and its old tip
+        is kept.
+        """
         if commit == self.base:
             return self
         refs = dict(self.refs)
@@ -85,7 +87,7 @@ class GitState:
         return replace(self, base=commit, head=BRANCH, refs=refs)
 
     def dump(self) -> bytes:
-        """As it is stored beside a checkpoint's workspace."""
+        """Return the bytes of `git/state.json`."""
         fields = {
             "base": self.base,
             "head": self.head,
@@ -98,12 +100,12 @@ class GitState:
 
 
 def new_state(commit: str) -> GitState:
-    """The state of a `.git` in which nobody has done anything."""
+    """Return the state of a `.git` as the engine makes it at a commit."""
     return GitState(base=commit, head=BRANCH, refs={BRANCH: commit})
 
 
 def parse_state(data: bytes) -> GitState | None:
-    """What `dump` wrote; None where it is something else."""
+    """Parse the bytes of `git/state.json`; None if they are invalid."""
     try:
         fields = json.loads(data)
         state = GitState(
@@ -138,7 +140,7 @@ def is_ref(name: str) -> bool:
 
 @dataclass
 class Found:
-    """What was read of a `.git`."""
+    """The result of reading a `.git`."""
 
     state: GitState | None
     """None where there is no HEAD and no refs that can be read."""
@@ -147,7 +149,7 @@ class Found:
 
 
 def read_state(work: Path, base: str) -> Found:
-    """Read HEAD, refs and stash of the `.git` in a workspace. Never raises on what stands there."""
+    """Read HEAD, refs and stash of the `.git` in a workspace. Never raises, with any contents of the `.git`."""
     found = Found(None)
     try:
         _read(Beneath(work / ".git"), base, found)
@@ -157,12 +159,14 @@ def read_state(work: Path, base: str) -> Found:
 
 
 def stash_log(state: GitState) -> bytes:
-    """The reflog of the stash as git has it."""
+    """Return the reflog of the stash as git writes it."""
     return "".join(f"{line}\n" for line in state.stash).encode()
 
 
 def packed_refs(state: GitState) -> bytes:
-    """All refs but the branch `work` as git packs them; it needs no directory that another name could stand in."""
+    """Return all refs but the branch `work` as git packs them; such a list needs no directories, in which names
+    could collide.
+    """
     return "".join(f"{oid} {name}\n" for name, oid in sorted(state.refs.items()) if name != BRANCH).encode()
 
 
@@ -245,6 +249,6 @@ def _small(git: Beneath, path: str, most: int) -> bytes | None:
 
 
 def untold(strange: Iterable[str], told: Iterable[str]) -> list[str]:
-    """What the agent has not been told yet."""
+    """Return the sentences that the agent has not been told yet."""
     known = set(told)
     return [text for text in strange if text not in known]

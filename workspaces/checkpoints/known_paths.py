@@ -1,4 +1,4 @@
-"""Captures paths of a workspace that are known, without git: a few milliseconds, and nothing of theirs is run."""
+"""Capture of known paths of a workspace, without git: it takes a few milliseconds and runs no program."""
 
 import stat
 from collections.abc import Collection, Iterable
@@ -13,7 +13,7 @@ from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry
 
 
 def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None, int | None]:
-    """What a tree would hold for a path, its contents stored, and its permissions where it is a file."""
+    """Store the file or link at a path; returns its entry for a tree, and its permissions if it is a file."""
     state = files.stat(path)
     if state is None:
         return None, None
@@ -30,7 +30,9 @@ def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None,
 def capture_touched(
     files: Beneath, objects: Objects, tree: str, meta: Meta, touched: Collection[str]
 ) -> tuple[str, Meta, dict[str, str]]:
-    """The tree and meta data after changes at these paths only, and what of them is not kept, with the reason."""
+    """Return tree and metadata after changes at these paths only, and the paths that are not kept, with their
+    reasons.
+    """
     ignores = Ignores(files)
     changes: dict[str, Entry | None] = {}
     modes = dict(meta.modes)
@@ -70,9 +72,9 @@ def capture_touched(
 def capture_nested(
     files: Beneath, objects: Objects, tree: str, nested: Iterable[str], ignored: set[str] | None = None
 ) -> str:
-    """A tree with the contents of nested repositories as plain files, without their `.git`.
+    """Return a tree with the contents of nested repositories as plain files, without their `.git`.
 
-    What they ignore themselves goes into `ignored`.
+    Paths that they ignore themselves are added to `ignored`.
     """
     left: set[str] = set() if ignored is None else ignored
     changes: dict[str, Entry | None] = {}

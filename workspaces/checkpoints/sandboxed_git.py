@@ -1,8 +1,8 @@
-"""Git at work on a workspace that an agent had its hands on: in a sandbox of its own, with nothing to gain or to harm.
+"""Git on a workspace that an agent may have changed: in a sandbox of its own, without secrets and without network.
 
 For a scan the workspace and the store are read-only; new objects and the new index go into a quarantine directory, and
-the engine moves the objects into the store after checking each. For a restore the workspace is writable. No network,
-no secrets, no configuration but the engine's, and never a gitlink in the index.
+the engine moves the objects into the store after checking each. For a restore the workspace is writable. No
+configuration but the engine's counts, and no gitlink is ever in the index.
 """
 
 import contextlib
@@ -66,22 +66,22 @@ def _is_above(path: str, other: str) -> bool:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """A directory that sandboxed git may write to, and the index that comes out of it."""
+    """A directory that sandboxed git may write to, with the index that it makes."""
 
     path: Path
 
     @property
     def index(self) -> Path:
-        """The index it works on."""
+        """The index that git works on."""
         return self.path / "index"
 
     @property
     def objects(self) -> Path:
-        """Where its new objects are."""
+        """The directory of git's new objects."""
         return self.path / "objects"
 
     def prepare(self, index: Path | None) -> None:
-        """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
+        """Empty the quarantine, and copy an index into it if there is one."""
         clear_away(self.path)
         self.objects.mkdir(parents=True)
         self.path.chmod(0o700)
@@ -91,17 +91,17 @@ class Quarantine:
                 shutil.copy2(index, self.index)
 
     def tree(self) -> str:
-        """The tree that git wrote."""
+        """Return the tree that git wrote."""
         return (self.path / "tree").read_text().strip()
 
     def ignored(self) -> list[str]:
-        """What git left out because a `.gitignore` says so, a whole directory once, with a `/` at its end."""
+        """List the paths that a `.gitignore` left out, a whole directory once, with a `/` at its end."""
         listed = self._names("ignored")
         # A directory that only holds ignored files is listed together with them.
         return [path for path, after in pairwise([*listed, ""]) if not _is_above(path, after)]
 
     def others(self) -> list[str]:
-        """What git refused to take over, and what it was told to leave out."""
+        """List the paths that git refused, and those that it was told to leave out."""
         return self._names("others")
 
     def _names(self, name: str) -> list[str]:
@@ -123,11 +123,12 @@ async def add_all(
     fresh: bool,
     leave_out: Sequence[str],
 ) -> str:
-    """Add everything in a workspace to the quarantined index and move the new objects into the store.
+    """Add all files of a workspace to the quarantined index and move the new objects into the store; returns the
+    tree.
 
-    `seed` is the tree the index must start from, empty where it does. `fresh` says that the files were written right
-    before their index: git would add them all once more, but first finds them unchanged if asked to. Gives the tree;
-    what `leave_out` names is in it as in the seed.
+    `seed` is the tree that the index must start from, empty if it does. `fresh` means that the files were written right
+    before their index: git would add them all once more, unless it is made to compare them first. Paths in `leave_out`
+    stay as in the seed.
     """
     paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
     await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
@@ -139,7 +140,7 @@ async def add_all(
 
 
 async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
-    """Make the files of a workspace those of a tree; what is ignored stays. Gives the tree that came out."""
+    """Make the files of a workspace those of a tree; ignored files stay. Returns the tree that git read back."""
     await _run(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
     with translated("restoring a workspace"):
         return quarantine.tree()
@@ -222,9 +223,9 @@ async def run_git_script(
 
 
 def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
-    """Move loose objects into a store, each checked against its name; gives their ids, for a commit to sync.
+    """Move loose objects into a store, each checked against its name; returns their ids, for a commit to sync.
 
-    Raises WorkspaceError for an object that is not what its name says: nothing refers to what was moved before it.
+    Raises WorkspaceError for an object that does not match its name: no ref leads to those that were moved before it.
     """
     adopted = []
     for fanout in sorted(os.listdir(quarantine)):
@@ -257,7 +258,7 @@ def _is_whole(path: Path, oid: str) -> bool:
 
 
 def check_object(path: Path, oid: str) -> None:
-    """Raise WorkspaceError where a loose object is not what its name says: cut short, damaged, or another one."""
+    """Raise WorkspaceError if a loose object does not match its name: cut short, damaged, or another one."""
     digest = hashlib.sha1(usedforsecurity=False)
     unpacker = zlib.decompressobj()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

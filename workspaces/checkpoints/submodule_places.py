@@ -22,7 +22,7 @@ class SubmodulePlaces:
         """Contents that were moved elsewhere with a directory above them, for a scan to find by inode and time."""
 
     def filled_paths(self, gitlinks: Mapping[str, str]) -> list[str]:
-        """Return the submodules whose contents are to be there."""
+        """Return the submodules that the engine fills: those with contents for the commit of their gitlink."""
         return [path for path in sorted(self._fillings) if gitlinks.get(path) == self._fillings[path].commit]
 
     def put_in_order(self, gitlinks: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""A task's workspace: a directory at exactly a checkpoint, and what has become of it since.
+"""A task's workspace: a directory at exactly a checkpoint, and the changes to it since.
 
-<home>/workspaces/<run>/<task>/work    what agents see, at /workspace in their sandbox
-                              /index   git's memory of it, which makes a scan cheap
-                              /clean   says which tree and meta data it is at, while nobody works in it
+<home>/workspaces/<run>/<task>/work    the files that agents see, at /workspace in their sandbox
+                              /index   git's memory of them, which makes a scan cheap
+                              /clean   the tree and metadata that they are at, while no step works on them
                               /lock    held by the one attempt that works in it
 """
 
@@ -60,7 +60,7 @@ def _directory(store: Store, lane: Lane) -> Path:
 async def exclusive(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT) -> AsyncIterator[None]:
     """Hold a lane's workspace: a zombie attempt and its successor never work in it at once. Waits without blocking.
 
-    Raises WorkspaceError, which names the holder, where it is not free in time.
+    Raises WorkspaceError, which names the holder, if it is not free in time.
     """
     try:
         async with locked(_directory(store, lane) / "lock", limit):
@@ -73,7 +73,9 @@ async def exclusive(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT)
 
 
 async def discard_run(store: Store, run: str) -> None:
-    """Remove all workspaces of a run, each once nobody works in it; the checkpoints stay."""
+    """Remove all workspaces of a run, each once it is free; the checkpoints stay. Raises WorkspaceError for an
+    invalid run id.
+    """
     if not is_run_key(run):
         raise WorkspaceError(f"{run!r} is not the id of a run.")
     directory = store.home / "workspaces" / run
@@ -145,7 +147,9 @@ class Workspace:
         return frozenset(self._meta.gitlinks)
 
     def mark_dirty(self) -> None:
-        """Note that from now on the files may be anything: an attempt that ends here leaves work for the next one."""
+        """Note that the files may differ from the checkpoint from now on: an attempt that ends here leaves work for
+        the next.
+        """
         self._marker.unlink(missing_ok=True)
 
     def mark_clean(self, checkpoint: str) -> None:
@@ -297,7 +301,7 @@ class Workspace:
 
 
 def _remove(directory: Path, *, keep_lock: bool = False) -> None:
-    """Remove a workspace and all beside it; its lock last, and only by who holds it."""
+    """Remove a workspace and all files beside it; its lock last, and only for the holder of the lock."""
     files = Beneath(directory)
     for name in files.names():
         if name != "lock":

@@ -1,4 +1,4 @@
-"""Brings a project's history into its store, and finds the commit that a run starts from."""
+"""The fetch of a project's history into its store, and the commit that a run starts from."""
 
 import re
 from dataclasses import dataclass, field
@@ -51,8 +51,8 @@ class Base:
 async def fetch(store: "Store", base: str | None) -> Base:
     """Fetch all branches and tags, and resolve `base` (branch, tag or commit; None is the repository's HEAD).
 
-    Costs one look when nothing is new. Raises RepositoryError with one sentence for whatever is wrong with the
-    repository or the base.
+    Costs one `git ls-remote` if the repository has no new commits. Raises RepositoryError, with one sentence, for every
+    fault of the repository or the base.
     """
     path = local_path(store.repo)
     header = await store.header()
@@ -97,7 +97,7 @@ async def _resolve(
 
 
 def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str | None]:
-    """The full name that `base` stands for, and the id it has."""
+    """Return the full name that `base` stands for, and its id."""
     if base is None or base == "HEAD":
         if "HEAD" not in offered.refs:
             raise RepositoryError(
@@ -164,7 +164,7 @@ def _commit(store: "Store", oid: str) -> str | None:
 
 
 async def _require_paths(store: "Store", commit: str) -> None:
-    """Raise RepositoryError where a commit has a path that no system could check out."""
+    """Raise RepositoryError if a commit has a path that no system could check out."""
     for options in (["-d"], []):
         listed = await git(
             ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False

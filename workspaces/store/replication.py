@@ -1,12 +1,12 @@
-"""Which host may write a lane, and how its store and the state remote are kept in step.
+"""Replication: the host that may write a lane, and how its store and the state remote are kept in step.
 
 The remote is the authority, this host's refs are a copy. A ref moves here first and is pushed before the step counts as
-done, by compare-and-swap against what this host last saw there (`<store>/pushed/...`). A push that a fault prevented
-is made up for by the next step. A host that finds a lane moved by another one takes it over: it puts a commit of its
-own with the same tree on top, so that whatever the other one still pushes, should it wake up, is refused.
+done, by compare-and-swap against the commit that this host last saw there (`<store>/pushed/...`). The next step repeats
+a push that failed. A host that finds a lane moved by another one takes it over: it puts a commit of its own with the
+same tree on top, so that a later push of the other host is rejected.
 
-A run's own files and its line of integrated commits have several writers by design, who look again and go on when they
-lost a race; those refs are only brought up to date. All refs move forward only, whoever moves them.
+A run's own files and its line of integrated commits have several writers by design, which fetch and try again when they
+lost a race; those refs are only brought up to date. All refs move forward only.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ _MOST_RACES = 10
 async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, before: str | None) -> None:
     """Push a ref that this host has just moved from `before` to `new`.
 
-    Raises StaleAttempt where somebody else has written it since: then a lane is here again what it was before, and a
-    shared ref what it is there. Raises StateRemoteAway where it could not be pushed: the next step makes up for it.
+    Raises StaleAttempt if another host has written it since: then a lane is reset here to `before`, and a shared ref to
+    its commit in the remote. Raises StateRemoteAway if the push failed: the next step repeats it.
     """
     async with _one_at_a_time(store, ref):
         lease = _pushed(store, ref)
@@ -63,10 +63,10 @@ async def catch_up(
     lane: str | None,
     wanted: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Bring what a step needs of a run to this host, and take the lane over if another host wrote it last.
+    """Fetch the refs of a run that a step needs, and take the lane over if another host wrote it last.
 
-    To be called at a step's start, by whoever holds the lane's workspace. Raises StateRemoteAway, and what `wanted`
-    raises: a step that slept may be about to take the lane from its own successor.
+    The caller is at a step's start and holds the lane's workspace. Raises StateRemoteAway, and the errors of `wanted`:
+    a step that slept may be about to take the lane from its own successor.
     """
     for _ in range(_MOST_RACES):
         offered = await remote.refs(store, run)
@@ -113,7 +113,7 @@ async def _take_over(store: "Store", remote: StateRemote, lane: str, theirs: str
 
 
 async def _make_up(store: "Store", remote: StateRemote, lane: str, there: str | None) -> None:
-    """Push what an earlier attempt on this host could not."""
+    """Push a lane that an earlier attempt on this host could not push."""
     here = await store.head(lane)
     if here is None or here == there:
         return
@@ -123,7 +123,7 @@ async def _make_up(store: "Store", remote: StateRemote, lane: str, there: str | 
 
 
 async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict[str, str]) -> None:
-    """Push all of a run that the remote does not know: a push failed, or the remote was set or emptied meanwhile."""
+    """Push all refs of a run that the remote lacks: a push failed, or the remote was set or emptied meanwhile."""
     for ref in sorted(store.refs(run), key=lambda ref: ref != naming.integration_ref(run)):
         here = await store.head(ref)
         if here is not None and ref not in offered:
@@ -144,7 +144,7 @@ async def _push(store: "Store", remote: StateRemote, ref: str, new: str, lease: 
 async def _refused(
     store: "Store", remote: StateRemote, ref: str, new: str, before: str | None, there: str | None
 ) -> None:
-    """After a push that another host's forestalled; raises StaleAttempt."""
+    """Handle a push that was rejected because of another host's; always raises StaleAttempt."""
     if ref in _shared(_run(ref)) and there is not None:
         if await _bring(store, remote, {ref: there}):
             await _adopt(store, ref, there, known=True)
@@ -156,7 +156,7 @@ async def _refused(
 
 
 async def _bring(store: "Store", remote: StateRemote, refs: dict[str, str]) -> bool:
-    """Fetch what is not here; False where a ref has moved on since it was looked at."""
+    """Fetch the missing objects of these refs; False if a ref has moved on since it was listed."""
     for objects in (store.source, store.objects):  # the project first: checkpoints borrow from it
         lacking = [ref for ref, oid in refs.items() if store.keeper(ref) is objects and not objects.has(oid)]
         await remote.fetch(store, lacking, Path(objects.repo.path))
@@ -164,7 +164,8 @@ async def _bring(store: "Store", remote: StateRemote, refs: dict[str, str]) -> b
 
 
 async def _adopt(store: "Store", ref: str, oid: str, *, known: bool) -> None:
-    """Let a ref be here what it is there, unless it is ahead here: then a push of ours is on its way, or made up for.
+    """Set a ref to its commit in the remote, unless it is ahead here: then a push of this host is under way or will
+    be repeated.
 
     `known`: writes may build on it. Not so for a lane, which has to be taken over first.
     """
@@ -181,7 +182,7 @@ async def _set(store: "Store", ref: str, value: str | None) -> None:
 
 
 def _is_ours(store: "Store", lane: str, there: str) -> bool:
-    """Whether nobody but this host has written a lane since this host last did, and what is here builds on it."""
+    """Whether this host was the last to write a lane in the remote, and its own commit builds on that one."""
     found = store.objects.repo.references.get(lane)
     return _pushed(store, lane) == there and found is not None and _contains(store, lane, str(found.target), there)
 
@@ -204,7 +205,7 @@ def _contains(store: "Store", ref: str, new: str, old: str) -> bool:
 
 
 def _shared(run: str) -> tuple[str, str]:
-    """The refs with several writers, the project's commits first."""
+    """Return the refs with several writers, that of the project's commits first."""
     return naming.integration_ref(run), naming.run_ref(run)
 
 
@@ -213,7 +214,7 @@ def _run(ref: str) -> str:
 
 
 def _one_at_a_time(store: "Store", ref: str) -> AbstractAsyncContextManager[None]:
-    """Pushes of one ref by the attempts and processes of this host. Some refs share a lock, so that they stay few."""
+    """Return the lock for pushes of one ref by all attempts and processes of this host; refs share 256 such locks."""
     return locked(store.root / "pushing" / f"{hashlib.sha256(ref.encode()).hexdigest()[:2]}.lock")
 
 
@@ -222,7 +223,7 @@ def _note_path(store: "Store", ref: str) -> Path:
 
 
 def _pushed(store: "Store", ref: str) -> str | None:
-    """What this host last wrote to a ref there, or for a shared one last saw there."""
+    """Return the commit that this host last wrote to a ref in the remote, or for a shared ref last saw there."""
     try:
         return _note_path(store, ref).read_text().strip() or None
     except FileNotFoundError:

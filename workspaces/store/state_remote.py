@@ -1,11 +1,11 @@
 """The state remote: a bare repository that holds a second copy of every run's refs, for a host that takes over.
 
-Here is how it is spoken to. When it is, and who may write, is decided in `takeover`.
+This module speaks to it; `replication` decides when, and which host may write.
 
 A ref `refs/baton/<run>/...` lies there as `refs/baton/<key of the target repository>/<run>/...`: one remote serves many
-target repositories, and no choice of run ids can make two of them meet. `refs/baton/<key>/trees/<id>` are the project
-trees that runs began from: git leaves out of a push what hangs from a tree it knows the remote to have, which it would
-not see from commits alone, and so a checkpoint costs what changed and not the whole project.
+target repositories, and no two of their run ids can collide. `refs/baton/<key>/trees/<id>` are the project trees that
+runs began from: git leaves out of a push the objects of a tree that it knows the remote to have, which it would not see
+from commits alone, and so a checkpoint costs only its changes and not the whole project.
 """
 
 import tempfile
@@ -51,7 +51,7 @@ _STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
 
 @dataclass(frozen=True)
 class StateRemote:
-    """A state remote, and as whom it is written to."""
+    """A state remote, with the host and the login that write to it."""
 
     url: str
     """A path or a URL, without credentials."""
@@ -62,7 +62,7 @@ class StateRemote:
 
     @classmethod
     def parse(cls, text: str, host: str = "") -> "StateRemote":
-        """Read the setting BATON_STATE_REMOTE; raises ConfigurationError where it names no repository."""
+        """Parse the setting BATON_STATE_REMOTE. Raises ConfigurationError if it names no repository."""
         url = strip_url_credentials(text.strip())
         try:
             path = local_path(url)
@@ -82,7 +82,7 @@ class StateRemote:
         return cls(url, host, login)
 
     def refuse_target(self, repo: str) -> None:
-        """Raise ConfigurationError where this is the target repository itself: transcripts would be published."""
+        """Raise ConfigurationError if this is the target repository itself: transcripts would be published."""
         if _plain(repo) == _plain(self.url):
             raise ConfigurationError(
                 f"BATON_STATE_REMOTE is the target repository {shown(repo)} itself, which would publish the transcripts"
@@ -90,11 +90,11 @@ class StateRemote:
             )
 
     async def answers(self, git_dir: Path) -> None:
-        """Raise StateRemoteAway where it does not answer; any repository will do to ask from."""
+        """Raise StateRemoteAway if the remote does not answer; `git_dir` is any repository to run git in."""
         await self._git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
 
     async def refs(self, store: "Store", run: str) -> dict[str, str]:
-        """The refs of a run as they are there now, by the names they have here."""
+        """List the refs of a run as they are in the remote now, by the names they have here."""
         prefix = self._name(store, f"{OURS}{run}/")
         listed = await self._git(["ls-remote", "--", self.url, f"{prefix}*"], store.path, "read", LOOK_TIMEOUT)
         found = (line.partition("\t") for line in listed.text.splitlines())
@@ -103,11 +103,12 @@ class StateRemote:
     async def push(
         self, store: "Store", ref: str, new: str, *, lease: str | None, git_dir: Path, tree: str | None = None
     ) -> bool:
-        """Let a ref there point to `new` if it points to `lease` (None: if it is not there); whether it does now.
+        """Set a ref in the remote to `new` if it is at `lease` (None: if it is not there); returns whether it is at
+        `new` now.
 
-        One that is at `new` already is success. `tree` is a project's tree to remember besides. A push that has begun
-        is brought to its end even if the caller is cancelled: cut short, it could leave the remote locked. Where it
-        ends without a clear answer, the remote is asked what came of it. Raises StateRemoteAway.
+        `tree` is a project's tree to push besides. A push that has begun is brought to its end even if the caller is
+        cancelled: cut short, it could leave the remote locked. If it ends without a clear answer, the remote is asked
+        for the ref. Raises StateRemoteAway.
         """
         name = self._name(store, ref)
         options = ["--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
@@ -132,14 +133,14 @@ class StateRemote:
         raise fault
 
     async def fetch(self, store: "Store", refs: Collection[str], git_dir: Path) -> None:
-        """Bring what these refs need into a repository; no ref is written. Raises StateRemoteAway."""
+        """Fetch the objects of these refs into a repository; no ref is written. Raises StateRemoteAway."""
         if not refs:
             return
         names = [self._name(store, ref) for ref in sorted(refs)]
         await self._git(["fetch", *_FETCH, "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT)
 
     async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
-        """Bring all that is there of some runs into a repository that has nothing yet. Raises StateRemoteAway."""
+        """Fetch all refs of some runs into a repository that is still empty. Raises StateRemoteAway."""
         specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
         await self._git(["fetch", *_FETCH, "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT)
 
@@ -167,7 +168,7 @@ class StateRemote:
 
 
 async def probe(remote: StateRemote) -> None:
-    """See whether a state remote answers; raises StateRemoteAway with the reason where it does not."""
+    """Check that a state remote answers. Raises StateRemoteAway with the reason if it does not."""
     with tempfile.TemporaryDirectory(prefix="baton-") as place:
         pygit2.init_repository(place, bare=True)
         await remote.answers(Path(place))
@@ -185,5 +186,5 @@ def _reason(stderr: str) -> str:
 
 
 def _plain(repo: str) -> str:
-    """A repository's address for comparison."""
+    """Return a repository's address in a form for comparison."""
     return strip_url_credentials(repo).removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
