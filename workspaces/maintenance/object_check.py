@@ -1,6 +1,6 @@
-"""Finds what is wrong with the objects of one repository of a store: damaged files, and objects that are missing.
+"""The check of all objects of one repository of a store: damaged files, and objects that are missing.
 
-Nothing is changed here, and nothing is trusted: an object that cannot be read counts as missing, whatever the reason.
+It changes no file. An object that cannot be read counts as missing, for any reason.
 """
 
 import os
@@ -30,7 +30,7 @@ _OUTPUT = 1_000_000
 
 @dataclass
 class Damage:
-    """What is wrong with the objects of a repository."""
+    """The damaged and missing objects of a repository."""
 
     loose: list[Path] = field(default_factory=list)
     """Files of single objects that are not what their name says."""
@@ -44,7 +44,7 @@ class Damage:
 
 
 async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
-    """Check every object of a repository, and that everything is there that the commits in `tips` need."""
+    """Check every object of a repository, and that all objects are there that the commits in `tips` need."""
     checked = await git(
         ["fsck", "--full", "--no-dangling", "--no-progress"],
         git_dir=repository,
@@ -63,7 +63,7 @@ async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
 
 
 def damaged_loose(objects: Path) -> list[Path]:
-    """The files of single objects that are not what their name says."""
+    """List the loose objects that do not match their names."""
     found = []
     for fanout in sorted(os.listdir(objects)):
         if not _FANOUT.fullmatch(fanout):
@@ -88,9 +88,11 @@ async def _damaged_packs(repository: Path) -> list[Path]:
 
 
 def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = frozenset()) -> list[str]:
-    """The objects that these commits need and that cannot be read; what is missing hides what it would need itself.
+    """List the objects that these commits need and that cannot be read, without those that only missing ones lead
+    to.
 
-    `also` are objects known to be damaged: the contents of files are not read here.
+    `also` are objects known to be damaged: the contents of files are not read here. `git rev-list --missing=print`
+    would do the same from git 2.45 on; older ones fail at a missing commit.
     """
     objects = Objects(repository)
     shallow = _shallow(repository) | _shallow(repository.parent / "source.git")
@@ -120,7 +122,7 @@ def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = fro
 
 
 def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
-    """What an object needs, and whether that is a file, which need not be opened to know what it needs."""
+    """Yield the objects that an object needs, each with whether it is a file, which need not be opened to follow it."""
     if kind == ObjectType.TREE:
         yield from ((entry.oid, entry.mode != TREE) for entry in parse_tree(data).values() if entry.mode != GITLINK)
     elif kind in (ObjectType.COMMIT, ObjectType.TAG):
@@ -131,7 +133,7 @@ def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]
 
 
 def _shallow(repository: Path) -> set[str]:
-    """Commits whose parents were never fetched: the project is a shallow clone."""
+    """Return the commits at the ends of a shallow clone: their parents were never fetched."""
     try:
         return set((repository / "shallow").read_text().split())
     except FileNotFoundError:

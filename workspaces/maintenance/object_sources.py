@@ -1,4 +1,4 @@
-"""Where a lost object may still be: the other repository, workspaces, the target repository, the state remote."""
+"""Sources of a lost object: the other repository, workspaces, the target repository, the state remote."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ Found = tuple[int, bytes]
 
 
 class Places:
-    """Everywhere that an object may be. The far places are asked only where the near ones do not have it."""
+    """All sources of a store's objects. The remote ones are asked only for objects that the local ones do not have."""
 
     def __init__(self, store: Store, stack: AsyncExitStack) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Places:
         """Why a far place could not be asked, in sentences."""
 
     async def find(self, oid: str) -> Found | None:
-        """An object from wherever it is; None where it is nowhere."""
+        """Return an object from the first source that has it; None if there is none."""
         if found := await in_thread(self._in_opened, self._opened, oid):
             return found
         if self._files is None:
@@ -122,13 +122,13 @@ class Places:
 
 @asynccontextmanager
 async def places(store: Store) -> AsyncIterator[Places]:
-    """Everywhere that an object of a store may still be."""
+    """Open all sources of a store's objects; scratch repositories are removed at the end."""
     async with AsyncExitStack() as stack:
         yield Places(store, stack)
 
 
 def _files_by_id(store: Store) -> dict[str, tuple[Beneath, str]]:
-    """Every file and link in the workspaces of a store's runs, by the id that it has in git."""
+    """Return every file and link in the workspaces of a store's runs, by the id that it has in git."""
     found: dict[str, tuple[Beneath, str]] = {}
     for run in sorted(runs_of(store)):
         for work in sorted((store.home / "workspaces" / run).glob("*/work")):
@@ -158,7 +158,9 @@ def _walk(work: Path) -> Iterator[str]:
 
 
 def _content(files: Beneath, path: str) -> bytes:
-    """What git keeps of a path: the bytes of a file, or where a link points to; OSError for anything else."""
+    """Return the bytes that git keeps of a path: those of a file, or a link's target. Raises OSError for any other
+    kind.
+    """
     state = files.stat(path)
     if state is None or state.st_size > _LARGEST:
         raise OSError(f"nothing to read at {path!r}")

@@ -1,7 +1,7 @@
-"""Mends what `verify` found in a store: leftovers go, lost objects come back from wherever they still are.
+"""Repair of the faults that `verify` found in a store: stale files are removed, lost objects are restored.
 
-Nothing that holds work is deleted: damaged files are moved to `<store>/damaged/<time>/`. An object comes back only
-under its own id, which is the digest of what is in it, so no place that it comes from has to be trusted.
+No file that holds work is deleted: damaged ones are moved to `<store>/damaged/<time>/`. An object is restored only
+under its own id, the digest of its bytes, so its source need not be trusted.
 """
 
 from contextlib import suppress
@@ -45,9 +45,10 @@ _NO_VERSION = (
 
 
 async def repair(store: Store, report: StoreReport) -> StoreReport:
-    """Mend what was found, and check again: `findings` is what is left then, `mended` what is no more.
+    """Repair the findings of a report, and verify again: `findings` are those that are left, `mended` those that
+    are gone.
 
-    To be called while no worker uses the home, or with the risk that a step has to be tried again.
+    Call it while no worker uses the home; otherwise a step may fail and be retried.
     """
     with translated("mending the store"):
         for finding in report.of("leftover"):
@@ -90,7 +91,7 @@ def _move_aside(store: Store, path: Path, aside: Path) -> None:
 
 
 async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
-    """Make its index anew where only that is damaged; else keep what is whole in it as single objects."""
+    """Make a pack's index anew if only that is damaged; else keep the pack's readable objects as loose ones."""
     if not await in_thread(pack.exists):  # a worker has repacked it, and so found it whole
         return
     repository = pack.parent.parent.parent
@@ -124,7 +125,7 @@ def _copy_readable(source: Objects, target: Objects) -> None:
 
 
 async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
-    """Let a ref that holds nonsense point again to what the state remote has, or to what was last pushed there."""
+    """Point an unreadable ref to its newest commit here, in the state remote, or as noted at the last push."""
     value = await _lost_tip(store, ref) or await _value_elsewhere(store, ref)
     if value is None and ref.startswith(OURS):
         return
@@ -139,7 +140,7 @@ async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
 
 
 async def _lost_tip(store: Store, ref: str) -> str | None:
-    """The newest commit that a ref of the engine was at, by the commits here; it need not have been pushed."""
+    """Return the newest commit of a ref of the engine, by the commits here; it need not have been pushed."""
     if not ref.startswith(OURS):
         return None
     with suppress(WorkspaceError, KeyError, ValueError, pygit2.GitError):
@@ -148,7 +149,9 @@ async def _lost_tip(store: Store, ref: str) -> str | None:
 
 
 async def _value_elsewhere(store: Store, ref: str) -> str | None:
-    """What a ref of the engine should point to; None for the project's own, which the next fetch makes again."""
+    """Return the commit of a ref in the state remote or in the note of the last push; None for a ref of the
+    project's own.
+    """
     if not ref.startswith(OURS):
         return None
     if store.remote is not None:
@@ -162,7 +165,7 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
 
 
 async def _bring_back(store: Store) -> list[str]:
-    """Restore lost objects with all that they need; gives the reasons why a place could not be asked."""
+    """Restore lost objects with all that they need; returns the reasons for which a source could not be asked."""
     async with places(store) as found:
         for repository, refs in (await in_thread(tips_of, store)).items():
             lost = await in_thread(missing, repository, list(refs.values()))
@@ -188,7 +191,7 @@ async def _restore(repository: Path, lost: list[str], found: Places) -> None:
 
 
 async def _mend_workspace(store: Store, finding: Finding) -> None:
-    """Make an index again from the newest checkpoint; forget what is said of files that are gone."""
+    """Make an index again from the newest checkpoint; for lost files, remove the notes about them."""
     directory = store.home / finding.where
     run, task = directory.parts[-2:]
     with stale_files.held(directory) as free:

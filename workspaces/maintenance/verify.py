@@ -1,6 +1,6 @@
-"""Says whether a store and the workspaces that belong to it are whole: `verify`. What it finds, `repair` mends.
+"""Verification of a store and of the workspaces that belong to it; `repair` repairs its findings.
 
-Looks only: a worker may be at work meanwhile. Whoever reads a finding learns what it means and what to do.
+It only reads, and a worker may run meanwhile. Each finding says what it means and what to do.
 """
 
 import re
@@ -41,7 +41,7 @@ _MOST_REFS_NAMED = 200
 
 
 async def verify(store: Store) -> StoreReport:
-    """Check objects, refs, checkpoints, transcripts, workspaces and leftovers of a store. Nothing is changed."""
+    """Check objects, refs, checkpoints, transcripts, workspaces and stale files of a store, without any change."""
     report = StoreReport(store.repo, store.root)
     tips = await in_thread(_tips, store, report)
     report.refs = sum(len(found) for found in tips.values())
@@ -58,12 +58,12 @@ async def verify(store: Store) -> StoreReport:
 
 
 def tips_of(store: Store) -> dict[Path, dict[str, str]]:
-    """The refs of both repositories that can be read, with what they point to."""
+    """Return the refs of both repositories that can be read, with their commits."""
     return _tips(store, StoreReport(store.repo, store.root))
 
 
 def broken_refs(store: Store) -> list[Finding]:
-    """The refs of both repositories that cannot be read."""
+    """Return the findings for refs of both repositories that cannot be read."""
     report = StoreReport(store.repo, store.root)
     _tips(store, report)
     return report.findings
@@ -95,7 +95,7 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
 
 
 def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
-    """The files of refs, below `refs/`; a directory of them that cannot be read is a finding."""
+    """List the files below `refs/`; a directory of them that cannot be read becomes a finding."""
 
     def unreadable(path: str, error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
@@ -109,7 +109,7 @@ def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether a path is a file, as far as can be seen: no pipe, on which a reader waits."""
+    """Whether a path is a regular file, as far as can be seen: a pipe would block a reader."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -128,7 +128,7 @@ def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Dam
 
 
 def _say_touched(store: Store, report: StoreReport, repository: Path, refs: dict[str, str]) -> None:
-    """Which refs cannot be read whole, so that it is known which runs a damage holds up."""
+    """Add a finding for each ref that lacks objects, so that the report names the runs that a damage blocks."""
     bad = frozenset(
         path.parent.name + path.name
         for objects in (store.source_path / "objects", store.path / "objects")
@@ -147,7 +147,7 @@ def _say_touched(store: Store, report: StoreReport, repository: Path, refs: dict
 
 
 def _meaning(ref: str) -> str:
-    """What it means that a ref cannot be read."""
+    """Return the consequence of a ref that cannot be read."""
     run, _, rest = ref.removeprefix(OURS).partition("/")
     if not ref.startswith(OURS):
         return "a part of the project's history cannot be read; the next run fetches it again"
@@ -166,7 +166,7 @@ def _meaning(ref: str) -> str:
 
 
 def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
-    """Read what the engine would read of every run, where all of it is there: what is wrong then was written so."""
+    """Read all files that the engine would read of every run with complete refs: a fault then was written that way."""
     objects = Objects(store.path)
     known = {finding.where for finding in report.of("checkpoint", "ref")}
     for ref, tip in sorted(refs.items()):

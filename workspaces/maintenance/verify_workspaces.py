@@ -1,4 +1,4 @@
-"""Checks the workspaces of a home: directories that lack something, and such as belong to no run."""
+"""The check of a home's workspaces: directories that lack a part, and those that belong to no run."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from workspaces.store.store import Store
 
 
 def look_at_workspaces(store: Store, report: StoreReport) -> None:
-    """Add what is wrong with the workspaces of a store's runs, and with those that no store knows."""
+    """Add the faults of the workspaces of a store's runs, and of those that no store knows."""
     known, here = runs_of_home(store.home), runs_of(store)
     for directory in sorted((store.home / "workspaces").glob("*/*")):
         run = directory.parent.name
@@ -49,7 +49,7 @@ def _look_at_workspace(store: Store, directory: Path) -> Iterator[Finding]:
 
 
 def index_is_whole(index: Path) -> bool:
-    """Whether an index is there and ends with the digest of what it holds."""
+    """Whether an index is there and ends with the digest of its contents."""
     try:
         data = index.read_bytes()
     except OSError:
@@ -58,7 +58,7 @@ def index_is_whole(index: Path) -> bool:
 
 
 def runs_of(store: Store) -> set[str]:
-    """The runs that have a ref in a store, readable or not."""
+    """Return the runs that have a ref in a store, readable or not."""
     return {path.name for repository in (store.path, store.source_path) for path in (repository / OURS).glob("*")} | {
         _run(ref)
         for repository in (store.path, store.source_path)
@@ -68,7 +68,7 @@ def runs_of(store: Store) -> set[str]:
 
 
 def runs_of_home(home: Path) -> set[str]:
-    """The runs that any store of a home knows."""
+    """Return the runs that any store of a home knows."""
     found = {path.name for path in home.glob(f"stores/*/*.git/{OURS}*")}
     for repository in home.glob("stores/*/*.git"):
         found |= {_run(ref) for ref in packed_refs(repository) if ref.startswith(OURS)}
@@ -76,7 +76,7 @@ def runs_of_home(home: Path) -> set[str]:
 
 
 def packed_refs(repository: Path) -> dict[str, str]:
-    """The refs that git has packed into one file."""
+    """Return the refs that git has packed into one file."""
     try:
         lines = (repository / "packed-refs").read_text(errors="replace").splitlines()
     except OSError:
@@ -86,7 +86,7 @@ def packed_refs(repository: Path) -> dict[str, str]:
 
 
 def leftover(store: Store, path: Path) -> Finding:
-    """The finding for a path that a crash left."""
+    """Return the finding for a stale file."""
     return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; nobody uses it.")
 
 
