@@ -23,7 +23,7 @@ MAX_PACK = 32 << 20
 _TIMEOUT = timedelta(minutes=2)
 _NO_OBJECTS = b"PACK\0\0\0\2\0\0\0\0"
 
-# Constant text: whatever differs comes in by variables and files.
+# Constant text: all that varies comes in by variables and files.
 _PACK = """\
 pack() { git pack-objects --revs --stdout -q --threads=1 --delta-base-offset < "$QUARANTINE/tips"; }
 { pack || echo failed > "$QUARANTINE/failed"; } | head -c "$MOST" > "$QUARANTINE/pack"

@@ -55,7 +55,7 @@ class GitState:
     lost: bool = False
     """Its objects are not kept: it holds only as long as the `.git` stands."""
     told: tuple[str, ...] = ()
-    """Of which things the agent has been told that they are not kept."""
+    """Descriptions of parts that are not kept, of which the agent has been told."""
 
     def same(self, other: "GitState") -> bool:
         """Whether HEAD, refs and stash are the same."""
@@ -145,7 +145,7 @@ class Found:
     state: GitState | None
     """None where there is no HEAD and no refs that can be read."""
     strange: list[str] = field(default_factory=list)
-    """What of it cannot be kept, as the rest of a sentence each; in the same words each time."""
+    """Parts that cannot be kept, as the rest of a sentence each; the text of one part never changes."""
 
 
 def read_state(work: Path, base: str) -> Found:

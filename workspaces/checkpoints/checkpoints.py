@@ -52,7 +52,7 @@ class Snapshot:
     left_out: tuple[str, ...] = ()
     """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
     unkept: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Every path that was looked at and will not be in the branch, with its reason (`baton.records.left_out`).
+    """Every examined path that will not be in the branch, with its reason (`baton.records.left_out`).
 
     Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.
     """

@@ -109,7 +109,7 @@ def _walk(files: Beneath, directory: str) -> Iterator[str]:
         for name in names:
             path = f"{at}/{name}"
             if name == ".git":
-                yield f"{path}/"  # whatever it is: no path of a project
+                yield f"{path}/"  # of any kind: no path of a project
                 continue
             state = files.stat(path)
             if state is not None and stat.S_ISDIR(state.st_mode):

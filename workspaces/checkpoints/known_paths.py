@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from baton.records.left_out import DEEP, IGNORED, LARGE, NAME, SPECIAL
 from workspaces.checkpoints.file_metadata import Meta, is_plain, kept_mode
 from workspaces.checkpoints.ignored_paths import Ignores
-from workspaces.checkpoints.walk import LARGEST_FILE, is_deep, is_long, is_refused, nested_files
+from workspaces.checkpoints.walk import MAX_FILE, is_deep, is_long, is_refused, nested_files
 from workspaces.git.object_database import Objects
 from workspaces.git.safe_directory import Beneath, is_path
 from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry
@@ -44,7 +44,7 @@ def capture_touched(
             continue
         state = files.stat(path)
         known = objects.entry(tree, path)
-        if state is not None and state.st_size > LARGEST_FILE:
+        if state is not None and state.st_size > MAX_FILE:
             unkept[path] = LARGE
             continue
         if known is None and state is not None:

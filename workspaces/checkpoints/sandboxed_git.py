@@ -29,8 +29,8 @@ from workspaces.store.store import Store
 
 _TIMEOUT = timedelta(minutes=10)
 
-# Constant text: whatever differs comes in by variables and files, so no name can become a command. git ends with 1
-# when it left a file out that it refuses; those are listed, as is what it ignores, and told to the agent.
+# Constant text: all that varies comes in by variables and files, so no name can become a command. git ends with 1
+# when it left out a file that it refuses; those are listed for the agent, as are ignored paths.
 _SCAN = """\
 set -e
 if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
@@ -56,7 +56,7 @@ _NOT_KEPT = ("insert into database", "unable to index file", "unable to create t
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{38}")
 _PIECE = 1 << 18
-_LONGEST_LIST = 64 << 20
+_MAX_LIST = 64 << 20
 """Bytes that are read of a list of paths."""
 
 
@@ -87,7 +87,7 @@ class Quarantine:
         self.path.chmod(0o700)
         if index is not None:
             with contextlib.suppress(FileNotFoundError):
-                # With its time: many a git compares seconds only, and looks again at files as young as its index.
+                # With its time: some versions of git compare seconds only, and read files as young as the index again.
                 shutil.copy2(index, self.index)
 
     def tree(self) -> str:
@@ -107,7 +107,7 @@ class Quarantine:
     def _names(self, name: str) -> list[str]:
         try:
             with (self.path / name).open("rb") as file:
-                data = file.read(_LONGEST_LIST)
+                data = file.read(_MAX_LIST)
         except FileNotFoundError:
             return []
         return sorted(os.fsdecode(path) for path in data.split(b"\0") if path)

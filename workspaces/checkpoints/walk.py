@@ -25,16 +25,16 @@ from workspaces.checkpoints.ignored_paths import Ignores
 from workspaces.git.loose_objects import require_whole
 from workspaces.git.safe_directory import Beneath
 
-LARGEST_FILE = 100 * 1024 * 1024
+MAX_FILE = 100 * 1024 * 1024
 """Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """Directories within directories; git and the system give up not far beyond."""
 
 MAX_PATH = 4_000
 """Bytes of a path that is kept at most. The system takes 4,095, and git passes over what is longer without a word."""
 
-_LONGEST_NAME = 256
+_MAX_NAME = 256
 
 _PLAIN = (stat.S_IFREG | PLAIN_FILE, stat.S_IFREG | PLAIN_EXECUTABLE)
 _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
@@ -73,7 +73,7 @@ class Survey:
     moved: list[str] = field(default_factory=list)
     """Where those are now."""
     traps: list[str] = field(default_factory=list)
-    """Pipes and the like under names that git reads: it would wait there for ever."""
+    """Pipes and the like under names that git reads: it would wait there without end."""
 
 
 def is_refused(path: str) -> bool:
@@ -163,7 +163,7 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
         if not nested:
             found.nested.append(path)
             nested = True
-    near_the_end = is_long(path, room=_LONGEST_NAME)
+    near_the_end = is_long(path, room=_MAX_NAME)
     directories: list[tuple[str, str]] = []
     # The hot loop: tens of thousands of plain files must cost little more than asking for their state.
     for entry in entries:
@@ -190,7 +190,7 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
                     found.modes[below] = kept_mode(state.st_mode)
                 if not state.st_mode & 0o400:
                     _permit(name, at.descriptor, kept_mode(state.st_mode))
-            if state.st_size > LARGEST_FILE and not ignores.ignored(below):
+            if state.st_size > MAX_FILE and not ignores.ignored(below):
                 found.large.append(below)
         elif not entry.is_symlink():
             found.special.append(below)
@@ -244,7 +244,7 @@ def _permit(name: str, parent: int, mode: int) -> None:
 
 def is_deep(path: str) -> bool:
     """Whether a path lies in more directories than are kept."""
-    return path.count("/") > DEEPEST
+    return path.count("/") > MAX_DEPTH
 
 
 def is_long(path: str, *, room: int = 0) -> bool:
@@ -271,11 +271,11 @@ def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[
             if stat.S_ISDIR(state.st_mode):
                 if ignores.ignored(path, directory=True):
                     ignored.add(f"{path}/")
-                elif path.count("/") < DEEPEST and not is_long(path):
+                elif path.count("/") < MAX_DEPTH and not is_long(path):
                     waiting.append(path)
             elif is_long(path) or not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
                 continue
             elif ignores.ignored(path):
                 ignored.add(path)
-            elif state.st_size <= LARGEST_FILE:
+            elif state.st_size <= MAX_FILE:
                 yield path

@@ -24,7 +24,7 @@ class Author:
 
 
 ENGINE = Author()
-"""Who commits, whoever the author is."""
+"""The committer of every commit, also of those with another author."""
 
 
 def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> bytes:
@@ -48,7 +48,7 @@ def in_message(text: str) -> str:
     """
     lines = []
     for line in text.splitlines():
-        # Looked at as it is seen: without what has no width, and with look-alikes folded.
+        # As a reader sees the line: without characters of no width, and with look-alikes folded.
         seen = unicodedata.normalize("NFKC", "".join(c for c in line if unicodedata.category(c) not in ("Cf", "Cc")))
         lines.append(f"> {line}" if _TRAILER.match(seen.strip()) else line)
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from workspaces.git.file_lock import LockHeld, held_briefly
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded")
-_FULL_MESSAGE = "The disk is full while {doing}: what was committed is kept; make room, and the run goes on."
+_FULL_MESSAGE = "The disk is full while {doing}: what was committed is kept; free some space, and the run goes on."
 
 
 class GitFailed(WorkspaceError):

@@ -16,8 +16,8 @@ from pathlib import Path
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_WAIT = 0.001
-_LONGEST_WAIT = 0.05
-_LONGEST_BRIEF_WAIT = 0.01
+_MAX_WAIT = 0.05
+_MAX_BRIEF_WAIT = 0.01
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[No
         if ending is not None and clock() > ending:
             raise LockHeld(_holder(path))
         await asyncio.sleep(wait)
-        wait = min(wait * 2, _LONGEST_WAIT)
+        wait = min(wait * 2, _MAX_WAIT)
     try:
         yield
     finally:
@@ -87,7 +87,7 @@ def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
         if time.monotonic() > ending:
             raise LockHeld(_holder(path))
         time.sleep(wait)
-        wait = min(wait * 2, _LONGEST_BRIEF_WAIT)
+        wait = min(wait * 2, _MAX_BRIEF_WAIT)
     try:
         yield
     finally:
@@ -110,18 +110,18 @@ def _try(path: Path) -> int | None:
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever removed the directory meanwhile removed this lock with it: then it protects nothing.
+        # The directory may have been removed meanwhile, and this lock with it: then it protects no one.
         held, there = os.fstat(descriptor), os.stat(path)
     except (BlockingIOError, FileNotFoundError):
         os.close(descriptor)
         return None
-    except BaseException:  # whatever it was, the descriptor is nobody else's to close
+    except BaseException:  # for any error: no one else closes the descriptor
         os.close(descriptor)
         raise
     if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
         os.close(descriptor)
         return None
-    with contextlib.suppress(OSError):  # on a full disk the lock still holds, and nobody is told by whom
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without the holder's id
         us = b"%d" % os.getpid()
         if os.pread(descriptor, len(us) + 1, 0) != us:  # a change of the file costs a tenth of a millisecond
             os.ftruncate(descriptor, 0)

@@ -32,7 +32,7 @@ class Finding:
     advice: str = ""
     """A sentence: what to do."""
     mendable: bool = True
-    """Whether `repair` may be able to mend it; False where it certainly is not."""
+    """Whether `repair` may be able to repair it; False if it certainly is not."""
 
     @property
     def harmless(self) -> bool:

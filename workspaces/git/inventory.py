@@ -23,10 +23,10 @@ ALTERNATES = "../../source.git/objects\n"
 
 _STORE = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}")
 _HEAD = re.compile(rb"(?:ref: refs/[!-~]+|[0-9a-f]{40})\n?")
-_LARGEST = 1 << 16
+_MAX_SMALL_FILE = 1 << 16
 """Bytes of a small file of a store; each of them is shorter by far."""
 
-_MENDABLE = "`baton doctor --store --repair` mends it."
+_MENDABLE = "`baton doctor --store --repair` repairs it."
 _FROM_A_COPY = (
     "Put it back from a copy of this home. Without one, move the directory of the store out of BATON_HOME: the next run"
     " makes a new one, and what the runs in it did and did not publish is only in what you moved."
@@ -120,7 +120,7 @@ def faults_of(home: Path, root: Path) -> Iterator[Finding]:
             yield _unreadable(home, root, error)
         return
     if not (root / "ready").exists() and not _has_runs(root):
-        return  # a crash came while it was made: whoever opens it goes on with that
+        return  # a crash came while it was made: the next one that opens it completes it
     for name in REPOSITORIES:
         yield from _faults_of_repository(home, root / name)
     if _is_directory(root / "store.git/objects"):
@@ -199,7 +199,7 @@ def _read(path: Path) -> bytes | None:
     """Return a small file, cut after 64 KiB; None if it cannot be read. `packed-refs` is returned whole."""
     try:
         with path.open("rb") as file:
-            return file.read(None if path.name == "packed-refs" else _LARGEST)
+            return file.read(None if path.name == "packed-refs" else _MAX_SMALL_FILE)
     except OSError:
         return None
 

@@ -22,7 +22,7 @@ from workspaces.git.loose_objects import KINDS, DamagedObject, places_of, read_l
 from workspaces.git.safe_directory import parts
 from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree
 
-_MOST_REMEMBERED = 30_000
+_MAX_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
 _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
@@ -114,7 +114,7 @@ class Objects:
 
     def _remember(self, tree: str, entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
         """Cache a tree: a transcript of many turns is read a file at a time, each time by way of the same trees."""
-        if self._remembered > _MOST_REMEMBERED:
+        if self._remembered > _MAX_REMEMBERED:
             self._trees, self._remembered = {}, 0
         self._trees[tree] = entries
         self._remembered += len(entries)
@@ -243,7 +243,7 @@ class Objects:
         return oid
 
     def _know(self, commit: str, tree: str) -> str:
-        if len(self._commits) > _MOST_REMEMBERED // 10:
+        if len(self._commits) > _MAX_REMEMBERED // 10:
             self._commits = {}
         self._commits[commit] = tree
         return tree

@@ -54,7 +54,7 @@ async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
     )
     if checked.code == 0 and not checked.cut:
         return Damage()
-    # git also faults what is merely odd, in a project's old commits for instance: what counts is looked at one by one.
+    # git also reports mere oddities, in a project's old commits for instance: faults that count are found one by one.
     return Damage(
         loose=await in_thread(damaged_loose, repository / "objects"),
         packs=await _damaged_packs(repository),

@@ -24,8 +24,8 @@ from workspaces.store.local_source import guard
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
-_LARGEST = 100 * 1024 * 1024
-"""Bytes of a file in a workspace that is looked at; larger ones are never kept."""
+_MAX_FILE = 100 * 1024 * 1024
+"""Maximum bytes of a file in a workspace that is read; larger ones are never kept."""
 
 
 Found = tuple[int, bytes]
@@ -162,6 +162,6 @@ def _content(files: Beneath, path: str) -> bytes:
     kind.
     """
     state = files.stat(path)
-    if state is None or state.st_size > _LARGEST:
+    if state is None or state.st_size > _MAX_FILE:
         raise OSError(f"nothing to read at {path!r}")
     return files.readlink(path) if stat.S_ISLNK(state.st_mode) else files.read(path)

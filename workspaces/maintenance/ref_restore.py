@@ -24,7 +24,7 @@ from workspaces.store.state_remote import OURS
 from workspaces.store.store import Store
 
 _NAMED = re.compile(r"refs/baton/[^/]+/[^/]+/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
-_MOST_COMMITS = 100_000
+_MAX_COMMITS = 100_000
 """Of the history of one ref that is searched."""
 
 
@@ -68,7 +68,7 @@ def _line(objects: Objects, tip: str) -> list[str]:
     """List a commit and those before it by first parents, as far as they can be read."""
     found: list[str] = []
     with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError):
-        while len(found) < _MOST_COMMITS:
+        while len(found) < _MAX_COMMITS:
             found.append(tip)
             parents = objects.parents(tip)
             if not parents:

@@ -30,12 +30,12 @@ from workspaces.maintenance.verify import tips_of, verify
 from workspaces.store.state_remote import OURS
 from workspaces.store.store import Store
 
-_LARGEST_PACK = 1 << 30
+_MAX_PACK = 1 << 30
 """Bytes of a damaged pack that is read through for what is whole in it."""
 
 _GONE = (
-    "It was looked for in both repositories, in the workspaces, in the target repository and in the state remote. What"
-    " does not need it goes on; stop a run that does (`baton stop`), and start it anew."
+    "It was searched for in both repositories, in the workspaces, in the target repository and in the state remote."
+    " Runs that do not need it go on; stop a run that does (`baton stop`), and start it anew."
 )
 
 _NO_VERSION = (
@@ -50,7 +50,7 @@ async def repair(store: Store, report: StoreReport) -> StoreReport:
 
     Call it while no worker uses the home; otherwise a step may fail and be retried.
     """
-    with translated("mending the store"):
+    with translated("repairing the store"):
         for finding in report.of("leftover"):
             await in_thread(stale_files.remove, store.home / finding.where)
         aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
@@ -104,7 +104,7 @@ async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
     pack.with_suffix(".idx").unlink(missing_ok=True)
     await in_thread(_move_aside, store, pack, aside)
     moved = aside / pack.relative_to(store.root)
-    if moved.stat().st_size <= _LARGEST_PACK:
+    if moved.stat().st_size <= _MAX_PACK:
         data = await in_thread(moved.read_bytes)
         await git(["unpack-objects", "-r", "-q"], git_dir=repository, stdin=data, check=False)
     async with scratch(store.root) as place:

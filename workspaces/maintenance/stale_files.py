@@ -63,7 +63,7 @@ def held(workspace: Path) -> Iterator[bool]:
         free = False
         if workspace.is_dir():
             with contextlib.suppress(OSError):
-                # The lock of all who work in it: whoever waits for it is told who has it.
+                # The lock of every step that works in it: one that waits for it learns who has it.
                 free = stack.enter_context(held_if_free(workspace / "lock"))
         yield free
 

@@ -48,7 +48,7 @@ async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
     if not any(finding.mendable for finding in place.faults):
         return place, []
     home = place.root.parent.parent
-    with translated("mending the store"):
+    with translated("repairing the store"):
         async with locked(place.root / "create.lock"):
             await in_thread(_mend, place.root, [home / finding.where for finding in place.faults if finding.mendable])
     after = await in_thread(place_of, home, place.root) or replace(place, faults=())
@@ -65,7 +65,7 @@ async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
 
 def _mend(root: Path, paths: list[Path]) -> None:
     aside = root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    # Directories first: the files lie in them; the name last, for it is read from what is mended before.
+    # Directories first: the files lie in them; the name last, for it is read from files that are repaired before.
     for path in sorted(paths, key=lambda each: (each.name != "objects", each.name == "repository")):
         below = str(path.relative_to(root).as_posix()).partition("/")[2]
         if below == "objects":

@@ -36,7 +36,7 @@ from workspaces.store.store import Store
 
 __all__ = ["Finding", "StoreReport", "verify"]
 
-_MOST_REFS_NAMED = 200
+_MAX_REFS_NAMED = 200
 """Of refs that a damage touches; each is walked to its end."""
 
 
@@ -88,7 +88,7 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
                         "ref",
                         ref,
                         f"The ref {ref} holds no commit: {_meaning(ref)}.",
-                        "`baton doctor --store --repair` looks for it in the state remote and among the commits here.",
+                        "`baton doctor --store --repair` searches the state remote and the commits here for it.",
                     )
                 )
     return found
@@ -134,7 +134,7 @@ def _say_touched(store: Store, report: StoreReport, repository: Path, refs: dict
         for objects in (store.source_path / "objects", store.path / "objects")
         for path in damaged_loose(objects)
     )
-    for ref, tip in sorted(refs.items())[:_MOST_REFS_NAMED]:
+    for ref, tip in sorted(refs.items())[:_MAX_REFS_NAMED]:
         if lost := missing(repository, [tip], also=bad):
             report.findings.append(
                 Finding(

@@ -87,7 +87,7 @@ def packed_refs(repository: Path) -> dict[str, str]:
 
 def leftover(store: Store, path: Path) -> Finding:
     """Return the finding for a stale file."""
-    return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; nobody uses it.")
+    return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; it is not in use.")
 
 
 def _run(ref: str) -> str:

@@ -35,7 +35,7 @@ class Room:
         said = f"{self.free / _GB:.1f} GB are free at {self.home}"
         if self.too_low:
             said += f", less than the {self.floor / _GB:.1f} GB (BATON_DISK_FLOOR_GB) below which no run begins"
-        return f"{said}: make room, for instance with `baton gc`."
+        return f"{said}: free some space, for instance with `baton gc`."
 
 
 def room(settings: Settings) -> Room:

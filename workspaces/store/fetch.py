@@ -176,7 +176,7 @@ async def _require_paths(store: "Store", commit: str) -> None:
                 f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
             )
         if longest + _MAX_NAME <= _MAX_PATH:
-            return  # whatever the files in the directories are called
+            return  # with any names of the files in the directories
 
 
 def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:

@@ -100,7 +100,7 @@ def _place_pack(made: Path, packs: Path) -> None:
     packs.mkdir(exist_ok=True)
     for suffix in (".promisor", ".pack", ".idx"):
         source = made.with_name(made.name + suffix)
-        # By a new file that takes the place of whatever stands there: a planted link is not written through.
+        # A new file replaces the entry of that name: a planted link is not written through.
         descriptor, beside = tempfile.mkstemp(prefix="tmp_pack_", dir=packs)
         with os.fdopen(descriptor, "wb") as file:
             if source.exists():
@@ -164,5 +164,5 @@ def _broken(repo: str, url: str, reason: str, *, away: bool = False) -> Reposito
     kind = RepositoryAway if away else RepositoryError
     return kind(
         f"The repository {shown(repo)} is a partial clone, and the objects that it lacks cannot be fetched from"
-        f" {shown(url) or 'its remote'}: {reason}. Mend that, or name a complete clone or the remote itself."
+        f" {shown(url) or 'its remote'}: {reason}. Repair that, or name a complete clone or the remote itself."
     )

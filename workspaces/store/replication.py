@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _STEPS = 50
 """Of a line of commits that are followed one by one, before all of it is searched."""
 
-_MOST_RACES = 10
-"""So often somebody else may write between our look at the remote and our push."""
+_MAX_RACES = 10
+"""Attempts in which another host may write between our listing of the remote and our push."""
 
 
 async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, before: str | None) -> None:
@@ -68,10 +68,10 @@ async def catch_up(
     The caller is at a step's start and holds the lane's workspace. Raises StateRemoteAway, and the errors of `wanted`:
     a step that slept may be about to take the lane from its own successor.
     """
-    for _ in range(_MOST_RACES):
+    for _ in range(_MAX_RACES):
         offered = await remote.refs(store, run)
         shared = {ref: offered[ref] for ref in _shared(run) if ref in offered}
-        # What is written once is for all hosts: whoever tests or publishes needs it.
+        # Refs that are written once are for all hosts: a gate or a publication needs them.
         shared |= {ref: oid for ref, oid in offered.items() if naming.is_contents_ref(ref)}
         foreign = lane is not None and lane in offered and not _is_ours(store, lane, offered[lane])
         # A host that takes over needs the run and not only a lane: its accounts are over all of it.
@@ -100,7 +100,7 @@ async def _take_over(store: "Store", remote: StateRemote, lane: str, theirs: str
     """Put a commit on top of a lane that another host wrote, which thereby can write no more."""
 
     def commit() -> str:
-        # Never the id of somebody else's: two hosts may take over in the same second.
+        # Never the id of another host's commit: two may take over in the same second.
         message = f"taken over by host {remote.host or 'unknown'} ({secrets.token_hex(4)})"
         return store.objects.commit(store.objects.tree_of(theirs), [theirs], message, datetime.now(UTC))
 

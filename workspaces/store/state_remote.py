@@ -148,7 +148,7 @@ class StateRemote:
         return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
 
     async def _git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
-        # Packs and not loose objects, for a pack is there whole or not at all, whatever a crash cuts short.
+        # Packs and not loose objects: after a crash a pack is there whole or not at all.
         settings = ["-c", "fetch.unpackLimit=1", *(part for entry in _STALLED for part in ("-c", entry))]
         header = basic_header(self.url, *self.login) if self.login else None
         try:

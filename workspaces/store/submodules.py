@@ -39,7 +39,7 @@ MAX_SUBMODULES = 100
 MAX_DEPTH = 4
 """Submodules within submodules."""
 
-_LARGEST_GITMODULES = 1 << 20
+_MAX_GITMODULES = 1 << 20
 _FETCH_TIMEOUT = timedelta(minutes=10)
 _OPTIONS = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
 _SAFE = ("-c", "http.followRedirects=false")
@@ -90,7 +90,7 @@ async def find_submodules(objects: Objects, commit: str) -> list[Submodule]:
 
 async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]:
     with translated("reading .gitmodules"):
-        if len(await in_thread(objects.data, blob)) > _LARGEST_GITMODULES:
+        if len(await in_thread(objects.data, blob)) > _MAX_GITMODULES:
             return {}
     # A blob's include directives are not followed; nothing of it becomes configuration.
     told = await git(["config", "--blob", blob, "--no-includes", "-z", "--list"], git_dir=repository, check=False)

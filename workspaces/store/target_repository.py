@@ -23,7 +23,7 @@ _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)
 _DENIED = "access was denied; check your git credentials for it"
 _AWAY = "it cannot be reached; check the address and the network"
 
-# The words of git, http and ssh, the more telling ones first.
+# Messages of git, http and ssh, the more specific ones first.
 _REASONS = (
     (
         r"no user exists for uid",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workspaces.checkpoints.gitlinks import is_within
-from workspaces.checkpoints.walk import DEEPEST, MAX_PATH, is_deep, is_long
+from workspaces.checkpoints.walk import MAX_DEPTH, MAX_PATH, is_deep, is_long
 from workspaces.project.scopes import Scope
 from workspaces.tools.inputs import EditInput, ReadInput, ToolFault, WriteInput
 from workspaces.tools.paths import Inside, Place
@@ -138,7 +138,7 @@ class FileTools:
     def _store(self, place: Place, data: bytes, tool: str) -> None:
         if (is_deep(place.path) or is_long(place.path)) and not os.path.isdir(place.target.parent):
             raise ToolFault(
-                f"{tool}: {place.shown} lies more than {DEEPEST} directories deep, or its path is longer than"
+                f"{tool}: {place.shown} lies more than {MAX_DEPTH} directories deep, or its path is longer than"
                 f" {MAX_PATH:,} bytes: nothing of the kind is kept. Give a shorter path."
             )
         try:

@@ -12,7 +12,7 @@ from baton.errors import RepositoryError
 from system.directory_walk import MAX_OPEN, Descent
 from tests.support.deep_directories import NESTED, nest
 from tests.workspaces.conftest import AT, Lab, Project, contents
-from workspaces.checkpoints.walk import DEEPEST
+from workspaces.checkpoints.walk import MAX_DEPTH
 from workspaces.delivery.merge import merge, project_commit
 from workspaces.delivery.push_branch import publish
 from workspaces.git.safe_directory import Beneath, clear_away, remove_path
@@ -51,7 +51,7 @@ async def test_a_workspace_with_deep_directories_goes_on(lab: Lab, few_descripto
     nest(workspace.path, depth)
     (workspace.path / "good").write_text("x")
     snapshot = await workspace.snapshot(None)
-    top = "/".join(["d"] * (DEEPEST + 1))
+    top = "/".join(["d"] * (MAX_DEPTH + 1))
     assert "good" in snapshot.changed
     assert snapshot.unkept == {top: "deep"}
     assert snapshot.left_out == (top,)
