@@ -6,6 +6,9 @@ while they have less than half of its objects, so that each object is copied a f
 https://git-scm.com/docs/git-repack#Documentation/git-repack.txt---geometricltfactorgt
 """
 
+import math
+import time
+from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import BatonError
@@ -16,8 +19,12 @@ from workspaces.git.run import git
 
 MANY = 2_048
 """Loose objects from which on they are packed; some 200 checkpoints."""
+_RETRY_AFTER = timedelta(hours=1)
 _SAMPLE = "17"
 """The directory of objects whose number stands for all 256, as `git gc --auto` has it."""
+
+_failed: dict[Path, float] = {}
+"""The moment of the last failure by repository."""
 
 
 def gc_lock(repository: Path) -> Path:
@@ -33,14 +40,18 @@ def is_due(repository: Path) -> bool:
 async def repack_loose(repository: Path) -> bool:
     """Pack the loose objects of a repository; whether they are. A no-op while another process repacks or repairs.
 
-    A failure, for want of disk space or because an object is damaged, is logged: all objects are there as before.
+    A failure, for want of disk space or because an object is damaged, is logged, and not tried again for an hour: all
+    objects are there as before.
     """
+    if time.monotonic() < _failed.get(repository, -math.inf) + _RETRY_AFTER.total_seconds():
+        return False
     with held_if_free(gc_lock(repository)) as free:
         if not free:
             return False
         try:
             await git(["repack", "--geometric=2", "-d", "-l", "-q"], git_dir=repository)
         except BatonError as error:
+            _failed[repository] = time.monotonic()
             get_logger(__name__).warning("repack", repository=str(repository), error=clean_text(str(error)))
             return False
         return True

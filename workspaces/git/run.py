@@ -53,6 +53,15 @@ CONFIG = (
 )
 """Set on every command line of the engine, so that no file can say otherwise."""
 
+FETCH_OPTIONS = (
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-fetch-head",
+)
+"""For every `git fetch`: only the named refs are fetched, and no other file of the repository is written."""
+
 # What the person's own git may decide: how to reach and to authenticate at their repository, and which files they keep
 # behind filters.
 _PERSONS = ("core.sshCommand=", "credential.helper=", "core.autocrlf=", "core.attributesFile=")

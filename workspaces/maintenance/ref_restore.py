@@ -20,7 +20,7 @@ from system.uncancellable import in_thread
 from workspaces.git.object_database import Objects
 from workspaces.git.run import git
 from workspaces.store.run_records import DECISIONS, REQUEST, STATE, fault_of, read_json
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 _NAMED = re.compile(r"refs/baton/[^/]+/[^/]+/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
@@ -92,7 +92,7 @@ def _content(objects: Objects, commit: str, name: str) -> Any:
 async def restore_records(store: Store) -> None:
     """Restore the invalid files of runs from the newest version in the run's history that is valid."""
     for name in sorted(await in_thread(lambda: set(store.objects.repo.references))):
-        if name.startswith(OURS) and name == naming.run_ref(name.removeprefix(OURS).partition("/")[0]):
+        if name.startswith(OURS) and name == naming.run_ref(run_of_ref(name)):
             head = await store.head(name)
             with suppress(StaleAttempt):  # a worker has just written it anew
                 files = await in_thread(_whole_versions, store.objects, str(head))

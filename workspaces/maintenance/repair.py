@@ -27,7 +27,7 @@ from workspaces.maintenance.object_check import damaged_loose, missing, needs
 from workspaces.maintenance.object_sources import Places, places
 from workspaces.maintenance.ref_restore import lost_tip, restore_records
 from workspaces.maintenance.verify import tips_of, verify
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 _MAX_PACK = 1 << 30
@@ -156,7 +156,7 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
         return None
     if store.remote is not None:
         with suppress(StateRemoteAway):
-            offered = await store.remote.refs(store, ref.removeprefix(OURS).partition("/")[0])
+            offered = await store.remote.refs(store, run_of_ref(ref))
             if ref in offered:
                 return offered[ref]
     with suppress(OSError, ValueError):

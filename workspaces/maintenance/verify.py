@@ -31,7 +31,7 @@ from workspaces.maintenance import stale_files
 from workspaces.maintenance.object_check import Damage, damage_of, damaged_loose, missing
 from workspaces.maintenance.verify_workspaces import leftover, look_at_workspaces, packed_refs
 from workspaces.store.run_records import fault_of, read_json
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 __all__ = ["Finding", "StoreReport", "verify"]
@@ -174,7 +174,7 @@ def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
             continue
         try:
             with translated(f"reading {ref}"):
-                if ref == naming.run_ref(_run(ref)):
+                if ref == naming.run_ref(run_of_ref(ref)):
                     report.findings += _read_records(objects, ref, tip)
                 elif naming.is_contents_ref(ref):
                     for name, leaf in objects.leaves(objects.tree_of(tip)):
@@ -194,7 +194,7 @@ def _read_records(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             yield Finding(
                 "record",
                 f"{ref}:{name}",
-                f"{name} of the run {_run(ref)} is damaged ({reason[:200]}).",
+                f"{name} of the run {run_of_ref(ref)} is damaged ({reason[:200]}).",
                 "`baton doctor --store --repair` brings back the last one of the run that was whole.",
             )
 
@@ -239,10 +239,6 @@ def _data(objects: Objects, commit: str, path: str) -> bytes:
     if entry is None:
         raise WorkspaceError(f"it has no {path}")
     return objects.data(entry.oid)
-
-
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]
 
 
 def _below(store: Store, path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from workspaces.git.findings import Finding, StoreReport
 from workspaces.git.inventory import stock
 from workspaces.maintenance import stale_files
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 
@@ -60,7 +60,7 @@ def index_is_whole(index: Path) -> bool:
 def runs_of(store: Store) -> set[str]:
     """Return the runs that have a ref in a store, readable or not."""
     return {path.name for repository in (store.path, store.source_path) for path in (repository / OURS).glob("*")} | {
-        _run(ref)
+        run_of_ref(ref)
         for repository in (store.path, store.source_path)
         for ref in packed_refs(repository)
         if ref.startswith(OURS)
@@ -71,7 +71,7 @@ def runs_of_home(home: Path) -> set[str]:
     """Return the runs that any store of a home knows."""
     found = {path.name for path in home.glob(f"stores/*/*.git/{OURS}*")}
     for repository in home.glob("stores/*/*.git"):
-        found |= {_run(ref) for ref in packed_refs(repository) if ref.startswith(OURS)}
+        found |= {run_of_ref(ref) for ref in packed_refs(repository) if ref.startswith(OURS)}
     return found
 
 
@@ -88,7 +88,3 @@ def packed_refs(repository: Path) -> dict[str, str]:
 def leftover(store: Store, path: Path) -> Finding:
     """Return the finding for a stale file."""
     return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; it is not in use.")
-
-
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]

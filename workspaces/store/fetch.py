@@ -11,7 +11,7 @@ from system.directory_walk import walk_files
 from workspaces.git.credentials import Header
 from workspaces.git.errors import GitFailed, clean_text, translated
 from workspaces.git.file_lock import locked
-from workspaces.git.run import git
+from workspaces.git.run import FETCH_OPTIONS, git
 from workspaces.store.local_source import guard, hooks_of
 from workspaces.store.promised_objects import whole
 from workspaces.store.target_repository import Listing, is_dirty, listing, local_path, shown, unreachable
@@ -27,6 +27,9 @@ FETCHED = "refs/source/"
 _MAX_PATH = 4_095
 """Bytes of a path that Linux takes."""
 _MAX_NAME = 256
+
+_OPTIONS = (*FETCH_OPTIONS, "--update-shallow")
+"""A checkout made with --depth is a shallow repository; without the last option its branches are left out."""
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
@@ -83,7 +86,7 @@ async def _resolve(
         async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
             guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
             asked = await git(
-                ["fetch", *_FETCH_OPTIONS, *guarded, "--", served.address, oid],
+                ["fetch", *_OPTIONS, *guarded, "--", served.address, oid],
                 git_dir=store.source_path,
                 persons=True,
                 check=False,
@@ -111,17 +114,6 @@ def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str
     return (base, base) if _HEX.fullmatch(base) else (base, None)
 
 
-_FETCH_OPTIONS = (
-    "--quiet",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--no-auto-maintenance",
-    "--no-write-fetch-head",
-    # A checkout made with --depth is a shallow repository; without this its branches are left out.
-    "--update-shallow",
-)
-
-
 async def _bring(store: "Store", offered: Listing, header: Header | None, notes: list[str]) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
     have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
@@ -139,7 +131,7 @@ async def _bring(store: "Store", offered: Listing, header: Header | None, notes:
         guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
         try:
             await git(
-                ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", served.address, *refspecs],
+                ["fetch", "--prune", *_OPTIONS, *guarded, "--", served.address, *refspecs],
                 git_dir=store.source_path,
                 persons=True,
                 header=header,

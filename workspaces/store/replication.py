@@ -25,7 +25,7 @@ from baton.errors import StaleAttempt, StateRemoteAway
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
-from workspaces.store.state_remote import OURS, StateRemote
+from workspaces.store.state_remote import OURS, StateRemote, run_of_ref
 
 if TYPE_CHECKING:
     from workspaces.store.store import Store
@@ -50,7 +50,7 @@ async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, be
         if lease is not None and not _contains(store, ref, new, lease):
             await _refused(store, remote, ref, new, before, lease)
         if not await _push(store, remote, ref, new, lease):
-            there = (await remote.refs(store, _run(ref))).get(ref)
+            there = (await remote.refs(store, run_of_ref(ref))).get(ref)
             # A remote that was emptied is filled again.
             if there is not None or not await _push(store, remote, ref, new, None):
                 await _refused(store, remote, ref, new, before, there)
@@ -134,7 +134,7 @@ async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict
 async def _push(store: "Store", remote: StateRemote, ref: str, new: str, lease: str | None) -> bool:
     objects = store.keeper(ref)
     # With the first commit of a run goes its tree: what begins from it is known to be there.
-    tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(_run(ref)) else None
+    tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(run_of_ref(ref)) else None
     done = await remote.push(store, ref, new, lease=lease, git_dir=Path(objects.repo.path), tree=tree)
     if done:
         await in_thread(_note, store, ref, new)
@@ -145,7 +145,7 @@ async def _refused(
     store: "Store", remote: StateRemote, ref: str, new: str, before: str | None, there: str | None
 ) -> None:
     """Handle a push that was rejected because of another host's; always raises StaleAttempt."""
-    if ref in _shared(_run(ref)) and there is not None:
+    if ref in _shared(run_of_ref(ref)) and there is not None:
         if await _bring(store, remote, {ref: there}):
             await _adopt(store, ref, there, known=True)
     elif await store.head(ref) == new:
@@ -207,10 +207,6 @@ def _contains(store: "Store", ref: str, new: str, old: str) -> bool:
 def _shared(run: str) -> tuple[str, str]:
     """Return the refs with several writers, that of the project's commits first."""
     return naming.integration_ref(run), naming.run_ref(run)
-
-
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]
 
 
 def _one_at_a_time(store: "Store", ref: str) -> AbstractAsyncContextManager[None]:

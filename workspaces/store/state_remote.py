@@ -25,7 +25,7 @@ from baton.text.redaction import strip_url_credentials
 from system.uncancellable import finish
 from workspaces.git.credentials import basic_header
 from workspaces.git.errors import GitFailed, clean_text
-from workspaces.git.run import GitResult, git
+from workspaces.git.run import FETCH_OPTIONS, GitResult, git
 from workspaces.store.target_repository import local_path, reason_of, shown
 
 if TYPE_CHECKING:
@@ -34,17 +34,16 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 OURS = "refs/baton/"
+
+
+def run_of_ref(ref: str) -> str:
+    """Return the key of the run that a ref of the engine belongs to."""
+    return ref.removeprefix(OURS).partition("/")[0]
+
+
 LOOK_TIMEOUT = timedelta(seconds=30)
 """For the list of refs, with which every step begins: a remote that does not answer is known soon."""
 
-_FETCH = (
-    "--quiet",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--no-auto-maintenance",
-    "--no-write-fetch-head",
-    "--update-shallow",
-)
 _STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
 """A connection on which nothing moves for this many seconds is given up; a large push may take longer."""
 
@@ -124,8 +123,7 @@ class StateRemote:
             fault = error
         if fault is None:
             return True
-        run = ref.removeprefix(OURS).partition("/")[0]
-        now = (await self.refs(store, run)).get(ref)
+        now = (await self.refs(store, run_of_ref(ref))).get(ref)
         if now == new:
             return True
         if now != lease:
@@ -137,12 +135,16 @@ class StateRemote:
         if not refs:
             return
         names = [self._name(store, ref) for ref in sorted(refs)]
-        await self._git(["fetch", *_FETCH, "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT)
+        await self._git(
+            ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT
+        )
 
     async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
         """Fetch all refs of some runs into a repository that is still empty. Raises StateRemoteAway."""
         specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
-        await self._git(["fetch", *_FETCH, "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT)
+        await self._git(
+            ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT
+        )
 
     def _name(self, store: "Store", ref: str) -> str:
         return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"

@@ -28,7 +28,7 @@ from system.uncancellable import in_thread
 from workspaces.git.errors import GitFailed, clean_text, translated
 from workspaces.git.file_lock import locked
 from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.run import git
+from workspaces.git.run import FETCH_OPTIONS, git
 from workspaces.git.safe_directory import Beneath, clear_away, copy_tree, is_path
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import is_allowed, protocol_of, resolve_url
@@ -41,7 +41,6 @@ MAX_DEPTH = 4
 
 _MAX_GITMODULES = 1 << 20
 _FETCH_TIMEOUT = timedelta(minutes=10)
-_OPTIONS = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
 _SAFE = ("-c", "http.followRedirects=false")
 
 
@@ -165,7 +164,7 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
             ([], ["+refs/heads/*:refs/theirs/heads/*", "+refs/tags/*:refs/theirs/tags/*"]),
         ):
             fetched = await git(
-                [*_SAFE, "fetch", *_OPTIONS, *options, "--", url, *specs],
+                [*_SAFE, "fetch", *FETCH_OPTIONS, *options, "--", url, *specs],
                 git_dir=repository,
                 persons=True,
                 check=False,

@@ -221,6 +221,6 @@ async def test_a_repack_that_fails_is_logged_and_does_not_fail_the_checkpoint(
     os.truncate(path, 3_000)
     made = await records(lab, 3)
     assert packs(lab.store.path) == []
-    assert "git repack failed" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("git repack failed") == 1, "not again with each of the checkpoints"
     store = await Store.open(lab.home, lab.store.repo)
     assert all(store.objects.has(commit) for commit in made)
