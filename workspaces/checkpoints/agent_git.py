@@ -97,7 +97,7 @@ class AgentGit:
         """Return the files of the checkpoint that change with the `.git`, and a sentence for each loss not yet told."""
         found = await in_thread(agent_refs.read_state, self._work, self._commit)
         strange = list(found.strange)
-        # Put back for the next call, so they are said each time.
+        # These are undone for the next call, so they are reported each time.
         reset: list[str] = []
         if found.state is None:
             reset.append("a `.git` that was removed, replaced or damaged: it is made anew as it was before")

@@ -54,7 +54,7 @@ async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Q
     scratch = {
         "GIT_DIR": str(quarantine.path / "git"),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
-        # The first by its place in the working directory, which is the workspace wherever that is mounted.
+        # The first is relative to the working directory, which is the workspace at any mount point.
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": f".git/objects:{alternate(source)}",
         "MOST": str(MAX_PACK + 1),
     }

@@ -25,11 +25,11 @@ _MAX_NAMES = 5
 
 _OID = re.compile(r"[0-9a-f]{40}")
 _NONE = "0" * 40
-# What git-check-ref-format(1) admits, and no letter that a terminal or a file system could take otherwise.
+# Names by git-check-ref-format(1), without characters that a terminal or a file system could interpret.
 _PART = r"(?!\.)(?!@/?\Z)(?:(?!\.\.|@\{)[^\x00-\x20\x7f-\x9f~^:?*\[\\/\ud800-\udfff])+(?<!\.)(?<!\.lock)"
 _REF = re.compile(rf"refs(?:/{_PART})+")
 _STASHED = re.compile(r"[0-9a-f]{40} (?P<oid>[0-9a-f]{40}) [^\t\n\0]{1,300} \d{1,12} [+-]\d{4}\t[^\n\0]{0,2000}")
-# Of one work tree or of one operation that is under way; git refuses them elsewhere.
+# Refs of one work tree or of an operation under way; git refuses them elsewhere.
 _PASSING = ("refs/bisect", "refs/worktree", "refs/rewritten")
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
@@ -225,7 +225,7 @@ def _loose(git: Beneath, path: str, depth: int) -> Iterator[tuple[str, str | Non
         with git.directory(path) as directory, os.scandir(directory) as listing:
             some = [entry for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)]
             entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in some)
-    except (OSError, ValueError):  # ValueError: a name that is none of a project
+    except (OSError, ValueError):  # ValueError: a name such as `.git`
         yield path, None
         return
     if depth > _MAX_DEPTH:

@@ -36,7 +36,7 @@ async def restore_in_place(
             await in_thread(quarantine.prepare, index)
             await in_thread(put_in_order, Beneath(work), meta.gitlinks)
             found = await in_thread(disarm, Beneath(work), store.objects.repo, tree, meta.gitlinks)
-            for path in found.deep:  # git could not remove what no path can name
+            for path in found.deep:  # git cannot remove entries with a longer path than the system takes
                 await in_thread(Beneath(work).remove, path)
         if await reset(sandbox, store, work, quarantine, tree) != tree:
             return False
@@ -96,7 +96,7 @@ def _settle(objects: Objects, work: Path, tree: str, meta: Meta) -> None:
     for path in found.modes.keys() - meta.modes.keys():
         entry = objects.entry(tree, path)
         if entry is None and path not in meta.empty:
-            continue  # ignored: not ours
+            continue  # an ignored file keeps its permissions
         files.chmod(path, PLAIN_DIRECTORY if entry is None or entry.mode == TREE else plain_mode(entry.mode))
     for path in sorted(found.empty - meta.empty, reverse=True):
         remove_empty_upwards(files, path, objects, tree, meta.empty)

@@ -235,7 +235,7 @@ def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
         target.mkdir(exist_ok=True)
         for rest in os.listdir(quarantine / fanout):
             if not _REST.fullmatch(rest):
-                continue  # tmp_obj_*: git did not finish it, nothing names it
+                continue  # tmp_obj_*: git did not finish it, and no tree names it
             path = quarantine / fanout / rest
             check_object(path, fanout + rest)
             if not _is_whole(target / rest, fanout + rest):
@@ -250,7 +250,7 @@ def _is_whole(path: Path, oid: str) -> bool:
     It stays: a ref may lead to it, and a file that is not on the disk yet must not take its place.
     """
     try:
-        os.utime(path)  # garbage collection spares what is young
+        os.utime(path)  # garbage collection spares young files
         check_object(path, oid)
     except (FileNotFoundError, WorkspaceError):
         return False

@@ -50,7 +50,7 @@ def put_back_paths(
     meta = parse_meta(snapshot.meta)
     changes: dict[str, Entry | None] = {}
     modes, empty = dict(meta.modes), set(meta.empty)
-    paths = [path for path in paths if is_path(path)]  # anything else is not in a workspace
+    paths = [path for path in paths if is_path(path)]  # other texts name no path of a workspace
     # Added paths go first: a file may stand where a directory has to come back.
     for path in sorted(paths, key=lambda path: objects.entry(before.tree, path) is not None):
         put_back_path(files, objects, path, before.meta.modes, before.tree)

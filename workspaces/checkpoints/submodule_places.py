@@ -37,7 +37,7 @@ class SubmodulePlaces:
         if len(intact) == len(wanted):
             return undone
         self._place_missing(wanted, intact)
-        # A place that was filled before and is changed stands for all its files: they are many.
+        # For a changed place that was filled, its path stands for its many files.
         return sorted({*(path for path in undone if not is_within(path, wanted)), *stray})
 
     def _place_missing(self, wanted: Mapping[str, Filling], intact: Collection[str]) -> None:

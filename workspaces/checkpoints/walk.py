@@ -32,7 +32,7 @@ MAX_DEPTH = 100
 """Directories within directories; git and the system give up not far beyond."""
 
 MAX_PATH = 4_000
-"""Bytes of a path that is kept at most. The system takes 4,095, and git passes over what is longer without a word."""
+"""Bytes of a path that is kept at most. The system takes 4,095, and git skips longer ones without a message."""
 
 _MAX_NAME = 256
 

@@ -12,7 +12,7 @@ _TRAILER = re.compile(
     r"\w+(?:[-\u2010-\u2015\u2212]\w+)+\s*[:=]|baton\b\W*\w+\s*[:=]|\(cherry picked|-{3}|diff --git |Index: ",
     re.IGNORECASE,
 )
-"""What git, a forge or a reader may take for a trailer, or for the end of a message."""
+"""Beginnings of lines that git, a forge or a reader may take for a trailer, or for the end of a message."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, 
     when = int(at.astimezone(UTC).timestamp())
     lines = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
     for kind, who in ((b"author", author), (b"committer", ENGINE)):
-        # Without what would end a name or begin a line of its own.
+        # `raw_name` has no characters that would end the name or begin a line.
         signature = pygit2.Signature(who.name, who.email, when, 0)
         lines.append(b"%s %s <%s> %d +0000" % (kind, signature.raw_name, signature.raw_email, when))
     return b"\n".join([*lines, b"", message.encode(errors="replace").replace(b"\0", b"")])

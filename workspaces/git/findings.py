@@ -28,9 +28,9 @@ class Finding:
     where: str
     """A path below the home, a ref, or the id of an object."""
     what: str
-    """A sentence: what is wrong, and what it means."""
+    """The fault and its consequence, in a sentence."""
     advice: str = ""
-    """A sentence: what to do."""
+    """The remedy, in a sentence."""
     mendable: bool = True
     """Whether `repair` may be able to repair it; False if it certainly is not."""
 

@@ -29,7 +29,7 @@ _BLOCK = 1 << 16
 MAX_OPEN_PACKS = 32
 """Packs whose files libgit2 has open at the same time, in one process."""
 _FASTEST = 1
-"""Level of compression: a checkpoint waits for it, and `git repack` compresses anew what it makes a delta of."""
+"""Level of compression: a checkpoint waits for it, and `git repack` compresses deltas anew."""
 
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -43,7 +43,7 @@ def prepare_library() -> None:
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
     pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MAX_OPEN_PACKS)
-    # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
+    # git before 2.27 marks a partial clone so. A missing object shows when it is read.
     pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
 
 
@@ -73,8 +73,8 @@ class Objects:
         self.repo = pygit2.Repository(str(path))
         self._path = path
         self._places = places_of(path)
-        # Without the packs: an object that is only in one is written again, for garbage collection may be about to drop
-        # the pack with what no ref leads to. https://git-scm.com/docs/git-gc#_notes
+        # Without the packs: an object that is only in a pack is written again, because garbage collection may be about
+        # to drop a pack with unreferenced objects. https://git-scm.com/docs/git-gc#_notes
         self._loose = pygit2.Odb()
         self._loose.add_backend(pygit2.OdbBackendLoose(str(path / "objects"), _FASTEST, False), 1)
         self._unsynced = Unsynced(path / "objects")
@@ -288,7 +288,7 @@ class Objects:
         """
         path = self._path / "objects" / oid[:2] / oid[2:]
         try:
-            os.utime(path)  # garbage collection spares what is young
+            os.utime(path)  # garbage collection spares young files
             return read_loose(self._places[:1], oid) is not None
         except FileNotFoundError:
             return False
@@ -320,6 +320,6 @@ class Objects:
         try:
             yield
         except (pygit2.GitError, OSError, KeyError, ValueError):
-            # Without a word of its own, libgit2 gives the last one it had, and its class: nothing in it can be trusted.
+            # Without a message of its own, libgit2 gives its last one, with that one's class: neither can be trusted.
             require_room(Path(self.repo.path), size + _BLOCK)
             raise

@@ -13,11 +13,11 @@ def move_ref(repository: Path, ref: str, new: str) -> None:
     path = repository / ref
     known = path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f"{path.name}.lock")  # git's own; one that is here was left by a crash
+    lock = path.with_name(f"{path.name}.lock")  # the name of git's own lock; an existing file was left by a crash
     with lock.open("wb") as file:
         file.write(f"{new}\n".encode())
         file.flush()
         settle(file.fileno())
-    settle_all(repository)  # git gives names to what it has fetched or merged, and does not sync those
+    settle_all(repository)  # git does not sync the names of files that it has fetched or merged
     lock.replace(path)
     sync_names(path, path.parent if known else repository / "refs")

@@ -38,9 +38,9 @@ def is_due(repository: Path) -> bool:
 
 
 async def repack_loose(repository: Path) -> bool:
-    """Pack the loose objects of a repository; whether they are. A no-op while another process repacks or repairs.
+    """Pack the loose objects of a repository; returns whether that was done.
 
-    A failure, for want of disk space or because an object is damaged, is logged, and not tried again for an hour: all
+    A no-op while another process repacks or repairs. A failure, for want of disk space or because an object is damaged, is logged, and not tried again for an hour: all
     objects are there as before.
     """
     if time.monotonic() < _failed.get(repository, -math.inf) + _RETRY_AFTER.total_seconds():
@@ -49,7 +49,7 @@ async def repack_loose(repository: Path) -> bool:
         if not free:
             return False
         try:
-            await git(["repack", "--geometric=2", "-d", "-l", "-q"], git_dir=repository)
+            await git(["repack", "--geometric=2", "-d", "-l", "-n", "-q"], git_dir=repository)
         except BatonError as error:
             _failed[repository] = time.monotonic()
             get_logger(__name__).warning("repack", repository=str(repository), error=clean_text(str(error)))

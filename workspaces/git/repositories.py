@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pygit2
@@ -37,8 +38,8 @@ CONFIG = """\
 \tallowAnySHA1InWant = true
 """
 
-_ABANDONED = 24 * 60 * 60
-"""Seconds after which a temporary file counts as left by a crash."""
+_ABANDONED = timedelta(days=1)
+"""The age at which a temporary file counts as left by a crash."""
 
 ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 """Bytes go in and out as they are. Not `binary`: that would make every merge a conflict."""
@@ -55,7 +56,7 @@ def create_repositories(root: Path, repo: str) -> None:
         write_durably(path / "info/exclude", "")
     write_durably(root / "store.git/objects/info/alternates", ALTERNATES)
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
-    sync_tree(root)  # what libgit2 made, too: without a HEAD, for instance, it is no repository
+    sync_tree(root)  # libgit2's files, too: git takes a directory without a HEAD for no repository
     write_durably(root / "ready", "1\n")
 
 
@@ -63,7 +64,7 @@ def sweep(root: Path) -> None:
     """Remove scratch directories and half-written objects that crashes left, once they are a day old and so in no one's
     use.
     """
-    limit = time.time() - _ABANDONED
+    limit = time.time() - _ABANDONED.total_seconds()
     left = [
         *root.glob("scratch/*"),
         *root.glob("submodules/tmp*"),

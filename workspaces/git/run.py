@@ -36,7 +36,7 @@ CONFIG = (
     "core.safecrlf=false",
     "core.quotePath=false",
     "core.precomposeUnicode=false",
-    # Not the owner: in the sandbox files seem to belong to another user, and all of them would be read again.
+    # Not the owner: in the sandbox files belong to another user, and git would read all of them again.
     "core.checkStat=minimal",
     # git syncs next to nothing by default in plumbing: https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsync
     "core.fsync=all",
@@ -51,7 +51,7 @@ CONFIG = (
     "submodule.recurse=false",
     "advice.detachedHead=false",
 )
-"""Set on every command line of the engine, so that no file can say otherwise."""
+"""Options on every command line of the engine, which no configuration file can override."""
 
 FETCH_OPTIONS = (
     "--quiet",
@@ -62,8 +62,7 @@ FETCH_OPTIONS = (
 )
 """For every `git fetch`: only the named refs are fetched, and no other file of the repository is written."""
 
-# What the person's own git may decide: how to reach and to authenticate at their repository, and which files they keep
-# behind filters.
+# Settings of the person's own git that hold: how to reach and to authenticate at their repository, and their filters.
 _PERSONS = ("core.sshCommand=", "credential.helper=", "core.autocrlf=", "core.attributesFile=")
 
 FIXED_ENVIRONMENT = {
@@ -81,7 +80,7 @@ FIXED_ENVIRONMENT = {
     "LC_ALL": "C",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
 }
-"""All that the engine's own git sees of the world."""
+"""The whole environment of the engine's own git."""
 
 _PERSONS_ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -89,7 +88,7 @@ _PERSONS_ENVIRONMENT = {
     "SSH_ASKPASS_REQUIRE": "never",
     "LC_ALL": "C",
 }
-# Variables that would make git work on another repository, run a program, or hand our keys to a helper.
+# Variables that would make git work on another repository, run a program, or give our keys to a helper.
 _DROPPED = (
     "GIT_DIR",
     "GIT_WORK_TREE",

@@ -152,7 +152,7 @@ def _permit(name: bytes, parent: int, mode: int) -> None:
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
-            # fchmod refuses O_PATH, and another way to open needs the permission that may be missing.
+            # fchmod refuses O_PATH, and any other open needs a permission that may be missing.
             os.chmod(f"/proc/self/fd/{descriptor}", mode)
     finally:
         os.close(descriptor)
@@ -275,11 +275,11 @@ def _enter(at: Descent, name: str) -> None:
         _permit(os.fsencode(name), at.descriptor, 0o700)
         at.enter(name)
     if stat.S_IMODE(os.fstat(at.descriptor).st_mode) & 0o700 != 0o700:
-        with contextlib.suppress(PermissionError):  # not ours: what is in it may be removable all the same
+        with contextlib.suppress(PermissionError):  # another user's: its contents may be removable all the same
             os.fchmod(at.descriptor, 0o700)
 
 
 def _note(faults: list[OSError], error: OSError) -> None:
-    # What is gone is removed; and one reason is enough, however much there is.
+    # A missing entry counts as removed, and the first reason is enough.
     if not faults and not isinstance(error, FileNotFoundError):
         faults.append(error)

@@ -84,7 +84,7 @@ class Places:
         place = await self._stack.enter_async_context(scratch(self._store.root))
         for index in self._workspaces("index"):
             if await in_thread(index_is_whole, index):
-                await in_thread(shutil.copyfile, index, place / "index")  # git writes to the one that it reads
+                await in_thread(shutil.copyfile, index, place / "index")  # git also writes to the index that it reads
                 env = {"GIT_INDEX_FILE": str(place / "index")}
                 await git(["write-tree", "--missing-ok"], git_dir=place, env=env, check=False)
         return [Objects(place)]
@@ -148,7 +148,7 @@ def _walk(work: Path) -> Iterator[str]:
         for at, entries in walk(top):
             path = at.path
             if len(path) > MAX_PATH:
-                entries.clear()  # never kept
+                entries.clear()  # such paths are never kept
             entries[:] = [entry for entry in entries if path or entry.name != ".git"]
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):

@@ -94,7 +94,7 @@ async def restore_records(store: Store) -> None:
     for name in sorted(await in_thread(lambda: set(store.objects.repo.references))):
         if name.startswith(OURS) and name == naming.run_ref(run_of_ref(name)):
             head = await store.head(name)
-            with suppress(StaleAttempt):  # a worker has just written it anew
+            with suppress(StaleAttempt):  # a worker has just written a newer one
                 files = await in_thread(_whole_versions, store.objects, str(head))
                 if files:
                     message = f"repair: {', '.join(sorted(files))} as it last was whole"

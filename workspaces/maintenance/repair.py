@@ -133,7 +133,7 @@ async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
         if (repository / ref).is_file():
             await in_thread(_move_aside, store, repository / ref, aside)
     if value is not None:
-        # By hand: the commit itself may have to be brought back first.
+        # Not by git, which would refuse a ref to a commit that is restored only later.
         path = Path(store.keeper(ref).repo.path) / ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")

@@ -21,7 +21,7 @@ def look_at_workspaces(store: Store, report: StoreReport) -> None:
             continue
         if run not in known:
             if any(place.faults for place in stock(store.home)):
-                continue  # it may be of a run in a store that cannot be read
+                continue  # it may belong to a run in a store that cannot be read
             report.findings.append(
                 Finding(
                     "stray",

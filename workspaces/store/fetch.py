@@ -48,7 +48,7 @@ class Base:
     ref: str
     """The full name of branch or tag in the project; `HEAD` or the commit's id where there is none."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know, in sentences."""
+    """Notes for a person, in sentences."""
 
 
 async def fetch(store: "Store", base: str | None) -> Base:
@@ -82,7 +82,7 @@ async def _resolve(
     name, oid = _named(store, base, offered)
     commit = _commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
-        # Not on any branch or tag; many servers give a commit when asked for its id.
+        # On no branch or tag; many servers send a commit if its id is requested.
         async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
             guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
             asked = await git(
@@ -123,7 +123,7 @@ async def _bring(store: "Store", offered: Listing, header: Header | None, notes:
     fetched = store.source_path / FETCHED
     locks = [fetched / name for name, _ in walk_files(fetched) if name.endswith(".lock")]
     for left in [*store.source_path.glob("*.lock"), *locks]:
-        left.unlink(missing_ok=True)  # all who write these refs hold the lock of the fetch: a crash left it
+        left.unlink(missing_ok=True)  # every writer of these refs holds the fetch lock: a crash left this file
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:
         refspecs.append(f"+HEAD:{FETCHED}HEAD")
@@ -145,7 +145,7 @@ def _commit(store: "Store", oid: str) -> str | None:
     with translated("reading the fetched history"):
         try:
             found = store.source.repo.get(oid)
-        except ValueError:  # several objects begin with this
+        except ValueError:  # several ids begin with this
             return None
         if found is None:
             return None

@@ -41,12 +41,12 @@ PROGRAMS = {
     "core.askPass": "false",
     "core.pager": "cat",
     "core.editor": "false",
-    # Called with the path of a borrowed repository; it says that nothing is to be had there.
+    # Run with the path of a borrowed repository; it lists no refs.
     "core.alternateRefsCommand": "true",
     "credential.helper": "",
     "diff.external": "",
     "gpg.program": "false",
-    # Housekeeping runs hooks and commands of its own (pre-auto-gc, gc.recentObjectsHook).
+    # Maintenance runs hooks and commands of its own (pre-auto-gc, gc.recentObjectsHook).
     "receive.autoGC": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",

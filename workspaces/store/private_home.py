@@ -26,7 +26,7 @@ def close_home(home: Path) -> list[str]:
     said += [_close(home / name, "") for name in _PARTS if (home / name).is_dir() and not (home / name).is_symlink()]
     changed = [sentence for sentence in said if sentence]
     if changed:
-        # Only now: the keeper of the embedded server comes by here, and starts without the libraries of the log.
+        # Imported late: the supervisor of the embedded server calls this, and starts without the libraries of the log.
         from baton.logs import get_logger
 
         for sentence in changed:

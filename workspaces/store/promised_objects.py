@@ -25,7 +25,7 @@ from workspaces.store.target_repository import local_path, reason_of, shown, unr
 
 _MAX_ROUNDS = 20
 _MAX_LISTED = 64 << 20
-"""Bytes of a list of missing objects; what is behind it is found in the next round."""
+"""Maximum bytes of a list of missing objects; the next round finds the rest."""
 
 _MISSING = re.compile(rb"^\?([0-9a-f]{40})$", re.MULTILINE)
 _NO_REF = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[/.]\Z")
@@ -37,7 +37,7 @@ class Served:
 
     address: str
     note: str = ""
-    """A sentence for a person, where something was fetched from elsewhere."""
+    """A sentence for a person, if objects were fetched from elsewhere."""
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from workspaces.store.store import Store
 
 _STEPS = 50
-"""Of a line of commits that are followed one by one, before all of it is searched."""
+"""Commits that are followed one by one before git searches the whole history."""
 
 _MAX_RACES = 10
 """Attempts in which another host may write between our listing of the remote and our push."""
@@ -46,7 +46,7 @@ async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, be
     async with _one_at_a_time(store, ref):
         lease = _pushed(store, ref)
         if lease is not None and _contains(store, ref, lease, new):
-            return  # pushed already, by an earlier attempt or with what others put on top
+            return  # pushed already, by an earlier attempt or together with later commits of others
         if lease is not None and not _contains(store, ref, new, lease):
             await _refused(store, remote, ref, new, before, lease)
         if not await _push(store, remote, ref, new, lease):
@@ -133,7 +133,7 @@ async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict
 
 async def _push(store: "Store", remote: StateRemote, ref: str, new: str, lease: str | None) -> bool:
     objects = store.keeper(ref)
-    # With the first commit of a run goes its tree: what begins from it is known to be there.
+    # The tree of a run's first commit is pushed, too: later pushes leave out its objects.
     tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(run_of_ref(ref)) else None
     done = await remote.push(store, ref, new, lease=lease, git_dir=Path(objects.repo.path), tree=tree)
     if done:
@@ -227,7 +227,7 @@ def _pushed(store: "Store", ref: str) -> str | None:
 
 
 def _note(store: "Store", ref: str, oid: str) -> None:
-    # Lost in a power cut, it costs a take-over from ourselves, and nothing else.
+    # If a power cut loses it, this host takes the lane over from itself: no work is lost.
     path = _note_path(store, ref)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

@@ -42,10 +42,10 @@ def run_of_ref(ref: str) -> str:
 
 
 LOOK_TIMEOUT = timedelta(seconds=30)
-"""For the list of refs, with which every step begins: a remote that does not answer is known soon."""
+"""For the list of refs, with which every step begins, so that an unreachable remote shows soon."""
 
 _STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
-"""A connection on which nothing moves for this many seconds is given up; a large push may take longer."""
+"""A connection without traffic for this many seconds is given up; a large push as a whole may take longer."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StateRemote:
                     f"BATON_STATE_REMOTE is {shown(url)!r}: give an absolute path, or a URL with file, http, https or"
                     " ssh, of a bare repository."
                 ) from error
-            path = None  # what is not there now may be mounted later: said when it is needed
+            path = None  # a missing path may be mounted later; an error is raised when it is needed
         parts = urlsplit(text.strip()) if path is None and "://" in text else None
         login = None
         if parts is not None and parts.scheme in ("http", "https") and parts.username:
@@ -111,7 +111,7 @@ class StateRemote:
         """
         name = self._name(store, ref)
         options = ["--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
-        # Trees never move: the ref of one is there with this value or not at all.
+        # The ref of a tree never moves: it has this value or is missing.
         trees = [f"{tree}:{self._name(store, f'{OURS}trees/{tree}')}"] if tree else []
         arguments = ["push", *options, f"--force-with-lease={name}:{lease or ''}", "--", self.url, f"{new}:{name}"]
         fault: WorkspaceError | None = None

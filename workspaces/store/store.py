@@ -169,7 +169,7 @@ class Store:
             if value is not None:
                 move_ref(Path(keeper.repo.path), ref, value)
             elif ref in keeper.repo.references:
-                # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+                # Every writer of these refs holds the store's lock: an existing lock file was left by a crash.
                 (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
                 keeper.repo.references.delete(ref)
 

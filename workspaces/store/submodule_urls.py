@@ -106,7 +106,7 @@ def _admits(entry: str, place: Place) -> bool:
     if start.user and start.user != place.user:
         return False
     if place.scheme == "file":
-        # A link on the way must not lead to what is not allowed.
+        # A link on the way must not lead out of the allowed directory.
         above, path = Path("/", *start.names).resolve(), Path("/", *place.names).resolve()
         return path != above and path.is_relative_to(above)
     return len(place.names) > len(start.names) and place.names[: len(start.names)] == start.names

@@ -56,14 +56,14 @@ class Submodule(Contract):
     """One submodule of a commit."""
 
     path: str
-    """The path itself; as `show_path` shows it where that is no plain text, and then nothing is fetched."""
+    """The path itself; if it is no plain text, as `show_path` shows it, and then the submodule is not fetched."""
     commit: str
     url: str = ""
-    """As `.gitmodules` has it; empty where it says nothing."""
+    """The URL in `.gitmodules`; empty if there is none."""
     source: str = ""
-    """Whence its contents were fetched; empty where they were not."""
+    """The URL that its contents were fetched from; empty if they were not."""
     reason: str = ""
-    """Why they were not."""
+    """The reason for which they were not."""
     nested: list["Submodule"] = Field(default_factory=list)
 
 
@@ -91,7 +91,7 @@ async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]
     with translated("reading .gitmodules"):
         if len(await in_thread(objects.data, blob)) > _MAX_GITMODULES:
             return {}
-    # A blob's include directives are not followed; nothing of it becomes configuration.
+    # Include directives in a blob are not followed, and its settings never apply.
     told = await git(["config", "--blob", blob, "--no-includes", "-z", "--list"], git_dir=repository, check=False)
     found: dict[str, dict[str, str]] = {}
     for entry in told.names() if told.code == 0 else []:
@@ -160,7 +160,7 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
         stderr = ""
         for options, specs in (
             (["--depth=1"], [f"+{commit}:{ref}"]),
-            # Not every server gives a commit that no ref names.
+            # Not every server sends a commit that no ref names.
             ([], ["+refs/heads/*:refs/theirs/heads/*", "+refs/tags/*:refs/theirs/tags/*"]),
         ):
             fetched = await git(

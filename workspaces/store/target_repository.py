@@ -148,6 +148,6 @@ async def is_dirty(path: Path) -> bool:
             changed = (state for state in repo.status(untracked_files="normal").values() if state != meant)
             return not repo.is_bare and any(state != FileStatus.IGNORED for state in changed)
         except (pygit2.GitError, KeyError, ValueError, OSError):
-            return False  # for a note only: whether it can be read at all, the fetch says
+            return False  # for a note only: the fetch reports a repository that cannot be read
 
     return await in_thread(look)
