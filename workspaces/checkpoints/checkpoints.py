@@ -209,9 +209,8 @@ class Checkpoints:
 
     def meta(self, checkpoint: str) -> Meta:
         """Return the file metadata of a checkpoint's workspace."""
-        oid = self.meta_id(checkpoint)
         with translated("reading a checkpoint"):
-            return parse_meta(self.store.objects.data(oid) if oid else None)
+            return parse_meta(self._read(checkpoint, META))
 
     def meta_id(self, checkpoint: str) -> str | None:
         """Return the id of a checkpoint's `meta.json`; None if it has none."""
@@ -223,27 +222,28 @@ class Checkpoints:
     def git_state(self, checkpoint: str) -> GitState:
         """Return HEAD, refs and stash of the agent's own git in a checkpoint's workspace."""
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), GIT_STATE)
-            state = parse_state(objects.data(entry.oid)) if entry else None
+            data = self._read(checkpoint, GIT_STATE)
+        state = parse_state(data) if data is not None else None
         commit = self.project_commit(checkpoint)
         return state.at(commit) if state else new_state(commit)
 
     def git_pack(self, checkpoint: str) -> bytes:
         """Return the pack with the objects of the agent's own git."""
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), GIT_PACK)
-            return objects.data(entry.oid) if entry else b""
+            return self._read(checkpoint, GIT_PACK) or b""
 
     def _base(self, checkpoint: str) -> tuple[str, str]:
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), BASE)
-            if entry is None:
+            data = self._read(checkpoint, BASE)
+            if data is None:
                 raise WorkspaceError(f"{checkpoint[:12]} is not a checkpoint.")
-            commit, files = objects.data(entry.oid).decode().split()
+            commit, files = data.decode().split()
             return commit, files
+
+    def _read(self, checkpoint: str, path: str) -> bytes | None:
+        objects = self.store.objects
+        entry = objects.entry(objects.tree_of(checkpoint), path)
+        return objects.data(entry.oid) if entry else None
 
     async def _began_from(self, checkpoint: str, project_commit: str, tree: str) -> bool:
         return self._base(checkpoint) == (project_commit, tree)

@@ -40,8 +40,8 @@ def is_due(repository: Path) -> bool:
 async def repack_loose(repository: Path) -> bool:
     """Pack the loose objects of a repository; returns whether that was done.
 
-    A no-op while another process repacks or repairs. A failure, for want of disk space or because an object is damaged, is logged, and not tried again for an hour: all
-    objects are there as before.
+    A no-op while another process repacks or repairs. A failure, for want of disk space or because an object is damaged,
+    is logged, and not tried again for an hour: all objects are there as before.
     """
     if time.monotonic() < _failed.get(repository, -math.inf) + _RETRY_AFTER.total_seconds():
         return False
