@@ -1,12 +1,11 @@
 """The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
 
-import os
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from anthropic import AsyncAnthropic
 from temporalio import activity, workflow
@@ -45,17 +44,16 @@ from workers.data_converter import masked_client
 from workers.disk_monitor import watching_the_disk
 from workers.engine_ports import engine_services
 from workers.host_id import check_packages, host_id
+from workers.pollers import make_identity
+from workers.run_queues import adopting_runs
 from workers.versioning import deployment
-from workflows.registry import WORKFLOWS
+from workers.workflow_worker import make_workflow_worker
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
 from workspaces.sandbox.network.proxy import Upstream
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.state_remote import StateRemote
-
-_STICKY = timedelta(seconds=2)
-"""A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
 
 _ATTENDED_EVERY = timedelta(seconds=2)
 """Between two heartbeats for a step that waits; so it is noticed about as soon as for one that runs."""
@@ -80,14 +78,15 @@ async def running_worker(
     settings: Settings,
     *,
     model: AsyncAnthropic | None = None,
-    task_queue: str = naming.TASK_QUEUE,
+    run: str | None = None,
     build_id: str | None = None,
 ) -> AsyncIterator[WorkerHandle]:
     """Run a worker until the context is left; activities then get a moment to checkpoint.
 
     Raises ConfigurationError where the environment is not Baton's own. `model` replaces the client of the Messages
-    API that the settings describe. `build_id` makes it a worker of that version (`workers.versioning`); the host's own
-    queue stays unversioned, for activities keep their contracts.
+    API that the settings describe. With `run`, the id of a run on a task queue of its own, it serves that run only;
+    else it serves all runs of the service, and adopts those whose command has ended. `build_id` makes it a worker of
+    that version (`workers.versioning`); the host's own queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
     provide_threads(settings.max_activities)
@@ -97,7 +96,8 @@ async def running_worker(
     settings.require_home()
     close_home(settings.home)
     host_name = host_id(settings.home)
-    queue = naming.host_queue(host_name)
+    # Workers of one home share the queue of their host, so one that serves a single run has another.
+    queue = naming.host_queue(host_name, run or "")
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
     sandbox = await Sandbox.open(
         settings.sandbox,
@@ -123,25 +123,21 @@ async def running_worker(
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
     upstream = UpstreamActivities(stores)
-    delivering = DeliveringActivities(client, stores, task_queue)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
-    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
-    shared = Worker(
-        client,
-        identity=identity,
-        task_queue=task_queue,
-        workflows=WORKFLOWS,
-        activities=[
-            HostActivities(queue).acquire_host,
+    identity = make_identity(host_name)
+    acquire_host = HostActivities(queue).acquire_host
+    if run is None:
+        delivering = DeliveringActivities(client, stores, naming.TASK_QUEUE)
+        served: list[Callable[..., Any]] = [
+            acquire_host,
             delivering.find_run,
             delivering.deliver,
             delivering.stop_runs_of,
-        ],
-        sticky_queue_schedule_to_start_timeout=_STICKY,
-        deployment_config=deployment(build_id),
-        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-    )
+        ]
+        workflows = make_workflow_worker(client, naming.TASK_QUEUE, host_name, served, build_id)
+    else:
+        workflows = make_workflow_worker(client, naming.run_queue(run), host_name, [acquire_host])
     slots = Slots(settings.max_activities)
     presence = Worker(
         client,
@@ -187,11 +183,15 @@ async def running_worker(
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
-    workers = [shared, presence, host, *(_on_github(client, settings, github) if github.configured else [])]
+    workers = [workflows, presence, host]
+    if run is None and github.configured:
+        workers += _on_github(client, settings, github)
     try:
         async with watching_the_disk(settings), AsyncExitStack() as running:
             for worker in workers:
                 await running.enter_async_context(worker)
+            if run is None:
+                await running.enter_async_context(adopting_runs(client, settings, host_name, queue))
             yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         await http.aclose()

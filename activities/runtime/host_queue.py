@@ -1,4 +1,4 @@
-"""Which host has its hands free: answered by whoever polls the shared queue."""
+"""The host that takes the workspace work of a run: a worker of the run's task queue names its own."""
 
 from temporalio import activity
 
@@ -7,7 +7,7 @@ from baton.steps.task import HostGranted
 
 
 class HostActivities:
-    """The activity `acquire_host`, on the shared queue."""
+    """The activity `acquire_host`, on the task queue of the workflows."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
