@@ -110,6 +110,7 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     """Follow a run until its end.
 
     Brings a server and a worker where they are needed, and asks open decisions in a terminal.
+    At a configured server it works on runs that were started in this home, and only follows others.
     Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
     run = options.check_run_id(run)
