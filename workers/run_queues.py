@@ -107,7 +107,7 @@ class RunAdoption:
                 await self._release(queue)
 
     async def _reconcile(self) -> None:
-        """Adopt the runs that have no worker, and release those that have ended or whose own host is back."""
+        """Adopt the runs that have no worker, and release the ended ones and those that their own host serves again."""
         wanted = set()
         async for run in self._client.list_workflows(_OPEN_RUNS, limit=MAX_ADOPTED):
             try:

@@ -1,4 +1,4 @@
-"""The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
+"""The worker: settings become clients, clients become activities; it serves a queue of workflows and its host's own."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -55,8 +55,8 @@ from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.state_remote import StateRemote
 
-_ATTENDED_EVERY = timedelta(seconds=2)
-"""Between two heartbeats for a step that waits; so it is noticed about as soon as for one that runs."""
+_PRESENCE_HEARTBEAT = timedelta(seconds=2)
+"""Between two heartbeats of `attend_step`: a host that dies is noticed about as soon as by a step that runs."""
 
 _log = get_logger(__name__)
 
@@ -66,9 +66,9 @@ class WorkerHandle:
     """A running worker."""
 
     host: str
-    """Name of this host: its home, and what lies in it."""
+    """Id of this host, which is that of its home."""
     queue: str
-    """Task queue of this host."""
+    """Task queue of this worker's workspace activities."""
     sandbox: Sandbox
 
 
@@ -81,9 +81,9 @@ async def running_worker(
     run: str | None = None,
     build_id: str | None = None,
 ) -> AsyncIterator[WorkerHandle]:
-    """Run a worker until the context is left; activities then get a moment to checkpoint.
+    """Run a worker until the context is left; activities then get `GRACEFUL_SHUTDOWN` to checkpoint.
 
-    Raises ConfigurationError where the environment is not Baton's own. `model` replaces the client of the Messages
+    Raises ConfigurationError if the environment is not Baton's own. `model` replaces the client of the Messages
     API that the settings describe. With `run`, the id of a run on a task queue of its own, it serves that run only;
     else it serves all runs of the service, and adopts those whose command has ended. `build_id` makes it a worker of
     that version (`workers.versioning`); the host's own queue stays unversioned, for activities keep their contracts.
@@ -91,7 +91,7 @@ async def running_worker(
     check_packages()
     provide_threads(settings.max_activities)
     client = masked_client(client, settings.masker())
-    # Every line has this in fields of its own (`baton.logs`).
+    # `baton.logs` adds run, task and activity to every line in fields of their own.
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.require_home()
     close_home(settings.home)
@@ -145,11 +145,11 @@ async def running_worker(
         task_queue=naming.presence_queue(queue),
         activities=[PresenceActivities(slots).attend_step],
         max_concurrent_activities=MAX_ATTENDED,
-        # A process that is asleep takes with its open polls what is for the living.
+        # A frozen process takes tasks with its open polls, so there is one poll only.
         max_concurrent_activity_task_polls=1,
         deployment_config=deployment(),
-        max_heartbeat_throttle_interval=_ATTENDED_EVERY,
-        default_heartbeat_throttle_interval=_ATTENDED_EVERY,
+        max_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
+        default_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
     )
     host = Worker(
         client,
@@ -201,7 +201,7 @@ async def running_worker(
 
 
 def _network(settings: Settings) -> NetworkPolicy | None:
-    """What a person opens to commands on this machine."""
+    """Return the network destinations that the person's settings open to commands; None where they open none."""
     if settings.sandbox_network == "never":
         return None
     proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
@@ -212,7 +212,7 @@ def _network(settings: Settings) -> NetworkPolicy | None:
 
 
 def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worker]:
-    """Reads from GitHub, and writes: those one at a time on this host, and only so many a second over all hosts.
+    """Return the workers for GitHub: reads in parallel; writes one at a time, at a bounded rate over all hosts.
 
     https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#avoid-concurrent-requests
     """
