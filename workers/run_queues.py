@@ -8,7 +8,7 @@ ended, `baton watch` in the same home serves the queue, or a `baton worker` that
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,13 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 from temporalio.client import Client
 from temporalio.service import RPCError
+from temporalio.worker import Worker
 
 from activities.runtime.host_queue import HostActivities
 from baton import naming
 from baton.errors import ConfigurationError
 from baton.logs import get_logger
 from baton.settings.core import Settings
-from workers.pollers import POLLER_LIFETIME, live_workers, make_identity
+from workers.pollers import POLLER_LIFETIME, PollerIdentity, live_workers, make_identity
 from workers.workflow_worker import make_workflow_worker
 
 ADOPTION_INTERVAL = timedelta(seconds=5)
@@ -91,16 +92,20 @@ class RunAdoption:
         self._has_state_remote = settings.state_remote is not None
         self._host = host
         self._host_queue = host_queue
-        self._adopted: dict[str, AsyncExitStack] = {}
+        self._adopted: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
 
     async def adopt_repeatedly(self) -> None:
         """Search until cancelled; then stop the workers of the adopted runs."""
+        failing = False
         try:
             while True:
                 try:
                     await self._reconcile()
+                    failing = False
                 except RPCError as error:
-                    _log.info("runs of ended commands cannot be listed", reason=error.message)
+                    if not failing:
+                        _log.warning("runs of ended commands cannot be read", reason=error.message)
+                    failing = True
                 await asyncio.sleep(ADOPTION_INTERVAL.total_seconds())
         finally:
             for queue in list(self._adopted):
@@ -108,6 +113,9 @@ class RunAdoption:
 
     async def _reconcile(self) -> None:
         """Adopt the runs that have no worker, and release the ended ones and those that their own host serves again."""
+        for queue, (_, running) in list(self._adopted.items()):
+            if running.done():  # it failed, and is started again below
+                await self._release(queue)
         wanted = set()
         async for run in self._client.list_workflows(_OPEN_RUNS, limit=MAX_ADOPTED):
             try:
@@ -117,7 +125,7 @@ class RunAdoption:
             if await self._is_wanted(run.task_queue, origin):
                 wanted.add(run.task_queue)
                 if run.task_queue not in self._adopted:
-                    await self._adopt(run.task_queue, run.id)
+                    self._adopt(run.task_queue, run.id)
         for queue in set(self._adopted) - wanted:
             await self._release(queue)
 
@@ -127,23 +135,27 @@ class RunAdoption:
         others = [
             worker
             for worker in await live_workers(self._client, queue, POLLER_LIFETIME)
-            if make_identity(self._host) != f"{worker.process}@{worker.machine}/{worker.host}"
+            if worker != PollerIdentity.parse(make_identity(self._host))
         ]
         if queue in self._adopted:
             # The workspace is on the run's own host: steps go there again as soon as it serves the run.
             return not any(worker.host == origin.host != self._host for worker in others)
         return not others
 
-    async def _adopt(self, queue: str, run: str) -> None:
-        serving = AsyncExitStack()
+    def _adopt(self, queue: str, run: str) -> None:
         # Unversioned: a version is promoted for the queues of the service, and this queue ends with its run.
         worker = make_workflow_worker(self._client, queue, self._host, [HostActivities(self._host_queue).acquire_host])
-        await serving.enter_async_context(worker)
-        self._adopted[queue] = serving
+        self._adopted[queue] = worker, asyncio.create_task(worker.run())
         _log.info("run adopted", run=run, reason="no worker served it")
 
     async def _release(self, queue: str) -> None:
-        await self._adopted.pop(queue).aclose()
+        worker, running = self._adopted.pop(queue)
+        stopping = asyncio.create_task(worker.shutdown())
+        await asyncio.wait({running})
+        # The shutdown of a worker that failed at its start never completes.
+        stopping.cancel()
+        if (error := running.exception()) is not None:
+            _log.warning("the worker of an adopted run failed", queue=queue, reason=str(error))
 
 
 @asynccontextmanager
