@@ -251,7 +251,7 @@ async def detach_run(
     elif machine:
         message(
             f"No worker of this machine is at work, and the repository is a path on it: start one here with"
-            f" `{program()} worker`, or `{program()} watch {request.run}`."
+            f" `{program()} worker`."
         )
     elif service.embedded:
         message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")

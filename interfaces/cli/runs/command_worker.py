@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from temporalio.client import WorkflowExecutionDescription
 
     from baton.settings.core import Settings
-    from workers.run_queues import RunOrigin
     from workers.temporal_service import TemporalService
     from workers.worker import WorkerHandle
 
 CHECK_INTERVAL = timedelta(seconds=3)
-"""Between two checks whether another process of this home still serves the run."""
+"""Between two checks whether another process of this home serves the run."""
 
 
 @asynccontextmanager
@@ -43,11 +42,10 @@ async def continuing_worker(
 ) -> AsyncIterator[bool]:
     """Run a worker for a run that was started before, where this command may; else say how the run continues.
 
-    Gives whether it may. On a configured service, a command works on a run that has a task queue of its own and was
-    started in this home, or detached on this machine. While another worker serves the run, this one waits. `stopping`:
-    the run was told to stop, so no model is called and no key is needed.
+    Gives whether it may. On a configured service, a command works on a run only if a command of this home began it, for
+    the work is here. While another process of this home serves the run, this one waits for its end. `stopping`: the run
+    was told to stop, so no model is called and no key is needed.
     """
-    from workers.run_queues import RunOrigin
     from workers.worker import running_worker
 
     run = description.id
@@ -55,17 +53,13 @@ async def continuing_worker(
         async with running_worker(service.client, settings):
             yield True
         return
-    try:
-        origin = RunOrigin.from_memo(await description.memo())
-    except ConfigurationError:  # encrypted with a key that is missing here
-        origin = None
-    reason = _reason_to_look_only(settings, description, origin, stopping=stopping)
-    if reason is not None or origin is None:
+    reason = await _reason_to_look_only(settings, description, stopping=stopping)
+    if reason is not None:
         if not await has_worker(service, description.task_queue):
             message(f"No worker serves the run {run}: {reason}")
         yield False
         return
-    working = asyncio.create_task(_work_when_needed(service, settings, run, origin))
+    working = asyncio.create_task(_work_when_needed(service, settings, run))
     try:
         yield True
     finally:
@@ -74,17 +68,23 @@ async def continuing_worker(
             await working
 
 
-def _reason_to_look_only(
-    settings: "Settings", description: "WorkflowExecutionDescription", origin: "RunOrigin | None", *, stopping: bool
+async def _reason_to_look_only(
+    settings: "Settings", description: "WorkflowExecutionDescription", *, stopping: bool
 ) -> str | None:
     """Return the sentence on how the run is continued, where this command may not; None where it may."""
     from workers.host_id import host_id
+    from workers.run_queues import RunOrigin
 
     if not naming.is_run_queue(description.task_queue):
         return f"start one with `{program()} worker`."
-    own = origin is not None and settings.home.is_dir() and origin.host == host_id(settings.home)
-    if not own and (origin is None or origin.host or not origin.may_be_continued("-", has_state_remote=False)):
-        where = f" on the machine {origin.machine}" if origin and origin.machine else ""
+    try:
+        origin = RunOrigin.from_memo(await description.memo())
+    except ConfigurationError as error:
+        return str(error)
+    where = f" on the machine {origin.machine}" if origin.machine else ""
+    if not origin.host:
+        return f"start one with `{program()} worker`{where}."
+    if not settings.home.is_dir() or origin.host != host_id(settings.home):
         return (
             f"`{program()} watch {description.id}` in the home that started it goes on with it, or a"
             f" `{program()} worker`{where}."
@@ -97,8 +97,10 @@ def _reason_to_look_only(
     return None
 
 
-async def _work_when_needed(service: "TemporalService", settings: "Settings", run: str, origin: "RunOrigin") -> None:
-    """Serve a run as soon as no other worker does; a worker of another home makes way for the home that began it."""
+async def _work_when_needed(service: "TemporalService", settings: "Settings", run: str) -> None:
+    """Serve a run as soon as no other process of this home does; a worker of another home releases it then."""
+    from temporalio.service import RPCError
+
     from workers.host_id import host_id
     from workers.pollers import POLLER_LIFETIME, live_workers
     from workers.worker import running_worker
@@ -106,8 +108,11 @@ async def _work_when_needed(service: "TemporalService", settings: "Settings", ru
     host, queue = host_id(settings.home), naming.run_queue(run)
 
     async def is_served() -> bool:
-        workers = await live_workers(service.client, queue, POLLER_LIFETIME)
-        return any(worker.host == host or origin.host == "" for worker in workers)
+        try:
+            workers = await live_workers(service.client, queue, POLLER_LIFETIME)
+        except RPCError:
+            return True  # not known while the service is unreachable: check again
+        return any(worker.host == host for worker in workers)
 
     try:
         while await is_served():  # noqa: ASYNC110 - the workers are in other processes
@@ -121,4 +126,7 @@ async def _work_when_needed(service: "TemporalService", settings: "Settings", ru
 def tell_how_it_continues(service: "TemporalService", run: str) -> None:
     """Say who continues an open run at a configured service after this command, whose worker leaves with it."""
     if not service.embedded:
-        message(f"This command's worker has left. `{program()} watch {run}` goes on with the run, or a `baton worker`.")
+        message(
+            f"This command's worker has left: `{program()} watch {run}` goes on with the run, or a"
+            f" `{program()} worker`."
+        )
