@@ -36,7 +36,7 @@ async def census(client: Client, meter: MetricMeter, home: Path) -> AsyncIterato
 async def _count_for_ever(client: Client, meter: MetricMeter, home: Path) -> None:
     runs = meter.create_gauge("baton_runs", "Runs that have not ended, by status")
     decisions = meter.create_gauge("baton_open_decisions", "Decisions that wait for a person")
-    free_space = meter.create_gauge("baton_disk_free_bytes", "Room on the disk of BATON_HOME", "By")
+    free_space = meter.create_gauge("baton_disk_free_bytes", "Free space on the disk of BATON_HOME", "By")
     while True:
         # A webhook alone needs no home, and may have none.
         with suppress(OSError):

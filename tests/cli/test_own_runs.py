@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pygit2
 import pytest_asyncio
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -163,6 +164,40 @@ async def test_a_service_goes_on_with_a_run_whose_command_was_killed(
     assert (await bob("decide", run_id, "D1", "url")).code == 0
     assert (await bob("watch", run_id, "--json")).code == 0
     assert await people.hosts(run_id) == {host(ada)}
+
+
+async def test_another_home_takes_over_by_the_state_remote_and_gives_back(
+    people: People, standin: StandIn, run_id: str, tmp_path: Path
+) -> None:
+    ada, bob = map(people.person, ("ada", "bob"))
+    remote = tmp_path / "state.git"
+    pygit2.init_repository(str(remote), bare=True)
+    for cli in (ada, bob):
+        cli.env["BATON_STATE_REMOTE"] = str(remote)
+    repository = people.repository("ada")
+    running = await ada.start("run", "Add pagination", "--repo", ".", "--run-id", run_id, cwd=repository)
+    await assert_eventually(lambda: len(standin.requests) > 2)
+    running.send_signal(signal.SIGKILL)
+    await running.wait()
+    await ready(bob)
+    waiting = await bob("watch", run_id, "--json")
+    assert waiting.code == 3, waiting
+    assert await people.hosts(run_id) == {host(ada), host(bob)}
+    watching = await ada.start("watch", run_id, "--json")
+
+    async def served_by() -> set[str]:
+        polled = (await describe_queue(people.client, naming.run_queue(run_id), workflows=True)).pollers
+        return {one.identity.rpartition("/")[2] for one in polled}
+
+    async def shared() -> bool:
+        return await served_by() == {host(ada), host(bob)}
+
+    # The server lists the pollers of minutes ago, too: both have served the run.
+    await assert_eventually(shared)
+    assert (await bob("decide", run_id, "D1", "url")).code == 0
+    await finish(watching, within=240)
+    done = await ada("watch", run_id, "--json")
+    assert (done.code, json.loads(done.out)["status"]) == (0, "done"), done
 
 
 async def test_who_watches_goes_on_when_the_command_ends(people: People, standin: StandIn, run_id: str) -> None:
