@@ -93,6 +93,8 @@ class Destinations:
     """Which hosts are open: any public one, unless a person named some."""
 
     grants: tuple[Grant, ...] = ()
+    public: frozenset[str] = frozenset()
+    """Names that a repository asks for: open at public addresses only, whatever else is."""
     reserved: Callable[[], Reserved] = Reserved
     resolver: Resolver = field(default=resolve)
 
@@ -111,7 +113,7 @@ class Destinations:
             raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
         if grant is None and port not in WEB_PORTS:
             raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
-        if grant is None and self.grants:
+        if grant is None and self.grants and name not in self.public:
             raise Refused(f"it is not one of the names that are open; {_ALLOW}")
         return name, grant
 
