@@ -49,7 +49,7 @@ _COUNTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("minitest", re.compile(r"^\d+ runs, \d+ assertions, .*$", re.MULTILINE)),
     ("phpunit", re.compile(r"^OK \(\d+ tests?.*$|^Tests: \d+, Assertions: .*$", re.MULTILINE)),
     ("dotnet", re.compile(r"^(?:Passed|Failed)! +- Failed: .*$", re.MULTILINE)),
-    ("go", re.compile(r"^(?:ok|FAIL|---) ?\s*\S+.*$", re.MULTILINE)),
+    ("go", re.compile(r"^(?:ok +\t|FAIL\t|--- (?:PASS|FAIL|SKIP): ).*$", re.MULTILINE)),
     ("tap", re.compile(r"^(?:not )?ok \d+\b.*$", re.MULTILINE)),
 )
 

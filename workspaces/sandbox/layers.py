@@ -3,6 +3,7 @@
 An overlay of bubblewrap (0.11 and later) mounts them in no time. Where there is none, the files are copied once.
 """
 
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from system.uncancellable import in_thread
-from workspaces.git.safe_directory import clear_away
 from workspaces.sandbox.bwrap import Bwrap, scratch_of
 from workspaces.sandbox.command import Command
 
@@ -33,7 +33,7 @@ async def laid_layers(command: Command, bwrap: Bwrap | None) -> AsyncIterator[Co
         yield command
     finally:
         for _layer, upper in pairs:
-            await in_thread(clear_away, scratch_of(upper))
+            await in_thread(_clear_scratch, upper)
 
 
 def copy_layer(layer: Path, upper: Path) -> None:
@@ -58,5 +58,12 @@ def _pairs(command: Command) -> Iterator[tuple[Path, Path]]:
 
 
 def _make_scratch(upper: Path) -> None:
-    clear_away(scratch_of(upper))
+    _clear_scratch(upper)
     scratch_of(upper).mkdir(mode=0o700)
+
+
+def _clear_scratch(upper: Path) -> None:
+    """Remove it; the kernel leaves an empty directory in it that its owner may not even list."""
+    with contextlib.suppress(OSError):
+        (scratch_of(upper) / "work").chmod(0o700)
+    shutil.rmtree(scratch_of(upper), ignore_errors=True)

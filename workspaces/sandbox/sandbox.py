@@ -135,7 +135,7 @@ class Sandbox:
         rules = dataclasses.replace(self.binds, asked=tuple(binds))
         return Sandbox(self.status, self.toolchains, rules, self.bounds, self.network)
 
-    def with_network(self, network: NetworkPolicy) -> "Sandbox":
+    def with_network(self, network: NetworkPolicy | None) -> "Sandbox":
         """This sandbox with another open network: that of a set-up, which reaches the registries."""
         return Sandbox(self.status, self.toolchains, self.binds, self.bounds, network)
 

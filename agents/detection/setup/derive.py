@@ -4,10 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from agents.detection.detect import Technology
+from agents.detection.setup.node_setup import HOSTS as NODE_HOSTS
 from agents.detection.setup.node_setup import plan_node
+from agents.detection.setup.other_setups import HOSTS as OTHER_HOSTS
 from agents.detection.setup.other_setups import plan_dotnet, plan_go, plan_jvm, plan_php, plan_ruby, plan_rust
 from agents.detection.setup.plan import Project, SetupPlan
+from agents.detection.setup.python_setup import HOSTS as PYTHON_HOSTS
 from agents.detection.setup.python_setup import plan_python
+
+REGISTRIES = frozenset({*PYTHON_HOSTS, *NODE_HOSTS, *OTHER_HOSTS})
+"""The public registries of all package managers; a person's machine may reach them by a mirror in a private network."""
 
 FINDERS = {
     "Python": plan_python,

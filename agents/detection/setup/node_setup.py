@@ -15,6 +15,10 @@ _DEFAULT_MAJOR = {"pnpm": "10", "bun": "1"}
 _PNPM_OF_LOCK = {"5": "7", "6": "8", "9": "10"}
 """Major version of pnpm that writes a lock file of this format: https://pnpm.io/git#lockfiles"""
 
+# A lock file that does not match its manifest, or an install script that needs a .git, is no reason to have nothing.
+_NPM_LOCKED = "npm ci || npm ci --ignore-scripts || npm install --ignore-scripts"
+_NPM_UNLOCKED = "npm install || npm install --ignore-scripts"
+
 _NO_DOWNLOADS = {
     # Install scripts that fetch a browser or a binary from elsewhere; tests that need one are red at the base.
     "PUPPETEER_SKIP_DOWNLOAD": "1",
@@ -90,8 +94,7 @@ def _install(project: Project, package: dict[str, object], manager: str, version
         locked = project.has("package-lock.json", "npm-shrinkwrap.json")
         steps = [
             project.step(
-                # A lock file that does not match its manifest is the project's fault, and no reason to have nothing.
-                "npm ci || npm install" if locked else "npm install",
+                _NPM_LOCKED if locked else _NPM_UNLOCKED,
                 "package-lock.json pins what is installed" if locked else "package.json names what is installed",
             )
         ]

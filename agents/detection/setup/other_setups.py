@@ -1,11 +1,16 @@
-"""Set-up of Go, Rust, JVM, Ruby, PHP and .NET projects: fetch what the lock files pin, so that tests need no network."""
+"""Set-up of Go, Rust, JVM, Ruby, PHP and .NET projects: fetch what lock files pin, so that tests need no network."""
 
 import re
 
 from agents.detection.setup.plan import TOOLS, Project, Requirement, SetupPlan
 
+_GO_HOSTS = ["proxy.golang.org", "sum.golang.org", "storage.googleapis.com"]
 _CARGO_HOSTS = ["index.crates.io", "static.crates.io", "crates.io"]
-_MAVEN_HOSTS = ["repo.maven.apache.org", "repo1.maven.org", "plugins.gradle.org", "services.gradle.org"]
+_JVM_HOSTS = ["repo.maven.apache.org", "repo1.maven.org", "plugins.gradle.org", "services.gradle.org"]
+_RUBY_HOSTS = ["rubygems.org", "index.rubygems.org"]
+_PHP_HOSTS = ["repo.packagist.org", "packagist.org", "api.github.com", "codeload.github.com"]
+_DOTNET_HOSTS = ["api.nuget.org", "www.nuget.org"]
+HOSTS = [*_GO_HOSTS, *_CARGO_HOSTS, *_JVM_HOSTS, *_RUBY_HOSTS, *_PHP_HOSTS, *_DOTNET_HOSTS]
 
 
 def plan_go(project: Project) -> SetupPlan | None:
@@ -25,7 +30,7 @@ def plan_go(project: Project) -> SetupPlan | None:
         ],
         key_files=_keys(project, "go.mod", "go.sum", "go.work", "go.work.sum"),
         env={"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"},
-        hosts=["proxy.golang.org", "sum.golang.org", "storage.googleapis.com"],
+        hosts=_GO_HOSTS,
     )
 
 
@@ -72,7 +77,7 @@ def plan_jvm(project: Project) -> SetupPlan | None:
         ],
         key_files=_keys(project, "pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "gradle.lockfile")
         + _keys(project, "settings.gradle.kts", "mvnw", "gradlew"),
-        hosts=_MAVEN_HOSTS,
+        hosts=_JVM_HOSTS,
     )
 
 
@@ -92,7 +97,7 @@ def plan_ruby(project: Project) -> SetupPlan | None:
         ],
         key_files=_keys(project, "Gemfile", "Gemfile.lock", ".ruby-version"),
         env={"BUNDLE_PATH": f"{TOOLS}/bundle", "BUNDLE_FROZEN": "true" if project.has("Gemfile.lock") else "false"},
-        hosts=["rubygems.org", "index.rubygems.org"],
+        hosts=_RUBY_HOSTS,
     )
 
 
@@ -107,7 +112,7 @@ def plan_php(project: Project) -> SetupPlan | None:
             Requirement(tool="composer", reason="composer.json", remedy="install it; Debian's package is `composer`"),
         ],
         key_files=_keys(project, "composer.json", "composer.lock"),
-        hosts=["repo.packagist.org", "packagist.org", "api.github.com", "codeload.github.com"],
+        hosts=_PHP_HOSTS,
     )
 
 
@@ -123,7 +128,7 @@ def plan_dotnet(project: Project) -> SetupPlan | None:
         ],
         key_files=_keys(project, *projects, "global.json", "Directory.Packages.props", "packages.lock.json"),
         env={"DOTNET_CLI_TELEMETRY_OPTOUT": "1", "DOTNET_NOLOGO": "1"},
-        hosts=["api.nuget.org", "www.nuget.org"],
+        hosts=_DOTNET_HOSTS,
     )
 
 

@@ -46,9 +46,8 @@ _REMEDY = (
 def plan_python(project: Project) -> SetupPlan | None:
     """Derive the steps of a Python project; None for a directory that is none."""
     requirements = requirement_files(project)
-    if not (project.has(*_LOCKS, *_MANIFESTS[:4]) or requirements):
-        if not any(path.endswith(".py") for path in project.paths):
-            return None
+    if not any(path.endswith(".py") for path in project.paths):
+        return None
     pyproject = toml(project.text("pyproject.toml"))
     version = python_version(project, pyproject)
     steps = [project.step(_make_venv(project, pyproject), "a virtual environment of the project's own")]
@@ -147,7 +146,7 @@ def _install(project: Project, pyproject: dict[str, object], requirements: list[
     if project.has("uv.lock"):
         options = "".join(f" --group {shlex.quote(name)}" for name in groups)
         options += "".join(f" --extra {shlex.quote(name)}" for name in extras)
-        return [project.step(f"uv sync --frozen --active{options}", "uv.lock pins what the project installs")]
+        return [project.step(f"uv sync --frozen --active --python {VENV}/bin/python{options}", "uv.lock pins what the project installs")]
     poetry = table(pyproject, "tool", "poetry")
     if project.has("poetry.lock") or (poetry and not table(pyproject, "project").get("dependencies")):
         named = named_for_tests(list(table(poetry, "group")))
@@ -204,13 +203,13 @@ def _install_by_uv(
                 "the project itself with what its tests need, in place",
             )
         )
-    if hinted := _tox_dependencies(project, pyproject):
+    if hinted := _tox_dependencies(project, pyproject, requirements):
         names = " ".join(map(shlex.quote, hinted))
         steps.append(project.step(f"uv pip install {names}", "tox's test environment names them"))
     return steps
 
 
-def _tox_dependencies(project: Project, pyproject: dict[str, object]) -> list[str]:
+def _tox_dependencies(project: Project, pyproject: dict[str, object], known: list[str]) -> list[str]:
     """Plain requirements and requirement files of tox's main test environment; lines with substitutions are left."""
     text = project.text("tox.ini")
     legacy = table(pyproject, "tool", "tox").get("legacy_tox_ini")
@@ -221,7 +220,7 @@ def _tox_dependencies(project: Project, pyproject: dict[str, object]) -> list[st
     for line in [*lines, *native]:
         line = line.split("#")[0].strip()
         file = re.fullmatch(r"-r\s*([\w./-]+)", line)
-        if file and file[1] in project.paths:
+        if file and file[1] in project.paths and file[1] not in known:
             found += ["-r", file[1]]
         elif line and _PLAIN_DEPENDENCY.fullmatch(line):
             found.append(line.replace(" ", ""))

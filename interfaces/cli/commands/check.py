@@ -61,24 +61,24 @@ def _show(document: dict[str, Any]) -> None:
     technology = document["technology"]
     for stack in technology["stacks"]:
         where = f" in {stack['directory']}/" if stack["directory"] else ""
-        line(f"Detected   {stack['language']}{where}" + (f", {stack['framework']}" if stack["framework"] else ""))
+        line(f"Detected     {stack['language']}{where}" + (f", {stack['framework']}" if stack["framework"] else ""))
     for step in document["setup"]:
-        line(f"Set-up     {one_line(step['command'], 120)}  ({step['reason']}; {_outcome(step)})")
+        line(f"Set-up       {one_line(step['command'], 120)}  ({step['reason']}; {_outcome(step)})")
     environment = document["environment"]
     if environment["key"]:
         made = "kept from before" if environment["reused"] else f"made in {environment['seconds']:.1f} s"
         line(f"Environment  {environment['key']}, {environment['mb']:.0f} MB, {made}")
     for test in document["test_commands"]:
-        line(f"Tests      {one_line(test['command'], 120)}: {_counts(test)}")
+        line(f"Tests        {one_line(test['command'], 120)}: {_counts(test)}")
     for name in document["failing_at_base"][:_SHOWN]:
         line(f"  fails at the base: {one_line(name, 160)}")
     if len(document["failing_at_base"]) > _SHOWN:
         line(f"  and {len(document['failing_at_base']) - _SHOWN} more (--json lists all)")
     for missing in document["missing"]:
-        line(f"Missing    {one_line(missing['what'], 200)}: {one_line(missing['remedy'], 300)}")
+        line(f"Missing      {one_line(missing['what'], 200)}: {one_line(missing['remedy'], 300)}")
     for note in document["notes"]:
-        line(f"Note       {one_line(note, 300)}")
-    line(f"Verdict    {document['verdict'].replace('_', ' ')}")
+        line(f"Note         {one_line(note, 300)}")
+    line(f"Verdict      {document['verdict'].replace('_', ' ')}")
 
 
 def _outcome(step: dict[str, Any]) -> str:

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 from agents.detection.detect import Technology, detect, wanted
-from agents.detection.setup.derive import derive_setup, readable_files
+from agents.detection.setup.derive import REGISTRIES, derive_setup, readable_files
 from agents.detection.setup.plan import SetupPlan, SetupStep
+from baton import naming
 from baton.settings.core import Settings
 from baton.settings.network_names import Grant, parse_grants
 from workers.engine_ports import engine_services
@@ -22,6 +23,7 @@ from workspaces.environments.environment import (
     make_environment,
 )
 from workspaces.environments.machine import Needed, Tool, find_tools
+from workspaces.environments.registries import Registries, find_registries
 from workspaces.environments.trial import TestRun, Verdict, judge_all, try_tests
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.sandbox.network.destinations import Destinations
@@ -32,7 +34,6 @@ from workspaces.store.store import Store
 from workspaces.tools.text_files import lenient_text
 
 _MAX_MANIFEST = 256_000
-_REGISTRIES = frozenset({"pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "registry.yarnpkg.com"})
 
 
 @dataclass
@@ -162,31 +163,40 @@ async def _make(
             "env": plan.env,
             "files": {path: repr(data) for path, data in keys.items()},
             "tools": [tool.model_dump() for tool in tools],
+            # Code of the repository runs in its set-up: two repositories never share what it made.
+            "repository": naming.repo_key(store.repo),
         }
     )
     if again:
         await forget_environment(settings.home, key)
-    proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
-    grants = (
-        *(Grant(name) for name in _REGISTRIES.intersection(plan.hosts)),
-        *parse_grants(settings.network_allow or ""),
-    )
-    destinations = Destinations(
-        grants or (Grant("pypi.org"),),
-        reserved=partial(engine_services, settings),
-        public=frozenset(plan.hosts) - _REGISTRIES,
-    )
+    registries = find_registries()
+    found.notes.extend(registries.notes)
     return await make_environment(
         key,
         [Step(**step.model_dump()) for step in plan.steps],
-        plan.env,
+        {**plan.env, **registries.env},
         plan.search_path,
         partial(store.checkout, commit),
-        sandbox.with_network(NetworkPolicy(destinations, Upstream.parse(proxy, settings.no_proxy))),
+        sandbox.with_network(_set_up_network(settings, plan, registries)),
         settings.home,
         timeout=settings.max_gate_timeout,
         progress=progress,
     )
+
+
+def _set_up_network(settings: Settings, plan: SetupPlan, registries: Registries) -> NetworkPolicy | None:
+    """The registries, this host's own ones, and what lock files name: the last at public addresses only."""
+    if settings.setup_network == "never":
+        return None
+    proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
+    known = [Grant(name) for name in plan.hosts if name in REGISTRIES]
+    destinations = Destinations(
+        (*known, *registries.grants, *parse_grants(settings.network_allow or "")),
+        public=frozenset(plan.hosts),
+        closed=True,
+        reserved=partial(engine_services, settings),
+    )
+    return NetworkPolicy(destinations, Upstream.parse(proxy, settings.no_proxy))
 
 
 async def _try_all(

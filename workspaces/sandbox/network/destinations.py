@@ -93,10 +93,12 @@ class Destinations:
     """Which hosts are open: any public one, unless a person named some."""
 
     grants: tuple[Grant, ...] = ()
-    public: frozenset[str] = frozenset()
-    """Names that a repository asks for: open at public addresses only, whatever else is."""
     reserved: Callable[[], Reserved] = Reserved
     resolver: Resolver = field(default=resolve)
+    public: frozenset[str] = frozenset()
+    """Names that a repository asks for: open at public addresses only, whatever else is."""
+    closed: bool = False
+    """Whether nothing but these names is open, where no name was granted either."""
 
     def admit(self, host: str, port: int) -> tuple[str, Grant | None]:
         """Return the spelling of a host that is looked up, and the entry that names it; raises Refused."""
@@ -113,7 +115,7 @@ class Destinations:
             raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
         if grant is None and port not in WEB_PORTS:
             raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
-        if grant is None and self.grants and name not in self.public:
+        if grant is None and (self.grants or self.closed) and name not in self.public:
             raise Refused(f"it is not one of the names that are open; {_ALLOW}")
         return name, grant
 
