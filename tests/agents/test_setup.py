@@ -36,11 +36,11 @@ PROJECT = '[project]\nname = "shop"\ndependencies = ["attrs"]\n'
         ),
         (
             {"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.9"\n', "poetry.lock": ""},
-            "poetry install --no-interaction --no-ansi",
+            "poetry export --no-interaction --no-ansi --without-hashes --output /home/agent/.tools/poetry.txt",
         ),
         (
             {"pyproject.toml": '[tool.poetry.group.test.dependencies]\npytest = "*"\n', "poetry.lock": ""},
-            "poetry install --no-interaction --no-ansi --with test",
+            "poetry export --no-interaction --no-ansi --without-hashes --with test --output",
         ),
         ({"pyproject.toml": PROJECT, "pdm.lock": ""}, "pdm sync --dev"),
         ({"Pipfile": "", "Pipfile.lock": "{}"}, "pipenv sync --dev"),

@@ -25,6 +25,9 @@ FORMAT = 1
 
 _RECORD = "environment.json"
 _ABANDONED = timedelta(hours=6)
+MAX_UNUSED = timedelta(days=30)
+"""An environment that no run or check has used for so long is removed when another one is made."""
+
 _TAIL = 8_000
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -127,7 +130,7 @@ async def make_environment(
             record = kept.model_copy(update={"reused": True})
             await in_thread(os.utime, place)
             return Environment(record, place / "tree", place / "home", variables, search_path)
-        await in_thread(_remove_abandoned, parent)
+        await in_thread(remove_unused, parent)
         making = Path(await in_thread(tempfile.mkdtemp, prefix=".making-", dir=parent))
         began = time.monotonic()
         for name in ("tree", "home", "base"):
@@ -218,12 +221,13 @@ def _measure(directory: Path) -> int:
     return total
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove what a process left that was killed while it made an environment."""
-    for left in parent.glob(".making-*"):
+def remove_unused(parent: Path) -> None:
+    """Remove environments that were not used for long, and those of processes that were killed while making one."""
+    for place in parent.iterdir():
+        limit = _ABANDONED if place.name.startswith(".making-") else MAX_UNUSED
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED.total_seconds():
-                clear_away(left)
+            if place.is_dir() and time.time() - place.stat().st_mtime > limit.total_seconds():
+                clear_away(place)
 
 
 async def discard(environment: Environment) -> None:

@@ -146,17 +146,15 @@ def _install(project: Project, pyproject: dict[str, object], requirements: list[
     if project.has("uv.lock"):
         options = "".join(f" --group {shlex.quote(name)}" for name in groups)
         options += "".join(f" --extra {shlex.quote(name)}" for name in extras)
-        return [project.step(f"uv sync --frozen --active --python {VENV}/bin/python{options}", "uv.lock pins what the project installs")]
+        return [
+            project.step(
+                f"uv sync --frozen --active --python {VENV}/bin/python{options}",
+                "uv.lock pins what the project installs",
+            )
+        ]
     poetry = table(pyproject, "tool", "poetry")
     if project.has("poetry.lock") or (poetry and not table(pyproject, "project").get("dependencies")):
-        named = named_for_tests(list(table(poetry, "group")))
-        options = f" --with {','.join(map(shlex.quote, named))}" if named else ""
-        chosen = named_for_tests(list(table(poetry, "extras"))) or extras
-        options += "".join(f" --extras {shlex.quote(name)}" for name in chosen)
-        return [
-            project.step("uv tool install --quiet poetry", "poetry installs from poetry.lock"),
-            project.step(f"poetry install --no-interaction --no-ansi{options}", "poetry.lock pins what is installed"),
-        ]
+        return _install_by_poetry(project, poetry, extras)
     if project.has("pdm.lock"):
         options = "".join(f" -G {shlex.quote(name)}" for name in dict.fromkeys([*extras, *groups]))
         return [
@@ -173,6 +171,30 @@ def _install(project: Project, pyproject: dict[str, object], requirements: list[
             ),
         ]
     return _install_by_uv(project, pyproject, requirements, groups, extras)
+
+
+def _install_by_poetry(project: Project, poetry: dict[str, object], extras: list[str]) -> list[SetupStep]:
+    """Export what poetry.lock pins and have uv install it: poetry itself fails on mirrors without PyPI's JSON API."""
+    groups = {name: table(group) for name, group in table(poetry, "group").items()}
+    named = [name for name, group in groups.items() if not group.get("optional") and re.fullmatch(r"[\w.-]+", name)]
+    named += [name for name in named_for_tests(list(groups)) if name not in named]
+    named += ["dev"] if table(poetry, "dev-dependencies") and "dev" not in named else []
+    options = f" --with {','.join(named)}" if named else ""
+    chosen = named_for_tests(list(table(poetry, "extras"))) or extras
+    options += "".join(f" --extras {shlex.quote(name)}" for name in chosen)
+    lock = "" if project.has("poetry.lock") else "poetry lock --no-interaction --no-ansi && "
+    listed = f"{TOOLS}/poetry.txt"
+    steps = [
+        project.step("uv tool install --quiet poetry --with poetry-plugin-export", "poetry reads its lock file"),
+        project.step(
+            f"{lock}poetry export --no-interaction --no-ansi --without-hashes{options} --output {listed}"
+            f" && uv pip install -r {listed}",
+            "poetry.lock pins what is installed",
+        ),
+    ]
+    if poetry.get("package-mode") is not False:
+        steps.append(project.step("uv pip install --no-deps -e .", "the project itself, in place"))
+    return steps
 
 
 def _install_by_uv(

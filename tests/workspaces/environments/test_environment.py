@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import os
 import zipfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -178,6 +179,16 @@ async def test_a_set_up_that_is_ended_leaves_nothing_half(sandbox: Sandbox, tmp_
         await task
     assert not [path for path in begun.iterdir() if path.is_dir()]
     assert (await make(sandbox, tmp_path / "baton", ["touch here"], files())).record.failed is None
+
+
+async def test_what_was_not_used_for_long_goes(sandbox: Sandbox, tmp_path: Path) -> None:
+    old = await make(sandbox, tmp_path / "baton", ["touch old"], files())
+    used = await make(sandbox, tmp_path / "baton", ["touch used"], files())
+    for one in (old, used):
+        os.utime(one.tree.parent, (0, 0))
+    assert (await make(sandbox, tmp_path / "baton", ["touch used"], files())).record.reused
+    await make(sandbox, tmp_path / "baton", ["touch new"], files())
+    assert (old.tree.exists(), used.tree.exists()) == (False, True)
 
 
 async def test_a_set_up_that_takes_too_long_is_ended(sandbox: Sandbox, tmp_path: Path) -> None:
