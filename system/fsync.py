@@ -69,22 +69,14 @@ def _pushed(descriptor: int, flags: int) -> bool:
     raise OSError(error, os.strerror(error))
 
 
-def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = None) -> None:
-    """Make these files durable; `directory` is on the same file system. Missing files are skipped.
-
-    `newest` is the file that was created after all others, if it is known: syncing it serves for all. Without it, or if
-    it is gone, a temporary file is created and synced.
-    """
+def sync_files(paths: Collection[Path], directory: Path) -> None:
+    """Make these files durable; `directory` is on the same file system. Missing files are skipped."""
     if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
         return
-    remaining = (path for path in paths if path != newest)
+    remaining = iter(paths)
     while batch := list(itertools.islice(remaining, _MAX_OPEN)):
         _write_out(batch)
-    if newest is not None:
-        with contextlib.suppress(FileNotFoundError):
-            sync_names(newest, newest)
-            return
     with tempfile.TemporaryFile(dir=directory) as last:
         last.write(b"x")
         last.flush()
@@ -117,22 +109,22 @@ class Unsynced:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._paths: set[Path] = set()
-        self._newest: Path | None = None
         self._lock = threading.Lock()
 
-    def note(self, *paths: Path, newest: Path | None = None) -> None:
-        """Add files; `newest` is the one of them that was created after all files added so far, if it is known."""
+    def note(self, *paths: Path) -> None:
+        """Add files to those that the next `sync` makes durable."""
         with self._lock:
             self._paths.update(paths)
-            self._newest = newest
 
-    def sync(self) -> None:
-        """Make all files added so far durable."""
+    def sync(self) -> list[Path]:
+        """Make all files added so far durable, and return those that are gone."""
         with self._lock:  # a second caller waits, because the first may be syncing the files of the second
-            if self._paths:
-                sync_files(self._paths, self._directory, self._newest)
-                self._paths.clear()
-                self._newest = None
+            if not self._paths:
+                return []
+            sync_files(self._paths, self._directory)
+            gone = [path for path in self._paths if not path.exists()]
+            self._paths.clear()
+            return gone
 
 
 def _write_out(paths: list[Path]) -> None:

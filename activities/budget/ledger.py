@@ -21,7 +21,7 @@ from activities.budget.ledger_sql import Call, Entry
 from baton.budget.caps import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from system.uncancellable import in_thread
-from workspaces.git.file_lock import held_briefly
+from workspaces.git.errors import brief_lock
 
 Result = TypeVar("Result")
 
@@ -192,7 +192,7 @@ class Ledger:
 
         https://sqlite.org/wal.html
         """
-        return held_briefly(self._signs / "opening", f"The lock for opening {self.path}")
+        return brief_lock(self._signs / "opening", f"The lock for opening {self.path}")
 
     def _set_aside(self) -> None:
         self._known.clear()

@@ -25,7 +25,7 @@ from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
-from baton.steps.store_paths import FORKED, LIMITS, transcript_folder
+from baton.steps.store_paths import FORKED, LIMITS, TRANSCRIPT, transcript_folder
 from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
@@ -225,7 +225,7 @@ def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
 def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
     """Return the file names of all answers in a lane's checkpoint, by session and turn."""
     objects = store.objects
-    transcript = objects.entry(objects.tree_of(head), "transcript")
+    transcript = objects.entry(objects.tree_of(head), TRANSCRIPT)
     sessions = objects.entries(transcript.oid) if transcript else {}
     found: dict[tuple[str, int], list[str]] = {}
     for session, entry in sessions.items():

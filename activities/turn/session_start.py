@@ -55,6 +55,7 @@ from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.delivery.filter_attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.project.scopes import scope_for
+from workspaces.store.diffs import diff_text
 from workspaces.store.store import Store
 from workspaces.store.submodules import describe, find_submodules
 
@@ -258,7 +259,7 @@ class _Lane:
         return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
     async def diff(self, candidate: str) -> str:
-        return await self._store.diff(self._base, candidate, DIFF_LIMIT)
+        return await diff_text(self._store, self._base, candidate, DIFF_LIMIT)
 
     async def _json(self, path: str) -> Any:
         data = await self._store.read(self._checkpoint, path)

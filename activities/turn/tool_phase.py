@@ -179,7 +179,7 @@ class ToolRunner:
         left_out = set(snapshot.left_out)
         paths = [path for path in snapshot.changed if path not in left_out]
         trees = [base, checkpoints.tree(turn.expected), snapshot.tree]
-        found = await filters_of(store, trees, paths, pack=snapshot.pack)
+        found = await filters_of(store, trees, paths)
         there = await in_thread(_files_of, store, snapshot, found)
         if there:
             phase.remarks.append(_filters_remark({path: found[path] for path in there}))
@@ -270,8 +270,7 @@ def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
 
 def _files_of(store: Store, snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
     """Return the paths that are files in the snapshot, without links and removed paths."""
-    with store.objects.together(snapshot.pack):
-        entries = {path: store.objects.entry(snapshot.tree, path) for path in paths}
+    entries = {path: store.objects.entry(snapshot.tree, path) for path in paths}
     return [path for path, entry in entries.items() if entry is not None and entry.mode in (FILE, EXECUTABLE)]
 
 

@@ -1,5 +1,7 @@
 """The paths of the engine's files in a store: those of a run, and those of a task's lane. One place for their names."""
 
+import re
+
 # Of a run, at `naming.run_ref`.
 
 REQUEST = "request.json"
@@ -36,13 +38,29 @@ def stuck_file(number: int) -> str:
 
 # Of a task, in the checkpoints of its lane, beside the workspace.
 
+WORKSPACE = "workspace"
+META = "meta.json"
+BASE = "base"
+GIT = "git"
+GIT_STATE = f"{GIT}/state.json"
+GIT_PACK = f"{GIT}/objects.pack"
+TRANSCRIPT = "transcript"
+REPORTS = "reports"
+GATES = "gates"
+CONFLICTS = "conflicts"
+
+TURN_FILE = re.compile(
+    rf"{TRANSCRIPT}/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>refused-[0-9]+|user|cut-[0-9]+|assistant)\.json"
+)
+"""A message of a session."""
+
 LEFT_OUT = "left-out.json"
 """The list of paths that agents wrote and that are not kept."""
 
 
 def transcript_folder(session: str) -> str:
     """Return the folder of a session's journal; `session` is `<round>-<role>`."""
-    return f"transcript/{session}"
+    return f"{TRANSCRIPT}/{session}"
 
 
 def user_file(session: str, turn: int) -> str:
@@ -72,19 +90,19 @@ def prefix_file(session: str, start: int = 0) -> str:
 
 def handed_off_file(session: str) -> str:
     """Return the path of the report with which a session ended."""
-    return f"reports/{session}.json"
+    return f"{REPORTS}/{session}.json"
 
 
 def gate_file(round_number: int) -> str:
     """Return the path of the result of a round's gate."""
-    return f"gates/{round_number}.json"
+    return f"{GATES}/{round_number}.json"
 
 
 def gate_log_file(round_number: int) -> str:
     """Return the path of the log of a round's gate."""
-    return f"gates/{round_number}.log"
+    return f"{GATES}/{round_number}.log"
 
 
 def conflict_file(round_number: int) -> str:
     """Return the path of the conflict of a round's candidate with the integrated line; 0: of a published branch."""
-    return f"conflicts/{round_number}.json"
+    return f"{CONFLICTS}/{round_number}.json"

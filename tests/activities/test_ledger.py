@@ -145,7 +145,7 @@ async def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
 async def test_a_process_that_was_stopped_while_it_opened_the_ledger_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workspaces.git.file_lock.BRIEF_WAIT", timedelta(seconds=0.3))
+    monkeypatch.setattr("workspaces.git.errors.BRIEF_WAIT", timedelta(seconds=0.3))
     ledger = Ledger(tmp_path)
     async with stopped_holder(tmp_path / "ledger.alive/opening") as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):

@@ -336,7 +336,7 @@ async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_m
     assert "Traceback" not in asked.err
     document = json.loads(asked.out)
     assert (asked.code, document["cost_usd"]) == (1, 0.0)
-    assert "`baton doctor --store --repair` mends it." in document["errors"][-1]["error"]
+    assert "`baton doctor --store --repair` repairs it." in document["errors"][-1]["error"]
     assert (await scripted("doctor", "--store", "--repair")).code == 0
     again = await scripted("run", "Refuse orders without a quantity", "--repo", str(repository), "--json")
     assert json.loads(again.out)["base_commit"], again.err

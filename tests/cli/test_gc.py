@@ -150,4 +150,4 @@ async def test_no_run_begins_without_room(scripted: Cli, repository: Path) -> No
     assert "(BATON_DISK_FLOOR_GB)" in refused.err
     checked = await scripted("doctor")
     assert checked.code == 1
-    assert "below which no run begins: make room" in checked.out
+    assert "below which no run begins: free some space" in checked.out

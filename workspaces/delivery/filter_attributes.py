@@ -14,7 +14,6 @@ import pygit2
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.packs import Pack
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.safe_directory import Beneath
@@ -38,23 +37,21 @@ async def filters_of(
     paths: Collection[str],
     *,
     persons: bool = False,
-    pack: Pack | None = None,
 ) -> Filters:
     """Return the filters of these paths: a path has each filter that the attributes of any of the trees name for it.
 
     With several trees, a change that removes the line of a filter does not remove the filter from the file. `persons`
     includes attributes outside the trees: those of the person, and of their checkout if the repository is one
     (`nbstripout --install` writes there). It also ignores case, as git does on some systems, except for LFS, which
-    protects no content. `pack` has objects that are not in the store yet.
+    protects no content.
     """
     if not paths:
         return {}
     objects = store.objects
 
     def read() -> list[dict[str, bytes]]:
-        with objects.together(pack):
-            found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
-            return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
+        found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
+        return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
 
     with translated("reading attributes"):
         views = await in_thread(read)

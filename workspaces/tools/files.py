@@ -18,7 +18,7 @@ from typing import Any
 from baton.tool_inputs import EditInput, ReadInput, WriteInput
 from system.disk_errors import is_disk_full
 from workspaces.checkpoints.gitlinks import is_within
-from workspaces.checkpoints.walk import DEEPEST, MAX_PATH, is_deep, is_long
+from workspaces.checkpoints.walk import MAX_DEPTH, MAX_PATH, is_deep, is_long
 from workspaces.project.scopes import Scope
 from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside, Place
@@ -140,7 +140,7 @@ class FileTools:
     def _store(self, place: Place, data: bytes, tool: str) -> None:
         if (is_deep(place.path) or is_long(place.path)) and not os.path.isdir(place.target.parent):
             raise ToolFault(
-                f"{tool}: {place.shown} lies more than {DEEPEST} directories deep, or its path is longer than"
+                f"{tool}: {place.shown} lies more than {MAX_DEPTH} directories deep, or its path is longer than"
                 f" {MAX_PATH:,} bytes: such a file is not saved. Give a shorter path."
             )
         try:

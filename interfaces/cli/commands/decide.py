@@ -1,6 +1,7 @@
 """The command `decide`: answer an open decision of a run."""
 
 from baton.errors import UsageError
+from baton.naming import is_run_queue
 from baton.records.run import Decide
 from baton.settings.core import Settings
 from baton.text.untrusted import whole
@@ -25,13 +26,20 @@ def decide(run: str, decision: str, choice: str, note: str, by: str | None, comm
 
 async def _decide(settings: Settings, run: str, answer: Decide, as_json: bool) -> None:
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe_readable(service.client, run)):
+        description = await describe_readable(service.client, run)
+        if is_closed(description):
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
-        async with attended(service) as attendance:
+        async with attended(service, description.task_queue) as attendance:
             decision = await send_answer(service, run, answer)
     if as_json:
         print_json(decision)
     else:
         line(f"{decision.id} {decision.state.value}: {one_line(decision.choice or '')}")
     if attendance.own:
-        message(f"No worker is at work: the run goes on with `{program()} up` or `{program()} watch {run}`.")
+        if service.embedded:
+            how = f"`{program()} up` or `{program()} watch {run}`"
+        elif is_run_queue(description.task_queue):
+            how = f"`{program()} watch {run}` in the home that started it, or a `{program()} worker`"
+        else:
+            how = f"a `{program()} worker`"
+        message(f"No worker is at work: the run goes on with {how}.")

@@ -13,6 +13,7 @@ from interfaces.cli.runs.stored_run import find_run
 from interfaces.cli.terminal.output import message, print_json, write, write_bytes
 from interfaces.cli.terminal.runner import execute
 from interfaces.cli.views.patch_size import FileChange, parse_numstat
+from workspaces.store.diffs import count_lines, diff_text, write_patch
 
 _MAX_SHOWN = 50_000_000
 """Bytes of a patch that a terminal gets; a file or a pipe gets all of it."""
@@ -40,19 +41,19 @@ async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: 
                 {"run": run, "base_commit": start, "commit": None, "files": [], "patch": "", "patch_base64": None}
             )
         return
-    files = parse_numstat(await archive.store.numstat(start, head))
+    files = parse_numstat(await count_lines(archive.store, start, head))
     if stat and not as_json:
         for file in files:
             write_bytes(os.fsencode(f"{file.as_line()}\n"))
         return
     if not as_json and sys.stdout.isatty():
         # A person reads it, so that bytes that are no text may be replaced.
-        write(await archive.store.diff(start, head, _MAX_SHOWN))
+        write(await diff_text(archive.store, start, head, _MAX_SHOWN))
         return
     with tempfile.TemporaryDirectory(prefix="baton-") as directory:
         path = Path(directory, "patch")
         if not stat:
-            await archive.store.write_patch(start, head, path)
+            await write_patch(archive.store, start, head, path)
         if as_json:
             print_json(_as_json(run, start, head, files, b"" if stat else _data(path)))
         else:

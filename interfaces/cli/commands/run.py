@@ -12,15 +12,17 @@ from baton.tracing import span
 from interfaces.cli.arguments import load_settings, read_duration, require_model_access
 from interfaces.cli.choices import DefaultAnswer
 from interfaces.cli.request_arguments import check_models, check_new_run_id, make_request, parse_models
+from interfaces.cli.runs.command_worker import own_worker, tell_how_it_continues
 from interfaces.cli.runs.repo_argument import resolve_repository
 from interfaces.cli.runs.runtime import has_worker, require_sandbox, serving, tell_where
-from interfaces.cli.runs.start import UNSTARTED, see_through, start_run
+from interfaces.cli.runs.start import UNSTARTED, choose_queue, see_through, start_run
 from interfaces.cli.terminal.output import line, message, print_json, program
 from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask, who
 from interfaces.cli.terminal.runner import Farewell, execute
 from interfaces.cli.views.follow import exit_code, follow
 from interfaces.cli.views.live_view import choose_view
 from interfaces.cli.views.run_summary import ending
+from workers.run_queues import RunOrigin
 from workers.temporal_service import TemporalService
 from workspaces.store.disk_space import require_room_to_begin
 
@@ -112,20 +114,30 @@ async def run_to_end(
 ) -> int:
     """Start a run, with a message to its agents, and follow it to its end; returns the exit code."""
     await require_sandbox(settings)
-    async with serving(settings) as service:
+    async with (
+        serving(settings, worker=False) as service,
+        own_worker(service, settings, request.run) as host,
+    ):
         tell_where(service)
         require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
-            await see_through(start_run(service, request, words), request.run, farewell)
-        return await see_to_end(service, request.run, as_json)
+            queue = choose_queue(service, request, detached=False)
+            start = start_run(service, request, words, queue=queue, host=host)
+            await see_through(start, request.run, farewell)
+        return await see_to_end(service, request.run, as_json, leaves=True)
 
 
-async def see_to_end(service: TemporalService, run: str, as_json: bool) -> int:
-    """Follow a run, print how it ended, and return the exit code."""
+async def see_to_end(service: TemporalService, run: str, as_json: bool, *, leaves: bool = False) -> int:
+    """Follow a run, print how it ended, and return the exit code.
+
+    `leaves`: the run is served by this command, so where it has not ended, say how it continues.
+    """
     ask = ask_in_terminal if can_ask(as_json=as_json) else None
     document = await follow(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
     print_ending(document, as_json)
+    if leaves and not document.status.is_final:
+        tell_how_it_continues(service, run)
     return exit_code(document)
 
 
@@ -144,8 +156,10 @@ async def detach_run(
     """Start a run, print its id, and leave the work to the workers of the server."""
     async with serving(settings, worker=False) as service:
         with span("baton run", run=request.run):
-            await see_through(start_run(service, request, words), request.run, farewell)
-        at_work = await has_worker(service)
+            queue = choose_queue(service, request, detached=True)
+            await see_through(start_run(service, request, words, queue=queue), request.run, farewell)
+        machine = "" if service.embedded else RunOrigin.here(request.repo).machine
+        at_work = await has_worker(service, machine=machine)
         link = service.run_link(request.run)
     if as_json:
         print_json({"run": request.run, "web_ui": link})
@@ -153,5 +167,15 @@ async def detach_run(
         line(request.run)
     if at_work:
         message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
-    else:
+    elif machine:
+        message(
+            f"No worker of this machine is at work, and the repository is a path on it: start one here with"
+            f" `{program()} worker`."
+        )
+    elif service.embedded:
         message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")
+    else:
+        message(
+            f"No worker is at work at {service.address} yet: the run waits until one is started there with"
+            f" `{program()} worker`."
+        )

@@ -7,8 +7,9 @@ from baton.errors import UnknownRun, WorkspaceError
 from baton.records.run import RunDocument
 from baton.settings.core import Settings
 from interfaces.cli.arguments import check_run_id, load_settings
+from interfaces.cli.runs.command_worker import continuing_worker
 from interfaces.cli.runs.current_document import current_document
-from interfaces.cli.runs.runtime import running_worker, serving
+from interfaces.cli.runs.runtime import serving
 from interfaces.cli.runs.snapshot import describe, is_closed
 from interfaces.cli.runs.stored_run import find_run
 from interfaces.cli.terminal.output import line, message, print_json
@@ -29,14 +30,14 @@ async def _stop(settings: Settings, run: str, as_json: bool, farewell: Farewell)
     if document is None:
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(serving(settings, worker=False))
-            if is_closed(await describe(service.client, run)):
+            description = await describe(service.client, run)
+            if is_closed(description):
                 message(f"The run {run} has ended already.")
             else:
                 await service.client.get_workflow_handle(run).cancel()
                 farewell.text = f"The run {run} was told to stop; it ends as soon as a worker is there."
-                if service.embedded:
-                    # A worker must end the run; cancelled before, it begins no new work.
-                    await stack.enter_async_context(running_worker(service, settings))
+                # A worker must end the run; cancelled before, it begins no new work.
+                await stack.enter_async_context(continuing_worker(service, settings, description, stopping=True))
                 while not is_closed(await describe(service.client, run)):  # noqa: ASYNC110 - the run is elsewhere
                     await asyncio.sleep(_POLL_SECONDS)
             document = await current_document(settings, service, run)

@@ -3,8 +3,9 @@
 from baton.settings.core import Settings
 from interfaces.cli.arguments import check_run_id, load_settings, require_model_access
 from interfaces.cli.commands.run import print_ending, see_to_end
+from interfaces.cli.runs.command_worker import continuing_worker
 from interfaces.cli.runs.current_document import current_document
-from interfaces.cli.runs.runtime import running_worker, serving, tell_where
+from interfaces.cli.runs.runtime import serving, tell_where
 from interfaces.cli.runs.snapshot import describe_readable, is_closed
 from interfaces.cli.terminal.runner import Farewell, execute
 from interfaces.cli.views.follow import exit_code
@@ -18,13 +19,13 @@ def watch(run: str, as_json: bool) -> None:
 
 async def _watch(settings: Settings, run: str, as_json: bool) -> int:
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe_readable(service.client, run)):
+        description = await describe_readable(service.client, run)
+        if is_closed(description):
             document = await current_document(settings, service, run)
             print_ending(document, as_json)
             return exit_code(document)
         tell_where(service)
-        if not service.embedded:
-            return await see_to_end(service, run, as_json)
-        require_model_access(settings)
-        async with running_worker(service, settings):
-            return await see_to_end(service, run, as_json)
+        if service.embedded:
+            require_model_access(settings)
+        async with continuing_worker(service, settings, description, stopping=False) as works:
+            return await see_to_end(service, run, as_json, leaves=works)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import typer
 from temporalio.api.taskqueue.v1 import PollerInfo
@@ -13,16 +13,14 @@ from baton.errors import ExitCode, TemporalUnreachable, UsageError
 from baton.settings.core import SandboxMode, Settings
 from interfaces.cli.arguments import load_settings, require_model_access
 from interfaces.cli.runs.readiness import readiness
-from interfaces.cli.runs.runtime import READING, describe_queue, may_be_there, serving, tell_where
+from interfaces.cli.runs.runtime import serving, tell_where
 from interfaces.cli.terminal.output import line, message, one_line, print_json
 from interfaces.cli.terminal.runner import Farewell, execute
 from workers.connection import target
 from workers.embedded.server import running_server
+from workers.pollers import POLLER_LIFETIME, READING, PollerIdentity, describe_queue
 from workers.versioning import current_version, make_current
 from workers.worker import running_worker
-
-ALIVE = timedelta(seconds=90)
-"""A worker polls once a minute at least; one that has not polled for this time is gone."""
 
 _HOST = re.compile(r"/(?P<host>[0-9a-f]{8})$")
 
@@ -86,11 +84,13 @@ async def _worker(settings: Settings, build_id: str | None, *, promote: bool, as
 async def _status(settings: Settings, as_json: bool) -> int:
 
     async with serving(settings, worker=False) as service:
-        described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
+        described = await describe_queue(service.client, naming.TASK_QUEUE, workflows=True)
         working = [poller for poller in described.pollers if not poller.identity.endswith(f"/{READING}")]
         workers = sorted(map(_seen, working), key=lambda seen: seen.seconds)
         hosts = sorted({seen.host for seen in workers if seen.host})
-        queues = {host: await describe_queue(service, naming.host_queue(host), workflows=False) for host in hosts}
+        queues = {
+            host: await describe_queue(service.client, naming.host_queue(host), workflows=False) for host in hosts
+        }
         current = await current_version(service.client)
     waiting = {"runs": described.stats.approximate_backlog_count}
     waiting |= {host: queue.stats.approximate_backlog_count for host, queue in queues.items()}
@@ -131,5 +131,5 @@ def _seen(poller: PollerInfo) -> Seen:
         host=host["host"] if host else "",
         seconds=round(seconds, 1),
         build_id=versioned.build_id if versioned.deployment_name else "",
-        at_work=seconds < ALIVE.total_seconds() and may_be_there(poller.identity),
+        at_work=seconds < POLLER_LIFETIME.total_seconds() and PollerIdentity.parse(poller.identity).may_be_alive(),
     )

@@ -96,7 +96,7 @@ async def current_document(settings: Settings, service: TemporalService, run: st
         return stored.model_copy(update={"web_ui": service.run_link(run)})
     try:
         await description.memo()  # raises ConfigurationError if the run's encryption key is missing here
-        async with attended(service):
+        async with attended(service, description.task_queue):
             return (await look(service, run)).document
     except (RPCError, WorkflowQueryFailedError, ConfigurationError) as error:
         if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:

@@ -2,29 +2,21 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
-
 from baton import naming
 from baton.errors import SandboxUnavailable
 from baton.settings.core import Settings
 from interfaces.cli.terminal.output import message
+from workers.pollers import READING, live_workers
 from workers.run_metrics import census
 from workers.sdk_runtime import core_runtime, serve_metrics
 from workers.temporal_service import TemporalService, temporal_service
 from workspaces.sandbox.bounds import bounds_of
 from workspaces.sandbox.sandbox import probe
-
-READING = "reading"
-"""Stands in place of a host's name in the identity of a worker that answers queries and does no work."""
 
 ANSWER_LIMIT = timedelta(seconds=3)
 """Time that a worker which seems to be at work has to answer."""
@@ -79,42 +71,12 @@ def tell_where(service: TemporalService) -> None:
             message(warning, always=True)
 
 
-async def describe_queue(service: TemporalService, queue: str, *, workflows: bool) -> DescribeTaskQueueResponse:
-    """Return the recent pollers of a task queue, and the size of its backlog."""
-    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-    return await service.client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=service.client.namespace,
-            task_queue=TaskQueue(name=queue),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-    )
+async def has_worker(service: TemporalService, queue: str = naming.TASK_QUEUE, machine: str = "") -> bool:
+    """Whether a worker has polled a task queue within five minutes, and may still be there; `machine`: one of that.
 
-
-async def has_worker(service: TemporalService) -> bool:
-    """Whether a worker has polled the shared task queue within five minutes, and may still be at work.
-
-    Workers that only answer queries for one command do not count, nor processes of this machine that have ended.
+    Left out are workers that only answered queries during a command, and processes of this machine that have ended.
     """
-    described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
-    return any(may_be_there(poller.identity) for poller in described.pollers)
-
-
-def may_be_there(identity: str) -> bool:
-    """Whether a poller of an identity, `pid@machine/host` for a worker of Baton, may still be at work."""
-    process, _, where = identity.partition("@")
-    machine, _, host = where.partition("/")
-    if host == READING:
-        return False
-    if machine == socket.gethostname() and process.isdecimal():
-        try:
-            os.kill(int(process), 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except PermissionError:
-            pass
-    return True
+    return any(machine in ("", worker.machine) for worker in await live_workers(service.client, queue))
 
 
 @dataclass
@@ -126,18 +88,18 @@ class Attendance:
 
 
 @asynccontextmanager
-async def attended(service: TemporalService) -> AsyncIterator[Attendance]:
-    """Make sure that queries and updates are answered: by the workers at work, or by a reading worker of this process.
+async def attended(service: TemporalService, queue: str) -> AsyncIterator[Attendance]:
+    """Answer queries and updates of runs on a task queue: by the workers there, else by a reading worker.
 
     A worker that has ended stays among the pollers for minutes, so a listed worker has `ANSWER_LIMIT` to answer.
     """
     attendance = Attendance()
 
     async def help_out() -> None:
-        if await has_worker(service):
+        if await has_worker(service, queue):
             await asyncio.sleep(ANSWER_LIMIT.total_seconds())
         attendance.own = True
-        async with reading_worker(service):
+        async with reading_worker(service, queue):
             await asyncio.Event().wait()
 
     helper = asyncio.create_task(help_out())
@@ -150,20 +112,10 @@ async def attended(service: TemporalService) -> AsyncIterator[Attendance]:
 
 
 @asynccontextmanager
-async def reading_worker(service: TemporalService) -> AsyncIterator[None]:
+async def reading_worker(service: TemporalService, queue: str = naming.TASK_QUEUE) -> AsyncIterator[None]:
     """Run a worker of workflow code alone: it answers queries and updates, and begins no work."""
     # Takes a second to import, and most commands need no worker.
-    from temporalio.worker import Worker
+    from workers.workflow_worker import make_workflow_worker
 
-    from workers.versioning import deployment
-    from workflows.registry import WORKFLOWS
-
-    identity = f"{os.getpid()}@{socket.gethostname()}/{READING}"
-    async with Worker(
-        service.client,
-        identity=identity,
-        task_queue=naming.TASK_QUEUE,
-        workflows=WORKFLOWS,
-        deployment_config=deployment(),
-    ):
+    async with make_workflow_worker(service.client, queue, READING):
         yield

@@ -84,11 +84,30 @@ def run(
     """
 
 
+@declare(app, "check", panel=Panel.RUNS, example="baton check --repo https://github.com/you/shop --json")
+def check(
+    repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The repository; its base branch is checked.")] = ".",
+    base: Annotated[
+        str | None, typer.Option(metavar="REF", help="Branch, tag or commit instead of the default branch.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make the environment anew, even if one is kept.")] = False,
+    sandbox: Sandbox = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a repository without a model: its detected technology, its set-up, and its tests at the base commit.
+
+    The environment is made once and kept for later runs. The network is open to the registries while it is made, and
+    closed while the tests run.
+    Exit code: 0 when the tests are green, or green but for tests that fail at the base; 1 otherwise.
+    """
+
+
 @declare(app, "watch", panel=Panel.RUNS, example="baton watch shop-add-pagination-x7k2")
 def watch(run: Run, as_json: AsJson = False) -> None:
     """Follow a run until its end.
 
     Starts a server and a worker where they are needed, and asks open decisions in a terminal.
+    At a configured server it works on runs that were started in this home, and only follows others.
     Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
 
