@@ -93,7 +93,7 @@ async def _reach(github: GitHub, name: str) -> Reach:
         if not (found.get("permissions") or {}).get("push", True):
             return Reach(name, f"its account may not write to {name}")
         try:
-            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", most=100)
+            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", max_items=100)
         except (GitHubRefused, GitHubDenied):
             return Reach(name)  # only an administrator's token sees them, and none is needed
     return Reach(name, hook_fault=_hook_fault(name, hooks))

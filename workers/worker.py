@@ -49,7 +49,7 @@ from workers.versioning import deployment
 from workflows.registry import WORKFLOWS
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
-from workspaces.sandbox.network.proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import Upstream
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.state_remote import StateRemote

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from baton.steps.store_paths import GIT_PACK, GIT_STATE
 from system.uncancellable import in_thread
 from workspaces.checkpoints import agent_git_dir, agent_refs
 from workspaces.checkpoints.agent_pack import NotKept, pack_objects, unpack_objects
 from workspaces.checkpoints.agent_refs import GitState, new_state, untold
-from workspaces.checkpoints.checkpoint_files import GIT_PACK, GIT_STATE
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.checkpoints.sandboxed_git import Quarantine
 from workspaces.checkpoints.workspace_index import WorkspaceIndex

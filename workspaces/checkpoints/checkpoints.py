@@ -2,7 +2,7 @@
 
 Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (file metadata that git cannot
 hold), `base` (the project commit it began from), `git/` (the state of an agent's own `.git`), and the task's own files
-such as the transcript (`checkpoint_files`). Author and dates are given, so a retry makes the same commit.
+such as the transcript (`baton.steps.store_paths`). Author and dates are given, so a retry makes the same commit.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,9 +13,9 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
 from system.uncancellable import in_thread
 from workspaces.checkpoints.agent_refs import GitState, new_state, parse_state
-from workspaces.checkpoints.checkpoint_files import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
 from workspaces.checkpoints.file_metadata import Meta, parse_meta
 from workspaces.git.errors import translated
 from workspaces.git.run import git

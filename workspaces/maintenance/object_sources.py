@@ -21,8 +21,10 @@ from workspaces.git.safe_directory import Beneath
 from workspaces.maintenance.verify_workspaces import index_is_whole, runs_of
 from workspaces.store.fetch import HEADS, TAGS
 from workspaces.store.local_source import guard
+from workspaces.store.promised_objects import whole
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
+from workspaces.store.target_repository import listing
 
 _MAX_FILE = 100 * 1024 * 1024
 """Maximum bytes of a file in a workspace that is read; larger ones are never kept."""
@@ -90,17 +92,23 @@ class Places:
         return [Objects(place)]
 
     async def _target(self) -> list[Objects]:
-        place = await self._stack.enter_async_context(scratch(self._store.root))
+        """Fetch the target repository; for a partial clone also the objects that its remote has promised."""
+        store = self._store
+        place = await self._stack.enter_async_context(scratch(store.root))
         specs = [f"+{HEADS}*:refs/target/heads/*", f"+{TAGS}*:refs/target/tags/*"]
-        guarded = await guard("upload-pack", self._store.repo, place, hooks=self._store.hooks)
-        fetched = await git(
-            ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", self._store.repo, *specs],
-            git_dir=place,
-            persons=True,
-            check=False,
-        )
-        if fetched.code != 0:
-            self.unreachable.append("The target repository could not be asked.")
+        try:
+            header = await store.header()
+            offered = await listing(store.repo, place, f"{HEADS}*", f"{TAGS}*", header=header, hooks=store.hooks)
+            async with whole(store.repo, store.root, place, offered.refs, hooks=store.hooks) as served:
+                guarded = await guard("upload-pack", served.address, place, hooks=store.hooks)
+                await git(
+                    ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", served.address, *specs],
+                    git_dir=place,
+                    persons=True,
+                    header=header,
+                )
+        except BatonError as error:
+            self.unreachable.append(f"The target repository could not be asked. {error}")
         return [Objects(place)]
 
     async def _remote(self) -> list[Objects]:

@@ -16,10 +16,11 @@ import pygit2
 
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import DECISIONS, REQUEST, STATE
 from system.uncancellable import in_thread
 from workspaces.git.object_database import Objects
 from workspaces.git.run import git
-from workspaces.store.run_records import DECISIONS, REQUEST, STATE, fault_of, read_json
+from workspaces.store.run_records import fault_of, read_json
 from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 

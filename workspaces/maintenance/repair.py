@@ -12,8 +12,8 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
+from baton.steps.store_paths import WORKSPACE
 from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoint_files import WORKSPACE
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
 from workspaces.git.findings import Finding, StoreReport

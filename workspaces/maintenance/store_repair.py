@@ -15,6 +15,7 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import REQUEST, STATE
 from system.fsync import write_durably
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
@@ -23,7 +24,7 @@ from workspaces.git.findings import Finding
 from workspaces.git.inventory import ALTERNATES, PACKED_REF, Place, place_of
 from workspaces.git.object_database import Objects
 from workspaces.git.repositories import ATTRIBUTES, CONFIG
-from workspaces.store.run_records import REQUEST, STATE, read_json
+from workspaces.store.run_records import read_json
 from workspaces.store.state_remote import OURS
 
 HEAD = "ref: refs/heads/master\n"

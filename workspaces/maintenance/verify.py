@@ -10,9 +10,7 @@ from pathlib import Path
 
 from baton import naming
 from baton.errors import WorkspaceError
-from system.directory_walk import walk_files
-from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoint_files import (
+from baton.steps.store_paths import (
     BASE,
     CONFLICTS,
     GATES,
@@ -22,6 +20,8 @@ from workspaces.checkpoints.checkpoint_files import (
     TURN_FILE,
     WORKSPACE,
 )
+from system.directory_walk import walk_files
+from system.uncancellable import in_thread
 from workspaces.checkpoints.file_metadata import parse_meta
 from workspaces.git.errors import translated
 from workspaces.git.findings import Finding, StoreReport

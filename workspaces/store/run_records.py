@@ -6,23 +6,29 @@ The engine wrote their bytes, but after a disk fault or an edit by hand they can
 import json
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from baton.budget.caps import Caps
 from baton.errors import StoreDamaged
 from baton.records.run import Decision, RunDocument, RunRequest
+from baton.steps.store_paths import CONFIG, DECISIONS, LIMITS, MODELS, REQUEST, SAVED, STATE
 from workspaces.project.baton_toml import ProjectConfig
 
-STATE, DECISIONS, REQUEST = "state.json", "decisions.json", "request.json"
+
+class PinnedRequest(RunRequest):
+    """`request.json`: the request of a run, and the commit that the run began from."""
+
+    base_commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
     STATE: TypeAdapter(RunDocument),
     DECISIONS: TypeAdapter(list[Decision]),
-    REQUEST: TypeAdapter(RunRequest),
-    "config.json": TypeAdapter(ProjectConfig),
-    "limits.json": TypeAdapter(Caps),
-    "models.json": TypeAdapter(dict[str, str]),
-    "saved.json": TypeAdapter(dict[str, str]),
+    REQUEST: TypeAdapter(PinnedRequest),
+    CONFIG: TypeAdapter(ProjectConfig),
+    LIMITS: TypeAdapter(Caps),
+    MODELS: TypeAdapter(dict[str, str]),
+    SAVED: TypeAdapter(dict[str, str]),
 }
 _ADVICE = "`baton doctor --store --repair` brings back the last one that was whole."
 

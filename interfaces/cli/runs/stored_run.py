@@ -10,13 +10,13 @@ from typing import Any
 from baton import naming
 from baton.errors import StoreDamaged, UnknownRun, WorkspaceError
 from baton.records.run import Evidence, RunDocument
+from baton.steps.store_paths import GATES, REPORTS, REQUEST, STATE, TRANSCRIPT, TURN_FILE
 from baton.steps.task import GateResult
 from interfaces.cli.terminal.output import message
-from workspaces.checkpoints.checkpoint_files import GATES, REPORTS, TRANSCRIPT, TURN_FILE
 from workspaces.git.errors import translated
 from workspaces.git.findings import Finding
 from workspaces.git.inventory import Place, stock
-from workspaces.store.run_records import REQUEST, STATE, damaged, read_json, read_record
+from workspaces.store.run_records import damaged, read_json, read_record
 from workspaces.store.state_remote import OURS
 from workspaces.store.store import Store
 

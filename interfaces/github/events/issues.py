@@ -55,7 +55,6 @@ def _start(payload: IssuePayload | CommentPayload, policy: Policy) -> Start:
         number=issue.number,
         title=freeze_line(issue.title, TITLE_LIMIT),
         body=freeze(issue.body, BODY_LIMIT),
-        author=issue.user.login if issue.user else "",
         closed=issue.state == "closed",
         url=f"{policy.url}/{repository.owner.login}/{repository.name}/issues/{issue.number}",
     )
