@@ -138,9 +138,19 @@ def branch(run: str) -> str:
     return f"baton/{run_key(run)}"
 
 
-def host_queue(host: str) -> str:
-    """Return the task queue of activities that need a workspace on `host`."""
-    return f"baton-ws-{host}"
+def run_queue(run: str) -> str:
+    """Return the task queue of a run that a command works on: its worker takes no work of other runs."""
+    return f"baton-run-{run}"
+
+
+def is_run_queue(queue: str) -> bool:
+    """Whether a task queue is that of a single run."""
+    return queue.startswith(run_queue(""))
+
+
+def host_queue(host: str, run: str = "") -> str:
+    """Return the task queue of workspace activities on `host`: of all runs, or of one that a command works on."""
+    return f"baton-ws-{host}-{run}" if run else f"baton-ws-{host}"
 
 
 def presence_queue(queue: str) -> str:

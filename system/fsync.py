@@ -112,12 +112,12 @@ class Unsynced:
         self._lock = threading.Lock()
 
     def note(self, *paths: Path) -> None:
-        """Add files."""
+        """Add files to those that the next `sync` makes durable."""
         with self._lock:
             self._paths.update(paths)
 
     def sync(self) -> list[Path]:
-        """Make all files added so far durable; returns those that are gone."""
+        """Make all files added so far durable, and return those that are gone."""
         with self._lock:  # a second caller waits, because the first may be syncing the files of the second
             if not self._paths:
                 return []

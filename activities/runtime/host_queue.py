@@ -5,7 +5,7 @@ from baton.steps.task import HostGranted
 
 
 class HostActivities:
-    """The activity `acquire_host`, on the shared queue."""
+    """The activity `acquire_host`, on the task queue of the workflows."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue

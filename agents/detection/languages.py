@@ -87,6 +87,10 @@ def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None,
     )
     has_tests = any(_PYTHON_TEST.fullmatch(path) for path in sources.paths)
     commands = "\n".join(section.get("commands", "") for section in tox.values())[:_MAX_SCRIPT]
+    only = _only_other_names(sources.paths)
+    if only and "django" not in names:
+        # pytest looks into files of these names only when it is told to, and would find no test.
+        return "pytest", f"python -m pytest -q -o python_files='{only}'"
     if configured or "pytest" in names or "pytest" in commands:
         return "pytest", "python -m pytest -q"
     if "django" in names and "manage.py" in sources.paths:
@@ -97,6 +101,14 @@ def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None,
         return "tox", "python -m tox"
     # pytest also runs unittest's classes; unittest finds none of pytest's functions and reports success.
     return ("pytest", "python -m pytest -q") if has_tests else (None, None)
+
+
+def _only_other_names(paths: Sequence[str]) -> str:
+    """Return names of test files for `python_files`, where a project has none of the names that pytest looks for."""
+    if any(re.fullmatch(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py", path) for path in paths):
+        return ""
+    found = {path.rpartition("/")[2] for path in paths if re.fullmatch(r"(?:.*/)?tests?\.py", path)}
+    return " ".join(sorted(found))
 
 
 def node(sources: Sources) -> Stack | None:
@@ -125,7 +137,8 @@ def node(sources: Sources) -> Stack | None:
 def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
     declared = package.get("packageManager")
     if isinstance(declared, str) and (match := re.match(r"(npm|pnpm|yarn|bun)@", declared)):
-        return match[1]
+        # `bun test` is bun's own runner, whatever the project's script calls.
+        return "bun run" if match[1] == "bun" else match[1]
     if sources.has("pnpm-lock.yaml"):
         return "pnpm"
     if sources.has("yarn.lock"):

@@ -101,6 +101,10 @@ class Settings(GitHubSettings):
     sandbox_network: Literal["repository", "never"] = Field(
         default="never", description="Whether baton.toml may open the network to commands: repository or never"
     )
+    setup_network: Literal["registries", "never"] = Field(
+        default="registries",
+        description="Whether the set-up of an environment reaches package registries: registries or never",
+    )
     submodules: str = Field(
         default="",
         description="Hosts or beginnings of URLs from which submodules are fetched, divided by commas; none by default",

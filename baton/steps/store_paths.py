@@ -36,22 +36,23 @@ def stuck_file(number: int) -> str:
     return f"stuck/{number}.json"
 
 
-# Of a task, in the checkpoints of its lane.
+# Of a task, in the checkpoints of its lane, beside the workspace.
 
 WORKSPACE = "workspace"
 META = "meta.json"
-"""File metadata that a tree of git does not hold."""
 BASE = "base"
-"""The project commit that the workspace began from, and its tree."""
 GIT = "git"
 GIT_STATE = f"{GIT}/state.json"
-"""HEAD, refs and stash of the agent's own git."""
 GIT_PACK = f"{GIT}/objects.pack"
-TRANSCRIPT, REPORTS, GATES, CONFLICTS = "transcript", "reports", "gates", "conflicts"
+TRANSCRIPT = "transcript"
+REPORTS = "reports"
+GATES = "gates"
+CONFLICTS = "conflicts"
+
 TURN_FILE = re.compile(
     rf"{TRANSCRIPT}/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>refused-[0-9]+|user|cut-[0-9]+|assistant)\.json"
 )
-"""A message of a session, by the functions below."""
+"""A message of a session."""
 
 LEFT_OUT = "left-out.json"
 """The list of paths that agents wrote and that are not kept."""

@@ -51,6 +51,10 @@ def test_a_python_service() -> None:
     [
         ({"requirements.txt": "flask==3\n"}, ["test_app.py"], "python -m pytest -q"),
         ({"requirements.txt": "flask==3\n"}, ["app.py"], None),
+        ({"requirements.txt": "flask\n"}, ["tests.py"], "python -m pytest -q -o python_files='tests.py'"),
+        ({"requirements.txt": "pytest\n"}, ["shop/test.py"], "python -m pytest -q -o python_files='test.py'"),
+        ({"requirements.txt": "django\n"}, ["manage.py", "shop/tests.py"], "python manage.py test --noinput"),
+        ({"package.json": '{"packageManager": "bun@1.2.0", "scripts": {"test": "vitest"}}'}, [], "bun run test"),
         ({"requirements-dev.txt": "pytest\n"}, [], "python -m pytest -q"),
         ({"setup.cfg": "[options]\ninstall_requires =\n  requests\n[tool:pytest]\n"}, [], "python -m pytest -q"),
         (

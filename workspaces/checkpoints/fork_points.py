@@ -1,4 +1,4 @@
-"""Where a run can be forked: the checkpoint of a task's lane at which a session began, or a turn of it ended."""
+"""Fork points of a run: the checkpoints of a task's lane at which a session began or a turn of it ended."""
 
 import json
 import re
@@ -14,7 +14,9 @@ _SESSION = re.compile(r"[1-9][0-9]{0,3}-(?P<role>[a-z]+)")
 
 
 async def planned_roles(store: Store, run: str) -> dict[str, str]:
-    """The tasks of a run's plan in its order, each with its maker's role; UsageError where there is no plan."""
+    """Return the tasks of a run's plan in its order, each with its maker's role. Raises UsageError if there is no
+    plan.
+    """
     head = await store.head(naming.run_ref(run))
     if head is None:
         raise store.elsewhere(run, "file")
@@ -29,7 +31,7 @@ async def planned_roles(store: Store, run: str) -> dict[str, str]:
 
 
 async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
-    """The fork with its session named, and the checkpoint that it goes on from (empty: after the plan).
+    """Return the fork with its session named, and the checkpoint that it goes on from (empty: after the plan).
 
     Raises UsageError for a task, session or turn that the run does not have.
     """

@@ -96,7 +96,7 @@ def bwrap_argv(
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
     line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
     line += ["--seccomp", str(filter_fd)]
-    for name, value in {**environment(toolchains, network=command.network), **command.env}.items():
+    for name, value in _variables(command, toolchains).items():
         line += ["--setenv", name, value]
     line += _programs()
     if command.bare:
@@ -113,10 +113,10 @@ def bwrap_argv(
             line += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
-        line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+        line += _home(bwrap, command)
         line += _toolchains(bwrap, toolchains)
     if command.workspace is not None:
-        line += ["--bind" if command.writable else "--ro-bind", str(command.workspace), INSIDE]
+        line += _layered(command.workspace, command.layer, INSIDE, writable=command.writable)
     for host, inside in command.read_only.items():
         line += ["--ro-bind", str(host), inside]
     for host, inside in command.read_write.items():
@@ -125,6 +125,32 @@ def bwrap_argv(
     line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
     inner = binds.unchanged(toolchains.binds, limited(command.argv, command.timeout, processes=True))
     return [*line, "--chdir", _start(command), "--", *inner]
+
+
+def scratch_of(upper: Path) -> Path:
+    """The directory that an overlay needs besides its upper one: beside it, for it must be of the same file system."""
+    return upper.parent / f".overlay-{upper.name}"
+
+
+def _layered(upper: Path, layer: Path | None, inside: str, *, writable: bool) -> list[str]:
+    if layer is None:
+        return ["--bind" if writable else "--ro-bind", str(upper), inside]
+    if not writable:
+        return ["--overlay-src", str(layer), "--overlay-src", str(upper), "--ro-overlay", inside]
+    return ["--overlay-src", str(layer), "--overlay", str(upper), str(scratch_of(upper)), inside]
+
+
+def _home(bwrap: Bwrap, command: Command) -> list[str]:
+    if command.home is None:
+        return _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+    return _layered(command.home, command.home_layer, HOME_INSIDE, writable=True)
+
+
+def _variables(command: Command, toolchains: Toolchains) -> dict[str, str]:
+    variables = {**environment(toolchains, network=command.network), **command.env}
+    if command.search_path:
+        variables["PATH"] = ":".join([*command.search_path, variables["PATH"]])
+    return variables
 
 
 def limited(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:

@@ -44,8 +44,16 @@ class Command:
 
     This suffices for git and takes half the time to set up.
     """
+    layer: Path | None = None
+    """Directory whose files appear beneath those of the workspace, and are never changed: an environment's."""
+    home: Path | None = None
+    """Directory that is HOME; where it is None, HOME is a small one in memory that ends with the command."""
+    home_layer: Path | None = None
+    """Directory whose files appear beneath those of HOME, and are never changed."""
     read_only: Mapping[Path, str] = field(default_factory=dict)
     read_write: Mapping[Path, str] = field(default_factory=dict)
+    search_path: Sequence[str] = ()
+    """Directories inside that are searched for programs before all others."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the sandbox's own environment, which holds no variable of this process."""
     timeout: timedelta = policies.COMMAND_TIMEOUT

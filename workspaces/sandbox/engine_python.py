@@ -2,7 +2,7 @@
 
 It has the layout of a virtual environment of that interpreter, so that neither Baton's packages nor those of the
 interpreter are importable: a project that forgets a dependency, or breaks one that Baton happens to have, fails here as
-it does on other machines. A second directory, with pytest, pip and ripgrep, comes last in PATH.
+it does on other machines. A second directory, with pytest, pip, uv and ripgrep, comes last in PATH.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ FIRST, LAST = "bin", "last"
 _GIVEN_UP = 3_600.0
 """Seconds after which an unfinished directory counts as abandoned."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the directory's layout; a new number creates a new directory."""
 
 _TRAMPOLINE = """#!/bin/sh
@@ -150,9 +150,10 @@ def _lay_out(place: Path) -> None:
         (packages / "pip" / "__main__.py").write_text(run)
         for name in ("pip", "pip3"):
             _program(place / LAST / name, run)
-    ripgrep = Path(sys.executable).with_name("rg")
-    if ripgrep.is_file():
-        shutil.copy(ripgrep, place / LAST / "rg")
+    for name in ("rg", "uv"):
+        program = Path(sys.executable).with_name(name)
+        if program.is_file():
+            shutil.copy(program, place / LAST / name)
 
 
 def _link(source: str, target: str) -> None:

@@ -27,6 +27,7 @@ from workspaces.sandbox.bwrap import Bwrap, bwrap_argv, limited, parse_flags, sm
 from workspaces.sandbox.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
 from workspaces.sandbox.engine_python import make_own_python
 from workspaces.sandbox.environment import SYSTEM_PATH, Toolchains, environment, own_toolchains
+from workspaces.sandbox.layers import laid_layers
 from workspaces.sandbox.network.open_network import NetworkPolicy, network_fault, opened_network
 from workspaces.sandbox.process_group import Finished, run_process
 from workspaces.sandbox.seccomp import seccomp_filter
@@ -134,6 +135,10 @@ class Sandbox:
         rules = dataclasses.replace(self.binds, asked=tuple(binds))
         return Sandbox(self.status, self.toolchains, rules, self.bounds, self.network)
 
+    def with_network(self, network: NetworkPolicy | None) -> "Sandbox":
+        """This sandbox with another open network: that of a set-up, which reaches the registries."""
+        return Sandbox(self.status, self.toolchains, self.binds, self.bounds, network)
+
     def network_fault(self) -> str:
         """Return the reason why no command can have a network here; empty if one can be opened."""
         return network_fault(self.network, self.toolchains) if self.status.isolated else ""
@@ -156,7 +161,10 @@ class Sandbox:
         if not command.bare and (toolchains.has_python or not self.status.isolated):
             toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
         if self.status.isolated:
-            async with opened_network(command, self.network, toolchains) as (opened, use):
+            async with (
+                laid_layers(command, self.status.bwrap) as laid,
+                opened_network(laid, self.network, toolchains) as (opened, use),
+            ):
                 result = await self.run_bounded(opened, toolchains, log)
         else:
             result, use = await self.run_bounded(command, toolchains, log), None

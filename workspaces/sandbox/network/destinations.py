@@ -95,6 +95,10 @@ class Destinations:
     grants: tuple[Grant, ...] = ()
     reserved: Callable[[], Reserved] = Reserved
     resolver: Resolver = field(default=resolve)
+    public: frozenset[str] = frozenset()
+    """Names that a repository asks for: open at public addresses only, whatever else is."""
+    closed: bool = False
+    """Whether nothing but these names is open, where no name was granted either."""
 
     def admit(self, host: str, port: int) -> tuple[str, Grant | None]:
         """Return the name to resolve for a host, and the grant that names it. Raises Refused."""
@@ -111,7 +115,7 @@ class Destinations:
             raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
         if grant is None and port not in WEB_PORTS:
             raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
-        if grant is None and self.grants:
+        if grant is None and (self.grants or self.closed) and name not in self.public:
             raise Refused(f"it is not one of the names that are open; {_ALLOW}")
         return name, grant
 
