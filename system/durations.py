@@ -1,4 +1,4 @@
-"""Durations as people write them: `90`, `90s`, `30 min`, `2h`, `1 day`. Pure."""
+"""Durations as people write them: `90`, `90s`, `30 min`, `2h`, `1 day`, `8w`. Pure."""
 
 import re
 from datetime import timedelta
@@ -9,6 +9,7 @@ _SECONDS = {
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
     **dict.fromkeys(("h", "hour", "hours"), 3_600),
     **dict.fromkeys(("d", "day", "days"), 86_400),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800),
 }
 
 

@@ -152,7 +152,7 @@ async def test_run_refuses_settings_that_would_hold_nothing_back(
 ) -> None:
     cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
     cli.env[variable] = value
-    refused(await cli("run", "x", "--repo", str(repository)), 2, variable, "does not fit")
+    refused(await cli("run", "x", "--repo", str(repository)), 2, variable)
     assert not (cli.home / "server").exists()
 
 

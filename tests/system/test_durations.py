@@ -13,7 +13,16 @@ from workspaces.project.baton_toml import GateConfig
     ("text", "seconds"),
     [
         *(("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7_200), ("1d", 86_400), (" 10 min ", 600), ("3 Hours", 10_800)),
-        *(("", None), ("0", None), ("0s", None), ("-1s", None), ("soon", None), ("2w", None), ("1h30m", None)),
+        *(
+            ("", None),
+            ("0", None),
+            ("0s", None),
+            ("-1s", None),
+            ("soon", None),
+            ("1w", 604_800),
+            ("2 years", None),
+            ("1h30m", None),
+        ),
         *(("1e3", None), ("$5", None), ("5 USD", None), ("9" * 400, None), ("\u0663s", None)),
     ],
 )

@@ -12,6 +12,7 @@ from baton.naming import workflow_id_of
 from interfaces.cli import options
 from interfaces.cli.terminal.output import count, line, message, one_line, print_json
 from interfaces.cli.terminal.runner import execute
+from system.durations import parse_duration
 
 if TYPE_CHECKING:
     from baton.settings.core import Settings
@@ -72,10 +73,9 @@ def gc(
 
 
 def _age(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,5})\s*([hdw])", text.strip().lower())
-    if found is None:
+    age = parse_duration(text)
+    if age is None:
         raise UsageError(f"--older-than {text!r} does not fit: write a time such as 36h, 30d or 8w.")
-    age = timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 168}[found[2]])
     if age < _YOUNGEST:
         raise UsageError(
             f"--older-than {text!r} does not fit: what ended within a day is kept, so write a day or more."
