@@ -134,7 +134,7 @@ def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
         cleaned["name"] = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
         fault = fault or f"there is no tool {cut(name, 60)!r}"
     if fault and kind == "tool_use":
-        fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Mend it and call again."
+        fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Fix it and call again."
     # In the order of the API's own fields.
     mended = {clean(name): value if name == "input" else cleaned[clean(name)] for name in block}
     mended.setdefault("input", value)

@@ -65,9 +65,10 @@ class GateActivities:
             commit = await store.head(naming.integration_ref(gate.run))
             if commit is None:
                 raise store.elsewhere(gate.run, "integrated commit")
+            # Before the tests, which may take long: it raises if the run's files are damaged.
+            filtered = await self._filtered(store, gate.run, commit)
             evidence, _log = await self._evidence(store, gate, commit)
             kept = [path for path in gate.left_out if await _has(store, commit, path)]
-            filtered = await self._filtered(store, gate.run, commit)
             return GateResult(evidence=evidence, candidate=commit, kept=kept, filtered=filtered)
 
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:

@@ -291,7 +291,9 @@ class TurnActivities:
             return ""
         named = ", ".join(" ".join(self._redact(other).split())[:130] or "an unnamed model" for other in others[:3])
         unknown = not all(self._prices.knows(other) for other in others)
-        how = "which has no price here and is counted at the dearest known ones" if unknown else "and is billed as that"
+        how = (
+            "which has no price here and is counted at the highest known prices" if unknown else "and is billed as that"
+        )
         return f"{turn.key.role}: {named} answered where {asked} was asked, {how}."
 
     async def _other_model(self, turn: TurnInput, asked: str) -> str:

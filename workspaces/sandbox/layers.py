@@ -1,6 +1,6 @@
-"""Layers beneath a workspace and HOME: read-only directories whose files a command sees as if they were its own.
+"""Layers beneath a workspace and HOME: read-only directories with files that a command sees as if they were its own.
 
-An overlay of bubblewrap (0.11 and later) mounts them in no time. Where there is none, the files are copied once.
+An overlay of bubblewrap (0.11 and later) mounts them at once. Older versions have none, so the files are copied once.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from workspaces.sandbox.command import Command
 
 @asynccontextmanager
 async def laid_layers(command: Command, bwrap: Bwrap | None) -> AsyncIterator[Command]:
-    """Give the command as it has to be run so that its layers are there; what an overlay needs is removed again."""
+    """Yield the command to run with its layers in place; the scratch directories of overlays are removed afterwards."""
     pairs = list(_pairs(command))
     if not pairs:
         yield command
@@ -37,7 +37,7 @@ async def laid_layers(command: Command, bwrap: Bwrap | None) -> AsyncIterator[Co
 
 
 def copy_layer(layer: Path, upper: Path) -> None:
-    """Copy what a layer has and the directory above it lacks; a second call finds all of it there."""
+    """Copy the files of a layer that the directory above it lacks; a repeated call is a no-op."""
     done = upper.parent / f".copied-{upper.name}"
     if done.exists():
         return
@@ -63,7 +63,7 @@ def _make_scratch(upper: Path) -> None:
 
 
 def _clear_scratch(upper: Path) -> None:
-    """Remove it; the kernel leaves an empty directory in it that its owner may not even list."""
+    """Remove the scratch directory of an overlay, in which the kernel leaves a directory that its owner cannot list."""
     with contextlib.suppress(OSError):
         (scratch_of(upper) / "work").chmod(0o700)
     shutil.rmtree(scratch_of(upper), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Derives the set-up of a repository: each directory that a test command runs in, by the finders of its languages."""
+"""The set-up of a repository, from the finders of languages for each directory in which a test command runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -56,13 +56,13 @@ _READ = (
     ".ruby-version",
 )
 MAX_TEXT = 2_000_000
-"""Bytes of one file that are read; of a longer one only the beginning is."""
+"""Maximum bytes of a file that are read; the rest of a longer one is ignored."""
 
 _MAX_DIRECTORIES = 4
 
 
 def readable_files(paths: Iterable[str]) -> list[str]:
-    """Which of a repository's paths `derive_setup` wants to have read: those of the first three levels."""
+    """Return the paths that `derive_setup` needs with their texts; they lie in the first three levels."""
     return [
         path
         for path in paths
@@ -95,7 +95,7 @@ def derive_setup(paths: Sequence[str], read: Mapping[str, str], technology: Tech
 
 
 def view_project(directory: str, paths: Sequence[str], read: Mapping[str, str]) -> Project:
-    """The files of one directory as the finders see them."""
+    """Return the files of one directory for the finders."""
     prefix = f"{directory}/" if directory else ""
     below = [path[len(prefix) :] for path in paths if path.startswith(prefix)]
     texts = {path[len(prefix) :]: text for path, text in read.items() if path.startswith(prefix)}
@@ -103,7 +103,7 @@ def view_project(directory: str, paths: Sequence[str], read: Mapping[str, str]) 
 
 
 def merge_plans(plans: Sequence[SetupPlan]) -> SetupPlan:
-    """Join the plans of several directories; what two of them ask for is there once."""
+    """Join the plans of several directories; an entry that several of them have appears once."""
     env: dict[str, str] = {}
     for plan in plans:
         env |= plan.env

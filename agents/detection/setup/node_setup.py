@@ -1,4 +1,4 @@
-"""Set-up of Node projects: npm, pnpm, yarn (1 and berry) or bun, in the version that the repository asks for."""
+"""Set-up of Node projects: npm, pnpm, yarn (1 and berry) or bun, in the version that the repository requests."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ _DEFAULT_MAJOR = {"pnpm": "10", "bun": "1"}
 _PNPM_OF_LOCK = {"5": "7", "6": "8", "9": "10"}
 """Major version of pnpm that writes a lock file of this format: https://pnpm.io/git#lockfiles"""
 
-# A lock file that does not match its manifest, or an install script that needs a .git, is no reason to have nothing.
+# Install even if a lock file does not match its manifest, or if an install script needs a .git.
 _NPM_LOCKED = "npm ci || npm ci --ignore-scripts || npm install --ignore-scripts"
 _NPM_UNLOCKED = "npm install || npm install --ignore-scripts"
 
@@ -37,7 +37,7 @@ _NO_DOWNLOADS = {
 
 
 def plan_node(project: Project) -> SetupPlan | None:
-    """Derive the steps of a Node project; None for a directory that is none."""
+    """Derive the steps of a Node project; None for other directories."""
     if not project.has("package.json"):
         return None
     package = json_object(project.text("package.json"))
@@ -65,7 +65,7 @@ def plan_node(project: Project) -> SetupPlan | None:
 
 
 def node_manager(project: Project, package: dict[str, object]) -> tuple[str, str]:
-    """The package manager and its version, by `packageManager`, else by the lock file; empty for the machine's."""
+    """Return the package manager and its version, by `packageManager` or the lock file; empty for the machine's."""
     declared = package.get("packageManager")
     if isinstance(declared, str) and (match := _DECLARED.match(declared)):
         return match[1], match[2]
@@ -115,7 +115,7 @@ def _install(project: Project, package: dict[str, object], manager: str, version
 
 
 def _hosts_of(project: Project) -> list[str]:
-    """Hosts that lock files name besides the registry."""
+    """Return the hosts that lock files name besides the registry."""
     text = "\n".join(project.text(name) for name in (*_LOCKS, ".npmrc", ".yarnrc.yml"))
     found = re.findall(
         r"(?:resolved[\"']?:?\s+[\"']?|registry=|tarball: )(?:git\+)?https?://(?:[^@/\s\"']*@)?([\w.-]+)", text

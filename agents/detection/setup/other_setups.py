@@ -1,4 +1,4 @@
-"""Set-up of Go, Rust, JVM, Ruby, PHP and .NET projects: fetch what lock files pin, so that tests need no network."""
+"""Set-up of Go, Rust, JVM, Ruby, PHP and .NET projects: fetch the pinned packages, so that tests need no network."""
 
 import re
 

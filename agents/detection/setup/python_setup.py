@@ -35,7 +35,7 @@ _PLUGINS = {
     "--benchmark": "pytest-benchmark",
     "--ds": "pytest-django",
 }
-"""Options of pytest that a plugin brings: a project that sets one needs it, whether it says so or not."""
+"""Options of pytest by the plugin that defines them: a project that sets one needs the plugin."""
 _SETTINGS = {"asyncio_mode": "pytest-asyncio", "DJANGO_SETTINGS_MODULE": "pytest-django", "timeout": "pytest-timeout"}
 _REMEDY = (
     "install it with `uv python install {version}` or `pyenv install {version}`, or run Baton on that Python;"
@@ -44,7 +44,7 @@ _REMEDY = (
 
 
 def plan_python(project: Project) -> SetupPlan | None:
-    """Derive the steps of a Python project; None for a directory that is none."""
+    """Derive the steps of a Python project; None for other directories."""
     requirements = requirement_files(project)
     if not any(path.endswith(".py") for path in project.paths):
         return None
@@ -99,7 +99,7 @@ def plan_python(project: Project) -> SetupPlan | None:
 
 
 def python_version(project: Project, pyproject: dict[str, object]) -> str:
-    """The version that a project asks for as `uv --python` takes it: `>=3.10,<4` or `3.12`; empty for any."""
+    """Return the version that a project requests, for `uv --python`: `>=3.10,<4` or `3.12`; empty for any."""
     required = table(pyproject, "project").get("requires-python")
     poetry = table(pyproject, "tool", "poetry", "dependencies").get("python")
     setup = ini_sections(project.text("setup.cfg")).get("options", {}).get("python_requires", "")
@@ -115,12 +115,12 @@ def _plain_range(text: str) -> str:
 
 
 def requirement_files(project: Project) -> list[str]:
-    """The requirement files that tests need, in the order in which they are given to the installer."""
+    """Return the requirement files that tests need, in the order for the installer."""
     found = ["requirements.txt"] if project.has("requirements.txt") else []
     found += sorted(name for name in project.top if _REQUIREMENTS.fullmatch(name))
     if not found or found == ["requirements.txt"]:
         below = [path for path in project.paths if _IN_FOLDER.fullmatch(path)]
-        # Compiled files of a folder pin the same packages: the first that holds the tests' is enough.
+        # Compiled files of a folder pin the same packages: the first one with those of the tests is enough.
         ranked = sorted(below, key=lambda path: (TEST_NAMES.index(_stem(path)), not path.endswith(".txt")))
         found += ranked[:1] or [path for path in project.paths if path == "requirements/base.txt"]
     # A compiled `x.txt` and its source `x.in` are one list.
@@ -174,7 +174,7 @@ def _install(project: Project, pyproject: dict[str, object], requirements: list[
 
 
 def _install_by_poetry(project: Project, poetry: dict[str, object], extras: list[str]) -> list[SetupStep]:
-    """Export what poetry.lock pins and have uv install it: poetry itself fails on mirrors without PyPI's JSON API."""
+    """Install the packages of poetry.lock with uv, because poetry fails on mirrors without PyPI's JSON API."""
     groups = {name: table(group) for name, group in table(poetry, "group").items()}
     named = [name for name, group in groups.items() if not group.get("optional") and re.fullmatch(r"[\w.-]+", name)]
     named += [name for name in named_for_tests(list(groups)) if name not in named]
@@ -232,7 +232,7 @@ def _install_by_uv(
 
 
 def _tox_dependencies(project: Project, pyproject: dict[str, object], known: list[str]) -> list[str]:
-    """Plain requirements and requirement files of tox's main test environment; lines with substitutions are left."""
+    """Return requirements and requirement files of tox's main test environment, without lines with substitutions."""
     text = project.text("tox.ini")
     legacy = table(pyproject, "tool", "tox").get("legacy_tox_ini")
     section = ini_sections(text or (legacy if isinstance(legacy, str) else "")).get("testenv", {})
@@ -250,7 +250,7 @@ def _tox_dependencies(project: Project, pyproject: dict[str, object], known: lis
 
 
 def _test_tools(project: Project, pyproject: dict[str, object]) -> list[str]:
-    """pytest and the plugins whose options the project's configuration sets."""
+    """Return pytest and its plugins with options that the project's configuration sets."""
     setup = ini_sections(project.text("setup.cfg")).get("tool:pytest", {})
     ini = ini_sections(project.text("pytest.ini")).get("pytest", {})
     tox = ini_sections(project.text("tox.ini")).get("pytest", {})
@@ -267,6 +267,6 @@ def _test_tools(project: Project, pyproject: dict[str, object]) -> list[str]:
 
 
 def _hosts_of(project: Project) -> list[str]:
-    """Hosts that lock and requirement files name besides the registry."""
+    """Return the hosts that lock and requirement files name besides the registry."""
     text = "\n".join(project.text(name) for name in (*_LOCKS, "requirements.txt", "Pipfile"))
     return sorted({host.lower() for host in re.findall(r"https?://(?:[^@/\s\"']*@)?([\w.-]+)", text)} - set(HOSTS))[:20]
