@@ -33,8 +33,8 @@ def _read_refs(store: Path) -> Iterator[tuple[str, float]]:
         when = packed.stat().st_mtime
         yield from ((key, when) for key in _PACKED.findall(packed.read_text(errors="replace")))
     if (store / "refs/baton").is_dir():
-        for entry in os.scandir(store / "refs/baton"):
-            head = Path(entry.path, "run/head")
+        for entry in (store / "refs/baton").iterdir():
+            head = entry / "run/head"
             if head.is_file():
                 yield entry.name, head.stat().st_mtime
 
