@@ -4,7 +4,11 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Cli
+
+pytestmark = pytest.mark.server
 
 
 def key(name: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
@@ -32,6 +33,7 @@ def script(*, slow: bool = False) -> Scenario:
     )
 
 
+@pytest.mark.sample
 async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ignore[no-untyped-def]
     async with world(script()) as w:
         # What is hidden in an issue is not passed on; what strangers and later comments say is not, either.

@@ -22,6 +22,7 @@ from workflows.delivery import DeliveryWorkflow
 SERVER = Path(sys.executable).with_name("temporal-test-server")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("faults", "waits"),
     [
