@@ -11,6 +11,7 @@ import typer
 
 from interfaces.cli.main import app
 from tests.cli.conftest import Cli
+from tests.conftest import HANGS
 
 SLOW_TO_LOAD = {"anthropic", "git", "httpx2", "pydantic", "pygit2", "rich.live", "structlog", "temporalio", "uvicorn"}
 
@@ -81,7 +82,9 @@ def test_help_and_version_load_little(option: str) -> None:
         "os._exit = tell\n"
         "try:\n    main()\nexcept SystemExit:\n    tell()\n"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANGS.total_seconds()
+    )
     assert "baton" in said.stdout.lower()
     assert said.stdout.splitlines()[-1] == "loaded:", said.stderr
 

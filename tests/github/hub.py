@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from tests.conftest import HANGS
 from tests.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
 from tests.github.smart_http import git_backend
 
@@ -58,7 +59,7 @@ class Hub:
     def __init__(self, emulator: str, repositories: Path) -> None:
         self._emulator = emulator
         self._repositories = repositories
-        self._http = httpx2.AsyncClient(timeout=60)
+        self._http = httpx2.AsyncClient(timeout=HANGS.total_seconds())
         self._tokens = {token_of(person): person for person in PEOPLE}
         self._checks: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.faults: list[Fault] = []

@@ -55,7 +55,7 @@ class World:
     """The repository's name; ada is its owner."""
     webhook: str
     """Address of our webhook."""
-    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(timeout=60))
+    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(timeout=HANGS.total_seconds()))
 
     @property
     def hub(self) -> Hub:

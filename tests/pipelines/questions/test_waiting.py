@@ -19,6 +19,7 @@ from interfaces.cli.views.follow import follow
 from interfaces.cli.views.live_view import PlainView
 from interfaces.cli.views.run_summary import document_lines
 from standin.server.server import serve
+from tests.conftest import HANGS
 from tests.pipelines.conftest import Stage, events
 from tests.support.repositories import CONFIG, git
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
@@ -71,7 +72,7 @@ async def test_the_engine_reminds(  # type: ignore[no-untyped-def]
             async def ask(decision: Decision) -> Decide:
                 """A person who answers once they are reminded."""
                 nonlocal said
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(HANGS.total_seconds()):
                     while "reminder: " not in said:
                         await asyncio.sleep(0.1)
                         said += capsys.readouterr().err
