@@ -11,9 +11,9 @@ from baton.settings.core import Settings
 from interfaces.cli.commands.doctor.github import check_github
 from tests.cli.conftest import Cli, cli
 from tests.conftest import reach
-from tests.github.emulator import BOT, OWNER, token_of
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import BOT, OWNER, token_of
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 from workers.temporal_service import TemporalService
 
 __all__ = ["cli"]

@@ -13,9 +13,9 @@ from interfaces.cli.views.run_summary import ending
 from standin.script.scenario import Fault as ModelFault
 from standin.script.scenario import Scenario, Step
 from tests.conftest import assert_eventually
-from tests.github.emulator import BOT
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import BOT
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 from tests.support.repositories import git
 from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from tests.support.worker_process import WorkerProcess

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.github.npm import Npm
+from tests.support.github.npm import Npm
 
 HERE = Path(__file__).parent
 

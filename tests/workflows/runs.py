@@ -9,8 +9,8 @@ from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus, TaskS
 from standin.script.scenario import Call, Fault, Scenario, Step
 from tests.conftest import HANGS
 from tests.faults.injection import Moment, arm
-from tests.github.world import World
 from tests.pipelines.conftest import Stage
+from tests.support.github.world import World
 from tests.support.repositories import git
 from tests.support.scripts import (
     bash,

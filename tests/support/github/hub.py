@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from tests.conftest import HANGS
-from tests.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
-from tests.github.smart_http import git_backend
+from tests.support.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
+from tests.support.github.smart_http import git_backend
 
 _GIT = re.compile(r"/[\w.-]+/[\w.-]+\.git/.+")
 _REACTIONS = re.compile(r"/repos/[\w.-]+/[\w.-]+/issues/(comments/)?\d+/reactions")

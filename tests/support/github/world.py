@@ -24,8 +24,8 @@ from baton.settings.core import Settings
 from baton.steps.github import Handled
 from standin.server.app import StandIn
 from tests.conftest import HANGS, assert_eventually
-from tests.github.emulator import BOT, OWNER, SECRET, token_of
-from tests.github.hub import Hub
+from tests.support.github.emulator import BOT, OWNER, SECRET, token_of
+from tests.support.github.hub import Hub
 from tests.support.repositories import git
 from workflows.pipeline import Pipeline
 
