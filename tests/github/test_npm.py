@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.github.npm import Npm
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support" / "github"
 
 
 def test_the_lock_file_is_exact_and_names_no_registry() -> None:
