@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
 demo: setup ## The real pipeline on a sample repository, with a scripted model: no key
 	@$(BIN)/baton demo
 
-unit: setup ## The tests without a server and without the sandbox: under a minute
-	$(PYTEST) -n 2 -m "not ($(HEAVY) or $(APART) or sandbox)"
+unit: setup ## The tests without a server, the sandbox and processes of baton: about a minute
+	$(PYTEST) -n 2 -m "not ($(HEAVY) or $(APART) or sandbox or command)"
 
 test: check ## Lint, types, import rules, all tests without a server, and samples with one: under four minutes
 	$(PYTEST) -n 3 -m "sample or not ($(HEAVY) or $(APART))"

@@ -19,6 +19,8 @@ NEEDS_BY_FIXTURE = {
     "compose": {"install"},
     "machine_sandbox": {"sandbox"},
     "sandbox": {"sandbox"},
+    "cli": {"command"},
+    "scripted": {"command"},
     "boxes": {"sandbox"},
 }
 """Fixtures that provide a service, with the markers of the tests that use them."""
