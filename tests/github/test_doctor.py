@@ -108,6 +108,7 @@ async def test_what_is_missing_is_named(examine: Any, bare_world: World, setting
     assert "has no credential for GitHub" in checks["credential"]["detail"]
 
 
+@pytest.mark.server
 async def test_the_command(cli: Cli) -> None:
     both, alone = await asyncio.gather(cli("doctor", "--github", "--store"), cli("doctor", "--github"))
     assert both.code == 2

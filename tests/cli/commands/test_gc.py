@@ -102,6 +102,7 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert await last.read(heads[run], "transcript/1-backend/00001-user.json") == b'{"turn": 1}'
 
 
+@pytest.mark.server
 async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli, tmp_path: Path) -> None:
     project = Project(tmp_path / "shop")
     project.commit({"README.md": b"shop\n"}, "first")

@@ -121,6 +121,7 @@ async def test_a_deadline_takes_the_default_that_a_person_gave(staged) -> None: 
     assert len(timers) == 1
 
 
+@pytest.mark.server
 async def test_ten_minutes_of_waiting_leave_nothing_in_the_history(settings, repo, run_id) -> None:  # type: ignore[no-untyped-def]
     """The time is skipped, by Temporal's test server; then the answer is taken, and the run goes on."""
     path = Path(sys.executable).with_name("temporal-test-server")
