@@ -5,8 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
+# Markers say what a test needs (pyproject.toml describes them). Where many tests wait for timers, 6 processes serve 2 cores.
+HEAVY := server or github or crash or power or browser or install
+APART := image or soak
+PYTEST := $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-image check lint types imports format lock screenshots clean
+.PHONY: help setup demo unit test test-rest test-soak test-image test-all check lint types imports format lock screenshots clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,17 +25,25 @@ $(STAMP): pyproject.toml requirements.lock scripts/setup.sh
 demo: setup ## The real pipeline on a sample repository, with a scripted model: no key
 	@$(BIN)/baton demo
 
-test: setup ## Lint, types, import rules and the whole test suite
-	@$(MAKE) --no-print-directory check
+unit: setup ## The tests without a server, the sandbox and processes of baton: about a minute
+	$(PYTEST) -n 2 -m "not ($(HEAVY) or $(APART) or sandbox or command)"
 
-test-all: test test-image ## make test, then make test-image
+test: check ## Lint, types, import rules, all tests without a server, and samples with one: under four minutes
+	$(PYTEST) -n 3 -m "sample or not ($(HEAVY) or $(APART))"
+
+test-rest: setup ## The tests that make test leaves out: servers, GitHub, crashes, power cuts, the browser
+	$(PYTEST) -n 6 -m "($(HEAVY)) and not (sample or $(APART))"
+
+test-soak: setup ## Longer runs with random faults
+	$(PYTEST) -n 4 -m "soak" --soak-runs 10
 
 # Skipped with the reason where the image cannot be made: that needs root and packages of Debian, which it installs.
 test-image: setup ## The container image, built and run by podman
 	timeout --foreground --kill-after=60 600 $(BIN)/pytest -n 0 -m image tests/image
 
-check: lint types imports ## ruff, mypy --strict, import-linter, tests
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder  # many wait while others compute: 4 serve 2 cores
+test-all: test test-rest test-soak test-image ## Everything, as CI runs it
+
+check: lint types imports ## ruff, mypy --strict, import-linter
 
 lint: setup ## Rules of ruff, and the style figures of scripts/style_check.py
 	$(BIN)/ruff check .

@@ -27,8 +27,8 @@ from baton.settings.core import read_settings
 from benchmarks.scene import BATON, machine, memory_of, times, until
 from interfaces.github.signature import sign
 from tests.conftest import reach
-from tests.github.npm import install
 from tests.interfaces.github.http import get, post
+from tests.support.github.npm import install
 from workers.embedded.server_files import ServerFiles, read_record
 from workers.temporal_service import temporal_service
 

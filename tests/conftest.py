@@ -16,28 +16,17 @@ from temporalio.service import RPCError
 
 from baton.settings.core import Settings, read_settings
 from tests.support.forked import nursery
+from tests.support.needs import has_need, mark_needs, rank_by_length
+from tests.support.patient_client import make_patient, repeat
+from tests.support.server_guard import refused_servers
 from tests.support.strays import running, strays_that_stay
+from tests.support.time_limits import HANGS as HANGS  # most tests import it from here
+from tests.support.unreaped import wait_for_unreaped
 from workers.embedded.server import server_at
 from workers.temporal_service import TemporalService, temporal_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
-
-
-LONG = ("packaging", "faults", "pipelines/failures/test_takeover.py", "cli/test_run.py", "deploy", "ui", "github")
-"""Where the tests are that take longest; those begin first, so that none is left over at the end."""
-WAITING = {"cli", "deploy", "faults", "github", "packaging", "pipelines", "ui", "workers"}
-"""Folders of tests that wait for servers, timers and models most of the time."""
-TOGETHER = {"deploy", "packaging"}
-"""Folders whose files have fixtures that take long to make."""
-
-
-HANGS = timedelta(minutes=5)
-"""After which a test that waits for something gives up: it hangs, on the busiest machine."""
-
-
-MAX_FAREWELL = timedelta(minutes=1)
-"""For processes that a test has told to end, to do so on a busy machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,35 +36,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests marked `soak` or `image`, unless `-m` speaks of them; order the rest for several processes."""
+    """Mark tests by their needs, leave out `soak` and `image` unless `-m` names them, and order the rest."""
+    for item in items:
+        mark_needs(item)
     off = [name for name in ("soak", "image") if name not in config.getoption("markexpr")]
-    left_out = [item for item in items if any(item.get_closest_marker(name) for name in off)]
+    left_out = [item for item in items if has_need(item, *off)]
     if left_out:
         items[:] = [item for item in items if item not in set(left_out)]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
-        if _where(item).parts[0] in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(_where(item).as_posix()))
+        if has_need(item, "install"):  # its session fixtures take long: one process makes them
+            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
     items[:] = spread(items)
 
 
 def spread(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests with real runs evenly among the others: they wait more than they compute, so that both fit together."""
-    waiting = [item for item in items if _where(item).parts[0] in WAITING]
-    waiting.sort(key=_length)
-    computing = [item for item in items if _where(item).parts[0] not in WAITING]
+    """Return the tests with those that wait spread evenly among those that compute, to fill the processors."""
+    ranks = {item: rank_by_length(item) for item in items}
+    last = max(ranks.values(), default=0)
+    waiting = sorted((item for item in items if ranks[item] < last), key=ranks.__getitem__)
+    computing = [item for item in items if ranks[item] == last]
     order = [((number + 0.5) / len(kind), item) for kind in (waiting, computing) for number, item in enumerate(kind)]
     return [item for _, item in sorted(order, key=lambda pair: pair[0])]
-
-
-def _where(item: pytest.Item) -> Path:
-    return item.path.relative_to(Path(__file__).parent)
-
-
-def _length(item: pytest.Item) -> int:
-    """The place among `LONG`, from 0; what is not there comes last."""
-    where = _where(item).as_posix()
-    return next((place for place, start in enumerate(LONG) if where.startswith(start)), len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -93,8 +75,10 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         # All that belongs to this test process has been taken down by now, but for the processes that it forks from.
         if nursery.cache_info().currsize:
             nursery().close()
-        left = strays_that_stay(tmp_path_factory.getbasetemp(), running(), within=MAX_FAREWELL)
+        left = strays_that_stay(tmp_path_factory.getbasetemp(), running(), within=HANGS)
         assert not left, f"these processes outlived the tests: {left}"
+        unreaped = wait_for_unreaped(within=HANGS)
+        assert not unreaped, f"these processes were never waited for, and still run: {unreaped}"
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +92,15 @@ def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     directory = (request.node.funcargs or {}).get("tmp_path")  # none where the test was interrupted before it began
     if directory is not None and (new := running() - before):
-        left = strays_that_stay(directory, new, within=MAX_FAREWELL)
+        left = strays_that_stay(directory, new, within=HANGS)
         assert not left, f"the test left these processes behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def server_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse a Temporal server to a test without the marker `server`."""
+    with contextlib.nullcontext() if has_need(request.node, "server") else refused_servers():
+        yield
 
 
 def reach(address: str) -> dict[str, str]:
@@ -126,16 +117,21 @@ async def service(tmp_path_factory: pytest.TempPathFactory, clean_environment: N
         yield running
 
 
+async def end_open_workflows(client: Client) -> None:
+    """Terminate every workflow that is open."""
+    async for left in client.list_workflows("ExecutionStatus = 'Running'"):
+        with contextlib.suppress(RPCError):
+            await client.get_workflow_handle(left.id, run_id=left.run_id).terminate("its test is over")
+
+
 @pytest_asyncio.fixture
 async def client(service: TemporalService) -> AsyncIterator[Client]:
     """A client of the real server, with the search attributes registered; what a test leaves open ends with the test.
 
     An open run would be worked on by the workers of later tests.
     """
-    yield service.client
-    async for left in service.client.list_workflows("ExecutionStatus = 'Running'"):
-        with contextlib.suppress(RPCError):
-            await service.client.get_workflow_handle(left.id, run_id=left.run_id).terminate("its test is over")
+    yield make_patient(service.client)
+    await repeat(lambda: end_open_workflows(service.client))
 
 
 @pytest.fixture

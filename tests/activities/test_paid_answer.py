@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from activities.turn.paid_answer import Keeping
+from tests.conftest import HANGS
 
 Work = Callable[[Keeping], Awaitable[str]]
 
@@ -29,7 +30,7 @@ async def test_without_an_answer_it_ends_at_once() -> None:
         return "answered"
 
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(cancelled(asking), 60)
+        await asyncio.wait_for(cancelled(asking), HANGS.total_seconds())
 
 
 async def test_an_answer_is_kept_first() -> None:

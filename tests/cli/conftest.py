@@ -16,7 +16,7 @@ from interfaces.cli.runs.sample_repository import make_repository
 from standin.script.scenario_file import load_scenario
 from standin.server.app import StandIn
 from standin.server.server import serve
-from tests.conftest import reach
+from tests.conftest import HANGS, reach
 from tests.support.forked import Command, nursery
 
 BATON = Path(sys.executable).parent / "baton"
@@ -72,13 +72,15 @@ class Cli:
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
 
-    async def __call__(self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = 240) -> Result:
+    async def __call__(
+        self, *arguments: str, given: str = "", cwd: Path | None = None, within: float = HANGS.total_seconds()
+    ) -> Result:
         """Run a command to its end."""
         process = await self.start(*arguments, cwd=cwd)
         return await finish(process, given, within)
 
 
-async def finish(process: Process, given: str = "", within: float = 120) -> Result:
+async def finish(process: Process, given: str = "", within: float = HANGS.total_seconds()) -> Result:
     """Wait for the end of a command; one that does not come is a failure."""
     try:
         out, err = await asyncio.wait_for(process.communicate(given.encode()), within)

@@ -13,12 +13,14 @@ import pytest_asyncio
 
 from baton import naming
 from baton.records.run import RunDocument, RunRequest, RunStatus, TaskDocument
-from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result
+from tests.faults.scene import new_namespace
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
-from workers.temporal_service import temporal_service
+from workers.temporal_service import TemporalService
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.store.store import Store
+
+pytestmark = pytest.mark.server
 
 GOOD, BAD, OLD = "shop-good", "till-bad", "shop-old"
 DEEP = b"[" * 100_000
@@ -65,17 +67,41 @@ async def make(cli: Cli, place: Path, name: str, *runs: str) -> Store:
     return store
 
 
+@dataclass
+class Pristine:
+    """Two stores as they were before any test, and a namespace whose server knows two of their three runs."""
+
+    template: Path
+    place: Path
+    cli: Cli
+    repos: tuple[str, str]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pristine(service: TemporalService, tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+    """Make the stores and start the runs once: server and namespace serve all tests of a process."""
+    top = tmp_path_factory.mktemp("damaged")
+    template, place = top / "template", top / "place"
+    client = await new_namespace(service.address)
+    cli = Cli(place / "home", TEMPORAL_ADDRESS=service.address, TEMPORAL_NAMESPACE=client.namespace)
+    good, bad = await make(cli, place, "shop", GOOD, OLD), await make(cli, place, "till", BAD)
+    for run, store in ((GOOD, good), (BAD, bad)):
+        request = RunRequest(task="x", repo=store.repo)
+        memo = {"repo": store.repo, "task": f"task of {run}"}
+        await client.start_workflow("Pipeline", request, id=run, task_queue="nowhere", memo=memo)
+        await client.get_workflow_handle(run).terminate()
+    place.rename(template)
+    return Pristine(template, place, cli, (good.repo, bad.repo))
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def home(cli: Cli, tmp_path: Path) -> AsyncIterator[Home]:
+async def home(pristine: Pristine) -> AsyncIterator[Home]:
     """Two stores, three runs that have ended and that a server has forgotten or knows, and that server."""
-    good, bad = await make(cli, tmp_path, "shop", GOOD, OLD), await make(cli, tmp_path, "till", BAD)
-    async with temporal_service(read_settings(home=cli.home), embedded_only=True) as service:
-        for run, store in ((GOOD, good), (BAD, bad)):
-            request = RunRequest(task="x", repo=store.repo)
-            memo = {"repo": store.repo, "task": f"task of {run}"}
-            await service.client.start_workflow("Pipeline", request, id=run, task_queue="nowhere", memo=memo)
-            await service.client.get_workflow_handle(run).terminate()
-        yield Home(cli, good, bad)
+    shutil.copytree(pristine.template, pristine.place, symlinks=True)
+    good, bad = [await Store.open(pristine.cli.home, repo) for repo in pristine.repos]
+    yield Home(pristine.cli, good, bad)
+    await pristine.cli.end()
+    shutil.rmtree(pristine.place)
 
 
 def lose(*names: str) -> Callable[[Store], None]:

@@ -18,6 +18,7 @@ from baton.records.run import Fallback, RunRequest, RunStatus
 from interfaces.cli.choices import DefaultAnswer, Status
 from interfaces.cli.main import app
 from tests.cli.conftest import Cli
+from tests.conftest import HANGS
 
 SLOW_TO_LOAD = {"anthropic", "git", "httpx2", "pydantic", "pygit2", "rich.live", "structlog", "temporalio", "uvicorn"}
 SLOW_TO_COMPLETE = SLOW_TO_LOAD - {"pydantic"}
@@ -168,7 +169,9 @@ def test_help_and_version_load_little(option: str) -> None:
         "os._exit = tell\n"
         "try:\n    main()\nexcept SystemExit:\n    tell()\n"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANGS.total_seconds()
+    )
     assert "baton" in said.stdout.lower()
     assert said.stdout.splitlines()[-1] == "loaded:", said.stderr
 

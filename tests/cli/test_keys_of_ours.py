@@ -17,6 +17,7 @@ def nowhere(home: Path) -> bool:
     return subprocess.run(asked, capture_output=True, check=False).stdout == b""
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("way", ["typed", "file", "stdin", "broken"])
 async def test_a_task(scripted: Cli, repository: Path, tmp_path: Path, way: str) -> None:
     task = f"{KEY} is the key to use"
@@ -38,6 +39,7 @@ async def test_a_task(scripted: Cli, repository: Path, tmp_path: Path, way: str)
         assert nowhere(scripted.home)
 
 
+@pytest.mark.server
 async def test_halves_of_letters(scripted: Cli, repository: Path) -> None:
     """Bytes that are no UTF-8 reach a command as halves of surrogate pairs."""
     started = await scripted("run", "Add \udcff it", "--repo", str(repository), "--detach", "--json")

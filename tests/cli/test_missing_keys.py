@@ -4,9 +4,13 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
 from workers.embedded.server import embedded_server
+
+pytestmark = pytest.mark.server
 
 
 def key(name: str) -> str:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.cli.conftest import BATON, Cli, finish
+from tests.conftest import HANGS
 
 KEYS = {"BATON_ENCRYPTION_KEYS": "k1:" + "A" * 43 + "=", "BATON_CODEC_TOKEN": "a-token-of-some-length"}
 
@@ -16,7 +17,9 @@ KEYS = {"BATON_ENCRYPTION_KEYS": "k1:" + "A" * 43 + "=", "BATON_CODEC_TOKEN": "a
 def shell(cli: Cli, script: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a line of shell in which `baton` is the command."""
     words = f'baton() {{ "{BATON}" "$@"; }}; {script}'
-    return subprocess.run(["bash", "-c", words], capture_output=True, text=True, env={**cli.env, **env}, timeout=120)
+    return subprocess.run(
+        ["bash", "-c", words], capture_output=True, text=True, env={**cli.env, **env}, timeout=HANGS.total_seconds()
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -70,7 +73,7 @@ async def test_what_serves_says_where_and_ends_as_interrupted(cli: Cli, command:
     cli.env |= KEYS
     process = await cli.start(*command, "--json")
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         said = json.loads(await process.stdout.readuntil(b"\n}\n"))
     assert said.keys() == known
     assert said["url"].startswith("http://127.0.0.1:")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -25,23 +24,20 @@ from standin.script.scenario import Fault
 from standin.server.app import StandIn
 from standin.server.server import serve
 from tests.cli.conftest import Cli, Process
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload
 from tests.interfaces.github.http import post
+from tests.support.ports import reserve_port
 from tests.support.repositories import make_repository
 from tests.support.scripts import bash, plan, scenario, simple_task, task, write
 from workers.connection import connect_to
 from workers.embedded.server import running_server
 from workers.http_server import http_server
 
+pytestmark = pytest.mark.server
+
 KEY = "sk-ant-canary-0f3a77c1d2"
 TASK = "Add the canary-4bd1 feature"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def collector(spans: list[Span]) -> Starlette:
@@ -74,10 +70,12 @@ async def run_once(cli: Cli, repository: Path) -> tuple[RunDocument, str]:
     assert server is not None
     client = await connect_to(server.address)
     handle = client.get_workflow_handle(started.out.strip(), result_type=RunDocument)
-    document: RunDocument = await asyncio.wait_for(handle.result(), 90)
+    document: RunDocument = await asyncio.wait_for(handle.result(), HANGS.total_seconds())
 
     def read() -> str:
-        with urllib.request.urlopen(f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(
+            f"http://{cli.env['BATON_METRICS_ADDRESS']}/metrics", timeout=HANGS.total_seconds()
+        ) as answer:
             return str(answer.read().decode())
 
     # The worker counts the workflow's end a moment after the server has told it to everybody.
@@ -103,7 +101,7 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
             tmp_path / "home",
             ANTHROPIC_BASE_URL=standin.base_url,
             ANTHROPIC_API_KEY=KEY,
-            BATON_METRICS_ADDRESS=f"127.0.0.1:{free_port()}",
+            BATON_METRICS_ADDRESS=f"127.0.0.1:{reserve_port()}",
             BATON_LOG="json",
             BATON_LOG_LEVEL="info",
             OTEL_EXPORTER_OTLP_ENDPOINT=otlp,
@@ -116,7 +114,7 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
             await deliver(said)
             document, page = await run_once(cli, make_repository(tmp_path / "shop"))
             up.send_signal(signal.SIGTERM)
-            _, rest = await asyncio.wait_for(up.communicate(), 60)
+            _, rest = await asyncio.wait_for(up.communicate(), HANGS.total_seconds())
         finally:
             await cli.end()
         log = said + rest.decode()
@@ -153,7 +151,7 @@ async def test_log_lines_of_services_are_kept_from_the_commands_of_people(tmp_pa
             said = await until(up, "A worker is at work")
             shown = await cli("list")
             up.send_signal(signal.SIGTERM)
-            _, rest = await asyncio.wait_for(up.communicate(), 60)
+            _, rest = await asyncio.wait_for(up.communicate(), HANGS.total_seconds())
         finally:
             await cli.end()
     assert alone.code == 0, alone.err
@@ -179,7 +177,7 @@ async def until(process: Process, words: str) -> str:
     assert process.stderr is not None
     said = ""
     while words not in said:
-        line = await asyncio.wait_for(process.stderr.readline(), 60)
+        line = await asyncio.wait_for(process.stderr.readline(), HANGS.total_seconds())
         assert line, said
         said += line.decode()
     return said

@@ -13,13 +13,17 @@ import pytest
 
 from interfaces.cli.runs.sample_repository import make_repository
 from tests.cli.conftest import BATON
+from tests.conftest import HANGS
 
 UID = 12345
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.getuid() != 0 or not shutil.which("setpriv"),
-    reason="becoming another user needs root",
-)
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.getuid() != 0 or not shutil.which("setpriv"),
+        reason="becoming another user needs root",
+    ),
+]
 
 
 @pytest.fixture
@@ -57,14 +61,14 @@ def run(place: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess
         env={"PATH": os.defpath, "TMPDIR": str(place), "NO_COLOR": "1", **env},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS.total_seconds(),
     )
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip("no mount namespaces here")
     return done
 
 
-@pytest.mark.parametrize("home", ["own", "none", "root of the file system"])
+@pytest.mark.parametrize("home", ["own", "none", pytest.param("root of the file system", marks=pytest.mark.soak)])
 def test_the_demo_runs_to_its_end(place: Path, home: str) -> None:
     homes = {"own": str(place), "root of the file system": "/"}
     done = run(place, "demo", **({"HOME": homes[home]} if home in homes else {}))

@@ -62,6 +62,7 @@ async def test_a_text_that_begins_like_an_option_is_told_how_to_be_given(cli: Cl
     refused(await cli(*arguments), 2, "`--` before the arguments", "`-` (stdin)", "`@FILE`")
 
 
+@pytest.mark.server
 async def test_a_note_may_begin_with_a_dash_and_a_misspelt_option_is_named(cli: Cli) -> None:
     refused(await cli("decide", "shop-x7k2", "D1", "url", "--note", "- as before"), 2, "no run shop-x7k2")
     misspelt = await cli("run", "x", "--usdd", "5")
@@ -196,6 +197,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Commands about a run, and what they take besides."""
 
 
+@pytest.mark.server
 async def test_a_run_that_is_not_there(cli: Cli) -> None:
     # One server for all of them; otherwise each would start its own.
     async with embedded_server(read_settings(home=cli.home)):
@@ -212,7 +214,7 @@ async def test_what_is_no_id_of_a_run(cli: Cli, command: str) -> None:
 
 async def test_words_without_words(cli: Cli) -> None:
     refused(await cli("guide", "no-such-run", " "), 2, "between 1 and")
-    assert nothing_runs(cli.home)
+    await assert_eventually(lambda: nothing_runs(cli.home))
 
 
 async def test_older_names_of_options_work_and_the_new_ones_are_named(tmp_path: Path, empty_repository: Path) -> None:
@@ -262,6 +264,7 @@ async def test_a_temporal_address_that_is_a_url(cli: Cli) -> None:
     assert "hunter2" not in result.err
 
 
+@pytest.mark.server
 async def test_a_url_that_is_no_repository_is_found_out_by_the_run(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "home", ANTHROPIC_API_KEY=KEY)
     result = await cli("run", "x", "--repo", "file:///no/such/place", "--run-id", "nowhere")
@@ -284,13 +287,14 @@ async def test_a_broken_profile_is_named(cli: Cli, tmp_path: Path) -> None:
     refused(await cli("list"), 2, "Temporal's configuration")
 
 
+@pytest.mark.server
 async def test_a_port_in_use(cli: Cli) -> None:
     with socket.socket() as occupied:
         occupied.bind(("127.0.0.1", 0))
         occupied.listen()
         port = occupied.getsockname()[1]
         refused(await cli("up", "--server-port", str(port)), 4, f"Port {port} is in use")
-    assert nothing_runs(cli.home)
+    await assert_eventually(lambda: nothing_runs(cli.home))
 
 
 async def test_ports_make_no_sense_with_a_configured_server(cli: Cli) -> None:
@@ -298,6 +302,7 @@ async def test_ports_make_no_sense_with_a_configured_server(cli: Cli) -> None:
     refused(await cli("up", "--server-port", "7233"), 2, "--server-port")
 
 
+@pytest.mark.server
 async def test_code_in_the_working_directory_is_never_ours(cli: Cli, tmp_path: Path) -> None:
     """The directory a command is called in may be a stranger's repository."""
     hostile = tmp_path / "hostile"
@@ -358,6 +363,7 @@ async def test_agents(cli: Cli, tmp_path: Path) -> None:
         assert (result.code, "claude-next-9 has no price" in result.out) == (0, True)
 
 
+@pytest.mark.server
 async def test_doctor_names_a_model_without_a_price(cli: Cli) -> None:
     cli.env["BATON_TESTER_MODEL"] = "claude-next-9"
     result = await cli("doctor")

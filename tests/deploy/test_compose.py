@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
-from tests.conftest import reach
+from tests.conftest import HANGS, reach
+from tests.support.ports import reserve_port
 from workers.connection import connect_to
 from workers.embedded.server import find_temporal
 from workers.temporal_service import temporal_service
@@ -118,6 +118,7 @@ def test_what_is_mounted_is_there_and_what_is_set_is_known(project: dict[str, An
         assert name in known
 
 
+@pytest.mark.server
 async def test_the_containers_commands_work_as_processes(project: dict[str, Any], tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()
@@ -134,7 +135,7 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
         assert described.config.workflow_execution_retention_ttl.ToTimedelta().days == 90
 
         image = dict(re.findall(r"(BATON_(?!HOME|SECRETS_DIR)[A-Z_]+)=(\S+)", (ROOT / "Dockerfile").read_text()))
-        metrics = free_port()
+        metrics = reserve_port()
         for name, check, said in (
             ("worker", image_check(metrics), "A worker is at work"),
             ("codec", project["services"]["codec"]["healthcheck"]["test"][1:], "codec server http://"),
@@ -144,7 +145,7 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
             given = {key: str(value) for key, value in container["environment"].items()}
             cli = Cli(tmp_path / name)
             cli.env |= {**image, **given, **local, "BATON_METRICS_ADDRESS": f"127.0.0.1:{metrics}"}
-            ports = {port: str(free_port()) for port in ("8234", "8473")}
+            ports = {port: str(reserve_port()) for port in ("8234", "8473")}
             command = [ports.get(word, word) for word in container["command"]]
             process = await cli.start(*command)
             try:
@@ -152,11 +153,13 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
                 asked = check
                 for port, other in ports.items():
                     asked = [word.replace(f":{port}", f":{other}") for word in asked]
-                await asyncio.to_thread(subprocess.run, [sys.executable, *asked[1:]], check=True, timeout=120)
+                await asyncio.to_thread(
+                    subprocess.run, [sys.executable, *asked[1:]], check=True, timeout=HANGS.total_seconds()
+                )
                 if name == "worker":
                     assert (await cli("worker", "status")).code == 0
                 process.send_signal(signal.SIGTERM)
-                _, rest = await asyncio.wait_for(process.communicate(), 60)
+                _, rest = await asyncio.wait_for(process.communicate(), HANGS.total_seconds())
                 assert process.returncode == 0, f"{name}: {rest.decode()}"
             finally:
                 await cli.end()
@@ -169,7 +172,9 @@ def prepare_namespace(service: dict[str, Any], address: str) -> None:
     path = f"{find_temporal().parent}:{os.defpath}"
     env = {**service["environment"], **reach(address), "PATH": path, "HOME": "/nonexistent"}
     for _ in range(2):
-        done = subprocess.run([service["command"][0], script], env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [service["command"][0], script], env=env, capture_output=True, text=True, timeout=HANGS.total_seconds()
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "The namespace baton is ready." in done.stdout
 
@@ -180,17 +185,11 @@ def image_check(metrics: int) -> list[str]:
     return [str(word).replace(":9464", f":{metrics}") for word in json.loads(check)]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def until(process: Process, words: str) -> None:
     assert process.stderr is not None
     said = ""
     while words not in said:
-        line = (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+        line = (await asyncio.wait_for(process.stderr.readline(), HANGS.total_seconds())).decode()
         assert line, said
         said += line
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from baton.naming import slug
 from baton.records.run import RunStatus
 from standin.script.scenario import Scenario
+from tests.conftest import HANGS
 from tests.faults.injection import Moment
 from tests.faults.scene import Scene, script
 
@@ -37,7 +38,7 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
     for number, moment in enumerate(case.moments):
         worker = await scene.worker(moment)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(HANGS.total_seconds()):
                 ended = await worker.wait()
         except TimeoutError:
             return f"the moment {moment} did not come; asked so far: {dict(scene.asked())}\n{scene.log()}"

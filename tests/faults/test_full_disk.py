@@ -84,7 +84,13 @@ async def test_room_is_made_in_time(scenes: Scenes, disk: Path) -> None:
         await scene.worker()
         await assert_eventually(lambda: any(scene.home.glob("workspaces/*/*/work/src/started")))
         ballast.fill()
-        await asyncio.sleep(1.5)
+        session = scene.client.get_workflow_handle(f"{scene.run}/t1/1-backend")
+
+        async def failed_once() -> bool:
+            pending = (await session.describe()).raw_description.pending_activities
+            return any(one.attempt > 1 for one in pending)
+
+        await assert_eventually(failed_once)
         ballast.drop()
         document = await scene.outcome(handle)
         assert document.status is RunStatus.DONE, (document, scene.log())

@@ -12,18 +12,17 @@ import pytest
 import yaml
 
 from baton.records.run import Decide, RunStatus
-from tests.conftest import assert_eventually
+from standin.script.scenario import Scenario
+from tests.conftest import HANGS, assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script
 from tests.support.forked import Nursery, inherited
+from tests.support.ports import reserve_port
 from workflows.pipeline import Pipeline
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def dumped(scenario: Scenario) -> str:
+    return yaml.safe_dump(scenario.model_dump(mode="json", exclude_defaults=True))
 
 
 async def requests(port: int) -> list[dict[str, Any]]:
@@ -31,7 +30,9 @@ async def requests(port: int) -> list[dict[str, Any]]:
 
     def read() -> list[dict[str, Any]]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/standin/requests", timeout=60) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/standin/requests", timeout=HANGS.total_seconds()
+            ) as answer:
                 return list(json.load(answer)["requests"])
         except OSError:
             return []
@@ -41,13 +42,14 @@ async def requests(port: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("back", ["at once", "after a decision"])
 async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tmp_path: Path, back: str) -> None:
-    port, log = free_port(), tmp_path / "standin.log"
+    port, log = reserve_port(), tmp_path / "standin.log"
     played = tmp_path / "played.yaml"
-    played.write_text(yaml.safe_dump(script(thinking=3.0).model_dump(mode="json", exclude_defaults=True)))
+    # It dies before the answer ends, however late the test hears of the request; its successor is quick.
+    played.write_text(dumped(script(thinking=HANGS.total_seconds())))
     standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
     async with scenes("run", script(), ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}") as scene:
         handle = await scene.begin()
-        await scene.worker()
+        worker = await scene.worker()
         before: list[dict[str, Any]] = []
 
         async def streaming() -> bool:
@@ -55,8 +57,10 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
             return any((r["role"], r["turn"], r["status"]) == ("backend", 2, 200) for r in before)
 
         await assert_eventually(streaming)
-        await asyncio.sleep(0.5)
+        if back == "at once":
+            worker.send_signal(signal.SIGSTOP)  # so that its attempts are not over before the model is back
         await standin.kill()
+        played.write_text(dumped(script()))
         if back == "after a decision":
 
             async def waiting() -> bool:
@@ -64,8 +68,9 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
 
             await assert_eventually(waiting)
         standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
+        await assert_eventually(lambda: _listens(port))
+        worker.send_signal(signal.SIGCONT)
         if back == "after a decision":
-            await assert_eventually(lambda: _listens(port))
             (decision,) = await handle.query(Pipeline.decisions)
             assert "cannot be reached" in decision.question
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))

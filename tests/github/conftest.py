@@ -12,9 +12,9 @@ from temporalio.client import Client
 
 from baton.settings.core import Settings
 from standin.script.scenario import Scenario
-from tests.github.npm import Npm, npm
-from tests.github.opening import app_settings, make_on_github, open_forge, open_world
-from tests.github.world import Forge, World
+from tests.support.github.npm import Npm, npm
+from tests.support.github.opening import app_settings, make_on_github, open_forge, open_world
+from tests.support.github.world import Forge, World
 
 __all__ = ["npm"]
 

@@ -11,8 +11,8 @@ from baton import naming
 from baton.records.run import RunStatus
 from baton.steps.github import Handled
 from standin.script.scenario import Fault, Step
-from tests.github.emulator import BOT, OWNER, token_of
-from tests.github.world import World
+from tests.support.github.emulator import BOT, OWNER, token_of
+from tests.support.github.world import World
 from tests.support.repositories import CONFIG, git
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested, write
 from workspaces.store.store import Store

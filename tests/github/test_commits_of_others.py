@@ -7,8 +7,8 @@ from temporalio.client import WorkflowExecutionStatus
 from baton.records.run import RunStatus
 from standin.script.scenario import Fault, Step
 from tests.conftest import assert_eventually
-from tests.github.emulator import OWNER
-from tests.github.world import World
+from tests.support.github.emulator import OWNER
+from tests.support.github.world import World
 from tests.support.repositories import git
 from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 

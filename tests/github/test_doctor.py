@@ -11,9 +11,9 @@ from baton.settings.core import Settings
 from interfaces.cli.commands.doctor.github import check_github
 from tests.cli.conftest import Cli, cli
 from tests.conftest import reach
-from tests.github.emulator import BOT, OWNER, token_of
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import BOT, OWNER, token_of
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 from workers.temporal_service import TemporalService
 
 __all__ = ["cli"]
@@ -108,6 +108,7 @@ async def test_what_is_missing_is_named(examine: Any, bare_world: World, setting
     assert "has no credential for GitHub" in checks["credential"]["detail"]
 
 
+@pytest.mark.server
 async def test_the_command(cli: Cli) -> None:
     both, alone = await asyncio.gather(cli("doctor", "--github", "--store"), cli("doctor", "--github"))
     assert both.code == 2

@@ -1,7 +1,7 @@
 """An open pull request: failing checks, review comments, approvals and messages become bounded rounds, or are noted."""
 
 from baton.records.run import RunStatus
-from tests.github.emulator import BOT
+from tests.support.github.emulator import BOT
 from tests.support.repositories import CONFIG, git
 from tests.support.scripts import plan, scenario, simple_task, task, write
 

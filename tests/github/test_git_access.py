@@ -8,11 +8,11 @@ from pydantic import SecretStr
 
 from activities.github.client import GitHub, http_client
 from baton.errors import GitHubDenied, RepositoryAway, RepositoryError
-from tests.github.emulator import OWNER, token_of
-from tests.github.hub import Fault
-from tests.github.opening import make_for_git
-from tests.github.world import World
 from tests.support.git_over_http import serving
+from tests.support.github.emulator import OWNER, token_of
+from tests.support.github.hub import Fault
+from tests.support.github.opening import make_for_git
+from tests.support.github.world import World
 from tests.support.leftovers import commands_with
 from tests.support.repositories import git, make_repository
 from workspaces.delivery.push_branch import publish

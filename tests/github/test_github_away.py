@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from baton.records.run import Decide, RunStatus
-from tests.github.hub import Fault
+from tests.support.github.hub import Fault
 from tests.support.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
@@ -12,9 +13,9 @@ from interfaces.cli.views.run_summary import ending
 from standin.script.scenario import Fault as ModelFault
 from standin.script.scenario import Scenario, Step
 from tests.conftest import assert_eventually
-from tests.github.emulator import BOT
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import BOT
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 from tests.support.repositories import git
 from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 from tests.support.worker_process import WorkerProcess
@@ -32,6 +33,7 @@ def script(*, slow: bool = False) -> Scenario:
     )
 
 
+@pytest.mark.sample
 async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ignore[no-untyped-def]
     async with world(script()) as w:
         # What is hidden in an issue is not passed on; what strangers and later comments say is not, either.

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from tests.github.npm import Npm
+from tests.support.github.npm import Npm
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support" / "github"
 
 
 def test_the_lock_file_is_exact_and_names_no_registry() -> None:

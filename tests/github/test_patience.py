@@ -14,14 +14,15 @@ from activities.github.reads import ReadingActivities
 from baton.naming import GITHUB_READS
 from baton.records.issue import Delivery, Repository, Sender, Start
 from baton.steps.github import Handled
-from tests.github.emulator import OWNER
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import OWNER
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 from workflows.delivery import DeliveryWorkflow
 
 SERVER = Path(sys.executable).with_name("temporal-test-server")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("faults", "waits"),
     [

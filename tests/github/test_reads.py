@@ -12,8 +12,8 @@ from activities.github.client import GitHub, http_client
 from activities.github.reads import ReadingActivities
 from baton.records.issue import Check, Repository, Sender
 from baton.steps.github import EarlierInput, FailedCheck, PullNumber, WhoAsks
-from tests.github.emulator import OWNER
-from tests.github.world import World
+from tests.support.github.emulator import OWNER
+from tests.support.github.world import World
 
 
 class Reader:

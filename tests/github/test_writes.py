@@ -16,9 +16,9 @@ from activities.github.writes import WritingActivities
 from baton.records.issue import Repository
 from baton.settings.core import Settings
 from baton.steps.github import CheckInput, CommentInput, PullInput, React
-from tests.github.emulator import BOT, OWNER, token_of
-from tests.github.hub import Fault
-from tests.github.world import World
+from tests.support.github.emulator import BOT, OWNER, token_of
+from tests.support.github.hub import Fault
+from tests.support.github.world import World
 
 COMMIT = "a" * 40
 BRANCH = "baton/issue-1-add-pages"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANGS
 from tests.image.containers import ROOT, Containers
 
 CANNOT = 77
@@ -31,7 +32,7 @@ def storage() -> Iterator[Path]:
             assert code == 0, said
             yield directory
         finally:
-            subprocess.run(["sh", script, "remove", str(directory)], check=True, timeout=120)
+            subprocess.run(["sh", script, "remove", str(directory)], check=True, timeout=HANGS.total_seconds())
 
 
 def build(script: list[str]) -> tuple[int, str]:
@@ -43,7 +44,7 @@ def build(script: list[str]) -> tuple[int, str]:
         said, _ = process.communicate()
     except BaseException:
         os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANGS.total_seconds())
         raise
     return process.returncode, said
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import yaml
 
+from tests.conftest import HANGS
+
 ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/baton:test"
-PATIENCE = 120
+PATIENCE = int(HANGS.total_seconds())
 """Seconds that a command in a container may take: against hanging alone."""
 SAME = {"systempaths=unconfined": "unmask=ALL", "no-new-privileges:true": "no-new-privileges"}
 """Docker's security options that podman calls otherwise."""
@@ -92,7 +94,8 @@ class Containers:
 
     def wait_for(self, name: str, words: str) -> str:
         """Wait until a container has said this; fails where it ends before."""
-        for _ in range(PATIENCE):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             said = self.logs(name)
             if words in said:
                 return said

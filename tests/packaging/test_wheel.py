@@ -11,6 +11,7 @@ import pytest
 
 from baton import __version__
 from tests.cli.conftest import Cli, nothing_runs
+from tests.conftest import HANGS, assert_eventually
 
 ROOT = Path(__file__).parents[2]
 UV = str(Path(sys.executable).with_name("uv"))
@@ -19,7 +20,12 @@ UV = str(Path(sys.executable).with_name("uv"))
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
     """What a command says on stdout; its failure is the test's."""
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=300
+        list(map(str, command)),
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=HANGS.total_seconds(),
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-2_000:]}\n{done.stderr[-4_000:]}"
     return done.stdout
@@ -49,6 +55,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin" / "baton"
 
 
+@pytest.mark.server
 async def test_the_installed_command_runs_the_demo_from_an_empty_directory(installed: Path, tmp_path: Path) -> None:
     """The whole demo; it takes no server that is configured, and says so in the lines it prints to copy."""
     # Named like the demo's script, which must not be taken from there.
@@ -61,7 +68,7 @@ async def test_the_installed_command_runs_the_demo_from_an_empty_directory(insta
     far["PYTHONDONTWRITEBYTECODE"] = ""
     cli = Cli(empty / "home", installed, **far)
     assert (await cli("--version", cwd=empty)).out == f"baton {__version__}\n"
-    result = await cli("demo", "--keep", "./demo", cwd=there, within=240)
+    result = await cli("demo", "--keep", "./demo", cwd=there, within=HANGS.total_seconds())
     assert result.code == 0, result
     assert "model is scripted" in result.err
     assert "D1" in result.err
@@ -73,7 +80,7 @@ async def test_the_installed_command_runs_the_demo_from_an_empty_directory(insta
     assert "the reviewer says request_changes, 1 blocking finding\n" in result.err
     # The program is named as it can be called from here, so that the line can be copied.
     assert f"env -u TEMPORAL_ADDRESS BATON_HOME={place}/home {installed} show" in result.out
-    assert nothing_runs(place)
+    await assert_eventually(lambda: nothing_runs(place))
 
     repository = pygit2.Repository(str(place / "orders"))
     (name,) = [name for name in repository.branches.local if name.startswith("baton/")]

@@ -9,6 +9,7 @@ import pytest
 
 from baton import naming
 from baton.records.run import Decide, RunDocument, RunStatus
+from tests.conftest import HANGS
 from tests.pipelines.conftest import Stage
 from tests.support.scripts import escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
@@ -101,7 +102,7 @@ async def test_the_store_and_the_queries_agree(staged, choice: str, status: RunS
 
 async def kept_with(stage: Stage, **wanted: str) -> Any:
     """`state.json` once it says this: it is written a moment after the workflow knows."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while True:
             state = await kept(stage, "state.json")
             if all(state[name] == value for name, value in wanted.items()):

@@ -9,6 +9,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from standin import StandIn
+from tests.conftest import HANGS
 
 MODEL = "claude-sonnet-5-5"
 
@@ -52,7 +53,7 @@ class Raw:
 def raw() -> Callable[[StandIn], AbstractAsyncContextManager[Raw]]:
     @asynccontextmanager
     async def open_client(standin: StandIn) -> AsyncIterator[Raw]:
-        async with httpx2.AsyncClient(base_url=standin.base_url, timeout=60) as client:
+        async with httpx2.AsyncClient(base_url=standin.base_url, timeout=HANGS.total_seconds()) as client:
             yield Raw(client)
 
     return open_client

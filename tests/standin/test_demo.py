@@ -13,6 +13,7 @@ import pytest
 import standin
 from agents.reports import parse_escalation, parse_report
 from standin.script.scenario import Scenario, Step
+from tests.conftest import HANGS
 from workspaces.project.scopes import scope_for
 
 SAMPLE = Path(standin.__file__).parent / "sample"
@@ -56,7 +57,7 @@ def suite(workspace: Path) -> tuple[int, str]:
         env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS.total_seconds(),
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -128,7 +129,7 @@ def test_the_page_is_changed_as_was_decided(workspace: Path, choice: str) -> Non
     assert ("localStorage" in script) == (choice == "local-storage")
     assert ("pushState" in script) != (choice == "local-storage")
     if (node := shutil.which("node")) is not None:
-        subprocess.run([node, "--check", str(workspace / "web/app.js")], check=True, timeout=60)
+        subprocess.run([node, "--check", str(workspace / "web/app.js")], check=True, timeout=HANGS.total_seconds())
 
 
 def test_the_tests_of_the_page_fail_without_the_change(workspace: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from baton.errors import UsageError
 from standin import Scenario, Step, serve
+from tests.conftest import HANGS
 from tests.standin.conftest import request
 
 SCENARIO = """
@@ -33,9 +34,9 @@ async def alone(scenario: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proces
     )
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), HANGS.total_seconds())).decode()
         [url] = [word for word in line.split() if word.startswith("http://")]
-        async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=HANGS.total_seconds()) as client:
             yield process, client
     finally:
         if process.returncode is None:
@@ -64,7 +65,7 @@ async def test_it_runs_alone_and_tells_what_was_asked(tmp_path: Path) -> None:
         assert (log["count"], log["cost_usd"], log["requests"]) == (0, 0.0, [])
         assert (await client.get("/standin/reset")).status_code == 404, "looking changes nothing"
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 60) == 0
+        assert await asyncio.wait_for(process.wait(), HANGS.total_seconds()) == 0
         assert process.stderr is not None
         assert (await process.stderr.read()).decode() == ""
 

@@ -16,6 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.server_guard import is_refused
+from tests.support.time_limits import HANGS
+
 _OURS = ("BATON_", "ANTHROPIC_", "TEMPORAL_")
 
 
@@ -62,7 +65,7 @@ class Forked:
         """SIGTERM, and its exit code."""
         self.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(HANGS.total_seconds()):
                 return await self.wait()
         except TimeoutError:
             await self.kill()
@@ -134,7 +137,8 @@ class Nursery:
     def start(self, environment: dict[str, str], streams: Sequence[int], cwd: Path | None = None, **be: Any) -> Forked:
         """Start a process with this environment, and these descriptors as its stdin, stdout and stderr."""
         self._number += 1
-        order = {"id": self._number, "environment": environment, "cwd": str(cwd or Path.cwd()), **be}
+        place = {"environment": environment, "cwd": str(cwd or Path.cwd()), "refused": is_refused()}
+        order = {"id": self._number, **place, **be}
         socket.send_fds(self._socket, [json.dumps(order).encode()], list(streams))
         while self._number not in self._begun:
             self._listen(None)

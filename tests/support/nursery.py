@@ -1,13 +1,21 @@
-"""The process from which processes of Baton are forked: it has imported everything once, so that each starts at once.
+"""The fork server of the tests: a process that has imported Baton once, from which its processes are forked.
+
+Why it stays: a worker takes 2.8 s of processor time to import what it needs, the SDK of Anthropic half of that, and a
+command 0.2 s. The crash matrix alone starts 64 workers, which would be three minutes of a processor, and the tests
+of the command line call `baton` several hundred times. A forked process takes 0.03 s, and one start of this server is
+paid for by its first worker. What is left out is only the start of Python: tests of the installed command and of the
+start itself (`tests/cli/conftest.py: BATON`) run the real program. The standard library's
+`multiprocessing.forkserver` gives its children no environment and no streams of their own.
 
 `python -m tests.support.nursery N` takes orders from the socket that is its descriptor N (`tests/support/forked.py`
-gives them), one
-JSON document with the descriptors of stdin, stdout and stderr each, and answers `{"id", "pid"}` when the process has
-begun and `{"id", "ended"}` with its exit status. An order says `be`, what the process is to be:
+gives them), one JSON document with the descriptors of stdin, stdout and stderr each, and answers `{"id", "pid"}` when
+the process has begun and `{"id", "ended"}` with its exit status. An order says `be`, the kind of process:
 
-    baton       the command with these `arguments`, as it is installed; only the start of Python is left out
+    baton       the command with these `arguments`, as it is installed
     worker      a worker that dies at a `moment`, if given
     standin     a stand-in for the Messages API that plays a scenario file on a port
+
+and `refused`, whether the test may start no Temporal server (`tests.support.server_guard`).
 """
 
 import asyncio
@@ -24,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import pytest
 import rich.console
 import rich.live
 import rich.table
@@ -59,6 +68,7 @@ from interfaces.cli import main as command
 from interfaces.cli.runs.runtime import serving
 from standin.server.server import run_forever
 from tests.faults.injection import Moment, arm
+from tests.support.server_guard import refuse_servers
 
 IMPORTED = (anthropic, rich, workers, interfaces)
 """What Baton imports only where it is needed, and here once for all."""
@@ -88,6 +98,8 @@ def _become(order: dict[str, Any], streams: list[int]) -> None:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    if order["refused"]:
+        refuse_servers(pytest.MonkeyPatch())
     match order["be"]:
         case "baton":
             sys.argv = ["baton", *order["arguments"]]
@@ -138,6 +150,7 @@ def main() -> None:
                 _become(order, streams)
             except BaseException:  # a child must never go on as a second nursery
                 traceback.print_exc()
+                sys.stderr.flush()
                 os._exit(1)
             os._exit(0)
         for descriptor in streams:

@@ -7,7 +7,7 @@ a workspace.
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,10 +20,13 @@ def running() -> set[int]:
 
 
 def strays(directory: Path, among: Iterable[int]) -> dict[int, str]:
-    """Return those of the given processes that belong to a directory, with their command lines."""
+    """Return those of the given processes that belong to a directory, with their command lines.
+
+    This process and those above it, such as a `timeout` with the directory among its arguments, are none.
+    """
     wanted = os.fsencode(directory)
     found = {}
-    for pid in set(among) - {os.getpid()}:
+    for pid in set(among) - set(_own_line()):
         if _belongs(Path("/proc", str(pid)), wanted) and (line := _command_line(pid)):
             found[pid] = line
     return found
@@ -37,6 +40,18 @@ def strays_that_stay(directory: Path, among: Iterable[int], within: timedelta) -
         time.sleep(0.1)
         pids = set(left)
     return left
+
+
+def _own_line() -> Iterator[int]:
+    """Yield the id of this process, of its parent, and so on."""
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
+        try:
+            # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: the parent is the second field after the name.
+            pid = int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
 
 
 def _belongs(process: Path, wanted: bytes) -> bool:

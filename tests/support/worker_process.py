@@ -9,6 +9,7 @@ from pathlib import Path
 from baton.settings.core import Settings
 from tests.conftest import reach
 from tests.support.forked import Forked, inherited, nursery
+from tests.support.time_limits import HANGS
 
 
 def environment(settings: Settings, address: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """SIGKILL: nothing can be tidied up."""
         self._signal(signal.SIGKILL)
-        assert self._end(60) is not None
+        assert self._end(HANGS.total_seconds()) is not None
 
     def pause(self) -> None:
         """SIGSTOP: alive, and yet it does nothing."""
@@ -93,8 +94,8 @@ class WorkerProcess:
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self._signal(signal.SIGTERM)
-        code = self._end(60)
-        assert code is not None, "the worker did not end within a minute"
+        code = self._end(HANGS.total_seconds())
+        assert code is not None, "the worker does not end"
         return code
 
     @property

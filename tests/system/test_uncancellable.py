@@ -6,13 +6,14 @@ import threading
 import pytest
 
 from system.uncancellable import finish, in_thread, provide_threads
+from tests.conftest import HANGS
 
 
 async def test_a_second_and_a_third_cancellation_are_waited_through() -> None:
     go, done = threading.Event(), []
 
     def work() -> None:
-        go.wait(60)
+        go.wait(HANGS.total_seconds())
         done.append(True)
 
     waiter = asyncio.create_task(in_thread(work))

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.conftest import HANGS
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
-PATIENCE = 60_000.0
+PATIENCE = HANGS.total_seconds() * 1_000
 """Milliseconds that a page may take on a busy machine."""
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from baton.errors import ServerStartFailed
 from baton.settings.core import Settings
 from tests.cli.conftest import Cli, nothing_runs
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from workers.embedded import server, supervisor
 from workers.embedded.certificates import ensure_credentials
 from workers.embedded.server import embedded_server, find_temporal
@@ -76,6 +76,7 @@ def record_of(files: ServerFiles) -> ServerRecord:
     return record
 
 
+@pytest.mark.server
 async def test_a_server_that_dies_at_its_first_start_is_said_with_its_last_words(
     settings: Settings, binary: Binary
 ) -> None:
@@ -125,7 +126,7 @@ async def test_a_keeper_goes_on_for_ever_with_longer_waits_and_says_so(settings:
         await assert_eventually(lambda: record_of(files).state == "ailing")
     finally:
         users.close()  # the last user leaves while it waits
-        await asyncio.wait_for(process.wait(), 60)
+        await asyncio.wait_for(process.wait(), HANGS.total_seconds())
     assert process.returncode == 0
     assert not files.record.exists()
     assert not is_held(files.server_lock)
@@ -182,6 +183,7 @@ async def test_users_replace_a_keeper_ever_more_rarely_and_say_why(settings: Set
     users.close()
 
 
+@pytest.mark.server
 async def test_a_log_that_cannot_be_opened_is_said_and_ends_no_guard(settings: Settings) -> None:
     files = ServerFiles.under(settings.home)
     files.log.mkdir()
@@ -221,6 +223,7 @@ async def test_what_ails_the_server_is_said_once_and_its_return_too(settings: Se
     ]
 
 
+@pytest.mark.server
 async def test_a_command_says_what_ails_the_server_and_helps_once_that_is_mended(
     settings: Settings, binary: Binary
 ) -> None:

@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from baton.errors import ServerStartFailed, UsageError
 from baton.settings.core import Settings, read_settings
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from workers.embedded.server import embedded_server, running_server
 from workers.embedded.server_files import (
     FileLock,
@@ -23,6 +23,8 @@ from workers.embedded.server_files import (
     write_record,
 )
 from workers.temporal_service import temporal_service
+
+pytestmark = pytest.mark.server
 
 USER = """
 import asyncio, sys
@@ -49,7 +51,7 @@ async def start_user(home: Path) -> tuple[asyncio.subprocess.Process, str]:
         env={**os.environ, "BATON_HOME": str(home)},
     )
     assert process.stdout is not None
-    address = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    address = (await asyncio.wait_for(process.stdout.readline(), HANGS.total_seconds())).decode().strip()
     assert address, "the user process did not get a server"
     return process, address
 
@@ -57,7 +59,7 @@ async def start_user(home: Path) -> tuple[asyncio.subprocess.Process, str]:
 async def end_user(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
-    await asyncio.wait_for(process.wait(), 60)
+    await asyncio.wait_for(process.wait(), HANGS.total_seconds())
 
 
 def alive(pid: int) -> bool:
@@ -108,7 +110,7 @@ async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -
     keeper = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "workers.embedded.supervisor", str(files.directory), "0", "0", "0", "--", "false")
     )
-    assert await asyncio.wait_for(keeper.wait(), 60) == 0
+    assert await asyncio.wait_for(keeper.wait(), HANGS.total_seconds()) == 0
     assert read_record(files) is None
 
 
@@ -172,7 +174,7 @@ async def test_an_orphaned_server_is_ended_before_another_one_opens_its_database
     write_record(files, ServerRecord(id="old", state="running", keeper=1, server=orphan.pid, address="127.0.0.1:1"))
     async with embedded_server(settings) as server:
         assert answers(server.address)
-        assert await asyncio.wait_for(orphan.wait(), 60) == -signal.SIGTERM
+        assert await asyncio.wait_for(orphan.wait(), HANGS.total_seconds()) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["server_port", "ui_port"])

@@ -24,7 +24,7 @@ from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
 from interfaces.cli.runs.start import start_run
 from standin.server.server import serve
-from tests.conftest import reach
+from tests.conftest import HANGS, reach
 from tests.pipelines.conftest import Stage
 from tests.support.repositories import make_repository
 from tests.support.scripts import escalate, scenario, session
@@ -63,7 +63,7 @@ def stored(home: Path, text: str) -> bool:
 def ask(url: str, body: Any = None, **headers: str) -> Any:
     """What an HTTP server answers, as JSON."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=HANGS.total_seconds()) as answer:
         return json.loads(answer.read())
 
 
@@ -80,7 +80,7 @@ def allowed_origin(url: str, origin: str) -> str | None:
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     request = urllib.request.Request(url, headers=headers, method="OPTIONS")
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=HANGS.total_seconds()) as answer:
             return str(answer.headers["Access-Control-Allow-Origin"])
     except urllib.error.HTTPError as refused:
         with refused:
@@ -116,6 +116,7 @@ async def command_reads(home: Path, address: str, run: str) -> str:
     return base64.b64decode(started["data"]).decode()
 
 
+@pytest.mark.server
 async def test_no_plain_text_reaches_the_database(tmp_path: Path) -> None:
     settings = read_settings(home=tmp_path / "home", encryption_keys=SecretStr(key("k1")), usd_per_day=50)
     repo = make_repository(tmp_path / "shop")

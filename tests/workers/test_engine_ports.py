@@ -7,6 +7,8 @@ from workers.embedded.server import embedded_server
 from workers.embedded.server_files import ServerFiles
 from workers.engine_ports import engine_services
 
+pytestmark = pytest.mark.server
+
 
 async def test_a_running_server_and_what_the_settings_name(tmp_path_factory, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.example.org:7233")

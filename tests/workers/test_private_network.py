@@ -21,7 +21,7 @@ from temporalio.service import TLSConfig
 from baton.errors import TemporalUnreachable
 from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, cli
-from tests.conftest import assert_eventually, reach
+from tests.conftest import HANGS, assert_eventually, reach
 from workers.connection import connect_to
 from workers.embedded import certificates
 from workers.embedded.certificates import ensure_credentials
@@ -41,12 +41,13 @@ def split(address: str) -> tuple[str, int]:
 async def refused(address: str, tls: TLSConfig | bool) -> bool:
     """Whether a client does not get in."""
     try:
-        await asyncio.wait_for(Client.connect(address, tls=tls), 20)
+        await asyncio.wait_for(Client.connect(address, tls=tls), HANGS.total_seconds())
     except (RuntimeError, ValueError, TimeoutError):
         return True
     return False
 
 
+@pytest.mark.server
 async def test_without_the_certificate_of_this_home_nobody_gets_in(settings: Settings, tmp_path: Path) -> None:
     async with embedded_server(settings) as server:
         assert server.credentials is not None
@@ -70,6 +71,7 @@ async def test_without_the_certificate_of_this_home_nobody_gets_in(settings: Set
             assert await refused(server.address, tls), tls
 
 
+@pytest.mark.server
 async def test_the_server_has_no_port_that_others_reach(settings: Settings) -> None:
     async with embedded_server(settings) as server:
         record = read_record(ServerFiles.under(settings.home))
@@ -178,6 +180,7 @@ async def test_the_temporal_command_gets_in_by_the_profile_or_by_variables(servi
     assert shut.returncode != 0
 
 
+@pytest.mark.server
 async def test_a_door_that_is_killed_is_replaced_with_its_server(settings: Settings) -> None:
     async with temporal_service(settings) as service:
         files = ServerFiles.under(settings.home)
@@ -222,6 +225,7 @@ async def test_keys_are_made_once_for_the_owner_only_and_renewed_in_time(
     assert left > datetime.datetime.now(datetime.UTC) + timedelta(days=365)
 
 
+@pytest.mark.server
 async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
     settings: Settings, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +248,7 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
         env={**os.environ, "BATON_HOME": str(settings.home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS.total_seconds(),
     )
     if "Permission denied" in said.stderr or "unshare" in said.stderr:
         pytest.skip("this machine lets nobody make a user namespace")
@@ -254,6 +258,7 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
     assert f"127.0.0.1:{port}" in warnings[0]
 
 
+@pytest.mark.server
 async def test_a_named_server_of_this_home_is_entered_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with embedded_server(settings) as server:
         monkeypatch.setattr("workers.embedded.server._used", {})
@@ -271,12 +276,14 @@ async def test_a_record_of_an_older_baton_asks_for_no_certificate(settings: Sett
     write_record(files, record)
 
 
+@pytest.mark.server
 async def test_doctor_and_up_say_how_to_get_in(cli: Cli) -> None:
     async with embedded_server(read_settings(home=cli.home)) as server:
         said = await cli("doctor")
     assert f"TEMPORAL_CONFIG_FILE={server.profile}" in said.out
 
 
+@pytest.mark.server
 async def test_a_certificate_that_is_gone_is_one_clear_sentence(settings: Settings) -> None:
     async with embedded_server(settings) as server:
         assert server.credentials is not None

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from baton.errors import ConfigurationError, TemporalUnreachable
+from tests.conftest import HANGS
 from workers.connection import connect_to
 from workers.search_attributes import SEARCH_ATTRIBUTES, ensure_search_attributes
 from workers.temporal_service import TemporalService
@@ -31,7 +32,8 @@ async def new_namespace(service: TemporalService) -> Client:
         RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
     )
     client = await Client.connect(service.address, namespace=name, tls=service.tls or False)
-    for _ in range(200):
+    deadline = asyncio.get_running_loop().time() + HANGS.total_seconds()
+    while asyncio.get_running_loop().time() < deadline:
         try:
             await listed(client)
         except RPCError:

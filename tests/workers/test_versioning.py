@@ -1,5 +1,6 @@
 """A rolling deployment: a worker with a new build joins while a run is open, takes over, and the run goes on."""
 
+import pytest
 from temporalio.client import Client
 
 from baton.records.run import Decide, RunStatus
@@ -11,6 +12,7 @@ from workers.temporal_service import temporal_service
 from workflows.pipeline import Pipeline
 
 
+@pytest.mark.server
 async def test_an_open_run_goes_on_with_the_new_version(staged, tmp_path, settings) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     script = scenario(
         plan(task("t1")),

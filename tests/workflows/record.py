@@ -18,9 +18,9 @@ from temporalio.testing import WorkflowEnvironment
 from baton import naming
 from baton.settings.core import read_settings
 from standin.server.server import serve
-from tests.github.npm import install
-from tests.github.opening import app_settings, open_forge, open_world
 from tests.pipelines.conftest import Stage
+from tests.support.github.npm import install
+from tests.support.github.opening import app_settings, open_forge, open_world
 from tests.support.repositories import make_repository
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub

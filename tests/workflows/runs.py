@@ -7,9 +7,10 @@ from unittest.mock import patch
 
 from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
 from standin.script.scenario import Call, Fault, Scenario, Step
+from tests.conftest import HANGS
 from tests.faults.injection import Moment, arm
-from tests.github.world import World
 from tests.pipelines.conftest import Stage
+from tests.support.github.world import World
 from tests.support.repositories import git
 from tests.support.scripts import (
     bash,
@@ -76,7 +77,7 @@ async def with_answers(stage: Stage) -> None:
 async def stopped(stage: Stage) -> None:
     """A person stops the run while one task is at work and another one waits for an answer."""
     handle = await stage.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
             await asyncio.sleep(0.05)
     await handle.cancel()
@@ -110,7 +111,7 @@ async def _stop_at_the_end_of_a_step(stage: Stage) -> RunDocument:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -118,7 +119,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 async def aborted(stage: Stage) -> None:
     """A person ends the run by a decision while another task is at work."""
     handle = await stage.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while not (await handle.query(Pipeline.state)).decisions or ("t1", "backend", 1, 1) not in stage.asked():
             await asyncio.sleep(0.05)
     await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="abort"))

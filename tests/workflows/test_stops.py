@@ -1,7 +1,7 @@
 """No stop is lost: a run that is stopped while any of its steps is under way ends, with closed books."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from baton import naming
 from baton.records.run import Decide, Limits, RunDocument, RunRequest, RunStatus, TaskState
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import events
 from tests.workflows.scripted import How, Script, Stop, all_closed
 from workflows.budget.wall_clock import WallClock
@@ -51,7 +51,7 @@ async def start(script: Script, run: str, **request: Any) -> Any:
 async def outcome(script: Script, run: str) -> tuple[RunDocument, WorkflowExecutionStatus | None]:
     """The document and the status of a run that comes to its end."""
     handle = script.client.get_workflow_handle_for(Pipeline.run, run)
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(HANGS.total_seconds()):
         with suppress(WorkflowFailureError):
             await handle.result()
     return await handle.query(Pipeline.state), (await handle.describe()).status
@@ -59,7 +59,7 @@ async def outcome(script: Script, run: str) -> tuple[RunDocument, WorkflowExecut
 
 async def waiting(script: Script, run: str, decision: str) -> RunDocument:
     handle = script.client.get_workflow_handle_for(Pipeline.run, run)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while True:
             document = await handle.query(Pipeline.state)
             assert not document.status.is_final, document
@@ -68,43 +68,62 @@ async def waiting(script: Script, run: str, decision: str) -> RunDocument:
             await asyncio.sleep(0.05)
 
 
-async def check_each_step(script: Script, run: str, ways: list[How]) -> None:
-    """Stop a run of its own at each step that a run without a stop has, in each of these ways."""
+Ways = Callable[[Sequence[str]], dict[int, How]]
+"""Which of the steps of a run to stop at, by their places from 1, and how each behaves then."""
+
+
+def first_steps_deaf(names: Sequence[str]) -> dict[int, How]:
+    """Choose each kind of step where it comes for the first time."""
+    return {place: "deaf" for place, name in enumerate(names, start=1) if name not in names[: place - 1]}
+
+
+def last_steps_fail(names: Sequence[str]) -> dict[int, How]:
+    """Choose each kind of step where it comes for the last time."""
+    return {place: "fails" for place, name in enumerate(names, start=1) if name not in names[place:]}
+
+
+def every_step(names: Sequence[str]) -> dict[int, How]:
+    """Choose all steps, in turn in each way."""
+    ways: list[How] = ["deaf", "fails", "hears"]
+    return {place: ways[place % 3] for place in range(1, len(names) + 1)}
+
+
+async def check_steps(script: Script, run: str, choose: Ways) -> None:
+    """Stop a run of its own at each step chosen among those that a run without a stop has."""
     await start(script, run)
     document, _ = await outcome(script, run)
     assert document.status is RunStatus.DONE, document
-    count = script.calls[run]
-    assert count > 20
-    for how in ways:
-        runs = [f"{run}-{how}-{nth}" for nth in range(1, count + 1)]
-        for nth, one in enumerate(runs, start=1):
-            script.stops[one] = Stop(nth, how)
-            await start(script, one)
-        for one in runs:
-            document, status = await outcome(script, one)
-            at = script.names[one][script.stops[one].nth - 1 :][:1]
-            assert document.status.is_final, (one, at, document)
-            assert document.ended_at is not None
-            assert all(task.state.is_final for task in document.tasks), (one, at)
-            assert not [found for found in document.decisions if found.state.value == "open"]
-            if document.status is RunStatus.DONE:
-                # Only what comes while the books of a finished run are closed does not count any more.
-                assert at in ([], ["save_state"], ["clean_up"]), (one, at)
-            else:
-                assert (document.status, status) == (RunStatus.STOPPED, WorkflowExecutionStatus.CANCELED), (one, at)
-            if document.base_commit and how != "fails":
-                assert script.saved[one] == document.status.value, (one, at)
-            await assert_eventually(lambda one=one: all_closed(script.client, one))  # type: ignore[misc]
+    assert len(script.names[run]) > 20
+    stops = {f"{run}-{nth}": Stop(nth, how) for nth, how in choose(script.names[run]).items()}
+    script.stops.update(stops)
+    for one in stops:
+        await start(script, one)
+    for one, stop in stops.items():
+        document, status = await outcome(script, one)
+        at = script.names[one][stop.nth - 1 :][:1]
+        assert document.status.is_final, (one, at, document)
+        assert document.ended_at is not None
+        assert all(task.state.is_final for task in document.tasks), (one, at)
+        assert not [found for found in document.decisions if found.state.value == "open"]
+        if document.status is RunStatus.DONE:
+            # Only a stop that comes while the books of a finished run are closed does not count any more.
+            assert at in ([], ["save_state"], ["clean_up"]), (one, at)
+        else:
+            assert (document.status, status) == (RunStatus.STOPPED, WorkflowExecutionStatus.CANCELED), (one, at)
+        if document.base_commit and stop.how != "fails":
+            assert script.saved[one] == document.status.value, (one, at)
+        await assert_eventually(lambda one=one: all_closed(script.client, one))  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("how", ["deaf", "fails"])
-async def test_a_stop_at_each_step_ends_the_run(script: Script, run_id: str, how: How) -> None:
-    await check_each_step(script, run_id, [how])
+@pytest.mark.parametrize("choose", [first_steps_deaf, last_steps_fail])
+async def test_a_stop_at_each_step_ends_the_run(script: Script, run_id: str, choose: Ways) -> None:
+    """Each kind of step; the long runs stop at every single one."""
+    await check_steps(script, run_id, choose)
 
 
 @pytest.mark.soak
-async def test_a_stop_at_each_step_that_hears_of_it_ends_the_run(script: Script, run_id: str) -> None:
-    await check_each_step(script, run_id, ["hears"])
+async def test_a_stop_at_every_single_step_ends_the_run(script: Script, run_id: str) -> None:
+    await check_steps(script, run_id, every_step)
 
 
 @pytest.mark.parametrize("step", ["take_turn", "run_gate", "final gate"])
@@ -112,7 +131,7 @@ async def test_a_stop_while_the_clock_breaks_a_step_off_counts(script: Script, r
     """Both come at the same time: the run is stopped, and asks nothing."""
     script.asks, script.halted, script.limits = False, step, Limits(wall_clock_seconds=3)
     handle = await start(script, run_id)
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while not script.halting:
             # On a busy machine the time may be up before the run is there: then it gets more of it.
             for found in (await handle.query(Pipeline.state)).decisions:

@@ -1,5 +1,5 @@
 """The example payloads, for the tests beside it."""
 
-from tests.github.npm import npm
+from tests.support.github.npm import npm
 
 __all__ = ["npm"]

@@ -4,8 +4,8 @@ import collections
 
 from interfaces.github.parse_request import verdict
 from interfaces.github.verdicts import Ignore, Policy, Reject, Signal, Start
-from tests.github.npm import Npm
 from tests.interfaces.github.deliveries import SECRET, encode, headers
+from tests.support.github.npm import Npm
 
 # One of the labels in the examples, so that some of them start a run.
 POLICY = Policy(secrets=(SECRET,), label="bug")

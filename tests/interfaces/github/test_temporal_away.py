@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve
 from interfaces.github.start_delivery import MAX_STARTS, Desk
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post
 from tests.support.network_line import Line
@@ -54,7 +54,7 @@ async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalSe
 
 async def redeliver(where: str, given: dict[str, str], body: bytes) -> Answer:
     """Deliver until it is taken, as people do after an outage; a busy machine may need more than once."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while (answer := await post(where, given, body)).status == 503:
             continue
     assert answer.status == 202

@@ -13,7 +13,7 @@ from temporalio.exceptions import CancelledError
 from baton import naming
 from baton.records.run import DecisionState, RunStatus, TaskState
 from standin.script.scenario import Fault, Scenario, Step
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.support.leftovers import commands_with, unique_seconds
 from tests.support.scripts import bash, escalate, plan, scenario, session, simple_task, task, write
@@ -129,7 +129,7 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
     async with staged(script) as stage:
         handle = await stage.start()
         await assert_eventually(lambda: len(commands_with(f"sleep {forever}")) > 0)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS.total_seconds()):
             while not (await handle.query(Pipeline.state)).decisions:
                 await asyncio.sleep(0.05)
         await handle.signal(Pipeline.decide, {"decision_id": "D1", "choice": "abort", "by": "ada"})

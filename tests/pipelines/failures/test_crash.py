@@ -47,6 +47,7 @@ async def open_the_gate(home: Path) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.sample
 async def test_the_worker_is_killed_in_the_middle_of_a_command(staged, worker_log: Path, service) -> None:  # type: ignore[no-untyped-def]
     """And just after a person has said something to the agents."""
     async with staged(script(), worker=False) as stage:

@@ -6,6 +6,7 @@ import pytest
 
 from baton.records.run import Decide, RunStatus
 from standin.script.scenario import Fault, Step
+from tests.conftest import HANGS
 from tests.support.scripts import bash, made, plan, scenario, session, simple_task, task
 from workflows.pipeline import Pipeline
 
@@ -27,7 +28,7 @@ async def test_it_goes_on_from_its_last_checkpoint(staged, child: str) -> None: 
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS.total_seconds()):
             while ("t1", "backend", 1, 3) not in stage.asked():
                 await asyncio.sleep(0.05)
         await stage.client.get_workflow_handle(f"{stage.run}/{child}").terminate("by hand")

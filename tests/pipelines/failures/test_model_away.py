@@ -1,7 +1,5 @@
 """The Messages API cannot be reached: three attempts, then a question, and the run goes on when it is back."""
 
-import socket
-
 from pydantic import SecretStr
 from temporalio.client import Client
 
@@ -10,19 +8,13 @@ from baton.records.run import Decide, RunStatus
 from baton.settings.core import Settings
 from standin.server.server import serve
 from tests.pipelines.conftest import CANARY, Stage
+from tests.support.ports import reserve_port
 from tests.support.scripts import plan, scenario, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def test_a_model_that_cannot_be_reached(client: Client, settings: Settings, repo, run_id: str) -> None:  # type: ignore[no-untyped-def]
-    port = free_port()
+    port = reserve_port()
     own = settings.model_copy(
         update={"api_key": SecretStr(CANARY), "base_url": f"http://127.0.0.1:{port}"},
     )

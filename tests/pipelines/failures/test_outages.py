@@ -3,7 +3,6 @@
 import asyncio
 import collections
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ from tests.support.repositories import git
 from tests.support.scripts import bash, made, plan, scenario, session, simple_task, task, write
 from tests.support.worker_process import WorkerProcess
 from workers.temporal_service import TemporalService
-
-PATIENCE = timedelta(seconds=60)
 
 
 def script(fault: Fault) -> Scenario:
@@ -58,7 +55,7 @@ async def test_a_worker_is_told_to_stop(  # type: ignore[no-untyped-def]
         worker.start()
         try:
             handle = await stage.start()
-            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked(), within=PATIENCE)
+            await assert_eventually(lambda: ("t1", "backend", 1, 2) in stage.asked())
             await asyncio.sleep(0.3)
             # In a thread: the stand-in answers on this event loop meanwhile.
             assert await asyncio.to_thread(worker.stop) == 0
@@ -71,7 +68,7 @@ async def test_a_worker_is_told_to_stop(  # type: ignore[no-untyped-def]
         started = await events(session_handle, EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)
         failed = await events(session_handle, EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
 
-    assert asked == 3
+    assert asked >= 3
     # A turn that could be ended was; one that could not is taken up by the next worker, and asks once more.
     check(stage, document, {("t1", "backend", 1, 2): 2} if hangs else {})
     assert {event.activity_task_started_event_attributes.attempt for event in started} == {1}

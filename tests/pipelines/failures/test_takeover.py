@@ -88,9 +88,9 @@ class Hosts:
         """The workspace in which the command waits on a host."""
         return next((path.parent for path in self.settings[number].home.glob("workspaces/*/t1/work/src/started")), None)
 
-    async def until_at_gate(self, number: int, within: timedelta = timedelta(seconds=90)) -> Path:
+    async def until_at_gate(self, number: int) -> Path:
         """Wait until the command waits on a host."""
-        await assert_eventually(lambda: self.gate(number) is not None, within=within)
+        await assert_eventually(lambda: self.gate(number) is not None)
         found = self.gate(number)
         assert found is not None
         return found

@@ -19,6 +19,7 @@ from interfaces.cli.views.follow import follow
 from interfaces.cli.views.live_view import PlainView
 from interfaces.cli.views.run_summary import document_lines
 from standin.server.server import serve
+from tests.conftest import HANGS
 from tests.pipelines.conftest import Stage, events
 from tests.support.repositories import CONFIG, git
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, simple_task, task, tested
@@ -71,7 +72,7 @@ async def test_the_engine_reminds(  # type: ignore[no-untyped-def]
             async def ask(decision: Decision) -> Decide:
                 """A person who answers once they are reminded."""
                 nonlocal said
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(HANGS.total_seconds()):
                     while "reminder: " not in said:
                         await asyncio.sleep(0.1)
                         said += capsys.readouterr().err
@@ -120,6 +121,7 @@ async def test_a_deadline_takes_the_default_that_a_person_gave(staged) -> None: 
     assert len(timers) == 1
 
 
+@pytest.mark.server
 async def test_ten_minutes_of_waiting_leave_nothing_in_the_history(settings, repo, run_id) -> None:  # type: ignore[no-untyped-def]
     """The time is skipped, by Temporal's test server; then the answer is taken, and the run goes on."""
     path = Path(sys.executable).with_name("temporal-test-server")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Workspace, exclusive
@@ -83,7 +84,7 @@ async def test_killed_at_any_moment(lab: Lab) -> None:
         await git(["fsck", "--full", "--strict", "--no-dangling"], git_dir=store.path)
         history = [info.commit for info in await Checkpoints(store).history(lab.lane)]
         assert set(said) <= set(history), "what was reported is there"
-        async with asyncio.timeout(60), exclusive(store, lab.lane):
+        async with asyncio.timeout(HANGS.total_seconds()), exclusive(store, lab.lane):
             head = history[-1]
             workspace = await Workspace.materialise(store, lab.lane, head, sandbox=lab.sandbox)
             number = len(history) - 1

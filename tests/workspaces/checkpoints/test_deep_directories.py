@@ -23,7 +23,7 @@ from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.disk_watch import size_of
 
-DEPTHS = [1_200, 5_000, 100_000]
+DEPTHS = [1_200, 5_000, pytest.param(100_000, marks=pytest.mark.soak)]
 
 
 @pytest.fixture(autouse=True)

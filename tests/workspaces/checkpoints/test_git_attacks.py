@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from baton.settings.core import SandboxMode
+from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.checkpoints.workspace import Workspace, discard_run
 from workspaces.delivery.merge import commit_tree, merge, project_commit
@@ -271,7 +272,7 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
     plant(workspace.path, command_for(canary), outside)
     first = lab.checkpoint
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANGS.total_seconds()):
         quick = await workspace.snapshot(["README.md"])
         snapshot = await workspace.snapshot(None)
         assert {"README.md", "src/app.py"} <= set(snapshot.changed)

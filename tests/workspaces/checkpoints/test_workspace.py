@@ -12,6 +12,7 @@ import pytest
 
 from baton.errors import SandboxUnavailable, WorkspaceError
 from baton.settings.core import SandboxMode
+from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents, run_git, stopped_holder
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Workspace, discard_run, exclusive
@@ -351,13 +352,13 @@ async def test_a_very_deep_directory_is_left_out(lab: Lab) -> None:
 
 async def test_one_attempt_at_a_time(lab: Lab) -> None:
     order: list[str] = []
-    inside = asyncio.Event()
+    inside, beating = asyncio.Event(), asyncio.Event()
 
     async def zombie() -> None:
         async with exclusive(lab.store, lab.lane):
             order.append("zombie in")
             inside.set()
-            await asyncio.sleep(0.15)
+            await beating.wait()
             order.append("zombie out")
 
     async def successor() -> None:
@@ -365,16 +366,15 @@ async def test_one_attempt_at_a_time(lab: Lab) -> None:
         async with exclusive(lab.store, lab.lane):
             order.append("successor in")
 
-    async def heartbeat() -> int:
-        beats = 0
-        while len(order) < 3:
+    async def heartbeat() -> None:
+        """Beat while one is in and the other one waits: a waiter that blocked the loop would end the test here."""
+        await inside.wait()
+        for _ in range(20):
             await asyncio.sleep(0.005)
-            beats += "zombie in" in order and "zombie out" not in order
-        return beats
+        beating.set()
 
-    beats, _, _ = await asyncio.gather(heartbeat(), zombie(), successor())
+    await asyncio.gather(heartbeat(), zombie(), successor())
     assert order == ["zombie in", "zombie out", "successor in"]
-    assert beats > 1, "the waiter blocked the loop"
     async with exclusive(lab.store, lab.lane), exclusive(lab.store, Lane("run-1", "task-2")):
         pass
 
@@ -385,7 +385,7 @@ async def test_a_stopped_process_that_holds_a_workspace_is_named_after_a_while(l
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped: .* Kill that process"):
             async with exclusive(lab.store, lab.lane, limit=timedelta(seconds=0.3)):
                 pytest.fail("two held it")
-    async with exclusive(lab.store, lab.lane, limit=timedelta(seconds=5)):
+    async with exclusive(lab.store, lab.lane, limit=HANGS):
         pass
 
 
@@ -404,7 +404,7 @@ async def test_a_cancelled_attempt_lets_go_and_the_next_restores(lab: Lab) -> No
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(60), exclusive(lab.store, lab.lane):
+    async with asyncio.timeout(HANGS.total_seconds()), exclusive(lab.store, lab.lane):
         await lab.workspace()
         assert not (work / "half").exists()
 

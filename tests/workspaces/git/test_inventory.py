@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from baton import naming
+from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Project, run_files
 from workspaces.store.store import Store
 
@@ -72,7 +73,10 @@ async def test_what_may_not_be_read_is_a_finding(home: Path, tmp_path: Path, clo
         os.chown(path, USER, USER)
     (store.root / closed).chmod(0)
     said = subprocess.run(
-        [sys.executable, "-c", LOOK, str(home), str(USER), store.repo], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", LOOK, str(home), str(USER), store.repo],
+        capture_output=True,
+        text=True,
+        timeout=HANGS.total_seconds(),
     )
     assert said.returncode == 0, said.stderr
     opened, found = json.loads(said.stdout)

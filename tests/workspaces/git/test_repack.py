@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from tests.workspaces.conftest import AT, Lab, packs, records, run_git
 from workspaces.git.file_lock import locked
 from workspaces.git.object_database import MAX_OPEN_PACKS, Objects
@@ -123,7 +123,7 @@ async def test_whoever_reads_meanwhile_finds_everything(lab: Lab, tmp_path: Path
                 walked += 1
     finally:
         (path / "enough").touch()
-        codes = [reader.wait(timeout=60) for reader in readers]
+        codes = [reader.wait(timeout=HANGS.total_seconds()) for reader in readers]
     assert codes == [0, 0]
     assert walked == 6
     assert all(len(set(output.read_text().split())) > 10 for output in outputs)

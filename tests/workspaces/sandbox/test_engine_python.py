@@ -14,6 +14,7 @@ import pytest
 
 from baton.records.run import Evidence
 from baton.settings.core import SandboxMode
+from tests.conftest import HANGS
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.engine_python import make_own_python
@@ -190,7 +191,7 @@ def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
     os.utime(tmp_path / "python" / ".making-killed", (0, 0))
     command = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) for _ in range(2)]
-    said = {process.communicate(timeout=120)[0] for process in both}
+    said = {process.communicate(timeout=HANGS.total_seconds())[0] for process in both}
     assert len(said) == 1
     assert len(list((tmp_path / "python").iterdir())) == 1
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANGS
+
 SCRIPT = """
 import asyncio, ctypes, json, os, sys
 from pathlib import Path
@@ -61,7 +63,7 @@ def test_each_command_has_a_new_and_empty_session_keyring(tmp_path: Path) -> Non
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS.total_seconds(),
         cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr

@@ -40,6 +40,7 @@ from interfaces.cli.views.progress_lines import doing, events
 from interfaces.cli.views.run_summary import ending
 from interfaces.cli.views.run_tree import run_tree
 from interfaces.cli.views.transcript import render
+from tests.conftest import HANGS
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 HOSTILE = f"{ESCAPE}\x9b31m‮evil\u2066\rgone"
@@ -274,7 +275,7 @@ def dialogue(*replies: str) -> str:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", ASK], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown, given, deadline = "", 0, time.monotonic() + 60
+    shown, given, deadline = "", 0, time.monotonic() + HANGS.total_seconds()
     try:
         while "ANSWER" not in shown or not shown.endswith("\n"):
             assert time.monotonic() < deadline, shown
@@ -283,7 +284,7 @@ def dialogue(*replies: str) -> str:
             if given < len(replies) and len(re.findall(r"(?:open|empty)\): ", shown)) > given:
                 os.write(terminal, replies[given].encode())
                 given += 1
-        assert process.wait(10) == 0
+        assert process.wait(HANGS.total_seconds()) == 0
     finally:
         process.kill()
         process.wait()

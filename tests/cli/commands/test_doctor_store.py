@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from baton import naming
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
@@ -78,6 +80,7 @@ async def test_repair_needs_store(cli: Cli) -> None:
     assert "baton doctor --store --repair" in refused.err
 
 
+@pytest.mark.server
 async def test_doctor_asks_the_state_remote_and_hides_its_password(cli: Cli, tmp_path: Path) -> None:
     run_git(tmp_path, "init", "--quiet", "--bare", "state.git")
     cli.env["BATON_STATE_REMOTE"] = str(tmp_path / "state.git")

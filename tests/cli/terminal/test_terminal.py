@@ -9,9 +9,13 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.cli.conftest import BATON, Cli, nothing_runs
+import pytest
 
-WITHIN = 120.0
+from tests.cli.conftest import BATON, Cli, nothing_runs
+from tests.conftest import HANGS, assert_eventually
+
+pytestmark = pytest.mark.server
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 
 
@@ -90,7 +94,7 @@ class Terminal:
 
     async def until(self, text: str) -> None:
         """Wait for words on the screen."""
-        deadline = asyncio.get_running_loop().time() + WITHIN
+        deadline = asyncio.get_running_loop().time() + HANGS.total_seconds()
         while text not in self.seen:
             assert asyncio.get_running_loop().time() < deadline, f"no {text!r} after\n{self.seen[-3_000:]}"
             await asyncio.sleep(0.05)
@@ -99,7 +103,7 @@ class Terminal:
         os.write(self._descriptor, text.encode())
 
     async def end(self) -> int:
-        code = await asyncio.wait_for(self.process.wait(), WITHIN)
+        code = await asyncio.wait_for(self.process.wait(), HANGS.total_seconds())
         os.close(self._descriptor)
         return code
 
@@ -125,7 +129,7 @@ async def test_a_question_is_put_once_and_ctrl_c_leaves_the_run_to_be_continued(
     assert await person.end() == 130
     assert f"baton watch {run_id}" in person.seen
     assert "Traceback" not in person.seen
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
     assert json.loads((await scripted("show", run_id, "--json")).out)["status"] in ("planning", "working")
     # Without anybody at work, stopping brings a worker of its own.
     assert (await scripted("stop", run_id)).out == f"{run_id} stopped\n"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import BATON, Cli, finish, nothing_runs
+from tests.conftest import assert_eventually
 from tests.pipelines.failures.test_poor_places import NAMESPACE
 
 
@@ -43,7 +44,7 @@ async def test_everything_that_is_missing_is_named_with_what_to_do(cli: Cli, tmp
     assert "apt install git" in found["git"]["advice"]
     assert "apt install bubblewrap" in found["sandbox"]["advice"]
     assert "baton demo" in found["key"]["advice"]
-    assert nothing_runs(cli.home)
+    await assert_eventually(lambda: nothing_runs(cli.home))
 
 
 @pytest.mark.parametrize("home", ["file", "/proc/x"])
@@ -66,6 +67,7 @@ async def test_a_home_that_is_no_directory_does_not_hide_the_rest(cli: Cli, tmp_
     assert "BATON_HOME  " not in said.out, "`baton config` lists the settings"
 
 
+@pytest.mark.server
 async def test_directories_that_baton_toml_may_ask_for_are_looked_at(cli: Cli) -> None:
     cli.env["BATON_SANDBOX_BINDS"] = "/usr/share/git-core:/opt/is-not-there"
     said = await cli("doctor", "--json")

@@ -17,6 +17,7 @@ from baton.settings.core import read_settings
 from interfaces.cli.commands.webhook import receiving
 from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
+from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, labeled
 from tests.interfaces.github.http import get, post
 from workers.temporal_service import TemporalService
@@ -26,7 +27,7 @@ async def said(process: Process, words: str) -> str:
     """The line on stderr with these words."""
     assert process.stderr is not None
     seen = b""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(HANGS.total_seconds()):
         while line := await process.stderr.readline():
             seen += line
             if words in line.decode():
@@ -89,7 +90,7 @@ async def test_what_it_needs(cli: Cli, service: TemporalService) -> None:
     odd = await cli("webhook", "--host", "no.such.host.invalid")
     assert odd.code == 2
     assert "no.such.host.invalid" in odd.err
-    assert nothing_runs(cli.home)
+    await assert_eventually(lambda: nothing_runs(cli.home))
 
 
 async def test_doctor_lists_its_settings_and_shows_no_secret(cli: Cli, service: TemporalService) -> None:

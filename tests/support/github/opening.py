@@ -17,11 +17,12 @@ from interfaces.github.start_delivery import Desk
 from interfaces.github.verdicts import Policy
 from standin.script.scenario import Scenario
 from standin.server.server import serve as serve_model
-from tests.github.emulator import APP_ID, OWNER, SECRET, emulator, free_port, private_key, token_of
-from tests.github.hub import Hub
-from tests.github.npm import Npm
-from tests.github.world import Forge, World
 from tests.pipelines.conftest import CANARY
+from tests.support.github.emulator import APP_ID, OWNER, SECRET, emulator, private_key, token_of
+from tests.support.github.hub import Hub
+from tests.support.github.npm import Npm
+from tests.support.github.world import Forge, World
+from tests.support.ports import reserve_port
 from tests.support.repositories import make_repository
 from workers.worker import running_worker
 
@@ -29,7 +30,7 @@ from workers.worker import running_worker
 @asynccontextmanager
 async def open_forge(npm: Npm, place: Path) -> AsyncIterator[Forge]:
     """The emulator, with our proxy in front of it, in a directory."""
-    port, key = free_port(), private_key()
+    port, key = reserve_port(), private_key()
     repositories = place / "repositories"
     repositories.mkdir()
     address = f"http://127.0.0.1:{port}"

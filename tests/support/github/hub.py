@@ -22,8 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
-from tests.github.smart_http import git_backend
+from tests.conftest import HANGS
+from tests.support.github.emulator import BOT, OWNER, PEOPLE, SECRET, token_of
+from tests.support.github.smart_http import git_backend
 
 _GIT = re.compile(r"/[\w.-]+/[\w.-]+\.git/.+")
 _REACTIONS = re.compile(r"/repos/[\w.-]+/[\w.-]+/issues/(comments/)?\d+/reactions")
@@ -58,7 +59,7 @@ class Hub:
     def __init__(self, emulator: str, repositories: Path) -> None:
         self._emulator = emulator
         self._repositories = repositories
-        self._http = httpx2.AsyncClient(timeout=60)
+        self._http = httpx2.AsyncClient(timeout=HANGS.total_seconds())
         self._tokens = {token_of(person): person for person in PEOPLE}
         self._checks: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.faults: list[Fault] = []

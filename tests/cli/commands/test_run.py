@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ from baton import naming
 from baton.settings.core import read_settings
 from standin.server.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
-from tests.conftest import assert_eventually
+from tests.conftest import HANGS, assert_eventually
 from workers.embedded.server import embedded_server
 from workspaces.store.store import Store
+
+pytestmark = pytest.mark.server
 
 
 def document(result: Result) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(result.out)
     return data
 
-
-BUSY = timedelta(seconds=90)
-"""What a run may take to get going on a machine that has other things to do."""
 
 FIRST_FIELDS = ["run", "status", "repo", "base_commit", "branch", "head_commit", "cost_usd", "turns", "tasks"]
 
@@ -47,7 +45,7 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     assert any("uncommitted" in note for note in found["notes"])
     assert [task["state"] for task in found["tasks"]] == ["done", "waiting"]
     assert "decision D1" in waiting.err
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
 
     # The commands share one server, so that none of them has to start its own.
     async with embedded_server(read_settings(home=scripted.home)):
@@ -172,10 +170,10 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert (detached.code, detached.out) == (0, f"{run_id}\n")
     assert "baton up" in detached.err
     assert standin.requests == []
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
 
     serving = await scripted.start("up", "--json")
-    await assert_eventually(lambda: len(standin.requests) > 3, within=BUSY)
+    await assert_eventually(lambda: len(standin.requests) > 3)
     # A second command shares the server of the first.
     guided = await scripted("guide", run_id, "Keep the old parameters working")
     assert guided.code == 0, guided
@@ -187,7 +185,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     # So does a second worker; it says where it works once it is ready, and goes on.
     second = await scripted.start("worker", "--json")
     assert second.stdout is not None
-    async with asyncio.timeout(BUSY.total_seconds()):
+    async with asyncio.timeout(HANGS.total_seconds()):
         ready = json.loads(await second.stdout.readuntil(b"\n}\n"))
     second.send_signal(signal.SIGTERM)
     assert await second.wait() == 0
@@ -201,7 +199,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert (await scripted("list")).out.split()[1] == "stopped"
 
     serving.send_signal(signal.SIGTERM)
-    result = await finish(serving, within=60)
+    result = await finish(serving, within=HANGS.total_seconds())
     assert result.code == 0
     assert "Web UI http://127.0.0.1:" in result.err
     place = document(result)
@@ -209,7 +207,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert (place["queue"], place["sandbox"]) == (f"baton-ws-{place['host']}", "bwrap")
     assert place.pop("webhook") is None
     assert ready == {**place, "build_id": None}
-    assert nothing_runs(scripted.home)
+    await assert_eventually(lambda: nothing_runs(scripted.home))
     assert (await scripted("watch", run_id)).code == 1
     # The caps of the command line are those that the run works with.
     store = await Store.open(scripted.home, str(repository))
@@ -220,12 +218,12 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
 
 async def test_a_second_ctrl_c_ends_at_once(scripted: Cli, repository: Path, standin: StandIn, run_id: str) -> None:
     running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
-    await assert_eventually(lambda: len(standin.requests) > 2, within=BUSY)
+    await assert_eventually(lambda: len(standin.requests) > 2)
     running.send_signal(signal.SIGINT)
     await asyncio.sleep(0.1)
     running.send_signal(signal.SIGINT)
     # Without the second one the worker would wait for its activities.
-    assert (await finish(running, within=60)).code == 130
+    assert (await finish(running, within=HANGS.total_seconds())).code == 130
     await assert_eventually(lambda: nothing_runs(scripted.home))
 
 
@@ -234,9 +232,9 @@ async def test_a_run_that_is_terminated_or_hung_up_leaves_nothing_behind(
     scripted: Cli, repository: Path, standin: StandIn, run_id: str, number: signal.Signals, code: int
 ) -> None:
     running = await scripted.start("run", "Add pagination", "--repo", str(repository), "--run-id", run_id)
-    await assert_eventually(lambda: len(standin.requests) > 2, within=BUSY)
+    await assert_eventually(lambda: len(standin.requests) > 2)
     running.send_signal(number)
-    result = await finish(running, within=120)
+    result = await finish(running, within=HANGS.total_seconds())
     assert (result.code, f"baton watch {run_id}" in result.err) == (code, True), result
     await assert_eventually(lambda: nothing_runs(scripted.home))
 

@@ -24,8 +24,8 @@ from baton.settings.core import Settings
 from baton.steps.github import Handled
 from standin.server.app import StandIn
 from tests.conftest import HANGS, assert_eventually
-from tests.github.emulator import BOT, OWNER, SECRET, token_of
-from tests.github.hub import Hub
+from tests.support.github.emulator import BOT, OWNER, SECRET, token_of
+from tests.support.github.hub import Hub
 from tests.support.repositories import git
 from workflows.pipeline import Pipeline
 
@@ -55,7 +55,7 @@ class World:
     """The repository's name; ada is its owner."""
     webhook: str
     """Address of our webhook."""
-    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(timeout=60))
+    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(timeout=HANGS.total_seconds()))
 
     @property
     def hub(self) -> Hub:
