@@ -30,7 +30,7 @@ class PathPattern:
         self.directories_only = body.endswith("/")
         # A slash at the beginning or inside anchors a pattern to the root; without one it holds at any depth.
         self._anchored = "/" in body.rstrip("/")
-        names = [name for name in body.split("/") if name]
+        names = _split_names(body)
         below = len(names) > 1 and names[-1] == "**"
         chunks: list[list[str]] = [[]]
         for name in names[: -1 if below else None] if self._anchored else ["**", *names]:
@@ -122,6 +122,17 @@ def pattern_fault(pattern: str) -> str | None:
 def invert(patterns: Sequence[str]) -> list[str]:
     """Return the same list with inclusion and exclusion exchanged."""
     return [pattern[1:] if pattern.startswith("!") else f"!{pattern}" for pattern in patterns]
+
+
+def _split_names(text: str) -> list[str]:
+    """Split a pattern at its slashes; one inside brackets is a member of the set, which matches no slash."""
+    names = [""]
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("/", "\\/"):
+            names.append("")
+        else:
+            names[-1] += token[0]
+    return [name for name in names if name]
 
 
 def _name_expression(text: str) -> str:

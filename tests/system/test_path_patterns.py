@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from system.path_patterns import PathPattern, Rules
@@ -56,6 +56,7 @@ PATHS = st.lists(st.text(alphabet="abc]-*", min_size=1, max_size=4), min_size=1,
     st.booleans(),
     st.lists(PATHS, min_size=30),
 )
+@example(["[a\\]b", "[ab]"], "", False, ["]", "a", "b/a", "[a]b/a", "]/b", "a]b/a"])
 @settings(max_examples=50, deadline=None)  # of 30 paths and more each
 def test_patterns_mean_what_they_mean_to_git(
     repository: Path, names: list[str], start: str, directory: bool, paths: list[str]
