@@ -36,6 +36,11 @@ class DecisionBook:
         self.refusals: list[str] = []
         """What people sent by signal and was refused, with the reason; the newest last, bounded."""
 
+    def restore(self, decisions: list[Decision], refusals: list[str]) -> None:
+        """Take over the decisions of the execution that this one continues."""
+        self._decisions = {decision.id: decision for decision in decisions}
+        self.refusals = list(refusals)
+
     def all(self) -> list[Decision]:
         """Every decision, open or not."""
         return list(self._decisions.values())

@@ -14,6 +14,9 @@ ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20,
 TOLD_WAIT = timedelta(seconds=3)
 """A wait at least this long is told to the run, for people; a shorter one is over before anybody has read of it."""
 
+TOLD_GATE = timedelta(seconds=10)
+"""A gate that lasts longer than this is told to the run; for a shorter one the next stage is."""
+
 MAX_LOST_HOSTS = 20
 """So often in a row a turn is given to another host before the run asks a person."""
 
@@ -22,6 +25,10 @@ MAX_ASKED_WAITS = 30
 
 REPORT_EVERY = timedelta(seconds=20)
 """Least time between two edits of a run's comment, unless somebody must decide or the run has ended."""
+
+SAVE_EVERY = timedelta(seconds=30)
+"""Least time between two saves of a run's state, unless its status or a decision has changed. Each save takes six
+events, and has the whole document in it."""
 
 BATCH_MOST = timedelta(minutes=2)
 """The longest that a round waits for more comments of the same review."""

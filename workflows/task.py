@@ -3,6 +3,7 @@
 It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,10 +17,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.turn.resume_point import ResumingActivities
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.records.run import Evidence
+    from baton.replayed_figures import TOLD_GATE
     from baton.steps.session import Escalation, HandOff, SessionInput, SessionKey, SessionResult
     from baton.steps.task import (
         FindSessionInput,
         GateInput,
+        GateResult,
         IntegrateInput,
         OpenTaskInput,
         Stage,
@@ -33,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.child_workflows import ChildEnded, begin, tend
     from workflows.calls.handler_input import Unreadable, read_text
     from workflows.calls.interruption import Halt, Halted, halted
-    from workflows.calls.progress_signals import send, waits_told
+    from workflows.calls.progress_signals import ProgressSignals, send, waits_told
     from workflows.calls.workspace_host import Host, StepFailed
     from workflows.session import AgentSession
     from workflows.state.visibility import task_details
@@ -65,6 +68,12 @@ class Task:
         self._inbox: list[str] = []
         self._halt = Halt()
         self._role = ""
+        self._signals = ProgressSignals()
+        self._untold: TaskNews | None = None
+        """How the last session ended, until the next stage or the result is told with it."""
+        # The pipeline knows from which stage it starts an execution, and the evidence that it has given to it.
+        self._told_stage = (task.progress.round, _shown(task.progress.stage))
+        self._told_evidence = task.progress.evidence_round
 
     @workflow.signal(description="A message for the agent at work on this task. Input: text.")
     def guide(self, *text: Any) -> None:
@@ -87,13 +96,18 @@ class Task:
     @workflow.run
     async def run(self, task: TaskInput) -> TaskResult:
         """Go through the rounds from where the task stands."""
+        result = await self._go_through_rounds(task)
+        await self._signals.flush()
+        return result
+
+    async def _go_through_rounds(self, task: TaskInput) -> TaskResult:
         progress = self._progress
         try:
             while True:
                 check_stop()
                 self._halt.check()
                 workflow.set_current_details(task_details(task))
-                await self._tell(progress.stage)
+                await self._tell_stage()
                 match progress.stage:
                     case "open":
                         await self._open()
@@ -196,7 +210,7 @@ class Task:
         progress.guidance = [*result.guidance, *self._inbox]
         self._inbox.clear()
         self._host.queue = result.queue or self._host.queue
-        await self._tell(progress.stage, result)
+        await self._tell_session(result)
         if result.outcome == "escalated" or result.hand_off is None:
             assert result.escalation is not None
             progress.turn, progress.last_turn = result.next_turn, last_turn
@@ -213,7 +227,30 @@ class Task:
 
     async def _gate(self) -> None:
         task, progress = self._input, self._progress
-        result = await self._step(
+        late = asyncio.create_task(self._tell_long_gate()) if task.merges_news else None
+        try:
+            result = await self._run_gate()
+        finally:
+            if late is not None:
+                late.cancel()
+        progress.commit, progress.candidate = result.checkpoint, result.candidate
+        progress.evidence, progress.evidence_round = result.evidence, progress.round
+        red = not result.evidence.green
+        # Without a test command there is no exit code to go by; the tester's word is all there is.
+        if result.evidence.command is None and progress.tester_verdict == "fail":
+            red = True
+        if red:
+            self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
+        else:
+            self._enter("review")
+
+    async def _tell_long_gate(self) -> None:
+        await workflow.sleep(TOLD_GATE, summary="a gate that takes long is told to the run")
+        self._send_stage()
+
+    async def _run_gate(self) -> GateResult:
+        task, progress = self._input, self._progress
+        return await self._step(
             GateActivities.run_gate,
             GateInput(
                 run=task.run,
@@ -228,16 +265,6 @@ class Task:
             timeout=TURN_TIMEOUT,
             summary=f"gate, round {progress.round}",
         )
-        progress.commit, progress.candidate = result.checkpoint, result.candidate
-        progress.evidence, progress.evidence_round = result.evidence, progress.round
-        red = not result.evidence.green
-        # Without a test command there is no exit code to go by; the tester's word is all there is.
-        if result.evidence.command is None and progress.tester_verdict == "fail":
-            red = True
-        if red:
-            self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
-        else:
-            self._enter("review")
 
     async def _review(self) -> None:
         hand_off = await self._session("reviewer")
@@ -323,15 +350,53 @@ class Task:
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
         progress.starts = 0
 
-    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
-        """Tell the pipeline what happens now."""
-        parent = workflow.info().parent
-        if parent is None:
+    async def _tell_stage(self) -> None:
+        """Tell the pipeline which stage begins, together with how the session before it ended."""
+        progress = self._progress
+        if not self._input.merges_news:
+            await self._tell(progress.stage)
             return
+        # To integrate is short: the result tells of it. A gate is told once it has lasted for a while.
+        if (progress.round, _shown(progress.stage)) != self._told_stage and progress.stage not in ("gate", "integrate"):
+            self._send_stage()
+
+    def _send_stage(self) -> None:
+        progress = self._progress
+        self._told_stage = (progress.round, _shown(progress.stage))
+        news = self._take_untold() or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+        news.stage, news.next_round = progress.stage, progress.round
+        news.progress = progress.model_copy(update={"evidence": None})
+        self._signals.send(news)
+
+    async def _tell_session(self, result: SessionResult) -> None:
+        """Tell the pipeline how a session ended: with the stage that begins next, or with the task's result."""
+        if self._input.merges_news:
+            self._untold = self._news("", result)
+            self._untold.evidence, self._untold.evidence_round, self._untold.progress = None, 0, None
+        else:
+            await self._tell("", result)
+
+    def _take_untold(self) -> TaskNews | None:
+        """Take what no signal has told yet, with evidence that is newer than the last that was told."""
+        progress = self._progress
+        news, self._untold = self._untold, None
+        if progress.evidence is not None and progress.evidence_round != self._told_evidence:
+            self._told_evidence = progress.evidence_round
+            news = news or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+            news.evidence, news.evidence_round = progress.evidence, progress.evidence_round
+        return news
+
+    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
+        """Tell the pipeline by a signal of its own, as histories of before have it."""
+        parent = workflow.info().parent
+        if parent is not None:
+            await send(parent.workflow_id, self._news(stage, result))
+
+    def _news(self, stage: str, result: SessionResult | None) -> TaskNews:
         said = result.hand_off if result else None
-        news = TaskNews(
+        return TaskNews(
             task=self._input.task.id,
-            stage="" if result else stage,
+            stage=stage,
             round=self._progress.round,
             turns=result.turns if result else 0,
             steps=result.steps if result else 0,
@@ -346,11 +411,19 @@ class Task:
             put_back=result.put_back if result else None,
             progress=self._progress.model_copy(update={"evidence": None}),
         )
-        await send(parent.workflow_id, news)
 
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue
-        result.evidence = self._progress.evidence
+        if self._input.merges_news:
+            # The evidence stands in the progress.
+            result.news, self._untold = self._untold, None
+        else:
+            result.evidence = self._progress.evidence
         # What came after the last session, during a gate for instance, is for the next one.
         result.progress.guidance = [*result.progress.guidance, *self._inbox]
         return result
+
+
+def _shown(stage: Stage) -> Stage:
+    """Return the stage that people see: to open a workspace belongs to the maker's work."""
+    return "make" if stage == "open" else stage

@@ -44,6 +44,11 @@ def task_file(task: str) -> str:
     return f"tasks/{task}.json"
 
 
+def gate_file(round_number: int) -> str:
+    """Return where a task's checkpoint keeps the result of a round's gate."""
+    return f"gates/{round_number}.json"
+
+
 def report_file(number: int) -> str:
     """Where a run keeps the report of an agent that was stuck, by the round of the orchestrator's answer to it."""
     return f"stuck/{number}.json"

@@ -38,6 +38,14 @@ class CapKeeper:
         """Take over the limits that the run starts with."""
         self._caps.limits = limits
 
+    def carry(self) -> Caps:
+        """Return the caps with what was added, for the next execution of the run."""
+        return self._caps
+
+    def restore(self, caps: Caps) -> None:
+        """Take over the caps of the execution that this one continues."""
+        self._caps = caps
+
     def concerns(self, escalation: Escalation) -> bool:
         """Whether an escalation is about a cap; whatever a role calls its question, it is about none."""
         if escalation.reached is not None or escalation.error_type != WALL_CLOCK:

@@ -7,6 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.budget.caps import Reached
+    from baton.steps.carried import CarriedClock
     from workflows.calls.interruption import Halt
 
 
@@ -20,16 +21,30 @@ class WallClock:
         self._worked = 0.0
         self.halt = Halt()
 
+    def carry(self) -> CarriedClock:
+        """Return the time so far, for the next execution of the run."""
+        return CarriedClock(limit=self._limit, step=self._step, worked=self._worked)
+
+    async def go_on(self, carried: CarriedClock) -> None:
+        """Count on from where an earlier execution of the run stood, until cancelled."""
+        if carried.limit is None:
+            return
+        self._limit, self._step, self._worked = carried.limit, carried.step, carried.worked
+        await self._count()
+
     async def run(self, limit_seconds: float | None) -> None:
         """Count until cancelled."""
         if limit_seconds is None:
             return
         self._limit = self._step = limit_seconds
         self._worked = (workflow.now() - workflow.info().start_time).total_seconds()
+        await self._count()
+
+    async def _count(self) -> None:
         while True:
             await workflow.wait_condition(lambda: not self._waits() and not self.halt.asked)
             began = workflow.now()
-            left = max(0.0, self._limit - self._worked)
+            left = max(0.0, (self._limit or 0.0) - self._worked)
             try:
                 await workflow.wait_condition(
                     self._waits, timeout=timedelta(seconds=left), timeout_summary="wall-clock time of the run"

@@ -1,5 +1,6 @@
 """What tasks and sessions tell the pipeline of their run: where they stand, and what they wait for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from temporalio import workflow
@@ -15,6 +16,34 @@ async def send(pipeline: str, news: TaskNews) -> None:
         await workflow.get_external_workflow_handle(pipeline).signal("news", news)
     except ApplicationError:
         workflow.logger.warning("the pipeline of this task is gone")
+
+
+class ProgressSignals:
+    """Sends a task's progress to its pipeline, one signal after the other, while the task goes on.
+
+    The command of the signal is given together with that of the stage it tells of, so that the acknowledgement of the
+    one and the start of the other share a workflow task.
+    """
+
+    def __init__(self) -> None:
+        self._sending: asyncio.Task[None] | None = None
+
+    def send(self, news: TaskNews) -> None:
+        """Send progress after what was sent before; a task without a parent has nobody to send it to."""
+        parent = workflow.info().parent
+        if parent is not None:
+            self._sending = asyncio.create_task(self._send(self._sending, parent.workflow_id, news))
+
+    async def flush(self) -> None:
+        """Wait until all is delivered: the server drops what a closed workflow has not sent by then."""
+        if self._sending is not None:
+            await self._sending
+
+    @staticmethod
+    async def _send(before: "asyncio.Task[None] | None", pipeline: str, news: TaskNews) -> None:
+        if before is not None:
+            await before
+        await send(pipeline, news)
 
 
 def waits_told(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:

@@ -24,9 +24,15 @@ _ROUNDS_SPENT = ("gate_red", "review_rejected")
 
 
 def _class_of(escalation: Escalation, evidence: Evidence | None) -> str:
-    """The class of a failure as its own words and the log of the gate show it."""
-    red = evidence.log_tail if evidence is not None and not evidence.green else ""
-    return classify("\n".join([red, escalation.error, escalation.question])).kind.value
+    """Return the class of a failure by its own text and by the gate's log; of two classes the more specific one."""
+    red = evidence if evidence is not None and not evidence.green else None
+    # A history of before has the end of the log instead of its class.
+    text = [red.log_tail if red else "", escalation.error, escalation.question]
+    found = classify("\n".join(text)).kind.value
+    classes = [kind.value for kind in FailureClass]
+    if red is not None and red.failure_class in classes:
+        return min(found, red.failure_class, key=classes.index)
+    return found
 
 
 def _known(record: ErrorRecord) -> FailureClass:

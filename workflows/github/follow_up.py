@@ -3,6 +3,7 @@
 Waiting costs nothing: no activity, no poll, no timer. It never ends by itself; the merge, the close or a stop ends it.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -15,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import Limits, RunStatus, TaskDocument, TaskState
     from baton.replayed_figures import BATCH_MOST
+    from baton.steps.carried import CarriedRounds
     from baton.steps.github import FailedCheck, FeedbackItem, OpenRoundInput
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask
@@ -39,7 +41,10 @@ _REVIEWS_FOR_A_CHECK = 3
 class FollowUp:
     """Answers what comes to a run's pull request, round after round."""
 
-    def __init__(self, ties: Ties, finish: Finish, pull: PullRequest, upstream: Upstream) -> None:
+    def __init__(
+        self, ties: Ties, finish: Finish, pull: PullRequest, upstream: Upstream, renews: Callable[[], bool]
+    ) -> None:
+        """`renews` says whether the run should continue as new now; nothing is under way then but this wait."""
         self._ties = ties
         self._books = ties.books
         self._hearing = ties.hearing
@@ -47,19 +52,42 @@ class FollowUp:
         self._finish = finish
         self._pull = pull
         self._upstream = upstream
+        self._renews = renews
         self._left_alone = False
         self._checks_in_row = self._reviews = self._rounds = 0
         self._most_checks = self._most_reviews = 0
 
+    def carry(self) -> CarriedRounds:
+        """Return the rounds so far, for the next execution of the run."""
+        return CarriedRounds(
+            left_alone=self._left_alone,
+            checks_in_row=self._checks_in_row,
+            reviews=self._reviews,
+            rounds=self._rounds,
+            max_checks=self._most_checks,
+            max_reviews=self._most_reviews,
+        )
+
+    def restore(self, carried: CarriedRounds) -> None:
+        """Take over the rounds of the execution that this one continues."""
+        self._left_alone, self._rounds = carried.left_alone, carried.rounds
+        self._checks_in_row, self._reviews = carried.checks_in_row, carried.reviews
+        self._most_checks, self._most_reviews = carried.max_checks, carried.max_reviews
+        self._books.awaiting = _AWAITING
+
     async def run(self, base_commit: str, limits: Limits, quiet_seconds: float) -> None:
-        """Wait and answer until cancelled."""
+        """Wait and answer until cancelled; returns where the run should continue as new."""
         hearing, books = self._hearing, self._books
-        self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
+        if not self._most_checks:
+            self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
         while True:
             check_stop()
-            books.awaiting = _AWAITING
-            books.set_status(RunStatus.WAITING)
-            await workflow.wait_condition(lambda: hearing.pushed or hearing.rerequested or hearing.asks)
+            if books.awaiting != _AWAITING:
+                books.awaiting = _AWAITING
+                books.set_status(RunStatus.WAITING)
+            await workflow.wait_condition(lambda: self._has_work() or self._renews())
+            if not self._has_work():
+                return
             try:
                 if hearing.asks:
                     await self._gather(quiet_seconds)
@@ -79,6 +107,9 @@ class FollowUp:
                     "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
                 )
                 hearing.note(f"this failed: {quiet(cut(str(failure), 500))}")
+
+    def _has_work(self) -> bool:
+        return self._hearing.pushed or self._hearing.rerequested or self._hearing.asks
 
     async def _gather(self, quiet_seconds: float) -> None:
         """A review comes in pieces: wait until nothing has come for a moment."""

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.decision_book import DecisionRefused
     from baton.records.issue import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
     from baton.records.run import Decide, Guide
+    from baton.steps.carried import CarriedEnding, CarriedFeedback, CarriedInbox
     from baton.steps.github import FeedbackItem
     from baton.text.markdown import quiet
     from baton.text.truncation import cut
@@ -24,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
 _MOST_SEEN = 2_000
 _MOST_FEEDBACK = 100
 _MOST_EVENTS = 50
+_CARRIED = ("published", "events", "pushed", "rerequested", "report_asked", "closed_by", "stopped_because")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,24 @@ class Hearing:
         """Who closed the issue: GitHub does it, too, when a pull request is merged."""
         self.stopped_because = ""
         self.over: Ending | None = None
+
+    def carry(self) -> CarriedInbox:
+        """Return what was told and is not dealt with, for the next execution of the run."""
+        return CarriedInbox(
+            seen=self._seen,
+            feedback=[CarriedFeedback(item=one.item, check=one.check, asks=one.asks) for one in self._feedback],
+            came=self._came,
+            over=CarriedEnding(kind=self.over.kind, reason=self.over.reason) if self.over else None,
+            **{name: getattr(self, name) for name in _CARRIED},
+        )
+
+    def restore(self, carried: CarriedInbox) -> None:
+        """Take over the inbox of the execution that this one continues."""
+        self._seen, self._came = list(carried.seen), carried.came
+        self._feedback = [Feedback(one.item, one.check, one.asks) for one in carried.feedback]
+        self.over = Ending(carried.over.kind, carried.over.reason) if carried.over else None
+        for name in _CARRIED:
+            setattr(self, name, getattr(carried, name))
 
     def hear(self, notice: Notice) -> None:
         """Take in what a delivery says, once."""

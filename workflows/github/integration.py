@@ -11,6 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import Notice
     from baton.records.run import Guide
+    from baton.steps.carried import CarriedGitHub
     from baton.steps.task import Plan, Prepared
     from workflows.stages.publication import Finish
 
@@ -45,8 +46,14 @@ class Side(Protocol):
     async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """The result of a step that needs the outside."""
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
-        """Answer what comes after the branch is published."""
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
+        """Answer what comes after the branch is published; True where the run should continue as new."""
+
+    def carry(self) -> CarriedGitHub:
+        """Return the state for the run's next execution, once `follow_up` has returned True."""
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Take over the state of the execution that this one continues."""
 
     async def close(self, *, done: bool) -> None:
         """Say how the run has ended."""
@@ -81,8 +88,17 @@ class Alone:
         """Do the step."""
         return await step()
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
         """Nothing comes."""
+        return False
+
+    def carry(self) -> CarriedGitHub:
+        """Raise an error: such a run never continues as new."""
+        raise AssertionError("A run without an issue does not continue as new.")
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Raise an error: such a run never continues as new."""
+        raise AssertionError("A run without an issue does not continue as new.")
 
     async def close(self, *, done: bool) -> None:
         """Nobody listens."""

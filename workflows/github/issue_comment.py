@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 
 from temporalio import workflow
 
@@ -12,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import LAST_REPORT_LIMIT
     from baton.records.run import RunDocument, RunStatus
     from baton.replayed_figures import REPORT_EVERY
+    from baton.steps.carried import CarriedComment
     from baton.steps.github import CommentInput
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
@@ -37,6 +39,22 @@ class Reporter:
         self._writing = asyncio.Lock()
         self.link = ""
         """To the run in the Web UI."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no news for the comment and no edit is under way."""
+        return self._closed or (not self._changed and not self._writing.locked())
+
+    def carry(self) -> CarriedComment:
+        """Return what is known of the comment, for the next execution of the run."""
+        return CarriedComment(
+            id=self._comment, digest=self._said, written=self._written, closed=self._closed, link=self.link
+        )
+
+    def restore(self, carried: CarriedComment) -> None:
+        """Take over the comment of the execution that this one continues."""
+        self._comment, self._said, self._written = carried.id, carried.digest, carried.written
+        self._closed, self.link = carried.closed, carried.link
 
     def mark(self) -> None:
         """Something has changed: a new question, a reminder, an end, a command are told at once."""
@@ -92,7 +110,8 @@ class Reporter:
             link=self.link,
             events=self._hearing.events,
         )
-        says = comment(report.model_copy(update={"document": _free(document), "decisions": decisions.all()}))
+        text = comment(report.model_copy(update={"document": _free(document), "decisions": decisions.all()}))
+        says = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         if says == self._said and not asked and not last:
             return
         written = await self._outward.write(

@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import GitHubIssue, Notice
     from baton.records.run import Guide, RunRequest
+    from baton.steps.carried import CarriedGitHub
     from baton.steps.session import Escalation
     from baton.steps.task import Plan, Prepared
     from baton.text.truncation import cut
@@ -66,6 +67,8 @@ class IssueSide:
         self._renewed: datetime | None = None
         """When a person last said that GitHub lets us in again."""
         self._closing = False
+        self._answers: FollowUp | None = None
+        self._carried: CarriedGitHub | None = None
         books.watch = self._reporter.mark
 
     @property
@@ -113,17 +116,57 @@ class IssueSide:
         await _broken_off(task)
         raise Over(self.hearing.over)
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
-        """Open the pull request and answer what comes to it; returns only where there is none."""
+    def carry(self) -> CarriedGitHub:
+        """Return this side of a run that waits for a review, for the run's next execution."""
+        assert self._answers is not None
+        return CarriedGitHub(
+            inbox=self.hearing.carry(),
+            comment=self._reporter.carry(),
+            pull_request=self._pull.carry(),
+            rounds=self._answers.carry(),
+            renewed=self._renewed,
+        )
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Take over this side of the execution that this one continues."""
+        self._carried = carried
+        self.hearing.restore(carried.inbox)
+        self._reporter.restore(carried.comment)
+        self._pull.restore(carried.pull_request, carried.comment.link)
+        self._renewed = carried.renewed
+
+    def _renews(self) -> bool:
+        """Whether the run should continue as new: the server suggests it, and nothing is asked or under way."""
+        return (
+            self._books.lean
+            and workflow.info().is_continue_as_new_suggested()
+            and self._books.saver.is_idle
+            and self._reporter.is_idle
+            and not self._books.decisions.open_ones()
+            and not self.hearing.closed_by
+            and self.hearing.over is None
+            and (self._asking is None or self._asking.done())
+        )
+
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
+        """Open the pull request and answer what comes to it; True where the run should continue as new.
+
+        Returns False only where there is no pull request.
+        """
+        answers = self._answers = FollowUp(self._ties, finish, self._pull, Upstream(self._ties, finish), self._renews)
+        if self._carried is not None:
+            answers.restore(self._carried.rounds)
+        elif not await self._open_pull_request():
+            return False
+        await answers.run(prepared.base_commit, prepared.limits, prepared.quiet_seconds)
+        return True
+
+    async def _open_pull_request(self) -> bool:
         branch, commit = self._books.document.branch, self._books.document.head_commit
         if branch is None or commit is None:
-            return
+            return False
         self.hearing.published = commit
-        if not await self._pull.publish():
-            return
-        upstream = Upstream(self._ties, finish)
-        answers = FollowUp(self._ties, finish, self._pull, upstream)
-        await answers.run(prepared.base_commit, prepared.limits, prepared.quiet_seconds)
+        return await self._pull.publish()
 
     async def close(self, *, done: bool) -> None:
         """Say how the run has ended, and conclude a check run that is still open."""

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.github.pull_request_text import Change, check_summary, check_title, pull_body, pull_title
     from baton.records.run import GateDocument
+    from baton.steps.carried import CarriedPullRequest
     from baton.steps.github import CheckInput, PullInput, PullNumber, PullState
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
@@ -38,6 +39,15 @@ class PullRequest:
         self.summary = ""
         """The orchestrator's, of the plan."""
         self.link = ""
+
+    def carry(self) -> CarriedPullRequest:
+        """Return what is known of the pull request, for the next execution of the run."""
+        return CarriedPullRequest(number=self._number, running=self._running, base=self.base, summary=self.summary)
+
+    def restore(self, carried: CarriedPullRequest, link: str) -> None:
+        """Take over the pull request of the execution that this one continues."""
+        self._number, self._running = carried.number, carried.running
+        self.base, self.summary, self.link = carried.base, carried.summary, link
 
     async def publish(self) -> bool:
         """Open the pull request or bring it up to date, with the check on its head; False where a person said no."""

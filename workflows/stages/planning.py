@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
     from baton.records.run import RunRequest
+    from baton.steps.carried import CarriedLane
     from baton.steps.session import Escalation, SessionInput, SessionKey, SessionResult
     from baton.steps.task import (
         FindSessionInput,
@@ -65,6 +66,15 @@ class Orchestrator:
         self._turn_taking = asyncio.Lock()
         self.left_over: list[str] = []
         """Messages of people that came too late for the plan; they are for its tasks."""
+
+    def carry(self) -> CarriedLane:
+        """Return where the lane stands, for the next execution of the run."""
+        return CarriedLane(commit=self._commit, round=self._round, guided=sorted(self._guided), adrift=self._adrift)
+
+    def restore(self, lane: CarriedLane) -> None:
+        """Take over the lane of the execution that this one continues."""
+        self._commit, self._round, self._adrift = lane.commit, lane.round, lane.adrift
+        self._guided = set(lane.guided)
 
     def begin(self, prepared: Prepared) -> None:
         """Take over where the orchestrator's lane begins. The first round is the plan's, also where it is a fork's."""
@@ -163,7 +173,10 @@ class Orchestrator:
                 title=task.title,
                 role=stuck.role,
                 escalation=escalation,
-                evidence=stuck.evidence,
+                evidence=stuck.last_evidence,
+                task=task.id,
+                checkpoint=stuck.progress.commit,
+                evidence_round=stuck.progress.evidence_round,
             ),
             timeout=GIT_TIMEOUT,
             summary=f"report of {task.id} to the orchestrator",

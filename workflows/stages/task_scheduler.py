@@ -101,8 +101,10 @@ class Driver:
                     result = await self._run(task, progress)
                 except ChildEnded as end:
                     result = self._cut_off(task, progress, end)
-            if result.evidence is not None:
-                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(result.evidence))
+            if result.news is not None:
+                books.take(result.news)
+            if (evidence := result.last_evidence) is not None:
+                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(evidence))
             if result.outcome == "done":
                 document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
                 books.document.head_commit = result.commit
@@ -124,6 +126,8 @@ class Driver:
         progress.guidance = [*progress.guidance, *inbox]
         inbox.clear()
         name = naming.task_workflow_id(run, task.id)
+        if self._books.lean:
+            self._books.begin_stage(task.id, "make" if progress.stage == "open" else progress.stage, progress.round)
         child = await begin(
             name,
             lambda: workflow.start_child_workflow(
@@ -135,6 +139,7 @@ class Driver:
                     limits=self._limits,
                     queue=self._host.queue,
                     progress=progress,
+                    merges_news=self._books.lean,
                 ),
                 id=name,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -173,7 +178,7 @@ class Driver:
             progress = result.progress
             await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
             return progress
-        record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
+        record = self._escalations.record(task.id, result.role, result.escalation, result.last_evidence)
         reason = self._orchestrator.passes_on(task, result.escalation)
         if reason:
             reason = f"passed on: {reason}"

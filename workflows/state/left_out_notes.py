@@ -8,6 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.records.left_out import with_reasons
     from baton.records.run import RunDocument
+    from baton.steps.carried import CarriedNotes, CarriedPutBack
     from baton.steps.session import LeftOut, PutBack
     from baton.steps.task import TaskNews
     from baton.text.truncation import named
@@ -24,6 +25,24 @@ class Remnants:
         self._left_out: dict[str, LeftOut] = {}
         self._put_back: dict[tuple[str, str], PutBack] = {}
         self._notes: dict[str, str] = {}
+
+    def carry(self, tasks: set[str]) -> CarriedNotes:
+        """Return what the next execution of the run has to know of these tasks."""
+        return CarriedNotes(
+            left_out={task: left for task, left in self._left_out.items() if task in tasks},
+            put_back=[
+                CarriedPutBack(task=task, role=role, put_back=paths)
+                for (task, role), paths in self._put_back.items()
+                if task in tasks
+            ],
+            notes=dict(self._notes),
+        )
+
+    def restore(self, carried: CarriedNotes) -> None:
+        """Take over what an earlier execution of the run knew."""
+        self._left_out = dict(carried.left_out)
+        self._put_back = {(entry.task, entry.role): entry.put_back for entry in carried.put_back}
+        self._notes = dict(carried.notes)
 
     def take(self, news: TaskNews) -> None:
         """Enter what a task tells."""

@@ -7,21 +7,29 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.decision_book import DecisionBook
+    from baton.policies import MAX_PLAN_TASKS
     from baton.records.run import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
+    from baton.steps.carried import CarriedRun
     from baton.steps.task import TaskNews, TaskProgress
     from workflows.calls.workspace_host import Host
     from workflows.state.left_out_notes import Remnants
     from workflows.state.state_file import Saver
     from workflows.state.visibility import Board
 
+_MAX_LATE_TASKS = 50
+_DROPPED_NOTE = "{count} earlier tasks of this run are not listed any more; `baton log` shows their checkpoints."
+
 
 class Books:
     """What a run knows of itself. Whoever changes the document or a decision says so by `changed`."""
 
-    def __init__(self, document: RunDocument, host: Host) -> None:
+    def __init__(self, document: RunDocument, host: Host, *, lean: bool = False) -> None:
+        """`lean` is false for runs whose history was begun before signals, saves and attributes were spaced."""
         self.document = document
+        self.lean = lean
         self.decisions = DecisionBook()
-        self.saver = Saver(document, self.decisions, host)
+        self._board = Board(document, lean=lean)
+        self.saver = Saver(document, self.decisions, host, before=self._show_cost if lean else None)
         self.awaiting = ""
         """What a run waits for with nothing at work and nothing asked: a review, a merge."""
         self.stalled = ""
@@ -33,7 +41,8 @@ class Books:
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
         self.remnants = Remnants(document)
-        self._board = Board(document)
+        self.dropped: dict[str, int] = {}
+        """The highest number of the tasks that the document no longer has, by their name."""
 
     def task(self, task_id: str) -> TaskDocument:
         """A task of the run; StopIteration where there is none of that id."""
@@ -54,10 +63,43 @@ class Books:
             "head_commit": document.head_commit,
         }
 
+    def drop_old_tasks(self) -> None:
+        """Bound the document of a run that goes on for months: keep the plan and the latest tasks of the engine's own.
+
+        The commits, reports and logs of the others are in the store; their costs are in the totals.
+        """
+        tasks = self.document.tasks
+        old = tasks[MAX_PLAN_TASKS:-_MAX_LATE_TASKS]
+        if not old:
+            return
+        for task in old:
+            name, _, number = task.id.rpartition("-")
+            if number.isdecimal():
+                self.dropped[name] = max(self.dropped.get(name, 0), int(number))
+            self.dropped[task.id] = max(self.dropped.get(task.id, 0), 1)
+        self.document.tasks = [*tasks[:MAX_PLAN_TASKS], *tasks[-_MAX_LATE_TASKS:]]
+        count = sum(self._count_dropped(note) for note in self.document.notes) + len(old)
+        self.document.notes = [note for note in self.document.notes if not self._count_dropped(note)]
+        self.document.notes.append(_DROPPED_NOTE.format(count=count))
+
+    @staticmethod
+    def _count_dropped(note: str) -> int:
+        before, after = _DROPPED_NOTE.split("{count}")
+        number = note.removeprefix(before).removesuffix(after)
+        return int(number) if number.isdecimal() and note == _DROPPED_NOTE.format(count=number) else 0
+
+    def restore(self, carried: CarriedRun) -> None:
+        """Take over the state of the execution that this one continues; its document is this one's already."""
+        self.decisions.restore(carried.decisions, carried.refusals)
+        self.remnants.restore(carried.notes)
+        self.dropped = dict(carried.dropped)
+        # The search attributes come with the execution.
+        self._board.skip(self.decisions.all())
+
     def free_task_id(self, name: str) -> str:
         """An id for a task of the engine's own: the name, with a number where there is such a task already."""
         known = {task.id for task in self.document.tasks}
-        number = 1
+        number = self.dropped.get(name, 0) + 1
         while (task_id := name if number == 1 else f"{name}-{number}") in known:
             number += 1
         return task_id
@@ -77,7 +119,7 @@ class Books:
                 costs[name] = round(costs.get(name, 0.0) + news.cost_usd, 8)
         for task in document.tasks:
             if task.id == news.task:
-                task.rounds = max(task.rounds, news.round)
+                task.rounds = max(task.rounds, news.round, news.next_round)
                 task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
@@ -109,13 +151,22 @@ class Books:
             known[number] = known.get(number, RoundDocument(round=number)).model_copy(update=found)
             task.outcomes = [known[one] for one in sorted(known)]
 
+    def begin_stage(self, task_id: str, stage: str, round_number: int) -> None:
+        """Enter the stage from which an execution of a task's workflow starts."""
+        task = self.task(task_id)
+        task.stage, task.rounds = stage, max(task.rounds, round_number)
+        self.changed()
+
     def set_status(self, status: RunStatus) -> None:
         """Enter a phase of the run."""
         self.document.status = status
         self.changed(save=True)
 
     def changed(self, *, save: bool = False) -> None:
-        """Show what has changed; a run with nothing but decisions open waits. `save`: it must outlive the run."""
+        """Show what has changed; a run with nothing but decisions open waits.
+
+        `save`: it must outlive the history. A run that begins to wait, or ends, is saved at once.
+        """
         document = self.document
         if not document.status.is_final:
             idle = not any(task.state is TaskState.WORKING for task in document.tasks)
@@ -124,10 +175,14 @@ class Books:
             elif document.status is not RunStatus.PUBLISHING:
                 document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
         self._waits("run", self.held or self.stalled or self.awaiting)
-        self._board.show(self.decisions.all())
+        entered = self._board.show(self.decisions.all())
         if save:
-            self.saver.mark()
+            # A command takes its worker away once the run waits: then its files have to be there.
+            self.saver.mark(urgent=entered and (document.status is RunStatus.WAITING or document.status.is_final))
         self.watch()
+
+    def _show_cost(self) -> None:
+        self._board.show(self.decisions.all(), cost=True)
 
     def set_aside(self, reason: str) -> None:
         """Give up what is not finished and what is not answered: the run ends well without it."""

@@ -74,7 +74,9 @@ async def _list(settings: "Settings", status: str | None, limit: int, as_json: b
     async with serving(settings, worker=False) as service:
         rows: list[dict[str, Any]] = []
         # The status is compared here, for a workflow that was ended from outside could not write its own.
-        async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
+        # A run that has continued as new is listed once, by its latest execution.
+        runs = "WorkflowType = 'Pipeline' AND ExecutionStatus != 'ContinuedAsNew'"
+        async for found in service.client.list_workflows(runs):
             if status is None or status_of(found) == status:
                 rows.append(await run_row(settings, service, found, shelf))
             if len(rows) == limit:
@@ -165,7 +167,7 @@ async def run_row(
         "turns": kept.turns if kept else None,
         "pending_decisions": _attribute(found, PENDING_DECISIONS, 0),
         "pull_request": memo.get("pull_request"),
-        "started_at": f"{found.start_time:%Y-%m-%dT%H:%M:%SZ}",
+        "started_at": f"{(kept and kept.started_at) or found.start_time:%Y-%m-%dT%H:%M:%SZ}",
         "ended_at": f"{found.close_time:%Y-%m-%dT%H:%M:%SZ}" if found.close_time else None,
         "task": memo.get("task", ""),
         "web_ui": service.run_link(found.id),
