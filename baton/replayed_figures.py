@@ -3,7 +3,7 @@
 A workflow is replayed from its history after every restart of its worker. Where a figure of then led to a timer, a
 signal or another step, and the one of now does not, the replay fails, and the run stands still. So a new figure comes
 beside the old one, chosen by `workflow.patched`, as every other change of the workflows' commands. The same holds for
-the `_MOST_` figures and tables of waits at the head of the modules of `workflows/`.
+the `_MAX_` figures and tables of waits at the head of the modules of `workflows/`.
 """
 
 from datetime import timedelta

@@ -65,7 +65,7 @@ async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> floa
 
 @dataclass(frozen=True)
 class Measured:
-    """What so many runs at once took."""
+    """The figures of several runs at once."""
 
     runs: int
     turns: int

@@ -1,4 +1,4 @@
-"""What a turn costs at zero model latency, and what it leaves in the history: real server, worker, git and sandbox.
+"""The cost of a turn at zero model latency, and its events in the history: real server, worker, git and sandbox.
 
     python -m benchmarks.turns                           # file turns and shell turns, 60 each, twice in turn
     python -m benchmarks.turns --turns 500 --result-kb 20 --repeat 1

@@ -12,7 +12,6 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.decision_book import DecisionRefused
     from baton.errors import UsageError
-    from baton.policies import GIT_TIMEOUT
     from baton.records.issue import Notice
     from baton.records.run import (
         Decide,
@@ -21,7 +20,6 @@ with workflow.unsafe.imports_passed_through():
         RunDocument,
         RunRequest,
         RunStatus,
-        TaskDocument,
         TaskState,
     )
     from baton.steps.carried import CarriedRun
@@ -33,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.background_tasks import Background
     from workflows.calls.cancellation import begin_scope, check_stop, finishing, to_its_end
     from workflows.calls.handler_input import Unreadable, read
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.ask_on_failure import Insistence
     from workflows.decisions.escalation import Abort, Escalations, Skip
     from workflows.endings import FINISHED, RunEnding, ending_of
@@ -41,8 +39,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.github.issue_run import IssueSide
     from workflows.stages.planning import Orchestrator
     from workflows.stages.publication import Finish
+    from workflows.stages.run_steps import RunSteps, Step, no_patience
     from workflows.stages.task_scheduler import Driver
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 _LEAN = "lean-history"
 """Patch: signals, saves and search attributes are merged or spaced, and a run that waits continues as new."""
@@ -61,38 +60,28 @@ class Pipeline:
         self._request = request.model_copy(update={"run": naming.run_key(run), "fork": fork})
         document = self._carried.document if self._carried else _new_document(run, request)
         queue = self._carried.queue if self._carried else ""
-        self._host = Host(queue, tell=lambda what: self._books.wait(what))
-        self._books = Books(document, self._host, lean=workflow.patched(_LEAN))
-        self._escalations = Escalations(self._books)
-        self._clock = WallClock(lambda: document.status is RunStatus.WAITING)
-        self._caps = CapKeeper(self._request, self._host, self._escalations, self._clock)
-        self._orchestrator = Orchestrator(self._request, self._host, self._books.take, self._clock.halt)
-        self._driver = Driver(
-            self._request,
-            self._books,
-            self._host,
-            self._escalations,
-            self._caps,
-            self._orchestrator,
-            self._clock.halt,
-        )
-        self._insistence = Insistence(self._books, self._escalations)
+        context = RunContext(self._request, document, queue=queue, lean=workflow.patched(_LEAN))
+        self._context, self._books, self._host = context, context.books, context.host
+        self._escalations = Escalations(context)
+        self._insistence = Insistence(context, self._escalations)
         self._host.ask = self._insistence.ask
+        self._clock = WallClock(context)
+        self._caps = CapKeeper(context, self._escalations, self._clock)
+        self._orchestrator = Orchestrator(context, self._escalations, self._caps)
+        self._driver = Driver(context, self._escalations, self._caps, self._orchestrator)
         self._background = Background()
         self._prepared: Prepared | None = None
         self._renews = False
         """Whether the run is to continue as new."""
-        self._outside: Side = Alone()
-        if request.github is not None:
-            self._outside = IssueSide(
-                self._request,
-                request.github,
-                self._books,
-                self._host,
-                self._escalations,
-                self._insistence,
-                self._driver,
+        self._outside: Side
+        if request.github is None:
+            self._outside = Alone()
+            self._steps = RunSteps(context, self._insistence, self._caps, no_patience)
+        else:
+            self._outside = side = IssueSide(
+                context, request.github, self._escalations, self._insistence, self._caps, self._driver
             )
+            self._steps = side.steps
         if self._carried is not None:
             self._restore(self._carried)
 
@@ -135,7 +124,7 @@ class Pipeline:
 
     @workflow.signal(description="Internal: what a delivery of GitHub's was about.")
     def github(self, *given: Any) -> None:
-        """Take in what GitHub tells (`Notice`); a run that works for no issue has no use for it."""
+        """Take in a notice of GitHub (`Notice`); a no-op for a run without an issue."""
         try:
             notice = read(Notice, given)
         except Unreadable as fault:
@@ -145,7 +134,7 @@ class Pipeline:
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
-        """Take in what a task tells of itself (`TaskNews`)."""
+        """Take in the progress of a task (`TaskNews`)."""
         try:
             news = read(TaskNews, told)
         except Unreadable as fault:
@@ -221,96 +210,64 @@ class Pipeline:
             clock.cancel()
 
     async def _prepare(self) -> Prepared:
-        """Read the repository, and take over what the run has to know of it from the start."""
+        """Read the repository, and take over its facts, limits and notes."""
         try:
-            prepared = await self._outside.patiently(self._read_repository)
+            # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
+            reading = PrepareInput(request=self._request)
+            prepared = await self._steps.run(
+                Step(RepositoryActivities.prepare_run, reading, f"prepare {self._request.repo}"),
+                on_failure="raise",
+                needs_github=True,
+            )
         except Skip as skip:
             raise Abort(f"Without the repository there is no work: {skip}.") from skip
-        document = self._books.document
-        document.base_commit = prepared.base_commit
-        document.notes += prepared.notes
-        document.models = prepared.models
-        document.sandboxed = prepared.sandboxed
-        document.binds = prepared.binds
+        self._books.begin(prepared)
         self._take_over(prepared)
         self._outside.begin(prepared)
         self._books.changed(save=True)
         return prepared
 
     def _take_over(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+        self._prepared, self._context.limits = prepared, prepared.limits
         self._caps.begin(prepared.limits)
         self._driver.begin(prepared.limits)
         self._escalations.policy = prepared.decisions
-
-    async def _read_repository(self) -> Prepared:
-        # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
-        return await self._host.attempt(
-            RepositoryActivities.prepare_run,
-            PrepareInput(request=self._request),
-            timeout=GIT_TIMEOUT,
-            summary=f"prepare {self._request.repo}",
-        )
 
     async def _make_plan(self, prepared: Prepared) -> tuple[Plan, Forked | None]:
         """Return the plan, and where its tasks stand if another run has begun them."""
         forked = await self._adopt_fork(prepared)
         if forked is None:
-            return (
-                await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps),
-                None,
-            )
+            return await self._orchestrator.plan(prepared), None
         if workflow.patched("guide-in-forks"):
             self._orchestrator.begin(prepared)
         return forked.plan, forked
 
     async def _adopt_fork(self, prepared: Prepared) -> Forked | None:
-        """Return what this run takes over from another one, if it does."""
+        """Return the plan and progress of the run that this one is forked from; None for any other run."""
         fork = self._request.fork
         if fork is None:
             return None
-        self._books.document.forked_from = fork
+        self._books.set_fork(fork)
         adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
         try:
-            while True:
-                try:
-                    return await self._host.attempt(
-                        ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
-                    )
-                except StepFailed as failure:
-                    if failure.kind == UsageError.__name__:
-                        raise  # what was asked for does not exist; nothing is paid for yet
-                    await self._insistence.ask(f"take over from {fork.run}", failure)
+            # That what was asked for does not exist ends the run at once, too.
+            return await self._steps.run(
+                Step(ForkingActivities.adopt_fork, adopt, f"take over from {fork.run}"), final=UsageError.__name__
+            )
         except Skip as skip:
             raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
 
     async def _work_on_tasks(self, plan: Plan, begun: Forked | None) -> None:
         """Take all tasks of the plan to their ends. Raises StepFailed if none of them was finished."""
-        books, document = self._books, self._books.document
-        document.tasks = [
-            TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
-            for task in plan.tasks
-        ]
+        self._books.set_plan(plan, begun.done if begun else {})
         self._outside.planned(plan)
-        for task in document.tasks:
-            if begun and task.id in begun.done:
-                task.state, task.commit = TaskState.DONE, begun.done[task.id]
-        books.set_status(RunStatus.WORKING)
+        self._books.set_status(RunStatus.WORKING)
         await self._driver.drive_all(plan.tasks, begun.progress if begun else None)
-        if not any(task.state is TaskState.DONE for task in document.tasks):
+        if not any(task.state is TaskState.DONE for task in self._books.document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
 
     def _publication(self) -> Finish:
-        return Finish(
-            self._request,
-            self._books,
-            self._host,
-            self._driver.drive,
-            self._caps,
-            self._insistence,
-            self._outside.patiently,
-            self._escalations,
-        )
+        return Finish(self._context, self._escalations, self._insistence, self._driver, self._steps)
 
     async def _count_time(self, prepared: Prepared) -> None:
         if self._carried is not None:
@@ -333,6 +290,7 @@ class Pipeline:
             dropped=self._books.dropped,
             notes=self._books.remnants.carry({task.id for task in document.tasks}),
             prepared=self._prepared,
+            unsaved=self._books.saver.has_changes,
             queue=self._host.queue,
             clock=self._clock.carry(),
             caps=self._caps.carry(),
@@ -347,7 +305,7 @@ class Pipeline:
         self._caps.restore(carried.caps)
         self._orchestrator.restore(carried.lane)
         self._outside.restore(carried.github)
-        self._driver.inboxes = {}
+        self._context.inboxes.clear()
 
     # ---- the end
 
@@ -365,21 +323,19 @@ class Pipeline:
             )
         if ending.set_aside:
             self._books.set_aside("the pull request was merged before")
-            self._books.document.notes.append(ending.reason)
+            self._books.note(ending.reason)
         done = ending.status is RunStatus.DONE
         await to_its_end(self._close_done() if done else self._close_early(ending))
         stopped = ending.status is RunStatus.STOPPED
         return ApplicationError(ending.reason, type="RunStopped" if stopped else "RunFailed")
 
     async def _close_done(self) -> None:
-        books, document = self._books, self._books.document
-        document.ended_at = workflow.now()
-        books.set_status(RunStatus.DONE)
+        self._books.end(RunStatus.DONE)
         try:
-            await books.saver.save_now(closing=True)
+            await self._books.saver.save_now(closing=True)
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
-            document.notes.append(f"The last state.json could not be written: {failure}")
+            self._books.note(f"The last state.json could not be written: {failure}")
         await self._outside.close(done=True)
 
     async def _close_early(self, ending: RunEnding) -> None:

@@ -1,6 +1,12 @@
 """The workflow `Task`: rounds of maker, tester, gate and reviewer until the work is approved and integrated.
 
-It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
+    open -> make -> test -> gate -> review -> integrate -> done
+             ^               |        |           |
+             |              red    rejected    conflict
+             +---------------+--------+-----------+         the next round
+
+From each stage it may end with a question instead. The pipeline finds the answer and starts it again from where it
+stood; an execution has no more rounds than the limits of the run allow, so that it never needs to continue as new.
 """
 
 import asyncio
@@ -43,17 +49,19 @@ with workflow.unsafe.imports_passed_through():
 
 Result = TypeVar("Result")
 
-_MOST_CONFLICTS = 2
-"""So often a conflict goes back to the maker as work; then a person is asked."""
+_MAX_CONFLICTS = 2
+"""How many conflicts in a row the maker resolves; then a person is asked."""
 
 
 class _Escalated(Exception):
-    """Leaves the rounds with a question for somebody else."""
+    """Leaves the rounds with a question for the orchestrator or a person."""
 
-    def __init__(self, escalation: Escalation, role: str) -> None:
+    def __init__(self, escalation: Escalation, role: str, goes_on: Stage | None = None) -> None:
+        """`goes_on` is the stage to go on from once there is an answer; None: the one that asks."""
         super().__init__(escalation.question)
         self.escalation = escalation
         self.role = role
+        self.goes_on = goes_on
 
 
 @workflow.defn(name="Task", failure_exception_types=[ApplicationError])
@@ -68,6 +76,8 @@ class Task:
         self._inbox: list[str] = []
         self._halt = Halt()
         self._role = ""
+        self._integrated = ""
+        """The project commit of the task's work, once it is integrated."""
         self._signals = ProgressSignals()
         self._untold: TaskNews | None = None
         """How the last session ended, until the next stage or the result is told with it."""
@@ -85,7 +95,7 @@ class Task:
 
     @workflow.signal(description="Internal: break off what is under way; the task goes on from its checkpoint later.")
     def halt(self, *_: Any) -> None:
-        """Break off what is under way."""
+        """Interrupt the step that is under way."""
         self._halt.asked = True
 
     @workflow.query(description="Where the task stands in its rounds")
@@ -108,30 +118,16 @@ class Task:
                 self._halt.check()
                 workflow.set_current_details(task_details(task))
                 await self._tell_stage()
-                match progress.stage:
-                    case "open":
-                        await self._open()
-                    case "make":
-                        await self._session(task.task.role)
-                        progress.stage = "test"
-                    case "test":
-                        await self._test()
-                    case "gate":
-                        await self._gate()
-                    case "review":
-                        await self._review()
-                    case "integrate":
-                        commit = await self._integrate()
-                        if commit:
-                            return self._result(TaskResult(outcome="done", commit=commit, progress=progress))
+                following = await self._run_stage(progress.stage)
+                if following is None:
+                    return self._result(TaskResult(outcome="done", commit=self._integrated, progress=progress))
+                self._enter(following)
         except _Escalated as asked:
-            return self._result(
-                TaskResult(outcome="escalated", progress=progress, escalation=asked.escalation, role=asked.role)
-            )
+            if asked.goes_on is not None:
+                self._enter(asked.goes_on)
+            return self._escalate(asked.escalation, asked.role)
         except Halted:
-            escalation = halted(progress.stage)
-            role = self._role or "engine"
-            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
+            return self._escalate(halted(progress.stage), self._role or "engine")
         except StepFailed as failure:
             escalation = Escalation(
                 error_type=failure.detail or failure.kind,
@@ -140,10 +136,25 @@ class Task:
                 attempted=failure.attempted,
                 operation=progress.stage,
             )
-            role = self._role or "engine"
-            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
+            return self._escalate(escalation, self._role or "engine")
 
-    async def _open(self) -> None:
+    async def _run_stage(self, stage: Stage) -> Stage | None:
+        """Run a stage; returns the next one, or None once the task is integrated."""
+        match stage:
+            case "open":
+                return await self._open()
+            case "make":
+                return await self._make()
+            case "test":
+                return await self._test()
+            case "gate":
+                return await self._gate()
+            case "review":
+                return await self._review()
+            case "integrate":
+                return await self._integrate()
+
+    async def _open(self) -> Stage:
         task, progress = self._input, self._progress
         opened = await self._step(
             IntegrationActivities.open_task,
@@ -152,7 +163,11 @@ class Task:
             summary="open a workspace",
         )
         progress.commit, progress.base = opened.commit, opened.base
-        self._enter("make")
+        return "make"
+
+    async def _make(self) -> Stage:
+        await self._session(self._input.task.role)
+        return "test"
 
     async def _session(self, role: str) -> HandOff:
         """Run or go on with the session of this stage; raises _Escalated where it needs help."""
@@ -220,12 +235,12 @@ class Task:
         self._role = ""
         return result.hand_off
 
-    async def _test(self) -> None:
+    async def _test(self) -> Stage:
         hand_off = await self._session("tester")
         self._progress.tester_verdict = hand_off.verdict
-        self._enter("gate")
+        return "gate"
 
-    async def _gate(self) -> None:
+    async def _gate(self) -> Stage:
         task, progress = self._input, self._progress
         late = asyncio.create_task(self._tell_long_gate()) if task.merges_news else None
         try:
@@ -240,9 +255,8 @@ class Task:
         if result.evidence.command is None and progress.tester_verdict == "fail":
             red = True
         if red:
-            self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
-        else:
-            self._enter("review")
+            return self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
+        return "review"
 
     async def _tell_long_gate(self) -> None:
         await workflow.sleep(TOLD_GATE, summary="a gate that takes long is told to the run")
@@ -266,26 +280,24 @@ class Task:
             summary=f"gate, round {progress.round}",
         )
 
-    async def _review(self) -> None:
+    async def _review(self) -> Stage:
         hand_off = await self._session("reviewer")
         if hand_off.verdict == "approve":
-            self._enter("integrate")
-            return
-        self._next_round(
+            return "integrate"
+        return self._next_round(
             "review_rejected",
             f"The reviewer still asks for changes to task {self._input.task.id}: {hand_off.summary}",
             self._progress.evidence,
         )
 
-    def _next_round(self, kind: str, question: str, evidence: Evidence | None) -> None:
-        """Enter the next round; after the last one a person is asked first."""
+    def _next_round(self, kind: str, question: str, evidence: Evidence | None) -> Stage:
+        """Begin the next round; after the last one a person is asked first."""
         progress = self._progress
         over = progress.round >= progress.last_round
         spent = progress.round
         progress.round += 1
-        self._enter("make")
         if not over:
-            return
+            return "make"
         accept = ["accept"] if kind == "review_rejected" else []
         error = f"exit code {evidence.exit_code} of `{evidence.command}`" if evidence and not evidence.green else ""
         raise _Escalated(
@@ -298,10 +310,10 @@ class Task:
                 operation=f"round {spent}",
             ),
             "reviewer" if kind == "review_rejected" else self._input.task.role,
+            goes_on="make",
         )
 
-    async def _integrate(self) -> str:
-        """The integrated commit; empty where a conflict went back to the maker."""
+    async def _integrate(self) -> Stage | None:
         task, progress = self._input, self._progress
         integrated = await self._step(
             IntegrationActivities.integrate_task,
@@ -318,26 +330,27 @@ class Task:
             summary="integrate",
         )
         if integrated.commit:
-            return integrated.commit
+            self._integrated = integrated.commit
+            return None
         progress.commit, progress.base = integrated.checkpoint, integrated.base
         progress.conflicts_met += 1
-        # A conflict is nobody's fault: its round is not counted.
+        # The maker resolves the conflict in a round that is not counted.
         progress.round += 1
         progress.last_round = max(progress.last_round, progress.round)
-        self._enter("make")
-        if progress.conflicts_met > _MOST_CONFLICTS:
+        if progress.conflicts_met > _MAX_CONFLICTS:
             paths = named(integrated.conflicts, 10)
             raise _Escalated(
                 Escalation(
                     error_type="merge_conflict",
                     question=f"Task {task.task.id} conflicts with work that was integrated before it: {paths}",
-                    attempted=[f"{_MOST_CONFLICTS} rounds in which the maker resolved it"],
+                    attempted=[f"{_MAX_CONFLICTS} rounds in which the maker resolved it"],
                     error=cut(f"merge conflict in {paths}", 2_000),
                     operation="integrate",
                 ),
                 task.task.role,
+                goes_on="make",
             )
-        return ""
+        return "make"
 
     async def _step(
         self, method: Callable[[Any, Any], Awaitable[Result]], argument: Any, *, timeout: timedelta, summary: str
@@ -377,7 +390,7 @@ class Task:
             await self._tell("", result)
 
     def _take_untold(self) -> TaskNews | None:
-        """Take what no signal has told yet, with evidence that is newer than the last that was told."""
+        """Take the progress that no signal has told yet, with the evidence if it is new."""
         progress = self._progress
         news, self._untold = self._untold, None
         if progress.evidence is not None and progress.evidence_round != self._told_evidence:
@@ -411,6 +424,9 @@ class Task:
             put_back=result.put_back if result else None,
             progress=self._progress.model_copy(update={"evidence": None}),
         )
+
+    def _escalate(self, escalation: Escalation, role: str) -> TaskResult:
+        return self._result(TaskResult(outcome="escalated", progress=self._progress, escalation=escalation, role=role))
 
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue

@@ -25,7 +25,7 @@ class CarriedPutBack(Lean):
 
 
 class CarriedNotes(Lean):
-    """What is known of paths that are not in the branch, and the notes that say so."""
+    """Paths that are not in the branch, by task and role, and the notes about them."""
 
     left_out: dict[str, LeftOut] = Field(default_factory=dict)
     put_back: list[CarriedPutBack] = Field(default_factory=list)
@@ -66,7 +66,7 @@ class CarriedEnding(Lean):
 
 
 class CarriedInbox(Lean):
-    """What GitHub has told the run."""
+    """The inbox of a run on GitHub."""
 
     seen: list[str] = Field(default_factory=list)
     """Ids of the deliveries that were taken in."""
@@ -86,8 +86,8 @@ class CarriedComment(Lean):
     """The run's comment on its issue."""
 
     id: int | None = None
-    digest: str = ""
-    """Of the text that was written last, without costs."""
+    text: str = ""
+    """What was written last, without costs."""
     written: Moment
     closed: bool = False
     link: str = ""
@@ -134,6 +134,8 @@ class CarriedRun(Lean):
     dropped: dict[str, int] = Field(default_factory=dict)
     """The highest number of the tasks that were taken out of the document, by their name."""
     notes: CarriedNotes
+    unsaved: bool = False
+    """Whether the document has changed since it was saved."""
     prepared: Prepared
     queue: str = ""
     """Of the run's host."""

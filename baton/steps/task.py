@@ -1,4 +1,4 @@
-"""What passes between workflows and the steps around the sessions: prepare, open, gate, integrate, save, publish."""
+"""Inputs and results of the steps around the sessions: prepare, open, gate, integrate, save, publish."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -48,7 +48,7 @@ class PrepareInput(Lean):
 
 
 class Prepared(Lean):
-    """What the engine found out about the target repository."""
+    """The facts about the target repository that a run starts with."""
 
     base_commit: str
     base_ref: str = ""
@@ -96,7 +96,7 @@ class Plan(Lean):
 
 
 class StuckReport(Lean):
-    """Input of `write_report`: what the orchestrator is told of an agent that cannot go on."""
+    """Input of `write_report`: the report to the orchestrator about an agent that cannot go on."""
 
     run: str
     repo: str
@@ -129,7 +129,7 @@ class Guidance(Lean):
 
 
 class OpenTaskInput(Lean):
-    """Input of `open_task`: a workspace for a task, from what is integrated so far."""
+    """Input of `open_task`: a workspace for a task, from the integrated commit."""
 
     run: str
     repo: str
@@ -188,7 +188,7 @@ class IntegrateInput(Lean):
 
 
 class Integrated(Lean):
-    """Where the task's work landed, or what stands in its way."""
+    """The integrated commit of a task, or the conflicts that prevent it."""
 
     commit: str = ""
     conflicts: list[str] = Field(default_factory=list)
@@ -281,7 +281,7 @@ class ForkInput(Lean):
 
 
 class Forked(Lean):
-    """What a forked run takes over."""
+    """The plan, commits and progress that a forked run takes over."""
 
     plan: Plan
     done: dict[str, str] = Field(default_factory=dict)
@@ -324,7 +324,7 @@ class FoundSession(Lean):
 
 
 class TaskNews(Lean):
-    """Signal `news` of a task to its pipeline: what happens now, and what the last step cost."""
+    """Signal `news` of a task to its pipeline: the stage that begins, and the result and cost of the last session."""
 
     task: str
     stage: str
@@ -340,7 +340,7 @@ class TaskNews(Lean):
     cost_usd: float = 0.0
     evidence: Short[Evidence] | None = None
     evidence_round: int = 0
-    """The round whose gate the evidence is of; 0 where nobody says."""
+    """The round whose gate the evidence is of; 0: unknown."""
     verdict: str = ""
     """What the role has handed off, with the number of its blocking findings."""
     blocking: int = 0
@@ -356,7 +356,7 @@ class TaskNews(Lean):
 
 
 class TaskResult(Lean):
-    """How a task's execution ended: done, or with a question that somebody else must answer."""
+    """The end of a task's execution: done, or a question for the orchestrator or a person."""
 
     outcome: Literal["done", "escalated"]
     commit: str = ""
@@ -373,5 +373,5 @@ class TaskResult(Lean):
 
     @property
     def last_evidence(self) -> Evidence | None:
-        """What the task's last gate saw."""
+        """The evidence of the task's last gate."""
         return self.evidence or self.progress.evidence

@@ -331,6 +331,6 @@ ON_GITHUB = [
         ),
         to_the_merge,
         # As above; the run continues as new wherever it waits for a review.
-        workflows=21,
+        workflows=22,
     ),
 ]

@@ -24,7 +24,7 @@ from workflows.state.visibility import STATUS
 SUGGEST_AFTER = 300
 """Events after which the server of these tests suggests to continue as new."""
 
-BOUND = 3 * SUGGEST_AFTER
+BOUND = 2 * SUGGEST_AFTER
 """A round that has begun goes on to its end."""
 
 REPOSITORY = Repository(owner="ada", name="shop", clone_url="https://github.example.org/ada/shop.git")
@@ -106,7 +106,7 @@ async def check_reviews(script: Script, run_id: str, rounds: int) -> None:
         delivery = await run.review(f"Review {number}")
         first = first or delivery
         document = await run.until_answered(number)
-    assert await run.executions() > 1
+    assert await run.executions() > 2
     # What was taken in by the first execution is known to the last one.
     await run.review("Review 1", delivery=first)
     await run.handle.signal(Pipeline.guide, Guide(text="One thing more."))

@@ -1,11 +1,14 @@
 """The state of a run: which tasks its document lists, and which ids its own tasks get."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from baton.policies import MAX_PLAN_TASKS
-from baton.records.run import RunDocument, RunStatus, TaskDocument, TaskState
+from baton.records.run import Decision, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.steps.task import Plan, PlannedTask
 from workflows.calls.workspace_host import Host
-from workflows.state.run_state import Books
+from workflows.state.run_state import Books, status_of
 
 
 @pytest.fixture
@@ -52,3 +55,45 @@ def test_the_id_of_a_task_that_is_not_listed_any_more_is_not_free(books: Books) 
     books.drop_old_tasks()
     assert "merge" not in [task.id for task in books.document.tasks]
     assert books.free_task_id("merge") == "merge-2"
+
+
+IDLE, BUSY = [TaskState.DONE, TaskState.WAITING], [TaskState.DONE, TaskState.WORKING]
+
+
+@pytest.mark.parametrize(
+    ("phase", "tasks", "waits", "status"),
+    [
+        (RunStatus.PLANNING, [], False, RunStatus.PLANNING),
+        (RunStatus.PLANNING, [], True, RunStatus.WAITING),
+        (RunStatus.PLANNING, IDLE, False, RunStatus.WORKING),
+        (RunStatus.WORKING, BUSY, False, RunStatus.WORKING),
+        (RunStatus.WORKING, BUSY, True, RunStatus.WORKING),
+        (RunStatus.WORKING, IDLE, True, RunStatus.WAITING),
+        (RunStatus.PUBLISHING, IDLE, False, RunStatus.PUBLISHING),
+        (RunStatus.PUBLISHING, IDLE, True, RunStatus.WAITING),
+        (RunStatus.PUBLISHING, BUSY, True, RunStatus.PUBLISHING),
+        (RunStatus.STOPPED, BUSY, True, RunStatus.STOPPED),
+        (RunStatus.DONE, IDLE, True, RunStatus.DONE),
+    ],
+)
+def test_the_status_follows_from_the_phase(
+    phase: RunStatus, tasks: list[TaskState], waits: bool, status: RunStatus
+) -> None:
+    assert status_of(phase, tasks, waits=waits) is status
+
+
+def test_a_run_that_was_asked_goes_on_in_its_phase(books: Books) -> None:
+    books.set_plan(Plan(tasks=[PlannedTask(id="t1", title="x", role="backend")]), {"t1": "c" * 40})
+    books.set_status(RunStatus.PUBLISHING)
+    books.decisions.open(Decision(id="", question="Which?", choices=["this"]))
+    books.changed()
+    assert books.document.status == "waiting"
+    books.decisions.withdraw("D1", datetime.now(UTC))
+    books.changed()
+    assert books.document.status == "publishing"
+
+
+def test_a_remark_stands_once(books: Books) -> None:
+    books.note("The branch was not published.")
+    books.note("The branch was not published.", "It has no tests.")
+    assert books.document.notes == ["The branch was not published.", "It has no tests."]

@@ -1,25 +1,28 @@
 """The wall clock of a run: a durable timer over the time in which it works. Waiting for a person does not count."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.budget.caps import Reached
+    from baton.records.run import RunStatus
     from baton.steps.carried import CarriedClock
-    from workflows.calls.interruption import Halt
+    from workflows.state.run_context import RunContext
 
 
 class WallClock:
-    """Counts from the start of the run; asks for a halt when its time is used up. Without a limit it does nothing."""
+    """Counts from the start of the run; asks for a halt when its time is used up. A no-op without a limit."""
 
-    def __init__(self, waits: Callable[[], bool]) -> None:
-        self._waits = waits
+    def __init__(self, context: RunContext) -> None:
+        self._document = context.books.document
+        self.halt = context.halt
         self._limit: float | None = None
         self._step = 0.0
         self._worked = 0.0
-        self.halt = Halt()
+
+    def _waits(self) -> bool:
+        return self._document.status is RunStatus.WAITING
 
     def carry(self) -> CarriedClock:
         """Return the time so far, for the next execution of the run."""

@@ -1,4 +1,4 @@
-"""What tasks and sessions tell the pipeline of their run: where they stand, and what they wait for."""
+"""Signals of tasks and sessions to the pipeline of their run: their stage and their waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,13 +29,13 @@ class ProgressSignals:
         self._sending: asyncio.Task[None] | None = None
 
     def send(self, news: TaskNews) -> None:
-        """Send progress after what was sent before; a task without a parent has nobody to send it to."""
+        """Send progress after the signals before it; a no-op for a task without a parent."""
         parent = workflow.info().parent
         if parent is not None:
             self._sending = asyncio.create_task(self._send(self._sending, parent.workflow_id, news))
 
     async def flush(self) -> None:
-        """Wait until all is delivered: the server drops what a closed workflow has not sent by then."""
+        """Wait until all signals are delivered: the server drops those that are pending when the workflow closes."""
         if self._sending is not None:
             await self._sending
 
@@ -47,7 +47,7 @@ class ProgressSignals:
 
 
 def waits_told(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:
-    """What a child workflow gives its `Host`, so that people see in the run what it waits for; empty: no more."""
+    """Return a callback for `Host` that shows the waits of a child workflow in its run; an empty text ends a wait."""
 
     async def tell(what: str) -> None:
         if workflow.info().parent is None or not workflow.patched("tell-waits"):

@@ -45,7 +45,7 @@ class Host:
     """The host that a workflow's workspace work goes to. Kept across steps; acquired again when it is gone."""
 
     def __init__(self, queue: str = "", tell: Callable[[str], Awaitable[None]] | None = None) -> None:
-        """`tell` is called with what is waited for, and with an empty text when the wait is over."""
+        """Take the host's queue, and a callback for the reason of a wait; an empty text ends the wait."""
         self.queue = queue
         self._tell = tell
         self._left = ""
@@ -56,7 +56,7 @@ class Host:
         """Asks how it should go on where a step has failed for good; returns where it is to be tried again."""
 
     async def acquire(self) -> str:
-        """Ask whoever polls the shared queue which host it is. Waits, without cost, until there is a worker."""
+        """Acquire a host: a worker on the shared queue answers with its own one. Waits, at no cost, for a worker."""
         try:
             granted = await workflow.execute_activity_method(
                 HostActivities.acquire_host,
@@ -84,7 +84,7 @@ class Host:
     ) -> Result:
         """Run a step to its end; one that fails for good is asked about, and tried again if that is the answer.
 
-        Raises StepFailed only where there is nobody to ask.
+        Raises StepFailed only if the workflow has no way to ask.
         """
         while True:
             try:
@@ -201,7 +201,7 @@ def _not_taken(cause: BaseException | None) -> bool:
 
 
 def failed_step(cause: BaseException | None) -> StepFailed:
-    """A step's failure, from what its activity ended with."""
+    """Return the failure of a step by the error of its activity."""
     if isinstance(cause, ApplicationError):
         detail = str(cause.details[0]) if cause.details else ""
         return StepFailed(cause.message, cause.type or "ApplicationError", detail, retried=not cause.non_retryable)

@@ -1,8 +1,7 @@
-"""Keeps the one comment of a run up to date on its issue: one edit at a time, at once for what a person must see."""
+"""The one comment of a run on its issue: edited one at a time, at once for questions and ends."""
 
 import asyncio
 import contextlib
-import hashlib
 
 from temporalio import workflow
 
@@ -18,16 +17,16 @@ with workflow.unsafe.imports_passed_through():
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Skip
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending
-    from workflows.github.run_context import Ties
 
 
 class Reporter:
-    """Edits the comment when something has changed that its readers care for; a cost alone is nothing of that kind."""
+    """Edits the comment after changes that its readers care for; a cost alone is none."""
 
     def __init__(self, ties: Ties) -> None:
         self._issue = ties.issue
-        self._books = ties.books
+        self._books = ties.context.books
         self._hearing = ties.hearing
         self._outward = ties.outward
         self._comment: int | None = None
@@ -41,23 +40,25 @@ class Reporter:
         """To the run in the Web UI."""
 
     @property
-    def is_idle(self) -> bool:
-        """Whether there is no news for the comment and no edit is under way."""
-        return self._closed or (not self._changed and not self._writing.locked())
+    def is_busy(self) -> bool:
+        """Whether an edit is under way."""
+        return self._writing.locked()
 
     def carry(self) -> CarriedComment:
-        """Return what is known of the comment, for the next execution of the run."""
+        """Return the comment's id and text, for the next execution of the run."""
         return CarriedComment(
-            id=self._comment, digest=self._said, written=self._written, closed=self._closed, link=self.link
+            id=self._comment, text=self._said, written=self._written, closed=self._closed, link=self.link
         )
 
     def restore(self, carried: CarriedComment) -> None:
         """Take over the comment of the execution that this one continues."""
-        self._comment, self._said, self._written = carried.id, carried.digest, carried.written
+        self._comment, self._said, self._written = carried.id, carried.text, carried.written
         self._closed, self.link = carried.closed, carried.link
+        # What has changed since the last edit is told now; where nothing has, the text is the same.
+        self._changed = True
 
     def mark(self) -> None:
-        """Something has changed: a new question, a reminder, an end, a command are told at once."""
+        """Mark the run as changed; a question, a reminder, an end and a command are written at once."""
         asked = [(decision.id, decision.reminders) for decision in self._books.decisions.open_ones()]
         waits = self._books.document.status is RunStatus.WAITING
         if asked != self._asked or self._hearing.report_asked or waits:
@@ -66,7 +67,7 @@ class Reporter:
         self._changed = True
 
     async def run(self) -> None:
-        """Write whenever there is something new, until the run is over. A cancellation ends it between two writes."""
+        """Write the comment after each change, until the run is over. A cancellation ends it between two writes."""
         while not self._closed:
             await workflow.wait_condition(lambda: self._changed)
             left = self._written + REPORT_EVERY - workflow.now()
@@ -87,7 +88,7 @@ class Reporter:
                 return
 
     async def write_last(self) -> None:
-        """Say how the run has ended; a GitHub that is away holds the end up for a while, and no longer."""
+        """Write how the run has ended; an unreachable GitHub delays the end for a while, and no longer."""
         try:
             await asyncio.wait_for(self._write_last(), LAST_REPORT_LIMIT.total_seconds())
         except (StepFailed, TimeoutError) as failure:
@@ -110,8 +111,7 @@ class Reporter:
             link=self.link,
             events=self._hearing.events,
         )
-        text = comment(report.model_copy(update={"document": _free(document), "decisions": decisions.all()}))
-        says = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        says = comment(report.model_copy(update={"document": _free(document), "decisions": decisions.all()}))
         if says == self._said and not asked and not last:
             return
         written = await self._outward.write(
@@ -129,11 +129,11 @@ class Reporter:
 
     def _give_up(self, why: str) -> None:
         self._closed = True
-        self._books.document.notes.append(cut(why, 500))
+        self._books.note(cut(why, 500))
         self._books.saver.mark()
 
 
 def _free(document: RunDocument) -> RunDocument:
-    """The document without what it has cost."""
+    """Return the document without its costs."""
     tasks = [task.model_copy(update={"cost_usd": 0.0}) for task in document.tasks]
     return document.model_copy(update={"cost_usd": 0.0, "tasks": tasks})

@@ -1,8 +1,8 @@
-"""A run that works for an issue on GitHub: what it hears, what it says there, its pull request, and what ends it."""
+"""A run that works for an issue on GitHub: its inbox, its comment, its pull request, and its ends."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,32 +11,34 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import GitHubIssue, Notice
-    from baton.records.run import Guide, RunRequest
+    from baton.records.run import Guide
     from baton.steps.carried import CarriedGitHub
     from baton.steps.session import Escalation
     from baton.steps.task import Plan, Prepared
     from baton.text.truncation import cut
+    from workflows.budget.cap_decisions import CapKeeper
     from workflows.calls.cancellation import ended, give_up
     from workflows.calls.github_queues import Outward
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.ask_on_failure import Insistence
     from workflows.decisions.escalation import Abort, Escalations, Skip
     from workflows.github.branch_sync import Upstream
-    from workflows.github.follow_up import FollowUp
+    from workflows.github.follow_up import AWAITING, FollowUp
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending, Hearing
     from workflows.github.issue_comment import Reporter
     from workflows.github.pull_request import PullRequest
-    from workflows.github.run_context import Ties
     from workflows.stages.publication import Finish
+    from workflows.stages.run_steps import RunSteps
     from workflows.stages.task_scheduler import Driver
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 
 Result = TypeVar("Result")
 
 
 class Over(Exception):
-    """The run is over before its work is: the pull request was merged or closed, or somebody ended it."""
+    """The run is over before its work is: the pull request was merged or closed, or the issue was closed."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.reason)
@@ -44,23 +46,23 @@ class Over(Exception):
 
 
 class IssueSide:
-    """What a run has to do with GitHub."""
+    """The GitHub side of a run that works for an issue."""
 
     def __init__(
         self,
-        request: RunRequest,
+        context: RunContext,
         issue: GitHubIssue,
-        books: Books,
-        host: Host,
         escalations: Escalations,
         insistence: Insistence,
+        caps: CapKeeper,
         driver: Driver,
     ) -> None:
-        self._books = books
+        books = self._books = context.books
         self._escalations = escalations
         self.hearing = Hearing(issue, books, escalations, driver.hear)
         self.outward = Outward(self._waits, self._denied)
-        self._ties = Ties(request, issue, books, host, escalations, insistence, driver, self.hearing, self.outward)
+        self.steps = RunSteps(context, insistence, caps, self.outward.patiently)
+        self._ties = Ties(context, issue, escalations, self.steps, driver, self.hearing, self.outward)
         self._reporter = Reporter(self._ties)
         self._pull = PullRequest(self._ties)
         self._asking: asyncio.Task[None] | None = None
@@ -73,28 +75,24 @@ class IssueSide:
 
     @property
     def stopped_because(self) -> str:
-        """Why somebody on GitHub stopped the run."""
+        """The reason of a stop from GitHub; empty without one."""
         return self.hearing.stopped_because
 
     def hear(self, notice: Notice) -> None:
-        """Take in what GitHub tells."""
+        """Take in a notice of GitHub."""
         self.hearing.hear(notice)
 
     def take(self, message: Guide) -> bool:
         """Let a message become a round on the open pull request."""
         return message.task_id is None and self.hearing.take_message("the command line", message.text)
 
-    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a step that needs GitHub; waits while that is away."""
-        return await self.outward.patiently(step)
-
     def begin(self, prepared: Prepared) -> None:
-        """Take over what was found out about the repository."""
+        """Take over the facts about the repository."""
         self._reporter.link = self._pull.link = prepared.web_ui
         self._pull.base = prepared.base_ref.removeprefix("refs/heads/") if "/" in prepared.base_ref else ""
 
     def planned(self, plan: Plan) -> None:
-        """Take over what the pull request says of the plan."""
+        """Take over the plan's summary, for the pull request."""
         self._pull.summary = plan.summary
 
     async def run(self) -> None:
@@ -102,7 +100,7 @@ class IssueSide:
         await asyncio.gather(self._reporter.run(), self._watch_issue())
 
     async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work of the run; raises Over once something has ended the run, when the work has been broken off."""
+        """Do the work of the run; once GitHub has ended the run, interrupt the work and raise Over."""
         task = asyncio.ensure_future(work)
         try:
             await workflow.wait_condition(lambda: task.done() or self.hearing.over is not None)
@@ -130,18 +128,20 @@ class IssueSide:
     def restore(self, carried: CarriedGitHub) -> None:
         """Take over this side of the execution that this one continues."""
         self._carried = carried
+        # From the first moment on, or it would show as working.
+        self._books.awaiting = AWAITING
         self.hearing.restore(carried.inbox)
         self._reporter.restore(carried.comment)
         self._pull.restore(carried.pull_request, carried.comment.link)
         self._renewed = carried.renewed
 
     def _renews(self) -> bool:
-        """Whether the run should continue as new: the server suggests it, and nothing is asked or under way."""
+        """Whether the run should continue as new: the server suggests it, and no question or step is open."""
         return (
             self._books.lean
             and workflow.info().is_continue_as_new_suggested()
-            and self._books.saver.is_idle
-            and self._reporter.is_idle
+            and not self._books.saver.is_busy
+            and not self._reporter.is_busy
             and not self._books.decisions.open_ones()
             and not self.hearing.closed_by
             and self.hearing.over is None
@@ -149,7 +149,7 @@ class IssueSide:
         )
 
     async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
-        """Open the pull request and answer what comes to it; True where the run should continue as new.
+        """Open the pull request and answer its reviews and checks; True if the run should continue as new.
 
         Returns False only where there is no pull request.
         """
@@ -189,7 +189,7 @@ class IssueSide:
             self._books.changed()
 
     async def _denied(self, failure: StepFailed, began: datetime) -> None:
-        """GitHub does not let us in: one question for all who wait for it, and what to renew."""
+        """Ask for a new credential, once for all steps that wait for it; returns when a retry may help."""
         if self._closing:
             raise failure
         if self._renewed is not None and began <= self._renewed:

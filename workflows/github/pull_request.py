@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Skip
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending
-    from workflows.github.run_context import Ties
 
 Conclusion = Literal["success", "failure", "cancelled", "neutral"]
 
@@ -27,10 +27,10 @@ class PullRequest:
 
     def __init__(self, ties: Ties) -> None:
         self._issue = ties.issue
-        self._books = ties.books
+        self._books = ties.context.books
         self._hearing = ties.hearing
         self._outward = ties.outward
-        self._insist = ties.insistence.insist
+        self._steps = ties.steps
         self._number: int | None = None
         self._running = ""
         """The commit whose check run is not concluded."""
@@ -41,7 +41,7 @@ class PullRequest:
         self.link = ""
 
     def carry(self) -> CarriedPullRequest:
-        """Return what is known of the pull request, for the next execution of the run."""
+        """Return the state of the pull request, for the next execution of the run."""
         return CarriedPullRequest(number=self._number, running=self._running, base=self.base, summary=self.summary)
 
     def restore(self, carried: CarriedPullRequest, link: str) -> None:
@@ -52,18 +52,18 @@ class PullRequest:
     async def publish(self) -> bool:
         """Open the pull request or bring it up to date, with the check on its head; False where a person said no."""
         try:
-            pull = await self._insist(
+            pull = await self._steps.run_or_ask(
                 "pull request", self._write, said="The branch is published, but GitHub does not take the pull request"
             )
         except Skip as skip:
-            self._books.document.notes.append(f"There is no pull request ({skip}); the branch is published.")
+            self._books.note(f"There is no pull request ({skip}); the branch is published.")
             return False
         self._see(pull)
         await self.conclude(self._books.document.gate)
         return True
 
     async def conclude(self, gate: GateDocument | None) -> None:
-        """Let the check run on the published head say what the gate found."""
+        """Conclude the check run on the published head with the gate's result."""
         green = gate is None or gate.command is None or gate.exit_code == 0
         conclusion: Conclusion = (
             "neutral" if gate is None or gate.command is None else "success" if green else "failure"
@@ -116,10 +116,9 @@ class PullRequest:
         )
 
     def _see(self, pull: PullState) -> None:
-        document, first = self._books.document, self._number is None
+        first = self._number is None
         self._number = pull.number
-        if pull.url and document.pull_request != pull.url:
-            document.pull_request = pull.url
+        if self._books.set_pull_request(pull.url):
             workflow.upsert_memo({"pull_request": pull.url})
         if first:
             self._hearing.note(f"opened as #{pull.number}{', a draft' if pull.draft else ''}")
@@ -146,6 +145,4 @@ class PullRequest:
         except Skip:
             return
         except StepFailed as failure:
-            note = cut(f"The check run could not be written: {failure}", 500)
-            if note not in self._books.document.notes:
-                self._books.document.notes.append(note)
+            self._books.note(cut(f"The check run could not be written: {failure}", 500))

@@ -24,7 +24,7 @@ _LAST_SAVE_LIMIT = 30.0
 
 
 class Saver:
-    """Saves when something has changed, one save at a time; several changes during a save make one more."""
+    """Saves the state after changes, one save at a time; several changes during a save make one more."""
 
     def __init__(
         self, document: RunDocument, book: DecisionBook, host: Host, *, before: Callable[[], None] | None = None
@@ -44,9 +44,14 @@ class Saver:
         self._urgent = self._urgent or urgent
 
     @property
-    def is_idle(self) -> bool:
-        """Whether all is saved and no save is under way."""
-        return not self._changed and not self._saving.locked()
+    def is_busy(self) -> bool:
+        """Whether a save is under way."""
+        return self._saving.locked()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there are unsaved changes."""
+        return self._changed
 
     def current(self) -> RunDocument:
         """The document as it is now, with the decisions in it."""
@@ -54,7 +59,7 @@ class Saver:
         return document.model_copy(update={"notes": [*document.notes, *self._book.refusals]})
 
     async def run(self) -> None:
-        """Save whenever something has changed, until cancelled."""
+        """Save after each change, until cancelled."""
         while True:
             await workflow.wait_condition(lambda: self._changed and self._document.base_commit is not None)
             await self._space()

@@ -1,4 +1,4 @@
-"""What runs, tasks and sessions show of themselves: search attributes and details in Markdown. No workflow logic."""
+"""The visibility of runs, tasks and sessions: search attributes and details in Markdown. No workflow logic."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ COST_USD = SearchAttributeKey.for_float("BatonCostUsd")
 
 
 class Board:
-    """Publishes a run's document where people look for it, and only what has changed."""
+    """Publishes the changes of a run's document as search attributes and current details."""
 
     def __init__(self, document: RunDocument, *, lean: bool = False) -> None:
         """`lean`: a cost alone is shown only where it is asked for; each update of the attributes is an event."""
@@ -56,7 +56,7 @@ class Board:
 
 
 def details(document: RunDocument, decisions: list[Decision]) -> str:
-    """The run in Markdown, for the Web UI: open decisions first, then tasks, cost, what to know. Bullets, no tables."""
+    """Return the run in Markdown, for the Web UI: open decisions first, then tasks, cost and notes."""
     lines = [f"**{document.status.value}** · {len(document.tasks)} tasks · ${document.cost_usd:.4f}"]
     for decision in decisions:
         if decision.state is DecisionState.OPEN:
