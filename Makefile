@@ -32,9 +32,10 @@ test-image: setup ## The container image, built and run by podman
 check: lint types imports ## ruff, mypy --strict, import-linter, tests
 	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder  # many wait while others compute: 4 serve 2 cores
 
-lint: setup
+lint: setup ## Rules of ruff, and the style figures of scripts/style_check.py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/style_check.py
 
 types: setup
 	$(BIN)/mypy

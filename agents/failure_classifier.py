@@ -1,4 +1,4 @@
-"""Tells what kind of failure a tool's output or a test log shows, and what to suggest. Heuristic, never a verdict."""
+"""The class of a failure, from a tool's output or a test log, with suggestions. A heuristic, never a verdict."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 from baton.text.redaction import Redactor
 
-_LOOKED_AT = 200_000
-_LINE = 2_000
-_SYMPTOMS = 3
-_SYMPTOM_LENGTH = 300
+_MAX_OUTPUT = 200_000
+_MAX_LINE = 2_000
+_MAX_SYMPTOMS = 3
+_MAX_SYMPTOM = 300
 
 
 class FailureClass(StrEnum):
-    """The known classes of failures; the value is what error records and reports say."""
+    """The known classes of failures; error records and reports contain the value."""
 
     MIGRATION_CONFLICT = "migration conflict"
     ORM = "ORM or migration error"
@@ -24,7 +24,7 @@ class FailureClass(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The class of a failure, the lines that speak for it (masked), and what to try or suggest."""
+    """The class of a failure, the lines that indicate it (secrets masked), and suggestions."""
 
     kind: FailureClass
     symptoms: list[str]
@@ -47,7 +47,7 @@ SUGGESTIONS: dict[FailureClass, list[str]] = {
         "Set a time-out of 5 s on the call.",
         "Retry with backoff, after 2 s on HTTP 429.",
         "Put a circuit breaker around the call.",
-        "Serve a cached answer while the service is away.",
+        "Serve a cached answer while the service is unreachable.",
     ],
     FailureClass.MIGRATION_CONFLICT: [
         "Merge the two migrations.",
@@ -56,7 +56,7 @@ SUGGESTIONS: dict[FailureClass, list[str]] = {
     ],
     FailureClass.UNKNOWN: [],
 }
-"""What to try first and to suggest then, by class."""
+"""Remedies by class: agents try them first, and reports suggest them afterwards."""
 
 _DATABASE_WORDS = (
     r"(?:postgres\w*|psycopg\w*|asyncpg|mysql\w*|mariadb|mongo\w*|redis|database|sqlalchemy|prisma|\bdb\b)"
@@ -126,7 +126,7 @@ _SYMPTOMS_OF: dict[FailureClass, tuple[str, ...]] = {
         r"\b(?:ReadTimeout|ConnectTimeout|PoolTimeout)\b|\b(?:NewConnection|MaxRetry|ReadTimeout|ConnectTimeout)Error\b",
         r"HTTPS?ConnectionPool\(|AxiosError\b|timeout of \d{1,7}ms exceeded|\bfetch failed\b|UND_ERR_\w{1,40}",
         r"HTTP(?:/\d(?:\.\d)?)? (?:401|403|408|429|5\d\d)\b|unexpected status(?: code)?:? [345]\d\d",
-        # The codes of curl that are about the other side: https://curl.se/libcurl/c/libcurl-errors.html
+        # Exit codes of curl for faults of the server or network: https://curl.se/libcurl/c/libcurl-errors.html
         r"\bcurl: \((?:5|6|7|22|28|35|52|56|60)\)|\bConnectionRefusedError\b",
         r"\b(?:ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|getaddrinfo)\b|socket hang up",
         r"\b(?:401 Unauthorized|403 Forbidden|502 Bad Gateway|503 Service Unavailable|504 Gateway Time-?out)\b",
@@ -138,13 +138,13 @@ _PATTERNS = {
 
 
 def classify(output: str) -> Diagnosis:
-    """Classify tool output or a test log, of a long one its end; `unknown` where nothing speaks. Never raises."""
-    # Logs come with very long lines at times; the patterns see pieces of bounded length.
-    lines = [line[:_LINE] for line in output[-_LOOKED_AT:].splitlines()]
+    """Classify the end of a tool's output or of a test log; `unknown` without a known symptom. Never raises."""
+    # Logs may have very long lines; the patterns get pieces of bounded length.
+    lines = [line[:_MAX_LINE] for line in output[-_MAX_OUTPUT:].splitlines()]
     redact = Redactor()
     for kind, patterns in _PATTERNS.items():
         hits = [line for line in lines if any(pattern.search(line) for pattern in patterns)]
         if hits:
-            shown = dict.fromkeys(redact(" ".join(line.split()))[:_SYMPTOM_LENGTH] for line in hits)
-            return Diagnosis(kind, list(shown)[-_SYMPTOMS:], list(SUGGESTIONS[kind]))
+            shown = dict.fromkeys(redact(" ".join(line.split()))[:_MAX_SYMPTOM] for line in hits)
+            return Diagnosis(kind, list(shown)[-_MAX_SYMPTOMS:], list(SUGGESTIONS[kind]))
     return Diagnosis(FailureClass.UNKNOWN, [], [])

@@ -1,9 +1,6 @@
-"""The orchestrator's plan: its tasks, what makes it impossible to carry out, and the order it gives.
+"""The orchestrator's plan: its tasks, its faults, and the order of its tasks. Pure, because workflows use it."""
 
-Pure and deterministic: workflows use it.
-"""
-
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -41,7 +38,7 @@ class PlannedTask(BaseModel):
 
 
 def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
-    """Everything that keeps a plan from being carried out, each as `where: what and what is expected`."""
+    """Return all faults of a plan, each as `place: fault and expectation`."""
     if not tasks:
         return ["tasks: there is no task; give at least one."]
     if len(tasks) > MAX_PLAN_TASKS:
@@ -77,7 +74,7 @@ def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
 
 
 def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
-    """Ids along a circle of dependencies, the first repeated at the end; None where there is none."""
+    """Return the ids along a cycle of dependencies, the first repeated at the end; None if there is none."""
     edges = {task.id: list(task.depends_on) for task in tasks}
     finished: set[str] = set()
     for start in edges:
@@ -100,13 +97,13 @@ def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
 
 
 def require_plan(tasks: Sequence[PlannedTask]) -> None:
-    """Raise PlanError with all faults where a plan cannot be carried out."""
+    """Raise PlanError with all faults of a plan, if it has any."""
     if faults := plan_faults(tasks):
         raise PlanError("The plan cannot be carried out: " + " ".join(faults))
 
 
 def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
-    """The tasks with every one after those it depends on, otherwise in the plan's order; PlanError on a circle."""
+    """Return the tasks in the plan's order, but each after its dependencies. Raises PlanError for a cycle."""
     placed: set[str] = set()
     rest, ordered = list(tasks), list[PlannedTask]()
     while rest:
@@ -118,28 +115,6 @@ def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
         placed.add(ready.id)
         ordered.append(ready)
     return ordered
-
-
-def ready_tasks(
-    tasks: Sequence[PlannedTask], *, done: Collection[str], started: Collection[str] = ()
-) -> list[PlannedTask]:
-    """Tasks that may start now, in the plan's order: all they depend on is done, and they are not started or done."""
-    return [
-        task
-        for task in tasks
-        if task.id not in done and task.id not in started and all(name in done for name in task.depends_on)
-    ]
-
-
-def dependants(tasks: Sequence[PlannedTask], task_id: str) -> list[str]:
-    """Ids of everything that builds on a task, directly or through others, in the plan's order."""
-    affected = {task_id}
-    grown = True
-    while grown:
-        more = {task.id for task in tasks if affected.intersection(task.depends_on)} - affected
-        affected |= more
-        grown = bool(more)
-    return [task.id for task in tasks if task.id in affected and task.id != task_id]
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The hand-off reports of the roles and the escalation, strict, and errors that a model can mend its report by."""
+"""The hand-off reports of the roles and the escalation, strict, with errors by which a model corrects its report."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
@@ -27,14 +27,14 @@ Items = Annotated[list[Item], Field(max_length=200)]
 
 
 class ReportInvalid(BatonError):
-    """A report or an escalation does not fit; the text goes back to the model as the result of its tool call."""
+    """A report or an escalation is invalid; the message becomes the result of the model's tool call."""
 
     def __init__(self, tool: str, faults: Sequence[str]) -> None:
         shown = list(faults[:_MAX_FAULTS])
         if len(faults) > _MAX_FAULTS:
             shown.append(f"... and {len(faults) - _MAX_FAULTS} more.")
         lines = "\n".join(f"- {fault}" for fault in shown)
-        super().__init__(f"The input of {tool} was not accepted. Mend this and call {tool} again:\n{lines}")
+        super().__init__(f"The input of {tool} was not accepted. Correct this and call {tool} again:\n{lines}")
         self.faults = list(faults)
 
 
@@ -43,14 +43,14 @@ class _Strict(BaseModel):
 
 
 class OrchestratorReport(_Strict):
-    """The plan."""
+    """The report of the orchestrator: the plan."""
 
     summary: Text = Field(description="How the change is cut into tasks and why, in a few sentences")
     tasks: list[PlannedTask] = Field(description="The tasks, those that others build on first")
 
 
 class MakerReport(_Strict):
-    """What a backend or frontend agent did: the eight fields of the hand-off."""
+    """The report of a backend or frontend agent: the eight fields of the hand-off."""
 
     files_changed: Items = Field(description="Paths of the files created, modified or deleted, relative to the root")
     implemented: Text = Field(description="What was implemented and how it behaves now")
@@ -70,14 +70,14 @@ class Failure(_Strict):
 
 
 class TesterReport(_Strict):
-    """What the tests say."""
+    """The report of a tester: the verdict of the tests."""
 
     verdict: Literal["pass", "fail"] = Field(
         description="pass: nothing is wrong, `failures` is empty. fail: `failures` names at least one"
     )
     summary: Text = Field(description="What was tested and how; the command that was run and its result")
     tests_added: Items = Field(description="Tests added or changed, by full name or file; empty where none")
-    failures: list[Failure] = Field(max_length=100, description="Each failure that the maker must mend")
+    failures: list[Failure] = Field(max_length=100, description="Each failure that the maker must fix")
 
 
 class Finding(_Strict):
@@ -96,7 +96,7 @@ class Finding(_Strict):
 
 
 class ReviewerReport(_Strict):
-    """The verdict of a review."""
+    """The report of a reviewer: the verdict of the review."""
 
     verdict: Literal["approve", "request_changes"] = Field(
         description="request_changes exactly when at least one finding is blocking"
@@ -106,7 +106,7 @@ class ReviewerReport(_Strict):
 
 
 class Escalation(_Strict):
-    """Input of `escalate`: a question that the agent cannot answer itself."""
+    """The input of `escalate`: a question that the agent cannot answer itself."""
 
     error_type: Item = Field(description="A short class: architecture, credentials, database connection, scope ...")
     question: Text = Field(description="The question, understandable without the conversation")
@@ -134,7 +134,7 @@ class GuidanceReport(_Strict):
 Report = OrchestratorReport | MakerReport | TesterReport | ReviewerReport | GuidanceReport
 
 GUIDANCE = "guidance"
-"""The kind of session in which the orchestrator answers a report; all other kinds are called like their role."""
+"""The kind of session in which the orchestrator answers a stuck agent; all other kinds have the name of a role."""
 
 REPORTS: dict[str, type[Report]] = {
     "orchestrator": OrchestratorReport,
@@ -147,7 +147,7 @@ REPORTS: dict[str, type[Report]] = {
 
 
 def report_model(kind: str) -> type[Report]:
-    """The model that ends a session of a kind, a role or `guidance`; raises UsageError for one that there is not."""
+    """Return the model of the report that ends a session of a kind. Raises UsageError for an unknown kind."""
     if kind == GUIDANCE:
         return GuidanceReport
     try:
@@ -157,7 +157,7 @@ def report_model(kind: str) -> type[Report]:
 
 
 def parse_report(role: str, data: object) -> Report:
-    """Check the input of `hand_off`; raises ReportInvalid whose text tells the model each fault."""
+    """Check the input of `hand_off`. Raises ReportInvalid with each fault for the model."""
     report = _validated(report_model(role), "hand_off", data)
     if faults := _contradictions(report):
         raise ReportInvalid("hand_off", faults)
@@ -165,7 +165,7 @@ def parse_report(role: str, data: object) -> Report:
 
 
 def parse_escalation(data: object) -> Escalation:
-    """Check the input of `escalate`; raises ReportInvalid whose text tells the model each fault."""
+    """Check the input of `escalate`. Raises ReportInvalid with each fault for the model."""
     return _validated(Escalation, "escalate", data)
 
 
@@ -178,7 +178,7 @@ def _validated(model: type[_Model], tool: str, data: object) -> _Model:
 
 
 def _contradictions(report: Report) -> list[str]:
-    """What each field allows, but not all together."""
+    """Return the faults of fields that are valid one by one and contradict each other."""
     match report:
         case OrchestratorReport():
             return plan_faults(report.tasks)
@@ -205,7 +205,7 @@ def _where(location: Sequence[int | str]) -> str:
 
 
 _EXPECTED = {
-    "missing": "is missing; it is required (an empty list where there is nothing to say)",
+    "missing": "is missing; it is required (an empty list if there are no entries)",
     "extra_forbidden": "is not a field of this tool; leave it out",
     "string_type": "must be text",
     "string_too_short": "must not be empty",
@@ -220,7 +220,7 @@ _EXPECTED = {
 
 
 def _fault(error: ErrorDetails) -> str:
-    """`where: what is wrong and what is expected`, with what was given where that is short."""
+    """Return `field: fault and expectation`, with the given value if it is short."""
     where = _where(error["loc"])
     expected = _EXPECTED.get(error["type"])
     if expected is None:
@@ -230,6 +230,6 @@ def _fault(error: ErrorDetails) -> str:
     given = error["input"]
     if error["type"] in {"missing", "extra_forbidden"}:
         return f"{where}: {expected}."
-    kind = _KINDS.get(type(given), "something else")
+    kind = _KINDS.get(type(given), "of another type")
     shown = repr(given) if isinstance(given, str | int | float) and len(str(given)) <= 60 else kind
     return f"{where}: {expected}; it is {shown}."

@@ -1,4 +1,4 @@
-"""The book of decisions: questions to a person, their answers, and why an answer is refused. Pure."""
+"""The decision book: questions to a person, their answers, and the reasons for refusing an answer. Pure."""
 
 from datetime import datetime
 
@@ -6,35 +6,38 @@ from baton.budget.caps import RAISE, amount_fault
 from baton.records.run import Decide, Decision, DecisionState
 
 ALWAYS = ("retry", "skip", "abort")
-"""Choices that every decision has, after its own."""
+"""Choices that every decision offers, after its own."""
 
-_MOST_REFUSALS = 20
-
+_MAX_REFUSALS = 20
+"""Refusals that are kept, the newest ones."""
 
 PUBLISH = "publish"
-"""Shows what a git filter should have hidden: no example, no default and no deadline ever names it."""
+"""The choice that publishes files without their git filter. Examples, defaults and deadlines never name it."""
 
 
 def example_choice(decision: Decision) -> str:
-    """The choice that an example of an answer has."""
+    """Return the choice to show in an example of an answer."""
     return next((choice for choice in decision.choices if choice != PUBLISH), decision.choices[0])
 
 
 class DecisionRefused(ValueError):
-    """An answer that cannot be taken; the message says why."""
+    """An answer to a decision is invalid; the message gives the reason."""
 
 
 class AmountRefused(DecisionRefused):
-    """A cap cannot be raised by what the note says."""
+    """The note of an answer holds no amount by which its cap can be raised."""
 
 
 class DecisionBook:
-    """All decisions of a run, in the order in which they were opened."""
+    """All decisions of a run, in the order in which they were opened.
+
+    Its ids are `D1`, `D2`, ... An answer takes effect once: a decision that was answered or withdrawn refuses another.
+    """
 
     def __init__(self) -> None:
         self._decisions: dict[str, Decision] = {}
         self.refusals: list[str] = []
-        """What people sent by signal and was refused, with the reason; the newest last, bounded."""
+        """Answers that arrived by signal and were refused, with the reason; the newest last, bounded."""
 
     def restore(self, decisions: list[Decision], refusals: list[str]) -> None:
         """Take over the decisions of the execution that this one continues."""
@@ -42,19 +45,19 @@ class DecisionBook:
         self.refusals = list(refusals)
 
     def all(self) -> list[Decision]:
-        """Every decision, open or not."""
+        """Return every decision, open or closed."""
         return list(self._decisions.values())
 
     def open_ones(self) -> list[Decision]:
-        """Decisions that wait for an answer."""
+        """Return the decisions that wait for an answer."""
         return [decision for decision in self._decisions.values() if decision.state is DecisionState.OPEN]
 
     def get(self, decision_id: str) -> Decision:
-        """One decision; KeyError where there is none of that id."""
+        """Return the decision of an id; raises KeyError if there is none."""
         return self._decisions[decision_id]
 
     def open(self, decision: Decision) -> Decision:
-        """Open a question: it gets the next id, and the choices that every decision has."""
+        """Open a decision with the next id, and add the choices that every decision offers."""
         own = list(dict.fromkeys(choice.strip() for choice in decision.choices if choice.strip()))
         choices = [*[choice for choice in own if choice.lower() not in ALWAYS], *ALWAYS]
         opened = decision.model_copy(update={"id": f"D{len(self._decisions) + 1}", "choices": choices})
@@ -62,7 +65,7 @@ class DecisionBook:
         return opened
 
     def check(self, answer: Decide) -> str:
-        """The choice as it is written in the decision; raises DecisionRefused with the reason."""
+        """Return the choice of an answer as the decision spells it; raises DecisionRefused if the answer is invalid."""
         decision = self._decisions.get(answer.decision_id.strip().upper())
         if decision is None:
             known = ", ".join(found.id for found in self.open_ones()) or "none"
@@ -71,17 +74,18 @@ class DecisionBook:
             by = f" by {decision.by}" if decision.by else ""
             raise DecisionRefused(f"Decision {decision.id} was answered already{by}: {decision.choice}.")
         if decision.state is DecisionState.WITHDRAWN:
-            raise DecisionRefused(f"Decision {decision.id} is stale: the work it asked about has moved on.")
+            raise DecisionRefused(f"Decision {decision.id} is stale: the run no longer needs an answer.")
         about = answer.commit.strip().lower()
         if about and not (decision.commit or "").startswith(about):
             now = f"commit {decision.commit[:12]}" if decision.commit else "no commit"
             raise DecisionRefused(
-                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}. Look again."
+                f"The answer is stale: it is about commit {about[:12]}, decision {decision.id} about {now}. Read it"
+                " again."
             )
         wanted = answer.choice.strip().casefold()
         for choice in decision.choices:
             if choice.casefold() == wanted:
-                # A role may offer a choice of that name, too: then there is no cap, and the note is for the role.
+                # A role may offer a choice named `raise`, too: that decision has no cap, and its note is for the role.
                 if choice == RAISE and decision.unit != "" and (fault := amount_fault(answer.note, decision.unit)):
                     raise AmountRefused(fault)
                 return choice
@@ -89,11 +93,11 @@ class DecisionBook:
         raise DecisionRefused(f"Decision {decision.id} has no choice {answer.choice[:80]!r}; choose one of: {choices}.")
 
     def answer(self, answer: Decide, now: datetime) -> Decision:
-        """Take an answer; raises DecisionRefused where it cannot be taken. An answer has one effect, once."""
+        """Check an answer and record it; raises DecisionRefused if it is invalid."""
         return self.take(answer, self.check(answer), now)
 
     def take(self, answer: Decide, choice: str, now: datetime) -> Decision:
-        """Take an answer that was checked."""
+        """Record an answer with the choice that `check` has returned."""
         decision = self._decisions[answer.decision_id.strip().upper()]
         decision.state = DecisionState.ANSWERED
         decision.choice = choice
@@ -103,11 +107,11 @@ class DecisionBook:
         return decision
 
     def refuse(self, text: str) -> None:
-        """Record something that came by signal and could not be taken."""
-        self.refusals = [*self.refusals[-(_MOST_REFUSALS - 1) :], text]
+        """Record the refusal of an answer that arrived by signal, which has no reply."""
+        self.refusals = [*self.refusals[-(_MAX_REFUSALS - 1) :], text]
 
     def withdraw(self, decision_id: str, now: datetime) -> None:
-        """Close a question that nobody needs to answer any more."""
+        """Close an open decision that needs no answer any more; a no-op for a closed one."""
         decision = self._decisions[decision_id]
         if decision.state is DecisionState.OPEN:
             decision.state = DecisionState.WITHDRAWN

@@ -1,41 +1,41 @@
-"""Every error that Baton raises on purpose.
+"""The tree of errors that Baton raises on purpose.
 
     BatonError
-    ├── UsageError                 the caller can mend it: exit code 2
+    ├── UsageError                 the caller can correct it: exit code 2
     │   ├── RepositoryError        no such repository, empty, unknown base
-    │   │   ├── RepositoryAway     the network or the other side does not answer: asking again may help
-    │   │   └── BranchMoved        a branch is not where it was when we saw it last
-    │   ├── FilteredPaths          files behind a filter would be published without it: a person has to say so
-    │   ├── ContentsMissing        what LFS pointers stand for is not where the branch is to go
-    │   ├── AgentFileError         a role file that cannot be loaded
-    │   ├── ConfigurationError     baton.toml or a setting does not fit
-    │   │   └── NoHome             no directory for Baton's data that this user may write
+    │   │   ├── RepositoryAway     the repository is unreachable: a retry may succeed
+    │   │   └── BranchMoved        somebody else has moved the published branch
+    │   ├── FilteredPaths          files would be published without their git filter: a person has to allow it
+    │   ├── ContentsMissing        the repository lacks the contents of LFS pointers
+    │   ├── AgentFileError         a role file cannot be loaded
+    │   ├── ConfigurationError     baton.toml or a setting is invalid
+    │   │   └── NoHome             this user may write no directory for Baton's data
     │   └── UnknownRun             no run of that id
     ├── PlanError                  the orchestrator's plan cannot be carried out
     ├── TemporalUnreachable        exit code 4
     ├── ServerStartFailed          the embedded server did not come up: exit code 4
-    ├── WorkspaceError             the store or a workspace is not as it should be
+    ├── WorkspaceError             the store or a workspace is in an unexpected state
     │   ├── StaleAttempt           another attempt has taken over; this one must end without effect
-    │   ├── MergeConflict          two lines of work touch the same place
-    │   ├── WorkElsewhere          what a step needs lies in the store of another host
-    │   ├── StateRemoteAway        the state remote did not take or give what it should
-    │   ├── ConversationLost       the stored conversation of a session cannot be gone on with
-    │   ├── StoreDamaged           a store, or a file of a run in it, cannot be read: `doctor --store` says more
-    │   └── DiskFull               no room; nothing was lost
-    ├── SandboxUnavailable         no sandbox can be made, and none was waived
-    ├── CommandTimeout             a command ran longer than it may
-    ├── GitHubError                GitHub did not do what it was asked for
-    │   ├── GitHubDenied           401, 403: the credential is not valid, or lacks a permission
-    │   ├── GitHubRefused          404, 409, 410, 422: asking again cannot help
-    │   └── GitHubAway             429, 5xx, no connection: asking again may help
-    └── ModelError                 the Messages API did not give a usable answer
-        ├── ModelRefused           401, 402, 403, spend limit: asking again cannot help before a person did something
-        │   └── RequestRefused     400, 404, 413, 422: the same bytes are refused again, for ever
-        ├── ModelUnavailable       429, 5xx, connection, cut stream: asking again may help
-        ├── UsageLimitReached      a limit with a stated reset: wait, uncounted
-        └── AnswerTruncated        the stream ended cleanly, but too early
+    │   ├── MergeConflict          two lines of work change the same place
+    │   ├── WorkElsewhere          the data of a step lies in the store of another host
+    │   ├── StateRemoteAway        the state remote is unreachable, or refuses
+    │   ├── ConversationLost       the stored conversation of a session cannot be continued
+    │   ├── StoreDamaged           a store, or a file of a run in it, cannot be read: `doctor --store` has details
+    │   └── DiskFull               the disk is full; no committed work was lost
+    ├── SandboxUnavailable         no sandbox can be made, and the settings do not waive it
+    ├── CommandTimeout             a command exceeded its time-out
+    ├── GitHubError                a request to GitHub failed
+    │   ├── GitHubDenied           401, 403: the credential is invalid, or lacks a permission
+    │   ├── GitHubRefused          404, 409, 410, 422: a retry cannot succeed
+    │   └── GitHubAway             429, 5xx, no connection: a retry may succeed
+    └── ModelError                 the Messages API gave no usable answer
+        ├── ModelRefused           401, 402, 403, spend limit: a retry succeeds only after a person has acted
+        │   └── RequestRefused     400, 404, 413, 422: the same request is always refused
+        ├── ModelUnavailable       429, 5xx, connection, cut stream: a retry may succeed
+        │   └── AnswerTruncated    the stream ended without an error, and before the answer was complete
+        └── UsageLimitReached      a limit with a stated reset: wait until then, without counting an attempt
 
-Each message is one clear sentence that says what to do where something can be done.
+Each message is one clear sentence, with the remedy where there is one.
 """
 
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line; one that a signal has ended is 128 and the signal's number, as in a shell."""
+    """Exit codes of the command line; a command that a signal ends exits with 128 plus its number, as in a shell."""
 
     DONE = 0
     FAILED = 1
@@ -56,13 +56,13 @@ class ExitCode(IntEnum):
 
 
 class BatonError(Exception):
-    """Root of the tree; `exit_code` is what the command line ends with when nobody catches it."""
+    """Root of the tree; `exit_code` is the exit code of the command line if the error reaches it."""
 
     exit_code = ExitCode.FAILED
 
 
 class UsageError(BatonError):
-    """The caller asked for something that cannot be done, and can mend it."""
+    """The request cannot be carried out as it is, and the caller can correct it."""
 
     exit_code = ExitCode.USAGE
 
@@ -72,19 +72,19 @@ class RepositoryError(UsageError):
 
 
 class RepositoryAway(RepositoryError):
-    """The repository does not answer just now; unlike the others, this may pass by itself."""
+    """The repository is unreachable; of the repository errors, only this one may pass without a correction."""
 
 
 class BranchMoved(RepositoryError):
-    """Somebody else has moved the branch that we publish; it was left as it is."""
+    """The published branch was moved by a push from outside; it was left as it is."""
 
 
 class FilteredPaths(UsageError):
-    """Files behind a filter that the engine does not run would be published as they are."""
+    """Files with a git filter, which the engine does not run, would be published unfiltered."""
 
 
 class ContentsMissing(UsageError):
-    """The contents that LFS pointers stand for are not in the repository, and could not be brought there."""
+    """The target repository lacks the contents of Git LFS pointers, and they could not be uploaded."""
 
 
 class AgentFileError(UsageError):
@@ -92,11 +92,11 @@ class AgentFileError(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """A setting or the repository's `baton.toml` does not fit its schema."""
+    """A setting or the repository's `baton.toml` is invalid."""
 
 
 class NoHome(ConfigurationError):
-    """There is no directory that this user may keep Baton's data in."""
+    """This user may write no directory for Baton's data."""
 
 
 class UnknownRun(UsageError):
@@ -118,15 +118,15 @@ class ServerStartFailed(TemporalUnreachable):
 
 
 class WorkspaceError(BatonError):
-    """The store or a workspace is not as it should be."""
+    """The store or a workspace is in a state that the step cannot work with."""
 
 
 class StaleAttempt(WorkspaceError):
-    """Another attempt has moved the ref: this one lost the race and must end without effect."""
+    """A compare-and-swap of a ref failed, because another attempt has moved it; this one must end without effect."""
 
 
 class MergeConflict(WorkspaceError):
-    """Two lines of work touch the same place; `paths` says where."""
+    """Two lines of work change the same place; `paths` lists the files."""
 
     def __init__(self, message: str, paths: list[str]) -> None:
         super().__init__(message)
@@ -134,43 +134,43 @@ class MergeConflict(WorkspaceError):
 
 
 class WorkElsewhere(WorkspaceError):
-    """This host's store lacks what a step needs: it lies on another host, which may come back."""
+    """The data of a step lies in the store of another host, which is unreachable and may come back."""
 
 
 class StateRemoteAway(WorkspaceError):
-    """The state remote cannot be reached, or refuses; the step is not done before it has its copy."""
+    """The state remote is unreachable, or refuses; a step is complete only once the remote has its copy."""
 
 
 class ConversationLost(WorkspaceError):
-    """A session's conversation is not in the store as it was; the session can only start anew."""
+    """The stored conversation of a session is missing or differs; only a new start can continue the session."""
 
 
 class StoreDamaged(WorkspaceError):
-    """A store, or a file of a run in it, cannot be read; the message names it and says what to do."""
+    """A store, or a file of a run in it, cannot be read; the message names it and the remedy."""
 
 
 class DiskFull(WorkspaceError):
-    """The disk has no room. What was committed is kept; make room, and the run goes on."""
+    """The disk is full; commits are kept, and the run continues once space is free."""
 
 
 class SandboxUnavailable(BatonError):
-    """No sandbox can be made on this machine, and nobody said to do without."""
+    """This machine can make no sandbox, and the settings do not waive it."""
 
 
 class CommandTimeout(BatonError):
-    """A command ran longer than it may and was killed with all its children."""
+    """A command exceeded its time-out and was killed with all its children."""
 
 
 class GitHubError(BatonError):
-    """GitHub did not do what it was asked for."""
+    """A request to GitHub failed."""
 
 
 class GitHubDenied(GitHubError):
-    """The credential is not valid or lacks a permission; the message says what to renew."""
+    """The credential is invalid or lacks a permission; the message names the setting to renew."""
 
 
 class GitHubRefused(GitHubError):
-    """The request cannot succeed as it is; `status` is that of HTTP, 0 where there is none."""
+    """GitHub refuses the request, and a retry cannot succeed; `status` is the HTTP status, 0 without an answer."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
@@ -178,7 +178,7 @@ class GitHubRefused(GitHubError):
 
 
 class GitHubAway(GitHubError):
-    """A passing fault (429, 5xx, no connection); `retry_after` where GitHub named a time."""
+    """A transient failure of GitHub (429, 5xx, no connection); `retry_after` is the wait that GitHub asks for."""
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
@@ -186,7 +186,7 @@ class GitHubAway(GitHubError):
 
 
 class ModelError(BatonError):
-    """The Messages API did not give a usable answer."""
+    """The Messages API gave no usable answer."""
 
     def __init__(self, message: str, *, kind: str, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -196,15 +196,15 @@ class ModelError(BatonError):
 
 
 class ModelRefused(ModelError):
-    """The request cannot succeed before a person has done something (401, 402, 403, spend limit)."""
+    """The API refuses the caller (401, 402, 403, spend limit): a retry succeeds only after a person has acted."""
 
 
 class RequestRefused(ModelRefused):
-    """What is sent is the cause (400, 404, 413, 422): the same bytes are refused again, whoever sends them."""
+    """The API refuses the content of the request (400, 404, 413, 422): the same request is always refused."""
 
 
 class ModelUnavailable(ModelError):
-    """A passing fault (429, 5xx, connection, cut stream)."""
+    """A transient failure of the API (429, 5xx, connection, cut stream): a retry may succeed."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class ModelUnavailable(ModelError):
 
 
 class UsageLimitReached(ModelError):
-    """A usage limit whose reset is known: not a failure, a wait until `resets_at`."""
+    """A usage limit with a known reset: the caller waits until `resets_at`, without counting an attempt."""
 
     def __init__(self, message: str, *, kind: str, resets_at: datetime, request_id: str | None = None) -> None:
         super().__init__(message, kind=kind, request_id=request_id)
@@ -227,4 +227,4 @@ class UsageLimitReached(ModelError):
 
 
 class AnswerTruncated(ModelUnavailable):
-    """The stream ended without `message_stop`: the answer is not whole and must not be acted on."""
+    """The stream ended without `message_stop`: the answer is incomplete and must not be acted on."""

@@ -1,8 +1,8 @@
-"""Logging: structlog over the standard library, as console lines or JSON, secrets masked, context bound.
+"""Logging: structlog over the standard library, as console lines or JSON, with secrets masked and context bound.
 
-Every line says of which run, task, role and turn it is, as far as that is known. An activity binds it with
-`structlog.contextvars`, so the lines of libraries under it carry it, too. Workflow code has no such context: its lines,
-and those of the Temporal SDK, carry the id of their workflow, which says the same. Lines within a trace get its id.
+Every line names its run, task, role and turn where they are known. An activity binds them with `structlog.contextvars`,
+so that the lines of libraries that it calls carry them, too. Workflow code has no such context: its lines, and those of
+the Temporal SDK, carry the id of their workflow, from which the names are derived. Lines within a trace carry its id.
 """
 
 import logging
@@ -17,10 +17,10 @@ from baton.text.redaction import Redactor
 from baton.tracing import trace_id
 
 FIELDS = "fields"
-"""Under this name a line of the standard library's loggers may bring fields: `extra={FIELDS: {...}}`."""
+"""Key of the fields that a caller of the standard library's loggers adds to a line: `extra={FIELDS: {...}}`."""
 
 _SDK = ("temporal_activity", "temporal_workflow")
-"""What the Temporal SDK's loggers put into `extra`: ids and types."""
+"""Keys under which the Temporal SDK's loggers put ids and types into `extra`."""
 
 
 def _masker(redactor: Redactor) -> Processor:
@@ -38,7 +38,7 @@ def _masker(redactor: Redactor) -> Processor:
 
 
 def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the fields of a line of the standard library's loggers, what the id of its workflow says, and its trace."""
+    """Add the fields of the line's `extra`, the names that its workflow id holds, and the id of its trace."""
     record = event.get("_record")
     known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
     for name in _SDK:
@@ -63,7 +63,7 @@ def configure_logging(
     redactor: Redactor | None = None,
     stream: TextIO | None = None,
 ) -> None:
-    """Set up structlog and the standard library's root logger; lines go to stderr, for stdout is for results."""
+    """Set up structlog and the standard library's root logger; lines go to stderr, because stdout is for results."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _placed,
@@ -98,6 +98,6 @@ def configure_logging(
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger for one module."""
+    """Return the logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger

@@ -1,9 +1,7 @@
-"""Timeouts and the retry policy, each with its reason. All of them may be edited while runs are open.
+"""Time-outs, maximums and the retry policy, each with its reason. They may be changed while runs are open.
 
-A time-out is an attribute of a command, which a replay does not compare. A figure that decides which commands a
-workflow gives stands in `baton/replayed_figures.py`.
-
-The figures of the retry policy are the owner's: two attempts after the first, waits of 1 s and 2 s.
+A time-out is an attribute of a command, and replay does not compare attributes. A constant that decides which commands
+a workflow issues belongs to `baton/replayed_figures.py`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class Retry:
-    """A retry policy in Temporal's words; `maximum_attempts` counts the first try."""
+    """The fields of a Temporal retry policy; `maximum_attempts` includes the first attempt."""
 
     initial_interval: timedelta
     backoff_coefficient: float
@@ -20,105 +18,109 @@ class Retry:
 
 
 OUTSIDE = Retry(timedelta(seconds=1), 2.0, 3)
-"""For every activity that talks to the outside: first try + 2, after 1 s and 2 s."""
+"""Policy of every activity that calls an external system: three attempts, with waits of 1 s and 2 s between them."""
 
 TURN_TIMEOUT = timedelta(hours=2)
-"""One attempt of a turn: tool calls and a model call, each bounded on its own. A wedged attempt ends here."""
+"""Of one attempt of a turn: tool calls and a model call, each with its own time-out. It ends an attempt that hangs."""
 
 GATE_MARGIN = timedelta(minutes=5)
-"""What a gate may take beyond the time-outs of its own commands: checkout, set-up of the sandbox, log."""
+"""Time of a gate beyond the time-outs of its commands: checkout, set-up of the sandbox, log."""
 
 QUERY_LIMIT = timedelta(seconds=10)
-"""How long a worker may take to answer a query of a command."""
+"""Of one query that a command of the command line sends to a workflow."""
 
 GIT_TIMEOUT = timedelta(minutes=15)
-"""Fetch, merge and publish. A first fetch of a large repository is the longest."""
+"""Of a fetch, merge or publication. The first fetch of a large repository takes the longest."""
 
 HEARTBEAT = timedelta(seconds=5)
-"""Without a heartbeat for this long the worker counts as dead. Cancellation arrives by heartbeat, too."""
+"""Heartbeat time-out: a worker that sends no heartbeat for this long counts as dead."""
 
 HEARTBEAT_EVERY = timedelta(seconds=1)
-"""Sent on a timer, not per event: thinking can be silent for minutes."""
+"""Between two heartbeats. A timer sends them, because a thinking model can send no event for minutes.
+
+The answer to a heartbeat also carries a cancellation."""
 
 HEARTBEAT_FIRST = timedelta(milliseconds=250)
-"""Before the first heartbeat. A step that ends sooner sends none; cancelling one that does not is no later for it."""
+"""Before the first heartbeat. A step that ends sooner sends none."""
 
 SCHEDULE_TO_START = timedelta(seconds=2)
-"""A host that does not take its work within this time is busy or gone; it is asked which."""
+"""Schedule-to-start time-out of a step on a host. A host that misses it is busy or dead: its presence queue decides."""
 
 PRESENCE_ANSWER = timedelta(seconds=3)
-"""A host that does not say within this time that it lives, on slots for that alone, is gone: another is acquired."""
+"""Time for a host to answer on its presence queue, which has slots of its own. Without an answer it counts as dead, and
+the run acquires another."""
 
 LOOK_EVERY = timedelta(seconds=5)
-"""Between two looks of a host's whether it leaves a step lying though its hands are free."""
+"""Between two checks of a host whether a step waits in its queue although it has free slots."""
 
 MAX_LEFT_LYING = 3
-"""After so many of these looks in a row a worker counts as cut off from its queue."""
+"""Positive checks in a row after which a worker counts as cut off from its queue."""
 
 QUEUE_TIMEOUT = timedelta(days=1)
-"""A step that waits for a busy host is put into its queue anew after this time."""
+"""A step that waits for a busy host is scheduled again after this time."""
 
 ATTEND_TIMEOUT = timedelta(days=1)
-"""One attempt to stay on a host while a step waits there."""
+"""Of one attempt of the activity that holds a host while a step waits in its queue."""
 
 COMMAND_TIMEOUT = timedelta(minutes=2)
-"""A shell command of an agent, unless it asks for another time."""
+"""Of a shell command of an agent that names no time-out."""
 
 COMMAND_TIMEOUT_MAX = timedelta(minutes=10)
-"""The longest time a shell command of an agent may ask for."""
+"""The longest time-out that an agent may give a shell command."""
 
 GATE_TIMEOUT = timedelta(minutes=10)
-"""The test command, unless `baton.toml` says otherwise."""
+"""Of the test command, unless `baton.toml` sets another."""
 
 MODEL_CONNECT_TIMEOUT = timedelta(seconds=5)
-"""To reach the Messages API at all."""
+"""To connect to the Messages API."""
 
 MODEL_READ_TIMEOUT = timedelta(minutes=10)
-"""Between two bytes of an answer. The API sends pings, which the SDK swallows."""
+"""Between two bytes of an answer. The API sends pings, which the SDK does not pass on."""
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=10)
-"""What running activities get to checkpoint when a worker is told to stop."""
+"""Time for running activities to make a checkpoint when a worker shuts down."""
 
 WORKSPACE_WAIT = timedelta(minutes=5)
-"""For a workspace that an earlier attempt holds. One that was given up ends within seconds, unless it was stopped."""
+"""For the lock of a workspace that an earlier attempt holds. A cancelled attempt releases it within seconds, unless its
+process is stopped (SIGSTOP)."""
 
 HOST_ANSWER = timedelta(seconds=5)
-"""To name a host is nothing to do: one that does not answer within this time has been stopped with the question."""
+"""Of the activity by which a worker names its host. It takes no time; a worker that misses it was stopped meanwhile."""
 
 BRIEF_WAIT = timedelta(seconds=30)
-"""For what another process on this host does in milliseconds: to move a ref, to open the ledger."""
+"""For a lock that processes of this host hold for milliseconds: of a ref or of the ledger."""
 
 GITHUB_TIMEOUT = timedelta(minutes=2)
-"""One attempt to read from or write to GitHub's API, looks before the write included."""
+"""Of one attempt to read from or write to GitHub's API, including the reads before a write."""
 
 GITHUB_CALL_TIMEOUT = timedelta(seconds=20)
-"""One request to GitHub's API. GitHub itself gives up after 10 s:
+"""Of one request to GitHub's API. GitHub itself ends requests after 10 s:
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts"""
 
 GITHUB_PICKUP = timedelta(minutes=10)
-"""A read or write that no worker takes up within this time is said to wait for one, and put into the queue again."""
+"""A GitHub activity that no worker takes within this time is reported as waiting for one, and scheduled again."""
 
 AWAY_WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
-"""Between two rounds of attempts while GitHub does not answer; the last one again and again."""
+"""Backoff between series of attempts while GitHub is unreachable; the last wait repeats."""
 
 LIMIT_WAIT = timedelta(minutes=1)
-"""After a rate limit without a stated end, the least that GitHub asks for:
+"""After a rate limit without a stated end; the minimum that GitHub asks for:
 https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit"""
 
 LIMIT_WAIT_MAX = timedelta(minutes=75)
-"""The longest wait that is taken from an answer of GitHub's; its primary limit is by the hour."""
+"""The longest wait that is accepted from an answer of GitHub; its primary rate limit resets every hour."""
 
 LAST_REPORT_LIMIT = timedelta(hours=1)
-"""How long the end of a run is held up by a GitHub that does not take its last report."""
+"""How long the end of a run waits for an unreachable GitHub to accept its last report."""
 
 MAX_PLAN_TASKS = 30
-"""More tasks than this are a project, not a change; the plan is sent back."""
+"""Tasks of a plan. A plan with more is sent back to the orchestrator: it is a project and no change."""
 
 TOOL_OUTPUT_LIMIT = 30_000
-"""Characters of one tool result that the model sees; the middle of a longer one is left out."""
+"""Characters of one tool result that the model sees; a longer one is cut in its middle."""
 
 EXCERPT_LIMIT = 160
 """Characters of model text in a turn's summary."""
 
 LOG_TAIL_LIMIT = 6_000
-"""Characters of a gate's log that are handed on; the whole log is in the store."""
+"""Characters of a gate's log that agents and evidence get; the complete log is in the store."""

@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, where it is switched on; otherwise nothing happens, and nothing is imported."""
+"""Spans for OpenTelemetry. They are no-ops in a process that has not imported `opentelemetry`."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def span(name: str, **attributes: str | int | float) -> Iterator[None]:
-    """A span around a piece of work. Attributes are ids and numbers, never text of people or models."""
+    """Open a span around a block. Attributes are ids and numbers, never text of people or models."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         yield
@@ -25,7 +25,7 @@ def annotate(**attributes: str | int | float) -> None:
 
 
 def trace_id() -> str | None:
-    """The id of the current trace, for log lines; None outside of any."""
+    """Return the id of the current trace, for log lines; None outside of a trace."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None

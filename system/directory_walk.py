@@ -1,7 +1,7 @@
-"""Walks through directories by descriptors, however deep they go: no recursion, a few descriptors, no long path.
+"""Directory walks by descriptors, to any depth: no recursion, at most eight descriptors, no long paths.
 
-Commands nest directories as deep as they like, far beyond what a path can name (4,095 bytes) and what Python's own
-walks bear (`shutil.rmtree`, `os.walk` and `Path.rglob` call themselves for each level, and end after a thousand).
+Commands may nest directories far deeper than a path can name (4,095 bytes) and than Python's own walks reach:
+`shutil.rmtree`, `os.walk` and `Path.rglob` call themselves for each level and fail after about a thousand.
 """
 
 import os
@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Self
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a directory is opened: never by a link."""
+"""Flags that open a directory and refuse a link to one."""
 
 MAX_OPEN = 8
-"""Descriptors that a walk keeps open; above these it goes back by `..`."""
+"""Descriptors that a walk keeps open; from deeper directories it returns by `..`."""
 
 
 class Descent:
-    """A place in a tree of directories, and the way back to where it began. No link is followed."""
+    """A directory in a tree, and the way back to the one where the walk began. Links are not followed."""
 
     def __init__(self, directory: int) -> None:
         self._open = [os.dup(directory)]
         self._closed: list[tuple[int, int]] = []
-        """The upper directories by device and inode: those of them that are not open any more."""
+        """Device and inode of the upper directories that are no longer open."""
         self.names: list[str] = []
-        """The names on the way down."""
+        """The names of the directories on the way down."""
 
     def __enter__(self) -> Self:
         return self
@@ -35,16 +35,16 @@ class Descent:
 
     @property
     def descriptor(self) -> int:
-        """The directory at this place."""
+        """Descriptor of the current directory."""
         return self._open[-1]
 
     @property
     def path(self) -> str:
-        """The way from the beginning; empty there. As long as the walk is deep: ask for it no more than needed."""
+        """Path from the first directory to the current one; empty at the first. Its length grows with the depth."""
         return "/".join(self.names)
 
     def enter(self, name: str) -> None:
-        """Go down into a directory; OSError where there is none, or one that may not be looked into."""
+        """Go down into a directory. Raises OSError if it does not exist or cannot be read."""
         below = os.open(name, DIRECTORY, dir_fd=self.descriptor)
         self._open.append(below)
         self.names.append(name)
@@ -54,35 +54,35 @@ class Descent:
             os.close(above)
 
     def leave(self) -> str:
-        """Go back up; gives the name of the directory that was left.
+        """Go back up and return the name of the directory that was left.
 
-        Raises OSError where somebody has moved it meanwhile: then `..` would lead elsewhere.
+        Raises OSError if that directory was moved meanwhile, because `..` then leads elsewhere.
         """
         if len(self._open) == 1:
             above = os.open("..", DIRECTORY, dir_fd=self.descriptor)
             if _identity(above) != self._closed[-1]:
                 os.close(above)
-                raise OSError(f"a directory was moved while it was looked through: {self.names[-1]!r}")
+                raise OSError(f"a directory was moved while it was read: {self.names[-1]!r}")
             self._closed.pop()
             self._open.insert(0, above)
         os.close(self._open.pop())
         return self.names.pop()
 
     def entries(self) -> list["os.DirEntry[str]"]:
-        """All that is in the directory at this place; to be asked for their states before the place is left."""
+        """Return the entries of the current directory; `entry.stat` works only until the directory is left."""
         with os.scandir(self.descriptor) as listing:
             return list(listing)
 
 
 Unreadable = Callable[[str, OSError], None]
-"""Takes the way of a directory that cannot be looked into, and why."""
+"""Called with the path of a directory that cannot be read, and the error."""
 
 
 def walk(directory: int, unreadable: Unreadable | None = None) -> Iterator[tuple[Descent, list["os.DirEntry[str]"]]]:
-    """A directory and all below it, each with what is in it, the upper ones first; as `os.walk` does it.
+    """Iterate over a directory and those below it, upper ones first, each with its entries, as `os.walk` does.
 
-    A directory that the caller takes out of the list is not entered, and one that cannot be looked into is passed over,
-    once it is said to `unreadable`.
+    A directory that the caller removes from the list is not entered. A directory that cannot be read is reported to
+    `unreadable` and skipped.
     """
     with Descent(directory) as at:
         waiting: list[list[str]] = []
@@ -103,7 +103,7 @@ def walk(directory: int, unreadable: Unreadable | None = None) -> Iterator[tuple
 
 
 def walk_files(directory: Path, unreadable: Unreadable | None = None) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """All below a directory that is no directory itself, by relative path; nothing where there is no directory."""
+    """Iterate over all entries below a directory except directories, by relative path; none if it does not exist."""
     try:
         top = os.open(directory, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
@@ -119,7 +119,7 @@ def walk_files(directory: Path, unreadable: Unreadable | None = None) -> Iterato
 
 
 def directories_below(directory: Path) -> list[str]:
-    """The directories below one, by relative path; none where there is no directory."""
+    """Return the directories below a directory, by relative path; none if it does not exist."""
     try:
         top = os.open(directory, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,8 +1,8 @@
-"""Makes many small files durable with one wait for the disk, as git's own `core.fsyncMethod=batch` does.
+"""Durability of many small files with one flush of the disk's cache, as in git's `core.fsyncMethod=batch`.
 
-All files are handed to the disk, and then waited for, without waiting for the disk's cache (sync_file_range); then one
-file is synced for all of them, which also commits the file system's journal and with it the names. That is so on ext4
-and XFS; elsewhere, on btrfs for instance, the whole file system is synced (syncfs), which takes longer.
+All files are written out with sync_file_range, which does not flush the disk's cache. Then one file is synced, which
+flushes the cache and commits the file system's journal, and with it the names of all files. This holds on ext4 and
+XFS; on other file systems, such as btrfs, the whole file system is synced (syncfs), which takes longer.
 https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsyncMethod
 """
 
@@ -21,7 +21,7 @@ from system.directory_walk import directories_below, walk_files
 
 _WRITE = 2
 _WAIT_WRITE_WAIT = 1 | 2 | 4
-_AT_ONCE = 64
+_MAX_OPEN = 64
 """Files that are open at the same time."""
 
 
@@ -37,7 +37,7 @@ def _range_sync() -> Callable[[int, int, int, int], int] | None:
 
 @cache
 def _has_journal(device: int) -> bool:
-    """Whether a file system commits the names and sizes of all its files, in their order, when it syncs one of them."""
+    """Whether a file system commits the names and sizes of all its files, in order, when it syncs one of them."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
         mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
@@ -48,15 +48,15 @@ def _has_journal(device: int) -> bool:
 
 
 def settle(descriptor: int) -> None:
-    """Return when a file's contents are on the disk before any name that it gets from now on. Raises OSError."""
+    """Ensure that a file's contents reach the disk before any name that it gets from now on. Raises OSError."""
     if not _has_journal(os.fstat(descriptor).st_dev) or not _pushed(descriptor, _WAIT_WRITE_WAIT):
         os.fsync(descriptor)
 
 
 def _pushed(descriptor: int, flags: int) -> bool:
-    """Whether a file was written out; False where that call is not to be had. Raises OSError where the disk refuses.
+    """Whether a file was written out; False if the system has no such call. Raises OSError if the disk fails.
 
-    After that fsync would find nothing wrong: a fault of the disk is said once.
+    The error must not be dropped: the kernel reports a failed write once, and a later fsync would succeed.
     """
     push = _range_sync()
     if push is None:
@@ -69,22 +69,14 @@ def _pushed(descriptor: int, flags: int) -> bool:
     raise OSError(error, os.strerror(error))
 
 
-def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = None) -> None:
-    """Return when these files are on the disk; `directory` is on the same file system. Missing ones are passed over.
-
-    `newest` is the one that was made after all others, if it is known: then that is synced for all of them. Without it,
-    or where it is gone, a file is made to be synced.
-    """
+def sync_files(paths: Collection[Path], directory: Path) -> None:
+    """Make these files durable; `directory` is on the same file system. Missing files are skipped."""
     if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
         return
-    remaining = (path for path in paths if path != newest)
-    while batch := list(itertools.islice(remaining, _AT_ONCE)):
+    remaining = iter(paths)
+    while batch := list(itertools.islice(remaining, _MAX_OPEN)):
         _write_out(batch)
-    if newest is not None:
-        with contextlib.suppress(FileNotFoundError):
-            sync_names(newest, newest)
-            return
     with tempfile.TemporaryFile(dir=directory) as last:
         last.write(b"x")
         last.flush()
@@ -92,7 +84,7 @@ def sync_files(paths: Collection[Path], directory: Path, newest: Path | None = N
 
 
 def settle_all(directory: Path) -> None:
-    """Return when the names of what any process has synced there are on the disk before any that comes from now on."""
+    """Ensure that the names of all files synced in `directory` so far reach the disk before any later name."""
     if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
 
@@ -112,27 +104,27 @@ def _sync_all(directory: Path) -> None:
 
 
 class Unsynced:
-    """Files of one file system that have to be on the disk before anything may name them."""
+    """Files of one file system that must be durable before a ref or a file refers to them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._paths: set[Path] = set()
-        self._newest: Path | None = None
         self._lock = threading.Lock()
 
-    def note(self, *paths: Path, newest: Path | None = None) -> None:
-        """Take in files; `newest` is one of them, made after all that were ever noted, if that is known."""
+    def note(self, *paths: Path) -> None:
+        """Add files to those that the next `sync` makes durable."""
         with self._lock:
             self._paths.update(paths)
-            self._newest = newest
 
-    def sync(self) -> None:
-        """Return when all that was noted so far is on the disk."""
-        with self._lock:  # who comes second waits for the first, who may be at the second's files
-            if self._paths:
-                sync_files(self._paths, self._directory, self._newest)
-                self._paths.clear()
-                self._newest = None
+    def sync(self) -> list[Path]:
+        """Make all files added so far durable, and return those that are gone."""
+        with self._lock:  # a second caller waits, because the first may be syncing the files of the second
+            if not self._paths:
+                return []
+            sync_files(self._paths, self._directory)
+            gone = [path for path in self._paths if not path.exists()]
+            self._paths.clear()
+            return gone
 
 
 def _write_out(paths: list[Path]) -> None:
@@ -142,7 +134,7 @@ def _write_out(paths: list[Path]) -> None:
             with contextlib.suppress(FileNotFoundError):
                 descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
                 opened.callback(os.close, descriptors[-1])
-        # Begun for all before any is waited for, so that the disk has them side by side.
+        # Begin all writes before waiting for the first, so that the disk gets them together.
         for descriptor in descriptors:
             _pushed(descriptor, _WRITE)
         for descriptor in descriptors:
@@ -151,7 +143,7 @@ def _write_out(paths: list[Path]) -> None:
 
 
 def sync_names(path: Path, top: Path) -> None:
-    """Return when a file and the directories from it up to `top` are on the disk."""
+    """Make a file and the directories from it up to `top` durable."""
     while True:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -164,17 +156,17 @@ def sync_names(path: Path, top: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """Return when a directory with all below it is on the disk, and its own name; for what is made once."""
+    """Make a directory, all that is below it, and its own name durable; for trees that are written once."""
     below = [*directories_below(directory), *(path for path, entry in walk_files(directory) if entry.is_file())]
     for path in map(directory.__truediv__, below):
         sync_names(path, path)
     for path in (directory, *directory.parents):
-        with contextlib.suppress(OSError):  # above what is ours
+        with contextlib.suppress(OSError):  # a directory above Baton's own may be unreadable
             sync_names(path, path)
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Replace a file so that after a crash either the old or the new one is there, whole."""
+    """Replace a file so that after a crash either the complete old or the complete new file exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     beside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""TCP ports of the loopback address: taken, tried, and picked."""
+"""TCP ports of the loopback address: listen on one, test one, choose one."""
 
 import socket
 
@@ -25,11 +25,11 @@ def listen(port: int) -> socket.socket:
 
 
 def is_free(port: int) -> bool:
-    """Whether a program could listen on a port now; False for a number that is no port, and for 0."""
+    """Whether a program could listen on a port now; False for 0 and for numbers that are no port."""
     if not 0 < port < 65_536:
         return False
     with socket.socket() as probe:
-        # As a server does: connections that have just ended are not in the way, a listener is.
+        # As a server does: connections that have just ended do not block the port, a listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_LOOPBACK, port))
@@ -39,7 +39,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the preferred port if it is free, else any that is."""
+    """Return the preferred port if it is free, else any free one."""
     if is_free(preferred):
         return preferred
     with socket.socket() as probe:

@@ -1,6 +1,6 @@
-"""Runs work to its end even when the waiter is cancelled, once or many times.
+"""Work that runs to its end even if the waiter is cancelled, once or many times.
 
-A thread cannot be stopped. Letting go of it would release locks and workspaces while it still writes to them.
+A thread cannot be stopped. To abandon it would release locks and workspaces while it still writes to them.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 THREADS_PER_STEP = 2
-"""A step blocks one at a time; another serves what it runs beside that, as the look at a command's bounds."""
+"""A step blocks in one thread at a time; a second one serves its side work, such as the check of a command's bounds."""
 
 SPARE_THREADS = 16
-"""For all that is no step: names to resolve, looks at the disk, what a command does beside its worker."""
+"""Threads for work that belongs to no step: name resolution, disk checks, the helpers of a command."""
 
 _sizes: "WeakKeyDictionary[asyncio.AbstractEventLoop, int]" = WeakKeyDictionary()
 
 
 def provide_threads(steps: int) -> None:
-    """Give the running loop threads for so many steps at once; it never gets fewer than it has.
+    """Give the running loop enough threads for `steps` concurrent steps; the number never falls.
 
-    By itself it has four more than there are processors, and a step that waits in each of them for a lock or a disk
-    would hold up all others, and every name to resolve. Threads are started when they are needed, and kept.
+    By default a loop has four threads more than processors. If a step in each of them waits for a lock or a disk, all
+    other steps and every name resolution wait, too. Threads start when they are needed and are kept.
     """
     loop, wanted = asyncio.get_running_loop(), steps * THREADS_PER_STEP + SPARE_THREADS
     if wanted > _sizes.get(loop, 0):
@@ -34,12 +34,22 @@ def provide_threads(steps: int) -> None:
 
 
 async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """The result of `function`; a cancellation is raised once it has come to its end."""
+    """Run `function` in a thread and return its result; a cancellation is raised after the function has ended."""
     return await finish(asyncio.to_thread(function, *args, **kwargs))
 
 
 async def finish(work: Awaitable[_T]) -> _T:
-    """The result of work that comes to its end however often the waiter is cancelled; a cancellation is raised then."""
+    """Return the result of `work`, which runs to its end; a cancellation meanwhile is raised after that."""
+    task, cancelled = await wait_for_end(work)
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved: the cancellation takes its place
+        raise cancelled
+    return task.result()
+
+
+async def wait_for_end(work: Awaitable[_T]) -> tuple["asyncio.Future[_T]", asyncio.CancelledError | None]:
+    """Wait until `work` has ended; return its future and the last cancellation meanwhile, which the caller raises."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -47,8 +57,4 @@ async def finish(work: Awaitable[_T]) -> _T:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # read, so that asyncio does not complain of it: the cancellation takes its place
-        raise cancelled
-    return task.result()
+    return task, cancelled

@@ -1,19 +1,34 @@
-"""The pages in Markdown: links lead somewhere, and commands, settings, modules, tests and files in them are there."""
+"""The pages in Markdown: their links, commands, settings, modules, tests, files and names in the code exist.
 
+A page names a place in the code by the file and the name behind it: `workflows/pipeline.py` `Pipeline.run`.
+"""
+
+import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from baton import __version__
 from baton.settings.core import Settings
 from interfaces.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TOUR = ROOT / "docs" / "tour.md"
+GLOSSARY = ROOT / "docs" / "glossary.md"
+PRODUCT = r"(?:activities|agents|baton|interfaces|standin|system|workers|workflows|workspaces)/[\w./-]+\.\w+"
+OTHERS = r"(?:agents|benchmarks|deploy|docs|scripts|tests)/[\w./-]+"
+REFERENCE = re.compile(r"`([\w./-]+\.py)`\s+`([A-Za-z_][\w.]*)`")
+RECIPES = {
+    *("Add a role", "Add an activity", "Add a command", "Add a GitHub event", "Add a setting", "Add an error class"),
+    "Change a workflow",
+}
 SUITE = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
 
 
@@ -117,5 +132,76 @@ def test_settings_modules_targets_tests_and_files_are_there(page: Path) -> None:
     for test in re.findall(r"\btest_\w{12,}", text):
         assert re.search(rf"(?:def |^){test}\b", SUITE, re.MULTILINE) or list(ROOT.rglob(f"tests/**/{test}.py")), test
     for code in inline(page):
-        if re.fullmatch(r"(?:agents|benchmarks|deploy|docs|scripts|tests)/[\w./-]+", code):
+        if re.fullmatch(f"{PRODUCT}|{OTHERS}", code):
             assert (ROOT / code).exists(), code
+
+
+@cache
+def definitions(file: Path) -> frozenset[str]:
+    """The names that a module defines: classes, functions, variables, and with their class methods and fields."""
+
+    def within(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                yield prefix + node.name
+                yield from within(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield prefix + node.name
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                yield from (prefix + target.id for target in targets if isinstance(target, ast.Name))
+
+    return frozenset(within(ast.parse(file.read_text()).body, ""))
+
+
+def dangling(text: str) -> list[str]:
+    """The references to code in a text that lead nowhere."""
+    return [
+        f"{file} {name}"
+        for file, name in REFERENCE.findall(text)
+        if not (ROOT / file).exists() or name not in definitions(ROOT / file)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_in_code_are_where_the_page_says(page: Path) -> None:
+    assert not dangling(prose(page))
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    assert not dangling("`tests/test_pages.py` `dangling`, `baton/records/run.py`\n`RunRequest.task`")
+    for gone in ("`tests/test_pages.py` `gone`", "`baton/records/run.py` `Run.task`", "`baton/gone.py` `RunRequest`"):
+        assert len(dangling(gone)) == 1
+
+
+def sections(page: Path, level: str) -> dict[str, str]:
+    """The text below each heading of a level."""
+    parts = re.split(rf"^{level} (.+)$", page.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_tour_has_ten_stops_and_a_recipe_for_each_kind_of_change() -> None:
+    every = sections(TOUR, "###")
+    stops = [title for title in every if re.match(r"\d+\. ", title)]
+    assert [int(title.partition(".")[0]) for title in stops] == list(range(1, 11))
+    assert set(every) >= RECIPES
+    for title in [*stops, *RECIPES]:
+        assert REFERENCE.search(every[title]), f"{title} names no place in the code"
+
+
+def test_each_word_of_the_glossary_names_its_place_in_the_code() -> None:
+    entries = re.split(r"^- (?=\*\*)", GLOSSARY.read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) > 30
+    for entry in entries:
+        assert REFERENCE.search(entry), entry
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert any(re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", version) for version in versions[1:])
+    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    # An entry outside of a kind is one that a merge has left behind.
+    assert not re.search(r"^## .+\n+- ", text, re.MULTILINE)

@@ -1,7 +1,7 @@
-"""The codec server: decrypts and encrypts payloads for the Web UI and the `temporal` command, for those with its token.
+"""The codec server: it decrypts and encrypts payloads for the Web UI and the `temporal` command, given its token.
 
 The protocol is Temporal's: https://docs.temporal.io/codec-server. The token comes as `Authorization: Bearer`, or, from
-a Web UI that sends no header of ours, as the first part of the path.
+a Web UI that cannot send this header, as the first part of the path.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from baton.settings.encryption_keys import KeyRing
 from workers.encryption import EncryptionCodec
 from workers.http_server import http_server
 
-LARGEST = 32_000_000
-"""Bytes of a request; a page of a history is far smaller."""
+MAX_REQUEST = 32_000_000
+"""Bytes of a request's body; a page of a history is far smaller."""
 
 Convert = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
 
 def codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlette:
-    """The application. `origins` are the Web UIs whose pages may call it from a browser."""
+    """Return the application. `origins` are the Web UIs whose pages may call it from a browser."""
     codec = EncryptionCodec(ring)
 
     async def encode(request: Request) -> Response:
@@ -64,7 +64,7 @@ def codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlet
 
 
 async def _decoded(codec: EncryptionCodec, payload: Payload) -> Payload:
-    """The payload in plain text; as it is where its key is not here, so that the rest can be read."""
+    """Return the payload decrypted, or as it is where its key is not configured here: the others stay readable."""
     try:
         return (await codec.decode([payload]))[0]
     except ConfigurationError:
@@ -76,9 +76,9 @@ async def _convert(request: Request, token: str, convert: Convert) -> Response:
         return JSONResponse({"message": "A valid token is needed."}, 401, {"WWW-Authenticate": "Bearer"})
     body = bytearray()
     async for chunk in request.stream():
-        # What is too much is read, and dropped: a client that still writes would not see the answer.
-        body += chunk if len(body) <= LARGEST else b""
-    if len(body) > LARGEST:
+        # Bytes beyond the maximum are read and dropped: a client that still writes would not see the answer.
+        body += chunk if len(body) <= MAX_REQUEST else b""
+    if len(body) > MAX_REQUEST:
         return JSONResponse({"message": "The request is too large."}, 413)
     try:
         payloads = Parse(bytes(body), Payloads())
@@ -95,7 +95,7 @@ def _allowed(request: Request, token: str) -> bool:
 
 
 async def _serve(port: int, origins: list[str]) -> None:
-    """The codec server of an embedded server's Web UI: the keeper starts it, and stops it."""
+    """Run the codec server of an embedded server's Web UI until SIGTERM; the supervisor starts and stops it."""
     settings = read_settings()
     ring, token = settings.key_ring(), settings.codec_token
     assert ring is not None

@@ -1,6 +1,6 @@
 """The connection to a Temporal service, by Temporal's own conventions: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`,
-`TEMPORAL_API_KEY`, TLS, and profiles in the `temporal` command's configuration file. Here is decided, for all
-commands, whether a server is configured.
+`TEMPORAL_API_KEY`, TLS, and profiles in the `temporal` command's configuration file. All commands ask this module
+whether a server is configured: https://docs.temporal.io/develop/environment-configuration
 """
 
 import asyncio
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
 DEFAULT_ADDRESS = "localhost:7233"
-"""Where the `temporal` command looks when nothing is said."""
+"""The address that the `temporal` command uses where none is configured."""
 
-CONNECT_LIMIT = timedelta(seconds=5)
-"""How long a configured server may take to answer."""
+CONNECT_TIMEOUT = timedelta(seconds=5)
+"""A configured server that has not answered by then is unreachable."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The server that environment and profile name."""
+    """The Temporal server that the environment or a profile names."""
 
     address: str | None
-    """None: nobody names an address."""
+    """None where neither names an address."""
     namespace: str
     config: dict[str, Any]
     """Keyword arguments of `Client.connect`."""
 
     @property
     def configured(self) -> bool:
-        """Whether a server is named, so that none is started."""
+        """Whether an address is configured, so that no embedded server is started."""
         return self.address is not None
 
     @property
     def only_default(self) -> bool:
-        """No address is named, but something else is (a namespace): the default address is worth a try."""
+        """Whether a namespace or the like is configured without an address: then the default address is tried first."""
         return self.address is None and bool(self.config)
 
 
 def target() -> Target:
-    """Read environment and profile; raises ConfigurationError for a file or a set of values that does not fit."""
+    """Read environment and profile; raises ConfigurationError where the file or a combination of values is invalid."""
     from temporalio.envconfig import ClientConfig
 
     try:
         config = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, ValueError, OSError) as error:
-        # The first line only: those below repeat the file's, which may hold a key.
+        # The first line only: the others quote lines of the file, which may hold a key.
         reason = (str(error).splitlines() or ["unknown reason"])[0]
         raise ConfigurationError(f"Temporal's configuration (TEMPORAL_*, profile) cannot be read: {reason}.") from error
     address = config.pop("target_host", None)
@@ -65,28 +65,29 @@ def target() -> Target:
     return Target(str(address) if address else None, str(config.get("namespace", "default")), config)
 
 
-async def connect(to: Target | None = None, limit: timedelta = CONNECT_LIMIT, **more: Any) -> "Client":
+async def connect(to: Target | None = None, timeout: timedelta = CONNECT_TIMEOUT, **more: Any) -> "Client":
     """Connect to the configured server, or to Temporal's default address where none is configured.
 
-    `more` is passed on to `connect_to`. Raises TemporalUnreachable when it does not answer within the limit, or does
-    not have the namespace.
+    `more` is passed on to `connect_to`. Raises TemporalUnreachable if the server does not answer within the timeout, or
+    does not have the namespace.
     """
     to = to or target()
-    return await connect_to(to.address or DEFAULT_ADDRESS, limit, **more, **to.config)
+    return await connect_to(to.address or DEFAULT_ADDRESS, timeout, **more, **to.config)
 
 
 async def connect_to(
     address: str,
-    limit: timedelta = CONNECT_LIMIT,
+    timeout: timedelta = CONNECT_TIMEOUT,
     *,
     keys: KeyRing | None = None,
     masker: Masker | None = None,
     **config: Any,
 ) -> "Client":
-    """Connect to one address and see that the namespace is there; `config` as for `Client.connect`.
+    """Connect to one address and check that the namespace exists; `config` as for `Client.connect`, plugins included.
 
-    An embedded server that this process knows is entered with its certificate. Before payloads and failures leave this
-    process, a `masker` masks our secrets in them, and `keys` encrypt them. `config` may hold plugins.
+    At an embedded server that this process knows, the client presents its certificate. Before payloads and failures
+    leave this process, `masker` masks the engine's secrets in them, and `keys` encrypt them. Raises
+    TemporalUnreachable with the reason.
     """
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
     from temporalio.client import Client
@@ -107,11 +108,11 @@ async def connect_to(
             ) from error
     converter = data_converter(keys, masker)
     try:
-        async with asyncio.timeout(limit.total_seconds()):
+        async with asyncio.timeout(timeout.total_seconds()):
             client = await Client.connect(address, data_converter=converter, runtime=core_runtime(), **config)
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     except (TimeoutError, RuntimeError, ValueError) as error:
-        # The SDK raises RuntimeError for a connection that fails, ValueError for an address that is none.
+        # The SDK raises RuntimeError for a connection that fails, ValueError for an invalid address.
         raise TemporalUnreachable(
             f"No Temporal service answers at {address}: start it, or set TEMPORAL_ADDRESS to the right one,"
             " or unset it to use Baton's own server."
@@ -128,6 +129,6 @@ async def connect_to(
                 " TEMPORAL_API_KEY, TLS and TEMPORAL_NAMESPACE."
             ) from error
         raise TemporalUnreachable(
-            f"The Temporal service at {address} does not answer well: {error.message}."
+            f"The Temporal service at {address} answers with an error: {error.message}."
         ) from error
     return client

@@ -1,4 +1,4 @@
-"""How values and failures become what the Temporal server keeps: pydantic's JSON, encrypted where there are keys."""
+"""The data converter: values and failures as payloads in pydantic's JSON, masked, and encrypted where keys are set."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from workers.encryption import ENCODING, EncryptionCodec, key_of, missing
 
 
 class _Sealed(EncodingPayloadConverter):
-    """Says what is missing where an encrypted payload is read without any key."""
+    """Converter of encrypted payloads on a connection without keys: it raises ConfigurationError with the key's id."""
 
     @property
     def encoding(self) -> str:
@@ -40,17 +40,17 @@ class _Sealed(EncodingPayloadConverter):
 
 
 class BatonPayloadConverter(CompositePayloadConverter):
-    """Pydantic's converter, and a clear word about payloads that cannot be read."""
+    """Pydantic's converter, with an error that names the missing key for an encrypted payload."""
 
     def __init__(self) -> None:
         super().__init__(*PydanticPayloadConverter().converters.values(), _Sealed())
 
 
 class PlainWords(DefaultFailureConverter):
-    """Failures that Baton raises on purpose are one sentence each: a stack trace below would only hide it."""
+    """Failure converter that drops the stack trace of an ApplicationError: its message is one sentence for people."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """Convert; without the trace where the error has a sentence of its own."""
+        """Convert an exception to a failure, without the trace of an ApplicationError."""
         trace = exception.__traceback__
         if isinstance(exception, ApplicationError):
             exception.__traceback__ = None
@@ -61,14 +61,14 @@ class PlainWords(DefaultFailureConverter):
 
 
 class SealedWords(PlainWords):
-    """The same, with message and trace where the codec encrypts them."""
+    """The same, with message and trace in an attribute that the codec encrypts."""
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
 
 
 class MaskingCodec(PayloadCodec):
-    """Masks the engine's own secrets in whatever goes to the server or comes from it, whoever has sent it."""
+    """Codec that masks the engine's own secrets in all payloads to and from the server, also in those of others."""
 
     def __init__(self, masker: Masker, inner: PayloadCodec | None = None) -> None:
         self._masker = masker
@@ -80,20 +80,20 @@ class MaskingCodec(PayloadCodec):
         return masked if self._inner is None else await self._inner.encode(masked)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt, then mask; what JSON cannot be read for half a surrogate pair is mended."""
+        """Decrypt, then mask; replace lone surrogates, which pydantic's JSON parser refuses."""
         plain = list(payloads) if self._inner is None else await self._inner.decode(payloads)
-        return [self._masked(payload, mend=True) for payload in plain]
+        return [self._masked(payload, repair=True) for payload in plain]
 
-    def _masked(self, payload: Payload, *, mend: bool = False) -> Payload:
+    def _masked(self, payload: Payload, *, repair: bool = False) -> Payload:
         if not payload.metadata.get("encoding", b"").startswith(b"json/"):
             return payload
         data = self._masker.exact(payload.data)
-        data = mend_json(data) if mend and b"\\u" in data else data
+        data = mend_json(data) if repair and b"\\u" in data else data
         return payload if data == payload.data else Payload(metadata=payload.metadata, data=data)
 
 
 def masked_client(client: Client, masker: Masker) -> Client:
-    """The same connection, with the secrets masked in what comes by it and goes by it."""
+    """Return a client of the same connection whose payloads are masked in both directions."""
     converter = client.data_converter
     config = client.config()
     config["data_converter"] = replace(converter, payload_codec=MaskingCodec(masker, converter.payload_codec))
@@ -101,7 +101,7 @@ def masked_client(client: Client, masker: Masker) -> Client:
 
 
 def data_converter(ring: KeyRing | None, masker: Masker | None = None) -> DataConverter:
-    """How a connection turns values into payloads; with keys it encrypts them, and the texts of failures."""
+    """Return the data converter of a connection; with keys it encrypts payloads and the texts of failures."""
     converter = _converter(ring)
     return replace(converter, payload_codec=MaskingCodec(masker, converter.payload_codec)) if masker else converter
 

@@ -1,4 +1,4 @@
-"""Warns in the log while the disk of the home has little room; a worker keeps one for as long as it runs."""
+"""The disk monitor of a worker: it logs a warning while the disk of the home has little free space."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,23 +9,23 @@ from baton.logs import get_logger
 from baton.settings.core import Settings
 from workspaces.store.disk_space import room
 
-EVERY = timedelta(seconds=30)
-AGAIN = timedelta(minutes=30)
-"""Until a warning is repeated."""
+CHECK_INTERVAL = timedelta(seconds=30)
+REPEAT_AFTER = timedelta(minutes=30)
+"""Between two warnings of the same shortage."""
 
 _log = get_logger(__name__)
 
 
 @asynccontextmanager
 async def watching_the_disk(settings: Settings) -> AsyncIterator[None]:
-    """Look now and then while the context is open."""
-    looking = asyncio.create_task(_look_for_ever(settings))
+    """Check the free space every `CHECK_INTERVAL` while the context is open."""
+    monitoring = asyncio.create_task(_look_for_ever(settings))
     try:
         yield
     finally:
-        looking.cancel()
+        monitoring.cancel()
         with suppress(asyncio.CancelledError):
-            await looking
+            await monitoring
 
 
 async def _look_for_ever(settings: Settings) -> None:
@@ -36,7 +36,7 @@ async def _look_for_ever(settings: Settings) -> None:
             found = room(settings)
             if not found.low:
                 warned = float("-inf")
-            elif loop.time() - warned > AGAIN.total_seconds():
+            elif loop.time() - warned > REPEAT_AFTER.total_seconds():
                 warned = loop.time()
                 _log.warning("the disk is nearly full", free_bytes=found.free, advice=found.words)
-        await asyncio.sleep(EVERY.total_seconds())
+        await asyncio.sleep(CHECK_INTERVAL.total_seconds())

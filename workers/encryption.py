@@ -1,6 +1,6 @@
-"""Encrypts what goes to the Temporal server: every payload, with AES-GCM, under a key with an id.
+"""The encryption codec: AES-GCM for every payload that goes to the Temporal server, under a key with an id.
 
-Search attributes, workflow ids and the names of types and queues stay readable, or the server could not find by them.
+Search attributes, workflow ids and the names of types and queues stay readable, for the server searches by them.
 """
 
 import os
@@ -21,10 +21,10 @@ _NONCE = 12
 
 
 class EncryptionCodec(PayloadCodec):
-    """Encrypts with the current key, decrypts with the key that a payload names.
+    """Codec that encrypts with the current key, and decrypts with the key that a payload names.
 
-    A payload that is not encrypted is passed on as it is: an answer from a Web UI without a codec server still counts,
-    and what was written before encryption was switched on stays readable.
+    A payload that is not encrypted is passed on as it is: an answer from a Web UI without a codec server is accepted,
+    and payloads from before encryption was switched on stay readable.
     """
 
     def __init__(self, ring: KeyRing) -> None:
@@ -32,11 +32,11 @@ class EncryptionCodec(PayloadCodec):
         self._ciphers = {name: AESGCM(key) for name, key in ring.keys.items()}
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Encrypt; what is encrypted already is passed on."""
+        """Encrypt the payloads that are not encrypted yet."""
         return [payload if is_encrypted(payload) else self._encrypt(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt; raises ConfigurationError where the key is missing, or is another one of the same id."""
+        """Decrypt; raises ConfigurationError if the key is missing, or is another one of the same id."""
         return [self._decrypt(payload) if is_encrypted(payload) else payload for payload in payloads]
 
     def _encrypt(self, payload: Payload) -> Payload:
@@ -60,17 +60,17 @@ class EncryptionCodec(PayloadCodec):
 
 
 def is_encrypted(payload: Payload) -> bool:
-    """Whether a payload is one of ours."""
+    """Whether this codec encrypted a payload."""
     return payload.metadata.get("encoding") == ENCODING
 
 
 def key_of(payload: Payload) -> str:
-    """The id of the key that a payload was encrypted with."""
+    """Return the id of the key that a payload was encrypted with."""
     return payload.metadata.get(_KEY_ID, b"").decode(errors="replace")[:64]
 
 
 def missing(name: str) -> str:
-    """What to say about a key that is not there."""
+    """Return the sentence about a key that is not configured."""
     return (
         f"This was encrypted with the key {name!r}, which is not among the keys that are configured: add it to"
         " BATON_ENCRYPTION_KEYS."

@@ -1,4 +1,4 @@
-"""The engine's own services: ports of this machine, and places elsewhere, that no setting opens to commands."""
+"""The engine's own services: ports of this machine, and addresses elsewhere, that no setting opens to commands."""
 
 import contextlib
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from workspaces.sandbox.network.destinations import Reserved
 
 
 def engine_services(settings: Settings) -> Reserved:
-    """Return those of right now: an embedded server that is started again may have other ports."""
+    """Return the current services: an embedded server that is started again may have other ports."""
     ports = {settings.server_port, settings.ui_port, settings.github_webhook_port}
     places: set[tuple[str, int]] = set()
     with contextlib.suppress(ConfigurationError):
@@ -30,7 +30,7 @@ def engine_services(settings: Settings) -> Reserved:
         for path, fields in ((files.ports, 2), (files.codec, 1)):
             with contextlib.suppress(OSError, ValueError):
                 ports |= set(map(int, path.read_text().split()[:fields]))
-    # A place that is named by an address, or as this machine, counts by its port: the host has other names, too.
+    # An IP address, or this machine by name, is reserved by its port alone: the machine has other names, too.
     ports |= {port for host, port in places if host_name(host) in (None, "localhost")}
     return Reserved(frozenset(port for port in ports if port), frozenset(place for place in places if place[1]))
 

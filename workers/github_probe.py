@@ -1,4 +1,4 @@
-"""What can be found out about the GitHub side without writing anything: `baton doctor --github` shows it."""
+"""The read-only check of the GitHub side, for `baton doctor --github`: identity, permissions, events, deliveries."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,46 +11,46 @@ from baton.github.app import EVENTS, missing_events, missing_permissions
 from baton.records.issue import Repository
 from baton.settings.core import Settings
 
-_MOST_DELIVERIES = 30
+_MAX_DELIVERIES = 30
 _PROBE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Survey:
-    """How GitHub sees us, and how its deliveries fare."""
+    """The findings of the check: our identity at GitHub, and the results of its latest deliveries."""
 
     login: str = ""
     fault: str = ""
-    """Why GitHub does not know us."""
+    """The reason why GitHub refuses the credential."""
     is_app: bool = False
     permissions: list[str] = field(default_factory=list)
-    """Those that are missing, or not enough."""
+    """The permissions that are missing or too low."""
     events: list[str] = field(default_factory=list)
-    """Those that are not subscribed to."""
+    """The events that the App is not subscribed to."""
     installations: int | None = None
     hook_url: str = ""
     delivered: int = 0
     refused: int = 0
-    """Of the latest deliveries, by the answer that GitHub got."""
+    """Latest deliveries, by the HTTP status that GitHub got: 2xx, and the others."""
     unseen: str = ""
-    """Why GitHub does not tell about the webhook."""
+    """The reason why GitHub does not show the webhook to this credential."""
     reaches: list["Reach"] = field(default_factory=list)
-    """With a token: the repositories that are named in the settings."""
+    """With a token: the access to each repository that the settings name."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How a repository looks to a token."""
+    """The access that a token has to a repository."""
 
     name: str
     fault: str = ""
-    """Why runs cannot work there."""
+    """The reason why runs cannot work there."""
     hook_fault: str = ""
-    """What is wrong with the webhook that was made by hand; empty, too, where that cannot be seen."""
+    """The fault of the webhook that was made by hand; empty, too, where the token cannot see webhooks."""
 
 
 async def survey(settings: Settings) -> Survey:
-    """Ask GitHub who we are, what we may do, and what came of its latest deliveries."""
+    """Query GitHub for our identity, our permissions and the results of its latest deliveries."""
     async with http_client() as http:
         github = GitHub(settings, http)
         try:
@@ -72,7 +72,7 @@ async def survey(settings: Settings) -> Survey:
 
 
 async def listens(settings: Settings) -> bool:
-    """Whether a webhook of ours answers at its address on this machine."""
+    """Whether Baton's webhook answers at its configured address on this machine."""
     try:
         async with httpx2.AsyncClient(timeout=_PROBE_SECONDS, trust_env=False) as http:
             host = settings.github_webhook_host
@@ -93,14 +93,14 @@ async def _reach(github: GitHub, name: str) -> Reach:
         if not (found.get("permissions") or {}).get("push", True):
             return Reach(name, f"its account may not write to {name}")
         try:
-            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", most=100)
+            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", max_items=100)
         except (GitHubRefused, GitHubDenied):
             return Reach(name)  # only an administrator's token sees them, and none is needed
     return Reach(name, hook_fault=_hook_fault(name, hooks))
 
 
 def _hook_fault(name: str, hooks: list[Any]) -> str:
-    """What the webhook lacks that comes closest: which one is Baton's, only its address says, and that is not known."""
+    """Return the fault of the webhook with the fewest faults: Baton's own is not known by its address."""
     faults = []
     for hook in hooks:
         events = list(hook.get("events") or [])
@@ -117,12 +117,12 @@ def _hook_fault(name: str, hooks: list[Any]) -> str:
 
 
 async def _deliveries(github: GitHub, found: Survey) -> Survey:
-    """https://docs.github.com/en/rest/apps/webhooks"""
+    """Add the App's installations and deliveries: https://docs.github.com/en/rest/apps/webhooks"""
     known: dict[str, Any] = {}
     try:
         known["installations"] = len(await github.about_app("/app/installations?per_page=100"))
         known["hook_url"] = str((await github.about_app("/app/hook/config")).get("url") or "")
-        latest = await github.about_app(f"/app/hook/deliveries?per_page={_MOST_DELIVERIES}")
+        latest = await github.about_app(f"/app/hook/deliveries?per_page={_MAX_DELIVERIES}")
         codes = [int(entry.get("status_code") or 0) for entry in latest]
         known["delivered"] = sum(200 <= code < 300 for code in codes)
         known["refused"] = len(codes) - known["delivered"]

@@ -1,4 +1,4 @@
-"""Who this host is, and whether the top-level packages that were imported are Baton's own."""
+"""The id of this host, and the check that the top-level packages are Baton's own."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ PACKAGES = ("system", "baton", "agents", "workspaces", "activities", "workflows"
 
 
 def host_id(home: Path) -> str:
-    """The stable name of this host: one per `BATON_HOME`, for the workspaces under it are what makes a host."""
+    """Return the stable id of this host, made at the first call: one per `BATON_HOME`, which holds the workspaces."""
     path = home / "host-id"
     try:
         return path.read_text().strip()
@@ -32,10 +32,10 @@ def host_id(home: Path) -> str:
 
 
 def check_packages() -> None:
-    """Raise ConfigurationError where another distribution has taken one of the top-level names.
+    """Raise ConfigurationError if another distribution has taken one of the top-level package names.
 
     `agents` and `workflows` are also the import names of other packages; installed into one environment, one
-    overwrites the other without a word.
+    overwrites the other silently.
     """
     ours = Path(importlib.import_module("baton").__file__ or "").resolve().parent.parent
     for name in PACKAGES:

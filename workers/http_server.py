@@ -1,4 +1,4 @@
-"""Serves an ASGI application inside a command that does other things too, and lets the command keep its signals."""
+"""The HTTP server for an ASGI application inside a command, which keeps its own signal handlers."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ from starlette.types import ASGIApp
 
 from baton.errors import UsageError
 
-_LEAVE_SECONDS = 5
-"""What answers that are under way get when the server is told to stop."""
+_SHUTDOWN_SECONDS = 5
+"""Time for requests under way once the server is to stop; uvicorn takes whole seconds."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without handlers of its own for signals: they belong to the command."""
+    """uvicorn's server without signal handlers: they belong to the command."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -25,14 +25,14 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def http_server(app: ASGIApp, host: str, port: int, what: str) -> AsyncIterator[str]:
-    """Serve until the context is left; gives the base URL. Port 0 takes a free one.
+    """Serve until the context is left, which gets the base URL. Port 0 takes a free one.
 
-    Raises UsageError, which names `what` it is that cannot listen there.
+    Raises UsageError, which names the server as `what`, if it cannot listen there.
     """
     sock = _listen(host, port, what)
     # Without a log configuration uvicorn leaves the process's logging alone.
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_LEAVE_SECONDS
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SHUTDOWN_SECONDS
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[sock]))
@@ -48,7 +48,7 @@ async def http_server(app: ASGIApp, host: str, port: int, what: str) -> AsyncIte
 
 
 def _listen(host: str, port: int, what: str) -> socket.socket:
-    # Named TCP, for asyncio switches Nagle's algorithm off on no other socket: 40 ms per answer.
+    # With the protocol TCP named: asyncio disables Nagle's algorithm (40 ms an answer) on such sockets only.
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""Counts now and then what no single step knows: runs by status, open decisions, the room on the disk."""
+"""Gauges over all runs, recorded every 15 seconds: runs by status, open decisions, free space on the disk."""
 
 import asyncio
 import shutil
@@ -14,16 +14,16 @@ from temporalio.service import RPCError
 from baton.records.run import RunStatus
 from workflows.state.visibility import PENDING_DECISIONS
 
-EVERY = timedelta(seconds=15)
+RECORD_INTERVAL = timedelta(seconds=15)
 
 _OPEN = "WorkflowType = 'Pipeline' AND ExecutionStatus = 'Running'"
-_MOST_WAITING = 1_000
-"""Runs with open decisions that are looked at one by one."""
+_MAX_WAITING = 1_000
+"""Runs with open decisions that are read one by one."""
 
 
 @asynccontextmanager
 async def census(client: Client, meter: MetricMeter, home: Path) -> AsyncIterator[None]:
-    """Count while the context is open. Every process that serves metrics gives the same figures of the service."""
+    """Record the gauges while the context is open. Every process that serves metrics reports the same figures."""
     counting = asyncio.create_task(_count_for_ever(client, meter, home))
     try:
         yield
@@ -36,21 +36,21 @@ async def census(client: Client, meter: MetricMeter, home: Path) -> AsyncIterato
 async def _count_for_ever(client: Client, meter: MetricMeter, home: Path) -> None:
     runs = meter.create_gauge("baton_runs", "Runs that have not ended, by status")
     decisions = meter.create_gauge("baton_open_decisions", "Decisions that wait for a person")
-    room = meter.create_gauge("baton_disk_free_bytes", "Room on the disk of BATON_HOME", "By")
+    free_space = meter.create_gauge("baton_disk_free_bytes", "Free space on the disk of BATON_HOME", "By")
     while True:
-        # A webhook alone has no home yet, and needs none.
+        # A webhook alone needs no home, and may have none.
         with suppress(OSError):
-            room.set(shutil.disk_usage(home).free)
-        # A server that is away answers later; its own metrics tell that it is away.
+            free_space.set(shutil.disk_usage(home).free)
+        # An unreachable server is queried again later; the SDK's metrics show the failed requests.
         with suppress(RPCError):
             for status in RunStatus:
                 if not status.is_final:
                     found = await client.count_workflows(f"{_OPEN} AND BatonStatus = '{status.value}'")
                     runs.set(found.count, {"status": status.value})
             decisions.set(await _open_decisions(client))
-        await asyncio.sleep(EVERY.total_seconds())
+        await asyncio.sleep(RECORD_INTERVAL.total_seconds())
 
 
 async def _open_decisions(client: Client) -> int:
-    waiting = client.list_workflows(f"{_OPEN} AND BatonPendingDecisions > 0", limit=_MOST_WAITING)
+    waiting = client.list_workflows(f"{_OPEN} AND BatonPendingDecisions > 0", limit=_MAX_WAITING)
     return sum([run.typed_search_attributes.get(PENDING_DECISIONS) or 0 async for run in waiting])

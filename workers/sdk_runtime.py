@@ -1,4 +1,4 @@
-"""The SDK's native core: one runtime per process, whose log lines go where all others go, and which serves metrics."""
+"""The runtime of the SDK's native core: one per process, with its log lines in ours, and a metrics endpoint."""
 
 import logging
 
@@ -28,10 +28,10 @@ _runtime: Runtime | None = None
 
 
 def core_runtime() -> Runtime:
-    """The runtime for every connection of this process.
+    """Return the runtime for every connection of this process, made at the first call.
 
-    By itself the core writes to stdout, where a command's result stands; here its lines go through the standard
-    library's logger `temporalio.core`.
+    By default the core logs to stdout, which belongs to a command's result; here its lines go through the logger
+    `temporalio.core` of the standard library.
     """
     global _runtime
     if _runtime is None:
@@ -40,9 +40,9 @@ def core_runtime() -> Runtime:
 
 
 def serve_metrics(address: str) -> None:
-    """Serve Prometheus metrics of the SDK and of Baton at `http://<address>/metrics`; before the first connection.
+    """Serve Prometheus metrics of the SDK and of Baton at `http://<address>/metrics`; call before the first connection.
 
-    Raises ConfigurationError where nothing can listen there.
+    Raises ConfigurationError if the address is invalid or in use.
     """
     global _runtime
     metrics = PrometheusConfig(
@@ -56,7 +56,7 @@ def serve_metrics(address: str) -> None:
         _runtime = Runtime(telemetry=TelemetryConfig(logging=_logging(), metrics=metrics))
     except ValueError as error:
         raise ConfigurationError(
-            f"BATON_METRICS_ADDRESS {address} does not fit: {error}. Write an IP address and a port, as 127.0.0.1:9464."
+            f"BATON_METRICS_ADDRESS {address} is invalid: {error}. Write an IP address and a port, as 127.0.0.1:9464."
         ) from error
 
 

@@ -1,6 +1,7 @@
-"""The search attributes of a run, and how a Temporal namespace comes to know them."""
+"""The search attributes of a run, and their registration in a Temporal namespace."""
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from baton.errors import ConfigurationError
@@ -15,18 +16,18 @@ SEARCH_ATTRIBUTES = {
     "BatonPendingDecisions": "Int",
     "BatonCostUsd": "Double",
 }
-"""Name and type, by the words of the `temporal` command."""
+"""Names and types; the types as the `temporal` command spells them."""
 
-VISIBLE_WITHIN = 30.0
-"""Seconds until a new attribute must be known to the whole server; its caches are renewed now and then."""
+VISIBLE_WITHIN = timedelta(seconds=30)
+"""For a new attribute to be listed by the whole server, whose caches are refreshed at intervals."""
 
 
 async def ensure_search_attributes(client: "Client") -> list[str]:
-    """Register what is missing and return the names that were added.
+    """Register the missing attributes and return the names that were added.
 
     Registering a name that exists with another type succeeds and changes nothing, and a workflow that uses an
-    unknown attribute hangs for ever: so the list is read first, compared, and read again.
-    Raises ConfigurationError where a type differs, or where this connection may not add attributes.
+    unknown attribute hangs: so the list is read first, compared, and read again.
+    Raises ConfigurationError if a type differs, or this connection may not add attributes.
     """
     from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
     from temporalio.service import RPCError, RPCStatusCode
@@ -40,14 +41,14 @@ async def ensure_search_attributes(client: "Client") -> list[str]:
     try:
         await client.operator_service.add_search_attributes(request, retry=True)
     except RPCError as error:
-        # Two commands may add them at the same moment; what counts is that they are there afterwards.
+        # Two commands may add them at the same moment: they are read again below.
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             wanted = " ".join(f"--name {name} --type {kind}" for name, kind in missing.items())
             raise ConfigurationError(
                 f"The namespace {client.namespace} lacks search attributes, and they cannot be added from here"
                 f" ({error.message}); add them with: temporal operator search-attribute create {wanted}"
             ) from error
-    deadline = asyncio.get_running_loop().time() + VISIBLE_WITHIN
+    deadline = asyncio.get_running_loop().time() + VISIBLE_WITHIN.total_seconds()
     while await _missing(client):
         if asyncio.get_running_loop().time() > deadline:
             raise ConfigurationError(
@@ -59,7 +60,7 @@ async def ensure_search_attributes(client: "Client") -> list[str]:
 
 
 async def _missing(client: "Client") -> dict[str, str]:
-    """The attributes that the namespace does not have; raises ConfigurationError for one of another type."""
+    """Return the attributes that the namespace lacks; raises ConfigurationError for one of another type."""
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 
     listed = await client.operator_service.list_search_attributes(

@@ -1,4 +1,4 @@
-"""The Temporal service that a command uses: the configured one, or the embedded one of this BATON_HOME."""
+"""The Temporal service of a command: the configured one, or the embedded server of this BATON_HOME."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.service import TLSConfig
 
-EMBEDDED_LIMIT = timedelta(seconds=30)
-"""How long the embedded server may take, once its port is open, until its namespace is there."""
+NAMESPACE_TIMEOUT = timedelta(seconds=30)
+"""For the namespace of an embedded server to exist, once its port is open."""
 
 RETENTION = timedelta(days=90)
-"""How long the embedded server remembers ended runs; it would forget them after a day."""
+"""Time that the embedded server keeps ended runs; its default is one day."""
 
 
 @dataclass(frozen=True)
 class TemporalService:
-    """A connection, and what to say about it."""
+    """A connection to a Temporal service, with its address and Web UI."""
 
     client: "Client"
     address: str
     web_ui: str | None
     embedded: bool
     server: EmbeddedServer | None = None
-    """The embedded one."""
+    """The embedded server; None at a configured service."""
 
     @property
     def tls(self) -> "TLSConfig | None":
-        """The certificate by which further clients of this process get in at the embedded server."""
+        """The client certificate for further connections of this process to the embedded server."""
         return self.server.credentials.tls() if self.server and self.server.credentials else None
 
     def run_link(self, run: str) -> str | None:
-        """Where a run is found in the Web UI."""
+        """Return the URL of a run in the Web UI; None where the Web UI is not known."""
         return (
             f"{self.web_ui}/namespaces/{self.client.namespace}/workflows/{quote(run, safe='')}" if self.web_ui else None
         )
@@ -51,10 +51,10 @@ class TemporalService:
 
 @asynccontextmanager
 async def temporal_service(settings: Settings, *, embedded_only: bool = False) -> AsyncIterator[TemporalService]:
-    """Connect to the configured server; where none is, use the embedded one and start it if it does not run.
+    """Connect to the configured server, or to the embedded one, which is started if it does not run.
 
-    A server that is named must answer: TemporalUnreachable otherwise, never a silent other server. The search
-    attributes are there when this is entered. `embedded_only` passes over whatever is configured.
+    The search attributes are registered before the context is entered. `embedded_only` ignores the configuration.
+    Raises TemporalUnreachable if a configured server does not answer: no other server takes its place.
     """
     to = Target(None, "default", {}) if embedded_only else target()
     async with tracing(settings) as plugins:
@@ -66,7 +66,8 @@ async def temporal_service(settings: Settings, *, embedded_only: bool = False) -
 @asynccontextmanager
 async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> AsyncIterator[TemporalService]:
     if to.configured or to.only_default:
-        # That of this home lets its own processes in, also where it is named; a webhook alone has no home.
+        # The embedded server of this home may be the configured one: then its certificate is needed. A webhook may have
+        # no home.
         if (settings.home / "server").is_dir():
             with suppress(OSError):
                 running_server(settings)
@@ -87,11 +88,11 @@ async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> As
 
 
 async def _connect_embedded(settings: Settings, address: str, more: dict[str, Any]) -> "Client":
-    """Connect to a server that has just been started: its port is open a little before its namespace is there.
+    """Connect to a server that has just been started: its port is open shortly before its namespace exists.
 
-    Raises ServerStartFailed, with the reason, where it died again and again since.
+    Raises ServerStartFailed with the reason if the server has died repeatedly since.
     """
-    deadline = asyncio.get_running_loop().time() + EMBEDDED_LIMIT.total_seconds()
+    deadline = asyncio.get_running_loop().time() + NAMESPACE_TIMEOUT.total_seconds()
     while True:
         try:
             client = await connect_to(address, **more)
@@ -107,7 +108,7 @@ async def _connect_embedded(settings: Settings, address: str, more: dict[str, An
 
 
 async def _remember(client: "Client") -> None:
-    """Make the embedded server remember ended runs for longer."""
+    """Raise the retention of ended runs at the embedded server to `RETENTION`."""
     from google.protobuf.duration_pb2 import Duration
     from temporalio.api.namespace.v1 import NamespaceConfig
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
@@ -125,7 +126,7 @@ async def _remember(client: "Client") -> None:
 
 
 def _known_web_ui(client: "Client") -> str | None:
-    """Where Temporal Cloud has its Web UI; for any other server only the setting BATON_WEB_UI can tell."""
+    """Return the Web UI of Temporal Cloud; that of any other server is known from the setting BATON_WEB_UI only."""
     host = client.service_client.config.target_host
     cloud = any(host.partition(":")[0].endswith(end) for end in (".tmprl.cloud", ".temporal.io"))
     return "https://cloud.temporal.io" if cloud else None

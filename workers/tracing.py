@@ -1,6 +1,6 @@
 """OpenTelemetry: one trace from the command or webhook through workflows and activities to the model call.
 
-Off unless an OTLP endpoint is configured. The exporter takes all else from the variables of OpenTelemetry itself:
+Off unless an OTLP endpoint is configured. The exporter reads its other settings from OpenTelemetry's own variables:
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
 """
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from temporalio.client import Plugin
 
 _FLUSH_MILLISECONDS = 5_000
-"""What a command that ends gives its last spans."""
+"""Time to export the last spans when a command ends; the library takes milliseconds."""
 
 
 @asynccontextmanager
 async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
-    """The plugins that a connection needs for traces; on leaving, what is left is sent.
+    """Give the plugins that a connection needs for traces; on leaving, export the remaining spans.
 
-    Raises ConfigurationError where an endpoint is configured and the packages are missing.
+    Raises ConfigurationError if an endpoint is configured and the packages are missing.
     """
     if settings.otlp_endpoint is None:
         yield []
@@ -47,7 +47,7 @@ async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
 
 @cache
 def _provider(endpoint: str) -> Any:
-    """The provider of this process; OpenTelemetry takes only one."""
+    """Return the tracer provider of this process; OpenTelemetry accepts only one."""
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource

@@ -1,4 +1,4 @@
-"""Worker Deployment Versioning: which build of the workflow code serves the runs, and how a new one takes over.
+"""Worker Deployment Versioning: the build of the workflow code that serves the runs, and the switch to a new one.
 
 https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning
 """
@@ -17,19 +17,20 @@ from baton.errors import TemporalUnreachable
 
 DEPLOYMENT = "baton"
 
-PROMOTION_LIMIT = timedelta(seconds=60)
-"""How long a new version may take until its worker polls every queue of the one before."""
+PROMOTION_TIMEOUT = timedelta(seconds=60)
+"""For the worker of a new version to poll every queue of the version before."""
 
-_AGAIN = 0.5
+_RETRY_INTERVAL = timedelta(seconds=0.5)
 
 
 def deployment(build_id: str | None = None) -> WorkerDeploymentConfig:
-    """The versioning of a worker; without a build id any worker serves any run.
+    """Return the versioning of a worker; without a build id any worker serves any run.
 
-    That version is named all the same: the SDK would hash all code that is loaded for a name, for most of a second.
+    An unversioned worker names a version, too: otherwise the SDK hashes all loaded code for a name, which takes most of
+    a second.
 
     Open runs go on with the current version (auto-upgrade): a run may wait for a person for weeks, and no old worker
-    is kept alive for it. Recorded histories are replayed in the tests, so new code takes up what old code began.
+    is kept alive for it. Recorded histories are replayed in the tests, so new code continues the runs of old code.
     """
     if build_id is None:
         return WorkerDeploymentConfig(
@@ -44,7 +45,7 @@ def deployment(build_id: str | None = None) -> WorkerDeploymentConfig:
 
 
 async def current_version(client: Client) -> str:
-    """The build id that serves all runs; empty where any worker does."""
+    """Return the build id that serves all runs; empty where any worker serves any run."""
     request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=DEPLOYMENT)
     try:
         described = await client.workflow_service.describe_worker_deployment(request)
@@ -55,10 +56,10 @@ async def current_version(client: Client) -> str:
     return described.worker_deployment_info.routing_config.current_deployment_version.build_id
 
 
-async def make_current(client: Client, build_id: str, within: timedelta = PROMOTION_LIMIT) -> None:
+async def make_current(client: Client, build_id: str, within: timedelta = PROMOTION_TIMEOUT) -> None:
     """Let a version serve all runs from now on; waits until the server has seen its worker on every queue.
 
-    Raises TemporalUnreachable where that does not happen in time.
+    Raises TemporalUnreachable if that does not happen in time.
     """
     deadline = asyncio.get_running_loop().time() + within.total_seconds()
     request = SetWorkerDeploymentCurrentVersionRequest(
@@ -76,6 +77,6 @@ async def make_current(client: Client, build_id: str, within: timedelta = PROMOT
                 raise TemporalUnreachable(
                     f"The version {build_id} could not be made current: {error.message}. Does a worker of it run?"
                 ) from error
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_RETRY_INTERVAL.total_seconds())
         else:
             return

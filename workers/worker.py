@@ -1,12 +1,11 @@
-"""The worker: settings become clients, clients become activities; it serves the shared queue and its host's own."""
+"""The worker: settings become clients, clients become activities; it serves a queue of workflows and its host's own."""
 
-import os
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from anthropic import AsyncAnthropic
 from temporalio import activity, workflow
@@ -45,20 +44,19 @@ from workers.data_converter import masked_client
 from workers.disk_monitor import watching_the_disk
 from workers.engine_ports import engine_services
 from workers.host_id import check_packages, host_id
+from workers.pollers import make_identity
+from workers.run_queues import adopting_runs
 from workers.versioning import deployment
-from workflows.registry import WORKFLOWS
+from workers.workflow_worker import make_workflow_worker
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
-from workspaces.sandbox.network.proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import Upstream
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.state_remote import StateRemote
 
-_STICKY = timedelta(seconds=2)
-"""A worker that was killed leaves its sticky queue behind; the default would hold every workflow up for 10 s."""
-
-_ATTENDED_EVERY = timedelta(seconds=2)
-"""Between two heartbeats for a step that waits; so it is noticed about as soon as for one that runs."""
+_PRESENCE_HEARTBEAT = timedelta(seconds=2)
+"""Between two heartbeats of `attend_step`: a host that dies is noticed about as soon as by a step that runs."""
 
 _log = get_logger(__name__)
 
@@ -68,9 +66,9 @@ class WorkerHandle:
     """A running worker."""
 
     host: str
-    """Name of this host: its home, and what lies in it."""
+    """Id of this host, which is that of its home."""
     queue: str
-    """Task queue of this host."""
+    """Task queue of this worker's workspace activities."""
     sandbox: Sandbox
 
 
@@ -80,24 +78,26 @@ async def running_worker(
     settings: Settings,
     *,
     model: AsyncAnthropic | None = None,
-    task_queue: str = naming.TASK_QUEUE,
+    run: str | None = None,
     build_id: str | None = None,
 ) -> AsyncIterator[WorkerHandle]:
-    """Run a worker until the context is left; activities then get a moment to checkpoint.
+    """Run a worker until the context is left; activities then get `GRACEFUL_SHUTDOWN` to checkpoint.
 
-    Raises ConfigurationError where the environment is not Baton's own. `model` replaces the client of the Messages
-    API that the settings describe. `build_id` makes it a worker of that version (`workers.versioning`); the host's own
-    queue stays unversioned, for activities keep their contracts.
+    Raises ConfigurationError if the environment is not Baton's own. `model` replaces the client of the Messages
+    API that the settings describe. With `run`, the id of a run on a task queue of its own, it serves that run only;
+    else it serves all runs of the service, and adopts those whose command has ended. `build_id` makes it a worker of
+    that version (`workers.versioning`); the host's own queue stays unversioned, for activities keep their contracts.
     """
     check_packages()
     provide_threads(settings.max_activities)
     client = masked_client(client, settings.masker())
-    # Every line has this in fields of its own (`baton.logs`).
+    # `baton.logs` adds run, task and activity to every line in fields of their own.
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.require_home()
     close_home(settings.home)
     host_name = host_id(settings.home)
-    queue = naming.host_queue(host_name)
+    # Workers of one home share the queue of their host, so one that serves a single run has another.
+    queue = naming.host_queue(host_name, run or "")
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
     sandbox = await Sandbox.open(
         settings.sandbox,
@@ -123,25 +123,21 @@ async def running_worker(
     integration = IntegrationActivities(stores)
     publishing = PublishingActivities(stores)
     upstream = UpstreamActivities(stores)
-    delivering = DeliveringActivities(client, stores, task_queue)
     redact = Redactor(settings.secrets())
     state = StateActivities(stores, redact, ledger)
-    identity = f"{os.getpid()}@{socket.gethostname()}/{host_name}"
-    shared = Worker(
-        client,
-        identity=identity,
-        task_queue=task_queue,
-        workflows=WORKFLOWS,
-        activities=[
-            HostActivities(queue).acquire_host,
+    identity = make_identity(host_name)
+    acquire_host = HostActivities(queue).acquire_host
+    if run is None:
+        delivering = DeliveringActivities(client, stores, naming.TASK_QUEUE)
+        served: list[Callable[..., Any]] = [
+            acquire_host,
             delivering.find_run,
             delivering.deliver,
             delivering.stop_runs_of,
-        ],
-        sticky_queue_schedule_to_start_timeout=_STICKY,
-        deployment_config=deployment(build_id),
-        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-    )
+        ]
+        workflows = make_workflow_worker(client, naming.TASK_QUEUE, host_name, served, build_id)
+    else:
+        workflows = make_workflow_worker(client, naming.run_queue(run), host_name, [acquire_host])
     slots = Slots(settings.max_activities)
     presence = Worker(
         client,
@@ -149,11 +145,11 @@ async def running_worker(
         task_queue=naming.presence_queue(queue),
         activities=[PresenceActivities(slots).attend_step],
         max_concurrent_activities=MAX_ATTENDED,
-        # A process that is asleep takes with its open polls what is for the living.
+        # A frozen process takes tasks with its open polls, so there is one poll only.
         max_concurrent_activity_task_polls=1,
         deployment_config=deployment(),
-        max_heartbeat_throttle_interval=_ATTENDED_EVERY,
-        default_heartbeat_throttle_interval=_ATTENDED_EVERY,
+        max_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
+        default_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
     )
     host = Worker(
         client,
@@ -187,11 +183,15 @@ async def running_worker(
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
-    workers = [shared, presence, host, *(_on_github(client, settings, github) if github.configured else [])]
+    workers = [workflows, presence, host]
+    if run is None and github.configured:
+        workers += _on_github(client, settings, github)
     try:
         async with watching_the_disk(settings), AsyncExitStack() as running:
             for worker in workers:
                 await running.enter_async_context(worker)
+            if run is None:
+                await running.enter_async_context(adopting_runs(client, settings, host_name, queue))
             yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         await http.aclose()
@@ -201,7 +201,7 @@ async def running_worker(
 
 
 def _network(settings: Settings) -> NetworkPolicy | None:
-    """What a person opens to commands on this machine."""
+    """Return the network destinations that the person's settings open to commands; None where they open none."""
     if settings.sandbox_network == "never":
         return None
     proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
@@ -212,7 +212,7 @@ def _network(settings: Settings) -> NetworkPolicy | None:
 
 
 def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worker]:
-    """Reads from GitHub, and writes: those one at a time on this host, and only so many a second over all hosts.
+    """Return the workers for GitHub: reads in parallel; writes one at a time, at a bounded rate over all hosts.
 
     https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#avoid-concurrent-requests
     """

@@ -267,7 +267,6 @@ class AgentSession:
         ending.steps = state.steps
         ending.billing = state.billing
         ending.cost_usd = round(state.cost_usd, 8)
-        ending.usage = state.usage
         ending.guidance = state.guidance
         ending.left_out, ending.put_back = state.left_out, state.put_back
         return ending

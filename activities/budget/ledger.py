@@ -1,8 +1,8 @@
-"""The ledger of a home: every model call that its hosts make, counted before it is made. SQLite, shared by processes.
+"""The ledger of a home: every model call is entered before it is made. SQLite, shared by the processes of a host.
 
-A call is entered with the most that it can cost and ended with what it did cost. A row whose process died stays: the
-call may have been billed. Whether a process is alive is told by a lock that it holds, not by a clock. The ledger can
-be lost: what the answers in the store carry is entered again (`activities.budget.spending_guard`).
+A call is entered with its maximum cost and ended with its actual cost. The row of a process that died stays, because
+the call may have been billed; whether a process is alive is decided by a file lock that it holds, not by a clock. A
+lost ledger is rebuilt from the answers in the store (`activities.budget.spending_guard`).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,18 +21,18 @@ from activities.budget.ledger_sql import Call, Entry
 from baton.budget.caps import Cap, Cost, Reached, judge
 from baton.errors import DiskFull, WorkspaceError
 from system.uncancellable import in_thread
-from workspaces.git.file_lock import held_briefly
+from workspaces.git.errors import brief_lock
 
 Result = TypeVar("Result")
 
-_PATIENCE = 20.0
-"""Seconds to wait for another process's transaction; they take less than a millisecond."""
+_LOCK_TIMEOUT = timedelta(seconds=20)
+"""Time to wait for the transaction of another process; a transaction takes less than a millisecond."""
 
-_MOST_SESSIONS = 1_000
+_MAX_SESSIONS = 1_000
 
 
 class Ledger:
-    """Opened once per worker; `close` lets go of its file and its sign of life."""
+    """The ledger as one worker has it open; `close` releases the database and the worker's liveness lock."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / "ledger.sqlite3"
@@ -39,35 +40,35 @@ class Ledger:
         self._owner = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._sign = -1
         self._live: set[str] = set()
-        # What was read or entered here already, so that it need not be asked again.
+        # Caches of rows that this process has read or entered.
         self._known: set[str] = set()
         self._entered: dict[tuple[str, str, str], int] = {}
         self._db: sqlite3.Connection | None = None
         self._turn_taking = asyncio.Lock()
 
     async def reserve(self, call: Call, caps: Sequence[Cap], worst_usd: float) -> Reached | Literal["wait", "granted"]:
-        """Enter a call before it is made, unless a cap stands in the way; `wait`: others' calls in flight do."""
+        """Enter a call before it is made. Return the cap that forbids it; `wait` if only calls in flight forbid it."""
         self._live.add(call.id)
         verdict: Reached | Literal["wait", "granted"] = "wait"
         try:
             verdict = await self._run(self._reserve, call, caps, worst_usd)
         except asyncio.CancelledError:
-            # The row may be there, but no call will be made for it.
+            # The row may be committed, but no call follows.
             await self._run(rows.delete, call)
             raise
         finally:
             if verdict != "granted":
                 self._live.discard(call.id)
         if verdict == "granted":
-            if len(self._entered) > _MOST_SESSIONS:
+            if len(self._entered) > _MAX_SESSIONS:
                 self._entered.clear()
             self._entered[call.key[:3]] = call.turn
         return verdict
 
     async def end(self, call: Call, usd: float, most: float) -> list[Entry]:
-        """Say what a call cost, and the most that it can have cost; gives all calls of its turn that have ended.
+        """Enter the cost of a call and the maximum that it can have cost. Return all ended calls of its turn.
 
-        Without an end it counts as it was entered, also where a power cut takes the end back.
+        A call that is never ended counts with its maximum, also if a power cut loses the end.
         """
         try:
             return await self._run(rows.end, Entry(call, usd, most), durable=False)
@@ -75,7 +76,7 @@ class Ledger:
             self._live.discard(call.id)
 
     async def release(self, call: Call) -> None:
-        """Take back a call that was certainly not billed."""
+        """Delete a call that was certainly not billed."""
         self._entered.pop(call.key[:3], None)
         try:
             await self._run(rows.delete, call)
@@ -83,46 +84,42 @@ class Ledger:
             self._live.discard(call.id)
 
     async def abandon(self, call: Call) -> None:
-        """Leave a call as it was entered: nobody knows whether it was billed."""
+        """End a call with its maximum cost, because it may have been billed."""
         try:
             await self._run(rows.close, call.key)
         finally:
             self._live.discard(call.id)
 
-    async def ended(self, run: str, task: str, session: str, turn: int) -> list[Entry]:
-        """All calls of one turn that have ended, the earliest day first."""
-        return await self._run(rows.ended, run, task, session, turn)
-
     async def costs(self, run: str) -> list[Cost]:
-        """What a run cost by session and model; a call in flight counts as unconfirmed."""
+        """Return the costs of a run by session and model; a call in flight counts as unconfirmed."""
         return await self._run(rows.costs, run)
 
     async def add(self, entries: Iterable[Entry]) -> None:
-        """Enter calls that the store knows of; what is there already stays as the store has it."""
+        """Enter ended calls that were read from the store; they replace rows of the same calls."""
         await self._run(rows.upsert, list(entries))
 
     async def answers(self, run: str) -> dict[tuple[str, str, int], int]:
-        """How many answers were entered, by task, session and turn."""
+        """Return the number of answers by task, session and turn."""
         return await self._run(rows.answers, run)
 
     async def has_turn(self, run: str, task: str, session: str, turn: int) -> bool:
-        """Whether a turn was entered."""
+        """Whether a call of the turn was entered."""
         return self._entered.get((run, task, session)) == turn or await self._run(
             rows.has_turn, run, task, session, turn
         )
 
     async def knows(self, what: str) -> bool:
-        """Whether `learnt` was said of this."""
+        """Whether `learnt` has marked this source as read."""
         if what not in self._known and await self._run(rows.knows, what):
             self._known.add(what)
         return what in self._known
 
     async def learnt(self, what: str) -> None:
-        """Remember that something was read from the store."""
+        """Mark a source of entries in the store as read."""
         await self._run(rows.learn, what)
 
     async def close(self) -> None:
-        """Calls that are still in flight count as if the process had died."""
+        """Close the database. Calls that are still in flight count as those of a dead process."""
         async with self._turn_taking:
             if self._db is not None:
                 await in_thread(self._close, self._db)
@@ -141,19 +138,19 @@ class Ledger:
             if self._db is None:
                 self._db = self._open()
             db = self._db
-            # A reservation that a power cut takes back would let a cap be passed, so it waits for the disk.
+            # Without the sync a power cut could lose a reservation, and a cap would be exceeded.
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db, *arguments)
-            except BaseException:  # a transaction is never left open, whatever ended it
+            except BaseException:  # also a cancellation: a transaction is never left open
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
                 raise DiskFull(
-                    f"The ledger {self.path} cannot be written: the disk is full. Make room, and the run goes on."
+                    f"The ledger {self.path} cannot be written: the disk is full. Free some space, and the run goes on."
                 ) from error
             raise WorkspaceError(f"The ledger {self.path} cannot be used: {error}.") from error
         except sqlite3.DatabaseError as error:
@@ -162,7 +159,7 @@ class Ledger:
             self._db = None
             self._set_aside()
             raise WorkspaceError(
-                f"The ledger {self.path} was damaged ({error}); it is read anew from the store."
+                f"The ledger {self.path} was damaged ({error}); it is rebuilt from the store."
             ) from error
         return result
 
@@ -173,13 +170,15 @@ class Ledger:
             self._sign = os.open(self._signs / self._owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with self._alone():
-            # One connection, used by one thread at a time; transactions are begun by hand.
-            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            # One connection, used by one thread at a time; the code begins and ends transactions itself.
+            db = sqlite3.connect(
+                self.path, timeout=_LOCK_TIMEOUT.total_seconds(), isolation_level=None, check_same_thread=False
+            )
             try:
                 self.path.chmod(0o600)
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(rows.SCHEMA)
-            except BaseException:  # one that is no database, or a full disk: the files are nobody else's to close
+            except BaseException:  # Not a database, a full disk, a cancellation: no reference leads to it any more.
                 db.close()
                 raise
             return db
@@ -189,8 +188,11 @@ class Ledger:
             db.close()
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Opening and closing change the file's mode, for which SQLite does not wait: https://sqlite.org/wal.html."""
-        return held_briefly(self._signs / "opening", f"The lock for opening {self.path}")
+        """Lock opening and closing: both change the journal mode, for which SQLite does not wait.
+
+        https://sqlite.org/wal.html
+        """
+        return brief_lock(self._signs / "opening", f"The lock for opening {self.path}")
 
     def _set_aside(self) -> None:
         self._known.clear()
@@ -216,7 +218,7 @@ class Ledger:
         return "granted"
 
     def _bury(self, db: sqlite3.Connection, call: Call) -> None:
-        """End the rows of the dead. Their calls count on, for what was asked may have been billed."""
+        """End the open rows of dead processes. They keep their maximum cost, because the calls may have been billed."""
         open_calls = db.execute("SELECT run, task, session, turn, call, owner FROM calls WHERE open = 1").fetchall()
         alive: dict[str, bool] = {}
         for *key, name, owner in open_calls:
@@ -224,7 +226,7 @@ class Ledger:
                 lives = name in self._live
             else:
                 lives = alive[owner] if owner in alive else alive.setdefault(owner, self._is_alive(owner))
-            # Whoever holds the lane is alone in it: an earlier attempt of the same turn has ended.
+            # The caller holds the lane's lock, so an earlier attempt of the same turn has ended.
             if not lives or tuple(key) == call.key[:4]:
                 rows.close(db, (*key, name))
 

@@ -1,4 +1,4 @@
-"""The rows of the ledger: what is kept of a call, and the SQL that reads and writes it."""
+"""The rows of the ledger, and the SQL that reads and writes them."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -34,22 +34,22 @@ class Call:
 
     @property
     def key(self) -> tuple[str, str, str, int, str]:
-        """What names it in the ledger."""
+        """The primary key of the call in the ledger."""
         return self.run, self.task, self.session, self.turn, self.id
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A call that has ended, in whichever way."""
+    """A call that has ended, with an answer or without."""
 
     call: Call
     usd: float
     most: float
-    """The most that it can have cost; the same as `usd` where the answer is there."""
+    """USD: the maximum that it can have cost; equal to `usd` if there is an answer."""
 
 
 def spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
-    """What was spent in the scope of a cap that holds for a call."""
+    """Return the spending in the scope of a cap that applies to a call."""
     where, values = {
         "session": ("run = ? AND task = ? AND session = ?", (call.run, call.task, call.session)),
         "task": ("run = ? AND task = ?", (call.run, call.task)),
@@ -59,14 +59,14 @@ def spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
     if cap.unit == "turns":
         turns = f"SELECT COUNT(*) FROM (SELECT DISTINCT run, task, session, turn FROM calls WHERE {where})"  # noqa: S608
         return Spending(turns=int(db.execute(turns, values).fetchone()[0]))
-    # `where` is one of the four texts above.
+    # No injection: `where` is one of the four constants above.
     sums = "SELECT TOTAL(usd * (open = 0)), TOTAL((most - usd) * (open = 0)), TOTAL(most * (open = 1)) FROM calls"
     known, unconfirmed, in_flight = db.execute(f"{sums} WHERE {where}", values).fetchone()
     return Spending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
 
 
 def upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
-    """Enter calls that have ended."""
+    """Insert or replace ended calls."""
     rows = [(*entry.call.key, entry.call.day, entry.call.model, "", 0, entry.usd, entry.most) for entry in entries]
     db.executemany(
         "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -76,23 +76,23 @@ def upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
 
 
 def delete(db: sqlite3.Connection, call: Call) -> None:
-    """Strike a call out."""
+    """Delete a call."""
     db.execute("DELETE FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", call.key)
 
 
 def close(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
-    """End a call as it was entered."""
+    """End a call with its maximum cost."""
     db.execute("UPDATE calls SET open = 0 WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", key)
 
 
 def end(db: sqlite3.Connection, entry: Entry) -> list[Entry]:
-    """End a call; gives all calls of its turn that have ended."""
+    """End a call with its actual cost; return all ended calls of its turn."""
     upsert(db, [entry])
     return ended(db, *entry.call.key[:4])
 
 
 def ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[Entry]:
-    """The calls of a turn that have ended, the earliest day first."""
+    """Return the ended calls of a turn, the earliest day first."""
     rows = db.execute(
         "SELECT call, day, model, usd, most FROM calls"
         " WHERE run = ? AND task = ? AND session = ? AND turn = ? AND open = 0 ORDER BY day, call",
@@ -102,7 +102,7 @@ def ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) 
 
 
 def costs(db: sqlite3.Connection, run: str) -> list[Cost]:
-    """What a run cost by session and model; a call in flight counts as unconfirmed."""
+    """Return the costs of a run by session and model; a call in flight counts as unconfirmed."""
     rows = db.execute(
         "SELECT task, session, model, TOTAL(usd), TOTAL(most - usd) FROM calls WHERE run = ?"
         " GROUP BY task, session, model",
@@ -115,7 +115,7 @@ def costs(db: sqlite3.Connection, run: str) -> list[Cost]:
 
 
 def has_turn(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> bool:
-    """Whether a turn was entered."""
+    """Whether a call of the turn was entered."""
     found = db.execute(
         "SELECT 1 FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? LIMIT 1",
         (run, task, session, turn),
@@ -124,7 +124,7 @@ def has_turn(db: sqlite3.Connection, run: str, task: str, session: str, turn: in
 
 
 def answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]:
-    """How many answers were entered, by task, session and turn."""
+    """Return the number of answers by task, session and turn."""
     rows = db.execute(
         "SELECT task, session, turn, COUNT(*) FROM calls WHERE run = ? AND open = 0 AND usd = most"
         " GROUP BY task, session, turn",
@@ -134,10 +134,10 @@ def answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]
 
 
 def knows(db: sqlite3.Connection, what: str) -> bool:
-    """Whether something was noted."""
+    """Whether a source of entries is marked as read."""
     return db.execute("SELECT 1 FROM known WHERE what = ?", (what,)).fetchone() is not None
 
 
 def learn(db: sqlite3.Connection, what: str) -> None:
-    """Note something."""
+    """Mark a source of entries as read."""
     db.execute("INSERT OR IGNORE INTO known VALUES (?)", (what,))

@@ -1,7 +1,7 @@
-"""What stands between a turn and its model call: the caps, the ledger, and what the store knows of money spent.
+"""The spending guard between a turn and its model call: it checks the caps and keeps the ledger.
 
-A call is made only once the ledger has it with its worst case. Where calls of other sessions hold what is left, a turn
-waits for their end, for most cost far less than their worst case.
+A call is made only after the ledger has it with its worst case. If only the worst cases of other calls in flight leave
+too little of a cap, the turn waits for their end, because most calls cost far less than their worst case.
 """
 
 import asyncio
@@ -9,16 +9,14 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-
-from temporalio import activity
 
 from activities.budget.ledger import Ledger
 from activities.budget.ledger_sql import Call, Entry
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
-from activities.runtime.stores import FORKED, LIMITS, Stores, run_file, to_json, write_run_files
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, run_file, to_json, write_run_files
 from activities.session.journal import AssistantEntry, LostCall
 from activities.session.messages_api import Answer, Meter
 from baton.budget.caps import Caps, Reached, caps_of
@@ -27,6 +25,7 @@ from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
+from baton.steps.store_paths import FORKED, LIMITS, TRANSCRIPT, transcript_folder
 from baton.steps.task import SetCapsInput
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
@@ -36,14 +35,14 @@ from workspaces.store.store import Store
 
 _PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
 _LANE = re.compile(r"refs/baton/(?P<run>[^/]+)/(?P<task>[^/]+)/head")
-_POLL = 0.1
-"""Seconds between two looks at calls in flight; each look takes less than a millisecond."""
+_POLL_INTERVAL = timedelta(milliseconds=100)
+"""Time between two reads of the ledger while calls of others are in flight; a read takes less than a millisecond."""
 
 _log = get_logger(__name__)
 
 
 class Purse:
-    """Lets calls through that the caps allow, and keeps the accounts of those that were made."""
+    """The guard that admits the calls that the caps allow, and enters their costs into the ledger."""
 
     def __init__(self, stores: Stores, ledger: Ledger, prices: PriceList, settings: Settings) -> None:
         self._stores = stores
@@ -52,53 +51,51 @@ class Purse:
         self._settings = settings
 
     async def reserve(self, key: SessionKey, turn: int, model: str, worst_usd: float) -> Call | Reached:
-        """Enter a call, or say which cap does not allow it."""
+        """Enter a call into the ledger and return it, or return the cap that forbids it."""
         store = await self._stores.get(key.repo)
         caps = await read_caps(store, key.run)
-        own, limits = self._settings, caps.limits
-        daily = (own.usd_per_day, own.turns_per_day, limits.usd_per_day, limits.turns_per_day)
-        await self._catch_up(store, key, turn, daily=any(cap is not None for cap in daily))
+        daily = any(cap is not None for cap in self._daily_caps(caps))
+        await self._catch_up(store, key, turn, daily=daily)
         name = secrets.token_hex(6)
         while True:
             day = f"{datetime.now(UTC):%Y-%m-%d}"
             call = Call(key.run, key.task, key.session, turn, name, day, model)
-            bounds = caps_of(
-                caps,
-                task=key.task,
-                session=key.session,
-                day=day,
-                usd_per_day=_least(self._settings.usd_per_day, caps.limits.usd_per_day),
-                turns_per_day=_least(self._settings.turns_per_day, caps.limits.turns_per_day),
-            )
+            usd, turns = self._daily_caps(caps)
+            bounds = caps_of(caps, task=key.task, session=key.session, day=day, usd_per_day=usd, turns_per_day=turns)
             verdict = await self._ledger.reserve(call, bounds, worst_usd)
             if verdict == "granted":
                 return call
             if isinstance(verdict, Reached):
                 return verdict
             doing(stage="budget")
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL_INTERVAL.total_seconds())
             caps = await read_caps(store, key.run)
 
-    async def pay(
-        self, call: Call, room: int, make: Callable[[Meter], Awaitable[Answer]]
-    ) -> tuple[Answer, list[LostCall]]:
-        """Make the call, and enter what it cost, also where no answer came of it.
+    def _daily_caps(self, caps: Caps) -> tuple[float | None, int | None]:
+        """Return the caps of a day in USD and turns: the stricter of the run's and the settings'."""
+        own, limits = self._settings, caps.limits
+        return _least(own.usd_per_day, limits.usd_per_day), _least(own.turns_per_day, limits.turns_per_day)
 
-        Gives the answer and all other calls of the turn that have ended, to be kept with it where they came to nothing.
+    async def pay(
+        self, call: Call, max_output: int, make: Callable[[Meter], Awaitable[Answer]]
+    ) -> tuple[Answer, list[LostCall]]:
+        """Make the call and enter its cost, also if it ends without an answer.
+
+        Return the answer and the other ended calls of the turn; those without an answer are stored with this one.
         """
         meter = Meter()
         try:
             answer = await make(meter)
-        # Whatever ended it, a cancellation too: what was begun is billed.
+        # Also a cancellation: a call that has begun is billed.
         except BaseException:
-            await self._end_without_answer(call, room, meter)
+            await self._end_without_answer(call, max_output, meter)
             raise
         cost = self._prices.cost_usd(answer.model, answer.usage)
         ended: list[Entry] = []
         try:
             ended = await self._ledger.end(call, cost, cost)
         except BatonError as error:
-            # The answer is worth more than the entry: the call stays counted with its worst case.
+            # The answer counts for more than the entry: the call stays in the ledger with its worst case.
             _log.warning("a call could not be entered", error=str(error))
         return answer, [
             LostCall(call=entry.call.id, day=entry.call.day, usd=round(entry.usd, 9), most=round(entry.most, 9))
@@ -106,24 +103,24 @@ class Purse:
             if entry.call.id != call.id
         ]
 
-    async def _end_without_answer(self, call: Call, room: int, meter: Meter) -> None:
+    async def _end_without_answer(self, call: Call, max_output: int, meter: Meter) -> None:
         try:
             if meter.free:
                 await self._ledger.release(call)
             elif meter.begun is not None:
                 usd = self._prices.cost_usd(meter.model, meter.begun)
-                longest = meter.begun.model_copy(update={"output_tokens": max(room, meter.begun.output_tokens)})
+                longest = meter.begun.model_copy(update={"output_tokens": max(max_output, meter.begun.output_tokens)})
                 await self._ledger.end(call, usd, self._prices.cost_usd(meter.model, longest))
             else:
                 await self._ledger.abandon(call)
         except BatonError as error:
-            # The error of the call itself says more; without an end the call counts with its worst case.
+            # The error of the call itself is raised; without an end the call counts with its worst case.
             _log.warning("a call could not be entered", error=str(error))
 
     async def _catch_up(self, store: Store, key: SessionKey, turn: int, *, daily: bool) -> None:
-        """Enter what the store knows and the ledger does not: another host's turns, or all, where it was lost.
+        """Enter the calls that are in the store and not in the ledger: those of another host, or all of a lost ledger.
 
-        `daily`: a cap of the day holds, so that what every store knows of today has to be known.
+        `daily`: a cap of the day holds, so the spending of today in every store of the home must be known.
         """
         if not await self._ledger.knows("stores"):
             unread = await self._read_today()
@@ -132,18 +129,18 @@ class Purse:
                     "A cap of the day holds, and a store that may know of money spent today cannot be read:"
                     f" {unread[0]}"
                 )
-            for words in unread:
-                _log.warning("a store is left out of today's spending", error=words)
+            for reason in unread:
+                _log.warning("a store is left out of today's spending", error=reason)
             if not unread:
                 await self._ledger.learnt("stores")
-        # A host that has just taken over, or comes back, lacks the turn before; a session's first turn tells nothing.
+        # A host that has just taken over lacks the turn before. A session's first turn has none, so it always reads.
         if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session, turn - 1):
             await self._read_run(store, key.run, (await in_thread(_lanes, store)).get(key.run, []))
 
     async def _read_today(self) -> list[str]:
-        """Enter what all runs of this home spent today; needed where the ledger is new and the home is not.
+        """Enter the calls that all runs of this home made today; needed if the ledger is newer than the home.
 
-        Gives a sentence for each store that cannot be read.
+        Return a sentence for each store that cannot be read.
         """
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
         unread = []
@@ -160,11 +157,11 @@ class Purse:
             except DiskFull:
                 raise
             except (BatonError, RecursionError) as error:
-                unread.append(f"{error} `baton doctor --store --repair` mends what can be mended.")
+                unread.append(f"{error} `baton doctor --store --repair` repairs it as far as possible.")
         return unread
 
     async def _read_run(self, store: Store, run: str, lanes: list[tuple[str, str]]) -> None:
-        """Enter what the lanes of a run know and the ledger does not; all at once, so that nobody sees a part of it."""
+        """Enter the calls that are in a run's lanes and not in the ledger, in one transaction."""
         known = await self._ledger.answers(run)
         inherited = await _inherited(store, run)
         entries: list[Entry] = []
@@ -173,7 +170,7 @@ class Purse:
                 if known.get((task, session, turn), 0) >= len(names) or (task, session, turn) in inherited:
                     continue
                 for name in names:
-                    data = await store.read(head, f"transcript/{session}/{name}")
+                    data = await store.read(head, f"{transcript_folder(session)}/{name}")
                     assert data is not None
                     entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
         if entries:
@@ -186,11 +183,9 @@ class SpendingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="set_caps")
-    @with_posture
-    @heartbeating
+    @step("set_caps")
     async def set_caps(self, change: SetCapsInput) -> None:
-        """Keep the caps as they are now; every turn reads them before it asks the model."""
+        """Write the current caps into the store, where every turn reads them before its model call."""
         store = await self._stores.get(change.repo)
         await write_run_files(
             store, change.run, {LIMITS: to_json(change.caps.model_dump(mode="json"))}, "caps", change.at
@@ -198,7 +193,7 @@ class SpendingActivities:
 
 
 async def read_caps(store: Store, run: str) -> Caps:
-    """The caps of a run; WorkElsewhere where they are missing, for then nothing may be spent."""
+    """Return the caps of a run. Raises WorkElsewhere if they are missing: without caps no call is allowed."""
     data = await run_file(store, run, LIMITS)
     if data is None:
         raise store.elsewhere(run, LIMITS)
@@ -217,7 +212,7 @@ def _least(one: Amount | None, other: Amount | None) -> Amount | None:
 
 
 def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
-    """Task and newest checkpoint of every lane, by run."""
+    """Return task and newest checkpoint of every lane, by run."""
     lanes: dict[str, list[tuple[str, str]]] = {}
     references = store.objects.repo.references
     for name in references:
@@ -228,9 +223,9 @@ def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
 
 
 def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
-    """The files of all answers in a lane's checkpoint, by session and turn."""
+    """Return the file names of all answers in a lane's checkpoint, by session and turn."""
     objects = store.objects
-    transcript = objects.entry(objects.tree_of(head), "transcript")
+    transcript = objects.entry(objects.tree_of(head), TRANSCRIPT)
     sessions = objects.entries(transcript.oid) if transcript else {}
     found: dict[tuple[str, int], list[str]] = {}
     for session, entry in sessions.items():
@@ -241,7 +236,7 @@ def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
 
 
 async def _inherited(store: Store, run: str) -> set[tuple[str, str, int]]:
-    """The turns that a forked run took over: the run they were made in has paid for them."""
+    """Return the turns that a forked run took over: they count for the run that made them."""
     data = await run_file(store, run, FORKED)
     if data is None:
         return set()

@@ -1,1 +1,1 @@
-"""GitHub's REST API: one client, its faults, and the steps that read from it and write to it."""
+"""GitHub's REST API: its client, its errors, the activities that read and write, and the sync of a published branch."""

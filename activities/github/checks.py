@@ -1,22 +1,19 @@
-"""The check run of a workflow on a commit; for a token, which may not write check runs, a commit status."""
+"""The check run of a run on a commit; with a token, which cannot write check runs, a commit status."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.records.issue import CHECK_NAME
 from baton.steps.github import SUMMARY_LIMIT, CheckInput, CheckWritten
 from baton.text.truncation import cut
 
-_TITLE_LIMIT = 255
-_DESCRIPTION_LIMIT = 140
+_MAX_TITLE = 255
+_MAX_DESCRIPTION = 140
 
 _STATES = {"success": "success", "failure": "failure", "neutral": "success", "cancelled": "error"}
-"""A status knows fewer words: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
+"""Commit statuses have fewer states: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
 
 
 class CheckActivities:
@@ -25,11 +22,9 @@ class CheckActivities:
     def __init__(self, github: GitHub) -> None:
         self._github = github
 
-    @activity.defn(name="write_check")
-    @with_posture
-    @heartbeating
+    @step("write_check")
     async def write_check(self, check: CheckInput) -> CheckWritten:
-        """Let the commit's check say this; the one that is there, by commit, name and workflow, is edited."""
+        """Write the commit's check: edit the one of this commit, name and run, or create it. Idempotent."""
         async with self._github.open(check.repository) as api:
             if not self._github.is_app:
                 await self._status(api, check)
@@ -38,19 +33,17 @@ class CheckActivities:
             there = await self._find(api, check)
             if there is None:
                 made = {**data, "name": CHECK_NAME, "head_sha": check.commit}
-                written = await api.post("/check-runs", made, "writing the check run")
-            elif _says(there, data):
-                written = there
-            else:
-                written = await api.patch(f"/check-runs/{there['id']}", data, "editing the check run")
-            return CheckWritten(id=int(written["id"]))
+                await api.post("/check-runs", made, "writing the check run")
+            elif not _says(there, data):
+                await api.patch(f"/check-runs/{there['id']}", data, "editing the check run")
+            return CheckWritten()
 
     def _data(self, api: Api, check: CheckInput) -> dict[str, Any]:
         data: dict[str, Any] = {
             "external_id": check.run,
             "status": check.status,
             "output": {
-                "title": cut(api.redact(check.title), _TITLE_LIMIT),
+                "title": cut(api.redact(check.title), _MAX_TITLE),
                 "summary": cut(api.redact(check.summary), SUMMARY_LIMIT),
             },
         }
@@ -62,15 +55,15 @@ class CheckActivities:
 
     async def _find(self, api: Api, check: CheckInput) -> Any:
         path = f"/commits/{check.commit}/check-runs?check_name={CHECK_NAME}&filter=latest&per_page=100"
-        runs = await api.each(path, "looking for our check run", most=100, key="check_runs")
+        runs = await api.each(path, "looking for our check run", max_items=100, key="check_runs")
         ours = [run for run in runs if run.get("external_id") == check.run and run.get("name") == CHECK_NAME]
         return max(ours, key=lambda run: int(run["id"]), default=None)
 
     async def _status(self, api: Api, check: CheckInput) -> None:
         state = "pending" if check.status != "completed" else _STATES[check.conclusion or "neutral"]
-        description = cut(api.redact(check.title), _DESCRIPTION_LIMIT)
+        description = cut(api.redact(check.title), _MAX_DESCRIPTION)
         path = f"/commits/{check.commit}/statuses?per_page=100"
-        for there in await api.each(path, "looking for our commit status", most=100):
+        for there in await api.each(path, "looking for our commit status", max_items=100):
             if there.get("context") == CHECK_NAME:
                 if (there.get("state"), there.get("description")) == (state, description):
                     return
@@ -82,7 +75,7 @@ class CheckActivities:
 
 
 def _says(there: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether a check run says all this already."""
+    """Whether a check run has these values already."""
     output = there.get("output") or {}
     return (
         there.get("status") == data["status"]

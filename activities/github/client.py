@@ -1,7 +1,7 @@
-"""The client of GitHub's API: credentials of an App or a token, a token of its own for each operation, no retries.
+"""The client of GitHub's API, with the credential of an App or a token. It makes no retries.
 
-An installation's token is minted when an operation begins and forgotten when it ends; it is never stored, and whatever
-the operation writes is cleaned of it.
+As an App it mints an installation token for each operation, for one repository. That token is never stored, and is
+redacted in all text that the operation writes.
 """
 
 import base64
@@ -30,11 +30,11 @@ _HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 
 _CLOCK_DRIFT = timedelta(minutes=1)
 _JWT_LIFE = timedelta(minutes=9)
-"""GitHub takes ten minutes at most."""
+"""GitHub's maximum is ten minutes."""
 
 
 def http_client() -> httpx2.AsyncClient:
-    """A client without retries, for all operations of a worker."""
+    """Return an HTTP client without retries, for all operations of a worker."""
     return httpx2.AsyncClient(timeout=GITHUB_CALL_TIMEOUT.total_seconds())
 
 
@@ -46,35 +46,38 @@ class Api:
         self._http = http
         self._root = f"/repos/{repository.owner}/{repository.name}"
         self.redact = redact
-        """Masks the operation's token, too, in whatever it writes or returns."""
+        """A redactor of secrets that also knows the operation's token."""
 
     async def get(self, path: str, doing: str) -> Any:
-        """One item."""
+        """Return one item."""
         with translated(doing, self.redact):
             return await self._gh.getitem(f"{self._root}{path}", extra_headers=_HEADERS)
 
-    async def each(self, path: str, doing: str, *, most: int, key: str = "items") -> list[Any]:
-        """The items of a list, page after page, at most so many; `key` is where an answer keeps its list."""
+    async def each(self, path: str, doing: str, *, max_items: int, key: str = "items") -> list[Any]:
+        """Return at most `max_items` items of a list, over all pages; `key` is the field of an answer with its list."""
         found: list[Any] = []
         with translated(doing, self.redact):
             async for item in self._gh.getiter(f"{self._root}{path}", extra_headers=_HEADERS, iterable_key=key):
                 found.append(item)
-                if len(found) == most:
+                if len(found) == max_items:
                     break
         return found
 
     async def post(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
-        """Make something."""
+        """Create an item and return it."""
         with translated(doing, self.redact):
             return await self._gh.post(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
 
     async def patch(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
-        """Change something."""
+        """Edit an item and return it."""
         with translated(doing, self.redact):
             return await self._gh.patch(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
 
     async def tail(self, path: str, doing: str, *, limit: int) -> str:
-        """The last bytes of a text, such as a job's log; GitHub sends on to where it lies, which gets no credential."""
+        """Return the last `limit` bytes of a text, such as a job's log.
+
+        GitHub redirects to another host, which httpx sends no credential.
+        """
         kept = b""
         headers = {**_HEADERS, "Authorization": f"Bearer {self._gh.oauth_token}", "User-Agent": _AGENT}
         address = f"{self._gh.base_url}{self._root}{path}"
@@ -90,7 +93,7 @@ class Api:
 
 
 class GitHub:
-    """Opens operations on repositories."""
+    """The credential and the HTTP client, which open operations on repositories."""
 
     def __init__(self, settings: GitHubSettings, http: httpx2.AsyncClient) -> None:
         self._settings = settings
@@ -101,23 +104,23 @@ class GitHub:
 
     @property
     def configured(self) -> bool:
-        """Whether there is a credential at all."""
+        """Whether there is a credential."""
         return self.is_app or self._settings.github_token is not None
 
     @property
     def is_app(self) -> bool:
-        """Whether we act as a GitHub App; only Apps may write check runs."""
+        """Whether the credential is a GitHub App's; only Apps can write check runs."""
         return self._settings.github_app_id is not None and self._settings.github_private_key is not None
 
     @asynccontextmanager
     async def open(self, repository: Repository) -> AsyncIterator[Api]:
-        """An operation on a repository, with a token of its own."""
+        """Open an operation on a repository, with a token of its own."""
         token = await self._token(repository)
         gh = GitHubAPI(self._http, _AGENT, oauth_token=token, base_url=self._settings.github_api_url)
         yield Api(gh, self._http, repository, Redactor([*self._secrets, token]))
 
     async def login(self) -> str:
-        """The login under which our comments appear."""
+        """Return the login under which our comments appear."""
         if not self._login:
             if self.is_app:
                 self._login = f"{(await self.app())['slug']}[bot]"
@@ -128,16 +131,16 @@ class GitHub:
         return self._login
 
     async def app(self) -> Any:
-        """What GitHub knows of the App: slug, permissions, events."""
+        """Return GitHub's record of the App: slug, permissions, events."""
         return await self.about_app("/app")
 
     async def about_app(self, path: str) -> Any:
-        """Something that GitHub tells the App about itself."""
+        """Return a record that GitHub has for the App, by its path; authenticated as the App."""
         with translated(f"asking for {path}", Redactor(self._secrets)):
             return await self._gh().getitem(path, jwt=self._jwt(), extra_headers=_HEADERS)
 
     async def git_header(self, url: str) -> str | None:
-        """The header with which git reaches a repository, from a token of its own; None where it is none of ours."""
+        """Return the header with a token by which git reaches a repository; None if the repository is not on GitHub."""
         root = f"{self._settings.github_url}/"
         owner, _, name = url.removeprefix(root).removesuffix(".git").partition("/")
         if not self.configured or not url.startswith(root) or not owner or not name or "/" in name:
@@ -146,7 +149,7 @@ class GitHub:
             token = await self._token(Repository(owner=owner, name=name, clone_url=url))
         except GitHubDenied:
             raise
-        except GitHubRefused:  # the App is not installed there: the person's own git may still reach it
+        except GitHubRefused:  # The App is not installed there; the person's own git may reach it.
             return None
         # https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation#about-authentication-as-a-github-app-installation
         return "Authorization: Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
@@ -169,21 +172,21 @@ class GitHub:
         return jwt.encode(claims, self._app_key(), algorithm="RS256")
 
     def _app_key(self) -> RSAPrivateKey:
-        # Reading a key takes twenty times as long as signing with it, for it is checked then.
+        # Cached, because loading a key checks it, which takes twenty times as long as a signature.
         if self._key is None:
             assert self._settings.github_private_key is not None
             pem = self._settings.github_private_key.get_secret_value().encode()
             try:
                 key = load_pem_private_key(pem, password=None)
             except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-                raise GitHubDenied(f"BATON_GITHUB_PRIVATE_KEY is no private key of an App: {error}") from None
+                raise GitHubDenied(f"BATON_GITHUB_PRIVATE_KEY is not an App's private key: {error}") from None
             if not isinstance(key, RSAPrivateKey):
-                raise GitHubDenied("BATON_GITHUB_PRIVATE_KEY is no private key of an App: those are RSA keys.")
+                raise GitHubDenied("BATON_GITHUB_PRIVATE_KEY is not an App's private key: those are RSA keys.")
             self._key = key
         return self._key
 
     async def _token(self, repository: Repository) -> str:
-        """A token for this repository only; the one of the settings where we are no App."""
+        """Return a token for this repository only; the token of the settings if the credential is no App's."""
         if not self.is_app:
             return self._plain_token()
         redact, signed = Redactor(self._secrets), self._jwt()

@@ -1,9 +1,9 @@
-"""The hidden line at the head of each comment of ours."""
+"""The marker of our comments: the hidden line at their head."""
 
 MARKER = "<!-- baton-run:"
-"""How every comment of ours begins."""
+"""The beginning of every comment of ours."""
 
 
 def marker(run: str) -> str:
-    """The line by which a run's comment is found again."""
+    """Return the line by which a run's comment is found again."""
     return f"{MARKER} {run} -->"

@@ -1,4 +1,4 @@
-"""What a commit says of GitHub: who asked for it, and nothing that would close or link issues of others."""
+"""The text of commits for GitHub: a trailer for the requester, and no reference that would close or link an issue."""
 
 import re
 from urllib.parse import urlsplit
@@ -10,12 +10,12 @@ _NAME = re.compile(r"[A-Za-z0-9-]{1,39}")
 
 
 def without_references(text: str) -> str:
-    """A model's words for a commit: GitHub would take `fixes #12` in them for an order."""
+    """Return a model's text without issue references: GitHub would close the issue of `fixes #12`."""
     return _NUMBER.sub("# ", text)
 
 
 def coauthor(requester: Sender, url: str) -> str | None:
-    """The trailer that names who asked; None for bots, and for a login that can be nobody's.
+    """Return the trailer that names the requester; None for bots and for an invalid login.
 
     https://docs.github.com/en/account-and-profile/reference/email-addresses-reference#your-noreply-email-address
     """

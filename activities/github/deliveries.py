@@ -1,16 +1,14 @@
-"""Passes a delivery of GitHub's on: finds the run of an issue in Temporal, starts it, tells it, or stops it."""
+"""The deliveries of GitHub's webhook: find the run of an issue in Temporal, start it, signal it, or stop it."""
 
 import contextlib
 from collections.abc import Sequence
 
-from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores
 from baton import naming
 from baton.errors import ConfigurationError
@@ -25,8 +23,8 @@ _log = get_logger(__name__)
 
 PIPELINE = "Pipeline"
 _KEY = "github"
-"""Name of the memo that says which issue a run works for, and of the signal that carries a notice."""
-_MOST_RUNS = 500
+"""Name of the memo with the issue of a run, and of the signal that carries a notice."""
+_MAX_RUNS = 500
 
 
 class DeliveringActivities:
@@ -37,13 +35,11 @@ class DeliveringActivities:
         self._stores = stores
         self._task_queue = task_queue
 
-    @activity.defn(name="find_run")
-    @with_posture
-    @heartbeating
+    @step("find_run")
     async def find_run(self, wanted: FindRun) -> FoundRun:
-        """The open run of an issue, or the id for its next one. An ended run's id is never given again."""
+        """Return the open run of an issue, or the id of its next run. The id of an ended run is never used again."""
         repository, last = wanted.repository, ""
-        for attempt in range(1, _MOST_RUNS):
+        for attempt in range(1, _MAX_RUNS):
             run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
             found = await self._describe(run)
             if found is None:
@@ -55,13 +51,11 @@ class DeliveringActivities:
             elif found.status is WorkflowExecutionStatus.RUNNING:
                 return FoundRun(run=run, attempt=attempt, open=True, last=last)
             last = run
-        return FoundRun(run=last, taken=f"The issue has had {_MOST_RUNS} runs; that is enough.")
+        return FoundRun(run=last, taken=f"The issue has had {_MAX_RUNS} runs; that is enough.")
 
-    @activity.defn(name="deliver")
-    @with_posture
-    @heartbeating
+    @step("deliver")
     async def deliver(self, deliver: Deliver) -> Delivered:
-        """Tell a run, and start it where it is to be started. A run takes each delivery in once, a retry is none."""
+        """Signal a run, and start it if it is to be started. Idempotent, since a run handles each delivery once."""
         matter = deliver.matter
         notice = Notice(delivery=deliver.delivery, sender=deliver.sender, matter=matter)
         try:
@@ -72,7 +66,7 @@ class DeliveringActivities:
             if isinstance(matter, Said) and matter.command.name == "decide":
                 refusal = await self._decide(deliver, matter)
                 if refusal:
-                    # A refused update leaves no trace in the run; this makes it show why.
+                    # A refused update leaves no trace in the run; by the signal the run shows the reason.
                     await handle.signal(_KEY, notice.model_copy(update={"refused": refusal}))
                 return Delivered(refused=refusal)
             await handle.signal(_KEY, notice)
@@ -86,18 +80,16 @@ class DeliveringActivities:
             return Delivered(gone=True)
         return Delivered()
 
-    @activity.defn(name="stop_runs_of")
-    @with_posture
-    @heartbeating
+    @step("stop_runs_of")
     async def stop_runs_of(self, removal: Removal) -> Stopped:
-        """Stop the open runs of repositories that were taken away from us."""
+        """Stop the open runs of repositories from which the App was removed."""
         names = [name.lower() for name in removal.repositories]
         query = f"WorkflowType = '{PIPELINE}' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'gh-'"
         stopped = []
         async for found in self._client.list_workflows(query):
             try:
                 name = str((await found.memo()).get(_KEY, "")).partition("#")[0]
-            except ConfigurationError as error:  # the others are stopped all the same
+            except ConfigurationError as error:  # The other runs are stopped all the same.
                 _log.error("a run cannot be read", run=found.id, reason=str(error))
                 continue
             if name and _covered(name, names):
@@ -127,7 +119,7 @@ class DeliveringActivities:
                 "branch": request.github.branch,
                 _KEY: request.github.key,
             },
-            # A stranger's title, which the Web UI would render as Markdown.
+            # The title is a stranger's, and the Web UI renders Markdown.
             static_summary=f"#{request.github.number}: {escape(request.github.title[:160])}",
             static_details=request_details(request),
             start_signal=_KEY,
@@ -135,7 +127,7 @@ class DeliveringActivities:
         )
 
     async def _decide(self, deliver: Deliver, matter: Said) -> str:
-        """Answer a decision; why it was refused, where it was. The same delivery answers once."""
+        """Answer a decision; return the reason if it is refused, else empty. The same delivery answers once."""
         command = matter.command
         answer = Decide(
             decision_id=command.decision_id,
@@ -160,9 +152,9 @@ class DeliveringActivities:
             raise
 
     async def _kept(self, repository: Repository, run: str, *, make: bool) -> bool:
-        """Whether the store knows a run that Temporal has forgotten: a new one must not go on in its lanes.
+        """Whether the store has a run that Temporal has forgotten, whose lanes a new run must not continue.
 
-        A repository that no run has worked on has no store; it gets one only where a run is about to start.
+        A repository without runs has no store. `make` creates one, since a run is about to start.
         """
         if not (make or self._stores.has(repository.clone_url)):
             return False
@@ -172,7 +164,7 @@ class DeliveringActivities:
 
 
 def ends(matter: Matter) -> bool:
-    """Whether a matter ends the run at once. After a closed issue the run looks first: a merge closes it, too."""
+    """Whether a matter ends the run at once. On a closed issue the run decides, since a merge closes it, too."""
     if isinstance(matter, Stop):
         return matter.reason != "closed"
     return isinstance(matter, Said) and matter.command.name == "stop"

@@ -1,4 +1,4 @@
-"""One function turns what gidgethub and the HTTP client raise into Baton's own errors; `posture_of` does the rest.
+"""The errors of gidgethub and the HTTP client as Baton's own; `posture_of` makes ApplicationErrors of those.
 
 https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
@@ -18,13 +18,13 @@ from baton.policies import LIMIT_WAIT, LIMIT_WAIT_MAX
 from baton.text.redaction import Redactor
 
 _LIMITED = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
-# 403, and yet no credential would help: the thing itself is closed to everybody.
+# 403 that no other credential would change: the item itself accepts no writes.
 _CLOSED = re.compile(r"locked|archived|read-only|blocked|disabled", re.IGNORECASE)
 
 
 @contextmanager
 def translated(doing: str, redact: Redactor) -> Iterator[None]:
-    """Raise Baton's errors in the place of those of the libraries. `doing` begins the message: `reading issue 12`."""
+    """Raise Baton's errors instead of those of the libraries. `doing` names the operation, as in `reading issue 12`."""
     try:
         yield
     except HTTPException as error:
@@ -34,10 +34,10 @@ def translated(doing: str, redact: Redactor) -> Iterator[None]:
             f"GitHub's answer to {doing} cannot be used: {redact(str(error))[:300]}", status=0
         ) from None
     except httpx2.HTTPError as error:
-        raise GitHubAway(f"GitHub does not answer ({doing}): {_reason(error)}.") from None
+        raise GitHubAway(f"GitHub is unreachable ({doing}): {_reason(error)}.") from None
     except ValueError:
-        # A proxy in between answers for a GitHub that is away, and says that it is JSON.
-        raise GitHubAway(f"GitHub's answer to {doing} is no JSON.") from None
+        # A proxy answers for an unreachable GitHub with a body that is not the JSON that its header names.
+        raise GitHubAway(f"GitHub's answer to {doing} is not JSON.") from None
 
 
 def _of_answer(doing: str, error: HTTPException, redact: Redactor) -> GitHubError:
@@ -60,7 +60,7 @@ def _of_answer(doing: str, error: HTTPException, redact: Redactor) -> GitHubErro
 
 
 def _asked_wait(error: HTTPException, said: str, *, certainly: bool) -> timedelta | None:
-    """How long a limit asks to wait; None where the answer speaks of none."""
+    """Return the time until a rate limit resets; None if the answer is not about a rate limit."""
     headers = error.headers
     seconds: float | None = None
     try:
@@ -72,7 +72,7 @@ def _asked_wait(error: HTTPException, said: str, *, certainly: bool) -> timedelt
         pass
     if seconds is None:
         return LIMIT_WAIT if certainly or _LIMITED.search(said) else None
-    # A little later than asked for: clocks differ.
+    # One second more, because clocks differ.
     return min(max(timedelta(seconds=seconds), timedelta(0)) + timedelta(seconds=1), LIMIT_WAIT_MAX)
 
 

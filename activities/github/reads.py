@@ -1,14 +1,11 @@
-"""Reads from GitHub: who may trigger, what was said before, where a pull request stands, why a check failed."""
+"""Reads from GitHub: a sender's permission, an issue's comments, a pull request's state, the log of a failed check."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
 from activities.github.comment_marker import MARKER
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.records.issue import TEXT_LIMIT, Check
 from baton.steps.github import (
@@ -24,12 +21,12 @@ from baton.steps.github import (
 from baton.text.untrusted import freeze
 
 _MAY = frozenset({"admin", "maintain", "write"})
-_MOST_COMMENTS = 200
-"""Comments of an issue that are looked at; those of writers among them are handed on."""
-_EARLIER_LIMIT = 16_000
-_COMMENT_LIMIT = 4_000
-_LOG_LIMIT = 6_000
-_MOST_JOBS = 3
+_MAX_COMMENTS = 200
+"""Maximum of an issue's comments that are read; of those the comments of writers go to the agent."""
+_MAX_EARLIER = 16_000
+_MAX_COMMENT = 4_000
+_MAX_LOG = 6_000
+_MAX_JOBS = 3
 
 
 class ReadingActivities:
@@ -39,11 +36,9 @@ class ReadingActivities:
         self._github = github
         self._bots = bots
 
-    @activity.defn(name="check_permission")
-    @with_posture
-    @heartbeating
+    @step("check_permission")
     async def check_permission(self, asks: WhoAsks) -> Permission:
-        """Whether the sender may write to the repository; a bot only where it is on the list. Unknown means no."""
+        """Whether the sender may write to the repository; a bot only if it is on the list. Unknown means no."""
         login = asks.sender.login
         if asks.sender.bot or login.endswith("[bot]"):
             if login.lower() in self._bots:
@@ -54,51 +49,45 @@ class ReadingActivities:
                 return Permission(allowed=True)
         return Permission(allowed=False, reason=f"{login} may not write to {asks.repository.full_name}")
 
-    @activity.defn(name="read_comments")
-    @with_posture
-    @heartbeating
+    @step("read_comments")
     async def read_comments(self, wanted: EarlierInput) -> Earlier:
-        """The comments of an issue that an agent may see: of writers, unedited, from before the run was asked for.
+        """Return the comments of an issue for the agent: of writers, unedited, from before the run was asked for.
 
-        None where the run is not wanted any more.
+        Return only the reason if the issue was closed or its label removed meanwhile.
         """
         parts: list[str] = []
         known: dict[str, bool] = {}
-        room = _EARLIER_LIMIT
+        left = _MAX_EARLIER
         doing = f"reading issue {wanted.number}"
         async with self._github.open(wanted.repository) as api:
             if withdrawn := _withdrawn(await api.get(f"/issues/{wanted.number}", doing), wanted):
                 return Earlier(withdrawn=withdrawn)
             path = f"/issues/{wanted.number}/comments?per_page=100"
-            for comment in await api.each(path, doing, most=_MOST_COMMENTS):
+            for comment in await api.each(path, doing, max_items=_MAX_COMMENTS):
                 login = str((comment.get("user") or {}).get("login", ""))
-                text = freeze(comment.get("body"), _COMMENT_LIMIT)
+                text = freeze(comment.get("body"), _MAX_COMMENT)
                 if not _counts(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
                     continue
                 if str(comment.get("body")).startswith(MARKER) or text.startswith("/baton"):
-                    continue  # ours, and what was said to us
+                    continue  # Our comments, and commands for us.
                 if login not in known:
                     known[login] = not login.endswith("[bot]") and await _may_write(api, login)
                 part = f"Comment of {login}:\n{text}"
-                if known[login] and len(part) <= room:
+                if known[login] and len(part) <= left:
                     parts.append(part)
-                    room -= len(part) + 2
+                    left -= len(part) + 2
         return Earlier(text="\n\n".join(parts))
 
-    @activity.defn(name="read_pull")
-    @with_posture
-    @heartbeating
+    @step("read_pull")
     async def read_pull(self, wanted: PullNumber) -> PullState:
-        """Where a pull request stands, and its branch if that lies in the same repository."""
+        """Return the state of a pull request, and its branch if that is in the same repository."""
         async with self._github.open(wanted.repository) as api:
             pull = await api.get(f"/pulls/{wanted.number}", f"reading pull request {wanted.number}")
         return pull_state(pull, wanted.repository.full_name)
 
-    @activity.defn(name="read_failure")
-    @with_posture
-    @heartbeating
+    @step("read_failure")
     async def read_failure(self, failed: FailedCheck) -> FailureLog:
-        """The tail of a failed check's log; where there is none to be had, what the check says of itself."""
+        """Return the title and summary of a failed check, and the ends of the logs of its failed jobs."""
         check = failed.check
         async with self._github.open(failed.repository) as api:
             logs = [log for job in await _failed_jobs(api, check) if (log := await _log(api, job))]
@@ -108,7 +97,7 @@ class ReadingActivities:
 
 
 def pull_state(pull: Mapping[str, Any], full_name: str) -> PullState:
-    """A pull request of GitHub's as one of ours."""
+    """Return a pull request of GitHub's API as a record."""
     head = pull.get("head") or {}
     where = str((head.get("repo") or {}).get("full_name", ""))
     return PullState(
@@ -122,7 +111,7 @@ def pull_state(pull: Mapping[str, Any], full_name: str) -> PullState:
 
 
 async def _may_write(api: Api, login: str) -> bool:
-    """The collaborator-permission API, not `author_association`: private members arrive there as contributors.
+    """Whether a login has write permission, by the collaborator API: `author_association` hides private members.
 
     https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user
     """
@@ -134,12 +123,12 @@ async def _may_write(api: Api, login: str) -> bool:
         if error.status == 404:
             return False
         raise
-    # `permission` knows four words, and `maintain` comes as write; a role's own name says it, too.
+    # `permission` has only four values, with `maintain` as write; a custom role is in `role_name`.
     return found.get("permission") in _MAY or found.get("role_name") in _MAY
 
 
 def _withdrawn(issue: Mapping[str, Any], wanted: EarlierInput) -> str:
-    """Whoever takes the label away before there is a run finds nothing to stop; so this looks once more."""
+    """Return the reason if the run is not wanted any more: before it has started it could not be stopped."""
     if issue.get("state") == "closed" and not wanted.closed:
         return "the issue was closed before the run could start"
     labels = {str(label.get("name", "")).casefold() for label in issue.get("labels") or []}
@@ -149,36 +138,39 @@ def _withdrawn(issue: Mapping[str, Any], wanted: EarlierInput) -> str:
 
 
 def _counts(comment: Mapping[str, Any], before: str) -> bool:
-    """Whether a comment was there at that moment (ISO 8601, UTC, by the second) and is still as it was written."""
+    """Whether a comment is from before a moment (ISO 8601, UTC, to the second) and was never edited."""
     created = str(comment.get("created_at", ""))
     updated = str(comment.get("updated_at", ""))
     return created[:19] == updated[:19] and created[:19] <= before[:19] and bool(created)
 
 
 async def _failed_jobs(api: Api, check: Check) -> list[int]:
-    """Ids of the jobs of GitHub Actions whose logs tell of the failure; a check run of Actions has its job's id."""
+    """Return the ids of the failed jobs of GitHub Actions; a check run of Actions has the id of its job."""
     try:
         if check.source == "check_run":
             return [check.id] if check.app == "github-actions" else []
         if check.source == "workflow_run":
             jobs = await api.each(
-                f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", most=50, key="jobs"
+                f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", max_items=50, key="jobs"
             )
-            return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MOST_JOBS]
+            return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MAX_JOBS]
         if check.source == "check_suite":
             runs = await api.each(
-                f"/check-suites/{check.id}/check-runs?per_page=50", "reading a check suite", most=50, key="check_runs"
+                f"/check-suites/{check.id}/check-runs?per_page=50",
+                "reading a check suite",
+                max_items=50,
+                key="check_runs",
             )
             failed = [run for run in runs if run.get("conclusion") in ("failure", "timed_out")]
             ours = [run for run in failed if (run.get("app") or {}).get("slug") == "github-actions"]
-            return [int(run["id"]) for run in ours][:_MOST_JOBS]
+            return [int(run["id"]) for run in ours][:_MAX_JOBS]
     except (GitHubRefused, GitHubDenied):
-        return []  # the permission to read Actions is not needed for anything else; without it there is no log
+        return []  # Without the permission to read Actions, which is optional, there is no log.
     return []
 
 
 async def _log(api: Api, job: int) -> str:
     try:
-        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_LOG_LIMIT)
+        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_MAX_LOG)
     except (GitHubRefused, GitHubDenied):
         return ""

@@ -1,24 +1,21 @@
-"""Writes to GitHub, each a reconciler: it looks for what an earlier attempt may have done before it writes.
+"""Writes to GitHub, each a reconciler: it reads the current state first, so that a retry writes no second time.
 
-They run one at a time (`naming.GITHUB_QUEUE`). Whatever is written is redacted and cut.
+They run one at a time (`naming.GITHUB_QUEUE`). All text is redacted and cut to GitHub's limits.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from temporalio import activity
-
 from activities.github.client import Api, GitHub
 from activities.github.comment_marker import marker
 from activities.github.reads import pull_state
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from baton.errors import GitHubRefused
 from baton.steps.github import COMMENT_LIMIT, Commented, CommentInput, PullInput, PullState, React
 from baton.text.truncation import cut
 
-_MOST_COMMENTS = 1_000
-_TITLE_LIMIT = 250
+_MAX_COMMENTS = 1_000
+_MAX_TITLE = 250
 
 
 class WritingActivities:
@@ -27,20 +24,16 @@ class WritingActivities:
     def __init__(self, github: GitHub) -> None:
         self._github = github
 
-    @activity.defn(name="react")
-    @with_posture
-    @heartbeating
+    @step("react")
     async def react(self, reaction: React) -> None:
-        """Add a reaction; GitHub itself adds the same one only once."""
+        """Add a reaction; idempotent, because GitHub adds the same one only once."""
         target = f"/issues/comments/{reaction.comment}" if reaction.comment else f"/issues/{reaction.number}"
         async with self._github.open(reaction.repository) as api:
             await api.post(f"{target}/reactions", {"content": reaction.content}, "adding a reaction")
 
-    @activity.defn(name="write_comment")
-    @with_posture
-    @heartbeating
+    @step("write_comment")
     async def write_comment(self, comment: CommentInput) -> Commented:
-        """Edit a run's comment; one that is not there yet is written, unless an earlier attempt has done it."""
+        """Edit a run's comment, or create it if neither its id nor its marker finds one."""
         own = await self._github.login()
         async with self._github.open(comment.repository) as api:
             mark = marker(comment.run)
@@ -57,14 +50,12 @@ class WritingActivities:
                 )
             return _commented(written)
 
-    @activity.defn(name="write_pull")
-    @with_posture
-    @heartbeating
+    @step("write_pull")
     async def write_pull(self, pull: PullInput) -> PullState:
-        """Open a run's pull request as a draft, or edit the one of its branch. One that was closed is left so."""
+        """Open a run's pull request as a draft, or edit the one of its branch. A closed one stays closed."""
         full_name = pull.repository.full_name
         async with self._github.open(pull.repository) as api:
-            title, body = cut(api.redact(pull.title), _TITLE_LIMIT), _cut(api.redact(pull.body), COMMENT_LIMIT)
+            title, body = cut(api.redact(pull.title), _MAX_TITLE), _cut(api.redact(pull.body), COMMENT_LIMIT)
             there = await self._pull(api, pull)
             if there is None:
                 try:
@@ -72,7 +63,7 @@ class WritingActivities:
                 except GitHubRefused as error:
                     if error.status != 422:
                         raise
-                    # There is one: somebody opened it since the look, or an attempt that was given up did.
+                    # It exists: a person, or an attempt that was given up, opened it since the first read.
                     there = await self._pull(api, pull)
                     if there is None:
                         raise
@@ -86,14 +77,14 @@ class WritingActivities:
         try:
             return await api.patch(f"/issues/comments/{comment}", {"body": body}, "editing our comment")
         except GitHubRefused as error:
-            if error.status in (404, 410):  # somebody has deleted it
+            if error.status in (404, 410):  # It was deleted.
                 return None
             raise
 
     async def _find(self, api: Api, number: int, mark: str, own: str) -> Any:
-        """Our comment, by marker and author: whoever copies the marker into a comment of theirs gets nothing."""
+        """Find our comment by marker and author; a comment of others with a copied marker does not count."""
         path = f"/issues/{number}/comments?per_page=100"
-        for comment in await api.each(path, f"reading issue {number}", most=_MOST_COMMENTS):
+        for comment in await api.each(path, f"reading issue {number}", max_items=_MAX_COMMENTS):
             login = str((comment.get("user") or {}).get("login", ""))
             if login.lower() == own.lower() and str(comment.get("body", "")).startswith(mark):
                 return comment
@@ -104,8 +95,8 @@ class WritingActivities:
             return await api.get(f"/pulls/{pull.number}", f"reading pull request {pull.number}")
         path = f"/pulls?head={pull.repository.owner}:{pull.branch}&state=all&per_page=100"
         doing = f"looking for the pull request of {pull.branch}"
-        # Some servers take the filter for a wish.
-        found = [there for there in await api.each(path, doing, most=100) if _head(there) == pull.branch]
+        # Some servers ignore the filter.
+        found = [there for there in await api.each(path, doing, max_items=100) if _head(there) == pull.branch]
         return next((there for there in found if there.get("state") == "open"), found[0] if found else None)
 
     async def _open(self, api: Api, pull: PullInput, title: str, body: str) -> Any:
@@ -126,7 +117,7 @@ def _head(pull: Mapping[str, Any]) -> str:
 
 
 def _commented(comment: Mapping[str, Any]) -> Commented:
-    return Commented(id=int(comment["id"]), url=str(comment.get("html_url") or ""))
+    return Commented(id=int(comment["id"]))
 
 
 def _cut(text: str, limit: int) -> str:

@@ -1,1 +1,1 @@
-"""Activities at the start and the end of a run: prepare, pin roles, save state, fork, publish."""
+"""The activities of a run as a whole: prepare it, pin its roles, save its state, fork it, publish its branch."""

@@ -1,31 +1,21 @@
-"""Takes another run's work over: its plan, what was integrated, and one task's lane up to a turn. Nothing is copied.
+"""The fork of a run: it takes over the plan, the integrated tasks, and one task's lane up to a turn, without copies.
 
-Checkpoints and project commits never change, so a fork is a few refs of its own that point at what is there.
+Checkpoints and project commits never change, so a fork is a few refs of its own that point to existing commits.
 """
 
 from temporalio import activity
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
-from activities.runtime.stores import (
-    FORKED,
-    STATE,
-    Stores,
-    holding,
-    run_file,
-    run_json,
-    task_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, holding, run_file, run_json, to_json, write_run_files
 from activities.session.journal import UserEntry
 from agents.plan import PlannedTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming
 from baton.records.run import Fork, RunDocument, TaskState
+from baton.steps.store_paths import FORKED, PLAN, STATE, gate_file, handed_off_file, task_file, user_file
 from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
 from workspaces.checkpoints.checkpoints import Checkpoints
-from workspaces.checkpoints.fork_points import PLAN, planned_roles, resolve_fork
+from workspaces.checkpoints.fork_points import planned_roles, resolve_fork
 from workspaces.store.store import Store
 
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
@@ -37,11 +27,9 @@ class ForkingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="adopt_fork")
-    @with_posture
-    @heartbeating
+    @step("adopt_fork")
     async def adopt_fork(self, adopt: ForkInput) -> Forked:
-        """Let the new run's refs point at what it takes over; a retry finds them there."""
+        """Create the refs and files of the new run for the work that it takes over. Idempotent."""
         store = await self._stores.get(adopt.repo)
         await store.catch_up(adopt.fork.run)
         fork, checkpoint = await resolve_fork(store, adopt.fork)
@@ -82,7 +70,7 @@ class ForkingActivities:
 
 
 async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
-    """Where the task stands at a checkpoint, as its workflow would have it there."""
+    """Return the progress of the task at a checkpoint, as its workflow had it there."""
     number, _, role = fork.session.partition("-")
     progress = TaskProgress(
         round=int(number),
@@ -92,28 +80,28 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
         base=Checkpoints(store).project_commit(checkpoint),
         turn=fork.turn + 1,
     )
-    last = await store.read(checkpoint, f"transcript/{fork.session}/{fork.turn:05d}-user.json") if fork.turn else None
+    last = await store.read(checkpoint, user_file(fork.session, fork.turn)) if fork.turn else None
     if last is not None:
         progress.starts = UserEntry.model_validate_json(last).start
-    gate = await store.read(checkpoint, f"gates/{number}.json")
+    gate = await store.read(checkpoint, gate_file(int(number)))
     if gate is not None:
         result = GateResult.model_validate_json(gate)
         progress.candidate, progress.evidence = result.candidate, result.evidence
-    report = await store.read(checkpoint, f"reports/{naming.session_name(int(number), 'tester')}.json")
+    report = await store.read(checkpoint, handed_off_file(naming.session_name(int(number), "tester")))
     if report is not None:
         progress.tester_verdict = TesterReport.model_validate_json(report).verdict
     return progress
 
 
 async def _integrated(store: Store, run: str, head: str, base: str) -> dict[str, str]:
-    """The tasks of a run whose commits lie between the base and a project commit, as the engine's own data have it.
+    """Return the tasks of a run that were integrated between the base and a project commit, with their commits.
 
-    Messages of commits say it, too, but they hold words of models.
+    By refs and `state.json`, never by commit messages, which models write.
     """
     whose = naming.tasks_by_commit(store.refs(run))
     state = await run_file(store, run, STATE)
     if state is not None:
-        # Of a run from before there were refs for this, it is all there is; later ones may lag behind their refs.
+        # Runs of older versions have no landing refs, only this file; in newer runs it may lag behind the refs.
         tasks = RunDocument.model_validate_json(state).tasks
         whose |= {task.commit: task.id for task in tasks if task.commit and task.state is TaskState.DONE}
     found: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""What a repository's `baton.toml` asks for and a person has the say over; what is not granted stands in the notes.
+"""The grants of a person for the requests in a repository's `baton.toml`; a note says what is granted or refused.
 
-A repository can make a run narrower by itself, and wider only as far as the settings of the worker say.
+A repository can make the limits of a run narrower by itself, and wider only as far as the worker's settings allow.
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from workspaces.sandbox.sandbox import Sandbox
 async def grant(
     config: ProjectConfig, request: RunRequest, settings: Settings, sandbox: Sandbox, notes: list[str]
 ) -> ProjectConfig:
-    """The configuration as far as it is granted; directories are those that may be shown now."""
+    """Return the configuration as far as it is granted; `binds` are the directories that commands can read now."""
     for narrow in (_gate, _decisions):
         config = narrow(config, settings, notes)
     within = request.decision_deadline_seconds or config.decisions.deadline
@@ -27,7 +27,7 @@ async def grant(
 
 
 def say_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> None:
-    """Say that `[sandbox]` has no effect where nothing is isolated."""
+    """Add a note that `[sandbox]` has no effect without isolation."""
     if sandbox.status.kind == "none" and (asked.sandbox.binds or asked.sandbox.network):
         notes.append(
             "BATON_SANDBOX=none: [sandbox] in baton.toml changes nothing, for commands see all directories and the"
@@ -64,13 +64,13 @@ def _decisions(config: ProjectConfig, settings: Settings, notes: list[str]) -> P
 
 
 def _limits(config: ProjectConfig, request: RunRequest, settings: Settings, notes: list[str]) -> ProjectConfig:
-    """Bounds that hold where nobody says anything are a person's, too: a repository does not widen them."""
+    """Cut limits of the repository to the defaults, which a repository does not widen unless the request does."""
     known = Limits()
     bounds = {"rounds": known.rounds, "parallel": known.parallel, "turns": settings.turns_per_session or known.turns}
     cut = {}
     for name, bound in bounds.items():
         asked = getattr(config.limits, name)
-        # The option of a person wins anyway.
+        # A person's option comes before the repository's limit.
         if asked is not None and asked > bound and getattr(request, name) is None:
             notes.append(
                 f"The repository's baton.toml asks for {asked} as [limits] {name}; {bound} holds, and"

@@ -1,4 +1,4 @@
-"""The start of a run: fetch the base, read its configuration, pin the roles, open the orchestrator's workspace."""
+"""The preparation of a run: fetch the base, grant its configuration, pin the roles, open the orchestrator's lane."""
 
 import json
 from datetime import datetime
@@ -6,25 +6,10 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.run.grants import grant, say_isolation
+from activities.run.limits import decisions_of, limits_of
 from activities.run.pinned_roles import pin_roles
-from activities.run.submodules import SUBMODULES
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
-from activities.runtime.stores import (
-    CONFIG,
-    LIMITS,
-    MODELS,
-    REQUEST,
-    TECHNOLOGY,
-    Stores,
-    holding,
-    role_file,
-    run_base,
-    run_file,
-    task_file,
-    to_json,
-    write_run_files,
-)
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, holding, run_base, run_file, to_json, write_run_files
 from agents.detection.detect import Technology, detect, wanted
 from agents.plan import in_order
 from agents.reports import OrchestratorReport
@@ -32,13 +17,13 @@ from baton import naming
 from baton.budget.caps import Caps
 from baton.budget.pricing import PriceList
 from baton.errors import PlanError
-from baton.records.run import DecisionPolicy, Limits, RunRequest
+from baton.records.run import RunRequest
 from baton.settings.core import Settings
+from baton.steps.store_paths import CONFIG, LIMITS, MODELS, PLAN, REQUEST, SUBMODULES, TECHNOLOGY, role_file, task_file
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
 from baton.text.key_masking import masked_names, told
 from baton.text.truncation import cut, named
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.fork_points import PLAN
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.disk_space import require_room_to_begin
@@ -47,7 +32,7 @@ from workspaces.store.submodule_urls import parse_allowed
 from workspaces.store.submodules import describe, fetch_submodules
 from workspaces.tools.text_files import lenient_text
 
-_MANIFEST_LIMIT = 200_000
+_MAX_MANIFEST = 200_000
 
 
 class RepositoryActivities:
@@ -59,11 +44,9 @@ class RepositoryActivities:
         self._prices = prices
         self._settings = settings
 
-    @activity.defn(name="prepare_run")
-    @with_posture
-    @heartbeating
+    @step("prepare_run")
     async def prepare_run(self, prepare: PrepareInput) -> Prepared:
-        """Fetch the base and freeze everything that a run must not see change under it."""
+        """Fetch the base, and pin base, configuration, roles, models and limits for the whole run."""
         request = prepare.request
         store = await self._stores.get(request.repo)
         async with holding(store, request.run, naming.PLAN_TASK):
@@ -126,8 +109,6 @@ class RepositoryActivities:
             limits=limits,
             decisions=decisions_of(request, config),
             models=roles.models,
-            roles=roles.hashes,
-            test_command=command,
             sandboxed=status.kind != "none",
             binds=config.sandbox.binds,
             notes=notes,
@@ -135,11 +116,9 @@ class RepositoryActivities:
             quiet_seconds=self._settings.github_quiet,
         )
 
-    @activity.defn(name="read_plan")
-    @with_posture
-    @heartbeating
+    @step("read_plan")
     async def read_plan(self, read: ReadPlanInput) -> Plan:
-        """Read the accepted plan, keep each task where its sessions find it, and return what the workflow needs."""
+        """Read the accepted plan, write a file for each task, and return the plan without instructions."""
         store = await self._stores.get(read.repo)
         async with holding(store, read.run, naming.PLAN_TASK, read.commit):
             data = await store.read(read.commit, read.path)
@@ -170,7 +149,7 @@ class RepositoryActivities:
         return f"{self._settings.web_ui}/namespaces/{namespace}/workflows/{run}" if self._settings.web_ui else ""
 
     def _sandboxed(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
-        """The configuration with the network as the settings allow it: a repository asks for it, a person decides."""
+        """Return the configuration with the network as the settings grant it."""
         if not config.sandbox.network:
             return config
         if not self._sandbox.status.isolated:
@@ -195,7 +174,7 @@ class RepositoryActivities:
         return config
 
     async def _pinned_base(self, store: Store, run: str) -> str | None:
-        """The base commit of an earlier attempt: a retry must not start from a base that moved meanwhile."""
+        """Return the base commit that an earlier attempt pinned; None at the first one."""
         return await run_base(store, run) if await run_file(store, run, REQUEST) else None
 
     async def _technology(self, store: Store, commit: str) -> Technology:
@@ -204,67 +183,5 @@ class RepositoryActivities:
         for path in wanted(paths):
             data = await store.read(commit, path)
             if data is not None:
-                manifests[path] = lenient_text(data[:_MANIFEST_LIMIT])
+                manifests[path] = lenient_text(data[:_MAX_MANIFEST])
         return detect(paths, manifests)
-
-
-_SETTINGS_OF_LIMITS = {
-    "usd": "usd_per_run",
-    "usd_per_task": "usd_per_task",
-    "usd_per_session": "usd_per_session",
-    "turns": "turns_per_session",
-    "turns_per_task": "turns_per_task",
-    "turns_per_run": "turns_per_run",
-    "usd_per_day": "usd_per_day",
-    "turns_per_day": "turns_per_day",
-}
-
-
-def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) -> Limits:
-    """The run's bounds: what the request says, else the stricter of the repository's baton.toml and the settings.
-
-    A repository is not trusted: it can make a person's caps tighter, never wider.
-    """
-    wall_clock = config.limits.wall_clock
-    given: dict[str, float | None] = {
-        "usd": config.limits.usd,
-        "usd_per_task": config.limits.usd_per_task,
-        "usd_per_session": config.limits.usd_per_session,
-        "turns": config.limits.turns,
-        "turns_per_task": config.limits.turns_per_task,
-        "turns_per_run": config.limits.turns_per_run,
-        "usd_per_day": config.limits.usd_per_day,
-        "turns_per_day": config.limits.turns_per_day,
-        "rounds": config.limits.rounds,
-        "parallel": config.limits.parallel,
-        "wall_clock_seconds": min(
-            (span.total_seconds() for span in (wall_clock, settings.wall_clock) if span is not None), default=None
-        ),
-    }
-    asked: dict[str, float | None] = {
-        "usd": request.usd,
-        "usd_per_task": request.usd_per_task,
-        "usd_per_session": request.usd_per_session,
-        "turns": request.turns,
-        "turns_per_task": request.turns_per_task,
-        "turns_per_run": request.turns_per_run,
-        "usd_per_day": request.usd_per_day,
-        "turns_per_day": request.turns_per_day,
-        "rounds": request.rounds,
-        "parallel": request.parallel,
-        "wall_clock_seconds": request.wall_clock_seconds,
-    }
-    for name, setting in _SETTINGS_OF_LIMITS.items():
-        bounds = [bound for bound in (given[name], getattr(settings, setting)) if bound is not None]
-        given[name] = min(bounds, default=None)
-    chosen = {name: value for name, value in [*given.items(), *asked.items()] if value is not None}
-    return Limits.model_validate({**Limits().model_dump(), **chosen})
-
-
-def decisions_of(request: RunRequest, config: ProjectConfig) -> DecisionPolicy:
-    """How long decisions wait: what the request says, else the repository's baton.toml, else for ever."""
-    table = config.decisions
-    default, deadline = table.default, table.deadline.total_seconds() if table.deadline else None
-    if request.decision_default is not None:
-        default, deadline = request.decision_default, request.decision_deadline_seconds or deadline
-    return DecisionPolicy(default=default, deadline_seconds=deadline, remind_seconds=table.remind.total_seconds())

@@ -1,11 +1,8 @@
-"""The end of a run: the branch in the target repository, written once whatever happens in between."""
+"""The publication of a run: its branch in the target repository, pushed exactly once."""
 
 from collections.abc import Iterable
 
-from temporalio import activity
-
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores, run_base
 from baton import naming
 from baton.errors import ContentsMissing, FilteredPaths
@@ -19,8 +16,8 @@ from workspaces.delivery.lfs_transfer import bring
 from workspaces.delivery.push_branch import publish
 from workspaces.store.store import Store
 
-_MOST_SHOWN = 10
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 10
+_MAX_SHOWN_LENGTH = 60
 
 
 class PublishingActivities:
@@ -29,13 +26,11 @@ class PublishingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="publish_run")
-    @with_posture
-    @heartbeating
+    @step("publish_run")
     async def publish_run(self, publishing: PublishInput) -> Published:
-        """Push the commit as the run's branch; a branch that is already there at this commit is success.
+        """Push the commit as the run's branch; a branch that is at this commit already is success.
 
-        Raises FilteredPaths or ContentsMissing, before anything is pushed, where a person has to say how to go on.
+        Raises FilteredPaths or ContentsMissing before the push if a person has to decide.
         """
         store = await self._stores.get(publishing.repo)
         await store.catch_up(publishing.run)
@@ -45,11 +40,9 @@ class PublishingActivities:
         published = await publish(store, publishing.commit, branch, expected=publishing.expected)
         return Published(branch=published.branch, commit=published.commit, notes=notes)
 
-    @activity.defn(name="leave_out")
-    @with_posture
-    @heartbeating
+    @step("leave_out")
     async def leave_out(self, leaving: LeaveOutInput) -> Reduced:
-        """Let the integrated line be what it is without the changes to files behind filters; a retry finds it so."""
+        """Rewrite the integrated line without the changes to files behind filters. Idempotent."""
         store = await self._stores.get(leaving.repo)
         await store.catch_up(leaving.run)
         store.require(leaving.run, leaving.commit)
@@ -61,26 +54,27 @@ class PublishingActivities:
         whose = naming.tasks_by_commit(store.refs(leaving.run))
         renamed = {old: new for old, new in made.items() if new != old and old in whose}
         for old, new in renamed.items():
-            # A fork of this run finds the finished tasks by the commits that the line has now.
+            # A fork of this run finds finished tasks by the commits of the rewritten line.
             await store.move(naming.landing_ref(leaving.run, whose[old], 0, new), new, expected=None)
         await store.move(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
         return Reduced(
             commit=commit,
-            paths=[_short(path) for path in paths[:_MOST_SHOWN]],
+            paths=[_short(path) for path in paths[:_MAX_SHOWN]],
             count=len(paths),
             empty=commit in (base, leaving.expected),
             renamed=renamed,
         )
 
-    @activity.defn(name="clean_up")
-    @with_posture
-    @heartbeating
+    @step("clean_up")
     async def clean_up(self, clean: CleanUpInput) -> None:
         """Remove the run's workspaces; its checkpoints stay in the store."""
         await discard_run(await self._stores.get(clean.repo), clean.run)
 
     async def _look(self, store: Store, publishing: PublishInput) -> list[str]:
-        """Hold back what nobody has let pass, and bring the contents of LFS files to where their pointers go."""
+        """Check files behind filters, upload the contents of LFS files, and return notes.
+
+        Raises FilteredPaths if a person has not allowed their publication, ContentsMissing if contents are missing.
+        """
         base = await run_base(store, publishing.run)
         found = await examine(store, publishing.commit, base=base, published=publishing.expected)
         if found.plain and publishing.as_it_is != publishing.commit:
@@ -111,11 +105,15 @@ class PublishingActivities:
 
 def _short(text: str) -> str:
     text = show_path(text).replace("`", "'")
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"
+    return (
+        text
+        if len(text) <= _MAX_SHOWN_LENGTH
+        else f"{text[: _MAX_SHOWN_LENGTH // 2]}…{text[-_MAX_SHOWN_LENGTH // 2 :]}"
+    )
 
 
 def _shown(paths: Iterable[str]) -> str:
-    return named([f"`{_short(path)}`" for path in paths], _MOST_SHOWN)
+    return named([f"`{_short(path)}`" for path in paths], _MAX_SHOWN)
 
 
 def _uploaded(pointers: list[Pointer]) -> str:
@@ -132,14 +130,14 @@ def _plain_question(found: Examined) -> str:
     ]
     return (
         "The branch would show in plain text what a git filter should have changed, for Baton runs none:"
-        f" {named(files, _MOST_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
-        " publish them as they are, for everybody who can read the repository, or `retry` to look again."
+        f" {named(files, _MAX_SHOWN)}. Choose `skip` to publish without the changes to these paths, `publish` to"
+        " publish them as they are, for everybody who can read the repository, or `retry` to check again."
     )
 
 
 def _pointer_question(found: Examined, why: str) -> str:
     return (
         f"The contents of Git LFS files are not in the repository: {_shown(found.pointers)}. {why} Choose `retry` once"
-        " that is mended, `skip` to publish without the changes to these paths, or `publish` to publish their pointers"
+        " that is fixed, `skip` to publish without the changes to these paths, or `publish` to publish their pointers"
         " although the contents are missing; the run's store keeps them."
     )

@@ -1,34 +1,24 @@
-"""Writes `state.json` and `decisions.json` into the store, next to the checkpoints."""
+"""The files of a run's state in the store: `state.json`, `decisions.json`, and reports to the orchestrator."""
 
 from temporalio import activity
 
 from activities.budget.ledger import Ledger
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
-from activities.runtime.stores import (
-    DECISIONS,
-    SAVED,
-    STATE,
-    Stores,
-    gate_file,
-    holding,
-    report_file,
-    to_json,
-    write_run_files,
-)
-from agents.messages.first_messages import StuckInput
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, holding, to_json, write_run_files
+from agents.messages.brief_inputs import StuckInput
 from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs
 from baton.errors import WorkspaceError
 from baton.records.run import Evidence
+from baton.steps.store_paths import DECISIONS, SAVED, STATE, gate_file, stuck_file
 from baton.steps.task import GateResult, Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
 from workspaces.store.store import Store
 
-_GUIDANCE_LIMIT = 8_000
-"""Characters of the orchestrator's guidance that go on to the agent."""
+_MAX_GUIDANCE = 8_000
+"""Maximum of characters of the orchestrator's guidance to an agent."""
 
 
 class StateActivities:
@@ -39,11 +29,9 @@ class StateActivities:
         self._ledger = ledger
         self._redact = redact
 
-    @activity.defn(name="save_state")
-    @with_posture
-    @heartbeating
+    @step("save_state")
     async def save_state(self, save: SaveInput) -> Saved:
-        """Commit both files to the run's ref."""
+        """Commit `state.json` and `decisions.json` to the run's ref; at the end of a run with the ledger's costs."""
         store = await self._stores.get(save.repo)
         costs = await self._ledger.costs(save.run) if save.closing else []
         state = with_costs(save.state, costs)
@@ -62,11 +50,9 @@ class StateActivities:
         )
         return Saved(commit=commit, costs=costs)
 
-    @activity.defn(name="write_report")
-    @with_posture
-    @heartbeating
+    @step("write_report")
     async def write_report(self, report: StuckReport) -> None:
-        """Keep what the orchestrator is told where its session finds it."""
+        """Write the report of a stuck agent, from which the orchestrator's session starts."""
         store = await self._stores.get(report.repo)
         escalation = report.escalation
         brief = StuckInput(
@@ -83,16 +69,14 @@ class StateActivities:
         await write_run_files(
             store,
             report.run,
-            {report_file(report.number): to_json(brief.model_dump(mode="json"))},
+            {stuck_file(report.number): to_json(brief.model_dump(mode="json"))},
             f"report {report.number} to the orchestrator: {escalation.error_type}",
             activity.info().scheduled_time,
         )
 
-    @activity.defn(name="read_guidance")
-    @with_posture
-    @heartbeating
+    @step("read_guidance")
     async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
-        """The orchestrator's accepted answer."""
+        """Return the orchestrator's accepted answer."""
         store = await self._stores.get(read.repo)
         async with holding(store, read.run, naming.PLAN_TASK, read.commit):
             data = await store.read(read.commit, read.path)
@@ -100,7 +84,7 @@ class StateActivities:
             raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")
         report = GuidanceReport.model_validate_json(data)
         return Guidance(
-            text=cut(self._redact(report.guidance), _GUIDANCE_LIMIT), reason=cut(self._redact(report.reason), 500)
+            text=cut(self._redact(report.guidance), _MAX_GUIDANCE), reason=cut(self._redact(report.reason), 500)
         )
 
 

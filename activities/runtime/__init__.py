@@ -1,1 +1,1 @@
-"""Helpers that every activity shares: heartbeats, failures, metrics, open stores."""
+"""Shared parts of all activities: the decorator `step`, heartbeats, failures, metrics and the open stores."""

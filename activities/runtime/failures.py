@@ -1,22 +1,17 @@
-"""One function turns an error into a retry posture: what Temporal should do about it.
+"""The one place where an exception becomes an ApplicationError: retryable or final, with a type and a message.
 
-Every activity runs under `posture_of`, by the decorator `with_posture`. The `type` of the ApplicationError is what
-workflows decide by; the message is one clear sentence, and the root that the Web UI shows.
+Workflows decide by the `type` and never by the message. The message is one sentence for people; the Web UI shows it as
+the root cause.
 """
 
-import asyncio
 import errno
-import functools
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
 
-import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.runtime import metrics
-from baton import errors, naming
+from baton import errors
 from baton.errors import (
     BatonError,
     DiskFull,
@@ -36,26 +31,23 @@ from baton.errors import (
 from baton.logs import get_logger
 from baton.text.redaction import Redactor
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 WORKER_SHUTDOWN = "WorkerShutdown"
-"""The worker was told to stop: the step starts over elsewhere, and no attempt is counted."""
+"""The worker shuts down: the step starts over on another worker, and no attempt is counted."""
 
 USAGE_LIMIT = "UsageLimit"
-"""details[0] is the ISO 8601 moment at which the limit resets."""
+"""A usage limit of the Messages API; details[0] is the ISO 8601 moment at which it resets."""
 
 WORK_ELSEWHERE = WorkElsewhere.__name__
-"""The work lies on another host, and no state remote has it."""
+"""The work is on another host, and no state remote has it."""
 
 ASKED_TO_WAIT = "AskedToWait"
-"""The other side named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
+"""The API named a time to wait. details[0] is the kind of the error, details[1] the seconds."""
 
 DENIED = GitHubDenied.__name__
-"""GitHub does not accept our credential, or what it may do is not enough."""
+"""GitHub does not accept our credential, or the credential lacks a permission."""
 
 AWAY = frozenset({GitHubAway.__name__, RepositoryAway.__name__})
-"""The other side does not answer just now."""
+"""GitHub or the target repository is unreachable."""
 
 _FINAL: tuple[type[BaseException], ...] = (
     UsageError,
@@ -66,18 +58,18 @@ _FINAL: tuple[type[BaseException], ...] = (
     GitHubDenied,
     GitHubRefused,
 )
-# Not StaleAttempt: nobody listens to an attempt that was given up, and one that was not, but lost a race all the same,
-# finds in the journal what the winner did, and goes on from there.
+# Not StaleAttempt: Temporal ignores the failure of an attempt that it gave up. An attempt that only lost a race is
+# retried, finds the winner's work in the journal, and continues from there.
 _CLASSES = frozenset(
     {USAGE_LIMIT, ASKED_TO_WAIT, *(name for name, value in vars(errors).items() if isinstance(value, type))}
 )
-"""Names that a failure may be counted under."""
+"""Labels of the metric of failed attempts."""
 _redact = Redactor()
 _log = get_logger(__name__)
 
 
 def posture_of(error: BaseException) -> ApplicationError:
-    """What Temporal should do about an error: retry (when), or not at all, and under which name."""
+    """Return an error as the ApplicationError that Temporal gets: its type, its details, and whether it is final."""
     message = _redact(str(error)) or type(error).__name__
     name = type(error).__name__
     if isinstance(error, ApplicationError):
@@ -85,7 +77,7 @@ def posture_of(error: BaseException) -> ApplicationError:
     if isinstance(error, UsageLimitReached):
         return ApplicationError(message, error.resets_at.isoformat(), type=USAGE_LIMIT, non_retryable=True)
     if isinstance(error, ModelUnavailable) and error.retry_after:
-        # Waited for on a durable timer of the workflow's, and not counted as an attempt.
+        # The workflow waits for it on a durable timer, and counts no attempt.
         seconds = error.retry_after.total_seconds()
         return ApplicationError(message, error.kind, seconds, type=ASKED_TO_WAIT, non_retryable=True)
     if isinstance(error, GitHubAway) and error.retry_after is not None:
@@ -104,41 +96,13 @@ def posture_of(error: BaseException) -> ApplicationError:
     return ApplicationError(f"{name}: {message}", type=name)
 
 
-def _context(given: tuple[object, ...]) -> dict[str, str]:
-    """Run, task, role and turn of this activity, for every log line: from its input, else from its workflow's id."""
-    info = activity.info()
-    what = given[-1] if given else None
-    key = getattr(what, "key", what)
-    named = {name: getattr(key, name, None) for name in ("run", "task", "round", "role")}
-    named["turn"] = getattr(what, "turn", None)
-    known = {name: str(value) for name, value in named.items() if value and isinstance(value, str | int)}
-    place = naming.place_of(info.workflow_id or "")
-    return {**place, **known, "activity": info.activity_type, "attempt": str(info.attempt)}
-
-
-def with_posture(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Run an activity under `posture_of`; a cancellation by the worker's shutdown does not count as an attempt."""
-
-    @functools.wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        # For good: the SDK runs each activity in a task of its own, and what it says of its end belongs to it, too.
-        structlog.contextvars.bind_contextvars(**_context(args))
-        try:
-            return await function(*args, **kwargs)
-        except asyncio.CancelledError:
-            if activity.is_worker_shutdown():
-                raise ApplicationError(
-                    "The worker was stopped; the step starts over.", type=WORKER_SHUTDOWN, non_retryable=True
-                ) from None
-            raise
-        # Whatever an outside library raises must become one posture; nothing is swallowed.
-        except Exception as error:
-            posture = posture_of(error)
-            kind = posture.type if posture.type in _CLASSES else "unexpected"
-            metrics.attempt_failed(activity.info().activity_type, kind, again=not posture.non_retryable)
-            _log.info("an attempt failed", kind=kind, again=not posture.non_retryable, error=posture.message)
-            if not isinstance(error, (BatonError, ApplicationError, OSError)):
-                _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
-            raise posture from None
-
-    return wrapper
+def count_failure(error: Exception) -> ApplicationError:
+    """Count and log the failure of the running attempt, and return the error that Temporal gets."""
+    failure = posture_of(error)
+    kind = failure.type if failure.type in _CLASSES else "unexpected"
+    again = not failure.non_retryable
+    metrics.attempt_failed(activity.info().activity_type, kind, again=again)
+    _log.info("an attempt failed", kind=kind, again=again, error=failure.message)
+    if not isinstance(error, (BatonError, ApplicationError, OSError)):
+        _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))
+    return failure

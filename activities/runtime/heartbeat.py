@@ -1,71 +1,63 @@
-"""A decorator that heartbeats an activity on a timer, with what it does just now as the details.
+"""Heartbeats of an activity on a timer, with its current stage as the details.
 
-Not per event: the Messages API can be silent for minutes, and a shell command too. The first one waits a moment: what
-is over by then needs none, and the server writes each to its database.
+Not per event: the Messages API and a shell command can be silent for minutes. The first heartbeat is delayed, because
+the server writes each one to its database and a short activity needs none.
 """
 
 import asyncio
 import contextlib
-import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from temporalio import activity
 
 from baton.policies import HEARTBEAT_EVERY, HEARTBEAT_FIRST
 from baton.steps.session import Doing
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 @dataclass
 class _Now:
-    what: Doing
+    stage: Doing
     began: float
 
     def details(self) -> dict[str, Any]:
-        self.what.seconds = round(time.monotonic() - self.began, 1)
-        return self.what.model_dump(exclude_defaults=True)
+        self.stage.seconds = round(time.monotonic() - self.began, 1)
+        return self.stage.model_dump(exclude_defaults=True)
 
 
 _doing: ContextVar[_Now] = ContextVar("baton_doing")
 
 
 def doing(**now: Any) -> None:
-    """Say what this activity does just now; sent with the next heartbeat."""
+    """Set fields of the heartbeat details (`Doing`); the next heartbeat sends them. Outside an activity a no-op."""
     current = _doing.get(None)
     if current is not None:
         if now.keys() & {"stage", "tool"}:
             current.began = time.monotonic()
         for name, value in now.items():
-            setattr(current.what, name, value)
+            setattr(current.stage, name, value)
 
 
-def heartbeating(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Heartbeat while the activity runs. Cancellation and a lost attempt arrive on these heartbeats."""
+@contextlib.asynccontextmanager
+async def heartbeats() -> AsyncIterator[None]:
+    """Send heartbeats until the block ends. By them Temporal delivers a cancellation, also of an attempt it gave up."""
+    now = _Now(Doing(), time.monotonic())
+    token = _doing.set(now)
 
-    @functools.wraps(function)
-    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        now = _Now(Doing(), time.monotonic())
-        token = _doing.set(now)
+    async def beat() -> None:
+        await asyncio.sleep(HEARTBEAT_FIRST.total_seconds())
+        while True:
+            activity.heartbeat(now.details())
+            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
 
-        async def beat() -> None:
-            await asyncio.sleep(HEARTBEAT_FIRST.total_seconds())
-            while True:
-                activity.heartbeat(now.details())
-                await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
-
-        beating = asyncio.create_task(beat())
-        try:
-            return await function(*args, **kwargs)
-        finally:
-            beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beating
-            _doing.reset(token)
-
-    return wrapper
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beating
+        _doing.reset(token)

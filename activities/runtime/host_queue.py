@@ -1,19 +1,16 @@
-"""Which host has its hands free: answered by whoever polls the shared queue."""
+"""The choice of a host for a run's workspace work: the worker that polls the shared queue first names its own host."""
 
-from temporalio import activity
-
-from activities.runtime.failures import with_posture
+from activities.runtime.step import step
 from baton.steps.task import HostGranted
 
 
 class HostActivities:
-    """The activity `acquire_host`, on the shared queue."""
+    """The activity `acquire_host`, on the task queue of the workflows."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
 
-    @activity.defn(name="acquire_host")
-    @with_posture
+    @step("acquire_host")
     async def acquire_host(self) -> HostGranted:
-        """Name the queue of this process's host. Workspace work goes there from now on."""
+        """Return the task queue of this host, to which the run sends its workspace work from now on."""
         return HostGranted(queue=self._queue)

@@ -1,6 +1,6 @@
-"""What activities count, for Prometheus. Labels come from closed lists: no run, task, path or text is ever one.
+"""The metrics of activities, for Prometheus. Label values come from closed lists: never a run, task, path or text.
 
-The SDK's meter does nothing where no metrics are served; see `workers.sdk_runtime`.
+Where no metrics are served the SDK's meter is a no-op; see `workers.sdk_runtime`.
 """
 
 import time
@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from temporalio import activity
 from temporalio.common import MetricAttributes, MetricCounter, MetricHistogramFloat, MetricMeter
 
-from agents.tools.inputs import INPUTS
 from agents.tools.schemas import ESCALATE, HAND_OFF
 from baton.records.run import ROLES, Usage
+from baton.tool_inputs import TOOL_NAMES
 
-_TOOLS = frozenset({*map(str, INPUTS), HAND_OFF, ESCALATE})
-_MOST_MODELS = 20
-"""Models are named by people and by the API; more of them than this are counted together."""
+_TOOLS = frozenset({*TOOL_NAMES, HAND_OFF, ESCALATE})
+_MAX_MODELS = 20
+"""People and the API name models freely, so models beyond this number share the label `other`."""
 _OTHER = "other"
 _models: set[str] = set()
 
 
 def answered(role: str, model: str, usage: Usage, usd: float, seconds: float) -> None:
-    """An answer of the model has come."""
+    """Count an answer of the model: its cost, its time, its tokens."""
     labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "model": _model(model)}
     _histogram("baton_call_usd", "USD of a model call", "USD").record(usd, labels)
     _histogram("baton_model_seconds", "Seconds of a model call", "s").record(seconds, labels)
@@ -32,20 +32,20 @@ def answered(role: str, model: str, usage: Usage, usd: float, seconds: float) ->
 
 
 def turn_ended(role: str, outcome: str) -> None:
-    """A turn has its outcome."""
+    """Count a turn by its outcome."""
     labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "outcome": outcome}
     _counter("baton_turns", "Turns by how they ended").add(1, labels)
 
 
 def tool_ran(tool: str, seconds: float, *, error: bool) -> None:
-    """A tool call of an agent has ended."""
+    """Record the time of a tool call that has ended."""
     labels: MetricAttributes = {"tool": tool if tool in _TOOLS else _OTHER, "error": error}
     _histogram("baton_tool_seconds", "Seconds of a tool call", "s").record(seconds, labels)
 
 
 @contextmanager
 def checkpointing(side: str) -> Iterator[None]:
-    """A side of a turn is being committed."""
+    """Record the time of the block, in which one side of a turn is committed."""
     began = time.monotonic()
     yield
     seconds = time.monotonic() - began
@@ -53,18 +53,18 @@ def checkpointing(side: str) -> Iterator[None]:
 
 
 def gate_ran(seconds: float, *, green: bool) -> None:
-    """The project's tests have run."""
+    """Record the time of a gate."""
     _histogram("baton_gate_seconds", "Seconds of a gate", "s").record(seconds, {"green": green})
 
 
 def attempt_failed(step: str, kind: str, *, again: bool) -> None:
-    """An attempt of a step has failed, and is tried again or not. `kind` is a name of the error tree."""
+    """Count a failed attempt of a step. `kind` is a name of the error tree, `again` whether it is retried."""
     labels: MetricAttributes = {"step": step, "class": kind, "again": again}
     _counter("baton_failed_attempts", "Failed attempts by the class of their error").add(1, labels)
 
 
 def _model(name: str) -> str:
-    if len(_models) < _MOST_MODELS:
+    if len(_models) < _MAX_MODELS:
         _models.add(name)
     return name if name in _models else _OTHER
 

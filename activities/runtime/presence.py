@@ -1,7 +1,8 @@
-"""Whether a host lives, answered on slots of its own: one whose hands are full asks for no steps, as a dead one.
+"""The presence of a host, on activity slots of its own: a busy host polls for no steps, exactly as a dead one.
 
-Both are told apart by an activity that stays on the host for as long as a step waits there. It sends heartbeats; when
-the host dies they end, no other host takes the activity up, and its time-out tells the workflow. The wait is no event.
+An activity tells them apart: it stays on the host for as long as a step waits in the host's queue, and heartbeats. When
+the host dies the heartbeats end, no other host takes the activity, and its time-out informs the workflow. A longer wait
+adds no event to the history.
 """
 
 import asyncio
@@ -14,27 +15,28 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.runtime.failures import WORKER_SHUTDOWN, with_posture
-from activities.runtime.heartbeat import doing, heartbeating
+from activities.runtime.failures import WORKER_SHUTDOWN
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
 from baton.policies import LOOK_EVERY, MAX_LEFT_LYING
 from baton.steps.task import AttendInput
 
 MAX_ATTENDED = 10_000
-"""Steps that may wait for one worker at once, or have waited and run. Each is a timer and a heartbeat now and then."""
+"""Maximum of steps that wait for one worker, or have waited and run. Each costs a timer and a heartbeat."""
 
-WAITS = "waits for room on its host"
+WAITS = "waits for a slot on its host"
 
 
 @dataclass
 class Slots(Interceptor):
-    """The slots of a worker: it counts the activities that run."""
+    """The activity slots of a worker, with a count of the activities that run."""
 
     total: int
     taken: int = 0
 
     @property
     def free(self) -> bool:
-        """Whether the worker could take one more."""
+        """Whether the worker has a slot for one more activity."""
         return self.taken < self.total
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
@@ -61,13 +63,11 @@ class PresenceActivities:
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
 
-    @activity.defn(name="attend_step")
-    @with_posture
-    @heartbeating
+    @step("attend_step")
     async def attend_step(self, attend: AttendInput) -> None:
-        """Stay until the workflow ends it. Returns only where this host leaves the step lying with its hands free.
+        """Stay until the workflow cancels it. Return only where this host has free slots and does not take the step.
 
-        That is a worker which lives, but is cut off from its queue: to wait for it would be to wait for ever.
+        Such a worker is alive, but cut off from its queue: without this the run would wait for it without end.
         """
         doing(stage=WAITS)
         lying = 0
@@ -77,16 +77,16 @@ class PresenceActivities:
                 lying = lying + 1 if self._slots.free and await _waits(attend.step) else 0
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
-                # Another worker of this host may stay in its place; where there is none, its time-out says so.
+                # Another worker of this host may take over; where there is none, the time-out informs the workflow.
                 raise ApplicationError("The worker was stopped.", type=WORKER_SHUTDOWN) from None
             details = activity.cancellation_details()
             if details is not None and details.cancel_requested:
                 raise
-            # Given up: the step and its workflow have ended, or another worker of this host stays in its place.
+            # The attempt was given up: the step and its workflow have ended, or another worker of this host took over.
 
 
 async def _waits(step: str) -> bool:
-    """Whether a step of the same workflow has not been taken up. Without an answer nothing is held against the host."""
+    """Whether a step of the same workflow is still scheduled. False where the server does not answer: no evidence."""
     info = activity.info()
     handle = activity.client().get_workflow_handle(str(info.workflow_id), run_id=info.workflow_run_id)
     try:

@@ -1,4 +1,4 @@
-"""The stores that a worker has open, one per target repository, and where a run's own files lie in them."""
+"""The open stores of a worker, one for each target repository, and the reads and writes of a run's own files."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from typing import Any
 from activities.runtime.superseded import still_wanted
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import CONFIG, REQUEST, SAVED
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import exclusive
 from workspaces.git.credentials import Credentials
@@ -19,43 +20,11 @@ from workspaces.store.run_records import damaged, read_json
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
-REQUEST = "request.json"
-CONFIG = "config.json"
-TECHNOLOGY = "technology.json"
-MODELS = "models.json"
-LIMITS = "limits.json"
-FORKED = "forked.json"
-"""In a run that was forked: the task, and the checkpoint that it took over."""
-STATE = "state.json"
-DECISIONS = "decisions.json"
-SAVED = "saved.json"
-"""The moment of the state that the two files above are of."""
-
-_MOST_RACES = 20
-
-
-def role_file(role: str) -> str:
-    """Where a run keeps the bytes that a role was pinned to."""
-    return f"agents/{role}.md"
-
-
-def task_file(task: str) -> str:
-    """Where a run keeps a task of the plan, with instructions and acceptance."""
-    return f"tasks/{task}.json"
-
-
-def gate_file(round_number: int) -> str:
-    """Return where a task's checkpoint keeps the result of a round's gate."""
-    return f"gates/{round_number}.json"
-
-
-def report_file(number: int) -> str:
-    """Where a run keeps the report of an agent that was stuck, by the round of the orchestrator's answer to it."""
-    return f"stuck/{number}.json"
+_MAX_RACES = 20
 
 
 class Stores:
-    """Opens each store once per worker."""
+    """The stores of one home; each is opened once per worker."""
 
     def __init__(
         self,
@@ -74,7 +43,7 @@ class Stores:
         self._lock = asyncio.Lock()
 
     async def get(self, repo: str) -> Store:
-        """The store of a target repository, made where it does not exist yet."""
+        """Return the store of a target repository; create it where there is none."""
         if repo not in self._open:
             async with self._lock:
                 if repo not in self._open:
@@ -88,15 +57,15 @@ class Stores:
         return (self.home / "stores" / naming.repo_key(repo)).is_dir()
 
     async def checkpoints(self, repo: str) -> Checkpoints:
-        """The checkpoints in the store of a target repository."""
+        """Return the checkpoints in the store of a target repository."""
         return Checkpoints(await self.get(repo))
 
 
 @asynccontextmanager
 async def holding(store: Store, run: str, task: str, *needed: str) -> AsyncIterator[Checkpoints]:
-    """Hold a task's lane for a step that reads or writes it, with all of it here that any host has written.
+    """Lock a task's lane for a step that reads or writes it, after fetching the commits that other hosts wrote.
 
-    Raises WorkElsewhere where one of the commits that the step needs is not to be had.
+    Raises WorkElsewhere if one of the commits `needed` is on no host that can be reached.
     """
     lane = Lane(run, task)
     async with exclusive(store, lane):
@@ -107,13 +76,16 @@ async def holding(store: Store, run: str, task: str, *needed: str) -> AsyncItera
 
 
 async def run_file(store: Store, run: str, path: str) -> bytes | None:
-    """One of the run's own files, as it stands now."""
+    """Return the current content of one of the run's own files; None if there is no such file."""
     head = await store.head(naming.run_ref(run))
     return await store.read(head, path) if head else None
 
 
 async def run_json(store: Store, run: str, path: str) -> Any:
-    """One of the run's own JSON files; raises WorkElsewhere where it is missing."""
+    """Return the value of one of the run's own JSON files.
+
+    Raises WorkElsewhere if it is missing, StoreDamaged if it is no JSON.
+    """
     data = await run_file(store, run, path)
     if data is None:
         raise store.elsewhere(run, path)
@@ -132,7 +104,7 @@ async def run_base(store: Store, run: str) -> str:
 
 
 async def run_config(store: Store, run: str) -> ProjectConfig:
-    """The project's configuration as it was at the base commit."""
+    """Return the project's configuration as it was granted at the base commit."""
     return ProjectConfig.model_validate(await run_json(store, run, CONFIG))
 
 
@@ -147,11 +119,11 @@ async def write_run_files(
     alone: str | None = None,
     state_of: datetime | None = None,
 ) -> str:
-    """Commit some of the run's own files; writers of other files at the same moment lose nothing.
+    """Commit some of the run's own files; concurrent writers of other files lose no update.
 
-    Only `begins` may write the first ones: WorkElsewhere where there are none otherwise. `alone` is a file that nobody
-    else should write meanwhile; StaleAttempt where somebody does, for one of the two attempts was given up. `state_of`
-    is the moment of the state that is written; StaleAttempt where that of a later one is kept already.
+    Raises WorkElsewhere if the run has no files yet, unless `begins` is set. Raises StaleAttempt if another attempt
+    writes the file `alone` at the same time, or if a state later than `state_of` is committed already: one of the two
+    attempts was given up.
     """
     ref = naming.run_ref(run)
     head = await store.head(ref)
@@ -161,9 +133,9 @@ async def write_run_files(
         if head is None:
             raise store.elsewhere(run, "file")
     seen = await store.read(head, alone) if head and alone else None
-    for _ in range(_MOST_RACES):
+    for _ in range(_MAX_RACES):
         if head and state_of and await _is_later(store, head, state_of):
-            raise StaleAttempt(f"A later state of run {run} is kept already: this attempt was given up, and ends.")
+            raise StaleAttempt(f"A later state of run {run} is stored already: this attempt was given up, and ends.")
         try:
             return await store.commit_files(ref, expected=head, files=files, message=message, at=at)
         except StaleAttempt:
@@ -174,14 +146,14 @@ async def write_run_files(
 
 
 async def _is_later(store: Store, head: str, moment: datetime) -> bool:
-    """Whether the state that is kept is of a later moment: a worker that slept may wake up with an old one."""
+    """Whether the stored state is later than `moment`: a worker that was suspended may resume with an old state."""
     data = await store.read(head, SAVED)
     try:
         return data is not None and datetime.fromisoformat(read_json(data)["at"]) > moment
     except (ValueError, KeyError, TypeError):
-        return False  # damaged: the state that is written now is the first thing to be whole again
+        return False  # Damaged: the state that is written now repairs it.
 
 
 def to_json(value: Any) -> bytes:
-    """JSON as it is kept in the store: stable, readable, one value a line."""
+    """Return a value as the JSON of the store: sorted keys, one value a line."""
     return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

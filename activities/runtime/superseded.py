@@ -1,4 +1,4 @@
-"""Whether an attempt is still wanted: asked of the server at once, where acting without an answer would do harm."""
+"""The check that an attempt is not superseded, made at the server at the moment of the call."""
 
 import asyncio
 
@@ -10,11 +10,10 @@ from baton.errors import StaleAttempt
 
 
 async def still_wanted() -> None:
-    """Return where this attempt counts. Raises StaleAttempt where the server has given it up.
+    """Return if this attempt still counts. Raises StaleAttempt if the server has given it up.
 
-    A process that was asleep holds attempts that were given to it meanwhile and were given up since; it learns that by
-    heartbeat, a moment after it has begun with them. To be asked before work is taken from another host, for that host
-    may be the successor.
+    A process that was suspended resumes with attempts that were given up meanwhile, and learns that only by its next
+    heartbeat. So it asks before it takes work over from another host: that host may run the attempt that succeeded it.
     """
     handle = activity.client().get_async_activity_handle(task_token=activity.info().task_token)
     try:
@@ -24,4 +23,4 @@ async def still_wanted() -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        raise StaleAttempt("This attempt was given up while its worker was asleep: it ends without effect.") from error
+        raise StaleAttempt("This attempt was given up while its worker was suspended: it has no effect.") from error

@@ -1,1 +1,1 @@
-"""The journal of a session in git, and the Messages API."""
+"""The journal of a session in git, its conversation, and the client of the Messages API."""

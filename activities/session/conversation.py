@@ -1,6 +1,6 @@
-"""A conversation that the Messages API takes, whatever its answers were: what of an answer is sent back, and the end.
+"""The conversation in the form that the Messages API accepts: the parts of an answer that are sent back, and its end.
 
-Pure functions of what the journal holds: each turn makes the same messages of the same entries, for ever.
+Pure functions of the journal's entries: the same entries always make the same messages.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ WHOLE = frozenset({"end_turn", "tool_use", "stop_sequence", "pause_turn"})
 
 
 def is_paused_by_server(answer: Message | None, stop_reason: str = "pause_turn") -> bool:
-    """Whether the API itself goes on with an answer that is sent back as it is: it paused in a tool of its own.
+    """Whether the API continues an answer that is sent back unchanged: it paused in a server tool of its own.
 
-    A request that ends with any other answer is refused, also one that says `pause_turn`.
+    The API refuses a request that ends with any other answer, also with one whose stop reason is `pause_turn`.
     """
     if answer is None or answer["role"] != "assistant" or stop_reason != "pause_turn":
         return False
@@ -30,7 +30,7 @@ def is_paused_by_server(answer: Message | None, stop_reason: str = "pause_turn")
 
 
 def add_user(messages: list[Message], user: Message | None) -> None:
-    """Append the user's side of a turn; without one the model is told to go on, unless its own pause says that."""
+    """Append the user's side of a turn; without one append `GO_ON`, unless the API continues its own pause."""
     if user is not None:
         messages.append(user)
     elif not (messages and is_paused_by_server(messages[-1])):
@@ -38,7 +38,7 @@ def add_user(messages: list[Message], user: Message | None) -> None:
 
 
 def extend(messages: list[Message], user: Message | None, answer: Message) -> None:
-    """Append a turn. What of an answer the API would refuse to be sent back is left out, an empty answer altogether."""
+    """Append a turn, without the blocks that the API would refuse; an answer without blocks is left out."""
     add_user(messages, user)
     content = _sendable(answer["content"])
     if content:
@@ -46,7 +46,7 @@ def extend(messages: list[Message], user: Message | None, answer: Message) -> No
 
 
 def take_back(results: list[dict[str, Any]], answer: Message) -> list[dict[str, Any]]:
-    """The user's side of a turn that a hand-off ended, for the session that goes on: the hand-off does not count."""
+    """Return the tool results of a turn that ended with a hand-off, with the hand-off's own replaced by a refusal."""
     calls = {
         block["id"]
         for block in answer["content"]
@@ -61,7 +61,7 @@ def take_back(results: list[dict[str, Any]], answer: Message) -> list[dict[str, 
 
 
 def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The blocks that the API takes back: no empty text, and no thinking that was cut before its signature came."""
+    """Return the blocks that the API accepts back: no empty text, and no thinking without its signature."""
     return [
         block
         for block in content
@@ -71,5 +71,5 @@ def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _asks(blocks: list[dict[str, Any]]) -> bool:
-    """Whether it calls a tool of ours, which must be answered."""
+    """Whether the blocks call a tool of ours, which needs a result."""
     return any(block.get("type") == "tool_use" for block in blocks)

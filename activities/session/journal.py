@@ -1,11 +1,11 @@
-"""The journal of a session in git: what of a turn is done already, and the transcript up to it.
+"""The journal of a session in git: the position of a turn between its steps, and the transcript up to it.
 
 A turn leaves up to three kinds of files under `transcript/<round>-<role>/`: `NNNNN-user.json` (tool results; the
 commit that holds it holds the workspace after them), `NNNNN-cut-K.json` (an answer that max_tokens cut off: paid for,
-never acted on) and `NNNNN-assistant.json` (the answer). What is there is never done again.
+never acted on) and `NNNNN-assistant.json` (the answer). A step whose file is there is never made again.
 
-A session that starts anew goes on in the same folder with the turn that could not be taken. Its first entry says so
-(`level`), and no earlier one is sent any more; its prefix is in `prefix-K.json`. The user's side that the API refused
+A session that starts anew continues in the same folder with the turn that failed. The first entry of the new start has
+a `level`; no earlier entry is sent any more, and the prefix is in `prefix-K.json`. The user's side that the API refused
 stays readable as `NNNNN-refused-K.json`.
 """
 
@@ -18,47 +18,48 @@ from pydantic import Field
 
 from activities.runtime.superseded import still_wanted
 from activities.session.conversation import Message, extend
-from activities.session.left_out_paths import LEFT_OUT, Book
+from activities.session.left_out_paths import Book
 from agents.messages.request import Prefix
 from baton.errors import ConversationLost, StaleAttempt
 from baton.records.run import Contract, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
+from baton.steps.store_paths import LEFT_OUT, answer_file, cut_file, prefix_file, refused_file, user_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Snapshot
 
 
 class UserEntry(Contract):
-    """The user's side of a turn: tool results and messages, or nothing where the model just goes on."""
+    """The user's side of a turn: tool results and messages; without a message the model continues its own pause."""
 
     turn: int
     expected: str
-    """The checkpoint that the turn started from; tells a retry from a stranger."""
+    """The checkpoint that the turn started from; by it a retry recognises its own turn."""
     message: Message | None
     tools: list[dict[str, Any]] = Field(default_factory=list)
-    """How each tool call went: name, error, exit code, seconds. For people; the model sees the message."""
+    """Name, error, exit code and seconds of each tool call. For people; the model sees the message."""
     put_back: list[str] = Field(default_factory=list)
     """Paths as `show_path` shows them, for a name need not be UTF-8."""
     left_out: LeftOut | None = None
-    """What is written and not kept, where people do not know it as it is after these tools."""
+    """The paths that are not kept, if the list differs from the one that people know."""
     heard: int = 0
-    """How many of the turn's messages from people are in it; more may have come until the turn is tried again."""
+    """Number of the turn's messages from people in this entry; more may have come before the turn is retried."""
     start: int = 0
-    """How often the session had started anew by then."""
+    """Number of times that the session had started anew."""
     level: int = 0
-    """Set where the turn is the first of a new start: how short its brief is."""
+    """Set if the turn is the first of a new start: how short its brief is."""
     result: TurnResult | None = None
-    """Set where the turn ends without asking the model. If the session goes on all the same, for a person has said
-    something meanwhile, the next turn says to the model what this one would have; its message was never sent."""
+    """Set if the turn ends without a model call. If a message of a person continues the session all the same, the next
+    turn sends the content of this one to the model."""
 
 
 class LostCall(Contract):
-    """A call of a turn that came to nothing: cut off in its stream, or by the end of its worker."""
+    """A call of a turn that ended without an answer: its stream broke, or its worker ended."""
 
     call: str
     day: str
     usd: float = 0.0
     most: float = 0.0
-    """USD: the most that it can have cost."""
+    """USD: the maximum that it can have cost."""
 
 
 class AssistantEntry(Contract):
@@ -77,14 +78,14 @@ class AssistantEntry(Contract):
     day: str = ""
     """The UTC day on which it counts."""
     lost: list[LostCall] = Field(default_factory=list)
-    """Calls of this turn that came to nothing."""
+    """Calls of this turn that ended without an answer."""
     seconds: float = 0.0
     runnable: bool = True
     """False: the answer was cut off, so none of its tool calls may run."""
     faults: dict[str, str] = Field(default_factory=dict)
-    """By the id of a tool call: why it does not run, for the model."""
+    """The reason why a tool call does not run, by its id; for the model."""
     fault: str = ""
-    """Why nothing of the answer can be sent back, for the model; then the message is empty."""
+    """The reason why no part of the answer can be sent back, for the model; then the message is empty."""
     unsent: list[dict[str, Any]] = Field(default_factory=list)
     """The content of such an answer, for people."""
     result: TurnResult | None = None
@@ -92,7 +93,7 @@ class AssistantEntry(Contract):
 
 
 class Position(Contract):
-    """How far an earlier attempt of this turn got."""
+    """The last step of a turn that an earlier attempt has committed."""
 
     state: Literal["fresh", "asked", "ended"]
     head: str
@@ -102,14 +103,14 @@ class Position(Contract):
 
 
 class TranscriptCache:
-    """Transcripts of the sessions at work, so that a turn does not read all the earlier ones again."""
+    """A cache of the transcripts of active sessions, so that a turn does not read all earlier turns again."""
 
     def __init__(self, size: int = 64) -> None:
         self._size = size
         self._kept: OrderedDict[str, tuple[int, Prefix, list[Message]]] = OrderedDict()
 
     def get(self, key: str, turns: int) -> tuple[Prefix, list[Message]] | None:
-        """Prefix and messages of the first `turns` turns, if they are exactly what is kept."""
+        """Return prefix and messages of the first `turns` turns; None if another number of turns is cached."""
         kept = self._kept.get(key)
         if kept is None or kept[0] != turns:
             return None
@@ -117,19 +118,19 @@ class TranscriptCache:
         return kept[1], kept[2]
 
     def put(self, key: str, turns: int, prefix: Prefix, messages: list[Message]) -> None:
-        """Keep a transcript; the one used longest ago goes."""
+        """Cache a transcript; evict the least recently used one."""
         self._kept[key] = (turns, prefix, messages)
         self._kept.move_to_end(key)
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
     def drop(self, key: str) -> None:
-        """Forget a session that has ended."""
+        """Evict a session that has ended."""
         self._kept.pop(key, None)
 
 
 class Journal:
-    """Reads and extends the journal of one session."""
+    """The journal of one session."""
 
     def __init__(self, checkpoints: Checkpoints, key: SessionKey, cache: TranscriptCache) -> None:
         self._checkpoints = checkpoints
@@ -138,13 +139,13 @@ class Journal:
         self._cache = cache
         self._cache_key = f"{key.repo}\0{key.workflow_id}"
         self.lane = Lane(key.run, key.task)
-        self.folder = f"transcript/{key.session}"
         self._head: str | None = None
 
     async def position(self, turn: TurnInput) -> Position:
-        """Make the lane this attempt's, and say what of this turn is done already.
+        """Claim the lane for this attempt, and return the position of the turn.
 
-        Raises StaleAttempt where the lane has moved on without it, and WorkElsewhere where it is not to be had here.
+        Raises StaleAttempt if another attempt has moved the lane on, and WorkElsewhere if the lane is on no host that
+        can be reached.
         """
         self._head = head = await self._checkpoints.claim(self.lane, still_wanted)
         if head is None:
@@ -157,22 +158,22 @@ class Journal:
             raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
         if user.result is not None:
             return Position(state="ended", head=head, user=user, result=user.result)
-        answer = await self._read(head, f"{turn.turn:05d}-assistant.json")
+        answer = await self.last_answer(head, turn.turn)
         if answer is not None:
-            entry = AssistantEntry.model_validate_json(answer)
-            return Position(state="ended", head=head, user=user, result=entry.result)
+            return Position(state="ended", head=head, user=user, result=answer.result)
         return Position(state="asked", head=head, user=user, cuts=await self._cuts(head, turn.turn))
 
     async def prefix(self, head: str, opening: UserEntry | None = None) -> Prefix | None:
-        """The frozen part of every request since a session's (last) start; None before its first turn.
+        """Return the frozen part of every request since a start of the session; None before its first turn.
 
-        `opening` is the first entry of the start that is meant, the very first one where none is given.
+        `opening` is the first entry of that start; without it the first start of the session is meant.
         """
-        data = await self._read(head, _prefix_file(opening))
+        start = opening.start if opening is not None and opening.level else 0
+        data = await self._store.read(head, prefix_file(self._key.session, start))
         return Prefix.from_json(data) if data is not None else None
 
     async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
-        """The frozen prefix and all messages of the first `turns` turns."""
+        """Return the frozen prefix and the messages of the first `turns` turns. Raises ConversationLost."""
         cached = self._cache.get(self._cache_key, turns)
         if cached is not None:
             return cached[0], list(cached[1])
@@ -180,7 +181,7 @@ class Journal:
         for number in range(turns, 0, -1):
             user, answer = await self.user(head, number), await self.last_answer(head, number)
             if user is not None and user.result is not None and answer is None:
-                continue  # Of no answer, and sent with a later turn.
+                continue  # It has no answer, and was sent with a later turn.
             if user is None or answer is None:
                 raise ConversationLost(f"Turn {number} of {self._key.workflow_id} is missing in the store.")
             pairs.append((user, answer))
@@ -195,17 +196,17 @@ class Journal:
         return prefix, messages
 
     async def left_out(self) -> Book:
-        """What is not kept of the lane's workspace, as it stood at the newest checkpoint."""
+        """Return the list of paths that are not kept, as of the newest checkpoint of the lane."""
         data = await self._store.read(self._head, LEFT_OUT) if self._head else None
         return Book.model_validate_json(data) if data is not None else Book()
 
     async def last_answer(self, head: str, turn: int) -> AssistantEntry | None:
-        """The answer that ended a turn."""
-        data = await self._read(head, f"{turn:05d}-assistant.json")
+        """Return the answer that ended a turn; None if the turn has none."""
+        data = await self._store.read(head, answer_file(self._key.session, turn))
         return AssistantEntry.model_validate_json(data) if data is not None else None
 
     async def before(self, head: str, turn: int) -> tuple[AssistantEntry | None, list[UserEntry]]:
-        """The last answer before a turn, and the turns since then: they ended the session, which went on."""
+        """Return the last answer before a turn, and the turns since it, each of which ended a session that went on."""
         ended: list[UserEntry] = []
         for number in range(turn - 1, 0, -1):
             answer = await self.last_answer(head, number)
@@ -227,77 +228,68 @@ class Journal:
         files: dict[str, bytes] | None = None,
     ) -> str:
         """Commit the user's side of a turn together with the workspace after its tools."""
-        contents = {f"{self.folder}/{entry.turn:05d}-user.json": entry.model_dump_json(exclude_defaults=True).encode()}
+        session, path = self._key.session, user_file(self._key.session, entry.turn)
+        contents = {path: entry.model_dump_json(exclude_defaults=True).encode()}
         if prefix is not None:
-            contents[f"{self.folder}/{_prefix_file(entry)}"] = prefix.to_json()
-        if entry.level and self._head and (refused := await self._read(self._head, f"{entry.turn:05d}-user.json")):
-            contents[f"{self.folder}/{entry.turn:05d}-refused-{entry.start}.json"] = refused
+            contents[prefix_file(session, entry.start if entry.level else 0)] = prefix.to_json()
+        if entry.level and self._head and (refused := await self._store.read(self._head, path)):
+            contents[refused_file(session, entry.turn, entry.start)] = refused
         contents.update(files or {})
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
         return await self._checkpoints.record(
             self.lane,
-            # Not `entry.expected`: this host may have taken the lane over since.
+            # Not `entry.expected`: the takeover of a lane by this host adds a commit to it.
             expected=self._head or entry.expected,
             files=contents,
             workspace=snapshot,
-            summary=f"{self._key.session} turn {entry.turn}: {names or 'message'}",
+            summary=f"{session} turn {entry.turn}: {names or 'message'}",
             at=at,
         )
 
     async def record_cut(self, head: str, entry: AssistantEntry, count: int, *, at: datetime) -> str:
-        """Commit an answer that was cut off: it is paid for, and it is not acted on."""
-        path = f"{self.folder}/{entry.turn:05d}-cut-{count}.json"
-        return await self._checkpoints.record(
-            self.lane,
-            expected=head,
-            files={path: entry.model_dump_json(exclude_defaults=True).encode()},
-            workspace=None,
-            summary=f"{self._key.session} turn {entry.turn}: answer cut off",
-            at=at,
-        )
+        """Commit an answer that max_tokens cut off: it is paid for, and its tool calls do not run."""
+        path = cut_file(self._key.session, entry.turn, count)
+        return await self._record_answer(head, path, entry, "answer cut off", at, {})
 
     async def record_answer(
         self, head: str, entry: AssistantEntry, *, at: datetime, files: dict[str, bytes] | None = None
     ) -> str:
-        """Commit the model's answer. From here on the call is never made again."""
-        path = f"{self.folder}/{entry.turn:05d}-assistant.json"
+        """Commit the model's answer, after which the call is never made again."""
+        path = answer_file(self._key.session, entry.turn)
+        return await self._record_answer(head, path, entry, f"answer ({entry.stop_reason})", at, files or {})
+
+    async def _record_answer(
+        self, head: str, path: str, entry: AssistantEntry, about: str, at: datetime, files: dict[str, bytes]
+    ) -> str:
         return await self._checkpoints.record(
             self.lane,
             expected=head,
-            files={path: entry.model_dump_json(exclude_defaults=True).encode(), **(files or {})},
+            files={path: entry.model_dump_json(exclude_defaults=True).encode(), **files},
             workspace=None,
-            summary=f"{self._key.session} turn {entry.turn}: answer ({entry.stop_reason})",
+            summary=f"{self._key.session} turn {entry.turn}: {about}",
             at=at,
         )
 
     def remember(self, turns: int, prefix: Prefix, messages: list[Message]) -> None:
-        """Keep the transcript for the next turn on this worker."""
+        """Cache the transcript for the next turn on this worker."""
         self._cache.put(self._cache_key, turns, prefix, messages)
 
     def forget(self) -> None:
-        """The session is over."""
+        """Evict the transcript of the session from the cache."""
         self._cache.drop(self._cache_key)
 
     async def user(self, head: str, turn: int) -> UserEntry | None:
-        """The user's side of a turn."""
-        data = await self._read(head, f"{turn:05d}-user.json")
+        """Return the user's side of a turn; None if it is not committed."""
+        data = await self._store.read(head, user_file(self._key.session, turn))
         return UserEntry.model_validate_json(data) if data is not None else None
 
     async def _cuts(self, head: str, turn: int) -> list[AssistantEntry]:
         cuts: list[AssistantEntry] = []
-        while (data := await self._read(head, f"{turn:05d}-cut-{len(cuts) + 1}.json")) is not None:
+        while (data := await self._store.read(head, cut_file(self._key.session, turn, len(cuts) + 1))) is not None:
             cuts.append(AssistantEntry.model_validate_json(data))
         return cuts
 
-    async def _read(self, head: str, name: str) -> bytes | None:
-        return await self._store.read(head, f"{self.folder}/{name}")
-
-
-def _prefix_file(opening: UserEntry | None) -> str:
-    """Where the prefix of a start is kept."""
-    return f"prefix-{opening.start}.json" if opening is not None and opening.level else "prefix.json"
-
 
 def dump(value: Any) -> bytes:
-    """A report as it is kept in the store."""
+    """Return a report as the JSON of the store."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,7 +1,7 @@
-"""What of a task's workspace is written and will not be in the branch: kept with the lane, told to agents and people.
+"""The list of paths that agents wrote and that will not be in the branch, reported to agents and people.
 
-The list stands in the lane's checkpoints (`left-out.json`), so that a later session, another host and a fork know it.
-A path leaves it when it is kept after all, and when an agent has deleted it; one that a rebuilt workspace lost stays.
+The list is in the lane's checkpoints (`left-out.json`), so that a later session, another host and a fork have it. A
+path leaves it when it is kept after all or an agent deletes it; a path that a rebuilt workspace lost stays.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -13,11 +13,8 @@ from baton.records.run import Contract
 from baton.steps.session import LeftOut, SessionKey
 from baton.text.truncation import MAX_NAMED, bullets, named, short
 
-LEFT_OUT = "left-out.json"
-"""In a lane's own files."""
-
 _MAX_KEPT = 500
-"""Paths that the list holds; how many more there are it knows."""
+"""Maximum of paths in the list; of more it has the number."""
 
 
 class Path(Contract):
@@ -25,14 +22,14 @@ class Path(Contract):
 
     reason: str
     state: str = ""
-    """Size and time of the file when it was last looked at."""
+    """Size and modification time of the file when it was last read."""
     written: bool = False
-    """Whether one of the file tools wrote it: then it is no cache, whatever its name."""
+    """Whether one of the file tools wrote it: then it counts as no cache, even by its name."""
     told: str = ""
-    """The session that has been told of it with this reason."""
+    """The session that was informed of it with this reason."""
 
     def is_minor(self, path: str) -> bool:
-        """Whether it is one of many that hardly anyone misses."""
+        """Whether it is a cache or the like, which no change needs."""
         return not self.written and is_minor(path, self.reason)
 
 
@@ -44,16 +41,16 @@ class Book(Contract):
 
     paths: dict[str, Path] = Field(default_factory=dict)
     more: int = 0
-    """Paths that are not kept either, and for which the list has no room."""
+    """Number of further paths that are not kept, beyond the maximum of the list."""
     run: str = ""
-    """The run that has been told of all that is in the list; a fork finds the list of another one."""
+    """The run to whose people the list was reported; in a fork it is another run."""
 
     def known(self) -> list[str]:
-        """The paths themselves."""
+        """Return the paths as git has them."""
         return [read_path(shown) for shown in self.paths]
 
     def news(self) -> LeftOut:
-        """The list for people, bounded, for it stands in histories; of caches of the same name one stands for all."""
+        """Return the list for people, bounded because histories hold it, with one cache of each name."""
         major = {shown: path.reason for shown, path in sorted(self.paths.items()) if not path.is_minor(shown)}
         named_so = {_name(shown): shown for shown, path in sorted(self.paths.items()) if path.is_minor(shown)}
         minor = sorted(named_so.values())
@@ -65,15 +62,15 @@ class Book(Contract):
 
 
 class Changes:
-    """What a turn's tool calls have changed of a lane's list."""
+    """The changes that a turn's tool calls make to the list of a lane."""
 
     def __init__(self, book: Book, key: SessionKey) -> None:
         self.before = book
         self.after = book
         self.seen: dict[str, Path] = {}
-        """What these calls wrote or changed of it, whether it has been told before or not."""
+        """Paths of the list that these calls wrote or changed, reported before or not."""
         self.fresh: dict[str, Path] = {}
-        """What this session has not been told before, and what a file tool wrote again."""
+        """Paths that were not reported to this session before, and those that a file tool wrote again."""
         self._key = key
         self._untold = 0
 
@@ -88,11 +85,11 @@ class Changes:
         holds: Callable[[str], bool],
         files_in: Callable[[str], Collection[str] | None],
     ) -> None:
-        """Enter what a snapshot left out.
+        """Enter the paths that a snapshot left out.
 
-        `states` is what stands at paths now, `before` what stood there before the calls; `written` are the paths that
-        file tools wrote; `whole` says that all of the workspace was looked at; `holds` whether a path is kept;
-        `files_in` gives the files of a directory, None where there are many.
+        `unkept` has the reason of each. `states` are size and time of the files now, `before` those before the calls.
+        `written` are the paths that file tools wrote; `whole` is whether the snapshot covers the whole workspace;
+        `holds` tests whether a path is kept; `files_in` returns the files of a directory, None if there are many.
         """
         paths: dict[str, Path] = {}
         for path, known in ((read_path(shown), known) for shown, known in self.before.paths.items()):
@@ -101,7 +98,7 @@ class Changes:
                 continue
             paths[path] = known
         unkept = {path: reason for path, reason in unkept.items() if not _is_named(path, paths, files_in)}
-        if whole:  # what git names by its directory only
+        if whole:  # Paths that git names by their directory only.
             unkept = {**{path: known.reason for path, known in paths.items() if path in states}, **unkept}
         new: set[str] = set()
         for path, reason in unkept.items():
@@ -132,7 +129,7 @@ class Changes:
 
     @property
     def news(self) -> LeftOut | None:
-        """The whole list, where people have not been told of it as it is now."""
+        """The whole list for people; None if it is the one that they know."""
         now = self.after.news()
         if self.before.run == self._key.run and now == self.before.news():
             return None
@@ -140,11 +137,11 @@ class Changes:
 
     @property
     def weighty(self) -> bool:
-        """Whether these calls wrote what the session must hear of before it may hand off."""
+        """Whether the session must read about a path before it may hand off."""
         return any(not known.is_minor(path) for path, known in self.seen.items() if path in self.fresh)
 
     def remark(self) -> str:
-        """What the session is told at its next message, each path once; empty where there is no need."""
+        """Return the remark for the session's next message, with each path once; empty if there is no new path."""
         weighty = {show_path(path): known.reason for path, known in self.fresh.items() if not known.is_minor(path)}
         minor = by_name(show_path(path) for path, known in self.fresh.items() if known.is_minor(path))
         lines = []
@@ -162,25 +159,25 @@ class Changes:
 
 
 def told_of_file(reason: str) -> str:
-    """The line in the answer of a file tool whose file is not kept."""
+    """Return the line for the result of a file tool whose file is not kept."""
     return f"NOT KEPT: {words(reason)}, so this file will not be in the branch."
 
 
 def told_of_command(seen: Mapping[str, Path]) -> str:
-    """The line in the answer of a command that wrote what is not kept; empty where it did not."""
+    """Return the line for the result of a command that wrote paths that are not kept; empty if there are none."""
     weighty = {show_path(path): known.reason for path, known in seen.items() if not known.is_minor(path)}
     return f"[NOT KEPT, so not in the branch: {named(with_reasons(weighty), 5)}]" if weighty else ""
 
 
 def _is_over(known: Path, path: str, unkept: Mapping[str, str], states: Mapping[str, str]) -> bool:
-    """Whether a path that a whole look did not name by itself is no case any more."""
+    """Whether a path that a snapshot of the whole workspace does not name leaves the list."""
     if any(other.endswith("/") and path.startswith(other) for other in unkept):
         return False  # named with its directory
     return path in states or known.is_minor(path)
 
 
 def _is_named(path: str, paths: Mapping[str, Path], files_in: Callable[[str], Collection[str] | None]) -> bool:
-    """Whether all that is in an ignored directory is named already, file by file."""
+    """Whether all files of an ignored directory are in the list one by one."""
     if not path.endswith("/") or not any(known.startswith(path) and known != path for known in paths):
         return False
     files = files_in(path)

@@ -1,8 +1,8 @@
-"""The Messages API: one streamed call through the anthropic SDK, and what its faults mean.
+"""The client of the Messages API: one streamed call through the anthropic SDK, and its errors as Baton's own.
 
-The SDK's own retries are off: Temporal owns them, for SDK retries times Temporal retries would be paid calls nobody
-counts. Nothing is sent twice from here. The SDK is imported by who uses it: that takes a second, and who only shows a
-run does without.
+The SDK's retries are off, because Temporal retries the activity: retries of both would be paid calls that no ledger
+counts. Functions import the SDK when they need it: the import takes a second, and commands that only show a run do
+without it.
 """
 
 import json
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 _CHARACTERS_PER_TOKEN = 4
-"""Of an answer that broke off, where the API did not come to say how many tokens it had."""
+"""An estimate for an answer that broke off before the API reported its number of tokens."""
 _RETRYABLE_STATUS = frozenset({408, 409, 429})
 _RETRYABLE_KINDS = frozenset({"overloaded_error", "api_error", "rate_limit_error", "timeout_error"})
 _ABOUT_THE_CALLER = frozenset({401, 402, 403, 407, 429})
-"""Refusals that are about the key, the account or the pace: the same bytes are right once a person has mended that."""
+"""Refusals because of the key, the account or the rate: the same request is accepted once a person has fixed that."""
 _ABOUT_THE_CALLER_KINDS = frozenset({"authentication_error", "billing_error", "permission_error", *_RETRYABLE_KINDS})
-_LONGEST_RETRY_AFTER = timedelta(minutes=2)
-"""A `retry-after` beyond this is a usage limit: it is waited for on a durable timer instead."""
+_MAX_RETRY_AFTER = timedelta(minutes=2)
+"""A `retry-after` beyond this is a usage limit: the workflow waits for it on a durable timer."""
 
 
 class Meter:
-    """How far a call got: what it is billed for even where no answer comes of it."""
+    """The progress of a call, by which it is billed even if it ends without an answer."""
 
     def __init__(self) -> None:
         self.free = False
-        """Certainly not billed: it was refused before an answer began, or never sent."""
+        """Whether the call is certainly not billed: refused before an answer began, or never sent."""
         self.begun: Usage | None = None
-        """The prompt as billed, and as much of the answer as was seen; None before an answer began."""
+        """Tokens of the prompt as billed, and of the part of the answer that came; None before an answer began."""
         self.model = ""
 
     def failed(self, error: Exception) -> None:
-        """Take in how a call ended before its answer began."""
+        """Record the error with which a call ended."""
         import anthropic
 
         unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
         self.free = self.begun is None and (isinstance(error, anthropic.APIStatusError) or unsent)
 
     def read(self, message: "anthropic.types.Message", inputs: Mapping[int, str]) -> None:
-        """Take in what has come of an answer, and of the inputs of its tool calls."""
+        """Record the part of an answer that has come, with the inputs of its tool calls."""
         self.begun = usage_of(message.usage)
         self.model = clean(str(message.model))
         texts = [json.dumps(block, ensure_ascii=False, default=str) for block in _blocks(message)]
@@ -71,13 +71,13 @@ class Meter:
 
 
 class Answer(Contract):
-    """A whole answer of the model, as it can be stored and sent back."""
+    """A complete answer of the model, in a form that can be stored and sent back."""
 
     content: list[dict[str, Any]]
     faults: dict[str, str] = Field(default_factory=dict)
-    """By the id of a tool call: why it does not run."""
+    """The reason why a tool call does not run, by its id."""
     fault: str = ""
-    """Why nothing of the answer can be sent back; then its content is empty, and stands in `unsent`."""
+    """The reason why no part of the answer can be sent back; then its content is in `unsent`."""
     unsent: list[dict[str, Any]] = Field(default_factory=list)
     stop_reason: str
     stop_details: dict[str, Any] | None = None
@@ -88,11 +88,11 @@ class Answer(Contract):
 
 
 def make_client(api_key: str | None, base_url: str | None) -> "AsyncAnthropic":
-    """The one client of a worker. Without a key requests fail with 401, and the run asks a person."""
+    """Return the client of a worker. Without a key requests fail with 401, and the run asks a person."""
     from anthropic import AsyncAnthropic
 
     return AsyncAnthropic(
-        # Always explicit: without a key the SDK would look for credentials elsewhere.
+        # Always explicit: without a key the SDK would search for credentials elsewhere.
         api_key=api_key or "missing",
         base_url=base_url,
         max_retries=0,
@@ -103,9 +103,9 @@ def make_client(api_key: str | None, base_url: str | None) -> "AsyncAnthropic":
 async def ask(
     client: "AsyncAnthropic", request: Mapping[str, Any], headers: Mapping[str, str], meter: Meter | None = None
 ) -> Answer:
-    """Make one call and return the whole answer; raises the ModelError branch of the tree, nothing else.
+    """Make one call and return the complete answer. Raises ModelError only.
 
-    The meter tells what was billed, however the call ends.
+    The meter has the billed tokens, also if the call fails.
     """
     import anthropic
     from anthropic.lib.streaming import AsyncMessageStream
@@ -120,14 +120,14 @@ async def ask(
             try:
                 message: anthropic.types.Message = await stream.get_final_message()
             finally:
-                with suppress(AssertionError):  # Nothing has come yet.
+                with suppress(AssertionError):  # No event has come yet.
                     meter.read(stream.current_message_snapshot, inputs.texts)
             request_id = stream.request_id
     except (anthropic.AnthropicError, httpx2.HTTPError) as error:
         meter.failed(error)
         raise translate(error) from error
     except Exception as error:
-        # What stands for no event or no JSON makes the SDK raise whatever came of it.
+        # On an invalid event or invalid JSON the SDK raises exceptions of many types.
         meter.failed(error)
         raise _unreadable(error, begun=begun) from error
     if message.stop_reason is None:
@@ -152,14 +152,14 @@ async def ask(
 
 
 def _blocks(message: "anthropic.types.Message") -> list[dict[str, Any]]:
-    """The blocks of an answer exactly as they came, but for the inputs that were kept apart."""
-    # Not as JSON: a text may hold half of a surrogate pair.
+    """Return the blocks of an answer exactly as they came, without the inputs that `InputsApart` holds."""
+    # Not through JSON: a text may hold half of a surrogate pair.
     content = message.to_dict(warnings=False)["content"]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 def _unreadable(error: Exception, *, begun: bool) -> ModelError:
-    """What is neither of the API nor of the transport: a request that cannot be written, an answer that is none."""
+    """Return the error for a request that cannot be serialised, or an answer that cannot be parsed."""
     kind = type(error).__name__
     if not begun:
         return ModelRefused(f"The request to the Messages API could not be made ({kind}).", kind=kind)
@@ -172,7 +172,7 @@ def _unreadable(error: Exception, *, begun: bool) -> ModelError:
 
 
 def usage_of(usage: "anthropic.types.Usage") -> Usage:
-    """The token classes in which a call is billed."""
+    """Return the tokens of a call by the classes in which they are billed."""
     written = usage.cache_creation_input_tokens or 0
     detail = usage.cache_creation
     one_hour = detail.ephemeral_1h_input_tokens if detail else 0
@@ -187,7 +187,7 @@ def usage_of(usage: "anthropic.types.Usage") -> Usage:
 
 
 def translate(error: Exception) -> ModelError:
-    """The error of the SDK or the transport as one of ours: can asking again help, and when?"""
+    """Return an error of the SDK or the transport as a ModelError: retryable (and when) or final."""
     import anthropic
 
     if isinstance(error, anthropic.APITimeoutError):
@@ -209,7 +209,7 @@ def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
     body = error.body if isinstance(error.body, dict) else {}
     detail = body.get("error")
     detail = detail if isinstance(detail, dict) else {}
-    # A mid-stream error event is a status error with code 200: only its type tells what happened.
+    # An error event in the middle of a stream is a status error with code 200, so its type counts.
     kind = str(error.type or detail.get("type") or f"http_{error.status_code}")
     said = cut(str(detail.get("message") or error.message), 500)
     message = f"The Messages API answered {error.status_code} {kind}: {said}"
@@ -241,7 +241,7 @@ def _should_retry(status: int, kind: str, said: str | None) -> bool:
 
 
 def _is_about_the_caller(status: int, kind: str) -> bool:
-    """Whether a refusal has its cause outside of the request; by status and type, for anybody can write the words."""
+    """Whether a refusal has its cause outside of the request, by status and type; message texts are not reliable."""
     return status in _ABOUT_THE_CALLER or status >= 500 or kind in _ABOUT_THE_CALLER_KINDS
 
 
@@ -264,8 +264,8 @@ def _retry_after(headers: httpx2.Headers) -> timedelta | None:
 
 
 def _resets_at(headers: httpx2.Headers, retry_after: timedelta | None) -> datetime | None:
-    """When a usage limit ends, where the answer says so and it is too far off for a plain retry."""
-    if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
+    """Return the end of a usage limit; None if the answer names none, or one that is near enough for a retry."""
+    if retry_after is not None and retry_after > _MAX_RETRY_AFTER:
         return datetime.now(UTC) + retry_after
     stated = headers.get("anthropic-ratelimit-unified-reset")
     if stated:

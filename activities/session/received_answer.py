@@ -1,8 +1,9 @@
-"""An answer as it came over the wire, made one that can be stored and sent back: whatever the model wrote in it.
+"""A received answer: the blocks from the wire, repaired so that they can be stored and sent back.
 
-The SDK reads the input of a tool call while it comes, and gives a whole answer up, paid for, where that is no JSON. So
-the text of inputs is kept apart and read here at the end. An input that is none is sent back within an object, as the
-documentation says, and the model is told: https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+The SDK parses the input of a tool call while it streams, and raises on invalid JSON, so that a paid answer would be
+lost. So the text of inputs is held apart and parsed here at the end. Invalid input is sent back within an object, and
+its call gets an error as its result:
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
 """
 
 import json
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
     from anthropic.types import RawMessageStreamEvent
 
 INVALID_JSON = "INVALID_JSON"
-"""Under this name the text of an input that is no JSON is sent back."""
+"""Key of the object in which invalid input is sent back as text."""
 
 _MAX_DEPTH = 64
-"""Of a tool's input; parsers of JSON give up at 200 and more, and the input stands some levels deep in a request."""
+"""Levels of a tool's input. JSON parsers fail at 200 and more, and a request nests the input some levels deep."""
 _MAX_WHOLE_NUMBER = 2**64
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _BLOCK_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
 _BOUND = frozenset({"thinking", "redacted_thinking"})
-"""Blocks that the API takes back only as they were, after what they came after."""
+"""Blocks that the API accepts back only unchanged, and only after unchanged blocks."""
 
 
 class InputsApart:
-    """A stream of events without the text of tool inputs, which is kept by the number of its block."""
+    """A stream of events without the text of tool inputs, which it collects by the number of their block."""
 
     def __init__(self, stream: "AsyncStream[RawMessageStreamEvent]") -> None:
         self._stream = stream
@@ -46,7 +47,7 @@ class InputsApart:
 
     @property
     def response(self) -> httpx2.Response:
-        """The HTTP response under the stream."""
+        """The HTTP response of the stream."""
         return self._stream.response
 
     async def __aiter__(self) -> AsyncIterator["RawMessageStreamEvent"]:
@@ -57,32 +58,32 @@ class InputsApart:
                 yield event
 
     async def close(self) -> None:
-        """End the response."""
+        """Close the response."""
         await self._stream.close()
 
     @property
     def texts(self) -> dict[int, str]:
-        """The text of each block's input, as much as has come."""
+        """The part of each block's input that has come, as text."""
         return {index: "".join(pieces) for index, pieces in self._pieces.items()}
 
 
 @dataclass
 class Taken:
-    """The content of an answer that can be stored and sent back, and what the model must be told of it."""
+    """The content of an answer in a form that can be stored and sent back, with its faults for the model."""
 
     content: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
-    """By the id of the call: why it does not run."""
+    """The reason why a tool call does not run, by its id."""
     fault: str = ""
-    """Why nothing of the answer is sent back; then the content is empty."""
+    """The reason why no part of the answer is sent back; then the content is empty."""
     unsent: list[dict[str, Any]] = field(default_factory=list)
     """That content, for people."""
 
 
 def take(content: list[dict[str, Any]], texts: dict[int, str], *, uncut: bool) -> Taken:
-    """Read the inputs of an answer's tool calls by the number of their blocks, and mend what cannot be stored.
+    """Parse the inputs of an answer's tool calls, by the number of their block, and repair its blocks for the store.
 
-    An answer that was cut may end within an input: then what has come of it counts, for such a call does not run.
+    An answer that is not `uncut` may end within an input: the part that has come is kept, and the call does not run.
     """
     taken = Taken()
     seen: set[str] = set()
@@ -116,14 +117,14 @@ class _Mended:
     block: dict[str, Any]
     fault: str = ""
     altered: bool = False
-    """Whether it is sent back otherwise than the model wrote it."""
+    """Whether it differs from the block that the model wrote."""
 
 
 def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
     kind = block.get("type")
     if kind not in ("tool_use", "server_tool_use"):
         cleaned, bad = clean(block), _unfit(block)
-        # Text is mended; numbers and depth that cannot be stored are no text of the model's.
+        # Text is repaired in place; a number or depth that cannot be stored makes the block invalid.
         return _Mended(cleaned, "a part of it cannot be stored" if bad else "", altered=cleaned != block)
     given = {name: value for name, value in block.items() if name != "input"}
     cleaned = clean(given)
@@ -133,7 +134,7 @@ def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
         cleaned["name"] = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
         fault = fault or f"there is no tool {cut(name, 60)!r}"
     if fault and kind == "tool_use":
-        fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Mend it and call again."
+        fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Fix it and call again."
     # In the order of the API's own fields.
     mended = {clean(name): value if name == "input" else cleaned[clean(name)] for name in block}
     mended.setdefault("input", value)
@@ -141,7 +142,7 @@ def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
 
 
 def _read_input(text: str, given: Any, *, uncut: bool) -> tuple[dict[str, Any], str]:
-    """The input of a call, and what is wrong with it; then its text within an object."""
+    """Return the input of a call, and its fault; with a fault the input is an object that holds the text."""
     text = _joined(text)
     if text.strip():
         try:
@@ -153,7 +154,7 @@ def _read_input(text: str, given: Any, *, uncut: bool) -> tuple[dict[str, Any], 
         else:
             reason = _doubled(text)
     else:
-        # Some gateways give it whole with the block's beginning, and none as text.
+        # Some gateways send the whole input with the start of the block, and no deltas.
         value = clean(given) if given is not None else {}
         reason = "" if given in (None, value) else "it holds what no JSON can"
         text = json.dumps(value)
@@ -164,14 +165,14 @@ def _read_input(text: str, given: Any, *, uncut: bool) -> tuple[dict[str, Any], 
 
 
 def _named(error: ValueError, text: str) -> str:
-    """The parser's reason, in words that lead on."""
+    """Return the parser's reason; half of a surrogate pair is named as such."""
     if isinstance(error, UnicodeEncodeError) or mend_json(text.encode()) != text.encode():
         return r"it holds half of a surrogate pair (such as \ud800), which stands for no character"
     return cut(str(error), 300)
 
 
 def _part(text: str) -> Any:
-    """What has come of an input that was cut off; the text itself where that cannot be read."""
+    """Return the part of an input that was cut off; its text within an object if it cannot be parsed."""
     try:
         value = from_json(text.encode(), allow_partial=True)
     except ValueError:
@@ -180,20 +181,20 @@ def _part(text: str) -> Any:
 
 
 def _doubled(text: str) -> str:
-    """Which name stands twice in an object, where one does: which of the two was meant is not known."""
+    """Return the fault of an input with a duplicate key, since either value could be meant; empty if there is none."""
     found: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> None:
         if len(dict(pairs)) < len(pairs):
             found.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
-    with suppress(ValueError, RecursionError):  # It was read already; this only counts.
+    with suppress(ValueError, RecursionError):  # It was parsed already; this only counts keys.
         json.loads(text, object_pairs_hook=note)
     return f"the name {cut(found[0], 60)!r} stands twice in an object" if found else ""
 
 
 def _unfit(value: Any) -> str:
-    """Why a value cannot be stored and sent as JSON; empty where it can."""
+    """Return the reason why a value cannot be stored and sent as JSON; empty if it can."""
     rest = [(value, 0)]
     while rest:
         one, depth = rest.pop()
@@ -210,7 +211,7 @@ def _unfit(value: Any) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Return the value with every text in Unicode; deeper than any block goes it is left out."""
+    """Return the value with every text in valid Unicode, and None for values deeper than `_MAX_DEPTH`."""
     return _cleaned(value, 0)
 
 
@@ -225,7 +226,7 @@ def _cleaned(value: Any, depth: int) -> Any:
 
 
 def _joined(text: str) -> str:
-    """The text with each surrogate pair as its character: a pair may come in two pieces."""
+    """Return the text with each surrogate pair as one character: a pair may come in two pieces."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -1,1 +1,1 @@
-"""Activities of a task: the gate and the integration of an approved candidate."""
+"""The activities of a task: its gate, and the integration of its candidate."""

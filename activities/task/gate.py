@@ -1,4 +1,4 @@
-"""The gate: the engine's own run of the project's tests on an exact commit. Its exit code is the verdict."""
+"""The gate: the engine's own run of the project's tests on one commit. Its exit code is the verdict."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ from temporalio import activity
 from activities.github.commit_text import coauthor, without_references
 from activities.run.submodules import submodules_of
 from activities.runtime import metrics
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
-from activities.runtime.stores import REQUEST, TECHNOLOGY, Stores, gate_file, run_base, run_config, run_json
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, run_base, run_config, run_json
 from activities.runtime.superseded import still_wanted
 from agents.failure_classifier import classify
 from baton import naming
@@ -18,6 +18,7 @@ from baton.logs import get_logger
 from baton.records.left_out import read_path, show_path
 from baton.records.run import Evidence, RunRequest
 from baton.settings.core import Settings
+from baton.steps.store_paths import REQUEST, TECHNOLOGY, gate_file, gate_log_file, handed_off_file
 from baton.steps.task import GateInput, GateResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
@@ -40,8 +41,8 @@ from workspaces.store.submodules import fill
 _log = get_logger(__name__)
 
 _MAX_FILTERED = 10
-_KEPT_LOG = 5_000_000
-"""Bytes of a gate's log that go into the store; the digest covers all of it."""
+_MAX_LOG = 5_000_000
+"""Maximum of bytes of a gate's log in the store; the digest is of the whole log."""
 
 
 class GateActivities:
@@ -53,11 +54,9 @@ class GateActivities:
         self._redact = redact
         self._settings = settings
 
-    @activity.defn(name="run_gate")
-    @with_posture
-    @heartbeating
+    @step("run_gate")
     async def run_gate(self, gate: GateInput) -> GateResult:
-        """Run set-up and tests on a task's candidate commit, or on the integrated commit where no task is named."""
+        """Run set-up and tests on the candidate commit of a checkpoint, or without one on the integrated commit."""
         store = await self._stores.get(gate.repo)
         lane = Lane(gate.run, gate.task)
         async with exclusive(store, lane):
@@ -67,9 +66,10 @@ class GateActivities:
             commit = await store.head(naming.integration_ref(gate.run))
             if commit is None:
                 raise store.elsewhere(gate.run, "integrated commit")
+            # Before the tests, which may take long: it raises if the run's files are damaged.
+            filtered = await self._filtered(store, gate.run, commit)
             evidence, _log = await self._evidence(store, gate, commit)
             kept = [path for path in gate.left_out if await _has(store, commit, path)]
-            filtered = await self._filtered(store, gate.run, commit)
             result = GateResult(evidence=evidence, candidate=commit, kept=kept, filtered=filtered)
             # No checkpoint keeps this log: the end of a red one goes to the repair task by way of the workflow.
             return _without_log(result) if evidence.green else result
@@ -81,7 +81,7 @@ class GateActivities:
         head = await checkpoints.claim(lane, still_wanted)
         store.require(gate.run, gate.checkpoint, gate.base)
         if head is not None and head != gate.checkpoint:
-            # An earlier attempt got as far as recording its evidence: the tests are not run again.
+            # An earlier attempt has recorded its evidence: the tests do not run again.
             recorded = await store.read(head, path)
             if recorded is not None:
                 result = GateResult.model_validate_json(recorded)
@@ -90,15 +90,14 @@ class GateActivities:
         candidate = await project_commit(
             store, lane, gate.checkpoint, parent=gate.base, message=await self._message(store, gate), at=at
         )
-        # A ref of its own, so that another host finds the commit, too.
+        # A ref of its own, by which another host finds the commit.
         await store.move(naming.candidate_ref(gate.run, gate.task, candidate), candidate, expected=None)
         evidence, log = await self._evidence(store, gate, candidate)
-        changed = len(await store.changed_paths(gate.base, candidate))
-        result = GateResult(evidence=evidence, candidate=candidate, changed=changed)
+        result = GateResult(evidence=evidence, candidate=candidate)
         commit = await checkpoints.record(
             lane,
             expected=head if head and checkpoints.stands_at(head, gate.checkpoint) else gate.checkpoint,
-            files={path: result.model_dump_json().encode(), f"gates/{gate.round}.log": log},
+            files={path: result.model_dump_json().encode(), gate_log_file(gate.round): log},
             workspace=None,
             summary=f"gate, round {gate.round}: exit code {evidence.exit_code}",
             at=at,
@@ -114,7 +113,7 @@ class GateActivities:
         settings = config.gate.model_copy(
             update={
                 "test": config.gate.test or technology.get("test_command"),
-                # Of this worker: the run may have begun on another host.
+                # The maximum of this worker: the run may have begun on another host.
                 "timeout": min(config.gate.timeout, self._settings.max_gate_timeout),
             }
         )
@@ -153,16 +152,16 @@ class GateActivities:
             await in_thread(clear_away, directory)
 
     async def _filtered(self, store: Store, run: str, commit: str) -> list[str]:
-        """A few of the files that a person's git would have passed through a filter, and by which."""
+        """Return some of the files that a person's git would pass through a filter, each with the filter's name."""
         base = await run_base(store, run)
         found = await examine(store, commit, base=base, published=None)
         named = {**dict.fromkeys(found.pointers, (LFS,)), **found.plain}
         return [f"{show_path(path)} ({', '.join(names)})"[:200] for path, names in named.items()][:_MAX_FILTERED]
 
     async def _message(self, store: Store, gate: GateInput) -> str:
-        """The commit message of a task: title, what the maker says it did, and where it comes from."""
+        """Return the commit message of a task: title, the maker's report, and the trailers of run, task and round."""
         lines = [in_message(" ".join(self._redact(gate.title).split()))]
-        report = await store.read(gate.checkpoint, f"reports/{naming.session_name(gate.round, gate.role)}.json")
+        report = await store.read(gate.checkpoint, handed_off_file(naming.session_name(gate.round, gate.role)))
         if report is not None:
             implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
             lines += ["", in_message(cut(implemented, 4_000))]
@@ -187,7 +186,7 @@ def _without_log(result: GateResult) -> GateResult:
 
 
 async def _has(store: Store, commit: str, shown: str) -> bool:
-    """Whether a commit has a file; of a directory that was left out it may have some."""
+    """Whether a commit has a file; always False for a directory, of which it may have a part."""
     path = read_path(shown)
     return not path.endswith("/") and await store.read(commit, path) is not None
 
@@ -196,4 +195,4 @@ def _head(log: Path | None) -> str:
     if log is None or not log.exists():
         return ""
     with log.open("rb") as file:
-        return file.read(_KEPT_LOG).decode("utf-8", "replace")
+        return file.read(_MAX_LOG).decode("utf-8", "replace")

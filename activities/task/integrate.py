@@ -1,17 +1,18 @@
-"""Tasks and the line of integrated commits: a workspace from it, and an approved candidate into it.
+"""The line of integrated commits: a task's lane starts from it, and an approved candidate is merged into it.
 
-Which commit is whose, the engine's own refs say (`naming.candidate_ref`, `naming.landing_ref`). The messages of
-commits hold words of models and are for people only: nothing is read from them.
+The engine's own refs map commits to tasks (`naming.candidate_ref`, `naming.landing_ref`). Commit messages are written
+by models and for people, so the engine reads no facts from them.
 """
 
 from temporalio import activity
 
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
-from activities.runtime.stores import Stores, holding, task_file, to_json, write_run_files
+from activities.runtime.engine_tasks import write_engine_task
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, holding
 from activities.session.journal import dump
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import conflict_file
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -19,8 +20,8 @@ from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.store.store import Store
 
-_MOST_RACES = 10
-"""Tasks that integrate at the same moment: so often the loser of the race merges again."""
+_MAX_RACES = 10
+"""Maximum of merges of one candidate while other tasks integrate at the same time."""
 
 
 class IntegrationActivities:
@@ -29,11 +30,9 @@ class IntegrationActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="open_task")
-    @with_posture
-    @heartbeating
+    @step("open_task")
     async def open_task(self, task: OpenTaskInput) -> TaskOpened:
-        """Open a task's lane on what is integrated so far; a retry gets the lane that is there."""
+        """Open a task's lane on the integrated commit; a retry returns the lane that exists."""
         store = await self._stores.get(task.repo)
         lane = Lane(task.run, task.task)
         async with holding(store, task.run, task.task) as checkpoints:
@@ -44,39 +43,31 @@ class IntegrationActivities:
             base = await self._integrated(store, task.run)
             return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
 
-    @activity.defn(name="open_repair")
-    @with_posture
-    @heartbeating
+    @step("open_repair")
     async def open_repair(self, repair: RepairInput) -> None:
-        """Write down a task of the engine's own: the merged result fails although every part passed."""
+        """Write a repair task of the engine's own: the merged result fails although every part passed."""
         store = await self._stores.get(repair.repo)
         evidence = repair.evidence
-        task = {
-            "id": repair.task,
-            "title": repair.title,
-            "role": repair.role,
-            "instructions": (
-                "Each task passed its tests on its own, but the merged result fails. Find out which parts do not fit "
-                f"together and mend them. The engine ran `{evidence.command}` on commit {evidence.commit[:12]}; it "
+        await write_engine_task(
+            store,
+            repair.run,
+            repair.task,
+            title=repair.title,
+            role=repair.role,
+            instructions=(
+                "Each task passed its tests on its own, but the merged result fails. Find out which parts contradict "
+                f"each other and fix them. The engine ran `{evidence.command}` on commit {evidence.commit[:12]}; it "
                 f"ended with exit code {evidence.exit_code}. The end of its log:\n\n"
                 f"{cut_middle(evidence.log_tail, 18_000)}"
             ),
-            "acceptance": [f"`{evidence.command}` succeeds on the merged result"],
-            "depends_on": [],
-        }
-        await write_run_files(
-            store,
-            repair.run,
-            {task_file(repair.task): to_json(task)},
-            f"repair task {repair.task}",
-            activity.info().scheduled_time,
+            acceptance=[f"`{evidence.command}` succeeds on the merged result"],
+            at=activity.info().scheduled_time,
+            kind="repair task",
         )
 
-    @activity.defn(name="integrate_task")
-    @with_posture
-    @heartbeating
+    @step("integrate_task")
     async def integrate_task(self, integrate: IntegrateInput) -> Integrated:
-        """Put an approved candidate on top of what is integrated; a conflict becomes a workspace for its maker."""
+        """Merge an approved candidate into the integrated line; a conflict becomes a workspace for its maker."""
         store = await self._stores.get(integrate.repo)
         needed = (integrate.candidate, integrate.base, integrate.checkpoint)
         async with holding(store, integrate.run, integrate.task, *needed) as checkpoints:
@@ -85,7 +76,7 @@ class IntegrationActivities:
     async def _integrate(self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput) -> Integrated:
         ref = naming.integration_ref(integrate.run)
         at = activity.info().scheduled_time
-        for _ in range(_MOST_RACES):
+        for _ in range(_MAX_RACES):
             head = await self._integrated(store, integrate.run)
             landed = await self._landed(store, integrate, head)
             if landed:
@@ -99,7 +90,7 @@ class IntegrationActivities:
                     return await self._conflict(store, checkpoints, integrate, head, merged.conflicts, tree)
                 message = await store.message(integrate.candidate)
                 target = await commit_tree(store, merged.tree, [head], message, at)
-                # Before the line moves: an attempt that ends right after it must be known by its successor.
+                # Before the line moves, so that a retry recognises the commit of an attempt that died right after.
                 landing = naming.landing_ref(integrate.run, integrate.task, integrate.round, target)
                 await store.move(landing, target, expected=None)
             try:
@@ -116,7 +107,7 @@ class IntegrationActivities:
         return head
 
     async def _landed(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
-        """The commit by which this round of the task was integrated already, by an earlier attempt."""
+        """Return the commit as which an earlier attempt integrated this round of the task; None if there is none."""
         intended = {integrate.candidate, *landings(store, integrate.run, integrate.task, integrate.round)}
         return next((commit for commit in await store.line(head, integrate.base) if commit in intended), None)
 
@@ -139,13 +130,13 @@ class IntegrationActivities:
             expected=current if current is not None and standing else integrate.checkpoint,
             tree=tree,
             project_base=head,
-            files={f"conflicts/{integrate.round}.json": dump(record)},
+            files={conflict_file(integrate.round): dump(record)},
             at=activity.info().scheduled_time,
         )
         return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)
 
 
 def landings(store: Store, run: str, task: str, round_number: int) -> list[str]:
-    """The commits that attempts were about to integrate a round of a task as; not all of them were."""
+    """Return the commits that attempts made to integrate a round of a task; not all of them were integrated."""
     prefix = naming.landing_ref(run, task, round_number, "")
     return [ref.removeprefix(prefix) for ref in store.refs(run) if ref.startswith(prefix)]

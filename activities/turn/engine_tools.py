@@ -1,4 +1,4 @@
-"""The two tools that the engine itself answers: `hand_off` and `escalate`, validated before anybody relies on them."""
+"""The two tools that the engine itself answers, `hand_off` and `escalate`, and the validation of their input."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,17 +17,18 @@ from agents.reports import (
     parse_report,
 )
 from baton.steps.session import Escalation, HandOff, SessionKey
+from baton.steps.store_paths import handed_off_file
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut, first
 
 ToolUse = dict[str, Any]
 
-_SUMMARY_LIMIT = 400
+_MAX_SUMMARY = 400
 
 
 @dataclass
 class HandOffVerdict:
-    """Whether a `hand_off` call is accepted; if not, what the model is told."""
+    """The verdict on a `hand_off` call: accepted, or a fault for the model."""
 
     accepted: HandOff | None = None
     files: dict[str, bytes] = field(default_factory=dict)
@@ -42,7 +43,7 @@ def hand_off_of(key: SessionKey, call: ToolUse, redact: Redactor) -> HandOffVerd
         report = parse_report(key.kind, call["input"])
     except ReportInvalid as fault:
         return HandOffVerdict(fault=str(fault))
-    path = f"reports/{key.session}.json"
+    path = handed_off_file(key.session)
     accepted = HandOff(path=path, **_gist(report, redact))
     return HandOffVerdict(accepted=accepted, files={path: dump(report.model_dump(mode="json"))})
 
@@ -67,7 +68,7 @@ def _gist(report: Report, redact: Redactor) -> dict[str, Any]:
 
 
 def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
-    """A valid `escalate` call as the workflow carries it; None for any other call and for an invalid one."""
+    """Return a valid `escalate` call as the workflow's record; None for any other call and for an invalid one."""
     if call["name"] != "escalate":
         return None
     try:
@@ -85,7 +86,7 @@ def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
 
 
 def escalation_fault(call: ToolUse) -> str:
-    """What the model is told about an `escalate` call that does not fit."""
+    """Return the sentence for the model about an `escalate` call that is invalid or not taken up."""
     try:
         parse_escalation(call["input"])
     except ReportInvalid as fault:
@@ -94,11 +95,11 @@ def escalation_fault(call: ToolUse) -> str:
 
 
 def _few(texts: Sequence[str], redact: Redactor) -> list[str]:
-    """At most ten texts; where there are more, the last says how many."""
+    """Return at most ten texts, redacted; the last one says how many more there are."""
     shown = [cut(redact(text), 500) for text in texts]
     return shown if len(shown) <= 10 else first(shown, 9)
 
 
 def _short(text: str, redact: Redactor) -> str:
     flat = " ".join(redact(text).split())
-    return flat if len(flat) <= _SUMMARY_LIMIT else flat[: _SUMMARY_LIMIT - 1] + "…"
+    return flat if len(flat) <= _MAX_SUMMARY else flat[: _MAX_SUMMARY - 1] + "…"

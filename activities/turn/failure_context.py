@@ -1,4 +1,4 @@
-"""What a conversation shows of a failure: its class, the file it was about, the address it could not reach."""
+"""The context of a failure, from the conversation: its class, the file in question, the database address."""
 
 import re
 from typing import Any
@@ -10,8 +10,8 @@ from baton.text.truncation import cut
 
 Message = dict[str, Any]
 
-_LOOKED_BACK = 6
-"""Messages of the user's side in which a failing tool call still counts as the reason of an escalation."""
+_MAX_MESSAGES = 6
+"""Number of the last user messages in which a failed tool call counts as the reason of an escalation."""
 
 _DATABASE_URL = re.compile(
     r"\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|sqlite)(?:\+\w+)?://[^\s'\"<>]{1,300}"
@@ -19,7 +19,7 @@ _DATABASE_URL = re.compile(
 
 
 def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) -> Escalation:
-    """The escalation with what the last failing tool calls say about it; credentials masked."""
+    """Return the escalation with the class and context of the last failed tool calls; credentials are masked."""
     output = "\n".join(_failing_output(messages))
     diagnosis = classify("\n".join([output, escalation.question]))
     context: dict[str, str] = {}
@@ -36,9 +36,9 @@ def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) 
 
 
 def _failing_output(messages: list[Message]) -> list[str]:
-    """What failing tool calls printed lately, the newest last."""
+    """Return the output of the recent failed tool calls, the newest last."""
     found: list[str] = []
-    users = [message for message in messages if message["role"] == "user"][-_LOOKED_BACK:]
+    users = [message for message in messages if message["role"] == "user"][-_MAX_MESSAGES:]
     for message in users:
         for block in message["content"]:
             if block.get("type") == "tool_result" and block.get("is_error") and isinstance(block.get("content"), str):
@@ -47,7 +47,7 @@ def _failing_output(messages: list[Message]) -> list[str]:
 
 
 def _last_file(messages: list[Message]) -> str:
-    """The path of the last file tool call."""
+    """Return the path of the last file tool call; empty if there is none."""
     for message in reversed(messages):
         if message["role"] != "assistant":
             continue

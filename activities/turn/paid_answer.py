@@ -1,4 +1,4 @@
-"""Keeping what was paid for: once an answer is here, a cancellation waits until it is in the store."""
+"""The protection of a paid answer: a cancellation waits until a received answer is in the store."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,24 +8,24 @@ Result = TypeVar("Result")
 
 
 class Keeping:
-    """Whether an answer is here that is not kept yet. Without one, a cancellation ends the work at once."""
+    """The state of an answer between its receipt and its commit; only in between is a cancellation delayed."""
 
     def __init__(self) -> None:
         self._here = False
         self._cancelled = False
 
     def answered(self) -> None:
-        """An answer is here."""
+        """Mark that an answer is received."""
         self._here = True
 
     def kept(self) -> None:
-        """It is in the store. Raises CancelledError where nobody wants the next one any more."""
+        """Mark that the answer is in the store. Raises CancelledError if a cancellation came meanwhile."""
         self._here = False
         if self._cancelled:
             raise asyncio.CancelledError
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of the work, also where a cancellation came too late to hinder it."""
+        """Run the work and return its result, also if a cancellation came after the answer."""
         task = asyncio.ensure_future(work)
         while not task.done():
             try:

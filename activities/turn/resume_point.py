@@ -1,15 +1,11 @@
-"""Finds where a session goes on whose workflow ended without a word: the journal in the store has every turn of it."""
+"""The resume point of a session whose workflow was terminated or timed out, from the journal in the store."""
 
-from temporalio import activity
-
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import heartbeating
+from activities.runtime.step import step
 from activities.runtime.stores import Stores
-from activities.session.journal import AssistantEntry, UserEntry
+from activities.session.journal import Journal, TranscriptCache
 from agents.messages.restart_message import next_level
 from baton.steps.task import FindSessionInput, FoundSession
-from workspaces.checkpoints.checkpoints import Lane
-from workspaces.store.store import Store
+from workspaces.checkpoints.checkpoints import Checkpoints
 
 
 class ResumingActivities:
@@ -18,50 +14,37 @@ class ResumingActivities:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    @activity.defn(name="find_session")
-    @with_posture
-    @heartbeating
+    @step("find_session")
     async def find_session(self, wanted: FindSessionInput) -> FoundSession:
-        """The turn that was under way, or else the last one that was answered: its answer is given again, unpaid."""
+        """Return the turn that was under way, or else the last answered one, whose answer needs no new call."""
         store = await self._stores.get(wanted.key.repo)
         await store.catch_up(wanted.key.run)
-        lane = Lane(wanted.key.run, wanted.key.task)
-        head = await store.head(lane.ref)
+        journal = Journal(Checkpoints(store), wanted.key, TranscriptCache())
+        head = await store.head(journal.lane.ref)
         if head is None:
             raise store.elsewhere(wanted.key.run, f"checkpoint of task {wanted.key.task}")
-        folder = f"transcript/{wanted.key.session}"
-        if wanted.start and (level := await _due(store, head, folder, wanted)):
+        if wanted.start and (level := await _due(journal, head, wanted)):
             return FoundSession(commit=head, turn=wanted.turn, level=level)
         turn = wanted.turn
-        while await _over(store, head, folder, turn):
+        while await _over(journal, head, turn):
             turn += 1
-        under_way = await _user(store, head, f"{folder}/{turn:05d}-user.json")
+        under_way = await journal.user(head, turn)
         if under_way is not None:
             return FoundSession(commit=under_way.expected, turn=turn, level=under_way.level)
-        before = await _user(store, head, f"{folder}/{turn - 1:05d}-user.json") if turn > wanted.turn else None
+        before = await journal.user(head, turn - 1) if turn > wanted.turn else None
         if before is not None:
             return FoundSession(commit=before.expected, turn=turn - 1, level=before.level)
         return FoundSession(commit=head, turn=wanted.turn)
 
 
-async def _over(store: Store, head: str, folder: str, turn: int) -> bool:
-    """Whether a turn is answered, or ended without an answer and the session went on all the same."""
-    data = await store.read(head, f"{folder}/{turn:05d}-assistant.json")
-    if data is not None:
-        return AssistantEntry.model_validate_json(data) is not None
-    return await _user(store, head, f"{folder}/{turn + 1:05d}-user.json") is not None
+async def _over(journal: Journal, head: str, turn: int) -> bool:
+    """Whether a turn has ended: with an answer, or without one and a later turn follows."""
+    return await journal.last_answer(head, turn) is not None or await journal.user(head, turn + 1) is not None
 
 
-async def _user(store: Store, head: str, path: str) -> UserEntry | None:
-    data = await store.read(head, path)
-    return UserEntry.model_validate_json(data) if data is not None else None
-
-
-async def _due(store: Store, head: str, folder: str, wanted: FindSessionInput) -> int:
-    """How short the brief of a new start must be that has not been made yet; 0 where it has been."""
-    last = None
-    for turn in (wanted.turn, wanted.turn - 1):
-        last = last or await _user(store, head, f"{folder}/{turn:05d}-user.json")
+async def _due(journal: Journal, head: str, wanted: FindSessionInput) -> int:
+    """Return the level of the brief of a new start that is still to be made; 0 if it is made already."""
+    last = await journal.user(head, wanted.turn) or await journal.user(head, wanted.turn - 1)
     if last is not None and last.start >= wanted.start:
         return 0
     return next_level(last.level if last else 0, opening=last is None or last.turn == 1 or bool(last.level))

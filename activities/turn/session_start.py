@@ -1,35 +1,26 @@
-"""The opening of a session: the frozen prefix of all its requests, and the brief that its role starts from.
+"""The start of a session: the frozen prefix of all its requests, and the first message of its role.
 
-Everything is read from the store at the session's first checkpoint and from the run's pinned files, so that a retry
-finds the same words.
+Both are made of the session's first checkpoint and the run's pinned files, so that a retry makes the same ones.
 """
 
 import json
 from typing import Any
 
+from activities.run.pinned_roles import read_role
 from activities.run.submodules import recorded
-from activities.runtime.stores import (
-    MODELS,
-    REQUEST,
-    TECHNOLOGY,
-    Stores,
-    report_file,
-    role_file,
-    run_config,
-    run_file,
-    run_json,
-    task_file,
-)
+from activities.runtime.stores import Stores, run_config, run_json
 from agents.detection.detect import Technology
 from agents.failure_classifier import FailureClass, classify
-from agents.messages.first_messages import (
-    DIFF_LIMIT,
+from agents.messages.brief_inputs import (
     Feedback,
     MakerInput,
     PlanInput,
     ReviewerInput,
     StuckInput,
     TesterInput,
+)
+from agents.messages.first_messages import (
+    DIFF_LIMIT,
     guidance_brief,
     maker_brief,
     plan_brief,
@@ -41,7 +32,6 @@ from agents.messages.request import Prefix, freeze_prefix
 from agents.messages.restart_message import Done, bounded, restarted_brief
 from agents.plan import PlannedTask
 from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
-from agents.roles.loader import parse_agent
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import WorkspaceError
@@ -50,20 +40,31 @@ from baton.records.left_out import show_path
 from baton.records.run import Evidence
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
+from baton.steps.store_paths import (
+    MODELS,
+    REQUEST,
+    TECHNOLOGY,
+    conflict_file,
+    gate_file,
+    handed_off_file,
+    stuck_file,
+    task_file,
+)
 from baton.steps.task import GateResult
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.delivery.filter_attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.project.scopes import scope_for
+from workspaces.store.diffs import diff_text
 from workspaces.store.store import Store
 from workspaces.store.submodules import describe, find_submodules
 
-_MOST_ATTRIBUTES = 200
-"""Files of attributes that are read for a first message."""
+_MAX_ATTRIBUTES = 200
+"""Maximum of attribute files that are read for a first message."""
 
 
 class Opener:
-    """Opens sessions of any role."""
+    """The start of sessions of all roles."""
 
     def __init__(self, stores: Stores, settings: Settings, prices: PriceList, *, isolated: bool) -> None:
         self._stores = stores
@@ -74,19 +75,16 @@ class Opener:
     async def open(
         self, key: SessionKey, checkpoint: str, *, level: int = 0, done: Done | None = None
     ) -> tuple[Prefix, str]:
-        """The frozen prefix and the first message of a session that starts at this checkpoint.
+        """Return the frozen prefix and the first message of a session that starts at this checkpoint.
 
-        One that starts anew gets a message of that level, with what was done before.
+        A new start of a session gets a message of the given level, with a summary of the work that was `done` before.
         """
         store = await self._stores.get(key.repo)
         technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
-        definition_text = await run_file(store, key.run, role_file(key.role))
-        if definition_text is None:
-            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
         models = await run_json(store, key.run, MODELS)
         config = await run_config(store, key.run)
         prefix = freeze_prefix(
-            parse_agent(definition_text.decode(), role_file(key.role)).definition,
+            await read_role(store, key.run, key.role),
             key.kind,
             model=str(models[key.role]) if done is None else await self._model_now(store, key, str(models[key.role])),
             max_tokens=self._settings.max_output_tokens,
@@ -99,9 +97,9 @@ class Opener:
         return prefix, brief if done is None else restarted_brief(brief, done, level)
 
     async def _model_now(self, store: Store, key: SessionKey, pinned: str) -> str:
-        """The model of a new start: the one that a person has set for the role meanwhile, unless the run names one.
+        """Return the model of a new start: the one that the settings name now, unless the run's request names one.
 
-        The API may have refused the pinned one; it is gone, or takes less.
+        The pinned model may be the reason of the new start: it is retired, or its context is too small.
         """
         asked = (await run_json(store, key.run, REQUEST)).get("models") or {}
         if asked.get(key.role) or not self._settings.model_for(key.role):
@@ -110,7 +108,7 @@ class Opener:
 
     async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology, level: int) -> str:
         if key.kind == GUIDANCE:
-            stuck = StuckInput.model_validate(await run_json(store, key.run, report_file(key.round)))
+            stuck = StuckInput.model_validate(await run_json(store, key.run, stuck_file(key.round)))
             return guidance_brief(bounded(stuck, level))
         request = await run_json(store, key.run, REQUEST)
         submodules = await self._submodules(store, key, checkpoint)
@@ -139,7 +137,7 @@ class Opener:
                 return maker_brief(bounded(maker.model_copy(update={"submodules": submodules}), level))
 
     async def _submodules(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
-        """The submodules of the session's workspace, in lines: those of the base, unless others changed them since."""
+        """Return the submodules of the workspace, a line each: those of the base, unless others changed them since."""
         links = Checkpoints(store).meta(checkpoint).gitlinks
         if not links:
             return []
@@ -211,7 +209,7 @@ class Opener:
 
 
 class _Lane:
-    """What earlier sessions of a task left in its lane."""
+    """The files of earlier sessions in a task's lane, at one checkpoint."""
 
     def __init__(self, store: Store, checkpoint: str) -> None:
         self._store = store
@@ -219,15 +217,15 @@ class _Lane:
         self._base = Checkpoints(store).project_commit(checkpoint)
 
     async def maker(self, round_number: int, role: str) -> MakerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, role)}.json")
+        data = await self._json(handed_off_file(session_name(round_number, role)))
         return None if data is None else MakerReport.model_validate(data)
 
     async def test(self, round_number: int) -> TesterReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'tester')}.json")
+        data = await self._json(handed_off_file(session_name(round_number, "tester")))
         return None if data is None else TesterReport.model_validate(data)
 
     async def review(self, round_number: int) -> ReviewerReport | None:
-        data = await self._json(f"reports/{session_name(round_number, 'reviewer')}.json")
+        data = await self._json(handed_off_file(session_name(round_number, "reviewer")))
         return None if data is None else ReviewerReport.model_validate(data)
 
     async def findings(self, round_number: int) -> list[Any]:
@@ -235,7 +233,7 @@ class _Lane:
         return list(review.findings) if review else []
 
     async def gate_result(self, round_number: int) -> GateResult | None:
-        data = await self._json(f"gates/{round_number}.json")
+        data = await self._json(gate_file(round_number))
         return None if data is None else GateResult.model_validate(data)
 
     async def gate(self, round_number: int) -> Evidence | None:
@@ -243,25 +241,25 @@ class _Lane:
         return result.evidence if result else None
 
     async def conflict(self, round_number: int) -> list[str]:
-        data = await self._json(f"conflicts/{round_number}.json")
+        data = await self._json(conflict_file(round_number))
         return [str(path) for path in data["paths"]] if data else []
 
     async def filters(self) -> list[str]:
-        """The lines of `.gitattributes` in the workspace and in what the task started from that speak of filters."""
+        """Return the lines about filters in the `.gitattributes` of the workspace and of the task's base."""
         found: dict[str, None] = {}
         for tree in (Checkpoints(self._store).tree(self._checkpoint), self._store.tree(self._base)):
             paths = [path for path in await self._store.paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
-            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MOST_ATTRIBUTES]}
+            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MAX_ATTRIBUTES]}
             found |= dict.fromkeys(filter_lines(files))
         return list(found)
 
     async def changed(self) -> list[str]:
-        """Project paths that differ from what the task started from, as the engine sees them."""
+        """Return the project paths that differ from the task's base, at most 300."""
         tree = Checkpoints(self._store).tree(self._checkpoint)
         return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
     async def diff(self, candidate: str) -> str:
-        return await self._store.diff(self._base, candidate, DIFF_LIMIT)
+        return await diff_text(self._store, self._base, candidate, DIFF_LIMIT)
 
     async def _json(self, path: str) -> Any:
         data = await self._store.read(self._checkpoint, path)
@@ -269,7 +267,7 @@ class _Lane:
 
 
 def _diagnosis(log: str) -> list[str]:
-    """What a failing test run looks like, and what to try: only where it is one of the known classes."""
+    """Return the class of a failed test run and its suggestions; empty if the class is unknown."""
     diagnosis = classify(log)
     if diagnosis.kind is FailureClass.UNKNOWN:
         return []

@@ -1,29 +1,30 @@
-"""What a session did before it starts anew: read from its journal, its lane and the run's decisions."""
+"""The summary of a session that starts anew, from its journal, its lane and the run's decisions."""
 
 import json
 from typing import Any
 
 from pydantic import ValidationError
 
-from activities.runtime.stores import DECISIONS, Stores, run_file
+from activities.runtime.stores import Stores, run_file
 from activities.session.journal import AssistantEntry, Journal, UserEntry
 from agents.messages.restart_message import Done, message_lines
 from baton.naming import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState
 from baton.steps.session import TurnInput
+from baton.steps.store_paths import DECISIONS
 from baton.text.truncation import first
 from workspaces.checkpoints.checkpoints import Checkpoints
 
-_MOST_TURNS = 200
-"""Turns, the last ones, in which messages of people are looked for."""
-_MOST_MESSAGES = 12
-"""Turns, the last ones, whose messages are quoted."""
-_MOST_FILES = 300
+_MAX_TURNS = 200
+"""Number of the last turns from which messages of people are taken."""
+_MAX_MESSAGES = 12
+"""Number of the last turns whose messages are quoted."""
+_MAX_FILES = 300
 
 
 class Past:
-    """Reads what came before a turn that is the first of a new start."""
+    """The history of a session before a turn that is the first of a new start."""
 
     def __init__(self, journal: Journal, stores: Stores, turn: TurnInput) -> None:
         self._journal = journal
@@ -31,25 +32,25 @@ class Past:
         self._turn = turn
 
     async def read(self) -> Done:
-        """All of it, as the store has it at the checkpoint that the turn starts from."""
+        """Return the summary, as of the checkpoint that the turn starts from."""
         turn, head = self._turn, self._turn.expected
-        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MOST_TURNS), turn.turn + 1)]
+        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MAX_TURNS), turn.turn + 1)]
         people: list[str] = []
         messages: list[str] = []
         asked: dict[str, Any] = {}
         for number, (user, answer) in enumerate(entries):
-            # What the refused turn was to hear is with the messages of the new start.
+            # Messages of the refused turn are among those of the new start.
             if user is not None and answer is not None:
                 people += _heard(user)
             people += _answers(user, asked)
             asked = _questions(answer)
-            if number >= len(entries) - _MOST_MESSAGES and not (user and (user.level or user.turn == 1)):
+            if number >= len(entries) - _MAX_MESSAGES and not (user and (user.level or user.turn == 1)):
                 messages += message_lines(user.message if user else None)
-            if number >= len(entries) - _MOST_MESSAGES:
+            if number >= len(entries) - _MAX_MESSAGES:
                 messages += message_lines(answer.message if answer else None)
         return Done(
             start=turn.start,
-            turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MOST_TURNS - 1),
+            turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MAX_TURNS - 1),
             changed=await self._changed(),
             people=people,
             decisions=await self._decisions(),
@@ -65,7 +66,7 @@ class Past:
         )
 
     async def _entry(self, head: str, number: int) -> tuple[UserEntry | None, AssistantEntry | None]:
-        """Both sides of a turn; one that cannot be read any more is left out: it may be why there is a new start."""
+        """Return both sides of a turn; None for both if it cannot be parsed, the possible reason of the new start."""
         try:
             user = await self._journal.user(head, number)
             answer = await self._journal.last_answer(head, number)
@@ -74,15 +75,15 @@ class Past:
         return user, answer
 
     async def _changed(self) -> list[str]:
-        """Project paths that differ from what the task started from."""
+        """Return the project paths that differ from the task's base."""
         store = await self._stores.get(self._turn.key.repo)
         checkpoints = Checkpoints(store)
         base = checkpoints.project_commit(self._turn.expected)
         paths = await store.changed_paths(base, checkpoints.tree(self._turn.expected))
-        return first(list(map(show_path, paths)), _MOST_FILES)
+        return first(list(map(show_path, paths)), _MAX_FILES)
 
     async def _decisions(self) -> list[str]:
-        """The answered questions about the task, as they were last saved."""
+        """Return the answered questions about the task, as they were last saved."""
         key = self._turn.key
         store = await self._stores.get(key.repo)
         data = await run_file(store, key.run, DECISIONS)
@@ -96,7 +97,7 @@ class Past:
 
 
 def _heard(user: UserEntry) -> list[str]:
-    """The messages of people in a turn: by their number, the last texts of it."""
+    """Return the messages of people in a turn: its last texts, as many as the entry counts."""
     content = (user.message or {}).get("content")
     if not user.heard or not isinstance(content, list):
         return []
@@ -104,7 +105,7 @@ def _heard(user: UserEntry) -> list[str]:
 
 
 def _questions(answer: AssistantEntry | None) -> dict[str, Any]:
-    """The questions that the role asked in an answer, by the id of the call."""
+    """Return the inputs of the `escalate` calls in an answer, by the id of the call."""
     content = answer.message.get("content") if answer else None
     return {
         str(block.get("id")): block.get("input")
@@ -114,7 +115,7 @@ def _questions(answer: AssistantEntry | None) -> dict[str, Any]:
 
 
 def _answers(user: UserEntry | None, asked: dict[str, Any]) -> list[str]:
-    """What was answered to them, of people or of the orchestrator."""
+    """Return the questions in `asked` that a turn answers, each with its answer."""
     content = (user.message or {}).get("content") if user else None
     found = []
     for block in content if isinstance(content, list) else []:

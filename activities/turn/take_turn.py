@@ -1,8 +1,8 @@
-"""`take_turn`: the tool calls that the model asked for, then the model's next answer, exactly once.
+"""The activity `take_turn`: the tool calls that the model asked for, then the model's next answer, exactly once.
 
-Temporal gives at-least-once; the journal in git makes it once. An attempt first looks how far an earlier one got:
-an answer that was committed is returned, tool results that were committed are not made again, and tool calls that
-were cut short start over from the checkpoint, so that their effects in the workspace happen once.
+Temporal runs an activity at least once; the journal in git makes its effects happen once. An attempt first reads how
+far an earlier one got. It returns an answer that was committed, runs no tool calls whose results were committed, and
+starts interrupted tool calls over from the checkpoint.
 """
 
 import json
@@ -15,9 +15,9 @@ from temporalio import activity
 from activities.budget.ledger_sql import Call
 from activities.budget.spending_guard import Purse
 from activities.runtime import metrics
-from activities.runtime.failures import with_posture
-from activities.runtime.heartbeat import doing, heartbeating
-from activities.runtime.stores import MODELS, Stores, run_json
+from activities.runtime.heartbeat import doing
+from activities.runtime.step import step
+from activities.runtime.stores import Stores, run_json
 from activities.session.conversation import (
     GO_ON,
     WHOLE,
@@ -43,6 +43,7 @@ from baton.logs import get_logger
 from baton.policies import EXCERPT_LIMIT
 from baton.settings.core import Settings
 from baton.steps.session import PutBack, TurnInput, TurnOutcome, TurnResult
+from baton.steps.store_paths import MODELS
 from baton.text.redaction import Redactor
 from baton.text.truncation import MAX_NAMED, cut, first, named, short
 from baton.tracing import annotate, span
@@ -54,15 +55,15 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-_MOST_CUTS = 2
-"""So often an answer that max_tokens cut off in a tool call is asked for again, each time with twice the room."""
-_LARGEST_OUTPUT = 128_000
+_MAX_CUTS = 2
+"""Maximum of retries of an answer that max_tokens cut off in a tool call, each with twice the tokens."""
+_MAX_OUTPUT = 128_000
 _REQUEST_OVERHEAD = 1_000
-"""Tokens that the API adds to a request with tools, and more."""
+"""An upper bound of the tokens that the API adds to a request with tools."""
 
 
 class TurnActivities:
-    """The activity `take_turn` with the clients it needs."""
+    """The activity `take_turn`."""
 
     def __init__(
         self,
@@ -83,11 +84,9 @@ class TurnActivities:
         self._opener = Opener(stores, settings, prices, isolated=sandbox.status.kind != "none")
         self._tools = ToolRunner(stores, sandbox, self._redact)
 
-    @activity.defn(name="take_turn")
-    @with_posture
-    @heartbeating
+    @step("take_turn")
     async def take_turn(self, turn: TurnInput) -> TurnResult:
-        """Run the pending tool calls, commit, ask the model, commit; do only what no earlier attempt did."""
+        """Run the pending tool calls, commit, call the model, commit; skip steps that an earlier attempt committed."""
         at = activity.info().scheduled_time
         doing(stage="workspace", turn=turn.turn, cost_usd=turn.spent_usd)
         checkpoints = await self._stores.checkpoints(turn.key.repo)
@@ -149,9 +148,9 @@ class TurnActivities:
     async def _reopen(
         self, journal: Journal, turn: TurnInput, last: AssistantEntry, ended: list[UserEntry], at: datetime
     ) -> Position:
-        """Go on after a hand-off that was taken in beside other calls: a person said something before it was acted on.
+        """Continue after a hand-off beside other calls: a person's message came before the hand-off took effect.
 
-        The calls have run, and the model has not heard of them; it hears it now, and that the hand-off does not count.
+        The calls have run, but the model has no results of them. It gets them now, with the hand-off's as a refusal.
         """
         entry = UserEntry(
             turn=turn.turn, expected=turn.expected, message=None, heard=len(turn.guidance), start=turn.start
@@ -162,7 +161,7 @@ class TurnActivities:
             texts = [{"type": "text", "text": text} for text in map(_from_person, turn.guidance)]
             entry.message = {"role": "user", "content": [*take_back(results, last.message), *texts]}
         else:
-            # Nobody said anything: the hand-off stands.
+            # Without a message the hand-off is valid.
             entry.result = ended[-1].result
         head = await journal.record_user(entry, at=at, snapshot=None)
         return Position(state="asked", head=head, user=entry, result=entry.result)
@@ -206,22 +205,24 @@ class TurnActivities:
         last = None if opens else (await journal.before(head, turn.turn))[0]
         prompt = _longest_prompt(prefix, history, last)
         while True:
-            room = min(prefix.max_tokens * 2 ** len(cuts), _LARGEST_OUTPUT)
-            # Raises where the model has no price (any more): no call is made then.
-            worst = self._prices.worst_case_usd(prefix.model, prompt, room, answers_as=last.model if last else None)
+            max_output = min(prefix.max_tokens * 2 ** len(cuts), _MAX_OUTPUT)
+            # Raises if the model has no price: then no call is made.
+            worst = self._prices.worst_case_usd(
+                prefix.model, prompt, max_output, answers_as=last.model if last else None
+            )
             call = await self._purse.reserve(turn.key, turn.turn, prefix.model, worst)
             if isinstance(call, Reached):
                 return TurnResult(commit=head, outcome="over_budget", reached=call, note=note, **told)
             doing(stage="model", tool="")
             with span("model call", role=turn.key.role, turn=turn.turn, model=prefix.model):
                 answer, others = await self._purse.pay(
-                    call, room, partial(self._ask, turn, prefix, history, room, keeping)
+                    call, max_output, partial(self._ask, turn, prefix, history, max_output, keeping)
                 )
                 entry = self._entry(call, answer)
                 annotate(usd=entry.cost_usd, **entry.usage.model_dump())
             metrics.answered(turn.key.role, entry.model, entry.usage, entry.cost_usd, entry.seconds)
             cut = answer.stop_reason == "max_tokens" and bool(tool_uses(answer.content))
-            if not cut or len(cuts) >= _MOST_CUTS or room >= _LARGEST_OUTPUT:
+            if not cut or len(cuts) >= _MAX_CUTS or max_output >= _MAX_OUTPUT:
                 break
             cuts.append(entry)
             head = await journal.record_cut(head, entry, len(cuts), at=at)
@@ -249,10 +250,10 @@ class TurnActivities:
         return result.model_copy(update={"commit": commit})
 
     async def _ask(
-        self, turn: TurnInput, prefix: Prefix, history: list[Message], room: int, keeping: Keeping, meter: Meter
+        self, turn: TurnInput, prefix: Prefix, history: list[Message], max_output: int, keeping: Keeping, meter: Meter
     ) -> Answer:
         request = build_request(prefix, history, self._settings.cache_ttl)
-        request["max_tokens"] = room
+        request["max_tokens"] = max_output
         key = turn.key
         headers = {
             "X-Baton-Run": key.run,
@@ -284,17 +285,19 @@ class TurnActivities:
         )
 
     def _billing(self, turn: TurnInput, asked: str, answered: set[str]) -> str:
-        """What a person must know where another model answered than was asked, and costs something else."""
+        """Return a sentence for people if another model answered than was asked, at another price; else empty."""
         others = sorted(model for model in answered if not self._prices.same_price(model, asked))
         if not others:
             return ""
         named = ", ".join(" ".join(self._redact(other).split())[:130] or "an unnamed model" for other in others[:3])
         unknown = not all(self._prices.knows(other) for other in others)
-        how = "which has no price here and is counted at the dearest known ones" if unknown else "and is billed as that"
+        how = (
+            "which has no price here and is counted at the highest known prices" if unknown else "and is billed as that"
+        )
         return f"{turn.key.role}: {named} answered where {asked} was asked, {how}."
 
     async def _other_model(self, turn: TurnInput, asked: str) -> str:
-        """What a person must know where a new start asks another model than the run was pinned to."""
+        """Return a sentence for people if a new start asks another model than the run is pinned to; else empty."""
         key = turn.key
         pinned = (await run_json(await self._stores.get(key.repo), key.run, MODELS)).get(key.role)
         return "" if asked == pinned else f"{key.role}: started anew with {asked} in place of {pinned}, as is set now."
@@ -302,7 +305,7 @@ class TurnActivities:
     def _conclude(
         self, turn: TurnInput, entry: AssistantEntry, cuts: list[AssistantEntry], note: str
     ) -> tuple[TurnResult, dict[str, bytes]]:
-        """What the workflow needs to know of an answer."""
+        """Return the result of an answer for the workflow, and the files of an accepted hand-off."""
         content = entry.message["content"]
         calls = tool_uses(content)
         result = TurnResult(
@@ -343,7 +346,7 @@ def _put_back(entry: UserEntry) -> PutBack | None:
 
 
 def _tell(result: TurnResult) -> None:
-    """One log line a turn, and one for the report with which a session ends."""
+    """Log the turn, and the report with which a session ends."""
     _log.info("turn", outcome=result.outcome, tools=result.tools, cost_usd=result.cost_usd, commit=result.commit)
     if result.hand_off is not None:
         said = result.hand_off
@@ -351,7 +354,7 @@ def _tell(result: TurnResult) -> None:
 
 
 def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Message | None:
-    """The user's side of a turn: tool results first, then what the engine and people have to say."""
+    """Return the user's side of a turn: tool results, then remarks of the engine, then messages of people."""
     texts = [*([last.fault] if last.fault else []), *phase.remarks, *map(_from_person, turn.guidance)]
     if not phase.results and not texts:
         if is_paused_by_server(last.message, last.stop_reason):
@@ -362,9 +365,9 @@ def user_message(turn: TurnInput, last: AssistantEntry, phase: ToolPhase) -> Mes
 
 
 def _longest_prompt(prefix: Prefix, history: list[Message], last: AssistantEntry | None) -> int:
-    """The most tokens that a request can have: what the last one had, its answer, and a token a byte of what is new.
+    """Return the maximum of tokens of a request: those of the last request and answer, and one for each new byte.
 
-    A token stands for a byte at least, so that no text, however odd, has more of them.
+    A token stands for at least one byte, so no text has more tokens than bytes.
     """
     if last is None:
         return len(prefix.to_json()) + sum(_bytes(message) for message in history) + _REQUEST_OVERHEAD

@@ -1,22 +1,22 @@
-"""The tool phase of a turn: run the calls in the task's workspace, hold the role to its scope, snapshot the result."""
+"""The tool phase of a turn: the calls in the task's workspace, the check of the role's scope, the snapshot."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from activities.run.pinned_roles import read_role
 from activities.run.submodules import submodules_of
 from activities.runtime import metrics
 from activities.runtime.heartbeat import doing
-from activities.runtime.stores import Stores, role_file, run_config, run_file
+from activities.runtime.stores import Stores, run_config
 from activities.session.journal import AssistantEntry, Journal
-from activities.session.left_out_paths import LEFT_OUT, Changes, told_of_command, told_of_file
+from activities.session.left_out_paths import Changes, told_of_command, told_of_file
 from activities.turn.engine_tools import ToolUse, escalation_fault, escalation_of, hand_off_of
 from agents.roles.definition import AgentDefinition
-from agents.roles.loader import parse_agent
-from baton.errors import WorkspaceError
 from baton.records.left_out import show_path
 from baton.steps.session import HandOff, LeftOut, SessionKey, TurnInput
+from baton.steps.store_paths import LEFT_OUT
 from baton.text.redaction import Redactor
 from baton.text.truncation import bullets, named
 from baton.text.untrusted import whole
@@ -39,25 +39,25 @@ _CUT_OFF = (
 
 
 def tool_uses(content: list[dict[str, Any]]) -> list[ToolUse]:
-    """The tool calls in an answer, in order."""
+    """Return the tool calls of an answer, in order."""
     return [block for block in content if block.get("type") == "tool_use"]
 
 
 @dataclass
 class ToolPhase:
-    """What the tool calls of one answer came to."""
+    """The outcome of the tool calls of one answer."""
 
     results: list[dict[str, Any]] = field(default_factory=list)
     """One `tool_result` block a call, in order."""
     records: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    """What the engine tells the model besides."""
+    """Sentences of the engine for the model."""
     put_back: list[str] = field(default_factory=list)
     """As `show_path` shows them."""
     left_out: LeftOut | None = None
-    """What is written and not kept, where that has changed."""
+    """The list of paths that are not kept, if it has changed."""
     unheard: bool = False
-    """Whether the calls wrote what is not kept: the session must have heard of that when it hands off."""
+    """Whether there is a remark that the session must read before it hands off."""
     snapshot: Snapshot | None = None
     hand_off: HandOff | None = None
     files: dict[str, bytes] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class ToolPhase:
     """Files of the lane that go with the snapshot."""
     note: str = ""
     committed: Callable[[str], None] = lambda _checkpoint: None
-    """To be called with the checkpoint that holds the snapshot: the workspace is clean at it."""
+    """Callback for the checkpoint that holds the snapshot: it marks the workspace as clean at it."""
 
 
 class ToolRunner:
-    """Runs tool calls for any session of a worker."""
+    """The runner of tool calls for all sessions of a worker."""
 
     def __init__(self, stores: Stores, sandbox: Sandbox, redact: Redactor) -> None:
         self._stores = stores
@@ -78,7 +78,7 @@ class ToolRunner:
         self._definitions: dict[tuple[str, str], AgentDefinition] = {}
 
     async def run(self, journal: Journal, turn: TurnInput, last: AssistantEntry) -> ToolPhase:
-        """Run the calls of the last answer; what falls outside the role's scope is put back."""
+        """Run the calls of the last answer, and put back all paths outside the role's scope."""
         phase = ToolPhase()
         calls = tool_uses(last.message["content"])
         if not last.runnable:
@@ -143,7 +143,7 @@ class ToolRunner:
             if snapshot.put_back:
                 phase.put_back = list(map(show_path, snapshot.put_back))
                 phase.remarks.append(_submodule_remark(phase.put_back))
-            # What cannot be kept and stood there before this turn is no deed of this role: it stays, and stays named.
+            # A path that cannot be kept and was there before this turn is not this role's change: it stays in the list.
             found = workspace.states(snapshot.left_out)
             stood = {path for path in snapshot.left_out if path in before and before[path] == found.get(path)}
             outside = [path for path in scope.outside(snapshot.changed) if path not in stood]
@@ -173,13 +173,13 @@ class ToolRunner:
     async def _tell_filters(
         self, phase: ToolPhase, store: Store, turn: TurnInput, snapshot: Snapshot, outcomes: dict[str, ToolOutcome]
     ) -> None:
-        """Tell the agent at once what a filter should have changed, and none will."""
+        """Add a remark about changed files behind a git filter, which the engine does not run."""
         checkpoints = Checkpoints(store)
         base = store.source.tree_of(checkpoints.project_commit(turn.expected))
         left_out = set(snapshot.left_out)
         paths = [path for path in snapshot.changed if path not in left_out]
         trees = [base, checkpoints.tree(turn.expected), snapshot.tree]
-        found = await filters_of(store, trees, paths, pack=snapshot.pack)
+        found = await filters_of(store, trees, paths)
         there = await in_thread(_files_of, store, snapshot, found)
         if there:
             phase.remarks.append(_filters_remark({path: found[path] for path in there}))
@@ -192,7 +192,7 @@ class ToolRunner:
                     )
 
     def _tell(self, phase: ToolPhase, changes: Changes, calls: list[ToolUse], outcomes: dict[str, ToolOutcome]) -> None:
-        """Say what was written and is not kept: in the answers of the calls that wrote it, and in a remark."""
+        """Report written paths that are not kept: in the results of the calls that wrote them, and in a remark."""
         rest = dict(changes.seen)
         for outcome_id, outcome in outcomes.items():
             for path in outcome.touched or ():
@@ -201,7 +201,7 @@ class ToolRunner:
                     rest.pop(path, None)
         commands = [call["id"] for call in calls if call["id"] in outcomes and outcomes[call["id"]].touched is None]
         if commands and (line := told_of_command(rest)):
-            # Which of several commands it was is not known.
+            # One of several commands wrote it, so the last one reports it.
             outcomes[commands[-1]] = outcomes[commands[-1]].with_line(line)
         if remark := changes.remark():
             phase.remarks.append(remark)
@@ -230,7 +230,7 @@ class ToolRunner:
 
     def _answer(self, phase: ToolPhase, call: ToolUse, outcome: ToolOutcome) -> None:
         content = outcome.content
-        # The sandbox holds no secret of the engine; this is the second wall.
+        # The sandbox holds no secret of the engine; this is a second line of defence.
         content = self._redact.secrets(whole(content)) if isinstance(content, str) else content
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call["id"], "content": content or "(no output)"}
         if outcome.is_error:
@@ -242,14 +242,11 @@ class ToolRunner:
         phase.records.append(record)
 
     async def _definition(self, store: Store, key: SessionKey) -> AgentDefinition:
-        """The role as the run pinned it; the same bytes for the whole run."""
+        """Return the definition of the role from the bytes that the run is pinned to."""
         known = self._definitions.get((key.run, key.role))
         if known is not None:
             return known
-        data = await run_file(store, key.run, role_file(key.role))
-        if data is None:
-            raise WorkspaceError(f"The store has no role file {key.role} for run {key.run}.")
-        definition = parse_agent(data.decode(), role_file(key.role)).definition
+        definition = await read_role(store, key.run, key.role)
         if len(self._definitions) > 256:
             self._definitions.clear()
         self._definitions[(key.run, key.role)] = definition
@@ -272,9 +269,8 @@ def _put_back_remark(role: str, paths: list[str], scope: str) -> str:
 
 
 def _files_of(store: Store, snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
-    """Those of the paths that are files, and not removed or links."""
-    with store.objects.together(snapshot.pack):
-        entries = {path: store.objects.entry(snapshot.tree, path) for path in paths}
+    """Return the paths that are files in the snapshot, without links and removed paths."""
+    entries = {path: store.objects.entry(snapshot.tree, path) for path in paths}
     return [path for path, entry in entries.items() if entry is not None and entry.mode in (FILE, EXECUTABLE)]
 
 

@@ -1,1 +1,1 @@
-"""Technology detection: languages, frameworks and test commands of a repository, from its manifests."""
+"""Detection of the technology of a repository, from its paths and package manifests."""

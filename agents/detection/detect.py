@@ -1,4 +1,4 @@
-"""What a repository is built with, told from its manifests and paths alone. Nothing is executed, nothing raises."""
+"""The technology of a repository, from its manifests and paths alone: no code runs, and no content raises an error."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.detection import languages as stacks
+from agents.detection.languages import Stack
 from agents.detection.manifests import Sources
 from baton.text.truncation import cut, first
 
@@ -38,10 +39,10 @@ MANIFESTS = (
     "schema.prisma",
     "alembic.ini",
 )
-"""File names (patterns) whose text `detect` can use; `wanted` picks the paths to read."""
+"""Patterns of file names whose text `detect` uses; `wanted` selects the paths to read."""
 
 MAX_MANIFEST = 256_000
-"""Characters of one manifest that are looked at; a longer file is left out and noted."""
+"""Maximum characters of a manifest; a longer one is left out, and a note says so."""
 
 _PATTERNS = tuple(name for name in MANIFESTS if "*" in name)
 _MAX_WANTED = 60
@@ -53,80 +54,27 @@ _VENDORED = frozenset(
 _PLAIN = re.compile(r"[^\w .,:;/&|=@+()'\"#*<>~^$!?\[\]-]")
 
 
-class Stack(BaseModel):
-    """One language in one directory, with what belongs to it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    directory: str = ""
-    """Relative to the root; empty for the root."""
-    language: str
-    framework: str | None = None
-    database: list[str] = Field(default_factory=list)
-    orm: str | None = None
-    validation: str | None = None
-    authentication: list[str] = Field(default_factory=list)
-    tests: str | None = None
-    test_command: str | None = None
-    """To be run in `directory`."""
-
-
 class Technology(BaseModel):
-    """What the engine found out about a repository; the first stack is the main one."""
+    """The detected technology of a repository; the first stack is the main one."""
 
     model_config = ConfigDict(frozen=True)
 
     stacks: list[Stack] = Field(default_factory=list)
     test_command: str | None = None
-    """Shell text for the root of the repository; None where no tests were found."""
+    """Shell text to run in the root of the repository; None if no tests were found."""
     notes: list[str] = Field(default_factory=list)
-    """What was left out, and other test commands that exist."""
-
-    @property
-    def language(self) -> str | None:
-        """Language of the main stack."""
-        return self.stacks[0].language if self.stacks else None
-
-    @property
-    def framework(self) -> str | None:
-        """The first framework of any stack."""
-        return next((stack.framework for stack in self.stacks if stack.framework), None)
-
-    @property
-    def database(self) -> list[str]:
-        """Databases of all stacks."""
-        return _unique(name for stack in self.stacks for name in stack.database)
-
-    @property
-    def orm(self) -> str | None:
-        """The first ORM or query builder of any stack."""
-        return next((stack.orm for stack in self.stacks if stack.orm), None)
-
-    @property
-    def validation(self) -> str | None:
-        """The first validation library of any stack."""
-        return next((stack.validation for stack in self.stacks if stack.validation), None)
-
-    @property
-    def authentication(self) -> list[str]:
-        """Authentication libraries of all stacks."""
-        return _unique(name for stack in self.stacks for name in stack.authentication)
-
-    @property
-    def tests(self) -> str | None:
-        """The first test framework of any stack."""
-        return next((stack.tests for stack in self.stacks if stack.tests), None)
+    """Sentences about manifests that were left out, and about other test commands."""
 
 
 def wanted(paths: Iterable[str]) -> list[str]:
-    """Which of a repository's paths to hand to `detect` with their text: manifests, those near the root first."""
+    """Return the paths of the manifests that `detect` needs, those near the root first."""
     manifests = [path for path in paths if _is_manifest(path)]
     return sorted(manifests, key=lambda path: (path.count("/"), path))[:_MAX_WANTED]
 
 
 def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
-    """Tell the technology from all paths of a repository and the text of its manifests. Never raises on content."""
-    notes = [f"{path} is too long and was not looked at." for path in read if len(read[path]) > MAX_MANIFEST]
+    """Detect the technology from all paths of a repository and the texts of its manifests by path."""
+    notes = [f"{path} is too long and was not read." for path in read if len(read[path]) > MAX_MANIFEST]
     texts = {path: text.removeprefix("\ufeff") for path, text in read.items() if len(text) <= MAX_MANIFEST}
     usable = [path for path in paths if not _VENDORED.intersection(path.split("/")[:-1])]
     by_directory: dict[str, dict[str, str]] = {}
@@ -139,24 +87,23 @@ def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     for directory, manifests in by_directory.items():
         sources = Sources(manifests, _below(usable, directory))
         for finder in stacks.FINDERS:
-            details = finder(sources)
+            stack = finder(sources)
             # A manifest below the root that adds neither a framework nor tests is part of the stack above it.
-            if details is not None and (not directory or details.framework or details.tests or not found):
-                databases = _unique([*details.database, *(shared if not found else [])])
-                fields = {**details.as_fields(), "database": databases}
-                found.append(Stack(directory=directory, **fields))
-    if not found and (stack := _from_suffixes(usable, shared)):
-        found.append(stack)
+            if stack is not None and (not directory or stack.framework or stack.tests or not found):
+                databases = _unique([*stack.database, *(shared if not found else [])])
+                found.append(stack.model_copy(update={"directory": directory, "database": databases}))
+    if not found and (only := _from_suffixes(usable, shared)):
+        found.append(only)
     command, more = _test_command(found[:_MAX_STACKS], texts.get("Makefile", ""))
     if len(found) > _MAX_STACKS:
-        notes.append(f"{len(found) - _MAX_STACKS} more parts of the repository were not looked at.")
+        notes.append(f"{len(found) - _MAX_STACKS} more parts of the repository were not examined.")
     return Technology(stacks=found[:_MAX_STACKS], test_command=command, notes=[*notes, *more])
 
 
 def describe(technology: Technology) -> str:
-    """The technology in words, for prompts; bounded, and free of markup that a manifest could smuggle in."""
+    """Return the technology as text for prompts, bounded and without markup from manifests."""
     if not technology.stacks:
-        lines = ["Nothing was recognised from the manifests; look at the repository before you choose anything."]
+        lines = ["The manifests name no known technology; read the repository before you choose one."]
     else:
         lines = [_describe_stack(stack) for stack in technology.stacks]
     if technology.test_command:
@@ -198,13 +145,13 @@ def _below(paths: Sequence[str], directory: str) -> list[str]:
 
 
 def _databases_of_services(texts: Mapping[str, str]) -> list[str]:
-    """Databases that compose files and Prisma's schema name; they belong to no language."""
+    """Return the databases that compose files and Prisma's schema name; they belong to no language."""
     names = [name for path, text in texts.items() for name in stacks.databases_of_file(PurePosixPath(path).name, text)]
     return _unique(names)
 
 
 def _from_suffixes(paths: Sequence[str], databases: list[str]) -> Stack | None:
-    """Without any manifest: the language with the most files, and its tests where files look like tests."""
+    """Return the stack of a repository without manifests: the language with the most files, and its tests."""
     counted: dict[str, int] = {}
     for path in paths:
         language = stacks.LANGUAGE_OF_SUFFIX.get(PurePosixPath(path).suffix.lower())
@@ -218,7 +165,7 @@ def _from_suffixes(paths: Sequence[str], databases: list[str]) -> Stack | None:
 
 
 def _test_command(found: Sequence[Stack], makefile: str) -> tuple[str | None, list[str]]:
-    """The command of the whole repository: what its Makefile calls a test, else the main stack's; others are noted."""
+    """Return the test command of the repository (`make test` or the main stack's), and notes on other commands."""
     commands = [
         (f"cd {shlex.quote(stack.directory)} && " if stack.directory else "") + stack.test_command
         for stack in sorted(found, key=lambda stack: stack.directory.count("/") + bool(stack.directory))

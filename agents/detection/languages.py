@@ -1,12 +1,12 @@
-"""One finder per language: which manifests speak for it, what its dependencies mean, how its tests are run."""
+"""Finders, one for each language: they read its manifests, label its dependencies and choose its test command."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 
-from agents.detection import catalogue as libraries
+from pydantic import BaseModel, ConfigDict, Field
+
 from agents.detection import manifests
-from agents.detection.catalogue import Catalogue
+from agents.detection.catalogue import Ecosystem, database_of_image, read_catalogue
 from agents.detection.manifests import Sources
 
 LANGUAGE_OF_SUFFIX = {
@@ -32,47 +32,48 @@ _NO_TEST = "no test specified"
 _MAX_SCRIPT = 4_000
 
 
-@dataclass(frozen=True)
-class Details:
-    """What a finder tells about its language in one directory."""
+class Stack(BaseModel):
+    """One language in one directory, with its framework, libraries and tests."""
 
+    model_config = ConfigDict(frozen=True)
+
+    directory: str = ""
+    """Path relative to the root; empty for the root."""
     language: str
     framework: str | None = None
-    database: list[str] = field(default_factory=list)
+    database: list[str] = Field(default_factory=list)
     orm: str | None = None
     validation: str | None = None
-    authentication: list[str] = field(default_factory=list)
+    authentication: list[str] = Field(default_factory=list)
     tests: str | None = None
     test_command: str | None = None
-
-    def as_fields(self) -> dict[str, object]:
-        """The fields by name."""
-        return asdict(self)
+    """Shell text to run in `directory`."""
 
 
-def _details(
-    language: str, names: Collection[str], catalogue: Catalogue, tests: str | None, command: str | None
-) -> Details:
-    return Details(
+def _make_stack(
+    language: str, names: Collection[str], ecosystem: Ecosystem, tests: str | None, command: str | None
+) -> Stack:
+    catalogue = read_catalogue(ecosystem)
+    return Stack(
         language=language,
-        framework=next(iter(catalogue.find("framework", names)), None),
+        framework=catalogue.find_first("framework", names),
         database=catalogue.find("database", names),
-        orm=next(iter(catalogue.find("orm", names)), None),
-        validation=next(iter(catalogue.find("validation", names)), None),
+        orm=catalogue.find_first("orm", names),
+        validation=catalogue.find_first("validation", names),
         authentication=catalogue.find("authentication", names),
         tests=tests,
         test_command=command,
     )
 
 
-def python(sources: Sources) -> Details | None:
-    """Python: pyproject, requirements, setup files, Pipfile, tox."""
+def python(sources: Sources) -> Stack | None:
+    """Find Python by pyproject, requirements, setup files, Pipfile or tox."""
     files = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "tox.ini", "pytest.ini")
     if not sources.has(*files) and not any(name.startswith("requirements") for name in sources.texts):
         return None
     names = manifests.python_names(sources)
     tests, command = _python_tests(sources, names)
-    return _details("Python", names, libraries.PYTHON, tests, command)
+    return _make_stack("Python", names, "python", tests, command)
 
 
 def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None, str | None]:
@@ -86,6 +87,10 @@ def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None,
     )
     has_tests = any(_PYTHON_TEST.fullmatch(path) for path in sources.paths)
     commands = "\n".join(section.get("commands", "") for section in tox.values())[:_MAX_SCRIPT]
+    only = _only_other_names(sources.paths)
+    if only and "django" not in names:
+        # pytest looks into files of these names only when it is told to, and would find no test.
+        return "pytest", f"python -m pytest -q -o python_files='{only}'"
     if configured or "pytest" in names or "pytest" in commands:
         return "pytest", "python -m pytest -q"
     if "django" in names and "manage.py" in sources.paths:
@@ -94,12 +99,20 @@ def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None,
         return "unittest", match[0].strip() if "{" not in match[0] else "python -m unittest discover"
     if commands.strip():
         return "tox", "python -m tox"
-    # pytest runs unittest's classes too; unittest would find none of pytest's functions and call that a success.
+    # pytest also runs unittest's classes; unittest finds none of pytest's functions and reports success.
     return ("pytest", "python -m pytest -q") if has_tests else (None, None)
 
 
-def node(sources: Sources) -> Details | None:
-    """JavaScript and TypeScript: package.json with npm, pnpm, yarn or bun."""
+def _only_other_names(paths: Sequence[str]) -> str:
+    """Return names of test files for `python_files`, where a project has none of the names that pytest looks for."""
+    if any(re.fullmatch(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py", path) for path in paths):
+        return ""
+    found = {path.rpartition("/")[2] for path in paths if re.fullmatch(r"(?:.*/)?tests?\.py", path)}
+    return " ".join(sorted(found))
+
+
+def node(sources: Sources) -> Stack | None:
+    """Find JavaScript and TypeScript by package.json, with npm, pnpm, yarn or bun."""
     if "package.json" not in sources.texts:
         return None
     package = manifests.json_object(sources.text("package.json"))
@@ -108,23 +121,24 @@ def node(sources: Sources) -> Details | None:
     manager = _node_manager(sources, package)
     script = manifests.table(package, "scripts").get("test")
     script = script[:_MAX_SCRIPT] if isinstance(script, str) else ""
-    runner = next(iter(libraries.NODE.find("tests", names)), None)
+    runner = read_catalogue("node").find_first("tests", names)
     command = None
     if script.strip() and _NO_TEST not in script:
-        # Test runners of browser frameworks watch for changes unless they are told that nobody is looking.
+        # Test runners of browser frameworks watch for changes unless CI is set.
         command = f"CI=true {manager} test" if "react-scripts" in script else f"{manager} test"
         if re.search(r"\bng test\b", script):
             command += " -- --watch=false" if manager == "npm" else " --watch=false"
         runner = runner or ("node:test" if re.search(r"\bnode\b.* --test\b", script) else f"{manager} test")
     elif runner in {"vitest", "jest", "mocha"}:
         command = {"vitest": "npx vitest run", "jest": "npx jest --ci", "mocha": "npx mocha"}[runner]
-    return _details("TypeScript" if typed else "JavaScript", names, libraries.NODE, runner, command)
+    return _make_stack("TypeScript" if typed else "JavaScript", names, "node", runner, command)
 
 
 def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
     declared = package.get("packageManager")
     if isinstance(declared, str) and (match := re.match(r"(npm|pnpm|yarn|bun)@", declared)):
-        return match[1]
+        # `bun test` is bun's own runner, whatever the project's script calls.
+        return "bun run" if match[1] == "bun" else match[1]
     if sources.has("pnpm-lock.yaml"):
         return "pnpm"
     if sources.has("yarn.lock"):
@@ -132,25 +146,25 @@ def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
     return "bun run" if sources.has("bun.lock", "bun.lockb") else "npm"
 
 
-def go(sources: Sources) -> Details | None:
-    """Go: go.mod."""
+def go(sources: Sources) -> Stack | None:
+    """Find Go by go.mod."""
     if "go.mod" not in sources.texts:
         return None
     has_tests = any(path.endswith("_test.go") for path in sources.paths)
     found = ("go test", "go test ./...") if has_tests else (None, None)
-    return _details("Go", manifests.go_names(sources.text("go.mod")), libraries.GO, *found)
+    return _make_stack("Go", manifests.go_names(sources.text("go.mod")), "go", *found)
 
 
-def rust(sources: Sources) -> Details | None:
-    """Rust: Cargo.toml. Unit tests stand inside the sources, so there is always something to run."""
+def rust(sources: Sources) -> Stack | None:
+    """Find Rust by Cargo.toml. Its unit tests are inside the sources, so there is always a test command."""
     if "Cargo.toml" not in sources.texts:
         return None
     names = manifests.cargo_names(sources.text("Cargo.toml"))
-    return _details("Rust", names, libraries.RUST, "cargo test", "cargo test")
+    return _make_stack("Rust", names, "rust", "cargo test", "cargo test")
 
 
-def java(sources: Sources) -> Details | None:
-    """Java and Kotlin: Maven and Gradle, by their wrappers where there are any."""
+def java(sources: Sources) -> Stack | None:
+    """Find Java and Kotlin by the files of Maven and Gradle; their wrappers take precedence."""
     gradle = [sources.text(name) for name in ("build.gradle", "build.gradle.kts") if name in sources.texts]
     if "pom.xml" not in sources.texts and not gradle:
         return None
@@ -161,12 +175,12 @@ def java(sources: Sources) -> Details | None:
     else:
         command = "./gradlew test" if sources.has("gradlew") else "gradle test"
     has_tests = any(f"/{path}".find("/src/test/") >= 0 for path in sources.paths)
-    runner = next(iter(libraries.JAVA.find("tests", names)), "JUnit") if has_tests else None
-    return _details("Kotlin" if kotlin else "Java", names, libraries.JAVA, runner, command if has_tests else None)
+    runner = (read_catalogue("java").find_first("tests", names) or "JUnit") if has_tests else None
+    return _make_stack("Kotlin" if kotlin else "Java", names, "java", runner, command if has_tests else None)
 
 
-def ruby(sources: Sources) -> Details | None:
-    """Ruby: Gemfile, with RSpec, Rails' runner or rake."""
+def ruby(sources: Sources) -> Stack | None:
+    """Find Ruby by Gemfile, with RSpec, Rails' runner or rake."""
     if "Gemfile" not in sources.texts:
         return None
     names = manifests.ruby_names(sources.text("Gemfile"))
@@ -177,16 +191,16 @@ def ruby(sources: Sources) -> Details | None:
         tests = ("Rails' test runner", "bin/rails test")
     elif sources.has("Rakefile") and any(path.startswith("test/") for path in sources.paths):
         tests = ("minitest", "bundle exec rake test")
-    return _details("Ruby", names, libraries.RUBY, *tests)
+    return _make_stack("Ruby", names, "ruby", *tests)
 
 
-def php(sources: Sources) -> Details | None:
-    """PHP: composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
+def php(sources: Sources) -> Stack | None:
+    """Find PHP by composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
     if "composer.json" not in sources.texts:
         return None
     composer = manifests.json_object(sources.text("composer.json"))
     names = manifests.php_names(composer)
-    runner = next(iter(libraries.PHP.find("tests", names)), None)
+    runner = read_catalogue("php").find_first("tests", names)
     tests: tuple[str | None, str | None] = (runner, None)
     if manifests.table(composer, "scripts").get("test"):
         tests = (runner or "composer test", "composer test")
@@ -194,44 +208,42 @@ def php(sources: Sources) -> Details | None:
         tests = (runner or "PHPUnit", "php artisan test")
     elif runner is not None:
         tests = (runner, "vendor/bin/pest" if runner == "Pest" else "vendor/bin/phpunit")
-    return _details("PHP", names, libraries.PHP, *tests)
+    return _make_stack("PHP", names, "php", *tests)
 
 
-def dotnet(sources: Sources) -> Details | None:
-    """.NET: project files; `dotnet test` in the directory of the solution or project."""
+def dotnet(sources: Sources) -> Stack | None:
+    """Find .NET by project files, with `dotnet test` in the directory of the solution or project."""
     projects = [*sources.named(".csproj"), *sources.named(".fsproj")]
     if not projects:
         return None
     names = manifests.dotnet_names(projects)
-    runner = next(iter(libraries.DOTNET.find("tests", names)), None)
-    return _details(
+    runner = read_catalogue("dotnet").find_first("tests", names)
+    return _make_stack(
         "F#" if not sources.named(".csproj") else "C#",
         names,
-        libraries.DOTNET,
+        "dotnet",
         runner,
         "dotnet test" if runner else None,
     )
 
 
-FINDERS: tuple[Callable[[Sources], Details | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)
-"""In the order in which stacks of one directory are listed."""
+FINDERS: tuple[Callable[[Sources], Stack | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)
+"""The finders in the order in which they list the stacks of a directory."""
 
 
 def tests_without_manifest(language: str, paths: Sequence[str]) -> tuple[str | None, str | None]:
-    """Test framework and command where a repository has no manifest at all."""
+    """Return test framework and command of a repository without manifests."""
     if language == "Python" and any(_PYTHON_TEST.fullmatch(path) for path in paths):
         return "pytest", "python -m pytest -q"
     return None, None
 
 
 def databases_of_file(name: str, text: str) -> list[str]:
-    """Databases that a compose file or Prisma's schema names."""
+    """Return the databases that a compose file or Prisma's schema names."""
     if name == "schema.prisma":
         match = re.search(r"\bprovider\s*=\s*\"(postgresql|mysql|sqlite|sqlserver|mongodb|cockroachdb)\"", text)
-        return [libraries.DATABASE_IMAGES.get(match[1], match[1])] if match else []
+        return [database_of_image(match[1]) or match[1]] if match else []
     if "compose" in name:
         images = re.findall(r"^[ \t]*image:[ \t]*[\"']?(?:[\w.-]+/)*([\w-]+)", text, re.MULTILINE)
-        return [
-            libraries.DATABASE_IMAGES[image.lower()] for image in images if image.lower() in libraries.DATABASE_IMAGES
-        ]
+        return [database for image in images if (database := database_of_image(image))]
     return []

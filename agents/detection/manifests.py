@@ -1,7 +1,7 @@
-"""Reads package manifests tolerantly: names of dependencies and scripts out of TOML, JSON, XML and line formats.
+"""Package manifests, read tolerantly: the names of dependencies and scripts in TOML, JSON, XML and line formats.
 
-Manifests come from strangers. Parsers of the standard library do the work where they are safe; XML is searched, not
-parsed, for entity expansion has no bounds. What cannot be read counts as empty.
+Manifests come from strangers. The standard library's parsers are used where they are safe; XML is searched instead of
+parsed, because entity expansion has no bounds. An unreadable manifest counts as empty.
 """
 
 import configparser
@@ -30,20 +30,20 @@ class Sources:
     paths: Sequence[str]
 
     def has(self, *names: str) -> bool:
-        """Whether one of these files stands directly in the directory."""
+        """Whether one of these files is directly in the directory."""
         return any(name in self.texts for name in names) or any(path in names for path in self.paths)
 
     def text(self, name: str) -> str:
-        """The text of a manifest; empty where there is none."""
+        """Return the text of a manifest; empty if it does not exist."""
         return self.texts.get(name, "")
 
     def named(self, suffix: str) -> list[str]:
-        """Texts of all manifests whose name ends like this."""
+        """Return the texts of all manifests with this suffix."""
         return [text for name, text in self.texts.items() if name.endswith(suffix)]
 
 
 def toml(text: str) -> dict[str, object]:
-    """A TOML document; empty where it cannot be read."""
+    """Parse a TOML document; empty if it is invalid."""
     # The parser takes quadratic time for a key of many parts: 43 s for one of 100 kB.
     if any(part.count(".") > _MAX_DOTS for line in text.splitlines() for part in line.split("=")):
         return {}
@@ -54,7 +54,7 @@ def toml(text: str) -> dict[str, object]:
 
 
 def json_object(text: str) -> dict[str, object]:
-    """A JSON object; empty where it cannot be read or is something else."""
+    """Parse a JSON object; empty if it is invalid or another value."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -63,30 +63,30 @@ def json_object(text: str) -> dict[str, object]:
 
 
 def table(value: object, *keys: str) -> dict[str, object]:
-    """The table below these keys; empty where there is none."""
+    """Return the table below these keys; empty if there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 
 
 def texts(value: object) -> list[str]:
-    """The texts of a list; empty where it is no list."""
+    """Return the texts of a list; empty if it is no list."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def ini_sections(text: str) -> dict[str, dict[str, str]]:
-    """The sections of an INI file; empty where it cannot be read."""
+    """Parse the sections of an INI file; empty if it is invalid."""
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)
         return {section: dict(parser.items(section)) for section in parser.sections()}
     except (configparser.Error, ValueError, AttributeError, TypeError):
-        # configparser trips over its own state on some broken files.
+        # configparser raises errors of its own state on some broken files.
         return {}
 
 
 def python_names(sources: Sources) -> set[str]:
-    """Distribution names, normalised, of everything a Python project requires for running, testing or building."""
+    """Return the normalised names of distributions that a Python project requires to run, test or build."""
     project = toml(sources.text("pyproject.toml"))
     lines: list[str] = texts(table(project, "project").get("dependencies"))
     for groups in (table(project, "project", "optional-dependencies"), table(project, "dependency-groups")):
@@ -111,18 +111,18 @@ def python_names(sources: Sources) -> set[str]:
 
 
 def node_names(package: Mapping[str, object]) -> set[str]:
-    """Names of a package.json's dependencies of every kind."""
+    """Return the names of all kinds of dependencies in a package.json."""
     kinds = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
     return {name.lower() for kind in kinds for name in table(package, kind)}
 
 
 def go_names(text: str) -> set[str]:
-    """Module paths that a go.mod requires."""
+    """Return the module paths that a go.mod requires."""
     return {name.lower() for name in _GO_MODULE.findall(text)}
 
 
 def cargo_names(text: str) -> set[str]:
-    """Crates that a Cargo.toml depends on, of its workspace too."""
+    """Return the crates that a Cargo.toml and its workspace depend on."""
     document = toml(text)
     tables = [table(document, key) for key in ("dependencies", "dev-dependencies", "build-dependencies")]
     tables.append(table(document, "workspace", "dependencies"))
@@ -130,7 +130,7 @@ def cargo_names(text: str) -> set[str]:
 
 
 def java_names(pom: str, gradle: Iterable[str]) -> set[str]:
-    """Artifact names and plugin ids of Maven and Gradle files."""
+    """Return the artifact names and plugin ids of Maven and Gradle files."""
     names = set(_XML_ARTIFACT.findall(pom))
     for text in gradle:
         for group, artifact in _GRADLE.findall(text):
@@ -140,15 +140,15 @@ def java_names(pom: str, gradle: Iterable[str]) -> set[str]:
 
 
 def ruby_names(text: str) -> set[str]:
-    """Gems that a Gemfile names."""
+    """Return the gems that a Gemfile names."""
     return {name.lower() for name in _GEM.findall(text)}
 
 
 def php_names(composer: Mapping[str, object]) -> set[str]:
-    """Packages that a composer.json requires."""
+    """Return the packages that a composer.json requires."""
     return {name.lower() for kind in ("require", "require-dev") for name in table(composer, kind)}
 
 
 def dotnet_names(projects: Iterable[str]) -> set[str]:
-    """NuGet packages that project files reference."""
+    """Return the NuGet packages that project files reference."""
     return {name.lower() for text in projects for name in _NUGET.findall(text)}

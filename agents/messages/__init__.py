@@ -1,1 +1,1 @@
-"""Assembly of requests to the Messages API: prefix, transcript, first messages, quoted text."""
+"""Requests to the Messages API: prefix, transcript, first messages, quoted text."""

@@ -1,6 +1,7 @@
-"""Finds the lines that a patch adds, with the files they are in. Pure.
+"""The lines that a patch adds, with their files. Pure.
 
-Contents are foreign: an added line that begins with `++ ` looks like a header. So the lines of a hunk are counted.
+An added line that begins with `++ ` looks like a header, and strangers write the lines. So the lines of each hunk are
+counted.
 """
 
 import re
@@ -12,7 +13,7 @@ _LETTERS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r
 
 
 def added_lines(patch: str) -> Iterator[tuple[str, str]]:
-    """File and text of each added line, as `git diff` with its usual prefixes writes them."""
+    """Iterate over file and text of each added line of a `git diff` with its default prefixes."""
     file, old, new = "", 0, 0
     for line in patch.split("\n"):
         if old <= 0 and new <= 0:
@@ -32,7 +33,7 @@ def added_lines(patch: str) -> Iterator[tuple[str, str]]:
 
 
 def _name(text: str) -> str:
-    """The name in a header: git ends one that has a blank with a tab, and quotes one with odd characters."""
+    """Return the name in a header; git ends a name with blanks with a tab, and quotes special characters."""
     if text.startswith('"'):
         text = _QUOTED.sub(_character, text.rstrip("\t")[1:-1])
     return text.rstrip("\t").removeprefix("b/")

@@ -1,7 +1,7 @@
-"""The first message of a session that starts anew, for its conversation could not go on: its task, and its past.
+"""The first message of a session that starts anew because its conversation could not continue: its task and its past.
 
-Each new start whose first request is refused as well gets a shorter message (`level`); the last one says little more
-than the task. All of it is quoted: files, messages and tool results are a model's or a repository's words.
+A start after a refused first request gets a shorter message (`level`); the shortest has little more than the task.
+Files, messages and tool results are quoted, because models and repositories write them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ Brief = TypeVar("Brief", bound=BaseModel)
 
 @dataclass(frozen=True)
 class _Bounds:
-    """How much a first message has at a level, in characters and items."""
+    """The bounds of a first message at a level, in characters and items."""
 
     text: int
-    """Characters of any one text of the role's own brief; 0: as in any brief."""
+    """Characters of each text of the role's own brief; 0: the default bounds."""
     items: int
-    """Items of any one list of it."""
+    """Items of each list of the brief."""
     files: int
     people: int
-    """Messages of people, the last ones."""
+    """Number of the latest messages of people."""
     message: int
-    """Characters of each of them, and of each message of the conversation."""
+    """Characters of each message of people and of the conversation."""
     last: int
-    """Messages of the conversation, the last ones."""
+    """Number of the latest messages of the conversation."""
 
 
 _BOUNDS = {
@@ -43,41 +43,41 @@ SHORTEST = max(_BOUNDS)
 
 
 class Done(BaseModel):
-    """What a session did before it started anew, as the engine knows it."""
+    """The past of a session before its new start, from the engine's own records."""
 
     model_config = ConfigDict(frozen=True)
 
     start: int
-    """How often it has started anew, this time included."""
+    """Number of new starts, including this one."""
     turns: int = 0
-    """Answers of the model so far."""
+    """Number of answers of the model so far."""
     changed: list[str] = Field(default_factory=list)
-    """Project paths that differ from what the task started from, as the engine sees them."""
+    """Project paths that differ from the base of the task."""
     people: list[str] = Field(default_factory=list)
-    """Messages and answers of people that the session has heard, the oldest first."""
+    """Messages and answers of people that the session has received, the oldest first."""
     decisions: list[str] = Field(default_factory=list)
     """Answered questions about the task, with their notes."""
     left_out: list[str] = Field(default_factory=list)
-    """Paths that are written in the workspace and will not be kept."""
+    """Paths in the workspace that will not be saved."""
     messages: list[str] = Field(default_factory=list)
     """The end of the conversation as text, the oldest message first."""
     answer: str = ""
-    """The answer to the last question that the role asked, where it has not been given yet."""
+    """The answer to the last question of the role, if the role has not received it yet."""
 
 
 def next_level(level: int, *, opening: bool) -> int:
-    """How short the next start's brief must be; `opening`: the last start did not get beyond its first request."""
+    """Return the level of the next start; `opening`: the last start failed at its first request."""
     return min(max(2, level + 1), SHORTEST) if opening else 1
 
 
 def bounded(brief: Brief, level: int) -> Brief:
-    """What a role's brief is made of, its texts and lists cut to what a level allows."""
+    """Return the input of a role's brief with its texts and lists cut to the bounds of a level."""
     bounds = _BOUNDS.get(level)
     return brief if bounds is None or not bounds.text else _cut_model(brief, bounds)
 
 
 def restarted_brief(brief: str, done: Done, level: int) -> str:
-    """The first message of a new start: the role's own, then what was done, which the workspace still holds."""
+    """Return the first message of a new start: the role's brief, then its past work, which the workspace holds."""
     bounds = _BOUNDS[min(level, SHORTEST)]
     shortened = (
         "A longer first message was refused. In this one every text and list is cut short; read in the workspace"
@@ -95,7 +95,7 @@ def restarted_brief(brief: str, done: Done, level: int) -> str:
         _listed("files changed since the task began, as the engine sees them", done.changed, bounds.files, 300),
         _listed("paths written that will not be kept", done.left_out, bounds.files, 300),
         _listed("answered questions about this task", done.decisions[-bounds.people :], bounds.people, bounds.message),
-        _listed("messages of people that you have heard before", *_last(done.people, bounds.people, bounds.message)),
+        _listed("messages of people that you have received before", *_last(done.people, bounds.people, bounds.message)),
         _listed("the end of the earlier conversation", *_last(done.messages, bounds.last, bounds.message)),
         done.answer and fence("the answer to your last question", done.answer, limit=4_000),
         "Look at the workspace where you are not sure how far you got. Then go on, and call `hand_off` when the work"
@@ -106,7 +106,7 @@ def restarted_brief(brief: str, done: Done, level: int) -> str:
 
 
 def message_lines(message: Mapping[str, Any] | None) -> list[str]:
-    """The texts, tool calls and results of a message, each with who said it; thinking is a model's own."""
+    """Return texts, tool calls and results of a message as lines with their speaker, without thinking."""
     if message is None:
         return []
     who = "you" if message.get("role") == "assistant" else "to you"
@@ -133,7 +133,7 @@ def _result(content: Any) -> str:
 
 
 def _last(items: Sequence[str], count: int, length: int) -> tuple[list[str], int, int]:
-    """The last items, with a line that says how many came before."""
+    """Return the last items, with a line that says how many came before."""
     shown = list(items[len(items) - count :]) if count else []
     left = len(items) - len(shown)
     return ([f"[... {left:,} before these ...]", *shown] if left and shown else shown), count + 1, length

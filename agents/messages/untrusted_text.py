@@ -1,10 +1,10 @@
-"""Wraps foreign text (requests, logs, diffs, reports) as data: bounded, made visible, in a fence it cannot close."""
+"""Untrusted text (requests, logs, diffs, reports) as data: bounded, visible, in a fence that it cannot close."""
 
 import hashlib
 import re
 from typing import Literal
 
-# Control characters, direction overrides and tag characters: what a terminal or a reader would not show as it is.
+# Control characters, direction overrides and tag characters, which terminals and readers do not show as they are.
 # https://trojansource.codes/
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
@@ -14,10 +14,10 @@ Keep = Literal["start", "both", "end"]
 
 
 def fence(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
-    """The text as data between two markers that hold a digest of it, so that the text cannot contain its own end.
+    """Return the text as data between two markers that hold its digest, so that the text cannot contain its end.
 
-    The same text gives the same fence, so that a repeated attempt sends the same bytes. `limit` is in characters;
-    `keep` says which part of a longer text stays.
+    The same text gives the same fence, so that a retry sends the same bytes. `limit` is in characters; `keep` names the
+    part of a longer text that stays.
     """
     body = clip(visible(text), limit, keep)
     attempt = 0
@@ -30,13 +30,13 @@ def fence(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
 
 
 def visible(text: str) -> str:
-    """The text with line ends as `\\n` and characters that hide or reorder others written as `<U+202E>`."""
+    """Return the text with `\\n` as line ends; characters that hide or reorder others become `<U+202E>`."""
     text = text.replace("\r\n", "\n")
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def clip(text: str, limit: int, keep: Keep = "both") -> str:
-    """At most about `limit` characters; where something is left out, a line says how much."""
+    """Return at most about `limit` characters; a line says how many are left out."""
     if len(text) <= limit:
         return text
     gone = f"[... {len(text) - limit:,} characters left out ...]"

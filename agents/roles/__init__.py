@@ -1,1 +1,1 @@
-"""Role files: their definition, their loader, and the tools that they grant."""
+"""Role files: their definition, their loader, the models and tools that they name."""

@@ -1,4 +1,4 @@
-"""What a role file says: the definition of an agent and the tools it grants, as plain data.
+"""The definition of an agent as plain data: the fields of its role file, and the tools that it grants.
 
 The fields are those of Claude Code's agent files (https://code.claude.com/docs/en/sub-agents).
 """
@@ -7,14 +7,10 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-ToolName = Literal["Read", "Write", "Edit", "Glob", "Grep", "Bash"]
-"""The tools that Baton offers, under Claude Code's names."""
-
-TOOL_NAMES: tuple[ToolName, ...] = get_args(ToolName)
-"""The same as a tuple, in the order in which they are offered to the model."""
+from baton.tool_inputs import TOOL_NAMES, ToolName
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
-"""How much a model should spend on an answer (`output_config.effort` of the Messages API)."""
+"""The effort of a model for an answer (`output_config.effort` of the Messages API)."""
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
@@ -40,7 +36,7 @@ DOCUMENTED_FIELDS = (
 
 
 class ToolGrant(BaseModel):
-    """One tool that an agent may use; a pattern narrows it to some commands (`Bash(pytest:*)`)."""
+    """One tool that an agent may use; a pattern restricts it to some commands (`Bash(pytest:*)`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,24 +56,24 @@ class AgentDefinition(BaseModel):
     name: str
     description: str = ""
     model: str | None = None
-    """As written: alias, id, `inherit` or free text. `agents.roles.models.resolve_model` makes an id of it."""
+    """Text of the file: alias, id, `inherit` or free text. `agents.roles.models.resolve_model` turns it into an id."""
     tools: list[ToolGrant]
     max_turns: int | None = None
     effort: Effort | None = None
     prompt: str = ""
     source: str
-    """Where the text came from, for people: a path or `built in`."""
+    """Source of the text, for people: a path or `built in`."""
     digest: str
     """`sha256:` and the digest of the complete text."""
     fields: dict[str, JsonValue] = Field(default_factory=dict)
-    """The other documented fields, as written. Baton keeps them and acts on none."""
+    """The other documented fields, unchanged. Baton keeps them, and they have no effect."""
 
     def grants(self) -> dict[ToolName, list[str] | None]:
-        """The granted tools in their fixed order, each with its patterns; None where nothing narrows it."""
+        """Return the granted tools in their fixed order, each with its patterns; None for an unrestricted tool."""
         granted: dict[ToolName, list[str] | None] = {}
         for name in TOOL_NAMES:
             patterns = [grant.pattern for grant in self.tools if grant.name == name]
             if patterns:
-                # Several grants of one tool add up, as in Claude Code: an unrestricted one makes the rest moot.
+                # Several grants of one tool add up, as in Claude Code; an unrestricted one includes the others.
                 granted[name] = None if None in patterns else [pattern for pattern in patterns if pattern is not None]
         return granted

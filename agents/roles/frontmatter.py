@@ -1,7 +1,7 @@
-"""Reads the YAML frontmatter of agent files, tolerantly: strict first, then re-quoted, then line by line.
+"""The YAML frontmatter of agent files, read tolerantly: strictly first, then with quoted values, then line by line.
 
-Of about a thousand public agent files, one in sixteen is not valid YAML (a colon in a description, `tools: *`).
-Claude Code re-quotes such lines and skips what still fails; here nothing is skipped, and what was done is told.
+Of about a thousand public agent files, one in sixteen is not valid YAML (a colon in a description, `tools: *`). Claude
+Code quotes such values and skips files that still fail. Baton skips no file, and a warning names each repair.
 """
 
 import re
@@ -22,7 +22,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @dataclass
 class Frontmatter:
-    """The fields and the body of a file, and what had to be overlooked to read them."""
+    """The fields and the body of a file, with warnings about the faults that were repaired."""
 
     fields: dict[str, JsonValue]
     body: str
@@ -30,11 +30,11 @@ class Frontmatter:
 
 
 class _Unreadable(Exception):
-    """The text is not the YAML that a frontmatter may be made of."""
+    """The text is no YAML that a frontmatter may contain."""
 
 
 class _Loader(yaml.BaseLoader):
-    """Scalars stay text (`no`, `1.0` and dates mean themselves), and aliases are refused: they can grow without end."""
+    """Reads scalars as text (`no`, `1.0`, dates) and refuses aliases, which can expand without bounds."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -43,7 +43,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def split(text: str, origin: str) -> Frontmatter:
-    """Separate and read the frontmatter; raises AgentFileError where there is none or none can be made out."""
+    """Separate and read the frontmatter. Raises AgentFileError if there is none or if it is unreadable."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     warnings: list[str] = []
     stripped = text.lstrip("\n \t")
@@ -125,7 +125,7 @@ def _value(node: yaml.Node, warnings: list[str]) -> JsonValue:
 
 
 def _requoted(raw: str) -> str:
-    """The same text with the values of `key: value` lines in quotes where they hold special characters."""
+    """Return the text with quotes around values of `key: value` lines that have special characters."""
     lines = []
     for line in raw.split("\n"):
         match = _KEY_LINE.fullmatch(line.rstrip())
@@ -142,7 +142,7 @@ def _is_quoted(value: str) -> bool:
 
 
 def _scanned(raw: str) -> dict[str, JsonValue]:
-    """Known keys at the beginning of a line, each with the text up to the next known key."""
+    """Return the known keys at the beginning of lines, each with the text up to the next known key."""
     collected: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in raw.split("\n"):

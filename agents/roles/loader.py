@@ -1,4 +1,4 @@
-"""Loads role files: one text, a directory, or those that come with Baton. Never skips anything silently."""
+"""The loader of role files: one text, a directory, or the built-in ones. It reports each file that it skips."""
 
 import re
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _HARMLESS = frozenset({"color"})
 
 @dataclass(frozen=True)
 class LoadedAgent:
-    """An agent and what a person should know about how its file was read."""
+    """An agent, with warnings for a person about the reading of its file."""
 
     definition: AgentDefinition
     warnings: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class LoadedAgent:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that gave no agent, and why."""
+    """A file that defines no agent, with the reason."""
 
     source: str
     message: str
@@ -41,7 +41,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class AgentDirectory:
-    """What a directory holds: agents by name, files that gave none, and files that are no Markdown."""
+    """The contents of a directory: agents by name, files that define none, and files that are no Markdown."""
 
     agents: dict[str, LoadedAgent]
     problems: list[Problem]
@@ -49,7 +49,7 @@ class AgentDirectory:
 
 
 def parse_agent(text: str, origin: str) -> LoadedAgent:
-    """Read one role file; `origin` is where it came from, for messages. Raises AgentFileError and nothing else."""
+    """Read one role file; `origin` is its source, for messages. Raises AgentFileError and no other error."""
     if len(text) > _MAX_FILE:
         raise AgentFileError(f"{origin} is longer than {_MAX_FILE} characters; an agent file is a page of text.")
     try:
@@ -84,9 +84,9 @@ def parse_agent(text: str, origin: str) -> LoadedAgent:
 
 
 def load_directory(path: Path) -> AgentDirectory:
-    """Load every `*.md` below a directory; a file that cannot be loaded is a problem of the result, not an error.
+    """Load every `*.md` below a directory; a file that cannot be loaded becomes a problem in the result.
 
-    Raises AgentFileError where the directory itself cannot be read.
+    Raises AgentFileError if the directory itself cannot be read.
     """
     root = path.resolve()
     if not root.is_dir():
@@ -119,25 +119,25 @@ def load_directory(path: Path) -> AgentDirectory:
 
 @cache
 def builtin_agent(role: str) -> LoadedAgent:
-    """The role file that comes with Baton; raises AgentFileError for a role that there is not."""
+    """Return the built-in agent of a role. Raises AgentFileError for an unknown role."""
     return parse_agent(builtin_text(role), f"built in ({role}.md)")
 
 
 def builtin_text(role: str) -> str:
-    """The bytes of a role file that comes with Baton, as text: what a run is pinned to."""
+    """Return the text of a built-in role file, to which a run is pinned. Raises AgentFileError."""
     if role not in ROLES:
         raise AgentFileError(f"There is no role `{role}`; the roles are {', '.join(ROLES)}.")
     return resources.files("agents").joinpath(f"definitions/{role}.md").read_text(encoding="utf-8")
 
 
 def builtin_agents() -> dict[str, LoadedAgent]:
-    """All role files that come with Baton, in the order of the pipeline."""
+    """Return all built-in agents by role, in the order of the pipeline."""
     return {role: builtin_agent(role) for role in ROLES}
 
 
 def _read(entry: Path, root: Path, source: str) -> str:
     try:
-        # A link could show any file of this machine, and a pipe would block for ever.
+        # A link could show any file of this machine, and a pipe would block.
         if not entry.resolve().is_relative_to(root) or not entry.is_file():
             raise AgentFileError(f"{source} is not a plain file of this directory; it was not read.")
         if entry.stat().st_size > 4 * _MAX_FILE:
@@ -162,7 +162,7 @@ def _name(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> str
 
 
 def _line(fields: dict[str, JsonValue], key: str, warnings: list[str]) -> str | None:
-    """A field as one line of text; None where it is missing or no text."""
+    """Return a field as one line of text; None if it is missing or no text."""
     value = fields.get(key)
     if value is None:
         return None

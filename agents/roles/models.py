@@ -1,4 +1,4 @@
-"""Makes a model id of what an agent file, a setting or a person wrote. Whatever is not plain is said in a note."""
+"""Model ids from the names in agent files, settings and requests, with a note for each assumption."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """The id that is asked for, and what a person should know about the choice (None: it is what was written)."""
+    """The id of a model, and a note about the choice (None if the name was a plain alias or id)."""
 
     id: str
     note: str | None = None
@@ -27,9 +27,9 @@ class ResolvedModel:
 def model_of(
     role: str, own: str | None, path: str, asked: Mapping[str, str], settings: Settings, prices: PriceList
 ) -> ResolvedModel:
-    """The model of a role, by what comes first: the run's request, the settings, the role's file (`own`, at `path`).
+    """Return the model of a role by precedence: the run's request, the settings, the role's file (`own`, at `path`).
 
-    Raises ConfigurationError, which says where the name stands, for a model that cannot be asked.
+    Raises ConfigurationError with the source of the name for a model that cannot be used.
     """
     places = (
         (f"the model that was asked for as {role}", asked.get(role)),
@@ -39,21 +39,21 @@ def model_of(
     try:
         return resolve_model(wanted, prices, DEFAULT_MODEL, exact=where != path)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where[:1].upper()}{where[1:]} does not fit. {error}") from error
+        raise ConfigurationError(f"{where[:1].upper()}{where[1:]} is invalid. {error}") from error
 
 
 def check_models(asked: Mapping[str, str], settings: Settings, prices: PriceList) -> None:
-    """Raise ConfigurationError where a person has named a model that cannot be asked, by an option or a setting."""
+    """Raise ConfigurationError if an option or a setting names a model that cannot be used."""
     for role in ROLES:
         model_of(role, None, "", asked, settings, prices)
 
 
 def resolve_model(raw: str | None, prices: PriceList, default: str, *, exact: bool = False) -> ResolvedModel:
-    """The model for what was written, which has a price; raises ConfigurationError where `default` names none.
+    """Return the model for a written name. Raises ConfigurationError for an id without a price or a bad `default`.
 
-    An alias gives its current model. `inherit` and nothing at all give the default. A retired id gives its
-    successor. An id without a price raises ConfigurationError. Free text that names exactly one alias gives that
-    model; any other text gives the default, or ConfigurationError where it must be `exact`: a person's own word.
+    An alias gives its current model, `inherit` and an empty name the default, a retired id its successor. Free text
+    that names exactly one alias gives that model. Any other text gives the default; with `exact`, for a name that a
+    person chose, it raises ConfigurationError.
     """
     plain = _plain(default, prices)
     if plain is None:
@@ -80,7 +80,7 @@ def resolve_model(raw: str | None, prices: PriceList, default: str, *, exact: bo
 
 
 def _plain(written: str, prices: PriceList) -> ResolvedModel | None:
-    """Alias or id with a price, None for what is neither; raises ConfigurationError for an id without a price."""
+    """Return the model of an alias or id, None for other text. Raises ConfigurationError for an id without a price."""
     name = written.strip().lower()
     if name in prices.aliases:
         prices.require(prices.aliases[name])

@@ -1,16 +1,17 @@
-"""Reads `tools` and `disallowedTools` of an agent file into grants; what cannot be enforced is not granted."""
+"""The tools that `tools` and `disallowedTools` of an agent file grant; unenforceable restrictions grant none."""
 
 import re
 
 from pydantic import JsonValue
 
-from agents.roles.definition import TOOL_NAMES, ToolGrant, ToolName
+from agents.roles.definition import ToolGrant
 from baton.errors import AgentFileError
+from baton.tool_inputs import TOOL_NAMES, ToolName
 
 _ITEM = re.compile(r"(?P<name>[^\s()]+)\s*(?:\((?P<pattern>.*)\))?", re.DOTALL)
 _BY_LOWER_NAME: dict[str, ToolName] = {name.lower(): name for name in TOOL_NAMES}
 
-# Names that Claude Code knows and Baton does not offer; the rest are unknown, most likely typing mistakes.
+# Names that Claude Code knows and Baton does not offer; other names are unknown, most likely typing mistakes.
 _FOREIGN = frozenset(
     [
         "Agent",
@@ -47,7 +48,7 @@ _FOREIGN = frozenset(
 
 
 def read_tools(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> list[ToolGrant]:
-    """The tools that a file grants. Missing or `*`: all. Raises AgentFileError where none of those named is left."""
+    """Return the tools that a file grants; all if `tools` is missing or `*`. Raises AgentFileError if none is left."""
     granted = _granted(fields.get("tools"), origin, warnings)
     withheld = {
         grant.name for item in _items(fields.get("disallowedTools"), origin) for grant in _withheld(item, warnings)
@@ -76,7 +77,7 @@ def _granted(value: JsonValue, origin: str, warnings: list[str]) -> list[ToolGra
 
 
 def _items(value: JsonValue, origin: str) -> list[str]:
-    """The single entries of a comma-separated text or a list; commas inside parentheses belong to the entry."""
+    """Return the entries of a comma-separated text or a list; commas inside parentheses belong to an entry."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -121,7 +122,7 @@ def _grant(item: str, warnings: list[str]) -> ToolGrant | None:
     if pattern in (None, "*", "**", ":*"):
         return ToolGrant(name=known)
     if known != "Bash" or not pattern:
-        # Only commands are matched against patterns; to grant the whole tool instead would be more than was asked for.
+        # Only commands are matched against patterns, and to grant the unrestricted tool would exceed the file's grant.
         warnings.append(f"`{shown}` restricts the tool in a way that Baton cannot enforce; it was left out")
         return None
     return ToolGrant(name=known, pattern=pattern)

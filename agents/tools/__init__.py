@@ -1,1 +1,1 @@
-"""Schemas and input models of the tools that an agent is offered."""
+"""The schemas of the tools that an agent is offered."""

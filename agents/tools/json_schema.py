@@ -1,4 +1,4 @@
-"""Flat JSON schemas from pydantic models: no references, no titles, nothing beyond the named properties."""
+"""Flat JSON schemas from pydantic models: no references, no titles, no additional properties."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ JsonObject = dict[str, object]
 
 
 def flat_schema(model: type[BaseModel]) -> JsonObject:
-    """The schema of a model as the `input_schema` of a tool. The order of properties is that of the model."""
-    schema = model.model_json_schema()
+    """Return the schema of a model as the `input_schema` of a tool, with the properties in the model's order."""
+    schema = model.model_json_schema(by_alias=False)  # by the names of the fields, not their synonyms
     definitions = schema.pop("$defs", {})
     flat = _flatten(schema, definitions)
     if not isinstance(flat, dict):
@@ -45,7 +45,7 @@ def _flatten(node: object, definitions: Mapping[str, object]) -> object:
 
 
 def _optional(node: JsonObject) -> JsonObject:
-    """`X | None` as X: an optional property is left out, which models do more reliably than writing null."""
+    """Return `X | None` as X: models omit an optional property more reliably than they write null."""
     branches = node["anyOf"]
     if not isinstance(branches, list):
         return node

@@ -1,14 +1,14 @@
-"""The tools that an agent is offered: schemas and descriptions, in an order that never changes."""
+"""The tools that an agent is offered: schemas and descriptions, in a fixed order."""
 
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from agents.reports import GUIDANCE, Escalation, report_model
-from agents.roles.definition import AgentDefinition, ToolName
-from agents.tools.inputs import INPUTS
+from agents.roles.definition import AgentDefinition
 from agents.tools.json_schema import flat_schema
 from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
+from baton.tool_inputs import INPUTS, ToolName
 
 if TYPE_CHECKING:
     from anthropic.types import ToolParam
@@ -71,7 +71,7 @@ _HAND_OFF = {
 
 
 def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = True) -> "list[ToolParam]":
-    """The tools of one session: those that the file grants, then `hand_off` with the report of its kind and `escalate`.
+    """Return the tools of a session: those that the file grants, `hand_off` with the report of its kind, `escalate`.
 
     The kind is the role, or `guidance` for the orchestrator's answer to an agent that is stuck. `isolated` says whether
     commands run in the sandbox.
@@ -81,7 +81,7 @@ def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = Tru
     tools = [_tool(name, _description(name, patterns, isolated), INPUTS[name]) for name, patterns in granted]
     hand_off = (
         f"{_HAND_OFF[kind]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
-        "Every field is required. If something does not fit, the result says what: mend it and call again."
+        "Every field is required. If one is invalid, the result names the fault: correct it and call again."
     )
     escalate = (
         "Ask when you cannot go on by yourself: a choice that shapes the system, missing credentials or access, work "

@@ -1,8 +1,8 @@
-"""Caps on money, turns and time: when one is reached, what a person is asked then, and what the answer changes. Pure.
+"""Caps on money, turns and time: when one is reached, the question to the person, and the effect of the answer. Pure.
 
-A call is counted before it is made, with the most that it can cost; afterwards with what it did cost. A call whose
-end nobody saw (the worker was killed, the stream broke) stays counted with the most that it can have cost, for the
-API bills answers that never arrived, too.
+A call counts with its worst-case cost before it is made, and with its actual cost afterwards. A call without a known
+end (the worker was killed, the stream broke) keeps counting with its worst case, because the API also bills answers
+that never arrive.
 """
 
 import math
@@ -14,83 +14,79 @@ from typing import Literal
 from pydantic import Field
 
 from baton.records.run import Contract, Limits, RunDocument
+from system.durations import parse_duration
 
 Scope = Literal["session", "task", "run", "day"]
 Unit = Literal["usd", "turns", "seconds"]
 
 ERROR_TYPE = "budget"
-"""Error type of an escalation about a cap: never answered by the orchestrator."""
+"""Error type of an escalation about a cap, which the orchestrator never answers."""
 
 TURN_LIMIT = "turn_limit"
-"""Error type of the escalation with which a session ends that has used up its turns."""
+"""Error type of the escalation that ends a session without turns left."""
 
 RAISE = "raise"
 """The choice that raises a cap."""
 
-_HAIR = 1e-9
-"""USD; sums of many small floats may be off by less."""
-_MOST = 1_000_000.0
+_ROUNDING = 1e-9
+"""USD; more than the rounding error of a sum of costs."""
+_MAX_AMOUNT = 1_000_000.0
 _AMOUNT = re.compile(
     r"(?P<before>\$|usd)?\s*(?P<amount>[0-9]{1,7}(?:\.[0-9]{1,6})?)\s*(?P<after>\$|[a-z]{1,8})?", re.IGNORECASE
 )
-_SUFFIXES: dict[Unit, dict[str, float]] = {
-    "usd": dict.fromkeys(("", "$", "usd", "dollar", "dollars"), 1),
-    "turns": dict.fromkeys(("", "turn", "turns"), 1),
-    "seconds": {
-        **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
-        **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
-        **dict.fromkeys(("h", "hour", "hours"), 3_600),
-    },
+_SUFFIXES: dict[Unit, tuple[str, ...]] = {
+    "usd": ("", "$", "usd", "dollar", "dollars"),
+    "turns": ("", "turn", "turns"),
 }
 _EXAMPLES: dict[Unit, str] = {"usd": "2.50 or $5", "turns": "40 or 40 turns", "seconds": "90s, 30m or 2h"}
-_WORDS_FOR: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time"}
-_NUMBER_WORDS = re.compile(r"\b(?:inf|infinity|infinite|nan|unlimited)\b|\u221e", re.IGNORECASE)
+_UNIT_NAMES: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time"}
+_UNBOUNDED = re.compile(r"\b(?:inf|infinity|infinite|nan|unlimited)\b|\u221e", re.IGNORECASE)
 
 
 class Reached(Contract):
-    """A cap that does not allow the next step."""
+    """A cap that does not permit the next call or step."""
 
     scope: Scope
     unit: Unit
     name: str = ""
-    """Which session, task or day; empty for the run."""
+    """Name of the session, task or day; empty for the run."""
     cap: float
     spent: float
     """USD of calls that ended, turns taken, or seconds worked."""
     unconfirmed: float = 0.0
-    """USD: the most that calls can have cost beyond that, whose end nobody saw."""
+    """USD: worst case of the calls without a known end."""
     worst: float = 0.0
     """USD: the worst case of the next call."""
     step: float
-    """What `raise` adds unless the note names an amount."""
+    """Amount that `raise` adds unless the note names another."""
     raised: float = 0.0
-    """How much of the cap people have added already."""
+    """Part of the cap that people have added already."""
 
     @property
     def key(self) -> str:
-        """Names the cap within its run."""
+        """The name of the cap within its run."""
         return cap_key(self.scope, self.unit, self.name)
 
     @property
     def shared(self) -> bool:
-        """Whether other tasks run into the same cap."""
+        """Whether the cap also holds for other tasks."""
         return self.scope in ("run", "day")
 
     @property
     def least(self) -> float:
-        """USD by which the cap must be raised at least for the next call."""
+        """The minimum raise, in USD, that permits the next call."""
         return max(0.0, self.spent + self.unconfirmed + self.worst - self.cap)
 
 
 class Caps(Contract):
-    """The run's file `limits.json`: the limits it began with, and what people added since."""
+    """The run's file `limits.json`: its first limits, and the amounts that people have added since."""
 
     limits: Limits = Field(default_factory=Limits)
     raised: dict[str, float] = Field(default_factory=dict)
     """Added amount by the cap's key."""
 
     def raise_by(self, reached: Reached, note: str) -> float:
-        """Raise a cap by the amount in the note, else by its step; gives the amount."""
+        """Raise a cap by the amount in the note, else by its step; return the amount."""
         amount = amount_in(note, reached.unit) or reached.step
         self.raised[reached.key] = round(self.raised.get(reached.key, 0.0) + amount, 9)
         return amount
@@ -98,39 +94,40 @@ class Caps(Contract):
 
 @dataclass(frozen=True)
 class Cap:
-    """One bound that holds for a call."""
+    """One cap that holds for a call."""
 
     scope: Scope
     unit: Unit
     name: str
     amount: float
-    """As it is now, with what was added."""
+    """The current cap, including raises."""
     step: float
     raised: float = 0.0
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What was spent in a scope."""
+    """The spending in a scope."""
 
     known: float = 0.0
-    """USD that ended calls are known to have cost."""
+    """USD: actual cost of ended calls."""
     unconfirmed: float = 0.0
-    """USD that calls may have cost beyond that, whose end nobody saw."""
+    """USD: worst case of the calls without a known end."""
     in_flight: float = 0.0
-    """USD: the worst cases of calls that others make just now."""
+    """USD: worst case of the calls that other sessions are making."""
     turns: int = 0
 
 
 def cap_key(scope: Scope, unit: Unit, name: str) -> str:
-    """`usd:run`, `turns:task:t1`, `usd:session:t1/1-backend`, `usd:day:2026-11-01`."""
+    """Return the key of a cap: `usd:run`, `turns:task:t1`, `usd:session:t1/1-backend`, `usd:day:2026-11-01`."""
+
     return f"{unit}:{scope}:{name}".rstrip(":")
 
 
 def caps_of(
     caps: Caps, *, task: str, session: str, day: str, usd_per_day: float | None, turns_per_day: int | None
 ) -> list[Cap]:
-    """All bounds that hold for a call of this session on this day, the narrowest first."""
+    """Return the caps that hold for a call of this session on this day, the narrowest first."""
     limits = caps.limits
     bounds: list[tuple[Scope, Unit, str, float | None]] = [
         ("session", "usd", f"{task}/{session}", limits.usd_per_session),
@@ -150,8 +147,8 @@ def caps_of(
 
 
 def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Reached | Literal["wait", "clear"]:
-    """Whether a call may be made under a cap; `wait`: perhaps, once calls in flight have ended."""
-    # Written so that a figure that is no number stands in the way: a cap fails closed.
+    """Return `clear` if a cap permits a call, `wait` if it may after the calls in flight, else the reached cap."""
+    # The comparisons are written so that NaN counts as reached: a cap fails closed.
     if cap.unit == "turns":
         if not new_turn or spent.turns + 1 <= cap.amount:
             return "clear"
@@ -164,7 +161,7 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
             step=max(1.0, cap.step),
             raised=cap.raised,
         )
-    if not spent.known + spent.unconfirmed + worst_usd <= cap.amount + _HAIR:
+    if not spent.known + spent.unconfirmed + worst_usd <= cap.amount + _ROUNDING:
         return Reached(
             scope=cap.scope,
             unit="usd",
@@ -176,52 +173,55 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
             step=_enough(cap.step, spent.known + spent.unconfirmed + worst_usd - cap.amount),
             raised=cap.raised,
         )
-    if not spent.known + spent.unconfirmed + spent.in_flight + worst_usd <= cap.amount + _HAIR:
+    if not spent.known + spent.unconfirmed + spent.in_flight + worst_usd <= cap.amount + _ROUNDING:
         return "wait"
     return "clear"
 
 
 def _enough(step: float, needed: float) -> float:
-    """What `raise` adds: who raises a cap wants to go on, not to be asked again at once."""
+    """Return the amount that `raise` adds: enough for the next call, so that the person is not asked again at once."""
     return max(step, math.ceil(needed * 10_000) / 10_000) if math.isfinite(needed) else step
 
 
 def amount_in(note: str, unit: Unit) -> float | None:
-    """The amount in this unit that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`); None for all else.
+    """Return the amount that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`) in a unit, else None.
 
-    The unit of something else makes it none: `30m` are no 30 USD.
+    An amount in another unit is None, too: `30m` is no amount in USD.
     """
-    found = _AMOUNT.fullmatch(note.strip())
-    if found is None or (found["before"] and unit != "usd"):
-        return None
-    factor = _SUFFIXES[unit].get((found["after"] or "").lower())
-    if factor is None:
-        return None
-    amount = float(found["amount"]) * factor
-    if unit == "turns":
-        amount = math.floor(amount)
-    return amount if 0 < amount <= _MOST else None
+    if unit == "seconds":
+        duration = parse_duration(note)
+        amount = duration.total_seconds() if duration else 0.0
+    else:
+        found = _AMOUNT.fullmatch(note.strip())
+        if found is None or (found["before"] and unit != "usd"):
+            return None
+        if (found["after"] or "").lower() not in _SUFFIXES[unit]:
+            return None
+        amount = float(found["amount"])
+        if unit == "turns":
+            amount = math.floor(amount)
+    return amount if 0 < amount <= _MAX_AMOUNT else None
 
 
 def amount_fault(note: str, unit: Unit | None) -> str | None:
-    """Why a note cannot be what a cap in this unit is raised by; None for an amount, and for words without a number.
+    """Return why a note is an invalid amount for a cap in this unit; None for a valid one and a text without numbers.
 
-    Without a unit (nobody knows what the cap is of) an amount in any will do.
+    Without a unit, which means that the unit of the cap is unknown, an amount in any unit is valid.
     """
-    numbers = any(character.isnumeric() for character in note) or _NUMBER_WORDS.search(note)
+    numbers = any(character.isnumeric() for character in note) or _UNBOUNDED.search(note)
     units: list[Unit] = [unit] if unit else ["usd", "turns", "seconds"]
     if not numbers or any(amount_in(note, one) is not None for one in units):
         return None
-    kind = f" as {_WORDS_FOR[unit]}" if unit else ""
+    kind = f" as {_UNIT_NAMES[unit]}" if unit else ""
     examples = "; ".join(_EXAMPLES[one] for one in units)
     return (
-        f"The note {note[:80]!r} holds an amount that cannot be read{kind}: let it be the amount alone, such as"
-        f" {examples}, up to {_MOST:,.0f}; or leave it out, then the cap is raised by as much again."
+        f"The note {note[:80]!r} holds an amount that cannot be read{kind}: write the amount alone, such as"
+        f" {examples}, up to {_MAX_AMOUNT:,.0f}; or leave the note out to raise the cap by its default amount."
     )
 
 
 def question(reached: Reached) -> str:
-    """What a person is asked, with the figures."""
+    """Return the question to the person, with the amounts."""
     whose = {
         "session": f"The session {reached.name}",
         "task": f"Task {reached.name}",
@@ -245,22 +245,22 @@ def question(reached: Reached) -> str:
 
 
 def suggestions(reached: Reached) -> list[str]:
-    """What the choices do, for the person who decides."""
+    """Return the effects of the choices, for the person who decides."""
     if reached.unit == "usd":
         step, least = _usd(reached.step), f"; the next call needs at least {_usd(reached.least)}"
     else:
         step = _span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
         least = ""
-    said = [f"`raise` adds {step}, or the amount that the note consists of (such as {_EXAMPLES[reached.unit]}){least}"]
+    said = [f"`raise` adds {step}, or an amount given alone in the note (such as {_EXAMPLES[reached.unit]}){least}"]
     if reached.scope == "day":
-        said.append("`retry` asks again, and finds a new day after midnight UTC")
+        said.append("`retry` tries again; a new day begins at midnight UTC")
     if reached.shared:
         said.append("`skip` gives up the tasks that wait for this")
     return said
 
 
 class Cost(Contract):
-    """What one session cost, as the ledger has it."""
+    """The cost of one session, from the ledger."""
 
     task: str
     role: str
@@ -270,9 +270,9 @@ class Cost(Contract):
 
 
 def with_costs(document: RunDocument, costs: list[Cost]) -> RunDocument:
-    """The document with the ledger's figures, which also have the calls that came to nothing.
+    """Return the document with the ledger's costs, which include calls without a result.
 
-    A ledger that knows less than the document (another host did a part) is not believed.
+    A ledger with a lower total than the document is incomplete, because another host did a part: it is ignored.
     """
     total = round(sum(cost.usd for cost in costs), 8)
     if not costs or total < document.cost_usd - 1e-6:

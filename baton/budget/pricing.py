@@ -1,6 +1,6 @@
-"""What model calls cost: five prices per tier from a dated data file, and the names that models go by.
+"""Prices of model calls, five per tier, from a dated data file, and the aliases of models.
 
-A model without a price is not asked: no cap could hold its calls back.
+A model without a price is never called, because no cap could bound its calls.
 """
 
 import tomllib
@@ -26,7 +26,7 @@ class Tier(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     up_to_prompt_tokens: int | None = Field(default=None, ge=1)
-    """None: no upper bound. The prompt is everything the model reads, cached or not."""
+    """None: no maximum. A prompt is all that the model reads, cached or not."""
     input: Price
     cache_write_5m: Price
     cache_write_1h: Price
@@ -63,10 +63,10 @@ class PriceList(BaseModel):
     models: dict[str, ModelPrices]
 
     def tier(self, model: str, prompt_tokens: int) -> Tier:
-        """The tier that a prompt of this size is billed at.
+        """Return the tier at which a prompt of this size is billed.
 
-        A model that answered without being asked for may be unknown; its tokens count with the dearest price that
-        there is for each, for a cap must never be passed because a price is missing.
+        A model that answered in place of the requested one may be unknown. Each class of its tokens is billed at the
+        highest price in the list, so that a missing price never exceeds a cap.
         """
         prices = self.models.get(model)
         if prices is None:
@@ -80,7 +80,7 @@ class PriceList(BaseModel):
         )
 
     def cost_usd(self, model: str, usage: Usage) -> float:
-        """What one call cost. Costs of several calls are added up, for the tier depends on each call's prompt."""
+        """Return the cost of one call. Add up the costs of several calls, because each prompt has its own tier."""
         tier = self.tier(model, usage.prompt_tokens)
         return (
             usage.input_tokens * tier.input
@@ -93,16 +93,16 @@ class PriceList(BaseModel):
     def worst_case_usd(
         self, model: str, prompt_tokens: int, max_output_tokens: int, *, answers_as: str | None = None
     ) -> float:
-        """The most that one call can cost: nothing cached, everything written, the whole answer used.
+        """Return the maximum cost of one call: the whole prompt at its highest price, and the longest answer.
 
-        `answers_as` is the model that has answered for it so far: the dearer of the two counts. Raises
-        ConfigurationError where the model that is asked has no price.
+        `answers_as` is the model that has answered in place of `model` so far; the more expensive of the two counts.
+        Raises ConfigurationError if `model` has no price.
         """
         self.require(model)
         costs = []
         for tier in (self.tier(name, prompt_tokens) for name in (model, answers_as or model)):
-            dearest_input = max(tier.input, tier.cache_write_5m, tier.cache_write_1h)
-            costs.append((prompt_tokens * dearest_input + max_output_tokens * tier.output) / _PER_MILLION)
+            max_input = max(tier.input, tier.cache_write_5m, tier.cache_write_1h)
+            costs.append((prompt_tokens * max_input + max_output_tokens * tier.output) / _PER_MILLION)
         return max(costs)
 
     def knows(self, model: str) -> bool:
@@ -110,7 +110,7 @@ class PriceList(BaseModel):
         return model in self.models
 
     def require(self, model: str) -> None:
-        """Raise ConfigurationError, which says how to give a price, for a model that has none."""
+        """Raise ConfigurationError, with the remedy, if a model has no price."""
         if not self.knows(model):
             raise ConfigurationError(
                 f"The model {model[:130]} has no price, so no cap could hold its calls back and none is made: name"
@@ -122,7 +122,7 @@ class PriceList(BaseModel):
         return self.models.get(one) == self.models.get(other) is not None
 
     def on_top_of(self, other: "PriceList") -> "PriceList":
-        """This list with all that only the other one has."""
+        """Return this list, completed with the entries that only the other one has."""
         return self.model_copy(
             update={
                 "aliases": {**other.aliases, **self.aliases},
@@ -133,7 +133,7 @@ class PriceList(BaseModel):
 
 
 def parse_prices(text: str, origin: str) -> PriceList:
-    """Read a price list from TOML; raises ConfigurationError with the file's name and the first fault."""
+    """Parse a price list in TOML; raises ConfigurationError with its origin and the first error."""
     try:
         return PriceList.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
@@ -143,12 +143,15 @@ def parse_prices(text: str, origin: str) -> PriceList:
 
 @cache
 def shipped_prices() -> PriceList:
-    """The list that comes with this version."""
+    """Return the list that is part of this version."""
     return parse_prices(resources.files("baton").joinpath("data/prices.toml").read_text(), "baton/data/prices.toml")
 
 
 def load_prices(override: Path | None) -> PriceList:
-    """The shipped list, and on top of it the user's where one is named: what that says counts."""
+    """Return the shipped list, overlaid with the user's file if there is one.
+
+    Raises ConfigurationError if the file cannot be read.
+    """
     if override is None:
         return shipped_prices()
     try:

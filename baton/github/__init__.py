@@ -1,1 +1,1 @@
-"""GitHub in Baton's terms: the App's permissions, and the texts that a run publishes there."""
+"""Permissions of Baton's GitHub App, and the Markdown of the comment, the pull request and the check run of a run."""

@@ -9,7 +9,7 @@ PERMISSIONS = {
     "actions": "read",
     "statuses": "read",
 }
-"""By GitHub's names: https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app"""
+"""Level by GitHub's name of the permission: https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app"""
 
 EVENTS = (
     "issues",
@@ -23,19 +23,19 @@ EVENTS = (
     "workflow_run",
     "status",
 )
-"""Those about the installation come by themselves."""
+"""Events to subscribe to; GitHub sends those about the installation without a subscription."""
 
 RENEW = (
     "renew the credential (BATON_GITHUB_TOKEN, or BATON_GITHUB_APP_ID with BATON_GITHUB_PRIVATE_KEY and the App's"
     " installation) and see that it has the permissions of docs/github.md, restart the workers, then answer `retry`"
 )
-"""What to do where GitHub does not let us in."""
+"""The remedy if GitHub refuses the credential."""
 
 _LEVELS = {"": 0, "read": 1, "write": 2, "admin": 3}
 
 
 def missing_permissions(granted: dict[str, str]) -> list[str]:
-    """What is not granted, or not enough: `checks: write`."""
+    """Return the permissions that are missing or too low, such as `checks: write`."""
     return [
         f"{name}: {level}"
         for name, level in PERMISSIONS.items()
@@ -44,5 +44,5 @@ def missing_permissions(granted: dict[str, str]) -> list[str]:
 
 
 def missing_events(subscribed: list[str]) -> list[str]:
-    """Events that the App does not get."""
+    """Return the events that the App has not subscribed to."""
     return [event for event in EVENTS if event not in subscribed]

@@ -1,4 +1,4 @@
-"""What a run says on its issue: the one comment, in Markdown. Pure; foreign text is escaped and notifies nobody."""
+"""The Markdown of a run's comment on its issue. Pure; untrusted text is escaped, and its mentions notify no account."""
 
 import re
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from pydantic import BaseModel, Field
 from baton.decision_book import example_choice
 from baton.records.issue import GitHubIssue
 from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
+from baton.text.decision_lines import decision_lines
 from baton.text.markdown import code, quiet
-from baton.text.truncation import cut, first
+from baton.text.truncation import cut
 
-_MOST_NOTES = 8
-_MOST_ANSWERED = 5
-_MOST_REFUSALS = 3
-_QUESTION_LIMIT = 1_500
+_MAX_NOTES = 8
+_MAX_ANSWERED = 5
+_MAX_REFUSALS = 3
+_MAX_QUESTION = 1_500
 
 _STATUS = {
     RunStatus.PLANNING: "is making a plan",
@@ -32,18 +33,18 @@ On the first line of a comment, by people who may write to the repository:
 
 - `/baton status` brings this comment up to date
 - `/baton decide D1 choice [note]` answers a decision
-- `/baton guide text` tells the agents something; with a pull request open, it asks for a change of it
+- `/baton guide text` sends a message to the agents; with an open pull request, it requests a change of it
 - `/baton retry [D1]` answers the open decision with `retry`
 - `/baton stop` ends the run and keeps its work
 - `/baton run [text]` starts a run on the issue
-- `/baton help` shows that this list is here
+- `/baton help` shows this list
 </details>"""
 
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:\[bot\])?")
 
 
 class Report(BaseModel):
-    """What there is to say."""
+    """The content of the comment."""
 
     document: RunDocument
     decisions: list[Decision] = Field(default_factory=list)
@@ -52,11 +53,11 @@ class Report(BaseModel):
     link: str = ""
     """To the run in the Web UI."""
     events: list[str] = Field(default_factory=list)
-    """What happened to the pull request, newest last; in our own words, foreign names escaped."""
+    """Sentences on the events of the pull request, newest last; names in them are escaped."""
 
 
 def comment(report: Report) -> str:
-    """The body of the comment, without its marker."""
+    """Return the body of the comment, without its marker."""
     document = report.document
     open_ones = [decision for decision in report.decisions if decision.state is DecisionState.OPEN]
     lines = [_headline(report, len(open_ones))]
@@ -66,29 +67,29 @@ def comment(report: Report) -> str:
         lines += ["", "#### Plan", *map(_task, document.tasks)]
     answered = [decision for decision in report.decisions if decision.state is DecisionState.ANSWERED]
     if answered:
-        lines += ["", "#### Decided", *_newest(list(map(_answered, answered)), _MOST_ANSWERED)]
+        lines += ["", "#### Decided", *_newest(list(map(_answered, answered)), _MAX_ANSWERED)]
     if report.events:
-        lines += ["", "#### Pull request", *_newest([f"- {event}" for event in report.events], _MOST_NOTES)]
+        lines += ["", "#### Pull request", *_newest([f"- {event}" for event in report.events], _MAX_NOTES)]
     if report.refusals:
         refused = [f"- {quiet(cut(refusal, 300))}" for refusal in report.refusals]
-        lines += ["", "#### Not done", *_newest(refused, _MOST_REFUSALS)]
+        lines += ["", "#### Not done", *_newest(refused, _MAX_REFUSALS)]
     if document.notes:
         lines += [
             "",
             "#### To know",
-            *_newest([f"- {quiet(cut(note, 1_000))}" for note in document.notes], _MOST_NOTES),
+            *_newest([f"- {quiet(cut(note, 1_000))}" for note in document.notes], _MAX_NOTES),
         ]
     return "\n".join([*lines, "", COMMANDS])
 
 
 def _newest(lines: list[str], limit: int) -> list[str]:
-    """The newest of a list; before them how many older ones there are."""
+    """Return the newest lines of a list, after a line with the number of older ones."""
     older = len(lines) - limit
     return [f"- ({older} older, see {code('baton show')})", *lines[-limit:]] if older > 0 else lines
 
 
 def mention(login: str) -> str:
-    """Somebody's name so that GitHub notifies them; escaped where it can be nobody's."""
+    """Return an account's name so that GitHub notifies it; a text that is no account name is escaped."""
     return f"@{login}" if _LOGIN.fullmatch(login) else quiet(login)
 
 
@@ -116,21 +117,18 @@ def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
     lines = [
         "",
         f"#### Decision {decision.id}{task}",
-        f"{mention(issue.requester.login)}: {quiet(cut(decision.question, _QUESTION_LIMIT))}{again}",
+        f"{mention(issue.requester.login)}: {quiet(cut(decision.question, _MAX_QUESTION))}{again}",
         "",
         *(f"- {code(choice)}" for choice in decision.choices),
         "",
         f"Answer with a comment: {code(command(decision, example_choice(decision)))}",
     ]
-    if decision.default and decision.deadline:
-        lines.append(f"Without an answer by {decision.deadline:%Y-%m-%d %H:%M} UTC: {code(decision.default)}")
-    if decision.suggestions:
-        lines += ["", *(f"- {quiet(cut(hint, 300))}" for hint in first(decision.suggestions, 3))]
-    return lines
+    helps = decision_lines(decision, lambda text: quiet(cut(text, 300)), code, max_texts=3)
+    return [*lines, "", *(f"- {line}" for line in helps)] if helps else lines
 
 
 def command(decision: Decision, choice: str) -> str:
-    """The line that answers a decision; a choice of several words stands in quotes that it does not hold itself."""
+    """Return the comment line that answers a decision; a choice of several words is quoted by a mark that it lacks."""
     words = " ".join(choice.split())
     quote = "" if re.fullmatch(r"[^\s\"'`]+", words) else next((mark for mark in "\"'`" if mark not in words), "")
     return f"/baton decide {decision.id} {quote}{words}{quote}"
@@ -151,6 +149,6 @@ def _answered(decision: Decision) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """A few names for a sentence; how many more there are, where there are."""
+    """Return the first five names for a sentence, and the number of the others."""
     shown = ", ".join(items[:5])
     return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

@@ -1,4 +1,4 @@
-"""What a run says in its pull request and its check run: the change, and the evidence for it. Pure."""
+"""The Markdown of a run's pull request and check run: the change, and the evidence for it. Pure."""
 
 from pydantic import BaseModel
 
@@ -8,36 +8,36 @@ from baton.records.run import GateDocument, RunDocument, TaskDocument, TaskState
 from baton.text.markdown import code, quiet
 from baton.text.truncation import cut, first
 
-_SUMMARY_LIMIT = 1_500
-_TITLE_LIMIT = 240
-_MOST_TASKS = 60
+_MAX_SUMMARY = 1_500
+_MAX_TITLE = 240
+_MAX_TASKS = 60
 
 
 class Change(BaseModel):
-    """A run's change as its pull request shows it."""
+    """The content of a run's pull request."""
 
     document: RunDocument
     issue: GitHubIssue
     summary: str = ""
-    """The orchestrator's, of the plan."""
+    """The orchestrator's summary of the plan."""
     link: str = ""
     """To the run in the Web UI."""
 
 
 def pull_title(issue: GitHubIssue) -> str:
-    """The issue's title; GitHub shows it as it is."""
-    return cut(issue.title, _TITLE_LIMIT) or f"Changes for issue {issue.number}"
+    """Return the title: that of the issue, unescaped, because GitHub renders titles as text."""
+    return cut(issue.title, _MAX_TITLE) or f"Changes for issue {issue.number}"
 
 
 def pull_body(change: Change) -> str:
-    """The pull request's description."""
+    """Return the pull request's description."""
     document, issue = change.document, change.issue
     lines = [f"Closes #{issue.number}", ""]
     if change.summary:
-        lines += [quiet(cut(change.summary, _SUMMARY_LIMIT)), ""]
-    lines += ["#### Tasks", *map(_task, document.tasks[:_MOST_TASKS])]
-    if len(document.tasks) > _MOST_TASKS:
-        lines.append(f"- and {len(document.tasks) - _MOST_TASKS} more")
+        lines += [quiet(cut(change.summary, _MAX_SUMMARY)), ""]
+    lines += ["#### Tasks", *map(_task, document.tasks[:_MAX_TASKS])]
+    if len(document.tasks) > _MAX_TASKS:
+        lines.append(f"- and {len(document.tasks) - _MAX_TASKS} more")
     lines += ["", "#### Evidence", *evidence(document.gate)]
     if document.left_out:
         lines += ["", "#### Written and not kept", *map(_path, first(document.left_out))]
@@ -51,9 +51,9 @@ def pull_body(change: Change) -> str:
 
 
 def evidence(gate: GateDocument | None) -> list[str]:
-    """What the engine ran itself, on which commit, and what came of it; as bullets."""
+    """Return the evidence as bullets: the command that the engine ran, its exit code, the commit and the log."""
     if gate is None:
-        return ["- nothing was tested"]
+        return ["- no tests were run"]
     if gate.command is None:
         return [f"- no test command was found; nothing was run on {code(gate.commit)}"]
     return [
@@ -61,19 +61,19 @@ def evidence(gate: GateDocument | None) -> list[str]:
         f"- exit code {gate.exit_code}",
         f"- commit {code(gate.commit)}",
         f"- log {code(gate.log_digest)}",
-        *(f"- could read {code(path)} of the machine besides" for path in gate.binds),
+        *(f"- the command could read {code(path)} of the machine" for path in gate.binds),
     ]
 
 
 def check_title(gate: GateDocument | None) -> str:
-    """One line for the list of checks."""
+    """Return the line in GitHub's list of checks."""
     if gate is None or gate.command is None:
         return "No tests were found to run"
     return f"Tests {'succeed' if gate.exit_code == 0 else 'fail'} (exit code {gate.exit_code})"
 
 
 def check_summary(document: RunDocument) -> str:
-    """What the check run shows."""
+    """Return the text of the check run."""
     done = sum(task.state is TaskState.DONE for task in document.tasks)
     lines = [*evidence(document.gate), "", f"{done} of {len(document.tasks)} tasks done, ${document.cost_usd:.2f}"]
     return "\n".join(lines)

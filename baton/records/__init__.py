@@ -1,1 +1,1 @@
-"""The records that people and programs see: requests, run documents, decisions, evidence."""
+"""The records that people and programs see: requests, run documents, decisions, evidence, deliveries of GitHub."""

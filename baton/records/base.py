@@ -1,4 +1,4 @@
-"""The bases of every record, and the kinds of values that they are made of."""
+"""The base classes of all records, and the types of their fields."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstr
 
 
 class Contract(BaseModel):
-    """Base of every record: unknown fields are dropped, so that an older worker reads a newer record."""
+    """Base of every record: it drops unknown fields, so that an older worker can read a newer record."""
 
     model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
 
 
 class StrictContract(BaseModel):
-    """Base of what people send: an unknown field is an error, for it is most likely a typing mistake."""
+    """Base of the messages that people send: an unknown field is an error, because it is most likely a misspelling."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,20 +26,20 @@ Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="j
 """A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
 
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
-"""An amount of money in USD; 0 lets no call through. Never NaN or infinite, which would be no cap at all."""
+"""An amount in USD. As a cap, 0 permits no call; NaN and infinity, which would bound nothing, are invalid."""
 
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400, allow_inf_nan=False)]
-"""A span of time that a run can wait or work for: up to ten years, which a date can still hold."""
+"""A duration that a run can wait or work, in seconds: up to ten years, so that a date can hold its end."""
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-"""A bound on turns."""
+"""A maximum of turns."""
 
 ShortText = Annotated[str, StringConstraints(max_length=2_000)]
 """Text that may stand in a workflow history: bounded, never a transcript."""
 
 
 class Usage(Contract):
-    """Tokens of one or more model calls, in the classes in which they are billed."""
+    """Tokens of one or more model calls, in the classes in which the API bills them."""
 
     input_tokens: int = 0
     cache_write_5m_tokens: int = 0
@@ -52,5 +52,5 @@ class Usage(Contract):
 
     @property
     def prompt_tokens(self) -> int:
-        """Everything the model read: fresh, written to and read from the cache."""
+        """All tokens that the model read: uncached, written to the cache, and read from it."""
         return self.input_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_read_tokens

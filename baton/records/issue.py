@@ -1,7 +1,7 @@
-"""What passes from GitHub's webhook to the workflows: who asked for what, on which issue, in which delivery.
+"""Records that GitHub's webhook passes to the workflows: deliveries with their sender, repository and event.
 
-The webhook makes one `Delivery` of each request that concerns us. Foreign text in it is cut, cleaned and frozen there,
-so that what is edited later changes nothing.
+The webhook makes one `Delivery` of each request that concerns Baton. It bounds and cleans the text of strangers there
+and stores it, so that a later edit on GitHub does not change the run.
 """
 
 import re
@@ -19,11 +19,11 @@ TEXT_LIMIT = 10_000
 """Characters of a comment, a review, or a command's text."""
 
 REMOVED_LIMIT = 5_000
-"""Repositories that one delivery can take away."""
+"""Repositories that one delivery can remove."""
 CHECK_NAME = "Baton"
-"""Name of our check run, and context of our commit status."""
+"""Name of Baton's check run, and context of its commit status."""
 DELIVERY_WORKFLOW = "Delivery"
-"""Name of the workflow that carries a delivery out."""
+"""Name of the workflow that processes a delivery."""
 
 _BRANCH = re.compile(r"baton/issue-([1-9][0-9]{0,9})-[a-z0-9][a-z0-9-]{0,99}")
 
@@ -33,7 +33,7 @@ Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 
 
 class Sender(Contract):
-    """Who caused a delivery."""
+    """The GitHub account that caused a delivery."""
 
     login: str
     id: int = 0
@@ -42,7 +42,7 @@ class Sender(Contract):
 
 
 class Repository(Contract):
-    """A repository on GitHub, and the App installation through which we reach it."""
+    """A repository on GitHub, and the App installation that gives access to it."""
 
     owner: str
     name: str
@@ -60,34 +60,32 @@ class Repository(Contract):
 class Command(Contract):
     """A command on the first line of a comment: `/baton decide D1 postgres we run it already`.
 
-    `help` with a text is a line that begins like a command and is none: the text is what was written there.
+    `help` with a text stands for a line that begins like a command and is none; the text is that line.
     """
 
     name: Literal["run", "status", "decide", "guide", "retry", "stop", "help"]
     text: Text = ""
-    """What follows `run` and `guide`, on that line and below it, or the note of `decide`."""
+    """The text after `run` or `guide`, on that line and below it, or the note of `decide`."""
     decision_id: str = ""
-    """Of `decide`; of `retry` where one was named."""
+    """Of `decide`; of `retry` if the comment names one."""
     choice: str = ""
 
 
 class Start(Contract):
-    """Somebody wants a run on an issue: by the label, or by `/baton run`."""
+    """A request for a run on an issue, by the label or by `/baton run`."""
 
     kind: Literal["start"] = "start"
     number: int = Field(ge=1)
     title: Title
     body: Body = ""
-    author: str = ""
-    """Login of the issue's author."""
     url: str = ""
     by: Literal["label", "command"] = "label"
     label: str = ""
-    """The label by which it was asked for, as it is written on the issue."""
+    """The label that requested the run, as it is written on the issue."""
     closed: bool = False
     """Whether the issue was closed already."""
     text: Text = ""
-    """What followed `/baton run`."""
+    """The text after `/baton run`."""
     comment: int | None = None
     """Id of the comment that holds the command."""
 
@@ -104,16 +102,16 @@ class Said(Contract):
 
 
 class Stop(Contract):
-    """The issue was closed (or deleted, or moved to another repository), or lost its label."""
+    """A request to stop the run of an issue that was closed, deleted or transferred, or lost its label."""
 
     kind: Literal["stop"] = "stop"
     number: int = Field(ge=1)
     reason: Literal["unlabeled", "closed", "removed"]
-    """`removed`: the App lost the repository; made by the engine from a `Removed`."""
+    """`removed`: the App lost access to the repository; the engine derives it from a `Removed`."""
 
 
 class Review(Contract):
-    """A review of our pull request, or a comment of one."""
+    """A review of a pull request of Baton, or a comment of one."""
 
     kind: Literal["review"] = "review"
     pull: int = Field(ge=1)
@@ -121,16 +119,16 @@ class Review(Contract):
     """Head branch of the pull request, in the same repository."""
     state: Literal["changes_requested", "approved", "commented"]
     commit: str = ""
-    """What was reviewed."""
+    """The commit that was reviewed."""
     body: Text = ""
     path: str = ""
-    """Of a review comment; empty for the review itself."""
+    """File of a review comment; empty for the review itself."""
     line: int | None = None
     id: int
 
 
 class Check(Contract):
-    """A check of somebody else's failed on a head commit of ours, or ours is to run again."""
+    """A foreign check that failed on a head commit of Baton, or a request to run Baton's own check again."""
 
     kind: Literal["check"] = "check"
     branch: str
@@ -138,7 +136,7 @@ class Check(Contract):
     name: str
     outcome: Literal["failed", "rerequested"]
     conclusion: str = ""
-    """In GitHub's words: failure, timed_out, startup_failure; error of a status."""
+    """GitHub's value: `failure`, `timed_out`, `startup_failure`; `error` of a commit status."""
     source: Literal["check_run", "check_suite", "workflow_run", "status"] = "check_run"
     id: int = 0
     app: str = ""
@@ -150,29 +148,29 @@ class Check(Contract):
 
 
 class Pull(Contract):
-    """Our pull request was merged or closed, or its branch got commits of others."""
+    """A pull request of Baton was merged, closed or reopened, or others have pushed to its branch."""
 
     kind: Literal["pull"] = "pull"
     pull: int | None = None
     branch: str
     outcome: Literal["merged", "closed", "reopened", "pushed"]
     commit: str = ""
-    """The branch's head after it."""
+    """The branch's head after the event."""
 
 
 class Removed(Contract):
-    """The App lost repositories: their runs end."""
+    """The App lost access to repositories; their runs end."""
 
     kind: Literal["removed"] = "removed"
     repositories: list[str] = Field(max_length=REMOVED_LIMIT)
-    """`owner/name` each; `owner/*` for all of an account. The delivery's repository names the account only."""
+    """`owner/name` each, or `owner/*` for all of an account. The delivery's repository names the account only."""
 
 
 Matter = Annotated[Start | Said | Stop | Review | Check | Pull | Removed, Field(discriminator="kind")]
 
 
 class Delivery(Contract):
-    """Input of the workflow `Delivery`: one webhook request that concerns us."""
+    """Input of the workflow `Delivery`: one webhook request that concerns Baton."""
 
     id: str
     """X-GitHub-Delivery; a redelivery has the same."""
@@ -184,7 +182,7 @@ class Delivery(Contract):
 
     @property
     def workflow_id(self) -> str:
-        """The same for a redelivery: by this one is taken up once."""
+        """The workflow id. A redelivery has the same, so that Temporal starts it once."""
         return f"gh-delivery-{self.id}"
 
 
@@ -197,26 +195,26 @@ class GitHubIssue(Contract):
     url: str = ""
     requester: Sender
     branch: str
-    """Where the run publishes: `baton/issue-<number>-<slug>`, made of letters, digits and dashes only."""
+    """The branch that the run publishes: `baton/issue-<number>-<slug>`, of letters, digits and dashes only."""
 
     @property
     def key(self) -> str:
-        """What a run is known to work for: `owner/name#number`, in lower case as GitHub compares them."""
+        """The issue as `owner/name#number`, in lower case, because GitHub's names are case-insensitive."""
         return f"{self.repository.full_name}#{self.number}".lower()
 
 
 class Notice(Contract):
-    """Signal `github` to a run: what a delivery was about."""
+    """Input of the signal `github` to a run: the event of a delivery."""
 
     delivery: str
-    """X-GitHub-Delivery: a run takes each one in once."""
+    """X-GitHub-Delivery; a run processes each one once."""
     sender: Sender
     matter: Matter
     refused: str = ""
-    """Why the command in it was not carried out; it is only to be shown."""
+    """The reason why the command in it was refused; the run only shows it."""
 
 
 def issue_of_branch(branch: str) -> int | None:
-    """Number of the issue that a branch of ours is for; None for any other branch."""
+    """Return the number of the issue that a branch of Baton is for; None for any other branch."""
     found = _BRANCH.fullmatch(branch)
     return int(found[1]) if found else None

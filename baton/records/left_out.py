@@ -1,6 +1,6 @@
-"""Paths that were written and that the branch will not have: why, in words, and how they are shown.
+"""Paths that agents wrote and the branch will not contain: the reasons, and their form in messages.
 
-The reasons are the engine's own; the paths are foreign text, also names that are no text at all.
+The reasons are the engine's own. The paths are untrusted, and may hold bytes that are not UTF-8.
 """
 
 import os
@@ -26,7 +26,7 @@ WORDS: Mapping[str, str] = {
     EMPTY: "an empty directory, and git keeps none",
     REFUSED: "git refuses it",
 }
-"""Why a path is not kept, by the reason's name. A worker that is older may not know a name: `words` never fails."""
+"""The explanation of each reason. An older worker may not know a newer reason; `words` has a default for it."""
 
 _CACHES = re.compile(
     r"__pycache__|\.(?:pytest_cache|mypy_cache|ruff_cache|hypothesis|tox|nox|venv|eggs)|venv|node_modules"
@@ -39,12 +39,12 @@ _ESCAPED = re.compile(rb"\\(?:([0-7]{3})|(.))", re.DOTALL)
 
 
 def words(reason: str) -> str:
-    """A reason in words."""
+    """Return the explanation of a reason."""
     return WORDS.get(reason, "not kept")
 
 
 def is_minor(path: str, reason: str) -> bool:
-    """Whether hardly anyone misses a path: a usual cache that the project ignores itself, an empty directory."""
+    """Whether a path is rarely missed: an empty directory, or a common cache that the project itself ignores."""
     if reason == EMPTY:
         return True
     names = path.rstrip("/").split("/")
@@ -52,9 +52,9 @@ def is_minor(path: str, reason: str) -> bool:
 
 
 def show_path(path: str) -> str:
-    """A path as text that can stand anywhere; as git quotes it where it holds odd bytes, so that it can be read back.
+    """Return a path as printable text; one with special characters is quoted as git quotes it, and can be read back.
 
-    Paths hold what is not UTF-8 as lone surrogates, which neither JSON nor a terminal takes.
+    Python's paths hold bytes that are not UTF-8 as lone surrogates, which JSON and terminals refuse.
     """
     if path.isprintable() and not any(mark in path for mark in '"\\'):
         return path
@@ -62,7 +62,7 @@ def show_path(path: str) -> str:
 
 
 def read_path(shown: str) -> str:
-    """The path that `show_path` has shown."""
+    """Return the path of a text that `show_path` has returned."""
     if len(shown) < 2 or not (shown.startswith('"') and shown.endswith('"')):
         return shown
     return os.fsdecode(_ESCAPED.sub(_unescape, os.fsencode(shown[1:-1])))
@@ -83,12 +83,12 @@ def _unescape(found: "re.Match[bytes]") -> bytes:
 
 
 def with_reasons(paths: Mapping[str, str]) -> list[str]:
-    """Paths by reason, as `path (why)`, in their order."""
+    """Return paths with their reasons, as `path (reason)`, in the same order."""
     return [f"{path} ({words(reason)})" for path, reason in paths.items()]
 
 
 def by_name(paths: Iterable[str]) -> list[str]:
-    """Paths of caches by their last name, each once, with the number of places where it stands."""
+    """Return paths grouped by their last name, sorted, with the number of places of a name that occurs repeatedly."""
     count: dict[str, int] = {}
     whole: dict[str, str] = {}
     for path in paths:

@@ -1,7 +1,7 @@
-"""The records that people and programs see: runs, tasks, decisions, evidence, errors. One model in, one out.
+"""The records that people and programs see: the request of a run, its document, decisions, evidence and errors.
 
-These names are API. `show --json`, `state.json`, `decisions.json`, signals, updates and queries are made of them,
-so a field is added here, never renamed.
+Field names are API: `show --json`, `state.json`, `decisions.json`, signals, updates and queries consist of these
+records. A field is added, never renamed.
 """
 
 from enum import StrEnum
@@ -33,12 +33,12 @@ class RunStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen in the run."""
+        """Whether the run has ended."""
         return self in (RunStatus.DONE, RunStatus.FAILED, RunStatus.STOPPED)
 
 
 class TaskState(StrEnum):
-    """Where a task stands. `waiting` means: on a person's decision."""
+    """The state of a task; `waiting` means that it waits for a person's decision."""
 
     PENDING = "pending"
     WORKING = "working"
@@ -50,18 +50,18 @@ class TaskState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the task will not move again."""
+        """Whether the task has ended."""
         return self in (TaskState.DONE, TaskState.SKIPPED, TaskState.FAILED, TaskState.STOPPED)
 
     @property
     def words(self) -> str:
-        """As it is said to people, on GitHub and in the Web UI."""
+        """The state as people read it on GitHub and in the Web UI."""
         said = {"pending": "waits for its turn", "working": "at work", "waiting": "waits for a decision"}
         return said.get(self.value, self.value)
 
 
 class DecisionState(StrEnum):
-    """Where a question to a person stands."""
+    """The state of a question to a person."""
 
     OPEN = "open"
     ANSWERED = "answered"
@@ -69,18 +69,18 @@ class DecisionState(StrEnum):
 
 
 Maker = Literal["backend", "frontend"]
-"""The roles that a plan may give a task to."""
+"""A role that a plan may assign a task to."""
 
 ROLES = ("orchestrator", "backend", "frontend", "tester", "reviewer")
 """The five roles, in the order of the pipeline."""
 
 
 class Evidence(Contract):
-    """What the gate saw: a command, run by the engine on an exact commit. The exit code is the verdict."""
+    """The result of a gate: a command that the engine ran on an exact commit. Its exit code is the verdict."""
 
     commit: str
     command: str | None = None
-    """None where the repository has no tests that the engine could find: nothing was run."""
+    """None if the engine found no tests in the repository; then no command was run."""
     exit_code: int | None = None
     log_digest: str = ""
     """`sha256:` and the digest of the complete log."""
@@ -93,38 +93,38 @@ class Evidence(Contract):
     timed_out: bool = False
     sandboxed: bool = True
     binds: list[str] = Field(default_factory=list)
-    """Directories of the machine that the command could read besides, as `baton.toml` asks and a person allows."""
+    """Directories of the machine that the command could read: requested by `baton.toml`, granted by a person."""
     not_shown: list[str] = Field(default_factory=list)
-    """A sentence for each directory that was asked for and was not there."""
+    """A sentence for each directory that was asked for and did not exist."""
     exceeded: str = ""
-    """Which bound of the machine set-up or tests met (memory, processes, disk), in words; empty where none."""
+    """A sentence on the limit that set-up or tests reached (memory, processes, disk); empty if none."""
     network: list[str] = Field(default_factory=list)
-    """What the commands reached by an open network, and what they were refused, in sentences."""
+    """Sentences on the hosts that the commands reached by an open network, and those that were refused."""
 
     @property
     def green(self) -> bool:
-        """Whether nothing speaks against the commit: the command succeeded, or there is none to run."""
+        """Whether the commit passes: the command succeeded, or there is none to run."""
         return self.command is None or self.exit_code == 0
 
 
 class GateDocument(Contract):
-    """The part of `Evidence` that stands in the run's document."""
+    """The part of `Evidence` that the run's document contains."""
 
     commit: str
     command: str | None = None
     exit_code: int | None = None
     log_digest: str = ""
     binds: list[str] = Field(default_factory=list)
-    """Directories of the machine that the command could read besides."""
+    """Directories of the machine that the command could read."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> "GateDocument":
-        """The part of the evidence that the document has."""
+        """Return the document's part of the evidence."""
         return cls(**evidence.model_dump(include=set(cls.model_fields)))
 
 
 class ErrorRecord(Contract):
-    """One entry of `errors` in `state.json`; exactly these fields (the owner's specification)."""
+    """One entry of `errors` in `state.json`. Its fields are fixed: none is added or removed."""
 
     timestamp: Moment
     agent: str
@@ -136,7 +136,7 @@ class ErrorRecord(Contract):
 
 
 class Decision(Contract):
-    """A question to a person. The engine reminds, and never guesses."""
+    """A question to a person. The engine reminds the person, and never chooses an answer by itself."""
 
     id: str
     task_id: str | None = None
@@ -147,15 +147,14 @@ class Decision(Contract):
     note: str = ""
     by: str = ""
     commit: str | None = None
-    """The commit the question is about; an answer is void when it has moved."""
+    """The commit that the question is about; an answer that names another commit is refused."""
     default: str | None = None
     deadline: Moment | None = None
     opened_at: Moment | None = None
     answered_at: Moment | None = None
     error_type: str = ""
     unit: Literal["", "usd", "turns", "seconds"] | None = None
-    """Of the cap that `raise` raises: an amount in the note must be in it. Empty: the decision is about no cap; None:
-    nobody says."""
+    """Unit of the cap that `raise` raises, and of the note's amount. Empty: the decision has no cap. None: unknown."""
     attempted: list[str] = Field(default_factory=list)
     suggestions: list[str] = Field(default_factory=list)
     reminders: int = 0
@@ -169,69 +168,82 @@ class Decide(StrictContract):
     note: str = ""
     by: str = ""
     commit: str = ""
-    """What the person looked at (its beginning will do): the answer is void where the decision is about another."""
+    """The commit that the person has seen, or its beginning; the answer is refused if the decision is about another."""
 
 
 class Guide(StrictContract):
-    """Input of the signal `guide`: a message to the running agents, taken in at their next turn."""
+    """Input of the signal `guide`: a message to the running agents, which they read at their next turn."""
 
     text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
     task_id: str | None = None
 
 
-class Limits(Contract):
-    """Bounds of a run. None means: not bounded."""
+class Bounds(Contract):
+    """Limits that a request, `baton.toml` and the settings can name; None means not named."""
 
     usd: Usd | None = None
     """Of the whole run."""
     usd_per_task: Usd | None = None
     usd_per_session: Usd | None = None
-    turns: Count = 80
+    turns: Count | None = None
     """Turns of one session."""
-    role_turns: dict[str, int] = Field(default_factory=dict)
-    """Fewer turns for a role, where its file says so (`maxTurns`)."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
     usd_per_day: Usd | None = None
-    """Of a UTC day, over all runs of a home; what the settings say holds beside it."""
+    """Of a UTC day, over all runs of a home; the maximum of the settings applies, too."""
     turns_per_day: Count | None = None
-    rounds: int = Field(default=3, ge=1, le=10)
-    parallel: int = Field(default=3, ge=1, le=32)
+    rounds: int | None = Field(default=None, ge=1, le=10)
+    parallel: int | None = Field(default=None, ge=1, le=32)
     wall_clock_seconds: Seconds | None = None
 
+    def named(self) -> dict[str, float]:
+        """Return the limits that are named, by name."""
+        values = {name: getattr(self, name) for name in Bounds.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Limits(Bounds):
+    """Maximums of a run; None means no maximum."""
+
+    turns: Count = 80
+    role_turns: dict[str, int] = Field(default_factory=dict)
+    """Turns of one session by role, from `maxTurns` in the role's file; it only lowers `turns`."""
+    rounds: int = Field(default=3, ge=1, le=10)
+    parallel: int = Field(default=3, ge=1, le=32)
+
     def turns_of(self, role: str) -> int:
-        """Turns of one session of a role."""
+        """Return the maximum of turns of one session of a role."""
         return min(self.turns, self.role_turns.get(role, self.turns))
 
 
 Fallback = Literal["retry", "skip", "abort"]
-"""What may be chosen in a person's place once a deadline has passed: only what every decision offers."""
+"""A default choice that a person has set for decisions whose deadline passes: one that every decision offers."""
 
 
 class DecisionPolicy(Contract):
-    """How long a decision waits. Without a deadline, as long as it takes."""
+    """Deadline, default and reminders of decisions. Without a deadline a decision waits without end."""
 
     default: Fallback | None = None
     deadline_seconds: Seconds | None = None
-    """From the moment it is opened; then `default` is taken, where there is one."""
+    """From the opening of a decision; then `default` is chosen, if there is one."""
     remind_seconds: Seconds = 86_400.0
     """Until the first reminder; each further one takes twice as long."""
 
 
 class Fork(Contract):
-    """Where a run takes over from another one of the same repository."""
+    """The point of another run of the same repository from which a forked run continues."""
 
     run: str
     task: str = ""
-    """Empty: after the plan, so that all tasks are done anew."""
+    """Empty: after the plan; all tasks are done again."""
     session: str = ""
     """`<round>-<role>`; empty: the task's first."""
     turn: int = Field(default=0, ge=0)
-    """The last turn that is kept; 0: the session begins anew."""
+    """The last turn that is kept; 0: the session begins again."""
 
 
-class RunRequest(Contract):
-    """Input of the workflow `Pipeline`: what to change, and where."""
+class RunRequest(Bounds):
+    """Input of the workflow `Pipeline`: the change, the repository, and the limits."""
 
     task: str = Field(min_length=1, max_length=60_000)
     repo: str
@@ -239,18 +251,7 @@ class RunRequest(Contract):
     base: str | None = None
     """Branch, tag or commit to start from; None is the repository's HEAD."""
     run: str = ""
-    """The run's id; the workflow id where it is empty."""
-    usd: Usd | None = None
-    usd_per_task: Usd | None = None
-    usd_per_session: Usd | None = None
-    turns: Count | None = None
-    turns_per_task: Count | None = None
-    turns_per_run: Count | None = None
-    usd_per_day: Usd | None = None
-    turns_per_day: Count | None = None
-    rounds: int | None = Field(default=None, ge=1, le=10)
-    parallel: int | None = Field(default=None, ge=1, le=32)
-    wall_clock_seconds: Seconds | None = None
+    """The run's id; if empty, the workflow id."""
     models: dict[str, str] = Field(default_factory=dict)
     """Model alias or id by role, before settings and agent files."""
     decision_default: Fallback | None = None
@@ -259,13 +260,13 @@ class RunRequest(Contract):
     publish: bool = True
     started_by: str = ""
     scripted_model: bool = False
-    """Whether a stand-in answers instead of Claude; said wherever the run is shown."""
+    """Whether the stand-in answers instead of Claude; every view of the run says so."""
     github: GitHubIssue | None = None
-    """The issue that the run works for; None for a run that has nothing to do with GitHub."""
+    """The issue that the run works for; None for a run without GitHub."""
 
 
 class RoundDocument(Contract):
-    """What a round of a task has come to so far."""
+    """The results of a round of a task so far."""
 
     round: int
     tester: str = ""
@@ -289,14 +290,14 @@ class TaskDocument(Contract):
     commit: str | None = None
     depends_on: list[str] = Field(default_factory=list)
     stage: str = ""
-    """What happens now, for people: a role, `gate` or `merge`."""
+    """The current stage, for people: a role, `gate` or `merge`."""
     turns: int = 0
     outcomes: list[RoundDocument] = Field(default_factory=list)
-    """What its rounds have come to, the first one first."""
+    """The results of its rounds, in order."""
 
 
 class RunDocument(Contract):
-    """What `run --json`, `demo --json` and `show RUN --json` print, and the query `state` answers."""
+    """The run's document: `run --json`, `demo --json` and `show RUN --json` print it, the query `state` returns it."""
 
     run: str
     status: RunStatus
@@ -312,26 +313,26 @@ class RunDocument(Contract):
     errors: list[ErrorRecord] = Field(default_factory=list)
     web_ui: str | None = None
     task: str = ""
-    """The change that was asked for, shortened."""
+    """The requested change, shortened."""
     notes: list[str] = Field(default_factory=list)
-    """What a reader must know: uncommitted changes not seen, no tests found, no sandbox, a scripted model."""
+    """Notes for the person, such as: uncommitted changes not seen, no tests found, no sandbox, a scripted model."""
     started_at: Moment | None = None
     ended_at: Moment | None = None
     cost_by_role: dict[str, float] = Field(default_factory=dict)
     cost_by_model: dict[str, float] = Field(default_factory=dict)
     unconfirmed_usd: float = 0.0
-    """The most that calls may have cost beyond `cost_usd`, whose end nobody saw; known when the run has ended."""
+    """Maximum cost, beyond `cost_usd`, of calls without a known end; set when the run has ended."""
     models: dict[str, str] = Field(default_factory=dict)
     """Model id by role."""
     pull_request: str | None = None
     """Link to the pull request of a run that works for an issue."""
     forked_from: Fork | None = None
     waiting_for: dict[str, str] = Field(default_factory=dict)
-    """What is waited for, by task, without a decision being open: the clock, a host, GitHub, a review. `plan` is the
-    orchestrator, `run` the run itself."""
+    """By task, the reason of a wait that is no decision: the clock, a host, GitHub, a review. The key `plan` stands for
+    the orchestrator, `run` for the run itself."""
     sandboxed: bool | None = None
     """Whether commands of agents and tests run in isolation; None until the run has begun."""
     left_out: list[str] = Field(default_factory=list)
     """Paths that agents wrote and that the branch does not have, sorted; the notes say why, and how many more."""
     binds: list[str] = Field(default_factory=list)
-    """Directories of the machine that those commands may read: asked for by `baton.toml`, allowed by a person."""
+    """Directories of the machine that those commands may read: requested by `baton.toml`, granted by a person."""

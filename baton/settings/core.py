@@ -28,6 +28,7 @@ from baton.budget.caps import amount_in
 from baton.errors import ConfigurationError
 from baton.policies import GATE_MARGIN, TURN_TIMEOUT
 from baton.records.base import Count, Usd
+from baton.records.run import Bounds
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.encryption_keys import KeyRing
 from baton.settings.github import WEB_ADDRESS, GitHubSettings
@@ -99,6 +100,10 @@ class Settings(GitHubSettings):
     turns_per_day: Count | None = Field(default=None, description="Most turns of a UTC day, over all runs of this home")
     sandbox_network: Literal["repository", "never"] = Field(
         default="never", description="Whether baton.toml may open the network to commands: repository or never"
+    )
+    setup_network: Literal["registries", "never"] = Field(
+        default="registries",
+        description="Whether the set-up of an environment reaches package registries: registries or never",
     )
     submodules: str = Field(
         default="",
@@ -286,6 +291,20 @@ class Settings(GitHubSettings):
         """The model that the environment names for a role (`BATON_<ROLE>_MODEL`)."""
         value = getattr(self, f"{role}_model", None)
         return value if isinstance(value, str) else None
+
+    def bounds(self) -> Bounds:
+        """Return the limits of a run that the environment names."""
+        return Bounds(
+            usd=self.usd_per_run,
+            usd_per_task=self.usd_per_task,
+            usd_per_session=self.usd_per_session,
+            turns=self.turns_per_session,
+            turns_per_task=self.turns_per_task,
+            turns_per_run=self.turns_per_run,
+            usd_per_day=self.usd_per_day,
+            turns_per_day=self.turns_per_day,
+            wall_clock_seconds=self.wall_clock.total_seconds() if self.wall_clock else None,
+        )
 
     def for_service(self) -> "Settings":
         """The settings of a command that serves: its own form and level of log lines, where none is set for all."""

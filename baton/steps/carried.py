@@ -86,8 +86,6 @@ class CarriedComment(Lean):
     """The run's comment on its issue."""
 
     id: int | None = None
-    text: str = ""
-    """What was written last, without costs."""
     written: Moment
     closed: bool = False
     link: str = ""

@@ -161,7 +161,6 @@ class Commented(Lean):
     """Where the comment is."""
 
     id: int
-    url: str = ""
 
 
 class PullInput(Lean):
@@ -192,9 +191,7 @@ class CheckInput(Lean):
 
 
 class CheckWritten(Lean):
-    """The check run; no id where a commit status was written instead."""
-
-    id: int | None = None
+    """Result of `write_check`: the check run or the commit status is written."""
 
 
 class Handled(Lean):
@@ -227,8 +224,6 @@ class TakenIn(Lean):
     """The branch's head now."""
     commits: int = 0
     """Commits of others that were taken in."""
-    moved: bool = False
-    """Whether the integrated line has changed, so that it must be tested again."""
     conflicts: list[str] = Field(default_factory=list)
     """Paths that both sides changed: the task is open, with both sides in its workspace."""
     role: str = ""

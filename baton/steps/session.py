@@ -217,7 +217,6 @@ class SessionResult(Lean):
     billing: list[str] = Field(default_factory=list)
     """What a reader must know of how its turns were billed."""
     cost_usd: float = 0.0
-    usage: Usage = Field(default_factory=Usage)
     hand_off: HandOff | None = None
     escalation: Escalation | None = None
     guidance: list[str] = Field(default_factory=list)
@@ -250,7 +249,7 @@ class Doing(Contract):
 
     stage: str = ""
     """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`.
-    `waits for room on its host` while other steps have all slots."""
+    `waits for a slot on its host` while other steps have all slots."""
     turn: int = 0
     tool: str = ""
     cost_usd: float = 0.0

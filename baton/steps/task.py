@@ -57,9 +57,6 @@ class Prepared(Lean):
     limits: Limits
     decisions: DecisionPolicy = Field(default_factory=DecisionPolicy)
     models: dict[str, str] = Field(default_factory=dict)
-    roles: dict[str, str] = Field(default_factory=dict)
-    """Content hash by role: the roles are pinned to these bytes for the whole run."""
-    test_command: str | None = None
     sandboxed: bool = True
     binds: list[str] = Field(default_factory=list)
     """Directories of the machine that commands may read, as `baton.toml` asks and a person allows."""
@@ -167,8 +164,6 @@ class GateResult(Lean):
     checkpoint: str = ""
     candidate: str = ""
     """The project commit that the gate ran on."""
-    changed: int = 0
-    """Number of files that differ from the base."""
     filtered: list[str] = Field(default_factory=list)
     """On the integrated commit: a few of the changed files that are behind a git filter, for people."""
     kept: list[str] = Field(default_factory=list)
@@ -299,7 +294,6 @@ class TaskInput(Lean):
     limits: Short[Limits]
     queue: str
     progress: TaskProgress = Field(default_factory=TaskProgress)
-    integrate: bool = True
     merges_news: bool = False
     """Whether one signal tells how a session ended and which stage begins; false in histories of before."""
 

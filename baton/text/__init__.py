@@ -1,1 +1,1 @@
-"""Text of others made safe to show: Markdown, redaction, truncation."""
+"""Text: masking of keys, redaction, truncation, Markdown, and text that strangers wrote."""

@@ -1,7 +1,7 @@
-"""Masks a key of Baton's own, and what has the shape of a well-known one, in what people send: before it goes anywhere.
+"""Masking of Baton's own keys, and of texts with the shape of a well-known key, in the messages that people send.
 
-Where it stood is named in its place, so that the one who sent it learns of it. Text that an agent reads or writes is
-the matter of `redaction`.
+It happens before a message is stored or sent on. The mark in the place of a key names its setting, so that the sender
+learns of it. `redaction` does the same for texts that agents read and write.
 """
 
 import base64
@@ -18,10 +18,10 @@ from baton.text.untrusted import whole
 Model = TypeVar("Model", bound=BaseModel)
 
 SHORTEST = 8
-"""Characters of a secret that is looked for: a shorter one could be a word of the request."""
-_SHORTEST_BROKEN = 16
-_LONGEST_BROKEN = 400
-"""Characters between which a secret is also found where blanks or line ends stand in it."""
+"""Characters of the shortest secret that is masked: a shorter one could be a word of the request."""
+_MIN_BROKEN = 16
+_MAX_BROKEN = 400
+"""Characters between which a secret is also masked if blanks or line ends interrupt it."""
 
 _SHAPES = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
@@ -37,11 +37,11 @@ _MARK = re.compile(r"\[masked: ([A-Za-z0-9_ ]{1,60})\]")
 
 
 def forms(secret: str) -> list[str]:
-    """A secret as it stands, in JSON, in a URL, and in base64 wherever that begins; the longest first."""
+    """Return a secret as it is, in JSON, in a URL, and in base64 at every alignment; the longest form first."""
     raw = secret.encode("utf-8", "surrogatepass")
     found = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     for shift in range(3):
-        # Of base64 that begins before the secret, only the letters that are made of the secret alone.
+        # If base64 begins before the secret, only these letters depend on the secret alone.
         text = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
         whole = text[-(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6]
         if len(whole) >= SHORTEST:
@@ -50,12 +50,12 @@ def forms(secret: str) -> list[str]:
 
 
 def masked_names(text: str) -> list[str]:
-    """The secrets that were masked in a text."""
+    """Return the names of the secrets that were masked in a text."""
     return sorted(set(_MARK.findall(text)))
 
 
 class Masker:
-    """Masks the secrets that it was given by value, with the names of their settings."""
+    """A mask for the values of given settings; its marks name the settings."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         known = sorted(((value, name) for value, name in secrets.items() if len(value) >= SHORTEST), reverse=True)
@@ -65,11 +65,11 @@ class Masker:
         self._broken = [
             (re.compile(r"\s*".join(map(re.escape, value))), _mark(name))
             for value, name in known
-            if _SHORTEST_BROKEN <= len(value) <= _LONGEST_BROKEN
+            if _MIN_BROKEN <= len(value) <= _MAX_BROKEN
         ]
 
     def __call__(self, text: str) -> str:
-        """Mask the secrets in all their forms, and well-known shapes of keys."""
+        """Return a text with the secrets in all their forms, and well-known shapes of keys, masked."""
         text = whole(text)
         for form, mark in self._forms:
             text = text.replace(form, mark)
@@ -80,13 +80,13 @@ class Masker:
         return text
 
     def exact(self, data: bytes) -> bytes:
-        """Mask the secrets in serialised data, in all forms but broken ones; the same data where there are none."""
+        """Return serialised data with the secrets masked, in all forms but interrupted ones."""
         for form, mark in self._bytes:
             data = data.replace(form, mark)
         return data
 
     def model(self, value: Model, *, leave: Iterable[str] = ()) -> tuple[Model, list[str]]:
-        """A model with every text masked but those of the fields to leave; and the names of what was masked."""
+        """Return a model with its texts masked, except the fields in `leave`, and the names of the masked secrets."""
         found: set[str] = set()  # with "" where only halves of surrogate pairs were replaced
         fields = value.model_dump()
         masked = {name: field if name in leave else self._walk(field, found) for name, field in fields.items()}
@@ -106,9 +106,9 @@ class Masker:
 
 
 def told(names: Iterable[str]) -> str:
-    """A sentence for the person who sent a secret."""
+    """Return the notice to the person who sent secrets."""
     named = [f"the value of {name}" if name != _A_KEY else "a key or token" for name in names]
-    return f"a part was masked: it looked like {' and '.join(named)}. Whoever could read it may have it: replace it."
+    return f"a part was masked: it looked like {' and '.join(named)}. Others may have read it: replace it."
 
 
 def _mark(name: str) -> str:

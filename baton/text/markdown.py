@@ -1,28 +1,28 @@
-"""Foreign text in Markdown: the Web UI and GitHub render it, and neither cleans all of it."""
+"""Untrusted text in Markdown, escaped for the Web UI and GitHub, which render it and sanitise only a part."""
 
 import re
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&])")
 _LINKS = re.compile(r"://|@")
 _JOINER = "\u2060"
-"""Not seen, and enough to keep an address from becoming a link, or a name a mention."""
-_DETAILS_LIMIT = 18_000
-"""Bytes of a workflow's details; the server takes 20 kB."""
+"""An invisible character that keeps an address from becoming a link, or a name from becoming a mention."""
+_MAX_DETAILS = 18_000
+"""Bytes of a workflow's details; the server's maximum is 20 kB."""
 _REFERENCE = re.compile(r"(@|\\#|\bGH(?=\\-\d))", re.IGNORECASE)
 
 
 def escape(text: str) -> str:
-    """Text as text: no markup, no links, no HTML, one line.
+    """Escape a text for Markdown: one line, without markup, links and HTML.
 
-    The Web UI does not sanitise Markdown, so what comes from a model or from GitHub is escaped before it is shown:
-    with backslashes, for the Web UI shows entities as they are written.
+    The Web UI does not sanitise Markdown, so that texts of models and of GitHub are escaped before they are shown. They
+    are escaped by backslashes, because the Web UI shows HTML entities unresolved.
     """
     flat = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
     return _LINKS.sub(lambda found: found[0][0] + _JOINER + found[0][1:], flat)
 
 
 def code(text: str) -> str:
-    """Text as inline code, with a fence that the text cannot close."""
+    """Return a text as inline code, with a fence that the text cannot close."""
     flat = " ".join(text.split())
     longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
     fence = "`" * (longest + 1)
@@ -31,18 +31,18 @@ def code(text: str) -> str:
 
 
 def quiet(text: str) -> str:
-    """Text as text on GitHub, too: nobody is notified by it, no issue is linked or closed.
+    """Escape a text for GitHub, too: it notifies no account, and links or closes no issue.
 
-    GitHub finds names and numbers in the rendered text, so escaping them does not help; a comment between does.
+    GitHub searches the rendered text for names and numbers, so that a backslash does not help; an HTML comment does.
     https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
     """
     return _REFERENCE.sub(r"\1<!-- -->", escape(text).replace(f"@{_JOINER}", "@"))
 
 
 def bounded(lines: list[str], separator: str = "\n") -> str:
-    """Lines as the details of a workflow, cut where the server would take no more."""
+    """Join lines into the details of a workflow, cut to the server's maximum."""
     text = whole = separator.join(lines)
-    while len(text.encode()) > _DETAILS_LIMIT:
+    while len(text.encode()) > _MAX_DETAILS:
         text = text[: len(text) * 9 // 10]
     if text == whole:
         return text

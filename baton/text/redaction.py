@@ -1,4 +1,4 @@
-"""Keeps credentials out of whatever is stored or shown: URLs with passwords, API keys, tokens, known secrets."""
+"""Redaction of credentials in texts that are stored or shown: URLs with passwords, API keys, tokens, known secrets."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from baton.text.key_masking import SHORTEST, forms
 MASK = "***"
 
 _PATTERNS = (
-    # scheme://user:password@host  ->  scheme://user:***@host. Bounded: a long word must not be read once a letter.
+    # scheme://user:password@host  ->  scheme://user:***@host. The scheme is bounded to keep the time linear.
     (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/@]+(?=@)"), r"\g<keep>" + MASK),
     # Anthropic, GitHub, AWS, Slack and JWT shapes
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), MASK),
@@ -35,7 +35,7 @@ _PATTERNS = (
 
 
 class Redactor:
-    """Masks what looks like a credential, and the secrets it was given, as they stand or encoded, in any text."""
+    """A redaction of given secrets, plain or encoded, and of texts with the shape of a credential."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first: a secret may contain another.
@@ -44,13 +44,13 @@ class Redactor:
         self._secrets = sorted(given | encoded, key=len, reverse=True)
 
     def secrets(self, text: str) -> str:
-        """Mask only the exact secrets that the engine itself holds."""
+        """Return a text with only the given secrets masked."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
 
     def __call__(self, text: str) -> str:
-        """Mask exact secrets and everything that has the shape of a credential."""
+        """Return a text with the given secrets, and texts with the shape of a credential, masked."""
         text = self.secrets(text)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
@@ -58,16 +58,16 @@ class Redactor:
 
 
 def strip_url_credentials(url: str) -> str:
-    """A URL without its user information; other text unchanged."""
+    """Return a URL without its user information; other text is returned as it is."""
     return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@", r"\1", url)
 
 
 def url_secrets(url: str) -> list[str]:
-    """Password and token of a URL, as they stand there and decoded; nothing where it has none."""
+    """Return the password or token of a URL, as written and percent-decoded; empty if it has none."""
     match = re.match(r"^(?:https?)://(?P<user>[^:/@\s]*)(?::(?P<password>[^/@\s]*))?@", url)
     if match is None:
         return []
-    # A user alone is a token, with a password it is a name.
+    # A user without a password is a token; with one it is a name.
     secret = match["password"] or match["user"]
     return sorted({secret, unquote(secret)})
 

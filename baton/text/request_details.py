@@ -1,4 +1,4 @@
-"""What was asked for, in Markdown, as the static details of a run show it in the Web UI. Pure."""
+"""The request of a run in Markdown, for the static details of its workflow in the Web UI. Pure."""
 
 from baton.records.issue import GitHubIssue
 from baton.records.run import RunRequest
@@ -6,7 +6,7 @@ from baton.text.markdown import bounded, code, escape
 
 
 def request_details(request: RunRequest) -> str:
-    """The task paragraph by paragraph, all of it as text, and what was given along with it."""
+    """Return the task, escaped and paragraph by paragraph, and the other fields of the request."""
     paragraphs = [escape(part) for part in request.task.split("\n\n") if part.strip()]
     given = {
         "issue": _issue(request.github) if request.github else "",
@@ -20,6 +20,6 @@ def request_details(request: RunRequest) -> str:
 
 
 def _issue(issue: GitHubIssue) -> str:
-    # The address is of our own making; see `GitHubIssue.url`.
+    # The URL is built by Baton and needs no escape.
     name = escape(f"{issue.repository.full_name}#{issue.number}")
     return f"[{name}]({issue.url})" if issue.url else name

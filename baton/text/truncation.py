@@ -1,44 +1,44 @@
-"""Texts and lists made shorter, never in silence: what is cut says how much of it is not shown."""
+"""Truncation of texts and lists; the result always states how much is not shown."""
 
 from collections.abc import Sequence
 
 MAX_NAMED = 20
-"""Items that one list names."""
+"""Items that a list names."""
 _MAX_ITEM = 400
 """Characters of an item that are shown."""
 
 
 def cut(text: str, limit: int) -> str:
-    """A text of at most `limit` characters; where it was longer, its end says by how much."""
+    """Return at most `limit` characters of a text; the end of a cut text states how many are missing."""
     if len(text) <= limit:
         return text
-    ending = f"[... {len(text):,} characters more]"  # as long as the true one at least
-    room = max(0, limit - len(ending))
-    return f"{text[:room]}[... {len(text) - room:,} characters more]"[:limit]
+    ending = f"[... {len(text):,} characters more]"  # at least as long as the final one
+    kept = max(0, limit - len(ending))
+    return f"{text[:kept]}[... {len(text) - kept:,} characters more]"[:limit]
 
 
 def end_of(text: str, limit: int) -> str:
-    """The last `limit` characters of a text, for a log; where it was longer, its beginning says by how much."""
+    """Return at most the last `limit` characters of a log; the beginning of a cut one states how many are missing."""
     if len(text) <= limit:
         return text
     beginning = f"[... {len(text):,} characters before]"
-    room = max(0, limit - len(beginning))
-    return f"[... {len(text) - room:,} characters before]{text[len(text) - room :]}"
+    kept = max(0, limit - len(beginning))
+    return f"[... {len(text) - kept:,} characters before]{text[len(text) - kept :]}"
 
 
 def short(text: str) -> str:
-    """An item of a list, in a length that several of them may have."""
+    """Return an item of a list, cut to a length that leaves space for others."""
     return cut(text, _MAX_ITEM)
 
 
 def first(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> list[str]:
-    """The first items; where there are more, the last one says how many."""
+    """Return the first items, and a last one with the number of the others; `more` adds items that are not passed."""
     left = max(0, len(items) - limit) + more
     return [*items[:limit], *([f"and {left:,} more"] if left else [])]
 
 
 def named(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
-    """A few names for a sentence, and how many more there are."""
+    """Return the first items for a sentence, and the number of the others."""
     shown = ", ".join(map(short, items[:limit]))
     left = max(0, len(items) - limit) + more
     if not left:
@@ -47,5 +47,5 @@ def named(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
 
 
 def bullets(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
-    """The same as lines of a list."""
+    """Return the first items, and the number of the others, as lines of a list."""
     return "\n".join(f"- {short(item)}" for item in first(items, limit, more))

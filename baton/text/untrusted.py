@@ -1,7 +1,7 @@
-"""Freezes text that strangers wrote: bounded, and without whatever a reader on the page would not see. Pure.
+"""Sanitised text of strangers: bounded, and without the parts that a reader of the page does not see. Pure.
 
-What a person reads before labelling an issue is then what an agent gets. Who shows or sends it on still escapes or
-fences it: what remains is somebody's words, and no instruction.
+An agent then gets the same text that a person reads before labelling an issue. Callers that show it or send it on still
+escape or quote it, because it is data and no instruction.
 """
 
 import re
@@ -17,7 +17,7 @@ _INVISIBLE = re.compile(
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # https://spec.commonmark.org/0.31.2/#html-comment; one that is not closed hides the rest of the page.
 _COMMENT = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))", re.DOTALL)
-# A definition of a link to nowhere is shown nowhere: `[//]: # (hidden)`.
+# GitHub does not show the definition of an unused link: `[//]: # (hidden)`.
 _NOWHERE = re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>)[ \t]*(?:[\"'(].*)?$", re.MULTILINE)
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -26,33 +26,33 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
-_ROOM = 8
-"""How much longer than its limit a text may be and still be cleaned whole; what is longer is cut before."""
+_CLEANED_FACTOR = 8
+"""Multiple of its limit to which a text is cut before it is cleaned, which bounds the time."""
 
 
 def freeze(text: str | None, limit: int) -> str:
-    """The visible text, at most `limit` characters of it; where something is cut off, it ends with `…`."""
+    """Return at most `limit` visible characters of a text; a cut text ends with `…`."""
     if not text:
         return ""
-    visible = _INVISIBLE.sub("", _LINE_END.sub("\n", text[: limit * _ROOM]))
+    visible = _INVISIBLE.sub("", _LINE_END.sub("\n", text[: limit * _CLEANED_FACTOR]))
     visible = _NOWHERE.sub("", _COMMENT.sub("", visible))
-    # What opens a comment now was made to: it stood around another one.
+    # A comment that opens only now was nested around another, on purpose.
     visible = visible.partition("<!--")[0].strip()
     return visible if len(visible) <= limit else visible[: limit - 1].rstrip() + "…"
 
 
 def freeze_line(text: str | None, limit: int) -> str:
-    """The visible text on one line."""
+    """Return at most `limit` visible characters of a text, on one line."""
     flat = " ".join(freeze(text, limit).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def whole(text: str) -> str:
-    """The text with a replacement character for each half of a surrogate pair, which no UTF-8 can hold."""
+    """Return a text with a replacement character for each lone surrogate, which UTF-8 cannot encode."""
     return _HALF.sub("\ufffd", text)
 
 
 def mend_json(data: bytes) -> bytes:
-    """JSON with a replacement for each escape of half a surrogate pair, which parsers refuse, and what is no UTF-8."""
-    mended = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], data)
-    return mended.decode("utf-8", "replace").encode()
+    """Return JSON with a replacement for each escaped lone surrogate, which parsers refuse, and for invalid UTF-8."""
+    repaired = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], data)
+    return repaired.decode("utf-8", "replace").encode()

@@ -10,6 +10,7 @@ from baton.errors import ExitCode
 from interfaces.cli.commands import (
     agents,
     answers,
+    check,
     demo,
     fork,
     gc,
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, run_watch, fork, list_show, history, answers, services, webhook, machine, gc):
+for module in (demo, check, run_watch, fork, list_show, history, answers, services, webhook, machine, gc):
     module.register(app)
 app.add_typer(agents.app, name="agents")
 app.add_typer(worker.app, name="worker")

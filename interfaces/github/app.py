@@ -1,4 +1,4 @@
-"""The webhook as an ASGI application: thin. What a request means is decided in `core`, what lasts is Temporal's."""
+"""The webhook as an ASGI application: `parse_request` judges a request, and Temporal carries its delivery out."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,14 @@ _RETRY_AFTER = {"retry-after": "30"}
 
 
 class Webhook:
-    """Answers requests: reads them, judges them, takes in what concerns us."""
+    """The request handlers: they read a request, judge it, and start the workflow of its delivery."""
 
     def __init__(self, policy: Policy, desk: Desk, bodies: Bodies | None = None) -> None:
         self._policy, self._desk = policy, desk
         self._bodies = bodies or Bodies()
 
     def application(self, more: Sequence[BaseRoute] = ()) -> Starlette:
-        """The ASGI application; `more` are routes of others beside it, such as `/metrics`."""
+        """Return the ASGI application; `more` are further routes beside it, such as `/metrics`."""
         return Starlette(
             routes=[
                 Route("/", self._deliver, methods=["POST"]),
@@ -42,7 +42,7 @@ class Webhook:
         )
 
     async def _deliver(self, request: Request) -> Response:
-        # What has no signature is not worth its memory.
+        # The body of an unsigned request is not kept in memory.
         signed = signature.may_be_signature(request.headers.get(signature.HEADER))
         said: Verdict
         try:
@@ -74,7 +74,7 @@ class Webhook:
         return JSONResponse({"verdict": said, "reason": reason, "workflow": delivery.workflow_id}, 202)
 
     def _refuse(self, refusal: Reject, *, loud: bool) -> Response:
-        # A wrong secret or an odd payload is for the operator; passers-by are not.
+        # A wrong secret or an invalid payload concerns the operator; unsigned requests of strangers do not.
         (_log.warning if loud else _log.info)("delivery refused", status=refusal.status, reason=refusal.reason)
         headers = _RETRY_AFTER if refusal.status == 503 else None
         return JSONResponse({"verdict": "refused", "reason": refusal.reason}, refusal.status, headers=headers)

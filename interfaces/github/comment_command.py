@@ -1,6 +1,6 @@
 """The commands in comments: `/baton ...` on the first line, exactly. Pure.
 
-A command begins its comment. So one in a quote, in a code block, in backticks or further down is none.
+A command begins its comment; in a quote, in a code block, in backticks or further down it is text.
 """
 
 import re
@@ -11,20 +11,20 @@ from baton.text.untrusted import freeze
 # Four spaces or a tab would make it a code block: https://spec.commonmark.org/0.31.2/#indented-code-blocks
 _BEGINS = re.compile(r"(?:[ \t]*\r?\n)* {0,3}/baton(?=[ \t\r\n]|\Z)")
 _DECISION = re.compile(r"[Dd][1-9][0-9]{0,3}")
-# A choice may be several words: then it stands in quotes or backticks.
+# A choice of several words stands in quotes or backticks.
 _CHOICE = re.compile(r"""(?P<quote>["'`])(?P<quoted>.+?)(?P=quote)(?=\s|\Z)|(?P<word>\S+)""")
 _CHOICE_LIMIT = 200
 
 
 def parse(comment: str | None) -> Command | None:
-    """The command that a comment begins with; None where it begins with none.
+    """Return the command that a comment begins with; None if it begins with none.
 
-    What begins like a command but is none, or has the wrong arguments, is `help` with that line as its text.
+    A line that begins like a command and has an unknown name or wrong arguments is `help`, with that line as its text.
     """
     begins = _BEGINS.match(comment or "")
     if begins is None:
         return None
-    # Whether it is a command is read from the raw text, what it says from the visible text.
+    # The raw text decides whether it is a command; its arguments come from the visible text.
     said = freeze(f"/baton{(comment or '')[begins.end() :]}", TEXT_LIMIT).removeprefix("/baton")
     first, _, below = said.partition("\n")
     name, rest = (*first.split(None, 1), "", "")[:2]

@@ -1,6 +1,6 @@
-"""The webhook's core: headers and bytes in, a verdict out. Pure; whatever comes in, nothing is raised.
+"""The webhook's core: headers and bytes in, a verdict out. Pure; it raises for no request.
 
-Order: size, signature, form, event, payload. What is not signed learns nothing but that.
+Order: size, signature, form, event, payload. The sender of an unsigned request learns only that it is not signed.
 """
 
 import re
@@ -19,7 +19,7 @@ from interfaces.github.payloads.common import InstallationPayload
 from interfaces.github.verdicts import Ignore, Policy, Reject, Signal, Start, Verdict
 
 MAX_BODY = 25 * 1024 * 1024
-"""Bytes; GitHub sends no more: https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap."""
+"""Bytes of a body, the maximum that GitHub sends: https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap."""
 
 _DELIVERY_ID = re.compile("[A-Za-z0-9-]{1,64}")
 _EVENT = re.compile("[a-z0-9_]{1,64}")
@@ -29,7 +29,7 @@ _NAMES = {name.partition(".")[0] for name in (*_READ, *_INSTALLATIONS)}
 
 
 def verdict(headers: Mapping[str, str], body: bytes, policy: Policy) -> Verdict:
-    """What a request means. The names of the headers may be written in any case."""
+    """Judge a request. The names of the headers may be written in any case."""
     given = {name.lower(): value for name, value in headers.items()}
     if len(body) > MAX_BODY:
         return Reject(413, f"The body is larger than {MAX_BODY} bytes.")
@@ -40,9 +40,9 @@ def verdict(headers: Mapping[str, str], body: bytes, policy: Policy) -> Verdict:
         return Reject(415, "The content type must be application/json: set it so in the webhook's settings.")
     delivery_id, event = given.get("x-github-delivery", ""), given.get("x-github-event", "")
     if not _DELIVERY_ID.fullmatch(delivery_id):
-        return Reject(400, "The header X-GitHub-Delivery is missing or no id.")
+        return Reject(400, "The header X-GitHub-Delivery is missing or not an id.")
     if not _EVENT.fullmatch(event):
-        return Reject(400, "The header X-GitHub-Event is missing or no event.")
+        return Reject(400, "The header X-GitHub-Event is missing or not an event.")
     if event == "ping":
         return Ignore("ping: the webhook is set up")
     if event not in _NAMES:
@@ -52,7 +52,7 @@ def verdict(headers: Mapping[str, str], body: bytes, policy: Policy) -> Verdict:
     except ValueError:
         return Reject(400, "The body is not JSON.")
     if not isinstance(payload, dict):
-        return Reject(400, "The body is no JSON object.")
+        return Reject(400, "The body is not a JSON object.")
     action = payload.get("action")
     name = f"{event}.{action}" if isinstance(action, str) else event
     try:
@@ -60,7 +60,7 @@ def verdict(headers: Mapping[str, str], body: bytes, policy: Policy) -> Verdict:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = freeze_line(".".join(map(str, fault["loc"])), 100)
-        return Reject(400, f"The payload of {freeze_line(name, 80)} does not fit: {place}: {fault['msg']}.")
+        return Reject(400, f"The payload of {freeze_line(name, 80)} is invalid: {place}: {fault['msg']}.")
 
 
 def _judge(name: str, delivery_id: str, payload: dict[str, Any], policy: Policy) -> Verdict:
@@ -83,7 +83,7 @@ def _judge(name: str, delivery_id: str, payload: dict[str, Any], policy: Policy)
 def _judge_installation(name: str, delivery_id: str, payload: InstallationPayload) -> Verdict:
     account = payload.installation.account
     if account is None:
-        return Reject(400, f"The payload of {name} does not fit: installation.account is missing.")
+        return Reject(400, f"The payload of {name} is invalid: installation.account is missing.")
     matter = _INSTALLATIONS[name](payload, account)
     if isinstance(matter, str):
         return Ignore(matter)

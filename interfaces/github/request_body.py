@@ -1,4 +1,4 @@
-"""Reads a request's body within bounds: of size, of time, and of the memory that all requests may take together."""
+"""Request bodies, read within maximums of size, of time, and of the memory of all requests together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,28 +10,27 @@ from starlette.requests import Request
 from interfaces.github.parse_request import MAX_BODY
 from interfaces.github.verdicts import Reject
 
-BODY_LIMIT = timedelta(seconds=10)
-"""How long a body may take; GitHub itself gives up then."""
+BODY_TIMEOUT = timedelta(seconds=10)
+"""For a body to arrive; GitHub itself gives up then."""
 
-ROOM = 4 * MAX_BODY
-"""Bytes of all the bodies that are being read or worked on at one moment."""
+MAX_HELD = 4 * MAX_BODY
+"""Bytes of all bodies that are being read or judged at one moment."""
 
 
 class Bodies:
-    """The bodies in memory. Use one for all requests of a server."""
+    """The bodies in memory; one object for all requests of a server."""
 
-    def __init__(self, room: int = ROOM, limit: timedelta = BODY_LIMIT) -> None:
-        self._room, self._limit = room, limit
+    def __init__(self, max_held: int = MAX_HELD, limit: timedelta = BODY_TIMEOUT) -> None:
+        self._max_held, self._limit = max_held, limit
         self.held = 0
         """Bytes in memory now."""
 
     @asynccontextmanager
     async def read(self, request: Request, *, keep: bool = True) -> AsyncIterator[bytes | Reject]:
-        """The whole body while the block runs, or why it is refused. Raises ClientDisconnect.
+        """Give the whole body while the block runs, or its refusal. Raises ClientDisconnect.
 
-        Without `keep` it is read and thrown away, and empty.
-        What is too large is read to its end, as far as that is reasonable, and thrown away: a client that is still
-        sending would never see the answer.
+        Without `keep` the body is read and discarded, and empty. A body that is too large is read to its end, up to
+        twice the maximum, and discarded: a client that is still sending would not see the answer.
         """
         pieces: list[bytes] = []
         try:
@@ -72,14 +71,14 @@ class Bodies:
     def _refusal(self, size: int, more: int) -> Reject | None:
         if size > MAX_BODY:
             return _too_large()
-        if self.held + more > self._room:
+        if self.held + more > self._max_held:
             return Reject(503, "Too many large deliveries at once: send it again.")
         return None
 
 
 def _announced(request: Request) -> int:
     length = request.headers.get("content-length", "0")
-    # The HTTP parser has refused what is no number.
+    # The HTTP parser has refused a header that is not a number.
     return int(length[:20]) if length.isdecimal() else 0
 
 

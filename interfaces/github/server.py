@@ -1,4 +1,4 @@
-"""Serves the webhook on a socket, inside the program that calls: `baton webhook`, `baton up`, a test."""
+"""The HTTP server of the webhook, inside the calling program: `baton webhook`, `baton up`, a test."""
 
 import asyncio
 import resource
@@ -15,24 +15,24 @@ from uvicorn.server import ServerState
 
 from baton.errors import UsageError
 
-HEADERS_LIMIT = timedelta(seconds=10)
-"""How long a connection may be open without a whole request head."""
+HEAD_TIMEOUT = timedelta(seconds=10)
+"""For a connection to send a whole request head."""
 
-CONNECTIONS = 1_000
-"""Connections beyond so many are answered with 503."""
+MAX_CONNECTIONS = 1_000
+"""Further connections are answered with 503."""
 
 MAX_WAITING = 512
-"""Connections whose request has not arrived whole. Of more, the one that has waited longest is let go: a crowd that
-sends nothing shuts out only those who are as slow."""
+"""Connections whose request has not arrived whole. Beyond that the one that has waited longest is dropped: a crowd of
+silent connections shuts out only others that are as slow."""
 
-_HEAD_BYTES = 32 * 1024
+_MAX_HEAD_BYTES = 32 * 1024
 _BACKLOG = 512
-_FAREWELL = timedelta(seconds=10)
-"""How long deliveries under way have when the server stops."""
+_SHUTDOWN_TIMEOUT = timedelta(seconds=10)
+"""For deliveries under way when the server stops."""
 
 
 class GuardedProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, which lets go of those who never send a request. One connection is one request."""
+    """uvicorn's HTTP protocol with a timeout for the request head. One connection is one request."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, patience: timedelta, queue: "Queue") -> None:
         super().__init__(config, state, {})
@@ -40,26 +40,26 @@ class GuardedProtocol(H11Protocol):
         self._queue = queue
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the request."""
+        """Start the timeout, and queue the connection."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(self._patience.total_seconds(), self._give_up)
         self._queue.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Cancel the timeout, and leave the queue."""
         self._timer.cancel()
         self._queue.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what has come; a request that is whole waits no more."""
+        """Pass data to the parser; leave the queue once the request is whole."""
         super().data_received(data)
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and not cycle.more_body:
             self._queue.leave(self)
 
     def let_go(self) -> None:
-        """Make room for others."""
+        """Drop the connection in favour of others."""
         self.transport.abort()
 
     def _give_up(self) -> None:
@@ -68,41 +68,41 @@ class GuardedProtocol(H11Protocol):
 
 
 class Queue:
-    """The connections that wait for their request, in the order in which they came."""
+    """The connections whose request has not arrived whole, in the order in which they came."""
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
         self._waiting: dict[GuardedProtocol, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def enter(self, connection: GuardedProtocol) -> None:
-        """Begin to wait; of too many the first one is let go."""
+        """Add a connection; beyond the maximum drop the oldest one."""
         self._waiting[connection] = None
-        while len(self._waiting) > self._room:
+        while len(self._waiting) > self._maximum:
             first = next(iter(self._waiting))
             del self._waiting[first]
             first.let_go()
 
     def leave(self, connection: GuardedProtocol) -> None:
-        """Wait no more."""
+        """Remove a connection; a no-op if it is not in the queue."""
         self._waiting.pop(connection, None)
 
 
 def room_for_waiting() -> int:
-    """So many connections may wait that most of the files that this process may have open are left for others."""
+    """Return the maximum of waiting connections: at most a quarter of the files that this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_WAITING if soft == resource.RLIM_INFINITY else max(16, min(MAX_WAITING, soft // 4))
 
 
 @asynccontextmanager
 async def serve(
-    application: ASGIApp, host: str, port: int, *, patience: timedelta = HEADERS_LIMIT
+    application: ASGIApp, host: str, port: int, *, patience: timedelta = HEAD_TIMEOUT
 ) -> AsyncIterator[str]:
-    """Serve while the block runs; gives the address, `http://127.0.0.1:8473`. Port 0 takes a free one.
+    """Serve while the block runs, which gets the address: `http://127.0.0.1:8473`. Port 0 takes a free one.
 
-    Raises UsageError where it cannot listen. On leaving, what is under way is answered first.
+    Raises UsageError if it cannot listen. On leaving, requests under way are answered first.
     """
     sock = _listen(host, port)
     config = uvicorn.Config(
@@ -110,20 +110,20 @@ async def serve(
         ws="none",
         lifespan="off",
         log_config=None,
-        # Whoever passes by may send nonsense; it is answered, and not worth a line.
+        # Invalid requests of strangers are answered, and not logged.
         log_level="error",
         access_log=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
     )
     config.load()
     state = ServerState()
     state.default_headers = [(b"connection", b"close")]
-    room = room_for_waiting()
-    queue = Queue(room)
+    maximum = room_for_waiting()
+    queue = Queue(maximum)
     server = await asyncio.get_running_loop().create_server(
-        lambda: GuardedProtocol(config, state, patience, queue), sock=sock, backlog=min(_BACKLOG, room)
+        lambda: GuardedProtocol(config, state, patience, queue), sock=sock, backlog=min(_BACKLOG, maximum)
     )
     try:
         name = f"[{host}]" if ":" in host else host
@@ -131,7 +131,7 @@ async def serve(
     finally:
         server.close()
         if state.tasks:
-            await asyncio.wait(state.tasks, timeout=_FAREWELL.total_seconds())
+            await asyncio.wait(state.tasks, timeout=_SHUTDOWN_TIMEOUT.total_seconds())
         for connection in list(state.connections):
             transport: asyncio.Transport = connection.transport
             transport.abort()

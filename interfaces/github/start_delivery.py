@@ -1,7 +1,7 @@
-"""Hands a delivery over to Temporal: durable from then on, and taken once however often it comes.
+"""The start of a delivery's workflow in Temporal: durable from then on, and idempotent.
 
-The workflow's id is made of the delivery's, and a used id is never taken again. So a redelivery does nothing for as
-long as the namespace remembers the workflow, and the webhook keeps no state of its own.
+The workflow's id is made of the delivery's, and a used id is never taken again. So a redelivery is a no-op for as long
+as the namespace keeps the workflow, and the webhook has no state of its own.
 """
 
 import asyncio
@@ -16,31 +16,33 @@ from baton import naming
 from baton.errors import TemporalUnreachable
 from baton.records.issue import DELIVERY_WORKFLOW, Delivery
 
-TAKE_LIMIT = timedelta(seconds=8)
-"""How long Temporal may take; GitHub gives up after ten seconds."""
+START_TIMEOUT = timedelta(seconds=8)
+"""For Temporal to start the workflow; GitHub gives up after ten seconds."""
 
-AT_ONCE = 32
-"""Starts under way at one moment. A server that is slow gets no slower by more of them; the others wait here, and what
-waited too long was never sent, so that the server does no work for answers that nobody awaits."""
+MAX_STARTS = 32
+"""Starts under way at one moment, so that a slow server is not slowed further. The others wait here; one that waits too
+long is never sent, so that the server does no work for an answer that GitHub does not await any more."""
 
-PROBE_LIMIT = timedelta(seconds=2)
-PROBE_LIFE = timedelta(seconds=1)
-"""How long an answer to `ready` is given again: anybody may ask."""
+PROBE_TIMEOUT = timedelta(seconds=2)
+PROBE_LIFETIME = timedelta(seconds=1)
+"""For an answer to `ready` to be reused: the endpoint is open to all."""
 
 
 class Desk:
-    """Takes deliveries in."""
+    """Starter of the workflows of deliveries."""
 
-    def __init__(self, client: Client, task_queue: str = naming.TASK_QUEUE, *, limit: timedelta = TAKE_LIMIT) -> None:
+    def __init__(
+        self, client: Client, task_queue: str = naming.TASK_QUEUE, *, limit: timedelta = START_TIMEOUT
+    ) -> None:
         self._client, self._queue, self._limit = client, task_queue, limit
-        self._under_way = asyncio.Semaphore(AT_ONCE)
+        self._under_way = asyncio.Semaphore(MAX_STARTS)
         self._asked, self._ready = float("-inf"), False
         self._probe = asyncio.Lock()
 
     async def take(self, delivery: Delivery) -> bool:
-        """Start the workflow of a delivery; False where that was done before.
+        """Start the workflow of a delivery; False if it was started before.
 
-        Raises TemporalUnreachable when it is not known to be done. Then nothing says that the delivery was seen.
+        Raises TemporalUnreachable if the start is not confirmed: then the delivery must be sent again.
         """
         try:
             async with asyncio.timeout(self._limit.total_seconds()), self._under_way:
@@ -64,14 +66,14 @@ class Desk:
         """Whether Temporal answers."""
         async with self._probe:
             now = asyncio.get_running_loop().time()
-            if now - self._asked > PROBE_LIFE.total_seconds():
+            if now - self._asked > PROBE_LIFETIME.total_seconds():
                 self._ready = await self._answers()
                 self._asked = asyncio.get_running_loop().time()
             return self._ready
 
     async def _answers(self) -> bool:
         try:
-            async with asyncio.timeout(PROBE_LIMIT.total_seconds()):
-                return await self._client.service_client.check_health(timeout=PROBE_LIMIT)
+            async with asyncio.timeout(PROBE_TIMEOUT.total_seconds()):
+                return await self._client.service_client.check_health(timeout=PROBE_TIMEOUT)
         except (TimeoutError, RPCError):
             return False

@@ -1,4 +1,4 @@
-"""What a request to the webhook can amount to, and the policy by which that is decided."""
+"""The verdicts on a request to the webhook, and the policy that decides them."""
 
 from dataclasses import dataclass, field
 
@@ -10,28 +10,28 @@ from baton.text.key_masking import Masker
 
 @dataclass(frozen=True)
 class Start:
-    """Somebody wants a run on an issue."""
+    """A delivery that requests a run on an issue."""
 
     delivery: Delivery
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Something happened that concerns a run, if there is one."""
+    """A delivery about an event that concerns a run, if there is one."""
 
     delivery: Delivery
 
 
 @dataclass(frozen=True)
 class Ignore:
-    """A genuine delivery that does not concern us."""
+    """A signed delivery that concerns no run."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A request that is no genuine delivery, or one that cannot be read."""
+    """A request that is not a signed delivery, or cannot be read."""
 
     status: int
     """The HTTP status to answer with."""
@@ -43,7 +43,7 @@ Verdict = Start | Signal | Ignore | Reject
 
 @dataclass(frozen=True)
 class Policy:
-    """What the person who runs the webhook has set."""
+    """The settings of the webhook's operator."""
 
     secrets: tuple[str, ...]
     label: str = "baton"
@@ -54,15 +54,15 @@ class Policy:
     app_id: int | None = None
     url: str = "https://github.com"
     masker: Masker = field(default_factory=lambda: Masker({}), repr=False, compare=False)
-    """Masks keys in what people wrote."""
+    """Masks secrets of the settings in text of others."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
-        """The policy of the settings; ConfigurationError where there is no secret, for then nobody could be trusted."""
+        """Return the policy of the settings; raises ConfigurationError if there is no secret to trust a delivery by."""
         if not settings.github_webhook_secrets:
             raise ConfigurationError(
-                "BATON_GITHUB_WEBHOOK_SECRET is not set: without it a delivery of GitHub's cannot be told from anybody"
-                " else's. Set it (or BATON_GITHUB_WEBHOOK_SECRET_FILE) to the secret of the webhook."
+                "BATON_GITHUB_WEBHOOK_SECRET is not set: without it a delivery of GitHub cannot be distinguished"
+                " from a forged one. Set it (or BATON_GITHUB_WEBHOOK_SECRET_FILE) to the secret of the webhook."
             )
         return cls(
             secrets=settings.github_webhook_secrets,

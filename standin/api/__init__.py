@@ -1,1 +1,1 @@
-"""The Messages API as the stand-in imitates it: types, rules, prompt cache, events, errors."""
+"""The rules of the Messages API: types, order of blocks, prompt cache, models and errors."""

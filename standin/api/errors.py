@@ -1,4 +1,4 @@
-"""Errors as the Messages API words and shapes them; nothing here decides when one is due.
+"""Errors with the types, messages and bodies of the Messages API.
 
 The body is `{"type": "error", "error": {"type", "message", "details"?}, "request_id"}`.
 https://docs.claude.com/en/api/errors
@@ -24,7 +24,7 @@ TYPES_BY_STATUS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-"""The error type that goes with a status, unless a fault names another."""
+"""The error type of a status, unless a fault names another."""
 
 MESSAGES_BY_TYPE = {
     "authentication_error": "invalid x-api-key",
@@ -38,11 +38,11 @@ MESSAGES_BY_TYPE = {
     "overloaded_error": "Overloaded",
     "invalid_request_error": "Invalid request",
 }
-"""What the API says for a type when there is nothing more exact to say."""
+"""The API's message for a type, if the error has no message of its own."""
 
 
 class ApiError(Exception):
-    """A refusal of one request, with what the answer's status, headers and body are made of."""
+    """The refusal of a request: status, headers, and the parts of the body of the answer."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """A 400 `invalid_request_error` with this message."""
+    """Return a 400 `invalid_request_error` with this message."""
     return ApiError(400, message)
 
 
 def error_body(error: ApiError, request_id: str) -> dict[str, Any]:
-    """The JSON body of an error answer, and the data of an `error` event in a stream."""
+    """Return the JSON body of an error answer, which is also the data of an `error` event in a stream."""
     inner: dict[str, Any] = {"type": error.kind, "message": error.message}
     if error.error_code is not None:
         inner["details"] = {"error_code": error.error_code}

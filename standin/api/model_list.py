@@ -1,4 +1,4 @@
-"""The models that the stand-in serves, with their limits, as `GET /v1/models` tells them."""
+"""The models that the stand-in serves, and their limits, in the form of `GET /v1/models`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,26 +7,26 @@ from baton.budget.pricing import shipped_prices
 
 MAX_OUTPUT_TOKENS = 128_000
 MIN_CACHEABLE_TOKENS = 512
-"""The smallest prefix that is cached. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
+"""Tokens of the smallest prefix that is cached. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The ids that are served: those of the price list, and those that a scenario adds."""
+    """The ids of the served models: those of the price list, and those that a scenario adds."""
 
     extra: tuple[str, ...] = ()
     context_window: int = 1_000_000
 
     def serves(self, model: str) -> bool:
-        """Whether a request for this model is answered; retired and unknown ids are not."""
+        """Whether requests for this model are answered; retired and unknown ids are not served."""
         return shipped_prices().knows(model) or model in self.extra
 
     def ids(self) -> list[str]:
-        """Every id, sorted."""
+        """Return every id, sorted."""
         return sorted({*shipped_prices().models, *self.extra})
 
     def info(self, model: str) -> dict[str, Any]:
-        """A model as the API describes it."""
+        """Return the API's description of a model."""
         words = model.removeprefix("claude-").split("-")
         return {
             "type": "model",
@@ -43,6 +43,6 @@ class Catalogue:
         }
 
     def page(self) -> dict[str, Any]:
-        """The list of models, on one page."""
+        """Return the API's list of models, on one page."""
         ids = self.ids()
         return {"data": [self.info(i) for i in ids], "has_more": False, "first_id": ids[0], "last_id": ids[-1]}

@@ -1,7 +1,7 @@
-"""The request as the API sees it: one sequence of blocks (tools, system, messages), each with the hash of all up to it.
+"""A request as one sequence of blocks (tools, system, messages), each with the hash of the sequence up to it.
 
-Thinking signatures are bound to these hashes, and the prompt cache is keyed by them. Cache marks do not count, nor
-does the order of a block's own fields; the order of keys inside a tool's input does.
+Thinking signatures are bound to these hashes, and the prompt cache is keyed by them. Cache marks and the order of a
+block's own fields do not change a hash; the order of the keys in a tool's input does.
 """
 
 import base64
@@ -21,27 +21,27 @@ Ttl = Literal["5m", "1h"]
 _SECRET = b"baton stand-in: signs thinking"
 _SEED = hashlib.sha256(b"baton stand-in: prefix").digest()
 ANY_TEXT = ("utf-8", "surrogatepass")
-"""How text becomes bytes that a scenario may fill with halves of surrogate pairs."""
+"""Codec and error handler for text that may hold lone surrogates, which scenarios can contain."""
 _BYTES_PER_TOKEN = 4
 _TOOL_USE_OVERHEAD = 290
-"""Tokens that a request with tools costs beside them, about what the API adds."""
+"""Tokens that the API adds, about, to a request with tools."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """The end of one block."""
+    """The position in a request at the end of a block."""
 
     digest: bytes
     tokens: int
-    """All tokens up to and with this block."""
+    """Tokens up to the end of this block."""
     section: Literal["tools", "system", "messages"]
     ttl: Ttl | None = None
-    """Set where the block carries a cache breakpoint."""
+    """Time to live of the cache breakpoint on the block; None without one."""
 
 
 @dataclass
 class Prefix:
-    """All blocks of one request."""
+    """The positions of all blocks of one request."""
 
     positions: list[Position] = field(default_factory=list)
 
@@ -57,12 +57,12 @@ class Prefix:
 
 
 def blocks_of(content: Any) -> list[dict[str, Any]]:
-    """Message content or a system prompt as a list of blocks; a text is one block."""
+    """Return message content or a system prompt as a list of blocks; a text is one block."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
 def last_text(request: dict[str, Any]) -> str:
-    """All text in the last message: of its own and of tool results."""
+    """Return the text of the last message, including the text of its tool results."""
     texts: list[str] = []
     for block in blocks_of(request["messages"][-1]["content"]):
         inner = blocks_of(block["content"]) if block["type"] == "tool_result" and block.get("content") else [block]
@@ -71,7 +71,7 @@ def last_text(request: dict[str, Any]) -> str:
 
 
 def canonical(block: dict[str, Any]) -> bytes:
-    """The bytes of a block that count: without cache marks and absent fields, its own fields sorted."""
+    """Return the bytes of a block that are hashed: without cache marks and absent fields, its own fields sorted."""
     kept = {name: block[name] for name in sorted(block) if name != "cache_control" and block[name] is not None}
     if block.get("type") == "tool_result" and isinstance(kept.get("content"), list):
         kept["content"] = [
@@ -80,12 +80,12 @@ def canonical(block: dict[str, Any]) -> bytes:
     try:
         return to_json(kept)
     except PydanticSerializationError:
-        # Only an answer of a scenario can hold half a surrogate pair; a request with one is refused.
+        # Only an answer of a scenario can hold a lone surrogate; a request with one is refused.
         return json.dumps(kept, ensure_ascii=False).encode(*ANY_TEXT)
 
 
 def cache_mark(block: dict[str, Any]) -> Ttl | None:
-    """The time to live of the cache breakpoint on a block, or inside it."""
+    """Return the time to live of the cache breakpoint on a block or in its content; None without one."""
     mark = block.get("cache_control")
     if mark is None and isinstance(block.get("content"), list):
         mark = next((part["cache_control"] for part in block["content"] if part.get("cache_control")), None)
@@ -93,23 +93,23 @@ def cache_mark(block: dict[str, Any]) -> Ttl | None:
 
 
 def tokens_of(data: bytes) -> int:
-    """About as many tokens as the text has."""
+    """Estimate the number of tokens of a text."""
     return len(data) // _BYTES_PER_TOKEN + 3
 
 
 def extend(digest: bytes, role: str, data: bytes) -> bytes:
-    """The hash after one more block. Consecutive messages of a role are one turn, so only the role is mixed in."""
+    """Return the hash after one more block. Consecutive messages of a role are one turn, so only the role is hashed."""
     return hashlib.sha256(digest + role.encode() + b"\0" + data).digest()
 
 
 def sign(digest: bytes, thinking: str) -> str:
-    """The signature of thinking that follows the prefix with this hash."""
+    """Return the signature of thinking that follows the prefix with this hash."""
     mac = hmac.new(_SECRET, digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     return base64.b64encode(b"\x12\x48\x0a\x46" + mac + digest).decode()
 
 
 def seal(digest: bytes, thinking: str) -> str:
-    """The `data` of a redacted thinking block: sealed, and bound like a signature."""
+    """Return the `data` of a redacted thinking block that follows the prefix with this hash."""
     return base64.b64encode(
         hmac.new(_SECRET, b"redacted" + digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     ).decode()
@@ -126,9 +126,9 @@ def _sections(request: dict[str, Any]) -> Iterator[tuple[Literal["tools", "syste
 
 
 def read_prefix(request: dict[str, Any], *, sealed: frozenset[str] | set[str] = frozenset()) -> Prefix:
-    """Walk a checked request; raises ApiError (400) at the first thinking block that is not where it was written.
+    """Hash the blocks of a checked request; raises ApiError (400) for a thinking block in a changed position.
 
-    `sealed` are the redacted blocks that were given out, for their text cannot be computed again.
+    `sealed` holds the redacted blocks of earlier answers with the hash before them, because only their data comes back.
     """
     prefix = Prefix()
     digest, tokens = _SEED, 0

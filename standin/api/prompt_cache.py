@@ -1,7 +1,7 @@
-"""The prompt cache, simulated by its published rules: what a request reads, writes and pays in full.
+"""The prompt cache, simulated by its published rules: the tokens that a request reads, writes and pays in full.
 
-A prefix is written where a breakpoint stands, if it has 512 tokens; a breakpoint reads the longest written prefix that
-ends at most 20 blocks back, itself counted; reading renews it. Longer-lived writes come before shorter-lived ones.
+A breakpoint writes the prefix before it if that has at least 512 tokens, and reads the longest written prefix that ends
+at most 20 blocks back, its own included; a read renews the prefix. One-hour writes come before five-minute ones.
 https://docs.claude.com/en/docs/build-with-claude/prompt-caching
 """
 
@@ -18,7 +18,7 @@ from standin.api.model_list import MIN_CACHEABLE_TOKENS
 from standin.api.prefix import Prefix, Ttl
 
 LOOK_BACK = 20
-"""Positions that are tried per breakpoint, the breakpoint's own the first."""
+"""Positions that a breakpoint tries to read, its own first."""
 
 _SECONDS: dict[Ttl, int] = {"5m": 300, "1h": 3600}
 
@@ -31,7 +31,7 @@ class _Entry:
 
 @dataclass
 class Outcome:
-    """How one request's prompt is billed, and what it leaves in the cache once its answer begins."""
+    """The bill of a request's prompt, and its writes to the cache once its answer begins."""
 
     usage: Usage
     writes: list[tuple[bytes, Ttl]] = field(default_factory=list)
@@ -39,18 +39,18 @@ class Outcome:
 
 
 class PromptCache:
-    """Written prefixes and when they expire. `clock` gives seconds; tests move it."""
+    """The written prefixes with their expiry. `clock` returns seconds; tests replace it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[bytes, _Entry] = {}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all prefixes."""
         self._entries.clear()
 
     def account(self, request: dict[str, Any], prefix: Prefix) -> Outcome:
-        """What the request pays; nothing changes in the cache until `commit`."""
+        """Return the bill of a request; the cache does not change before `commit`."""
         keys = _keys(request, prefix)
         tokens = [position.tokens for position in prefix.positions]
         marks = _breakpoints(request, prefix)
@@ -70,7 +70,7 @@ class PromptCache:
         return Outcome(usage, [(keys[index], ttl) for index, ttl in beyond], renews)
 
     def commit(self, outcome: Outcome) -> None:
-        """The answer has begun: what was written can be read from now on."""
+        """Make the writes of a request readable, because its answer has begun."""
         now = self._clock()
         for key, ttl in outcome.writes:
             self._entries[key] = _Entry(ttl, now + _SECONDS[ttl])
@@ -89,7 +89,10 @@ class PromptCache:
 
 
 def _keys(request: dict[str, Any], prefix: Prefix) -> list[bytes]:
-    """Cache keys of all positions: the model counts for all, how tools and thinking are set only for messages."""
+    """Return the cache keys of all positions.
+
+    All depend on the model; those of messages also on the `tool_choice` and `thinking` of the request.
+    """
     common = request["model"].encode()
     chosen = common + to_json([request.get("tool_choice"), request.get("thinking")])
     return [

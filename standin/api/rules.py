@@ -1,4 +1,4 @@
-"""The rules of a request beyond its types, in the API's words: pairs of tool calls and results, content, cache marks.
+"""The rules of a request beyond its types, with the API's messages: tool calls and results, content, cache marks.
 
 https://docs.claude.com/en/api/errors and the pages on tool use, prompt caching, thinking and system messages.
 """
@@ -19,7 +19,7 @@ _ROLE_OF_BLOCK = {"tool_use": "assistant", "thinking": "assistant", "redacted_th
 
 
 def check_model(request: dict[str, Any], catalogue: Catalogue) -> None:
-    """The model exists and its limits hold; raises ApiError (404 or 400)."""
+    """Check that the model exists and that the request is within its limits; raises ApiError (404 or 400)."""
     model = request["model"]
     if not catalogue.serves(model):
         raise ApiError(404, f"model: {model}")
@@ -38,15 +38,15 @@ def check_model(request: dict[str, Any], catalogue: Catalogue) -> None:
 
 
 def check_size(prefix: Prefix, catalogue: Catalogue) -> None:
-    """The prompt fits the context window; raises ApiError (400)."""
+    """Check that the prompt fits the context window; raises ApiError (400)."""
     if prefix.tokens > catalogue.context_window:
         raise invalid(f"prompt is too long: {prefix.tokens} tokens > {catalogue.context_window} maximum")
 
 
 def check_rules(request: dict[str, Any], *, prefill: bool = False) -> None:
-    """Everything that does not need the model or the hashes; raises ApiError (400) with the first fault.
+    """Check the rules that need neither the model nor the hashes; raises ApiError (400) with the first violation.
 
-    `prefill` admits a last message of the assistant: the API takes back its own paused turn.
+    `prefill` permits a last message of the assistant, because the API accepts its own paused turn.
     """
     messages = request["messages"]
     if not messages:

@@ -1,8 +1,8 @@
-"""The types of a request body, checked strictly: the SDK's own parameter types, made eager and closed.
+"""A strict check of the types of a request body, derived from the parameter types of the SDK.
 
-The SDK's `TypedDict`s let bad blocks through as they are: `Iterable` fields are validated when they are read, unknown
-keys are dropped, unions try every member. Here `Iterable` becomes `list`, unknown keys are refused, and unions are
-told apart by `type` (or `role`), so that a fault is reported at its place and in the API's words.
+The SDK's `TypedDict`s accept invalid blocks: they validate `Iterable` fields only on iteration, drop unknown keys, and
+try every member of a union. Here `Iterable` becomes `list`, unknown keys are refused, and unions are discriminated by
+`type` or `role`, so that an error has the place and the message that the API reports.
 """
 
 import collections.abc
@@ -22,7 +22,7 @@ from typing_extensions import TypedDict, is_typeddict
 from standin.api.errors import invalid
 
 _HIDDEN = "\x00"
-"""Marks union tags that the API does not show in the place of a fault."""
+"""Prefix of union tags that the API does not show in the place of an error."""
 
 _HEADERS_OF_THE_SDK = ("user_profile_id", "workspace_id")
 """Parameters that the SDK sends as headers; in a body they are unknown."""
@@ -38,7 +38,7 @@ _NARROWER: Mapping[tuple[str, str], Any] = {
     ("ToolResultBlockParam", "tool_use_id"): _BlockId,
     ("MessageCreateParamsBase", "max_tokens"): Annotated[int, Field(ge=0)],
 }
-"""Fields that the API checks more closely than the SDK's types say."""
+"""Fields that the API checks more strictly than the SDK's types."""
 
 
 def _by_shape(value: Any) -> str:
@@ -61,7 +61,7 @@ def _any_of(choices: tuple[Any, ...]) -> Any:
 
 
 def _literals(annotation: Any, field: str) -> tuple[str, ...]:
-    """The values that a field of a TypedDict may have, if its type lists them."""
+    """Return the values of a `Literal` field of a TypedDict; empty for other fields."""
     hint = get_type_hints(annotation).get(field)
     if get_origin(hint) in (Union, UnionType):
         hint = next((arg for arg in get_args(hint) if arg is not NoneType), None)
@@ -76,7 +76,7 @@ def _tagged(members: list[Any], field: str, hidden: str, discriminate: Callable[
 
 
 def _objects(members: list[Any]) -> Any:
-    """A union of JSON objects, told apart by what they say of themselves."""
+    """Return a union of JSON objects, discriminated by their `role` or `type`."""
     if len(members) == 1:
         return _strict(members[0])
     if all(_literals(member, "role") for member in members):
@@ -119,7 +119,7 @@ def _is_list(annotation: Any) -> bool:
 
 @cache
 def _closed(original: Any) -> Any:
-    """A TypedDict's twin that refuses unknown keys, with every field made strict."""
+    """Return a copy of a TypedDict that refuses unknown keys and has strict fields."""
     hints = get_type_hints(original, include_extras=True)
     fields: dict[str, Any] = {}
     for name, hint in hints.items():
@@ -172,7 +172,7 @@ def _adapter(counting: bool) -> TypeAdapter[dict[str, Any]]:
 
 
 def prepare() -> None:
-    """Build the checkers now (some 100 ms), and not within the first request."""
+    """Build the type adapters in advance; it takes about 100 ms, which the first request would wait."""
     _adapter(False)
     _adapter(True)
 
@@ -182,9 +182,9 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def parse_request(body: bytes, *, counting: bool = False) -> dict[str, Any]:
-    """The checked body, its objects' keys in the order of the types; raises ApiError (400) with the first fault.
+    """Return the checked body, with keys in the order of the types; raises ApiError (400) with the first error.
 
-    `counting` takes the fields of `count_tokens` in place of those of `messages`.
+    `counting` checks the fields of `count_tokens` in place of those of `messages`.
     """
     try:
         data = from_json(body, allow_inf_nan=False)
@@ -203,7 +203,7 @@ def parse_request(body: bytes, *, counting: bool = False) -> dict[str, Any]:
 
 
 def _check_numbers(data: Any) -> None:
-    """Refuse a number that no double holds, as the API's parser does."""
+    """Refuse a number beyond the range of a double, as the API's parser does."""
     rest = [data]
     while rest:
         value = rest.pop()
@@ -216,7 +216,7 @@ def _check_numbers(data: Any) -> None:
 
 
 def _check_roles(messages: Any) -> None:
-    """The API names an unknown role before it looks at the message."""
+    """Refuse a missing or unknown role first, because the API reports it before other errors of a message."""
     for index, message in enumerate(messages if isinstance(messages, list) else ()):
         role = message.get("role") if isinstance(message, dict) else None
         if isinstance(message, dict) and "role" not in message:

@@ -1,1 +1,1 @@
-"""Scenarios: the models of a script, their files, and the player that picks the step of a request."""
+"""Scenarios: their models and files, the player that picks the step of a request, and the answers of steps."""

@@ -1,4 +1,4 @@
-"""An answer's content blocks, made from a step: ids, signatures, templates, and what `max_tokens` cuts off."""
+"""The content blocks of an answer, built from a step: ids, signatures, templates, and the cut by `max_tokens`."""
 
 import hashlib
 import string
@@ -15,15 +15,16 @@ _ALPHABET = string.ascii_letters + string.digits
 
 @dataclass
 class Block:
-    """One content block, and the JSON text of its input as it is streamed (cut short where the answer is)."""
+    """One content block."""
 
     body: dict[str, Any]
     partial_input: str | None = None
+    """JSON text to stream as the input of a tool call, in place of `body["input"]`; it is shorter in a cut answer."""
 
 
 @dataclass
 class Answer:
-    """What the model says to one request."""
+    """The model's answer to one request."""
 
     message_id: str
     model: str
@@ -34,15 +35,15 @@ class Answer:
     digest: bytes
     """The hash of the request and this answer together."""
     sealed: list[str]
-    """Redacted blocks with the hash of what is before them."""
+    """Redacted blocks, each after the hash of the prefix before it."""
 
     def content(self) -> list[dict[str, Any]]:
-        """The content as it stands in an answer that is not streamed."""
+        """Return the content blocks of an answer that is not streamed."""
         return [block.body for block in self.blocks]
 
 
 def token(seed: bytes, length: int = 22) -> str:
-    """Letters and digits that follow from the seed."""
+    """Return letters and digits that are derived from a seed."""
     number = int.from_bytes(hashlib.sha512(seed).digest(), "big")
     letters = []
     for _ in range(length):
@@ -52,7 +53,7 @@ def token(seed: bytes, length: int = 22) -> str:
 
 
 def fill(value: Any, names: dict[str, str]) -> Any:
-    """Replace `${turn}` and the other names in every text; anything else in `${...}` stays as it is."""
+    """Replace `${turn}` and the other names in every text of a value; other `${...}` stay as they are."""
     if isinstance(value, str):
         for name, text in names.items():
             value = value.replace("${" + name + "}", text)
@@ -65,7 +66,7 @@ def fill(value: Any, names: dict[str, str]) -> Any:
 
 
 def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str, str], identity: str) -> Answer:
-    """The answer of a step to a checked request. The same request of the same `identity` gets the same ids."""
+    """Return the answer of a step to a checked request; the same request of the same `identity` gets the same ids."""
     digest = prefix.digest
     seed = digest + identity.encode()
     sealed: list[str] = []
@@ -114,7 +115,7 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
 
 
 def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
-    """What of the blocks fits into so many tokens; the last one broken off in the middle."""
+    """Return the blocks that fit into a budget of tokens, the last one cut."""
     kept: list[Block] = []
     for block, cost in zip(blocks, costs, strict=True):
         if cost <= budget:
@@ -129,7 +130,7 @@ def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
         elif body["type"] == "text" and int(len(body["text"]) * share):
             kept.append(Block({**body, "text": body["text"][: int(len(body["text"]) * share)]}))
         elif body["type"] == "thinking" and int(len(body["thinking"]) * share):
-            # The signature comes last, and so never: such a block cannot be sent back.
+            # The signature would come last and is missing: a client cannot send this block back.
             cut = body["thinking"][: int(len(body["thinking"]) * share)]
             kept.append(Block({**body, "thinking": cut, "signature": ""}))
         break

@@ -1,4 +1,4 @@
-"""What answers oblige a caller to: redacted blocks, paused turns, thinking that must not be left out, and refusals."""
+"""Obligations of a caller from earlier answers: thinking to send back, redacted blocks, paused turns, and refusals."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,32 +22,32 @@ def _thinking(blocks: list[dict[str, Any]]) -> bytes:
 
 @dataclass
 class Memory:
-    """Grows with every answer, by some bytes."""
+    """The obligations from all answers so far; each answer adds some bytes."""
 
     sealed: set[str] = field(default_factory=set)
-    """Redacted blocks with the hash of what was before them."""
+    """Redacted blocks, each after the hash of the prefix before it."""
     paused: set[bytes] = field(default_factory=set)
-    """Hashes of conversations that ended with a paused turn, and may be sent back as they are."""
+    """Hashes of conversations that end with a paused turn, which a caller may send back unchanged."""
     _before: dict[str, bytes] = field(default_factory=dict)
     _refused: dict[tuple[str | None, bytes], ApiError] = field(default_factory=dict)
 
     def keep_refusal(self, run: str | None, body: bytes, error: ApiError) -> None:
-        """Remember a refusal that has its cause in the request: a run that sends the same bytes gets it again."""
+        """Keep a refusal that the content of the request has caused, for a run that sends the same bytes again."""
         final = error.kind in _ABOUT_THE_REQUEST and error.headers.get("x-should-retry") != "true"
         if run is not None and final:
             self._refused[run, hashlib.sha256(body).digest()] = error
 
     def check_is_not_refused(self, run: str | None, body: bytes) -> None:
-        """Raise the ApiError that the same bytes met before."""
+        """Raise the ApiError that the run's same bytes got before, if any."""
         error = self._refused.get((run, hashlib.sha256(body).digest()))
         if error is not None:
             raise error
 
     def keep(self, answer: Answer) -> None:
-        """Remember what of an answer must come back."""
+        """Keep the parts of an answer that the caller must send back."""
         self.sealed.update(answer.sealed)
         blocks = answer.content()
-        # Only a pause in a tool of the API's own is taken back as it is; any other answer at the end is a prefill.
+        # The API accepts only a pause in one of its own tools; any other answer as the last message is a prefill.
         if answer.stop_reason == "pause_turn" and any(block["type"] == "server_tool_use" for block in blocks):
             self.paused.add(answer.digest)
         for block in blocks:
@@ -55,7 +55,10 @@ class Memory:
                 self._before[block["id"]] = _thinking(blocks)
 
     def check_thinking_is_kept(self, request: dict[str, Any]) -> None:
-        """Signatures show what was changed; this shows what was left out. Raises ApiError (400)."""
+        """Refuse a request that omits thinking blocks; raises ApiError (400).
+
+        Signatures detect changed blocks, but not missing ones.
+        """
         for index, message in enumerate(request["messages"]):
             blocks = blocks_of(message["content"]) if message["role"] == "assistant" else []
             first = next((block["id"] for block in blocks if block["type"] == "tool_use"), "")

@@ -1,4 +1,4 @@
-"""Which step answers a request: by its `X-Baton-*` headers, and the same one again when the request is repeated."""
+"""The choice of the step that answers a request, by its `X-Baton-*` headers; a repeated request gets the same step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from standin.script.scenario import Fault, Scenario, Step
 
 @dataclass(frozen=True)
 class Caller:
-    """What the `X-Baton-*` headers of a request say."""
+    """The values of a request's `X-Baton-*` headers."""
 
     run: str | None = None
     role: str | None = None
@@ -18,13 +18,13 @@ class Caller:
     turn: int | None = None
 
     def names(self) -> dict[str, str]:
-        """What `${...}` stands for in an answer to this caller."""
+        """Return the values of the names in `${...}` of an answer to this caller."""
         values = {"run": self.run, "role": self.role, "task": self.task, "round": self.round, "turn": self.turn}
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def read_caller(headers: Mapping[str, str]) -> Caller:
-    """Read the headers; raises ApiError (400) where a number is none."""
+    """Read the headers; raises ApiError (400) for an invalid number."""
 
     def number(name: str) -> int | None:
         text = headers.get(name)
@@ -48,19 +48,19 @@ _Key = tuple[Caller, str]
 
 @dataclass
 class Turn:
-    """A request's place in the scenario."""
+    """The step that was chosen for a request."""
 
     step: Step
     index: int | None
     """Number of the step in the scenario, from 0; None for the default."""
     attempt: int
-    """The how-manieth request for this step this is, from 1."""
+    """Number of the request among those for this step, from 1."""
     fault: Fault | None
 
 
 @dataclass
 class Player:
-    """The state of a scenario that is being played. Runs do not take steps from each other."""
+    """The state of a scenario that is being played; each run uses up steps for itself."""
 
     scenario: Scenario
     _chosen: dict[_Key, int] = field(default_factory=dict)
@@ -69,11 +69,11 @@ class Player:
     _limits: dict[tuple[_Key, int, int], float] = field(default_factory=dict)
 
     def play(self, caller: Caller, digest: bytes, max_tokens: int, now: float, said: str = "") -> Turn:
-        """Find the step and count the request; raises ApiError (400) where no step matches.
+        """Choose the step and count the request; raises ApiError (400) if no step matches.
 
-        A request is a repetition when its headers are the same, turn included, or where they name no turn, when its
-        content is. A turn that is asked again for more `max_tokens` goes on to the next step that matches, if any.
-        `said` is the text of the request's last message, `now` a clock's seconds.
+        A request with the same headers, turn included, is a repetition; without a turn in the headers, one with the
+        same content. A repetition with other `max_tokens` gets the next step that matches, if any. `said` is the text
+        of the request's last message, `now` the seconds of a clock.
         """
         base: _Key = (caller, "" if caller.turn is not None else digest.hex())
         exact: _Key = (caller, f"{base[1]}/{max_tokens}")
@@ -114,7 +114,7 @@ class Player:
         raise ApiError(400, f"scenario: no step of `{self.scenario.name or 'scenario'}` is left for {headers}.{used}")
 
     def _fault(self, key: _Key, index: int, step: Step, attempt: int, now: float) -> Fault | None:
-        """A usage limit holds until its reset, however often it is asked; other faults go by the count."""
+        """Return the fault of the n-th request; a usage limit recurs until its reset, without counting requests."""
         for number, fault in enumerate(step.faults):
             if fault is None or fault.usage_limit is None:
                 continue
@@ -129,7 +129,7 @@ class Player:
         return fault
 
     def resets_at(self, caller: Caller, digest: bytes, fault: Fault, now: float) -> float:
-        """When the usage limit that was just met ends, in the seconds of the clock that `play` was given."""
+        """Return the reset of the usage limit that was just reached, in seconds of the clock that `play` was given."""
         key: _Key = (caller, "" if caller.turn is not None else digest.hex())
         resets = [reset for (owner, _, _), reset in self._limits.items() if owner == key and reset > now]
         return min(resets, default=now + (fault.usage_limit or 0.0))

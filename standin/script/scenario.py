@@ -1,4 +1,4 @@
-"""What a scripted model says, and which faults befall it: the models of a scenario, for files and for tests.
+"""The models of a scenario, for files and for tests: the answers of a scripted model, and the faults of its server.
 
 Scenario(steps=[
     Step(role="backend", task="t1", turn=1, calls=[Call("Write", {"file_path": "a.py", "content": "x = 1\\n"})]),
@@ -22,15 +22,15 @@ class _Strict(BaseModel):
 
 @dataclass(config=ConfigDict(extra="forbid"))
 class Call:
-    """One tool call of an answer. `${turn}` and its kin are replaced in every text of the input."""
+    """One tool call of an answer; `${run}`, `${role}`, `${task}`, `${round}`, `${turn}` in its input are replaced."""
 
     name: str
-    """Any text, as a model may write it; what is no tool's name is refused when it is sent back."""
+    """Any text, as a model may write it. A request that sends back a name that no tool can have is refused."""
     input: dict[str, Any] = Field(default_factory=dict)
     raw: str | None = None
-    """The JSON text of the input as it is streamed, in place of `input`: it may be anything, or end in the middle."""
+    """JSON text to stream as the input, in place of `input`; it may be invalid or incomplete."""
     server: bool = False
-    """Whether the tool is the API's own (`web_search`): with `pause_turn` the answer is taken back as it is."""
+    """Whether the tool is the API's own (`web_search`): with `pause_turn` the answer may be sent back unchanged."""
 
 
 _ENDINGS = (
@@ -47,19 +47,19 @@ _ENDINGS = (
 
 
 class Fault(_Strict):
-    """What befalls one request. One way to fail at most; `delay`, `pings` and `pace` go with any, or alone.
+    """A fault of one request: at most one way to fail, and `delay`, `pings` and `pace` with it or alone.
 
-    Numbers named `..._after` count the stream's events that are sent whole before the fault, pings not counted.
-    A request that does not stream is cut before its body in their place.
+    The numbers in `..._after` are the complete events of the stream before the fault, without pings. A request that
+    does not stream is cut before its body instead.
     """
 
     status: int | None = Field(default=None, ge=400, le=599)
-    """Answered before the body, with `error_type`, `message`, `retry_after` (seconds) and `should_retry`.
+    """HTTP status of an error answer, with `error_type`, `message`, `retry_after` (seconds) and `should_retry`.
 
-    A final refusal that is about the request (400, 404, 413, 422) is met again by a run that sends the same bytes.
+    After a final refusal of the content (400, 404, 413, 422) a run that sends the same bytes is refused again.
     """
     error_type: str | None = None
-    """The API's error type; without it, the one that goes with the status (`overloaded_error` in a stream)."""
+    """The API's error type; by default that of the status, and `overloaded_error` in a stream."""
     error_code: str | None = None
     message: str | None = None
     retry_after: float | None = Field(default=None, ge=0)
@@ -72,21 +72,21 @@ class Fault(_Strict):
     fin_after: int | None = Field(default=None, ge=0)
     """The connection is closed (FIN) without the end of the body."""
     clean_end_after: int | None = Field(default=None, ge=0)
-    """The body ends as HTTP wants it, but before `message_stop`."""
+    """The body ends correctly by HTTP, but before `message_stop`."""
     stall_after: int | None = Field(default=None, ge=0)
-    """Nothing more is sent, and the connection stays open."""
+    """The server sends no more bytes and keeps the connection open."""
     usage_limit: float | None = Field(default=None, gt=0)
-    """A 429 with a stated reset, in this many seconds from the first time; every request until then gets it."""
+    """A 429 whose reset is this many seconds after the first such answer; all requests until then get it."""
     spend_limit: bool = False
-    """A 429 without `retry-after`, with an `error_code` that says that a spend limit is reached."""
+    """A 429 without `retry-after`, with the `error_code` of a reached spend limit."""
     delay: float = Field(default=0.0, ge=0)
-    """Seconds before anything is sent."""
+    """Seconds before the first byte."""
     pings: float = Field(default=0.0, ge=0)
     """Seconds in which only pings are sent, after `message_start`."""
     pace: float | None = Field(default=None, ge=0)
     """Seconds before each event, in place of the step's own pace."""
     times: int = Field(default=1, ge=1)
-    """So many requests in a row."""
+    """Number of requests in a row that get this fault."""
 
     @model_validator(mode="after")
     def _one_ending(self) -> "Fault":
@@ -99,7 +99,7 @@ class Fault(_Strict):
 
     @property
     def cut(self) -> tuple[str, int] | None:
-        """How and after how many events the stream is cut, if it is."""
+        """The way in which the stream is cut, and the number of events before the cut; None if it is not cut."""
         for name in ("error_event_after", "reset_after", "fin_after", "clean_end_after", "stall_after"):
             value = getattr(self, name)
             if value is not None:
@@ -108,7 +108,7 @@ class Fault(_Strict):
 
 
 class Step(_Strict):
-    """One answer, and the requests it is for: those whose `X-Baton-*` headers have every value named here."""
+    """One answer, for requests with `X-Baton-*` headers of the run, role, task, round and turn that are set."""
 
     run: str | None = None
     role: str | None = None
@@ -116,27 +116,27 @@ class Step(_Strict):
     round: int | None = Field(default=None, ge=1)
     turn: int | None = Field(default=None, ge=0)
     contains: str | None = None
-    """Text that the last message of the request must have in it: what a tool or a person said."""
+    """Text that the last message of the request must contain, such as a part of a tool result."""
     repeat: int | Literal["always"] | None = None
-    """A number: turns 1 to N, in every session. `always`: any number of requests. Without it: once in a run."""
+    """A number N: turns 1 to N of every session. `always`: any number of requests. By default once in a run."""
 
     thinking: str | None = None
-    """Text of a thinking block; empty: a block whose text is withheld, with a signature all the same."""
+    """Text of a thinking block; if empty, a signed block without text."""
     redacted: bool = False
-    """Whether the thinking comes as a `redacted_thinking` block."""
+    """Whether the thinking is sent as a `redacted_thinking` block."""
     text: str | None = None
     calls: list[Call] = Field(default_factory=list)
     stop_reason: StopReason | None = None
-    """Without it `tool_use` where there are calls, else `end_turn`. `max_tokens` cuts the last block in half."""
+    """By default `tool_use` for an answer with calls, else `end_turn`. `max_tokens` cuts the last block in half."""
     stop_details: dict[str, Any] | None = None
     answers_as: str = ""
-    """The model that the answer says it is of, and is billed as; without it the one that was asked."""
+    """The model that the answer names and is billed as; by default the requested one."""
     output_tokens: int | None = Field(default=None, ge=0)
-    """Without it derived from the size of the answer."""
+    """By default derived from the size of the answer."""
     seconds: float | None = Field(default=None, ge=0)
-    """How long the whole answer takes, spread over its events."""
+    """Duration of the answer, spread over its events."""
     faults: list[Fault | None] = Field(default_factory=list)
-    """What befalls the first, second, ... request for this step; null for nothing."""
+    """The faults of the first, second, ... request for this step; null for none."""
 
     @model_validator(mode="after")
     def _turn_or_repeat(self) -> "Step":
@@ -145,7 +145,7 @@ class Step(_Strict):
         return self
 
     def fault(self, request: int) -> Fault | None:
-        """The fault of the n-th request for this step, counted from 1."""
+        """Return the fault of the n-th request for this step, counted from 1; None for no fault."""
         for fault in self.faults:
             request -= fault.times if fault is not None else 1
             if request <= 0:
@@ -154,17 +154,17 @@ class Step(_Strict):
 
 
 class Scenario(_Strict):
-    """The steps of a scripted model. The first step that matches and is not used up answers."""
+    """The steps of a scripted model; the first step that matches and is not used up answers a request."""
 
     name: str = ""
     steps: list[Step] = Field(default_factory=list)
     default: Step | None = None
-    """What answers a request that no step matches; without it such a request is refused."""
+    """The answer to requests that no step matches; without it they are refused."""
     seconds: float = Field(default=0.0, ge=0)
-    """How long an answer takes whose step does not say."""
+    """Duration of the answers of steps without `seconds`."""
     keys: list[str] | None = None
-    """The API keys that are accepted; without it any key that is not empty."""
+    """The accepted API keys; by default any key that is not empty."""
     models: list[str] = Field(default_factory=list)
-    """Model ids that are served beside those of the price list."""
+    """Model ids that are served in addition to those of the price list."""
     context_window: int = Field(default=1_000_000, ge=1)
-    """Tokens that a prompt may have. Load tests raise it: 500 turns with 20 kB each are 2.5 million tokens."""
+    """Maximum tokens of a prompt. Load tests raise it: 500 turns with 20 kB each are 2.5 million tokens."""

@@ -1,4 +1,4 @@
-"""Reading scenario files: YAML, checked, with the file and line of the first fault in the error."""
+"""Scenario files in YAML: an error names the file and the line of the first problem."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -13,19 +13,19 @@ from standin.script.scenario import Scenario
 
 
 def shipped_scenarios() -> list[str]:
-    """Names of the scenarios that come with Baton."""
+    """Return the names of the scenarios that are part of Baton."""
     folder = resources.files("standin").joinpath("scenarios")
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def shipped_scenario(name: str) -> Scenario:
-    """A scenario that comes with Baton, whatever the working directory holds under its name."""
+    """Load a scenario that is part of Baton; a file of its name in the working directory is ignored."""
     shipped = resources.files("standin").joinpath(f"scenarios/{name}.yaml")
     return parse_scenario(shipped.read_text(encoding="utf-8"), f"{name}.yaml")
 
 
 def load_scenario(source: str | Path) -> Scenario:
-    """A scenario from a file, or a shipped one by its name; raises ConfigurationError that names file and place."""
+    """Load a scenario from a file, or a shipped one by its name; raises ConfigurationError with file and line."""
     path = Path(source)
     if str(source) in shipped_scenarios() and not path.is_file():
         return shipped_scenario(str(source))
@@ -42,7 +42,7 @@ def load_scenario(source: str | Path) -> Scenario:
 
 
 def parse_scenario(text: str, origin: str) -> Scenario:
-    """Check the text of a scenario; `origin` names it in errors."""
+    """Parse and check the text of a scenario; raises ConfigurationError, in which `origin` names the text."""
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_doubles(tree, origin)
@@ -64,7 +64,7 @@ def parse_scenario(text: str, origin: str) -> Scenario:
 
 
 def _join_surrogates(value: Any) -> Any:
-    """The value with JSON's pairs of escapes (`\\ud83d\\ude00`) as the one character they mean; YAML reads two."""
+    """Return a value with JSON's surrogate pairs (`\\ud83d\\ude00`) joined to one character; YAML reads two."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     if isinstance(value, dict):
@@ -73,7 +73,7 @@ def _join_surrogates(value: Any) -> Any:
 
 
 def _refuse_doubles(node: yaml.Node | None, origin: str, above: tuple[int, ...] = ()) -> None:
-    """YAML keeps the last of two equal keys without a word; here it is an error, and so is a part of itself."""
+    """Refuse equal keys, of which YAML would silently keep the last, and a node that contains itself."""
     if id(node) in above:
         line = node.start_mark.line + 1 if node is not None else 1
         raise ConfigurationError(f"{origin}, line {line}: a part cannot contain itself.")
@@ -92,7 +92,7 @@ def _refuse_doubles(node: yaml.Node | None, origin: str, above: tuple[int, ...] 
 
 
 def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
-    """The line of the innermost node on the way to a fault."""
+    """Return the line of the innermost node on the path to an error."""
     line = node.start_mark.line + 1 if node is not None else 1
     for part in location:
         found: yaml.Node | None = None

@@ -1,1 +1,1 @@
-"""The stand-in's HTTP server, and the faults that it injects into connections."""
+"""The stand-in's HTTP server, its request log, and the faults that it injects into connections."""

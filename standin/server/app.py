@@ -1,4 +1,4 @@
-"""The stand-in's endpoints: check, find the step, keep accounts, answer or fail as the scenario says."""
+"""The endpoints of the stand-in: they check a request, choose its step, bill it, and answer or fail by the scenario."""
 
 import json
 import time
@@ -31,20 +31,20 @@ _RATE_LIMITS = {"requests": 4_000, "tokens": 4_800_000, "input-tokens": 4_000_00
 
 
 class StandIn:
-    """One stand-in: a scenario that is being played, a prompt cache, and the log of requests."""
+    """A stand-in: a scenario that is being played, a prompt cache, and the log of requests."""
 
     def __init__(self, scenario: Scenario, *, keep_bodies: bool = False) -> None:
         self.scenario = scenario
         self.keep_bodies = keep_bodies
         self.cache = PromptCache()
         self.base_url = ""
-        """Where it is served; set by the server."""
+        """URL at which it is served; the server sets it."""
         self._number = 0
         self._catalogue = Catalogue(tuple(scenario.models), scenario.context_window)
         self.reset()
 
     def reset(self) -> None:
-        """Begin the scenario anew, with an empty log and an empty cache."""
+        """Restart the scenario, with an empty log and an empty cache."""
         self.player = Player(self.scenario)
         self.log = Log()
         self.cache.clear()
@@ -52,16 +52,16 @@ class StandIn:
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """What was asked so far, in order of arrival."""
+        """The requests so far, in order of arrival."""
         return self.log.requests
 
     @property
     def cost_usd(self) -> float:
-        """What all requests cost together."""
+        """The total cost of all requests."""
         return sum(record.cost_usd for record in self.requests)
 
     def application(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         return Starlette(
             routes=[
                 Route("/v1/messages", MessagesEndpoint(self, counting=False)),
@@ -75,12 +75,12 @@ class StandIn:
         )
 
     def new_request_id(self) -> str:
-        """`req_` and letters; never the same twice."""
+        """Return a unique id: `req_` and letters."""
         self._number += 1
         return "req_011C" + token(f"request {self._number} {id(self)}".encode(), 20)
 
     def common_headers(self, request_id: str) -> dict[str, str]:
-        """Headers that every answer of the API carries."""
+        """Return the headers that every answer of the API has."""
         reset = (datetime.now(UTC) + timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
         headers = {"request-id": request_id, "anthropic-organization-id": "00000000-0000-4000-8000-00000ba70000"}
         for kind, limit in _RATE_LIMITS.items():
@@ -90,7 +90,7 @@ class StandIn:
         return headers
 
     def check_key(self, headers: Headers) -> None:
-        """A Bearer token or an `x-api-key` is there and accepted; raises ApiError (401)."""
+        """Check that the request has an accepted Bearer token or `x-api-key`; raises ApiError (401)."""
         bearer = headers.get("authorization", "")
         key = bearer[7:].strip() if bearer.lower().startswith("bearer ") else ""
         given = key or headers.get("x-api-key", "").strip()
@@ -108,7 +108,7 @@ class StandIn:
         return {"input_tokens": read_prefix(request, sealed=self._memory.sealed).tokens}
 
     async def answer(self, body: bytes, headers: Headers, record: RequestRecord, wire: Wire) -> None:
-        """Answer one request to `/v1/messages`; raises ApiError where it is refused."""
+        """Answer one request to `/v1/messages`; raises ApiError if it is refused."""
         request = parse_request(body)
         record.model, record.stream = request["model"], request.get("stream", False)
         if self.keep_bodies:

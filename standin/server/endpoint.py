@@ -1,4 +1,4 @@
-"""`POST /v1/messages` and `/v1/messages/count_tokens` as ASGI: they need the connection itself, to break it."""
+"""The endpoints `/v1/messages` and `/v1/messages/count_tokens` in ASGI, with access to the connection for faults."""
 
 import time
 from contextlib import suppress
@@ -17,39 +17,39 @@ _DRAIN_BYTES = 8 * MAX_BODY_BYTES
 
 
 class Answering(Protocol):
-    """What the endpoint needs of the stand-in."""
+    """The part of the stand-in that the endpoint uses."""
 
     log: Log
 
     def new_request_id(self) -> str:
-        """An id that no other request has."""
+        """Return a unique id."""
         ...
 
     def common_headers(self, request_id: str) -> dict[str, str]:
-        """Headers of every answer."""
+        """Return the headers that every answer has."""
         ...
 
     def check_key(self, headers: Headers) -> None:
-        """Raises ApiError (401) where no accepted key is sent."""
+        """Check the API key; raises ApiError (401)."""
         ...
 
     async def count(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
-        """Answers `count_tokens`."""
+        """Answer `count_tokens`; raises ApiError."""
         ...
 
     async def answer(self, body: bytes, headers: Headers, record: RequestRecord, wire: Wire) -> None:
-        """Answers `messages`, over the wire."""
+        """Answer `messages` over the connection; raises ApiError."""
         ...
 
 
 class MessagesEndpoint:
-    """One of the two endpoints; every request leaves a record, also a refused one."""
+    """One of the two endpoints; it logs every request, including refused ones."""
 
     def __init__(self, standin: Answering, *, counting: bool) -> None:
         self._standin, self._counting = standin, counting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one request."""
+        """Log a request and answer it."""
         standin, headers = self._standin, Headers(scope=scope)
         started = time.monotonic()
         request_id = standin.new_request_id()
@@ -85,7 +85,10 @@ class MessagesEndpoint:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """The request's body; raises ApiError (413) over 32 MB, once the client has sent it all and can read an answer."""
+    """Read the request's body; raises ApiError (413) above 32 MB, after the client has sent all of it.
+
+    A client reads no answer before it has sent its request. Above 256 MB the rest is not read.
+    """
     pieces: list[bytes] = []
     size = 0
     while True:

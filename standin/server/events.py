@@ -1,4 +1,4 @@
-"""An answer as the API sends it: as one message, or as a stream of server-sent events in the right order.
+"""The API's forms of an answer: one message, or a stream of server-sent events.
 
 https://docs.claude.com/en/docs/build-with-claude/streaming
 """
@@ -15,18 +15,19 @@ from standin.script.answer import Answer, Block
 Event = tuple[str, dict[str, Any]]
 
 _PIECES = 8
-"""A block's text comes in about so many deltas, however long it is."""
-_LEAST_PIECE = 24
+"""Maximum number of deltas of a block's text."""
+_MIN_PIECE = 24
+"""Characters of the shortest delta but the last."""
 
 
 def encode(event: Event) -> bytes:
-    """One event on the wire."""
+    """Return the bytes of an event."""
     name, data = event
     return b"event: " + name.encode() + b"\ndata: " + json_bytes(data) + b"\n\n"
 
 
 def json_bytes(data: dict[str, Any]) -> bytes:
-    """JSON as it is sent; half of a surrogate pair, which a scenario may hold, goes as an escape."""
+    """Return the bytes of JSON; a lone surrogate, which a scenario may contain, is sent as an escape."""
     try:
         return to_json(data)
     except PydanticSerializationError:
@@ -37,7 +38,7 @@ PING: Event = ("ping", {"type": "ping"})
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:
-    """Usage in the API's words."""
+    """Return usage in the API's form."""
     return {
         "input_tokens": usage.input_tokens,
         "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
@@ -52,7 +53,7 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 
 def message_body(answer: Answer, usage: Usage) -> dict[str, Any]:
-    """The answer to a request that does not stream."""
+    """Return the answer to a request that does not stream."""
     body: dict[str, Any] = {
         "model": answer.model,
         "id": answer.message_id,
@@ -69,7 +70,7 @@ def message_body(answer: Answer, usage: Usage) -> dict[str, Any]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    size = max(_LEAST_PIECE, -(-len(text) // _PIECES))
+    size = max(_MIN_PIECE, -(-len(text) // _PIECES))
     for start in range(0, len(text), size):
         yield text[start : start + size]
 
@@ -101,7 +102,7 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
 
 
 def stream_events(answer: Answer, usage: Usage) -> Iterator[Event]:
-    """All events of a streamed answer, pings among them."""
+    """Yield the events of a streamed answer, including pings."""
     started = usage.model_copy(update={"output_tokens": min(1, usage.output_tokens)})
     message = message_body(answer, started) | {"content": [], "stop_reason": None}
     message.pop("stop_details", None)

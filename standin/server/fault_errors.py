@@ -1,4 +1,4 @@
-"""The error answers that a fault asks for: a status, a usage limit with its reset, a spend limit."""
+"""The error answers of faults: a status, a usage limit with its reset, a spend limit."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from standin.script.scenario import Fault
 
 
 def raise_status(fault: Fault, until_reset: timedelta) -> None:
-    """Raise the error that a fault asks for, if it asks for one."""
+    """Raise the ApiError of a fault; a no-op for a fault without an error answer."""
     headers: dict[str, str] = {}
     if fault.usage_limit is not None:
         reset = datetime.now(UTC) + until_reset

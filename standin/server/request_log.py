@@ -1,4 +1,4 @@
-"""The log of what was asked and answered, with costs reckoned independently of the engine."""
+"""The log of requests and answers, with costs that are computed independently of the engine."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from standin.script.player import Caller
 
 
 class RequestRecord(BaseModel):
-    """One request to `/v1/messages` or `/v1/messages/count_tokens`, also a refused one."""
+    """One request to `/v1/messages` or `/v1/messages/count_tokens`, including refused ones."""
 
     number: int
     """From 1, in the order of arrival."""
@@ -27,13 +27,13 @@ class RequestRecord(BaseModel):
     step: int | None = None
     """Number of the scenario's step, from 0; None for the default and for refused requests."""
     attempt: int = 0
-    """The how-manieth request for that step, from 1; 0 where none was reached."""
+    """Number of the request among those for that step, from 1; 0 without a step."""
     status: int = 0
-    """Of the HTTP answer; 0 where the connection was cut before one."""
+    """HTTP status of the answer; 0 if the connection was cut before it."""
     error_type: str | None = None
     error_message: str | None = None
     fault: str | None = None
-    """The fault that befell the request, as the scenario has it."""
+    """The scenario's fault for the request, as `name=value` pairs."""
     request_id: str = ""
     message_id: str | None = None
     stop_reason: str | None = None
@@ -42,31 +42,31 @@ class RequestRecord(BaseModel):
     usage: Usage = Field(default_factory=Usage)
     cost_usd: float = 0.0
     whole: bool = False
-    """Whether a successful answer was sent to its end."""
+    """Whether a successful answer was sent completely."""
     seconds: float = 0.0
     blocks: int = 0
     """Blocks of the request: tools, system and message content."""
     body: dict[str, Any] | None = None
-    """The request, where bodies are kept."""
+    """The request, if the stand-in keeps bodies."""
 
     def name_caller(self, caller: Caller) -> None:
-        """Take over what the headers say."""
+        """Set run, role, task, round and turn from the headers."""
         self.run, self.role, self.task = caller.run, caller.role, caller.task
         self.round, self.turn = caller.round, caller.turn
 
     def bill(self, model: str, usage: Usage) -> None:
-        """The request is billed for these tokens of the model that answers, whether or not its answer arrives."""
+        """Bill the request for tokens of the answering model, even if its answer does not arrive."""
         self.usage = usage
         self.cost_usd = shipped_prices().cost_usd(model, usage)
 
 
 class Log(BaseModel):
-    """All requests of a stand-in, as `GET /standin/requests` tells them."""
+    """All requests of a stand-in, in the form of `GET /standin/requests`."""
 
     requests: list[RequestRecord] = Field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Counts, tokens, costs and all requests, as JSON values."""
+        """Return counts, tokens, costs and all requests, as JSON values."""
         billed = [record for record in self.requests if record.path == "/v1/messages"]
         usage = sum((record.usage for record in billed), Usage())
         return {
@@ -83,5 +83,5 @@ _SECRET_HEADERS = ("authorization", "x-api-key", "proxy-authorization", "cookie"
 
 
 def masked(headers: dict[str, str]) -> dict[str, str]:
-    """Headers without credentials."""
+    """Return headers with their credentials masked."""
     return {name: "***" if name in _SECRET_HEADERS else value for name, value in headers.items()}

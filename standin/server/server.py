@@ -1,4 +1,4 @@
-"""Serving a stand-in on a real socket: inside a test or a demo (`serve`), or alone (`run_forever`)."""
+"""The server of a stand-in on a real socket, inside a test or a demo (`serve`), or alone (`run_forever`)."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ from standin.server.wire import TRANSPORT
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's HTTP protocol, with the transport in the scope: faults break the connection itself."""
+    """uvicorn's HTTP protocol, with the transport in the ASGI scope, because faults break the connection itself."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,7 +35,7 @@ class _Protocol(H11Protocol):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # Named TCP, for asyncio switches Nagle's algorithm off on no other socket: 40 ms per answer.
+    # asyncio sets TCP_NODELAY only on sockets with IPPROTO_TCP. Without it an answer takes 40 ms longer.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,13 +53,13 @@ def _listen(host: str, port: int) -> socket.socket:
 async def serve(
     scenario: Scenario, port: int = 0, host: str = "127.0.0.1", *, keep_bodies: bool = False
 ) -> AsyncIterator[StandIn]:
-    """Serve a scenario while the block runs; `base_url` says where, `requests` what was asked.
+    """Serve a scenario during a block; `base_url` is its URL, `requests` is its log.
 
-    Port 0 takes a free one. `keep_bodies` keeps every request's body in its record. On leaving, connections that
-    are still open are broken.
+    Port 0 picks a free one. `keep_bodies` keeps every request's body in its record. The end of the block aborts open
+    connections. Raises UsageError if the port cannot be bound.
     """
     standin = StandIn(scenario, keep_bodies=keep_bodies)
-    # Without a log configuration uvicorn leaves the process's logging alone.
+    # Without a log configuration uvicorn does not change the process's logging.
     config = uvicorn.Config(
         standin.application(), log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=3600
     )

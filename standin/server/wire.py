@@ -1,4 +1,4 @@
-"""Sending answers over a connection: whole, paced, or broken in the way a fault wants it."""
+"""A client's connection, on which answers are sent completely, slowly, or broken by a fault."""
 
 import asyncio
 import socket
@@ -16,16 +16,17 @@ TRANSPORT = "standin.transport"
 """Key of the connection's transport in the ASGI scope."""
 
 _SETTLE = 0.03
-"""Seconds for what was sent to reach the client before the connection is broken."""
-_PING_EVERY = 0.2
+"""Seconds for sent bytes to reach the client before the connection is broken."""
+_PING_INTERVAL = 0.2
+"""Seconds."""
 
 
 class Gone(Exception):
-    """The connection is broken; nothing more can be sent."""
+    """The connection is closed, and no more bytes can be sent."""
 
 
 class Wire:
-    """One request's connection."""
+    """The connection of one request."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         self._transport: asyncio.Transport = scope[TRANSPORT]
@@ -43,7 +44,7 @@ class Wire:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long; raises Gone as soon as the client goes away."""
+        """Wait for some seconds; raises Gone as soon as the client disconnects."""
         if seconds <= 0:
             return
         with suppress(TimeoutError):
@@ -51,13 +52,13 @@ class Wire:
                 await self._gone()
 
     async def json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        """A JSON answer, whole."""
+        """Send a complete JSON answer."""
         data = json_bytes(body)
         await self._start(status, "application/json", {**(headers or {}), "content-length": str(len(data))})
         await self._body(data, more=False)
 
     async def error(self, error: ApiError, request_id: str) -> None:
-        """An error answer in the API's shape."""
+        """Send an error answer in the API's form."""
         await self.json(error.status, error_body(error, request_id), error.headers)
 
     async def reset(self) -> None:
@@ -65,7 +66,7 @@ class Wire:
         await asyncio.sleep(_SETTLE)
         sock: socket.socket | None = self._transport.get_extra_info("socket")
         if sock is not None:
-            # Lingering for zero seconds makes the kernel send RST in place of FIN (socket(7)).
+            # With a linger time of zero the kernel sends RST in place of FIN: see SO_LINGER in socket(7).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
         await self._gone()
@@ -76,13 +77,13 @@ class Wire:
         await self._gone()
 
     async def _gone(self) -> None:
-        """Wait until the connection is down, and say so: the server must not try to end the answer."""
+        """Wait until the connection is closed, and raise Gone, so that the server does not try to end the answer."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         raise Gone
 
     async def stream(self, events: list[Event], pace: float, fault: Fault | None, request_id: str) -> None:
-        """Send the events; raises Gone where the fault or the client breaks the stream."""
+        """Send the events; raises Gone if the fault or the client breaks the stream."""
         cut = fault.cut if fault else None
         await self._start(200, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
         sent = 0
@@ -107,7 +108,7 @@ class Wire:
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
             await self._body(encode(PING), more=True)
-            await self.pause(min(_PING_EVERY, left))
+            await self.pause(min(_PING_INTERVAL, left))
 
     async def _break(self, how: str, fault: Fault | None, request_id: str) -> None:
         if how == "error_event":
@@ -117,7 +118,7 @@ class Wire:
         elif how == "clean_end":
             await self._body(b"", more=False)
         elif how == "reset":
-            # The headers leave with the first bytes of the body; an empty one sends them.
+            # uvicorn sends the headers with the first part of the body; an empty part is enough.
             await self._body(b"", more=True)
             await self.reset()
         elif how == "fin":

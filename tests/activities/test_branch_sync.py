@@ -10,9 +10,10 @@ import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
 from activities.github.branch_sync import UpstreamActivities
-from activities.runtime.stores import CONFIG, REQUEST, Stores, task_file, to_json, write_run_files
+from activities.runtime.stores import Stores, to_json, write_run_files
 from baton import naming
 from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
+from baton.steps.store_paths import CONFIG, REQUEST, task_file
 from tests.support.repositories import git, make_repository
 from workspaces.project.baton_toml import parse_config
 from workspaces.store.store import Store
@@ -86,7 +87,7 @@ async def test_theirs_alone_moves_our_line_forward(scene: Scene) -> None:
     theirs = scene.push(scene.commit(scene.commit(scene.published, "a\n", "A.md"), "b\n", "B.md"))
     for _ in range(2):  # the second time as after a crash: nobody heard of the first
         taken = await scene.take_in()
-        assert (taken.relation, taken.head, taken.commits, taken.moved) == ("ahead", theirs, 2, True)
+        assert (taken.relation, taken.head, taken.commits) == ("ahead", theirs, 2)
         assert await scene.integrated() == theirs
 
 
@@ -96,7 +97,7 @@ async def test_both_sides_are_merged_and_ours_comes_first(scene: Scene) -> None:
     heads = set()
     for _ in range(2):
         taken = await scene.take_in()
-        assert (taken.head, taken.moved, taken.conflicts) == (theirs, True, [])
+        assert (taken.head, taken.conflicts) == (theirs, [])
         heads.add(await scene.integrated())
     (merged,) = heads
     assert await scene.store.parents(merged) == [ours, theirs]
@@ -130,7 +131,7 @@ async def test_a_conflict_is_a_task_on_top_of_theirs(scene: Scene, crashed: bool
 async def test_a_rewritten_branch_is_left_alone_until_somebody_says(scene: Scene) -> None:
     theirs = scene.push(scene.commit("main", "from scratch\n"))
     taken = await scene.take_in()
-    assert (taken.relation, taken.head, taken.moved) == ("rewritten", theirs, False)
+    assert (taken.relation, taken.head) == ("rewritten", theirs)
     assert await scene.integrated() == scene.published
     reset = ResetInput(run=RUN, repo=str(scene.repo), branch=BRANCH)
     for _ in range(2):

@@ -81,7 +81,7 @@ async def test_what_was_refused_costs_nothing_and_a_retry_is_no_new_turn(ledger:
     await ledger.end(call("a"), 0.01, 0.1)
     assert await ledger.reserve(call("b"), turns, 0.1) == "granted"
     await ledger.release(call("b"))
-    assert [entry.call.id for entry in await ledger.ended("r", "t1", "1-backend", 1)] == ["a"]
+    assert [(cost.usd, round(cost.unconfirmed, 6)) for cost in await ledger.costs("r")] == [(0.01, 0.09)]
     assert isinstance(await ledger.reserve(call("c", turn=2), turns, 0.1), Reached)
 
 
@@ -105,7 +105,8 @@ async def test_the_call_of_a_killed_process_counts_on_but_nobody_waits_for_it(le
     assert isinstance(reached, Reached)
     assert (reached.spent, reached.unconfirmed) == (0.0, 0.4)
     assert await ledger.reserve(call("b", task="t2"), run_cap(1.0), 0.6) == "granted"
-    assert [(e.call.id, e.usd, e.most) for e in await ledger.ended("r", "t1", "1-backend", 1)] == [("dead", 0.0, 0.4)]
+    costs = {cost.task: (cost.usd, cost.unconfirmed) for cost in await ledger.costs("r")}
+    assert costs == {"t1": (0.0, 0.4), "t2": (0.0, 0.6)}
     # Its sign of life is cleared away; only our own is left.
     assert len([name for name in os.listdir(tmp_path / "ledger.alive") if name != "opening"]) == 1
 
@@ -144,7 +145,7 @@ async def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
 async def test_a_process_that_was_stopped_while_it_opened_the_ledger_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workspaces.git.file_lock.BRIEF_WAIT", timedelta(seconds=0.3))
+    monkeypatch.setattr("workspaces.git.errors.BRIEF_WAIT", timedelta(seconds=0.3))
     ledger = Ledger(tmp_path)
     async with stopped_holder(tmp_path / "ledger.alive/opening") as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):

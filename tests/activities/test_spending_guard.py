@@ -10,7 +10,7 @@ import pytest
 from activities.budget.ledger import Ledger
 from activities.budget.ledger_sql import Call
 from activities.budget.spending_guard import Purse
-from activities.runtime.stores import LIMITS, Stores, to_json, write_run_files
+from activities.runtime.stores import Stores, to_json, write_run_files
 from activities.session.journal import AssistantEntry, LostCall
 from baton.budget.caps import Caps, Reached
 from baton.budget.pricing import shipped_prices
@@ -18,6 +18,7 @@ from baton.errors import StoreDamaged, WorkspaceError
 from baton.records.run import Limits
 from baton.settings.core import Settings
 from baton.steps.session import SessionKey
+from baton.steps.store_paths import LIMITS
 from tests.support.repositories import make_repository
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 

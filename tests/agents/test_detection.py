@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.detection.detect import MANIFESTS, MAX_MANIFEST, Technology, describe, detect, wanted
+from agents.detection.languages import Stack
 from tests.support.growth import assert_linear
 from workspaces.tools.text_files import lenient_text
 
@@ -30,13 +31,18 @@ dev = ["pytest>=8", {include-group = "lint"}]
 
 def test_a_python_service() -> None:
     technology = found({"pyproject.toml": PYPROJECT}, "shop/app.py", "tests/test_app.py")
-    assert technology.language == "Python"
-    assert technology.framework == "FastAPI"
-    assert technology.database == ["PostgreSQL"]
-    assert technology.orm == "SQLAlchemy"
-    assert technology.validation == "pydantic"
-    assert technology.authentication == ["PyJWT"]
-    assert technology.tests == "pytest"
+    assert technology.stacks == [
+        Stack(
+            language="Python",
+            framework="FastAPI",
+            database=["PostgreSQL"],
+            orm="SQLAlchemy",
+            validation="pydantic",
+            authentication=["PyJWT"],
+            tests="pytest",
+            test_command="python -m pytest -q",
+        )
+    ]
     assert technology.test_command == "python -m pytest -q"
 
 
@@ -45,6 +51,10 @@ def test_a_python_service() -> None:
     [
         ({"requirements.txt": "flask==3\n"}, ["test_app.py"], "python -m pytest -q"),
         ({"requirements.txt": "flask==3\n"}, ["app.py"], None),
+        ({"requirements.txt": "flask\n"}, ["tests.py"], "python -m pytest -q -o python_files='tests.py'"),
+        ({"requirements.txt": "pytest\n"}, ["shop/test.py"], "python -m pytest -q -o python_files='test.py'"),
+        ({"requirements.txt": "django\n"}, ["manage.py", "shop/tests.py"], "python manage.py test --noinput"),
+        ({"package.json": '{"packageManager": "bun@1.2.0", "scripts": {"test": "vitest"}}'}, [], "bun run test"),
         ({"requirements-dev.txt": "pytest\n"}, [], "python -m pytest -q"),
         ({"setup.cfg": "[options]\ninstall_requires =\n  requests\n[tool:pytest]\n"}, [], "python -m pytest -q"),
         (
@@ -145,8 +155,8 @@ def test_commands(files: dict[str, str], more: list[str], command: str | None) -
     ],
 )
 def test_stacks(files: dict[str, str], language: str, framework: str | None, database: list[str]) -> None:
-    technology = found(files)
-    assert (technology.language, technology.framework, technology.database) == (language, framework, database)
+    [stack] = found(files).stacks
+    assert (stack.language, stack.framework, stack.database) == (language, framework, database)
 
 
 def test_several_stacks_and_their_commands() -> None:
@@ -212,7 +222,7 @@ def test_descriptions_are_bounded_and_plain() -> None:
     assert "\n\n" not in text
     assert "`" not in text
     assert len(text) < 1_500
-    assert "Nothing was recognised" in describe(detect([], {}))
+    assert "The manifests name no known technology" in describe(detect([], {}))
     assert "framework: React" in text
 
 
@@ -250,7 +260,7 @@ def test_hostile_manifests_do_no_harm(text: str) -> None:
 
 def test_what_is_too_long_is_noted() -> None:
     technology = found({"package.json": " " * (MAX_MANIFEST + 1)})
-    assert technology.notes == ["package.json is too long and was not looked at."]
+    assert technology.notes == ["package.json is too long and was not read."]
 
 
 _NAMES = [name.replace("*", "x") for name in MANIFESTS]

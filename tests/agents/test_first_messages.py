@@ -8,17 +8,9 @@ from hypothesis import strategies as st
 
 from agents import reports
 from agents.detection.detect import detect
-from agents.messages import first_messages
-from agents.messages.first_messages import (
-    DIFF_LIMIT,
-    Feedback,
-    MakerInput,
-    PlanInput,
-    ReviewerInput,
-    maker_brief,
-    plan_brief,
-    reviewer_brief,
-)
+from agents.messages import brief_inputs, first_messages
+from agents.messages.brief_inputs import Feedback, MakerInput, PlanInput, ReviewerInput
+from agents.messages.first_messages import DIFF_LIMIT, maker_brief, plan_brief, reviewer_brief
 from agents.messages.untrusted_text import clip, fence, visible
 from agents.reports import Failure, Finding, MakerReport
 from baton.records.run import Evidence
@@ -101,7 +93,7 @@ def test_a_later_round_brings_everything_to_mend() -> None:
 
 def test_a_tester_sees_what_was_changed_and_which_kinds_of_tests_there_are() -> None:
     text = first_messages.tester_brief(
-        first_messages.TesterInput(
+        brief_inputs.TesterInput(
             title="t", instructions="i", acceptance=["a"], files_changed=["orders/api.py"], role="backend",
             needs_testing=MAKER.needs_testing, gate=RED, earlier_findings=[BLOCKING],
         )
@@ -133,9 +125,9 @@ def test_a_reviewer_is_shown_what_was_put_off() -> None:
     diff = "--- a/a.py\n+++ b/a.py\n-# TODO: old\n+x = 1  # TODO: later\n+mastodon = 'no'\n+++ b/b.js\n+// FIXME\n"
     brief = ReviewerInput(title="t", acceptance=["a"], diff=diff, evidence=Evidence(commit="c"))
     assert brief.left_open == ["a.py: x = 1  # TODO: later", "b.js: // FIXME"]
-    assert "lines of the diff that put work off" in reviewer_brief(brief)
+    assert "lines of the diff that postpone work" in reviewer_brief(brief)
     clean = brief.model_copy(update={"diff": "+x = 1\n"})
-    assert "put work off" not in reviewer_brief(clean)
+    assert "postpone work" not in reviewer_brief(clean)
 
 
 def test_what_was_put_off_is_found_in_its_file() -> None:

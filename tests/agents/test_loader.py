@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.roles.definition import TOOL_NAMES
 from agents.roles.loader import builtin_agent, builtin_agents, load_directory, parse_agent
 from baton.errors import AgentFileError
 from baton.naming import content_hash
 from baton.records.run import ROLES
+from baton.tool_inputs import TOOL_NAMES
 
 PLAIN = "---\nname: backend\ndescription: Builds services\nmodel: sonnet\ntools: Read, Grep\n---\nYou build.\n"
 

@@ -61,11 +61,11 @@ def test_a_persons_own_word_is_never_replaced(raw: str) -> None:
 
 def test_where_the_name_stands_is_said() -> None:
     settings = Settings(home="/h", tester_model="claude-next-9")
-    with pytest.raises(ConfigurationError, match=r"BATON_TESTER_MODEL does not fit.*claude-next-9"):
+    with pytest.raises(ConfigurationError, match=r"BATON_TESTER_MODEL is invalid.*claude-next-9"):
         check_models({"backend": "opus"}, settings, PRICES)
     # What the request says comes first.
     check_models({"tester": "opus"}, settings, PRICES)
-    with pytest.raises(ConfigurationError, match=r"asked for as tester does not fit.*claude-next-8"):
+    with pytest.raises(ConfigurationError, match=r"asked for as tester is invalid.*claude-next-8"):
         check_models({"tester": "claude-next-8"}, settings, PRICES)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.plan import PlannedTask, dependants, find_cycle, in_order, plan_faults, ready_tasks, require_plan
+from agents.plan import PlannedTask, find_cycle, in_order, plan_faults, require_plan
 from baton.errors import PlanError
 from baton.policies import MAX_PLAN_TASKS
 
@@ -47,19 +47,9 @@ def test_all_faults_are_told_at_once() -> None:
     assert len(plan_faults([task("run"), task("a", "nope"), task("a")])) == 3
 
 
-def test_order_and_readiness() -> None:
+def test_the_order_follows_the_dependencies() -> None:
     plan = [task("c", "b"), task("b", "a"), task("a"), task("d")]
     assert [each.id for each in in_order(plan)] == ["a", "b", "c", "d"]
-    assert [each.id for each in ready_tasks(plan, done=[])] == ["a", "d"]
-    assert [each.id for each in ready_tasks(plan, done=["a"], started=["d"])] == ["b"]
-    assert ready_tasks(plan, done=["a", "b", "c", "d"]) == []
-
-
-def test_dependants_are_followed_through_others() -> None:
-    plan = [task("a"), task("b", "a"), task("c", "b"), task("d")]
-    assert dependants(plan, "a") == ["b", "c"]
-    assert dependants(plan, "d") == []
-    assert dependants([task("x", "y"), task("y", "x")], "x") == ["y"]
 
 
 def test_the_order_of_a_circle_is_an_error() -> None:

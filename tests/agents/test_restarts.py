@@ -2,7 +2,8 @@
 
 import pytest
 
-from agents.messages.first_messages import MakerInput, maker_brief
+from agents.messages.brief_inputs import MakerInput
+from agents.messages.first_messages import maker_brief
 from agents.messages.restart_message import (
     SHORTEST,
     Done,

@@ -110,7 +110,7 @@ def test_the_question_has_the_figures() -> None:
         ("inf", "usd", None),
         ("1e3", "turns", None),
         ("\u0665", "usd", None),
-        ("5 days", "seconds", None),
+        ("5 days", "seconds", 432_000.0),
         ("999999h", "seconds", None),
     ],
 )

@@ -150,4 +150,4 @@ def test_a_reminder_says_so() -> None:
     )
     said = comment(Report(document=document(), decisions=[again], issue=ISSUE))
     assert "This is reminder 2." in said
-    assert "Without an answer by 2026-01-02 00:00 UTC: `skip`" in said
+    assert "- unanswered until 2026-01-02 00:00 UTC, `skip` is taken" in said

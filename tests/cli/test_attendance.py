@@ -9,10 +9,11 @@ from pathlib import Path
 from temporalio.worker import Worker
 
 from baton import naming
-from interfaces.cli.runs.runtime import describe_queue, has_worker, reading_worker
+from interfaces.cli.runs.runtime import has_worker, reading_worker
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.faults.scene import new_namespace
+from workers.pollers import describe_queue
 from workers.temporal_service import TemporalService
 from workflows.registry import WORKFLOWS
 
@@ -41,6 +42,6 @@ async def until_pollers(service: TemporalService, number: int) -> None:
     """Wait until the server knows so many."""
 
     async def known() -> bool:
-        return len((await describe_queue(service, naming.TASK_QUEUE, workflows=True)).pollers) == number
+        return len((await describe_queue(service.client, naming.TASK_QUEUE, workflows=True)).pollers) == number
 
     await assert_eventually(known)

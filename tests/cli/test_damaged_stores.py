@@ -229,6 +229,7 @@ RECORDS = {
     "a list": b"[]",
     "null": b"null",
     "wrong types": b'{"run": 5, "status": [], "repo": {}}',
+    "without the base commit": b'{"task": "x", "repo": "/srv/shop"}',
     "too deep": DEEP,
     "huge and cut": HUGE,
 }
@@ -240,7 +241,7 @@ async def test_a_damaged_record_is_a_finding_and_comes_back(home: Home, name: st
     if (name, data) == ("decisions.json", "a list"):
         pytest.skip("that is what it is when nothing was decided")
     await home.damage_record(name, RECORDS[data])
-    few = data not in ("wrong types", "too deep")
+    few = data not in ("wrong types", "without the base commit", "too deep")
     said = await read_everything(home, few=few)
     for command, result in said.items():
         assert "Traceback" not in result.err, (command, result.err)
@@ -335,7 +336,7 @@ async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_m
     assert "Traceback" not in asked.err
     document = json.loads(asked.out)
     assert (asked.code, document["cost_usd"]) == (1, 0.0)
-    assert "`baton doctor --store --repair` mends it." in document["errors"][-1]["error"]
+    assert "`baton doctor --store --repair` repairs it." in document["errors"][-1]["error"]
     assert (await scripted("doctor", "--store", "--repair")).code == 0
     again = await scripted("run", "Refuse orders without a quantity", "--repo", str(repository), "--json")
     assert json.loads(again.out)["base_commit"], again.err

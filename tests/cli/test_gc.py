@@ -27,7 +27,7 @@ async def make_run(store: Store, run: str, status: RunStatus, ended: timedelta |
     files = {**run_files(run, store.repo), "state.json": document.model_dump_json().encode()}
     await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
     await store.move(naming.integration_ref(run), base.commit, expected=None)
-    lane = Lane(run, "t1")
+    lane = Lane(naming.run_key(run), "t1")
     began = await Checkpoints(store).begin(lane, base.commit, at=AT)
     # The same in all runs, and of this run alone: what is shared must stay.
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}', "gates/1.log": os.urandom(size)}
@@ -99,6 +99,36 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert await last.read(heads[run], "transcript/1-backend/00001-user.json") == b'{"turn": 1}'
 
 
+async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli, tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop")
+    project.commit({"README.md": b"shop\n"}, "first")
+    store = await Store.open(cli.home, str(project.path))
+    old, held, running = (f"nightly-2026-10-0{day}T02:00:00Z" for day in (1, 2, 3))
+    heads = {run: await make_run(store, run, RunStatus.DONE, 40 * DAY) for run in (old, held, running)}
+    # A run of the name to which the schedule adds the time.
+    heads["nightly"] = await make_run(store, "nightly", RunStatus.DONE, 2 * DAY)
+    age(cli.home)
+    work = {run: cli.home / "workspaces" / naming.run_key(run) / "t1" for run in heads}
+    for path in work.values():
+        path.mkdir(parents=True)
+    settings = read_settings(home=cli.home)
+    async with temporal_service(settings, embedded_only=True) as service, locked(work[held] / "lock"):
+        request = RunRequest(task="x", repo=store.repo)
+        await service.client.start_workflow("Pipeline", request, id=running, task_queue="nowhere")
+        dry = json.loads((await cli("gc", "--dry-run", "--json")).out)
+        assert [one["run"] for one in dry["removed"]] == [old, held]
+        assert dry["kept"] == {"ended": ["nightly"], "open": [running], "in_use": []}
+        gone = json.loads((await cli("gc", "--json", "--forget")).out)
+        assert [one["run"] for one in gone["removed"]] == [old]
+        assert gone["kept"] == {"ended": ["nightly"], "open": [running], "in_use": [held]}
+        assert held in (await cli("gc")).out
+    after = await Store.open(cli.home, store.repo)
+    assert after.refs(naming.run_key(old)) == []
+    assert [run for run, head in heads.items() if not after.objects.has(head)] == [old]
+    assert [run for run, path in work.items() if not path.parent.exists()] == [old]
+    assert [path.name for path in after.root.rglob(f"*{naming.run_key(old)}*")] == []
+
+
 async def test_what_does_not_fit_is_refused(cli: Cli) -> None:
     for option, value in (("--older-than", "soon"), ("--older-than", "23h"), ("--keep", "much")):
         refused = await cli("gc", option, value)
@@ -114,4 +144,4 @@ async def test_no_run_begins_without_room(scripted: Cli, repository: Path) -> No
     assert "(BATON_DISK_FLOOR_GB)" in refused.err
     checked = await scripted("doctor")
     assert checked.code == 1
-    assert "below which no run begins: make room" in checked.out
+    assert "below which no run begins: free some space" in checked.out

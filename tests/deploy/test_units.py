@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workspaces.sandbox.cgroups import LEAF
+from workspaces.sandbox.cgroup_hierarchy import LEAF
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
 

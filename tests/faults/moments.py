@@ -74,10 +74,10 @@ TOOLS = [
         played=partial(script, numbers=1_200_000),
     ),
     Case(
-        "while putting back; a pack without its index; while the ref is locked; workspace marked clean",
+        "while putting back; objects stored, not synced; while the ref is locked; workspace marked clean",
         [
-            Moment("workspaces.checkpoints.workspace:put_back_path", nth=2),
-            Moment("pathlib:Path.rename", match=".idx'"),
+            Moment("workspaces.checkpoints.snapshots:put_back_path", nth=2),
+            Moment("workspaces.git.object_database:Objects.sync"),
             Moment("pathlib:Path.replace", match="/t1/head.lock'"),
             Moment("workspaces.checkpoints.workspace:Workspace.mark_clean", "after"),
         ],

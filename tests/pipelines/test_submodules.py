@@ -64,7 +64,7 @@ async def test_a_submodule_is_told_of_and_stays(staged, library: Path) -> None: 
         assert f"src/lib at {commit[:12]}" in bodies[(role, 1)]
         assert "contents are not there" in bodies[(role, 1)]
         assert str(library) in bodies[(role, 1)]
-    assert "src/lib/stub.txt is in the place of a submodule" in bodies[("backend", 2)]
+    assert "src/lib/stub.txt is inside a submodule" in bodies[("backend", 2)]
     assert "- src/lib" in bodies[("backend", 3)]
     assert "- .gitmodules" in bodies[("backend", 3)]
     assert "- src/lib/x.txt" in bodies[("backend", 4)]

@@ -140,7 +140,7 @@ def test_the_waits_grow_to_a_bound(settings: Settings) -> None:
     assert waits[: len(supervisor.RESTART_WAITS)] == list(supervisor.RESTART_WAITS)
     assert waits == sorted(waits)
     assert waits[-1] == supervisor.LONGEST_WAIT
-    for lock in (made.lock, made.users, made.server_lock):
+    for lock in (made.lock, made.users, made.server.lock):
         lock.close()
 
 
@@ -151,17 +151,13 @@ async def test_a_server_that_lives_for_a_while_has_its_deaths_forgiven(
     made = supervisor.Keeper(ServerFiles.under(settings.home), 0, 0, 0, [str(binary.path)])
     made.deaths = 5
 
-    class Lives:
-        def poll(self) -> None:
-            return None
-
     looks = iter([False, False, True])
-    monkeypatch.setattr(made, "server", Lives())
-    monkeypatch.setattr(made, "_door_ended", lambda: False)
+    monkeypatch.setattr(made.server, "is_running", lambda: True)
+    monkeypatch.setattr(made.server, "door_has_ended", lambda: False)
     monkeypatch.setattr(made, "_abandoned", lambda: next(looks))
     made._watch()
     assert made.deaths == 0
-    for lock in (made.lock, made.users, made.server_lock):
+    for lock in (made.lock, made.users, made.server.lock):
         lock.close()
 
 

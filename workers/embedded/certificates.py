@@ -1,6 +1,6 @@
-"""The credential of an embedded server: keys and certificates of one BATON_HOME, made once, for its owner's eyes only.
+"""The credentials of an embedded server: keys and certificates of one BATON_HOME, readable by its owner only.
 
-The authority that signs both is thrown away at once, so no third certificate ever comes to be.
+The key of the authority that signs both is never written, so no third certificate can be made.
 """
 
 import datetime
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from temporalio.service import TLSConfig
 
 _BEFORE = datetime.timedelta(days=2 * 365)
-"""A clock that is a little behind, or was mended meanwhile, must not lock anybody out."""
+"""Validity before the time of making: a clock that was ahead then, or is behind now, must not lock a user out."""
 
 _VALID = datetime.timedelta(days=10 * 365)
 _RENEW = datetime.timedelta(days=365)
-"""Validity left at the start of a server below which new ones are made: it may run for long."""
+"""Certificates with less validity left are made anew when a server starts, for it may run for long."""
 
 _LOCK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The files with which a process of this home gets in at its embedded server."""
+    """The files by which a process of this home authenticates at its embedded server."""
 
     directory: Path
 
@@ -50,7 +50,7 @@ class Credentials:
         return self.directory / "client.key"
 
     def tls(self) -> "TLSConfig":
-        """Return what the SDK needs."""
+        """Return the files' contents as the SDK takes them."""
         from temporalio.service import TLSConfig
 
         return TLSConfig(
@@ -60,7 +60,7 @@ class Credentials:
         )
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables by which the `temporal` command and other clients find the files."""
+        """Return the environment variables with the files, for the `temporal` command and other clients."""
         return {
             "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(self.authority),
             "TEMPORAL_TLS_CLIENT_CERT_PATH": str(self.certificate),
@@ -69,13 +69,18 @@ class Credentials:
 
 
 def ensure_credentials(files: ServerFiles) -> Credentials:
-    """Return the files of this home, made anew where they are missing, broken or about to expire."""
+    """Return the files of this home, made anew where they are missing, broken or about to expire.
+
+    Raises ServerStartFailed if another process holds their lock for too long.
+    """
     lock = FileLock(files.directory / "tls.lock")
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not lock.try_exclusive():
             if time.monotonic() > deadline:
-                raise ServerStartFailed(f"Another process holds {files.directory / 'tls.lock'} and does not let go.")
+                raise ServerStartFailed(
+                    f"Another process holds {files.directory / 'tls.lock'} and does not release it."
+                )
             time.sleep(0.02)
         if not _are_valid(files.tls):
             _make(files.tls)
@@ -104,7 +109,7 @@ def _are_valid(directory: Path) -> bool:
 
 
 def _make(directory: Path) -> None:
-    """Make both pairs beside, and put them into their place as a whole."""
+    """Make both pairs in a draft directory and rename it, so that no partial set is ever seen."""
     import ipaddress
 
     from cryptography import x509

@@ -1,4 +1,4 @@
-"""Where the embedded server's Web UI finds its codec server: a port and a secret path, the same from start to start."""
+"""The address of the codec server for the embedded server's Web UI: a port and a secret path, kept over restarts."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ from workers.embedded.server_files import ServerFiles
 
 @dataclass(frozen=True)
 class CodecEndpoint:
-    """The codec server of an embedded server."""
+    """Port, token and keys of the codec server of an embedded server."""
 
     port: int
     token: str
@@ -19,17 +19,17 @@ class CodecEndpoint:
 
     @property
     def url(self) -> str:
-        """What the Web UI calls. The token in its path is what keeps others out."""
+        """The URL for the Web UI. The token in its path is the credential."""
         return f"http://127.0.0.1:{self.port}/{self.token}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of the codec server's process."""
+        """The environment variables of the codec server's process."""
         return {"BATON_ENCRYPTION_KEYS": self.keys, "BATON_CODEC_TOKEN": self.token}
 
 
 def codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | None:
-    """The endpoint for a server that is about to start; None where nothing is encrypted."""
+    """Return the endpoint for a server that is about to start; None where encryption is off."""
     if settings.encryption_keys is None:
         return None
     port, token = _last(files)

@@ -1,9 +1,9 @@
-"""The door of the embedded Temporal server, which asks for no credential itself: a network of its own, and who gets in.
+"""The private network of the embedded Temporal server, which asks for no credential itself, and the door in front.
 
-`python -I -S door.py STATUS API UI LOCK TLS -- COMMAND...` is started by the keeper, with descriptors of a pipe, of
-two listening sockets and of the server's lock. It goes into a network namespace, leaves the door behind as a child,
-and becomes the server: the keeper starts, watches and ends the server itself. The door admits to the server's API those
-who have the client's key (TLS), and to the Web UI connections of the same user, or root. Standard library only.
+The supervisor starts `python -I -S private_network.py STATUS API UI LOCK TLS -- COMMAND...` with descriptors of a pipe,
+of two listening sockets and of the server's lock. The process enters a network namespace, forks the door as a child
+outside, and executes the server, so that the supervisor's child is the server itself. The door forwards connections:
+to the API for clients with the client's key (TLS), to the Web UI for the same user, or root. Standard library only.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ import time
 from pathlib import Path
 
 INNER_PORTS = (7233, 8233)
-"""Of API and Web UI, in a namespace of its own."""
+"""Ports of API and Web UI inside the network namespace."""
 
 START_LIMIT = 30.0
+"""Seconds for the server to listen."""
 HANDSHAKE_LIMIT = 10.0
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # https://man7.org/linux/man-pages/man2/unshare.2.html
@@ -41,43 +42,43 @@ _REFUSAL = (
 
 
 class End(asyncio.Protocol):
-    """One end of a connection: what arrives goes to the other one, no faster than that takes it."""
+    """One end of a forwarded connection: it passes its data to the other end, with the other's flow control."""
 
     def __init__(self, other: "End | None" = None) -> None:
         self.other = other
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport, with Nagle's algorithm off."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on."""
+        """Pass the data to the other end."""
         if self.other is not None and self.other.transport is not None:
             self.other.transport.write(data)
 
     def pause_writing(self) -> None:
-        """Stop the other end's reading."""
+        """Stop reading at the other end."""
         if self.other is not None and self.other.transport is not None:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Let the other end go on."""
+        """Resume reading at the other end."""
         if self.other is not None and self.other.transport is not None:
             self.other.transport.resume_reading()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """End the other one, too, once it has written what it has."""
+        """Close the other end, too, once its buffer is written."""
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
         self.transport = None
 
 
 class Near(End):
-    """The end towards a client; the other one is made when it is admitted."""
+    """The end towards a client; the other one is made when the client is admitted."""
 
     def __init__(self, port: int, users: "Users | None" = None) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class Near(End):
         self._joining: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit, or refuse; with TLS the certificate was looked at before."""
+        """Admit or refuse the client; with TLS its certificate was checked before."""
         super().connection_made(transport)
         assert self.transport is not None
         if self._users is not None and not self._users.admit(transport):
@@ -113,20 +114,20 @@ class Near(End):
 
 
 class Users:
-    """Whose connections are admitted: the kernel's tables of connections say which user has the other end."""
+    """The users of connections, from the kernel's tables: https://man7.org/linux/man-pages/man5/proc_net.5.html"""
 
     def __init__(self, tables: "list[int]") -> None:
         self._tables = tables
 
     def admit(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether the other end belongs to this user or to root; where there are no tables it is not known."""
+        """Whether the other end belongs to this user or to root; True where there are no tables to read."""
         if not self._tables:
             return True
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         return self.owner(place(peer), place(own)) in (os.getuid(), 0)
 
     def owner(self, local: str, remote: str) -> "int | None":
-        """The user of a connection; None where it is no more, for what is left of one belongs to root by name."""
+        """Return the user id of an established connection; None for an ended one, which is listed as root's."""
         for table in self._tables:
             os.lseek(table, 0, os.SEEK_SET)
             with os.fdopen(os.dup(table)) as rows:
@@ -140,17 +141,17 @@ class Users:
 
 
 MAPPED = "0000000000000000FFFF0000"
-"""How an IPv4 address begins in the table of IPv6."""
+"""Prefix of an IPv4 address in the table of IPv6."""
 
 
 def place(address: "tuple[str, int]") -> str:
-    """An IPv4 address and port as the kernel's tables have them."""
+    """Return an IPv4 address and port as the kernel's tables write them."""
     number = struct.unpack("=I", socket.inet_aton(address[0]))[0]
     return f"{number:08X}:{address[1]:04X}"
 
 
 def tables() -> "list[int]":
-    """Open the tables of connections; before the namespace, for they are those of whoever opens them."""
+    """Open the tables of connections, before the namespace is entered: a table is that of the opener's namespace."""
     found = []
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
@@ -159,10 +160,10 @@ def tables() -> "list[int]":
 
 
 def enter_namespace() -> bool:
-    """Go into a network namespace that has a loopback only; False where this machine does not admit one."""
+    """Enter a network namespace with a loopback only; False where this machine does not permit one."""
     if sys.platform != "linux":
         return False
-    # Whether all of it is possible is tried out first: there is no way back out of half a namespace.
+    # A child tries all of it first: there is no way back out of half a namespace.
     probe = os.fork()
     if probe == 0:
         with contextlib.suppress(OSError):
@@ -189,7 +190,7 @@ def _unshare() -> None:
 
 
 def free_ports() -> "tuple[int, int]":
-    """Two ports of this machine, where the server has no network of its own."""
+    """Return two free ports of this machine, for a server without a network of its own."""
     with socket.socket() as one, socket.socket() as two:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
@@ -197,13 +198,13 @@ def free_ports() -> "tuple[int, int]":
 
 
 def listens(port: int) -> bool:
-    """Whether the server answers."""
+    """Whether a server listens on a port of the loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def context_of(directory: Path) -> ssl.SSLContext:
-    """Ask for a certificate that this home's authority signed for a client."""
+    """Return the TLS context that requires a client certificate of this home's authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.pem", directory / "server.key")
     context.load_verify_locations(directory / "ca.pem")
@@ -221,7 +222,7 @@ async def keep(
     ready: "list[str]",
     status: int,
 ) -> None:
-    """Serve until killed; `ready` is written to the keeper as soon as the server answers."""
+    """Serve until killed; write `ready` to the supervisor as soon as the server answers."""
     loop = asyncio.get_running_loop()
     context = context_of(tls)
     deadline = time.monotonic() + START_LIMIT
@@ -238,7 +239,7 @@ async def keep(
 
 
 def main(arguments: "list[str]") -> None:
-    """Entry of the process."""
+    """Run the process with its command-line arguments."""
     status, api, ui, lock = map(int, arguments[:4])
     tls, command = Path(arguments[4]), arguments[6:]
     for descriptor in (status, api, ui):
@@ -258,7 +259,7 @@ def main(arguments: "list[str]") -> None:
                 asyncio.run(keep(*sockets, ports, tls, Users(known), ready, status))
         os._exit(1)
     if sys.platform == "linux":
-        # A change of rights may have taken it away.
+        # A change of credentials (unshare) may have cleared it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execv(command[0], [*command, "--port", str(ports[0]), "--ui-port", str(ports[1])])  # noqa: S606
 

@@ -1,4 +1,4 @@
-"""The embedded Temporal server, from the side of those who use it: find it or have it started, hold it, let it go."""
+"""The embedded Temporal server as its users see it: find it or have it started, hold it, release it."""
 
 import asyncio
 import contextlib
@@ -18,40 +18,41 @@ from baton.settings.core import Settings
 from workers.embedded.certificates import Credentials, ensure_credentials
 from workers.embedded.codec_endpoint import codec_endpoint
 from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, is_held, read_record
-from workers.embedded.supervisor import NUDGE, last_words
+from workers.embedded.server_log import last_words
+from workers.embedded.supervisor import NUDGE
 from workers.search_attributes import SEARCH_ATTRIBUTES
 
 POLL = 0.03
-"""Seconds between two looks at the files of others."""
+"""Seconds between two reads of files that other processes write."""
 
 START_LIMIT = 60.0
-"""Seconds until a server must be there, the end of an earlier one included."""
+"""Seconds for a server to be there, the end of an earlier one included."""
 
 GUARD = 3.0
-"""Seconds between two looks whether the keeper still lives."""
+"""Seconds between two checks that the supervisor lives."""
 
 LONGEST_GUARD = 600.0
-"""Most seconds between two attempts to replace a keeper; each wait is twice the one before."""
+"""Seconds: the longest wait between two attempts to replace a supervisor; each is twice the one before."""
 
 STEADY_LOOKS = 20
-"""So many looks in a row at a server that runs, and earlier faults are forgiven."""
+"""Checks in a row that find the server running, after which earlier faults no longer count."""
 
 LEAVE_LIMIT = 15.0
 """Seconds that the last user waits for the server to stop."""
 
 DYNAMIC_CONFIG = {
-    # The server looks into its queues of tasks and timers 20 times a second, unless told otherwise: in a row of turns
-    # every workflow task then waits 45 ms instead of 3.
+    # By default the server polls its queues of tasks and timers 20 times a second: in a row of turns every workflow
+    # task then waits 45 ms instead of 3.
     "history.transferProcessorMaxPollRPS": 2_000,
     "history.timerProcessorMaxPollRPS": 2_000,
-    # The server divides a queue's rate among its partitions, of which there are four unless told otherwise: writes to
-    # GitHub would wait for two seconds on average instead of one. One server has no use for more than one.
+    # The server divides a queue's rate among its partitions, by default four: writes to GitHub would wait for two
+    # seconds on average instead of one. A single server needs one partition.
     "matching.numTaskqueueReadPartitions": 1,
     "matching.numTaskqueueWritePartitions": 1,
 }
 
 SQLITE_PRAGMAS = {
-    # Left to itself the server keeps a rollback journal: a file made, synced and deleted for every write. A write-ahead
+    # By default the server keeps a rollback journal: a file made, synced and deleted for every write. A write-ahead
     # log is as safe with synchronous=FULL (https://www.sqlite.org/wal.html), and takes one sync.
     "journal_mode": "WAL",
     "synchronous": "FULL",
@@ -59,27 +60,27 @@ SQLITE_PRAGMAS = {
 
 _log = get_logger(__name__)
 
-# A keeper outlives the command that started it. Popen objects that are collected while their process runs warn, so
-# they are kept; they are waited for when the server is let go.
+# A supervisor outlives the command that started it. Popen objects that are collected while their process runs warn, so
+# they are kept, and waited for when the server is released.
 _keepers: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A server that runs, and goes on running for as long as it is held."""
+    """A server that runs for as long as a process holds it."""
 
     address: str
     web_ui: str
     log: Path
     credentials: Credentials | None = None
-    """None for one that an older Baton started, which asks for none."""
+    """None for a server that an older Baton started: it asks for no certificate."""
     profile: Path | None = None
     warnings: tuple[str, ...] = ()
-    """Sentences on what does not keep other users of this machine out."""
+    """Sentences on the accesses that other users of this machine have."""
 
     @classmethod
     def of(cls, files: ServerFiles, record: ServerRecord) -> "EmbeddedServer":
-        """The server that a record tells of."""
+        """Return the server of a record."""
         warnings = []
         if record.inner_port:
             warnings.append(
@@ -87,7 +88,7 @@ class EmbeddedServer:
                 f" (127.0.0.1:{record.inner_port}) without a certificate."
             )
         if not record.users_known:
-            warnings.append("The system does not tell whose a connection is, so other users can open the Web UI.")
+            warnings.append("The system does not report the user of a connection, so other users can open the Web UI.")
         server = cls(
             record.address,
             record.web_ui,
@@ -101,7 +102,7 @@ class EmbeddedServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which other processes of this user find the server, and get in."""
+        """The environment variables with address and certificate, for other processes of this user."""
         return {"TEMPORAL_ADDRESS": self.address, **(self.credentials.environment() if self.credentials else {})}
 
 
@@ -110,12 +111,12 @@ _used: dict[str, EmbeddedServer] = {}
 
 
 def server_at(address: str) -> EmbeddedServer | None:
-    """The embedded server that this process knows at an address; one of another home is a server like any other."""
+    """Return the embedded server that this process uses at an address; None for a server of another home."""
     return _used.get(address)
 
 
 def find_temporal() -> Path:
-    """The `temporal` command of this environment, else the one on the PATH."""
+    """Return the `temporal` command of this environment, else the one on the PATH."""
     beside = Path(sys.executable).parent / "temporal"
     found = beside if beside.is_file() else shutil.which("temporal")
     if found is None:
@@ -127,7 +128,7 @@ def find_temporal() -> Path:
 
 
 def running_server(settings: Settings) -> EmbeddedServer | None:
-    """The server of this home if one runs right now; nothing is started."""
+    """Return the server of this home if it runs now; it is not started."""
     files = ServerFiles.under(settings.home)
     record = read_record(files)
     if record is None or record.state != "running" or not is_held(files.keeper_lock):
@@ -136,16 +137,16 @@ def running_server(settings: Settings) -> EmbeddedServer | None:
 
 
 def trouble(settings: Settings) -> str | None:
-    """Why the server of this home does not live, in a sentence; None where it runs, or is about to."""
+    """Return the sentence on why the server of this home does not run; None where it runs or is being started."""
     record = read_record(ServerFiles.under(settings.home))
     return record.message if record is not None and record.state in ("ailing", "failed") else None
 
 
 @asynccontextmanager
 async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
-    """Use the server of this home, starting it where none runs; the last user to leave waits until it has stopped.
+    """Use the server of this home, and start it if it does not run; the last user to leave waits until it has stopped.
 
-    Raises ServerStartFailed when it does not come up, and UsageError when it runs on other ports than asked for.
+    Raises ServerStartFailed if it does not come up, and UsageError if it runs on other ports than configured.
     """
     settings.require_home()
     files = ServerFiles.under(settings.home)
@@ -164,7 +165,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
 
 
 async def _join(lock: FileLock, files: ServerFiles) -> None:
-    """Become a user. While an earlier server is being stopped, that waits for its end."""
+    """Take the users' lock, shared; waits while an earlier server is being stopped."""
     deadline = asyncio.get_running_loop().time() + START_LIMIT
     while not lock.try_shared():
         if asyncio.get_running_loop().time() > deadline:
@@ -174,7 +175,7 @@ async def _join(lock: FileLock, files: ServerFiles) -> None:
 
 async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord:
     deadline = asyncio.get_running_loop().time() + START_LIMIT
-    # What a keeper that is no more has left behind says nothing about the one to come.
+    # The record of a supervisor that has ended says nothing about the next one.
     stale = None if is_held(files.keeper_lock) else read_record(files)
     keeper: subprocess.Popen[bytes] | None = None
     deaths: int | None = None
@@ -187,7 +188,7 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
             if record.state == "failed":
                 raise ServerStartFailed(record.message)
             if record.state == "ailing" and held:
-                # What kept it from living may have been mended: one attempt now, and then its reason.
+                # The cause may have been removed: ask for one attempt now, then report its reason.
                 if deaths is not None and record.deaths > deaths:
                     raise ServerStartFailed(record.message)
                 if deaths is None:
@@ -197,7 +198,7 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
         if not held and (keeper is None or keeper.poll() is not None):
             if keeper is not None and keeper.returncode != 0:
                 raise ServerStartFailed(
-                    f"The keeper of the embedded server ended with {keeper.returncode}. {last_words(files)}"
+                    f"The supervisor of the embedded server ended with {keeper.returncode}. {last_words(files)}"
                 )
             keeper = _start_keeper(files, settings)
         await asyncio.sleep(POLL)
@@ -205,7 +206,7 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
 
 
 class _Guard:
-    """Looks after the server for as long as we need it, and says how it fares."""
+    """Guard of the supervisor for as long as this process uses the server: it replaces a dead one, and logs faults."""
 
     def __init__(self, files: ServerFiles, settings: Settings) -> None:
         self._files = files
@@ -215,14 +216,14 @@ class _Guard:
         self._steady = 0
 
     async def keep_watch(self) -> None:
-        """Start another keeper when ours was killed, which takes over ports and database; tell when the server ails."""
+        """Start another supervisor when one was killed (it takes over ports and database); log when the server ails."""
         wait = GUARD
         while True:
             await asyncio.sleep(wait)
             wait = self.look()
 
     def look(self) -> float:
-        """Look once, do what is needed, and give the seconds until the next look."""
+        """Check once, act if needed, and return the seconds until the next check."""
         record = read_record(self._files)
         if is_held(self._files.keeper_lock):
             if record is not None and record.state == "ailing":
@@ -240,7 +241,7 @@ class _Guard:
         self._attempts += 1
         wait = min(GUARD * 2.0 ** (self._attempts - 1), LONGEST_GUARD)
         try:
-            if self._attempts > 1:  # one that was killed is no fault of the server's
+            if self._attempts > 1:  # a supervisor that was killed is no fault of the server
                 why = record.message if record is not None and record.state == "failed" else last_words(self._files)
                 self._tell(f"The embedded Temporal server does not stay: {why} It is started again every {wait:g} s.")
             _start_keeper(self._files, self._settings)
@@ -271,7 +272,7 @@ def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[by
     if files.log.exists() and files.log.stat().st_size > 5_000_000:
         files.log.replace(files.log.with_suffix(".1"))
     with files.log.open("ab") as log:
-        # -P: the working directory may be somebody's repository, and must not be where `workers` comes from.
+        # -P: the working directory may be a foreign repository, from which `workers` must not be imported.
         keeper = subprocess.Popen(
             [sys.executable, "-P", "-m", "workers.embedded.supervisor", str(files.directory), *ports, "--", *server],
             stdin=subprocess.DEVNULL,
@@ -298,17 +299,17 @@ def _compare_ports(record: ServerRecord, settings: Settings) -> None:
 
 
 async def _leave(lock: FileLock, files: ServerFiles) -> None:
-    """Stop being a user. The last one stops the keeper and waits for its end, so that nothing is left behind."""
+    """Release the users' lock. The last user stops the supervisor and waits for its end, so that no process remains."""
     try:
         turn = FileLock(files.leavers_lock)
     except OSError:
         lock.close()
         raise
     try:
-        # One at a time, or two that leave at once each take the other for a user who stays.
+        # One at a time: of two that leave at once, each would count the other as a user who stays.
         while not turn.try_exclusive():  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(POLL)
-        # The attempt to be alone lets go of our share. Without success, others hold theirs, or the keeper is at it.
+        # The attempt to lock alone releases our share. If it fails, others hold theirs, or the supervisor tries it.
         last = lock.try_exclusive()
         ending = last or not lock.try_shared()
         turn.close()
@@ -317,7 +318,7 @@ async def _leave(lock: FileLock, files: ServerFiles) -> None:
         record = read_record(files)
         if ending and record is not None:
             if last and is_held(files.keeper_lock):
-                # Nobody can come while we hold the lock alone; the keeper need not look for itself.
+                # No user can come while we hold the lock alone, so the supervisor need not check it.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(record.keeper, signal.SIGTERM)
             await _until_gone(files, record)
@@ -330,7 +331,7 @@ async def _leave(lock: FileLock, files: ServerFiles) -> None:
 
 
 async def _until_gone(files: ServerFiles, record: ServerRecord) -> None:
-    """Wait until this keeper lives no more, or another one has come after it."""
+    """Wait until this supervisor has ended, or another one has replaced it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LEAVE_LIMIT):
             while is_held(files.keeper_lock):

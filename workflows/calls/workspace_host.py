@@ -11,7 +11,6 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.failures import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from activities.runtime.host_queue import HostActivities
-    from baton.naming import TASK_QUEUE
     from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
     from baton.replayed_figures import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
     from workflows.calls.busy_host import HostGone, wait_in_queue
@@ -56,11 +55,11 @@ class Host:
         """Asks how it should go on where a step has failed for good; returns where it is to be tried again."""
 
     async def acquire(self) -> str:
-        """Acquire a host: a worker on the shared queue answers with its own one. Waits, at no cost, for a worker."""
+        """Ask a worker of this run's task queue for its host. Waits, without cost, until there is a worker."""
         try:
             granted = await workflow.execute_activity_method(
                 HostActivities.acquire_host,
-                task_queue=TASK_QUEUE,
+                task_queue=workflow.info().task_queue,
                 start_to_close_timeout=HOST_ANSWER,
                 retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
                 summary="find a host",

@@ -46,15 +46,13 @@ class Reporter:
 
     def carry(self) -> CarriedComment:
         """Return the comment's id and text, for the next execution of the run."""
-        return CarriedComment(
-            id=self._comment, text=self._said, written=self._written, closed=self._closed, link=self.link
-        )
+        return CarriedComment(id=self._comment, written=self._written, closed=self._closed, link=self.link)
 
     def restore(self, carried: CarriedComment) -> None:
         """Take over the comment of the execution that this one continues."""
-        self._comment, self._said, self._written = carried.id, carried.text, carried.written
+        self._comment, self._written = carried.id, carried.written
         self._closed, self.link = carried.closed, carried.link
-        # What has changed since the last edit is told now; where nothing has, the text is the same.
+        # The text is not carried: another version of the code may word it otherwise, and a replay would differ.
         self._changed = True
 
     def mark(self) -> None:

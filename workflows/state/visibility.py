@@ -9,8 +9,9 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
     from baton.steps.session import SessionStatus
     from baton.steps.task import TaskInput
+    from baton.text.decision_lines import decision_lines
     from baton.text.markdown import bounded, code, escape
-    from baton.text.truncation import cut, first
+    from baton.text.truncation import cut
 
 REPO = SearchAttributeKey.for_keyword("BatonRepo")
 STATUS = SearchAttributeKey.for_keyword("BatonStatus")
@@ -115,10 +116,7 @@ def _decision(run: str, decision: Decision) -> list[str]:
         f"### Decision {decision.id}{task}",
         escape(decision.question),
         "",
-        *(f"- tried: {escape(cut(text, 300))}" for text in first(decision.attempted, 5)),
-        *(f"- suggested: {escape(cut(text, 300))}" for text in first(decision.suggestions, 5)),
-        *([f"- about commit {code(decision.commit[:12])}"] if decision.commit else []),
-        *_deadline(decision),
+        *(f"- {line}" for line in decision_lines(decision, lambda text: escape(cut(text, 300)), code, max_texts=5)),
         "",
         "Choices:",
         "",
@@ -127,12 +125,6 @@ def _decision(run: str, decision: Decision) -> list[str]:
         f"Answer here: send the signal {code('decide')} with {code(answer)}",
         f"Or in a terminal: {code(f'baton decide {run} {decision.id} CHOICE')}",
     ]
-
-
-def _deadline(decision: Decision) -> list[str]:
-    if not decision.default or not decision.deadline:
-        return []
-    return [f"- unanswered until {decision.deadline:%Y-%m-%d %H:%M} UTC, {code(decision.default)} is taken"]
 
 
 def _task(task: TaskDocument, waiting_for: str) -> str:

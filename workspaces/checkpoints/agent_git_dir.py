@@ -1,8 +1,8 @@
-"""The disposable `.git` of a workspace: for the agent's eyes only, made by the engine; no git of the engine reads it.
+"""The disposable `.git` of a workspace, made by the engine for the agent alone; no git of the engine reads it.
 
-It borrows the objects of source.git, which the sandbox shows read-only, so an agent can look at the project's history,
-compare, commit and stash; whatever is planted here runs in the sandbox or never. Its HEAD, refs and stash come back in
-a new one (`agentgit`); all else, its index, settings and hooks among it, does not.
+It borrows the objects of source.git, which the sandbox shows read-only, so an agent can read the project's history,
+compare, commit and stash; programs that are planted here run in the sandbox or never. Its HEAD, refs and stash come
+back in a new one (`agent_git`); all else, its index, settings and hooks among it, does not.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from workspaces.checkpoints.agent_refs import BRANCH, GitState, packed_refs, stash_log
-from workspaces.git.safe_directory import remove_tree
+from workspaces.git.safe_directory import Beneath, remove_tree
 
 _CONFIG = """\
 [core]
@@ -39,28 +39,27 @@ _UNWANTED = (
     "modules",
     "objects/info/http-alternates",
 )
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_FILE = 4_096
 
 
 def _fixed(objects: Path) -> dict[str, bytes]:
-    """The files that decide how git works here."""
+    """Return the files that decide how git works in the `.git`."""
     return {"config": _CONFIG.encode(), "objects/info/alternates": os.fsencode(objects) + b"\n"}
 
 
 def planted(work: Path, objects: Path) -> list[str]:
-    """What of the `.git` is not as the engine made it and could mislead a later session, HEAD and refs aside."""
+    """List the paths in the `.git`, apart from HEAD and refs, that are not as the engine made them and could
+    mislead a later session.
+    """
     found = [name for name in _UNWANTED if os.path.lexists(work / ".git" / name)]
     return found + [name for name, wanted in _fixed(objects).items() if _read(work, name) != wanted]
 
 
 def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
-    """Make the `.git` anew, in the place of whatever stands there; `index` is moved into it."""
-    top = os.open(work, _DIRECTORY)
-    try:
+    """Make the `.git` anew; an entry of that name is replaced, and `index` is moved into it."""
+    with Beneath(work).directory() as top:
         _remove(top)
         os.mkdir(b".git", 0o755, dir_fd=top)
-    finally:
-        os.close(top)
     base = work / ".git"
     for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (base / directory).mkdir(parents=True)
@@ -79,15 +78,8 @@ def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
 
 def remove_git(work: Path, directory: str) -> None:
     """Remove the `.git` of a nested repository, by descriptors: a link on the way is not followed."""
-    descriptor = os.open(work, _DIRECTORY)
-    try:
-        for name in os.fsencode(directory).split(b"/"):
-            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
+    with Beneath(work).directory(directory) as descriptor:
         _remove(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(parent: int) -> None:
@@ -99,20 +91,8 @@ def _remove(parent: int) -> None:
 
 
 def _read(work: Path, name: str) -> bytes | None:
-    """A small file of the `.git`; None where it, or a directory on the way, is missing or not what it should be."""
-    parts = [".git", *name.split("/")]
-    descriptor = os.open(work, _DIRECTORY)
+    """Return a small file of the `.git`; None if it, or a directory on the way, is missing or of another kind."""
     try:
-        for part in parts[:-1]:
-            below = os.open(part, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
-        try:
-            return os.read(file, 4_096) if stat.S_ISREG(os.fstat(file).st_mode) else None
-        finally:
-            os.close(file)
+        return Beneath(work / ".git").read(name, _MAX_FILE)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)

@@ -1,16 +1,17 @@
 """The agent's own refs and stash in its disposable `.git`: read as data, compared, and written into a new one.
 
-The `.git` is hostile. It is read here by descriptors, without following a link, each file and their number bounded, and
-no more is believed than that a name is a name and an id an id. No git of the engine's own ever runs on it.
+The `.git` is hostile. It is read here by descriptors, without following a link, with maximums for each file and their
+number, and its text counts only as far as a name is a valid ref and an id an id. No git of the engine ever runs on it.
 """
 
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from workspaces.git.safe_directory import Beneath
 
 BRANCH = "refs/heads/work"
 STASH = "refs/stash"
@@ -24,11 +25,11 @@ _MAX_NAMES = 5
 
 _OID = re.compile(r"[0-9a-f]{40}")
 _NONE = "0" * 40
-# What git-check-ref-format(1) admits, and no letter that a terminal or a file system could take otherwise.
+# Names by git-check-ref-format(1), without characters that a terminal or a file system could interpret.
 _PART = r"(?!\.)(?!@/?\Z)(?:(?!\.\.|@\{)[^\x00-\x20\x7f-\x9f~^:?*\[\\/\ud800-\udfff])+(?<!\.)(?<!\.lock)"
 _REF = re.compile(rf"refs(?:/{_PART})+")
 _STASHED = re.compile(r"[0-9a-f]{40} (?P<oid>[0-9a-f]{40}) [^\t\n\0]{1,300} \d{1,12} [+-]\d{4}\t[^\n\0]{0,2000}")
-# Of one work tree or of one operation that is under way; git refuses them elsewhere.
+# Refs of one work tree or of an operation under way; git refuses them elsewhere.
 _PASSING = ("refs/bisect", "refs/worktree", "refs/rewritten")
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
@@ -38,12 +39,11 @@ _UNDER_WAY = {
     "rebase-apply": "a rebase or `git am`",
     "BISECT_LOG": "a bisection",
 }
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
 class GitState:
-    """Where an agent's HEAD, refs and stash are."""
+    """The HEAD, refs and stash of an agent's git."""
 
     base: str
     """The project commit that the branch `work` was made at."""
@@ -55,7 +55,7 @@ class GitState:
     lost: bool = False
     """Its objects are not kept: it holds only as long as the `.git` stands."""
     told: tuple[str, ...] = ()
-    """Of which things the agent has been told that they are not kept."""
+    """Descriptions of parts that are not kept, of which the agent has been told."""
 
     def same(self, other: "GitState") -> bool:
         """Whether HEAD, refs and stash are the same."""
@@ -63,18 +63,20 @@ class GitState:
 
     @property
     def tips(self) -> list[str]:
-        """All objects that have to be there."""
+        """The objects that HEAD, refs and stash lead to directly, sorted."""
         stashed = [found["oid"] for line in self.stash if (found := _STASHED.fullmatch(line))]
         detached = [self.head] if _OID.fullmatch(self.head) else []
         return sorted({*self.refs.values(), *stashed, *detached})
 
     @property
     def commit(self) -> str | None:
-        """What HEAD comes to; None on a branch without a commit."""
+        """The commit of HEAD; None on a branch without a commit."""
         return self.head if _OID.fullmatch(self.head) else self.refs.get(self.head)
 
     def at(self, commit: str) -> "GitState":
-        """The same where the workspace has begun anew from another commit: `work` is there, and what it was is kept."""
+        """Return this state for a workspace that begins anew from another commit: `work` is there, and its old tip
+        is kept.
+        """
         if commit == self.base:
             return self
         refs = dict(self.refs)
@@ -85,7 +87,7 @@ class GitState:
         return replace(self, base=commit, head=BRANCH, refs=refs)
 
     def dump(self) -> bytes:
-        """As it is stored beside a checkpoint's workspace."""
+        """Return the bytes of `git/state.json`."""
         fields = {
             "base": self.base,
             "head": self.head,
@@ -98,12 +100,12 @@ class GitState:
 
 
 def new_state(commit: str) -> GitState:
-    """The state of a `.git` in which nobody has done anything."""
+    """Return the state of a `.git` as the engine makes it at a commit."""
     return GitState(base=commit, head=BRANCH, refs={BRANCH: commit})
 
 
 def parse_state(data: bytes) -> GitState | None:
-    """What `dump` wrote; None where it is something else."""
+    """Parse the bytes of `git/state.json`; None if they are invalid."""
     try:
         fields = json.loads(data)
         state = GitState(
@@ -138,54 +140,44 @@ def is_ref(name: str) -> bool:
 
 @dataclass
 class Found:
-    """What was read of a `.git`."""
+    """The result of reading a `.git`."""
 
     state: GitState | None
     """None where there is no HEAD and no refs that can be read."""
     strange: list[str] = field(default_factory=list)
-    """What of it cannot be kept, as the rest of a sentence each; in the same words each time."""
+    """Parts that cannot be kept, as the rest of a sentence each; the text of one part never changes."""
 
 
 def read_state(work: Path, base: str) -> Found:
-    """Read HEAD, refs and stash of the `.git` in a workspace. Never raises on what stands there."""
+    """Read HEAD, refs and stash of the `.git` in a workspace. Never raises, with any contents of the `.git`."""
     found = Found(None)
     try:
-        top = os.open(work, _DIRECTORY)
-    except OSError:
-        return found
-    try:
-        git = os.open(b".git", _DIRECTORY, dir_fd=top)
-    except OSError:
-        return found
-    finally:
-        os.close(top)
-    try:
-        _read(git, base, found)
+        _read(Beneath(work / ".git"), base, found)
     except OSError:
         found.state = None
-    finally:
-        os.close(git)
     return found
 
 
 def stash_log(state: GitState) -> bytes:
-    """The reflog of the stash as git has it."""
+    """Return the reflog of the stash as git writes it."""
     return "".join(f"{line}\n" for line in state.stash).encode()
 
 
 def packed_refs(state: GitState) -> bytes:
-    """All refs but the branch `work` as git packs them; it needs no directory that another name could stand in."""
+    """Return all refs but the branch `work` as git packs them; such a list needs no directories, in which names
+    could collide.
+    """
     return "".join(f"{oid} {name}\n" for name, oid in sorted(state.refs.items()) if name != BRANCH).encode()
 
 
-def _read(git: int, base: str, found: Found) -> None:
-    text = (_small(git, b"HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+def _read(git: Beneath, base: str, found: Found) -> None:
+    text = (_small(git, "HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
     head = text.removeprefix("ref:").strip() if text.startswith("ref:") else text
     if not _OID.fullmatch(head) and not (text.startswith("ref:") and is_ref(head)):
         return
     refs: dict[str, str] = {}
     odd: list[str] = []
-    for name, oid in [*_packed(git), *_loose(git, b"refs", "refs", 0)]:
+    for name, oid in [*_packed(git), *_loose(git, "refs", 0)]:
         if any(name == passing or name.startswith(f"{passing}/") for passing in _PASSING):
             continue
         if not is_ref(name) or oid is None:
@@ -199,17 +191,15 @@ def _read(git: int, base: str, found: Found) -> None:
     if odd:
         shown = ", ".join(sorted({name.encode(errors="replace").decode()[:80] for name in odd})[:_MAX_NAMES])
         found.strange.append(f"the refs {shown} (only {MAX_REFS:,} refs with plain names that hold an id are)")
-    if _there(git, b"reftable"):
+    if git.stat("reftable") is not None:
         found.strange.append("refs in a reftable")
-    found.strange += [
-        f"{what} that is under way" for name, what in _UNDER_WAY.items() if _there(git, os.fsencode(name))
-    ]
+    found.strange += [f"{what} that is under way" for name, what in _UNDER_WAY.items() if git.stat(name) is not None]
 
 
-def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
+def _stashes(git: Beneath, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
     if STASH not in refs:
         return ()
-    data = _small(git, b"logs/refs/stash", _MAX_FILE)
+    data = _small(git, "logs/refs/stash", _MAX_FILE)
     if data is None:
         odd.append(f"{STASH} (its log is missing or too large)")
     lines = data.decode(errors="replace").split("\n")[:-1] if data else []
@@ -220,9 +210,9 @@ def _stashes(git: int, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ..
     return tuple(kept)
 
 
-def _packed(git: int) -> Iterator[tuple[str, str | None]]:
-    data = _small(git, b"packed-refs", _MAX_FILE)
-    if data is None and _there(git, b"packed-refs"):
+def _packed(git: Beneath) -> Iterator[tuple[str, str | None]]:
+    data = _small(git, "packed-refs", _MAX_FILE)
+    if data is None and git.stat("packed-refs") is not None:
         yield "packed-refs", None
     for line in (data or b"").decode(errors="replace").split("\n"):
         oid, _, name = line.partition(" ")
@@ -230,65 +220,35 @@ def _packed(git: int) -> Iterator[tuple[str, str | None]]:
             yield name, oid if _OID.fullmatch(oid) else None
 
 
-def _loose(parent: int, name: bytes, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
+def _loose(git: Beneath, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
     try:
-        directory = os.open(name, _DIRECTORY, dir_fd=parent)
-    except OSError:
+        with git.directory(path) as directory, os.scandir(directory) as listing:
+            some = [entry for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)]
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in some)
+    except (OSError, ValueError):  # ValueError: a name such as `.git`
         yield path, None
         return
+    if depth > _MAX_DEPTH:
+        yield path, None
+        return
+    for entry, is_directory in entries:
+        below = f"{path}/{entry}"
+        if is_directory:
+            yield from _loose(git, below, depth + 1)
+        elif not entry.endswith(".lock"):
+            oid = (_small(git, below, _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+            yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
+
+
+def _small(git: Beneath, path: str, most: int) -> bytes | None:
+    """Return the bytes of a plain file of at most so many; None for all else."""
     try:
-        with os.scandir(directory) as listing:
-            entries = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False))
-                for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)
-            )
-        if depth > _MAX_DEPTH:
-            yield path, None
-            return
-        for entry, is_directory in entries:
-            below = f"{path}/{entry}"
-            if is_directory:
-                yield from _loose(directory, os.fsencode(entry), below, depth + 1)
-            elif not entry.endswith(".lock"):
-                data = _small(directory, os.fsencode(entry), _MAX_REF_FILE)
-                oid = (data or b"").decode(errors="replace").strip()
-                yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
-    finally:
-        os.close(directory)
-
-
-def _there(parent: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except OSError:
-        return False
-    return True
-
-
-def _small(parent: int, path: bytes, most: int) -> bytes | None:
-    """The bytes of a plain file that is not larger; None for all else."""
-    *above, name = path.split(b"/")
-    opened: list[int] = []
-    try:
-        for directory in above:
-            parent = os.open(directory, _DIRECTORY, dir_fd=parent)
-            opened.append(parent)
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-        opened.append(descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        data = b""
-        while len(data) <= most and (piece := os.read(descriptor, most + 1 - len(data))):
-            data += piece
-        return data if len(data) <= most else None
-    except OSError:
+        return git.read(path, most)
+    except (OSError, ValueError):
         return None
-    finally:
-        for one in opened:
-            os.close(one)
 
 
 def untold(strange: Iterable[str], told: Iterable[str]) -> list[str]:
-    """What the agent has not been told yet."""
+    """Return the sentences that the agent has not been told yet."""
     known = set(told)
     return [text for text in strange if text not in known]

@@ -1,8 +1,8 @@
 """Checkpoints: the commits that hold workspace and transcript of a task after each turn.
 
-Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (what git cannot hold), `base` (the
-project commit it began from), `git/` (what an agent did in its own `.git`), and the task's own files such as
-`transcript/NNNNN.json`. Author and dates are given, so a retry makes the same commit.
+Tree of a checkpoint: `workspace/` (the project's tree, byte for byte), `meta.json` (file metadata that git cannot
+hold), `base` (the project commit it began from), `git/` (the state of an agent's own `.git`), and the task's own files
+such as the transcript (`baton.steps.store_paths`). Author and dates are given, so a retry makes the same commit.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,26 +13,19 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
 from system.uncancellable import in_thread
 from workspaces.checkpoints.agent_refs import GitState, new_state, parse_state
 from workspaces.checkpoints.file_metadata import Meta, parse_meta
 from workspaces.git.errors import translated
-from workspaces.git.packs import Pack
 from workspaces.git.run import git
 from workspaces.git.tree_codec import EMPTY_TREE, TREE, Entry
 from workspaces.store.store import Store
 
-WORKSPACE = "workspace"
-META = "meta.json"
-BASE = "base"
-GIT = "git"
-GIT_STATE = f"{GIT}/state.json"
-GIT_PACK = f"{GIT}/objects.pack"
-
 
 @dataclass(frozen=True)
 class Lane:
-    """One task's line of checkpoints, and the workspace that goes with it."""
+    """One task's line of checkpoints, and the workspace that belongs to it."""
 
     run: str
     task: str
@@ -43,13 +36,13 @@ class Lane:
 
     @property
     def ref(self) -> str:
-        """The ref of its newest checkpoint."""
+        """The ref of the newest checkpoint."""
         return naming.task_ref(self.run, self.task)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a workspace: in the store, or in a pack that its checkpoint puts there."""
+    """The state of a workspace: its objects are in the store, and no ref leads to them before its checkpoint."""
 
     tree: str
     changed: list[str]
@@ -59,14 +52,12 @@ class Snapshot:
     left_out: tuple[str, ...] = ()
     """Files that cannot be kept (too large, or a name that git refuses); they are also in `changed`."""
     unkept: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Every path that was looked at and will not be in the branch, with its reason (`baton.records.left_out`).
+    """Every examined path that will not be in the branch, with its reason (`baton.records.left_out`).
 
     Of a whole workspace all such paths; an ignored directory is one, with a `/` at its end.
     """
     put_back: tuple[str, ...] = ()
     """What the engine itself undid at the places of submodules before it looked; not in `changed`."""
-    pack: Pack | None = field(default=None, compare=False)
-    """What is not in the store yet."""
     git: Mapping[str, bytes | None] = field(default_factory=dict, compare=False)
     """Files of `git/` that change with this snapshot; None for one that goes."""
     not_kept: tuple[str, ...] = field(default=(), compare=False)
@@ -99,11 +90,12 @@ class Checkpoints:
         tree: str | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Checkpoint 0 of a lane: the files of a project commit, or of `tree` instead (a merge with conflicts).
+        """Make checkpoint 0 of a lane: the files of a project commit, or of `tree` instead (a merge with
+        conflicts).
 
-        What exists is given back when it began from the same commit. With `replace`, the lane's checkpoint of that
-        id, the lane goes on from the new base: its files outside the workspace stay. `files` come to them. Raises
-        StaleAttempt when the lane is elsewhere.
+        An existing one is returned if it began from the same commit. With `replace`, the lane's checkpoint of that id,
+        the lane goes on from the new base, and its files outside the workspace stay. `files` are added to them. Raises
+        StaleAttempt if the lane is elsewhere.
         """
         current = await self.head(lane)
         with translated("beginning a task"):
@@ -130,21 +122,23 @@ class Checkpoints:
         return await self.store.commit(lane.ref, build, expected=replace, message=message, at=at)
 
     async def head(self, lane: Lane) -> str | None:
-        """The newest checkpoint of a lane; None before it has begun."""
+        """Return the newest checkpoint of a lane; None before it has begun."""
         return await self.store.head(lane.ref)
 
     async def claim(self, lane: Lane, wanted: Callable[[], Awaitable[None]] | None = None) -> str | None:
-        """The newest checkpoint of a lane after this host, where there are several, has made it its own.
+        """Return the newest checkpoint of a lane after this host, where there are several, has taken the lane over.
 
-        For whoever is going to write, at the start, while holding the lane's workspace: what another host wrote is
-        brought here, and what it may still try to write is refused. Raises StateRemoteAway. `wanted` is asked before
-        anything is taken from another host, and raises where that may not be.
+        The caller is about to write, at a step's start, and holds the lane's workspace: the other hosts' checkpoints
+        are fetched, and their later writes are rejected. Raises StateRemoteAway. `wanted` is called before the lane is
+        taken from another host, and raises if that may not be.
         """
         await self.store.catch_up(lane.run, lane.ref, wanted)
         return await self.head(lane)
 
     def stands_at(self, head: str, checkpoint: str) -> bool:
-        """Whether a lane's head is this checkpoint, but for hosts that took the lane over since (see `takeover`)."""
+        """Whether a lane's head is this checkpoint, apart from commits of hosts that took the lane over since
+        (`replication`).
+        """
         objects = self.store.objects
         with translated("reading checkpoints"):
             while head != checkpoint:
@@ -164,9 +158,9 @@ class Checkpoints:
         summary: str,
         at: datetime,
     ) -> str:
-        """A new checkpoint on top of `expected`: files outside the workspace, and the workspace where it changed.
+        """Make a checkpoint on top of `expected`: files outside the workspace, and the workspace if it changed.
 
-        The same call gives the same id. Raises StaleAttempt when the lane is not at `expected`.
+        The same call gives the same id. Raises StaleAttempt if the lane is not at `expected`.
         """
         if taken := [path for path in files if path.split("/")[0] in (WORKSPACE, META, BASE, GIT)]:
             raise WorkspaceError(f"{taken[0]!r} is kept by the checkpoint itself and cannot be written as a file.")
@@ -186,11 +180,10 @@ class Checkpoints:
                 changes |= {path: None for path, data in workspace.git.items() if data is None}
             return objects.edit(tree, changes)
 
-        pack = workspace.pack if workspace else None
-        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at, pack=pack)
+        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
 
     async def history(self, lane: Lane) -> list[CheckpointInfo]:
-        """The checkpoints of a lane, the oldest first."""
+        """List the checkpoints of a lane, the oldest first."""
         head = await self.head(lane)
         if head is None:
             return []
@@ -207,50 +200,50 @@ class Checkpoints:
             return await in_thread(walk)
 
     def project_commit(self, checkpoint: str) -> str:
-        """The project commit that a checkpoint's workspace began from."""
+        """Return the project commit that a checkpoint's workspace began from."""
         return self._base(checkpoint)[0]
 
     def tree(self, checkpoint: str) -> str:
-        """The tree of a checkpoint's workspace."""
+        """Return the tree of a checkpoint's workspace."""
         return self.store.tree(f"{checkpoint}:{WORKSPACE}")
 
     def meta(self, checkpoint: str) -> Meta:
-        """What git cannot hold of a checkpoint's workspace."""
-        oid = self.meta_id(checkpoint)
+        """Return the file metadata of a checkpoint's workspace."""
         with translated("reading a checkpoint"):
-            return parse_meta(self.store.objects.data(oid) if oid else None)
+            return parse_meta(self._read(checkpoint, META))
 
     def meta_id(self, checkpoint: str) -> str | None:
-        """Which `meta.json` a checkpoint has; None where there is none."""
+        """Return the id of a checkpoint's `meta.json`; None if it has none."""
         with translated("reading a checkpoint"):
             objects = self.store.objects
             entry = objects.entry(objects.tree_of(checkpoint), META)
             return entry.oid if entry else None
 
     def git_state(self, checkpoint: str) -> GitState:
-        """Where HEAD, refs and stash of the agent's own git are in a checkpoint's workspace."""
+        """Return HEAD, refs and stash of the agent's own git in a checkpoint's workspace."""
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), GIT_STATE)
-            state = parse_state(objects.data(entry.oid)) if entry else None
+            data = self._read(checkpoint, GIT_STATE)
+        state = parse_state(data) if data is not None else None
         commit = self.project_commit(checkpoint)
         return state.at(commit) if state else new_state(commit)
 
     def git_pack(self, checkpoint: str) -> bytes:
-        """The objects that go with it."""
+        """Return the pack with the objects of the agent's own git."""
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), GIT_PACK)
-            return objects.data(entry.oid) if entry else b""
+            return self._read(checkpoint, GIT_PACK) or b""
 
     def _base(self, checkpoint: str) -> tuple[str, str]:
         with translated("reading a checkpoint"):
-            objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), BASE)
-            if entry is None:
+            data = self._read(checkpoint, BASE)
+            if data is None:
                 raise WorkspaceError(f"{checkpoint[:12]} is not a checkpoint.")
-            commit, files = objects.data(entry.oid).decode().split()
+            commit, files = data.decode().split()
             return commit, files
+
+    def _read(self, checkpoint: str, path: str) -> bytes | None:
+        objects = self.store.objects
+        entry = objects.entry(objects.tree_of(checkpoint), path)
+        return objects.data(entry.oid) if entry else None
 
     async def _began_from(self, checkpoint: str, project_commit: str, tree: str) -> bool:
         return self._base(checkpoint) == (project_commit, tree)

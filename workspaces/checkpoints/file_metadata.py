@@ -1,7 +1,7 @@
-"""`meta.json` of a checkpoint: what a git tree cannot hold, in a canonical form, so that equal states give equal ids.
+"""File metadata of a checkpoint (`meta.json`) beyond a git tree, in a canonical form: equal states give equal ids.
 
 Modes beyond the x bit, empty directories, and the project's gitlinks: those stand here and not in the checkpoint's
-tree, so that none is ever in an index (git would enter the repository there, and run what that one configures).
+tree, so that none is ever in an index (git would enter the repository there, and run programs of its configuration).
 """
 
 import json
@@ -16,12 +16,14 @@ PLAIN_DIRECTORY = 0o755
 
 
 def plain_mode(git_mode: int) -> int:
-    """The permissions that a file of this mode in git gets unless the meta data says otherwise."""
+    """Return the permissions of a file with this mode in git, unless the metadata has others."""
     return PLAIN_EXECUTABLE if git_mode == EXECUTABLE else PLAIN_FILE
 
 
 def kept_mode(mode: int) -> int:
-    """What is kept of a file's permissions: never setuid, setgid or sticky, and its owner can always read it."""
+    """Return the permissions that are kept of a file: never setuid, setgid or sticky, and always readable by its
+    owner.
+    """
     return stat.S_IMODE(mode) & 0o777 | 0o400
 
 
@@ -32,14 +34,14 @@ def is_plain(mode: int) -> bool:
 
 @dataclass(frozen=True)
 class Meta:
-    """Permissions by path (files and directories) that are not the plain ones, empty directories, gitlinks by path."""
+    """Permissions of files and directories that are not plain, by path; empty directories; gitlinks by path."""
 
     modes: dict[str, int] = field(default_factory=dict)
     empty: frozenset[str] = frozenset()
     gitlinks: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> bytes:
-        """The bytes of `meta.json`."""
+        """Return the bytes of `meta.json`."""
         document = {
             "version": 1,
             "modes": {path: f"{mode:04o}" for path, mode in self.modes.items()},
@@ -50,7 +52,7 @@ class Meta:
 
 
 def parse_meta(data: bytes | None) -> Meta:
-    """Read `meta.json`; nothing is an empty one."""
+    """Parse `meta.json`; None gives empty metadata."""
     if data is None:
         return Meta()
     document = json.loads(data)

@@ -1,4 +1,4 @@
-"""Where a run can be forked: the checkpoint of a task's lane at which a session began, or a turn of it ended."""
+"""Fork points of a run: the checkpoints of a task's lane at which a session began or a turn of it ended."""
 
 import json
 import re
@@ -6,17 +6,17 @@ import re
 from baton import naming
 from baton.errors import UsageError
 from baton.records.run import Fork
+from baton.steps.store_paths import PLAN, answer_file, task_file, transcript_folder
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.store.store import Store
-
-PLAN = "plan.json"
-"""In the run's own files: the ids of the plan's tasks, in their order."""
 
 _SESSION = re.compile(r"[1-9][0-9]{0,3}-(?P<role>[a-z]+)")
 
 
 async def planned_roles(store: Store, run: str) -> dict[str, str]:
-    """The tasks of a run's plan in its order, each with its maker's role; UsageError where there is no plan."""
+    """Return the tasks of a run's plan in its order, each with its maker's role. Raises UsageError if there is no
+    plan.
+    """
     head = await store.head(naming.run_ref(run))
     if head is None:
         raise store.elsewhere(run, "file")
@@ -25,13 +25,13 @@ async def planned_roles(store: Store, run: str) -> dict[str, str]:
         raise UsageError(f"The run {run} has no plan yet, so there is nothing to fork: start a new run.")
     roles: dict[str, str] = {}
     for task in json.loads(order):
-        data = await store.read(head, f"tasks/{task}.json")
+        data = await store.read(head, task_file(task))
         roles[str(task)] = str(json.loads(data or b"{}").get("role", ""))
     return roles
 
 
 async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
-    """The fork with its session named, and the checkpoint that it goes on from (empty: after the plan).
+    """Return the fork with its session named, and the checkpoint that it goes on from (empty: after the plan).
 
     Raises UsageError for a task, session or turn that the run does not have.
     """
@@ -52,11 +52,10 @@ async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
 
 
 async def _checkpoint(store: Store, fork: Fork) -> str:
-    folder = f"transcript/{fork.session}"
     before: str | None = None
     for checkpoint in await Checkpoints(store).history(Lane(fork.run, fork.task)):
-        paths = await store.paths(checkpoint.commit, folder)
-        if fork.turn and f"{folder}/{fork.turn:05d}-assistant.json" in paths:
+        paths = await store.paths(checkpoint.commit, transcript_folder(fork.session))
+        if fork.turn and answer_file(fork.session, fork.turn) in paths:
             return checkpoint.commit
         if not fork.turn and paths:
             return before or checkpoint.commit

@@ -1,8 +1,8 @@
-"""Keeps the places of submodules: each is a directory that the engine alone fills, and a gitlink in every commit.
+"""The places of submodules: each is a directory that the engine alone fills, and a gitlink in every commit.
 
-A project's gitlinks stand in the meta data of its checkpoints and never in a tree that git scans. Whatever an agent
-does at such a place, or at a directory above it, is undone before a snapshot is taken, and said; and a commit of the
-project gets its gitlinks as they were.
+A project's gitlinks stand in the metadata of its checkpoints and never in a tree that git scans. Every change of an
+agent at such a place, or at a directory above it, is undone before a snapshot is taken, and reported; and a commit of
+the project gets its gitlinks unchanged.
 """
 
 import contextlib
@@ -24,9 +24,10 @@ def is_within(path: str, gitlinks: Iterable[str]) -> bool:
 
 
 def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] = ()) -> list[str]:
-    """Make each place an empty directory again, but those that are `filled`; gives the paths where something was.
+    """Make each place an empty directory again, except those that are `filled`; returns the paths that were
+    changed.
 
-    Nothing is followed on the way: a link that stands in for a directory above is removed like any other file.
+    No link is followed on the way: one that stands in for a directory above is removed like any other file.
     """
     found: list[str] = []
     kept = set(filled)
@@ -48,17 +49,17 @@ def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] 
 
 
 def gitlinks_of(objects: Objects, tree: str) -> dict[str, str]:
-    """The gitlinks of a tree, by path."""
+    """Return the gitlinks of a tree, by path."""
     return {path: entry.oid for path, entry in objects.leaves(tree) if entry.mode == GITLINK}
 
 
 def with_gitlinks(objects: Objects, tree: str, gitlinks: Mapping[str, str]) -> str:
-    """A tree with these gitlinks in it, in the place of whatever stands there or above."""
+    """Return a tree with these gitlinks in it; entries at their paths, or files above, are replaced."""
     return objects.edit(tree, {path: Entry(GITLINK, oid) for path, oid in gitlinks.items()})
 
 
 def without_gitlinks(objects: Objects, tree: str, gitlinks: Iterable[str]) -> str:
-    """A tree with nothing at these places, and no file where one of their directories has to be."""
+    """Return a tree without entries at these places, and without files at the paths of the directories above."""
     changes: dict[str, Entry | None] = {}
     for place in gitlinks:
         for above in _line(place):
@@ -72,7 +73,9 @@ def without_gitlinks(objects: Objects, tree: str, gitlinks: Iterable[str]) -> st
 
 
 def _in_the_way(files: Beneath, place: str) -> str | None:
-    """What stands where the place, or a directory above it, has to be; None where nothing does."""
+    """Return the path of a file or link at the place of a submodule or of a directory above it; None if there is
+    none.
+    """
     for at in _line(place):
         state = files.stat(at)
         if state is None:
@@ -92,7 +95,7 @@ def _below(files: Beneath, place: str) -> list[str]:
 
 
 def _walk(files: Beneath, directory: str) -> Iterator[str]:
-    """All that is in a directory: files by their paths, a directory that is empty or too deep by its own."""
+    """Yield the paths in a directory: files, and directories that are empty or too deep."""
     waiting = [directory]
     while waiting:
         at = waiting.pop()
@@ -106,7 +109,7 @@ def _walk(files: Beneath, directory: str) -> Iterator[str]:
         for name in names:
             path = f"{at}/{name}"
             if name == ".git":
-                yield f"{path}/"  # whatever it is: no path of a project
+                yield f"{path}/"  # of any kind: no path of a project
                 continue
             state = files.stat(path)
             if state is not None and stat.S_ISDIR(state.st_mode):

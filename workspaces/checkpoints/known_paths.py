@@ -1,4 +1,4 @@
-"""Captures paths of a workspace that are known, without git: a few milliseconds, and nothing of theirs is run."""
+"""Capture of known paths of a workspace, without git: it takes a few milliseconds and runs no program."""
 
 import stat
 from collections.abc import Collection, Iterable
@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable
 from baton.records.left_out import DEEP, IGNORED, LARGE, NAME, SPECIAL
 from workspaces.checkpoints.file_metadata import Meta, is_plain, kept_mode
 from workspaces.checkpoints.ignored_paths import Ignores
-from workspaces.checkpoints.walk import LARGEST_FILE, is_deep, is_long, is_refused, nested_files
+from workspaces.checkpoints.walk import MAX_FILE, is_deep, is_long, is_refused, nested_files
 from workspaces.git.object_database import Objects
-from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry, is_path
+from workspaces.git.safe_directory import Beneath, is_path
+from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, Entry
 
 
 def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None, int | None]:
-    """What a tree would hold for a path, its contents stored, and its permissions where it is a file."""
+    """Store the file or link at a path; returns its entry for a tree, and its permissions if it is a file."""
     state = files.stat(path)
     if state is None:
         return None, None
@@ -30,7 +30,9 @@ def entry_at(files: Beneath, objects: Objects, path: str) -> tuple[Entry | None,
 def capture_touched(
     files: Beneath, objects: Objects, tree: str, meta: Meta, touched: Collection[str]
 ) -> tuple[str, Meta, dict[str, str]]:
-    """The tree and meta data after changes at these paths only, and what of them is not kept, with the reason."""
+    """Return tree and metadata after changes at these paths only, and the paths that are not kept, with their
+    reasons.
+    """
     ignores = Ignores(files)
     changes: dict[str, Entry | None] = {}
     modes = dict(meta.modes)
@@ -42,7 +44,7 @@ def capture_touched(
             continue
         state = files.stat(path)
         known = objects.entry(tree, path)
-        if state is not None and state.st_size > LARGEST_FILE:
+        if state is not None and state.st_size > MAX_FILE:
             unkept[path] = LARGE
             continue
         if known is None and state is not None:
@@ -70,9 +72,9 @@ def capture_touched(
 def capture_nested(
     files: Beneath, objects: Objects, tree: str, nested: Iterable[str], ignored: set[str] | None = None
 ) -> str:
-    """A tree with the contents of nested repositories as plain files, without their `.git`.
+    """Return a tree with the contents of nested repositories as plain files, without their `.git`.
 
-    What they ignore themselves goes into `ignored`.
+    Paths that they ignore themselves are added to `ignored`.
     """
     left: set[str] = set() if ignored is None else ignored
     changes: dict[str, Entry | None] = {}

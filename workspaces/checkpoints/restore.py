@@ -1,7 +1,7 @@
-"""Brings a workspace to exactly a checkpoint: in place where something is there to save, else from nothing.
+"""Restore of a workspace to exactly a checkpoint: in place if its files are there, else anew.
 
-In place, the ignored files stay (virtual environments, caches, build results). Where that does not work out, for
-whatever reason, the workspace is built anew: a checkpoint holds everything that counts.
+In place, the ignored files stay (virtual environments, caches, build results). If that fails, for any reason, the
+workspace is built anew: a checkpoint holds all of its tracked state.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,9 @@ from workspaces.store.store import Store
 async def restore_in_place(
     sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, index: Path, tree: str, meta: Meta
 ) -> bool:
-    """Try to bring an existing workspace to a tree; whether it is there now. The new index is in the quarantine."""
+    """Try to bring an existing workspace to a tree; returns whether it is there now. The new index is in the
+    quarantine.
+    """
     if not await in_thread(_is_there, work, index):
         return False
     try:
@@ -34,7 +36,7 @@ async def restore_in_place(
             await in_thread(quarantine.prepare, index)
             await in_thread(put_in_order, Beneath(work), meta.gitlinks)
             found = await in_thread(disarm, Beneath(work), store.objects.repo, tree, meta.gitlinks)
-            for path in found.deep:  # git could not remove what no path can name
+            for path in found.deep:  # git cannot remove entries with a longer path than the system takes
                 await in_thread(Beneath(work).remove, path)
         if await reset(sandbox, store, work, quarantine, tree) != tree:
             return False
@@ -48,7 +50,7 @@ async def restore_in_place(
 
 
 async def rebuild(store: Store, work: Path, quarantine: Quarantine, tree: str, meta: Meta) -> None:
-    """Build a workspace from nothing. Nobody else is in the new directory, so this needs no sandbox."""
+    """Build a workspace in an empty directory. No agent's process can be in it, so this needs no sandbox."""
     with translated("making a workspace"):
         await in_thread(quarantine.prepare, None)
         await in_thread(_clear, work)
@@ -82,7 +84,7 @@ def apply_meta(files: Beneath, meta: Meta) -> None:
 
 
 def _settle(objects: Objects, work: Path, tree: str, meta: Meta) -> None:
-    """After git has put files and directories right: permissions, empty directories, nested repositories."""
+    """Restore the metadata after git has restored files: permissions, empty directories, nested repositories."""
     files = Beneath(work)
     found = survey(files, objects.repo, tree, meta.gitlinks)
     for directory in found.gits:
@@ -94,7 +96,7 @@ def _settle(objects: Objects, work: Path, tree: str, meta: Meta) -> None:
     for path in found.modes.keys() - meta.modes.keys():
         entry = objects.entry(tree, path)
         if entry is None and path not in meta.empty:
-            continue  # ignored: not ours
+            continue  # an ignored file keeps its permissions
         files.chmod(path, PLAIN_DIRECTORY if entry is None or entry.mode == TREE else plain_mode(entry.mode))
     for path in sorted(found.empty - meta.empty, reverse=True):
         remove_empty_upwards(files, path, objects, tree, meta.empty)
@@ -108,7 +110,9 @@ def remove_empty_upwards(files: Beneath, path: str, objects: Objects, tree: str,
 
 
 def put_back_path(files: Beneath, objects: Objects, path: str, modes: Mapping[str, int], tree: str) -> None:
-    """Make what stands at a path of the workspace what stands there in the tree: a file, a link, all below, nothing."""
+    """Make a path of the workspace the same as in the tree: a file, a link, a directory with its contents, or
+    absent.
+    """
     entry = objects.entry(tree, path)
     if entry is None:
         files.remove(path)

@@ -1,8 +1,8 @@
-"""Git at work on a workspace that an agent had its hands on: in a sandbox of its own, with nothing to gain or to harm.
+"""Git on a workspace that an agent may have changed: in a sandbox of its own, without secrets and without network.
 
 For a scan the workspace and the store are read-only; new objects and the new index go into a quarantine directory, and
-the engine moves the objects into the store after checking each. For a restore the workspace is writable. No network,
-no secrets, no configuration but the engine's, and never a gitlink in the index.
+the engine moves the objects into the store after checking each. For a restore the workspace is writable. No
+configuration but the engine's counts, and no gitlink is ever in the index.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -23,13 +23,14 @@ from system.uncancellable import in_thread
 from workspaces.git.errors import clean_text, disk_full, is_disk_full, translated
 from workspaces.git.run import CONFIG, alternate
 from workspaces.git.safe_directory import clear_away
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.sandbox.command import Command, CommandResult
+from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 
 _TIMEOUT = timedelta(minutes=10)
 
-# Constant text: whatever differs comes in by variables and files, so no name can become a command. git ends with 1
-# when it left a file out that it refuses; those are listed, as is what it ignores, and told to the agent.
+# Constant text: all that varies comes in by variables and files, so no name can become a command. git ends with 1
+# when it left out a file that it refuses; those are listed for the agent, as are ignored paths.
 _SCAN = """\
 set -e
 if [ -n "$SEED" ]; then git read-tree --reset -i "$SEED"; fi
@@ -55,7 +56,7 @@ _NOT_KEPT = ("insert into database", "unable to index file", "unable to create t
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{38}")
 _PIECE = 1 << 18
-_LONGEST_LIST = 64 << 20
+_MAX_LIST = 64 << 20
 """Bytes that are read of a list of paths."""
 
 
@@ -65,48 +66,48 @@ def _is_above(path: str, other: str) -> bool:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """A directory that sandboxed git may write to, and the index that comes out of it."""
+    """A directory that sandboxed git may write to, with the index that it makes."""
 
     path: Path
 
     @property
     def index(self) -> Path:
-        """The index it works on."""
+        """The index that git works on."""
         return self.path / "index"
 
     @property
     def objects(self) -> Path:
-        """Where its new objects are."""
+        """The directory of git's new objects."""
         return self.path / "objects"
 
     def prepare(self, index: Path | None) -> None:
-        """Empty it of what a crash left, and lay a copy of the index in it, where there is one."""
+        """Empty the quarantine, and copy an index into it if there is one."""
         clear_away(self.path)
         self.objects.mkdir(parents=True)
         self.path.chmod(0o700)
         if index is not None:
             with contextlib.suppress(FileNotFoundError):
-                # With its time: many a git compares seconds only, and looks again at files as young as its index.
+                # With its time: some versions of git compare seconds only, and read files as young as the index again.
                 shutil.copy2(index, self.index)
 
     def tree(self) -> str:
-        """The tree that git wrote."""
+        """Return the tree that git wrote."""
         return (self.path / "tree").read_text().strip()
 
     def ignored(self) -> list[str]:
-        """What git left out because a `.gitignore` says so, a whole directory once, with a `/` at its end."""
+        """List the paths that a `.gitignore` left out, a whole directory once, with a `/` at its end."""
         listed = self._names("ignored")
         # A directory that only holds ignored files is listed together with them.
         return [path for path, after in pairwise([*listed, ""]) if not _is_above(path, after)]
 
     def others(self) -> list[str]:
-        """What git refused to take over, and what it was told to leave out."""
+        """List the paths that git refused, and those that it was told to leave out."""
         return self._names("others")
 
     def _names(self, name: str) -> list[str]:
         try:
             with (self.path / name).open("rb") as file:
-                data = file.read(_LONGEST_LIST)
+                data = file.read(_MAX_LIST)
         except FileNotFoundError:
             return []
         return sorted(os.fsdecode(path) for path in data.split(b"\0") if path)
@@ -122,11 +123,12 @@ async def add_all(
     fresh: bool,
     leave_out: Sequence[str],
 ) -> str:
-    """Add everything in a workspace to the quarantined index and move the new objects into the store.
+    """Add all files of a workspace to the quarantined index and move the new objects into the store; returns the
+    tree.
 
-    `seed` is the tree the index must start from, empty where it does. `fresh` says that the files were written right
-    before their index: git would add them all once more, but first finds them unchanged if asked to. Gives the tree;
-    what `leave_out` names is in it as in the seed.
+    `seed` is the tree that the index must start from, empty if it does. `fresh` means that the files were written right
+    before their index: git would add them all once more, unless it is made to compare them first. Paths in `leave_out`
+    stay as in the seed.
     """
     paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
     await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
@@ -138,7 +140,7 @@ async def add_all(
 
 
 async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
-    """Make the files of a workspace those of a tree; what is ignored stays. Gives the tree that came out."""
+    """Make the files of a workspace those of a tree; ignored files stay. Returns the tree that git read back."""
     await _run(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
     with translated("restoring a workspace"):
         return quarantine.tree()
@@ -147,14 +149,49 @@ async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quaranti
 async def _run(
     sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, *, writable: bool, **variables: str
 ) -> None:
-    # What it writes is synced by the commit that needs it.
-    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
-    env = {
+    where = {
         "GIT_DIR": str(store.path),
         "GIT_WORK_TREE": ".",
         "GIT_INDEX_FILE": str(quarantine.index),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(store.path / "objects"),
+    }
+    result = await run_git_script(
+        sandbox,
+        work,
+        quarantine,
+        script,
+        {**where, **variables},
+        visible=store.root,
+        writable=writable,
+        timeout=_TIMEOUT,
+    )
+    if result.timed_out:
+        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
+    if result.exceeded:
+        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
+    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
+        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+
+
+async def run_git_script(
+    sandbox: Sandbox,
+    work: Path,
+    quarantine: Quarantine,
+    script: str,
+    variables: Mapping[str, str],
+    *,
+    visible: Path,
+    writable: bool,
+    timeout: timedelta,
+) -> CommandResult:
+    """Run a constant shell script of git commands beside a workspace, with the engine's configuration and no network.
+
+    It sees `visible` read-only, and writes to the quarantine and, with `writable`, to the workspace. Raises DiskFull.
+    """
+    # Nothing is synced here: the commit that needs an object syncs it.
+    settings = {**dict(entry.split("=", 1) for entry in CONFIG), "core.fsync": "none"}
+    env = {
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_ATTR_NOSYSTEM": "1",
@@ -173,27 +210,22 @@ async def _run(
         writable=writable,
         bare=True,
         # At their own paths, so that it also works where nothing can be mounted (BATON_SANDBOX=none).
-        read_only={store.root: str(store.root)},
+        read_only={visible: str(visible)},
         read_write={quarantine.path: str(quarantine.path)},
         env=env,
-        timeout=_TIMEOUT,
+        timeout=timeout,
         output_limit=4_000,
     )
     result = await sandbox.run(command)
     if is_disk_full(result.output):
         raise disk_full("git looked through a workspace")
-    if result.timed_out:
-        raise WorkspaceError(f"git took longer than {_TIMEOUT} for the workspace {work} and was ended.")
-    if result.exceeded:
-        raise WorkspaceError(f"git was stopped in the workspace {work}: {result.exceeded}.")
-    if result.exit_code != 0 or any(words in result.output for words in _NOT_KEPT):
-        raise WorkspaceError(f"git failed in the workspace {work}: {clean_text(result.output)}")
+    return result
 
 
 def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
-    """Move loose objects into a store, each checked against its name; gives their ids, for a commit to sync.
+    """Move loose objects into a store, each checked against its name; returns their ids, for a commit to sync.
 
-    Raises WorkspaceError for an object that is not what its name says: nothing refers to what was moved before it.
+    Raises WorkspaceError for an object that does not match its name: no ref leads to those that were moved before it.
     """
     adopted = []
     for fanout in sorted(os.listdir(quarantine)):
@@ -203,16 +235,30 @@ def adopt_objects(quarantine: Path, objects: Path) -> list[str]:
         target.mkdir(exist_ok=True)
         for rest in os.listdir(quarantine / fanout):
             if not _REST.fullmatch(rest):
-                continue  # tmp_obj_*: git did not finish it, nothing names it
+                continue  # tmp_obj_*: git did not finish it, and no tree names it
             path = quarantine / fanout / rest
             check_object(path, fanout + rest)
-            path.rename(target / rest)
+            if not _is_whole(target / rest, fanout + rest):
+                path.rename(target / rest)
             adopted.append(fanout + rest)
     return adopted
 
 
+def _is_whole(path: Path, oid: str) -> bool:
+    """Whether a store has a loose object already, made as young as a new one.
+
+    It stays: a ref may lead to it, and a file that is not on the disk yet must not take its place.
+    """
+    try:
+        os.utime(path)  # garbage collection spares young files
+        check_object(path, oid)
+    except (FileNotFoundError, WorkspaceError):
+        return False
+    return True
+
+
 def check_object(path: Path, oid: str) -> None:
-    """Raise WorkspaceError where a loose object is not what its name says: cut short, damaged, or another one."""
+    """Raise WorkspaceError if a loose object does not match its name: cut short, damaged, or another one."""
     digest = hashlib.sha1(usedforsecurity=False)
     unpacker = zlib.decompressobj()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

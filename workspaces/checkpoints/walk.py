@@ -1,6 +1,7 @@
-"""Walks a workspace and notes what git does not: permissions, empty directories, nested repositories, odd names.
+"""The walk through a workspace, for properties that git does not record: permissions, empty directories, nested
+repositories, odd names.
 
-Walks by descriptors and never follows a link. What is ignored and not tracked is not entered.
+It works by descriptors and never follows a link. Ignored directories that are not tracked are not entered.
 """
 
 import os
@@ -24,16 +25,16 @@ from workspaces.checkpoints.ignored_paths import Ignores
 from workspaces.git.loose_objects import require_whole
 from workspaces.git.safe_directory import Beneath
 
-LARGEST_FILE = 100 * 1024 * 1024
+MAX_FILE = 100 * 1024 * 1024
 """Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """Directories within directories; git and the system give up not far beyond."""
 
 MAX_PATH = 4_000
-"""Bytes of a path that is kept at most. The system takes 4,095, and git passes over what is longer without a word."""
+"""Bytes of a path that is kept at most. The system takes 4,095, and git skips longer ones without a message."""
 
-_LONGEST_NAME = 256
+_MAX_NAME = 256
 
 _PLAIN = (stat.S_IFREG | PLAIN_FILE, stat.S_IFREG | PLAIN_EXECUTABLE)
 _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
@@ -47,7 +48,7 @@ Strays = frozenset[tuple[int, int]]
 
 @dataclass
 class Survey:
-    """What a walk found; paths are relative to the workspace."""
+    """The result of a walk; paths are relative to the workspace."""
 
     repository: Path
     """Where the tree is that the walk compares with."""
@@ -72,7 +73,7 @@ class Survey:
     moved: list[str] = field(default_factory=list)
     """Where those are now."""
     traps: list[str] = field(default_factory=list)
-    """Pipes and the like under names that git reads: it would wait there for ever."""
+    """Pipes and the like under names that git reads: it would wait there without end."""
 
 
 def is_refused(path: str) -> bool:
@@ -87,11 +88,12 @@ def survey(
     gitlinks: Collection[str] = (),
     strays: Strays = frozenset(),
 ) -> Survey:
-    """Walk the workspace; `tree` is the one it is at, for what is tracked is never left out.
+    """Walk the workspace; `tree` is the one it is at, for tracked files are never left out.
 
-    What is in the place of a submodule (`gitlinks`) is not looked at.
+    The contents of submodules (`gitlinks`) are not examined.
 
-    Lets the owner read files and enter directories that forbid it, since nothing could be kept of them otherwise.
+    The owner is given permission to read files and enter directories that forbid it, since they could not be kept
+    otherwise.
     """
     found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
     require_whole(found.repository, tree)
@@ -117,7 +119,7 @@ def disarm(
 
 @dataclass
 class _Level:
-    """A directory on the way down, and what of it is still to be entered."""
+    """A directory on the way down, with its subdirectories that are still to be entered."""
 
     tree: pygit2.Tree | None
     nested: bool
@@ -152,7 +154,7 @@ def _walk(at: Descent, tree: pygit2.Tree | None, found: Survey, ignores: Ignores
 
 
 def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found: Survey, ignores: Ignores) -> _Level:
-    """Note what stands in one directory; gives the directories in it."""
+    """Record the entries of one directory; returns its level, with the directories to enter."""
     entries = at.entries()
     if not entries and path:
         found.empty.add(path)
@@ -161,7 +163,7 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
         if not nested:
             found.nested.append(path)
             nested = True
-    near_the_end = is_long(path, room=_LONGEST_NAME)
+    near_the_end = is_long(path, room=_MAX_NAME)
     directories: list[tuple[str, str]] = []
     # The hot loop: tens of thousands of plain files must cost little more than asking for their state.
     for entry in entries:
@@ -188,7 +190,7 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
                     found.modes[below] = kept_mode(state.st_mode)
                 if not state.st_mode & 0o400:
                     _permit(name, at.descriptor, kept_mode(state.st_mode))
-            if state.st_size > LARGEST_FILE and not ignores.ignored(below):
+            if state.st_size > MAX_FILE and not ignores.ignored(below):
                 found.large.append(below)
         elif not entry.is_symlink():
             found.special.append(below)
@@ -223,7 +225,7 @@ def _is_tracked(tree: pygit2.Tree | None, name: str) -> bool:
 
 
 def _enter(at: Descent, name: str) -> int:
-    """Enter a directory, after letting its owner do so; gives its permissions."""
+    """Enter a directory, after giving its owner permission; returns its permissions."""
     mode = stat.S_IMODE(os.stat(name, dir_fd=at.descriptor, follow_symlinks=False).st_mode) & 0o777
     if mode & 0o700 != 0o700:
         mode |= 0o700
@@ -242,18 +244,18 @@ def _permit(name: str, parent: int, mode: int) -> None:
 
 def is_deep(path: str) -> bool:
     """Whether a path lies in more directories than are kept."""
-    return path.count("/") > DEEPEST
+    return path.count("/") > MAX_DEPTH
 
 
 def is_long(path: str, *, room: int = 0) -> bool:
-    """Whether a path is too long to be kept, with so many bytes more behind it."""
+    """Whether a path is too long to be kept, with `room` more bytes behind it."""
     return len(path) * 4 + room > MAX_PATH and len(os.fsencode(path)) + room > MAX_PATH
 
 
 def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[str]:
-    """The files and links of a nested repository that its project would keep, without any `.git`.
+    """Yield the files and links of a nested repository that its project would keep, without any `.git`.
 
-    What its `.gitignore` files leave out goes into `ignored`, a directory with a `/` at its end.
+    Paths that its `.gitignore` files leave out are added to `ignored`, a directory with a `/` at its end.
     """
     ignores = Ignores(files)
     waiting = [directory]
@@ -269,11 +271,11 @@ def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[
             if stat.S_ISDIR(state.st_mode):
                 if ignores.ignored(path, directory=True):
                     ignored.add(f"{path}/")
-                elif path.count("/") < DEEPEST and not is_long(path):
+                elif path.count("/") < MAX_DEPTH and not is_long(path):
                     waiting.append(path)
             elif is_long(path) or not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
                 continue
             elif ignores.ignored(path):
                 ignored.add(path)
-            elif state.st_size <= LARGEST_FILE:
+            elif state.st_size <= MAX_FILE:
                 yield path

@@ -1,7 +1,7 @@
-"""Says which files of a project stand behind a filter: by `.gitattributes` of its trees, as git itself reads them.
+"""The git filters of a project's files, by the `.gitattributes` of its trees, as git itself reads them.
 
-Filters are programs of the person's (git-crypt, sops, nbstripout, Git LFS, ...). None of them ever runs here, so the
-engine must know of each file that a person's git would have passed through one. `git check-attr` runs no program.
+Filters are programs of the person (git-crypt, sops, nbstripout, Git LFS, ...). None of them runs here, so the engine
+must know each file that the person's git would pass through one. `git check-attr` runs no program.
 """
 
 import os
@@ -14,7 +14,6 @@ import pygit2
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.packs import Pack
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.safe_directory import Beneath
@@ -26,10 +25,10 @@ LFS = "lfs"
 """The name of Git LFS's filter."""
 
 _NO_FILTER = ("unspecified", "unset")
-_LARGEST_INFO = 1 << 20
+_MAX_INFO = 1 << 20
 
 Filters = dict[str, tuple[str, ...]]
-"""The names of the filters by path, of paths that have one."""
+"""The names of the filters by path, for paths that have one."""
 
 
 async def filters_of(
@@ -38,23 +37,21 @@ async def filters_of(
     paths: Collection[str],
     *,
     persons: bool = False,
-    pack: Pack | None = None,
 ) -> Filters:
-    """The filters of these paths by the attributes of any of the trees: where one names a filter, the path has it.
+    """Return the filters of these paths: a path has each filter that the attributes of any of the trees name for it.
 
-    With several trees, whoever takes the line of a filter away does not take the file from behind it. `persons` looks
-    at the attributes outside the trees, too: those of the person, and of their checkout where the repository is one
-    (`nbstripout --install` writes there); and it takes capitals for small letters, as git does on other systems, but
-    not for LFS, which hides nothing. `pack` has objects that are not in the store yet.
+    With several trees, a change that removes the line of a filter does not remove the filter from the file. `persons`
+    includes attributes outside the trees: those of the person, and of their checkout if the repository is one
+    (`nbstripout --install` writes there). It also ignores case, as git does on some systems, except for LFS, which
+    protects no content.
     """
     if not paths:
         return {}
     objects = store.objects
 
     def read() -> list[dict[str, bytes]]:
-        with objects.together(pack):
-            found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
-            return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
+        found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
+        return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
 
     with translated("reading attributes"):
         views = await in_thread(read)
@@ -71,7 +68,7 @@ async def filters_of(
 
 
 def attribute_files(objects: Objects, tree: str, paths: Collection[str]) -> dict[str, Entry]:
-    """The `.gitattributes` of a tree that speak of these paths. A link of that name says nothing, to git either."""
+    """Return the `.gitattributes` of a tree that apply to these paths. A link of that name is ignored, as by git."""
     directories = {""}
     for path in paths:
         names = path.split("/")[:-1]
@@ -86,7 +83,7 @@ def attribute_files(objects: Objects, tree: str, paths: Collection[str]) -> dict
 
 
 def filter_lines(files: Mapping[str, bytes]) -> list[str]:
-    """The lines of attributes files that have to do with filters, each after the directory that it speaks of."""
+    """Return the lines of attributes files that concern filters, each after the directory that it applies to."""
     macros = {
         words[0].removeprefix("[attr]")
         for data in files.values()
@@ -131,7 +128,7 @@ async def _ask(
         answer = await git(
             ["check-attr", "-z", "--stdin", "filter"], git_dir=place, work_tree=work, stdin=asked, persons=persons
         )
-    # git's answer is the same for `-filter` and for a filter of the name `unset`: where there may be one, it counts.
+    # git answers the same for `-filter` and for a filter named `unset`; if there may be one, it counts as a filter.
     said = answer.fields()
     whole = b"\n".join([*files.values(), info])
     none = [value for value in _NO_FILTER if f"filter={value}".encode() not in whole]
@@ -150,7 +147,7 @@ def _lay_out(place: Path, work: Path, files: Mapping[str, bytes], info: bytes, i
 
 
 def _info_of(repo: str) -> bytes:
-    """The `info/attributes` of a person's own repository, where that is a directory of this machine."""
+    """Return the `info/attributes` of a person's repository on this machine; empty for others."""
     if not repo.startswith("/"):
         return b""
     prepare_library()
@@ -165,6 +162,6 @@ def _info_of(repo: str) -> bytes:
         if not stat.S_ISREG(path.lstat().st_mode):
             return b""
         with path.open("rb") as file:
-            return file.read(_LARGEST_INFO)
+            return file.read(_MAX_INFO)
     except (OSError, pygit2.GitError, KeyError, ValueError):
         return b""

@@ -1,8 +1,8 @@
-"""The last word before anything is published: which files a person's git would have passed through a filter.
+"""The last check before commits are published: the files that a person's git would have passed through a filter.
 
-The engine runs no filter. So the content of such a file, where a run has changed it, is plain text that git-crypt would
-have encrypted, outputs that nbstripout would have taken away, or a Git LFS pointer whose content the engine has.
-Every commit that would be published is looked at, not only the last: what one adds and the next takes away is public.
+The engine runs no filter. So the content of such a file, if a run has changed it, is plain text that git-crypt would
+have encrypted, output that nbstripout would have removed, or a Git LFS pointer whose content the engine has. The check
+covers every commit that would be published, because content that one commit adds and the next removes is public.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,34 +22,34 @@ from workspaces.store.fetch import FETCHED
 from workspaces.store.store import Store
 
 _REGULAR = (FILE, EXECUTABLE)
-_MOST_PATHS = 500
-"""Paths in one command line of git."""
+_MAX_PATHS = 500
+"""Maximum of paths in one command line of git."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What there is to say of the commits that would be published."""
+    """The findings about the commits that would be published."""
 
     plain: Filters = field(default_factory=dict)
-    """Files whose content is new and would be published without their filter, with the names of it."""
+    """Files with new content that would be published without their filters, with the names of the filters."""
     pointers: dict[str, set[Pointer]] = field(default_factory=dict)
-    """LFS pointers that are new, by path."""
+    """New LFS pointers by path."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One commit that would be published."""
+    """A commit that would be published."""
 
     commit: str
     parents: list[str]
 
 
 async def examine(store: Store, commit: str, *, base: str, published: str | None) -> Examined:
-    """Look through all that a push of this commit adds to what the repository has: the base, what we published before.
+    """Check the commits that a push of `commit` adds to the repository, which has the base and the published commit.
 
-    Attributes count in every version that there is among these commits and before them: a change that takes the line
-    of a filter away, in the same commit or an earlier one, is no way around it. Content that the repository has
-    already under the same path, or in the base behind the same filter, is not new; nor is what a merge takes over.
+    Attributes count in each of their versions, in these commits and before them, so that removing the line of a filter,
+    in the same commit or an earlier one, is no way around it. Content is not new if the repository has it under the
+    same path, if the base has it behind the same filter, or if a merge takes it over.
     """
     steps = await _steps(store, commit, base, published)
     objects = store.source
@@ -61,7 +61,7 @@ async def examine(store: Store, commit: str, *, base: str, published: str | None
                 found.setdefault(path, set()).add(oid)
         return found
 
-    with translated("looking through what is to be published"):
+    with translated("checking the commits to be published"):
         written = await in_thread(look)
         known = [base, *([published] if published else [])]
         before = [parent for step in steps for parent in step.parents]
@@ -70,7 +70,7 @@ async def examine(store: Store, commit: str, *, base: str, published: str | None
     filters = await filters_of(store, trees, written.keys(), persons=True)
     if not filters:
         return Examined()
-    with translated("looking through what is to be published"):
+    with translated("checking the commits to be published"):
         there = await _there(store, {path: written[path] for path in filters}, base)
         return await in_thread(_sorted, objects, filters, written, there)
 
@@ -78,10 +78,10 @@ async def examine(store: Store, commit: str, *, base: str, published: str | None
 async def leave_out(
     store: Store, commit: str, paths: Collection[str], *, base: str, published: str | None
 ) -> dict[str, str]:
-    """Make the same commits without what they do at these paths, which stay as in what is published already.
+    """Make the same commits without their changes to these paths, which stay as they are published already.
 
-    Returns the new commit for each; it is what is published, or the base, where there is nothing else in it. The same
-    arguments give the same commits.
+    Returns the new commit for each old one; for a commit without other changes it is its parent's. Deterministic: the
+    same arguments give the same commits.
     """
     steps = await _steps(store, commit, base, published)
     objects = store.source
@@ -110,7 +110,7 @@ async def leave_out(
 
 
 async def _steps(store: Store, commit: str, base: str, published: str | None) -> list[_Step]:
-    """The commits that a push would add, parents before children."""
+    """Return the commits that a push would add, parents before children."""
     known = [f"^{one}" for one in (base, published) if one]
     listed = await git(
         ["rev-list", "--topo-order", "--reverse", "--parents", commit, *known, "--"], git_dir=store.source_path
@@ -119,7 +119,7 @@ async def _steps(store: Store, commit: str, base: str, published: str | None) ->
 
 
 def _written(objects: Objects, step: _Step) -> Iterator[tuple[str, str]]:
-    """The files of a commit with content that none of its parents has under the same path."""
+    """Iterate over path and blob of the files of a commit that none of its parents has with the same content."""
     tree = objects.tree_of(step.commit)
     parents = [objects.tree_of(parent) for parent in step.parents]
     for change in objects.differences(parents[0] if parents else None, tree):
@@ -132,12 +132,12 @@ def _written(objects: Objects, step: _Step) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class _There:
-    """Content that the repository has already."""
+    """Content that the repository already has."""
 
     by_path: set[tuple[str, str]]
-    """Path and blob, anywhere in its history."""
+    """Path and blob of files in its history."""
     behind: dict[str, set[str]]
-    """The filters that a blob is behind in the base."""
+    """Filters in the base by blob."""
 
 
 async def _there(store: Store, written: Mapping[str, set[str]], base: str) -> _There:
@@ -157,13 +157,13 @@ async def _there(store: Store, written: Mapping[str, set[str]], base: str) -> _T
         behind.setdefault(found[path], set()).update(names)
     by_path: set[tuple[str, str]] = set()
     paths = list(written)
-    for start in range(0, len(paths), _MOST_PATHS):
-        by_path |= await _history(store, paths[start : start + _MOST_PATHS], base)
+    for start in range(0, len(paths), _MAX_PATHS):
+        by_path |= await _history(store, paths[start : start + _MAX_PATHS], base)
     return _There(by_path, behind)
 
 
 async def _history(store: Store, paths: Sequence[str], base: str) -> set[tuple[str, str]]:
-    """Paths and blobs that the repository's branches and tags have had; none where git cannot say in time."""
+    """Return paths and blobs in the history of the repository's branches and tags; none if git takes too long."""
     options = ["--format=", "--raw", "--no-abbrev", "-z", "--no-renames", "--full-history", "--no-ext-diff"]
     where = [":(top,literal)" + path for path in paths]
     try:
@@ -171,7 +171,7 @@ async def _history(store: Store, paths: Sequence[str], base: str) -> set[tuple[s
             ["log", *options, f"--glob={FETCHED}*", base, "--", *where], git_dir=store.source_path, check=True
         )
     except WorkspaceError:
-        return set()  # then a person is asked of more than would be needed
+        return set()  # then a person is asked about more files than necessary
     found: set[tuple[str, str]] = set()
     about = ""
     for field_ in answer.names():
@@ -193,6 +193,6 @@ def _sorted(objects: Objects, filters: Filters, written: Mapping[str, set[str]],
             pointer = parse_pointer(data) if names == (LFS,) else None
             if pointer is not None:
                 found.pointers.setdefault(path, set()).add(pointer)
-            elif data:  # to every filter an empty file is an empty file
+            elif data:  # every filter leaves an empty file empty
                 found.plain[path] = names
     return found

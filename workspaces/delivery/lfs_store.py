@@ -1,6 +1,6 @@
 """Git LFS without its filter: pointers to the contents of files, and the contents, which the store keeps.
 
-A pointer is what a repository holds of such a file: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+A repository holds a pointer instead of the file: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from workspaces.git.safe_directory import Beneath
 from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, Entry
 from workspaces.store.store import Store
 
-LARGEST_POINTER = 1024
-"""Bytes; what is larger is no pointer, says the specification."""
+MAX_POINTER = 1024
+"""Maximum bytes of a pointer, by the specification."""
 
 _VERSION = b"version https://git-lfs.github.com/spec/v1\n"
 _POINTER = re.compile(
@@ -32,35 +32,35 @@ _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, order=True)
 class Pointer:
-    """Stands for the content of a file: its SHA-256 and its size."""
+    """A pointer to the content of a file: its SHA-256, and its size in bytes."""
 
     oid: str
     size: int
 
     @property
     def data(self) -> bytes:
-        """The three lines that go into the repository."""
+        """The three lines that the repository holds."""
         return b"%boid sha256:%b\nsize %d\n" % (_VERSION, self.oid.encode(), self.size)
 
 
 def pointer_to(content: bytes) -> Pointer:
-    """The pointer to a content."""
+    """Return the pointer to a content."""
     return Pointer(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def parse_pointer(data: bytes) -> Pointer | None:
-    """The pointer that these bytes are; None for anything else, a pointer with a conflict's markers in it too."""
-    found = _POINTER.fullmatch(data) if len(data) <= LARGEST_POINTER else None
+    """Return the pointer in these bytes; None for other content, such as a pointer with conflict markers."""
+    found = _POINTER.fullmatch(data) if len(data) <= MAX_POINTER else None
     return Pointer(found["oid"].decode(), int(found["size"])) if found else None
 
 
 async def as_pointers(
     store: Store, tree: str, files: Mapping[str, Entry]
 ) -> tuple[dict[str, Entry], dict[Pointer, str]]:
-    """Of some files of a tree, those that LFS would have replaced, as their pointers; and the contents, as blobs.
+    """Return pointers for those files of a tree that LFS would replace, by path, and their contents as blobs.
 
-    By the attributes of the tree alone, so that all hosts make the same. An empty file is its own pointer, and a file
-    that is a pointer already stays.
+    Only the attributes of the tree count, so that all hosts get the same result. Empty files and files that are
+    pointers already stay as they are.
     """
     found = await filters_of(store, [tree], files.keys())
     objects = store.objects
@@ -82,7 +82,7 @@ async def as_pointers(
 
 
 async def keep_contents(store: Store, run: str, task: str, commit: str, contents: Mapping[Pointer, str]) -> None:
-    """Keep the contents that the pointers of a project commit stand for, by a ref of their own."""
+    """Keep the contents of the pointers in a project commit by a ref of their own."""
     if not contents:
         return
     entries: dict[str, Entry | None] = {f"{at.oid}-{at.size}": Entry(FILE, blob) for at, blob in contents.items()}
@@ -97,13 +97,13 @@ async def keep_contents(store: Store, run: str, task: str, commit: str, contents
 
 
 async def kept_contents(store: Store, run: str) -> dict[Pointer, str]:
-    """The contents of LFS files that a run's store keeps, as blobs."""
+    """Return the contents of LFS files that a run's store keeps, as blobs by pointer."""
     found: dict[Pointer, str] = {}
     for ref in store.refs(run):
         commit = await store.head(ref) if naming.is_contents_ref(ref) else None
         if commit is None:
             continue
-        with translated("looking for the contents of LFS files"):
+        with translated("reading the contents of LFS files"):
             for name, entry in store.objects.entries(store.objects.tree_of(commit)).items():
                 named = _KEPT.fullmatch(name.decode())
                 if named:
@@ -112,10 +112,10 @@ async def kept_contents(store: Store, run: str) -> dict[Pointer, str]:
 
 
 async def checkout(store: Store, run: str, commit: str, directory: Path) -> None:
-    """Write the files of a commit into an empty directory, those that the run put behind LFS with their contents.
+    """Write the files of a commit into an empty directory, with the contents of files that the run put behind LFS.
 
-    So that tests see what the agents' workspaces held. Files that were pointers before stay pointers: what they stand
-    for is not here.
+    So tests see the files of the agents' workspaces. Files that were pointers before stay pointers, because the store
+    does not have their contents.
     """
     await store.checkout(commit, directory)
     contents = await kept_contents(store, run)

@@ -1,8 +1,8 @@
-"""Brings the contents of LFS files to where their pointers are published, by the person's own `git lfs`.
+"""The upload of LFS contents to the repository that gets their pointers, by the person's own `git lfs`.
 
-It runs outside every sandbox, with the person's credentials, in a scratch repository of the engine's: there is no hook
-and no `.lfsconfig` of theirs in it, so nothing that a repository says is obeyed. A server that a `.lfsconfig` names is
-for a person to send to.
+It runs outside the sandbox, with the person's credentials, in a scratch repository of the engine without hooks and
+without the project's `.lfsconfig`, so that it obeys no configuration of the repository. Only a person may send contents
+to a server that a `.lfsconfig` names.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ from workspaces.store.target_repository import shown, unreachable
 _CONFIG_FILE = ".lfsconfig"
 _REMOTE = "target"
 _SERVER = re.compile(r"lfs\.(push)?url|remote\..*\.lfs(push)?url")
-_MOST_OBJECTS = 200
-"""Objects in one command line."""
-_LARGEST_CHECK = 2 << 30
-"""Bytes that are fetched to see that the repository has what somebody's pointers stand for."""
+_MAX_OBJECTS = 200
+"""Maximum of objects in one command line."""
+_MAX_CHECK = 2 << 30
+"""Maximum bytes that are fetched to check that the repository has the contents of foreign pointers."""
 _NOT_INSTALLED = (
     "git-lfs, which uploads the contents of LFS files, is not installed where the worker runs; install it, and retry."
 )
@@ -39,10 +39,10 @@ _NOT_INSTALLED = (
 async def bring(
     store: Store, pointers: Iterable[Pointer], contents: Mapping[Pointer, str], *, trees: Sequence[str] = ()
 ) -> None:
-    """Return once the repository has what these pointers stand for: ours are uploaded, others have to be there.
+    """Ensure that the repository has the contents of these pointers: upload the store's own, check that it has others.
 
-    `trees` are those whose `.lfsconfig` may name another server. Raises ContentsMissing, with the reason; and
-    RepositoryAway or GitHubDenied where that is why.
+    `contents` are the store's own, as blobs. The `.lfsconfig` of each of `trees` is checked for another server. Raises
+    ContentsMissing with the reason, and RepositoryAway or GitHubDenied if that is the reason.
     """
     wanted = sorted(set(pointers))
     if not wanted:
@@ -57,8 +57,8 @@ async def bring(
         with translated("preparing an upload"):
             await in_thread(_prepare, store, place, ours)
         oids = [pointer.oid for pointer in ours]
-        for start in range(0, len(oids), _MOST_OBJECTS):
-            some = oids[start : start + _MOST_OBJECTS]
+        for start in range(0, len(oids), _MAX_OBJECTS):
+            some = oids[start : start + _MAX_OBJECTS]
             _require(store, await _lfs(place, ["push", "--object-id", _REMOTE, *some], header), header, "uploaded")
         if theirs:
             await _require_there(store, place, theirs, header)
@@ -67,18 +67,18 @@ async def bring(
 async def _lfs(place: Path, arguments: list[str], header: Header | None) -> GitResult:
     try:
         return await git(["lfs", *arguments], git_dir=place, persons=True, check=False, header=header)
-    except WorkspaceError as error:  # it took too long
-        raise ContentsMissing(f"The contents of LFS files could not be brought there: {error}") from error
+    except WorkspaceError as error:  # a time-out
+        raise ContentsMissing(f"The contents of LFS files could not be transferred: {error}") from error
 
 
 async def _require_there(store: Store, place: Path, pointers: list[Pointer], header: Header | None) -> None:
-    """Fetch what pointers that an agent wrote stand for: there is no other way to ask that works with every server."""
-    if sum(pointer.size for pointer in pointers) > _LARGEST_CHECK:
-        raise ContentsMissing("What the LFS pointers stand for is too large to see whether the repository has it.")
-    with translated("looking for the contents of LFS files"):
+    """Fetch the contents of pointers that an agent wrote, because no query for them works with every server."""
+    if sum(pointer.size for pointer in pointers) > _MAX_CHECK:
+        raise ContentsMissing("The contents of the LFS pointers are too large to check that the repository has them.")
+    with translated("checking the contents of LFS files"):
         commit = await in_thread(_commit_of, place, pointers)
     fetched = await _lfs(place, ["fetch", _REMOTE, commit], header)
-    with translated("looking for the contents of LFS files"):
+    with translated("checking the contents of LFS files"):
         missing = await in_thread(lambda: [one for one in pointers if not _is_whole(_path(place, one.oid), one)])
     if missing:
         _require(store, fetched, header, "found")
@@ -100,9 +100,9 @@ def _require(store: Store, said: GitResult, header: Header | None, doing: str) -
 
 
 async def _require_own_server(store: Store, place: Path, trees: Sequence[str]) -> None:
-    """Raise ContentsMissing where the repository names another server: our credentials are not for it to send about."""
+    """Raise ContentsMissing if a `.lfsconfig` names another server, which must not get the person's credentials."""
     if store.repo.startswith("/"):
-        return  # objects are kept beside the person's own, and their git sends them on as it would any other
+        return  # the objects join the person's own, and their git uploads them like any others
     own = store.repo.rstrip("/").removesuffix(".git")
     for tree in trees:
         entry = store.source.entry(tree, _CONFIG_FILE)
@@ -119,15 +119,14 @@ async def _require_own_server(store: Store, place: Path, trees: Sequence[str]) -
             if _SERVER.fullmatch(name) and value.rstrip("/") not in (f"{own}/info/lfs", f"{own}.git/info/lfs"):
                 raise ContentsMissing(
                     f"The repository's .lfsconfig names another server for LFS files ({shown(value)[:200]}), and Baton"
-                    " sends to the repository itself only: what a repository says is no reason to send your credentials"
-                    " anywhere."
+                    " uploads to the repository itself only: a repository must not choose where your credentials go."
                 )
 
 
 def _prepare(store: Store, place: Path, contents: Mapping[Pointer, str]) -> None:
-    """A remote and the objects, where git-lfs looks for them. What is configured here wins over the person's own.
+    """Configure the remote and write the objects for git-lfs; this configuration overrides the person's own.
 
-    The storage is relative, for a repository on this machine is written to with the same configuration.
+    The storage is relative, because git-lfs writes to a repository on this machine with the same configuration.
     """
     url = f"file://{quote(store.repo)}" if store.repo.startswith("/") else store.repo
     settings = f"""\

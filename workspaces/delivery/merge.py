@@ -1,4 +1,4 @@
-"""Turns checkpoints into project commits, and brings the commits of several tasks together."""
+"""Project commits from checkpoints, and merges of the commits of several tasks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from workspaces.git.safe_directory import Beneath
 from workspaces.git.tree_codec import EXECUTABLE, FILE, GITLINK, TREE, Change, Entry
 from workspaces.store.store import Store
 
-# Line ends as the project has them. Encodings are left alone: agents see and write what is in the repository.
+# Line ends follow the project's attributes. Encodings do not: agents read and write the bytes of the repository.
 _ADD_ATTRIBUTES = "* -filter -working-tree-encoding\n"
 _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge came to: a tree, or the paths in conflict and a tree with the markers in it."""
+    """The result of a merge: a tree, or the paths in conflict and a tree with conflict markers."""
 
     tree: str | None
     conflicts: list[str]
@@ -45,12 +45,11 @@ async def project_commit(
     at: datetime,
     author: Author = ENGINE,
 ) -> str:
-    """A commit of the project with the files of a checkpoint, in source.git, where agents and the person may see it.
+    """Make a commit of the project with the files of a checkpoint, in source.git, where agents and the person see it.
 
-    Changed files get the line ends that the project's attributes ask for, as `git add` would. No filter is run: those
-    of Git LFS become pointers, whose contents the store keeps, and all others stay as they are
-    (`workspaces.delivery.filtered_files`
-    has the last word on publishing them). Submodules stay as they were. The same arguments give the same id.
+    Changed files get the line ends of the project's attributes, as by `git add`. No filter runs: files of Git LFS
+    become pointers, whose contents the store keeps, and other files stay as they are; the check before publication is
+    `workspaces.delivery.filtered_files`. Submodules stay as they were. The same arguments give the same id.
     """
     checkpoints = Checkpoints(store)
     tree, meta = checkpoints.tree(checkpoint), checkpoints.meta(checkpoint)
@@ -73,11 +72,11 @@ async def project_commit(
 
 
 async def merge(store: Store, *, base: str, ours: str, theirs: str) -> Merged:
-    """Merge two project commits that both come from `base`, without touching any ref."""
+    """Merge two project commits that both descend from `base`, without moving a ref."""
     objects = store.objects
 
     def anchor() -> tuple[str, str]:
-        # Commits of their own, so that the merge starts from this base whatever the history looks like (shallow, too).
+        # Separate commits, so that the merge uses this base for any history, even a shallow one.
         root = objects.commit(objects.tree_of(base), [], "base", _NO_TIME)
         sides = (objects.commit(objects.tree_of(side), [root], "side", _NO_TIME) for side in (ours, theirs))
         return next(sides), next(sides)
@@ -85,7 +84,7 @@ async def merge(store: Store, *, base: str, ours: str, theirs: str) -> Merged:
     with translated("merging"):
         one, other = await in_thread(anchor)
         async with scratch(store.root) as place:
-            # The names of these refs are what conflict markers say.
+            # Conflict markers show the names of these refs.
             for name, commit in (("integrated", one), ("this-task", other)):
                 (place / "refs/heads" / name).write_text(f"{commit}\n")
             result = await git(
@@ -105,7 +104,7 @@ async def merge(store: Store, *, base: str, ours: str, theirs: str) -> Merged:
 async def commit_tree(
     store: Store, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE
 ) -> str:
-    """A commit of the project with this tree; the same arguments give the same id."""
+    """Make a commit of the project with this tree; the same arguments give the same id."""
     with translated("making a commit"):
         await in_thread(copy_tree, store.objects, store.source, tree)
         return await in_thread(store.source.commit, tree, parents, message, at, author)
@@ -121,12 +120,12 @@ async def begin_from_conflict(
     files: Mapping[str, bytes] | None = None,
     at: datetime,
 ) -> str:
-    """Go on with a lane from a tree with conflict markers, on a new base, so that its maker resolves it."""
+    """Continue a lane from a tree with conflict markers, on a new base, so that its maker resolves them."""
     return await Checkpoints(store).begin(lane, project_base, at=at, replace=expected, tree=tree, files=files)
 
 
 def copy_tree(source: Objects, target: Objects, tree: str) -> None:
-    """Copy what a tree needs into another repository, the contents first: a tree that is there is there with all."""
+    """Copy a tree with its objects into another repository, contents first, so that an existing tree is complete."""
     waiting = [(tree, False)]
     while waiting:
         oid, complete = waiting.pop()
@@ -144,7 +143,7 @@ def copy_tree(source: Objects, target: Objects, tree: str) -> None:
 
 
 async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> str:
-    """The tree with the changed files as `git add` stores them; the tree itself where no attributes speak of them."""
+    """Return the tree with the changed files as `git add` stores them; the same tree if no attributes apply."""
     objects = store.objects
     attributes = await in_thread(attribute_files, objects, tree, files)
     if not attributes:
@@ -158,7 +157,7 @@ async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> s
             for path, change in files.items()
             if change.old and change.old.mode in (FILE, EXECUTABLE)
         )
-        # The old entries matter: a file that has CRLF in the repository keeps it under `text=auto`.
+        # git needs the old entries: a file that has CRLF in the repository keeps it under `text=auto`.
         if before:
             await git(["update-index", "-z", "--index-info"], git_dir=place, work_tree=work, env=env, stdin=before)
         paths = b"\0".join(b":(top,literal)" + os.fsencode(path) for path in files)
@@ -177,7 +176,7 @@ async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> s
         if entry is not None and entry.new is not None:
             changed[path] = Entry(entry.new.mode, about.split()[1])
     if changed.keys() != files.keys():
-        raise WorkspaceError(f"git did not take over {sorted(files.keys() - changed.keys())[:3]}.")
+        raise WorkspaceError(f"git did not add {sorted(files.keys() - changed.keys())[:3]}.")
     return await in_thread(objects.edit, tree, changed)
 
 

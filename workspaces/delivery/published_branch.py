@@ -1,4 +1,4 @@
-"""What people did to the branch that a run has published: nothing, commits on top, or something else in its place."""
+"""The published branch of a run as it is in the repository now: the same, ahead, rewritten or gone."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,16 +15,16 @@ Relation = Literal["same", "ahead", "rewritten", "gone"]
 
 @dataclass(frozen=True)
 class Theirs:
-    """A branch as it is in the repository now, and how that relates to what we published."""
+    """A branch as it is in the repository now, and its relation to the commit that the run has published."""
 
     head: str | None
     relation: Relation
     commits: int = 0
-    """How many came on top."""
+    """Number of commits that people added on top."""
 
 
 async def branch_head(store: Store, branch: str) -> str | None:
-    """Fetch, and give the commit that a branch is at; None where there is no such branch."""
+    """Fetch and return the commit of a branch; None if the branch does not exist."""
     await store.fetch(None)
     with translated(f"looking at {branch}"):
         found = store.source.repo.references.get(f"{FETCHED}heads/{branch}")
@@ -32,7 +32,7 @@ async def branch_head(store: Store, branch: str) -> str | None:
 
 
 async def look_at(store: Store, branch: str, published: str) -> Theirs:
-    """Fetch, and see what has become of a branch. Raises RepositoryError where the repository does not answer."""
+    """Fetch and compare a branch with the published commit. Raises RepositoryError if the fetch fails."""
     head = await branch_head(store, branch)
     if head is None:
         return Theirs(None, "gone")

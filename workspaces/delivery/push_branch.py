@@ -1,4 +1,4 @@
-"""Publishes a commit as a branch of the person's repository: once, whatever happens in between, and no other ref."""
+"""The push of a commit to a branch of the person's repository: idempotent, by compare-and-swap, to this ref only."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from workspaces.store.target_repository import listing, shown, unreachable
 
 @dataclass(frozen=True)
 class Published:
-    """A branch as it now stands in the repository; `already` says that an earlier attempt had done it."""
+    """A branch as it is in the repository after a push; `already` says that an earlier attempt had pushed it."""
 
     branch: str
     commit: str
@@ -25,11 +25,11 @@ class Published:
 
 
 async def publish(store: Store, commit: str, branch: str, *, expected: str | None) -> Published:
-    """Let the repository's branch point to a project commit, if it points to `expected` (None: if it is not there).
+    """Set the repository's branch to a project commit if it is at `expected` (None: if it does not exist).
 
-    A branch that is there at this commit is success. Where a push ends without a clear answer, the repository is
-    asked what came of it. Raises BranchMoved where the branch stands elsewhere, RepositoryError where the push is
-    rejected or the repository cannot be reached, GitHubDenied where our credential is not good for it.
+    A branch that is at this commit already is a success. If a push ends without a clear answer, the branch is read
+    again. Raises BranchMoved if the branch is at another commit, RepositoryError if the push is rejected or the
+    repository is unreachable, GitHubDenied if the credential lacks the right.
     """
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
@@ -58,7 +58,7 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
         )
     except DiskFull:
         raise
-    except WorkspaceError as error:  # it took too long: what came of it, only the repository can say
+    except WorkspaceError as error:  # a time-out: only the repository knows whether the push took effect
         fault = error
     if said is not None and said.code == 0:
         return Published(branch, commit, already=False)
@@ -89,7 +89,7 @@ def _elsewhere(store: Store, branch: str, found: str | None, expected: str | Non
 
 
 def _reason(said: GitResult) -> str:
-    """Why a push failed: the remote's verdict on the ref, then what its hooks said."""
+    """Return the reason why a push failed: the remote's verdict on the ref, then the output of its hooks."""
     verdicts = [line.split("\t")[-1] for line in said.text.splitlines() if line.startswith("!")]
     words = [line for line in said.stderr.splitlines() if not line.startswith(("error: failed to push", "To "))]
     return clean_text(" ".join([*verdicts, *words]), 500) or f"git ended with {said.code}."

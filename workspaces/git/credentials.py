@@ -1,10 +1,11 @@
-"""Reaching a repository with a credential of the engine's own: a header that git gets for one host and one command.
+"""Credentials of the engine's own for a repository: an HTTP header that git gets for one host and one command.
 
-It is never on a command line, in a file or in a configuration that stays: git reads it from its environment, and a
-shell puts it there from its standard input, so that this program need not take over the environment it runs in.
+It is never on a command line, which every user of the machine can read, nor in a file or a configuration that stays:
+git reads it from its environment. The sandbox shows a command no process outside of it, so no `/proc/<git>/environ`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -14,14 +15,14 @@ Credentials = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True)
 class Header:
-    """A header for the host of a URL."""
+    """An HTTP header for the host of a URL."""
 
     url: str
     value: str = field(repr=False)
 
     @property
-    def variables(self) -> dict[str, str]:
-        """What stands in git's environment besides the header itself, and is no secret.
+    def environment(self) -> dict[str, str]:
+        """The variables that give git the header as configuration of one process.
 
         https://git-scm.com/docs/git-config#Documentation/git-config.txt-GITCONFIGCOUNT
         """
@@ -29,20 +30,16 @@ class Header:
         return {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            "GIT_CONFIG_VALUE_0": self.value,
         }
 
-    def command(self, git: Sequence[str]) -> list[str]:
-        """A command that runs git with the header in its environment; it reads the header from its input."""
-        script = 'IFS= read -r GIT_CONFIG_VALUE_0 && export GIT_CONFIG_VALUE_0 && exec "$@" </dev/null'
-        return ["/bin/sh", "-c", script, "git", *git]
 
-    @property
-    def stdin(self) -> bytes:
-        """What the command reads."""
-        return f"{self.value}\n".encode()
+def basic_header(url: str, user: str, password: str) -> Header:
+    """Return the header of HTTP's basic authentication (RFC 7617) for the host of a URL."""
+    return Header(url, f"Authorization: Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
 
 
 async def header_for(repo: str, credentials: Credentials | None) -> Header | None:
-    """The header of a repository for one operation, where there is one."""
+    """Return the header for one operation on a repository; None if it needs no credential of the engine's."""
     value = await credentials(repo) if credentials is not None and repo.startswith(("http://", "https://")) else None
     return Header(repo, value) if value else None

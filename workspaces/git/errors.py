@@ -1,4 +1,4 @@
-"""Turns faults of git, libgit2 and the file system into the errors of `baton.errors`; a full disk above all."""
+"""Errors of git, libgit2 and the file system as errors of `baton.errors`; a full disk above all."""
 
 import errno
 import os
@@ -10,15 +10,17 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import DiskFull, WorkspaceError
+from baton.policies import BRIEF_WAIT
 from baton.text.redaction import Redactor
+from workspaces.git.file_lock import LockHeld, held_briefly
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded")
-_FULL_MESSAGE = "The disk is full while {doing}: what was committed is kept; make room, and the run goes on."
+_FULL_MESSAGE = "The disk is full while {doing}: what was committed is kept; free some space, and the run goes on."
 
 
 class GitFailed(WorkspaceError):
-    """git ended with an error; `stderr` is what it said, bounded and without credentials."""
+    """The error for a git that ended with an exit code; `stderr` is its message, bounded and without credentials."""
 
     def __init__(self, message: str, *, stderr: str = "", code: int | None = None) -> None:
         super().__init__(message)
@@ -27,18 +29,18 @@ class GitFailed(WorkspaceError):
 
 
 def is_disk_full(text: str) -> bool:
-    """Whether a program's words mean that the disk is full."""
+    """Whether a program's message means that the disk is full."""
     lowered = text.lower()
     return any(words in lowered for words in _FULL_WORDS)
 
 
 def disk_full(doing: str) -> DiskFull:
-    """The error for a full disk, in one sentence."""
+    """Return the error for a full disk, in one sentence."""
     return DiskFull(_FULL_MESSAGE.format(doing=doing))
 
 
 def clean_text(text: str, limit: int = 600) -> str:
-    """A foreign program's words for a message: one line, printable, bounded, without credentials."""
+    """Return a foreign program's message as one line: printable, bounded, without credentials."""
     lines = (" ".join(line.split()) for line in text.splitlines())
     flat = " ".join(line for line in lines if line and not line.startswith("hint:"))
     printable = "".join(char if char.isprintable() else "?" for char in flat)
@@ -46,14 +48,34 @@ def clean_text(text: str, limit: int = 600) -> str:
 
 
 def require_room(directory: Path, size: int) -> None:
-    """Raise OSError (ENOSPC, EDQUOT) if a file of `size` bytes finds no room: libgit2 loses the reason of a failure."""
+    """Raise OSError (ENOSPC, EDQUOT) if the disk has no space for a file of `size` bytes: libgit2 loses the reason of a
+    failure.
+    """
     with tempfile.TemporaryFile(dir=directory) as file:
         os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 @contextmanager
+def brief_lock(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock for work of milliseconds. Raises WorkspaceError, with the process that holds it, after BRIEF_WAIT.
+
+    Such a process was stopped in the middle of its work, which cannot be told from one that is about to go on.
+    """
+    try:
+        with held_briefly(path, BRIEF_WAIT):
+            yield
+    except LockHeld as held:
+        raise WorkspaceError(
+            f"{name} has been held for {BRIEF_WAIT.total_seconds():g} s by {held.holder}, where milliseconds are"
+            " enough. Let that process go on, or kill it, and try again."
+        ) from held
+
+
+@contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Raise DiskFull or WorkspaceError instead of what libgit2 and the system raise while `doing` something."""
+    """Raise DiskFull or WorkspaceError in place of errors of libgit2 and the system; `doing` is the middle of the
+    message.
+    """
     try:
         yield
     except OSError as error:

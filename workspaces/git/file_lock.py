@@ -1,7 +1,7 @@
 """File locks that wait without blocking the event loop, between processes and between attempts in one process alike.
 
-An flock(2) belongs to the open file, so two attempts in one process exclude each other like two processes do; it ends
-with its holder, however that dies.
+An flock(2) belongs to the open file, so two attempts in one process exclude each other as two processes do. The lock
+ends with the process that holds it, also after SIGKILL.
 """
 
 import asyncio
@@ -14,20 +14,17 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from baton.errors import WorkspaceError
-from baton.policies import BRIEF_WAIT
-
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FIRST_WAIT = 0.001
-_LONGEST_WAIT = 0.05
-_LONGEST_BRIEF_WAIT = 0.01
+_MAX_WAIT = 0.05
+_MAX_BRIEF_WAIT = 0.01
 
 
 @asynccontextmanager
 async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[None]:
-    """Hold the lock at `path`; children do not inherit it.
+    """Hold the lock at `path`; child processes do not inherit it.
 
-    With a limit, raises LockHeld for one that another holds for longer.
+    With a limit, raises LockHeld if another process or attempt holds it for longer.
     """
     clock = asyncio.get_running_loop().time
     ending = None if limit is None else clock() + limit.total_seconds()
@@ -36,7 +33,7 @@ async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[No
         if ending is not None and clock() > ending:
             raise LockHeld(_holder(path))
         await asyncio.sleep(wait)
-        wait = min(wait * 2, _LONGEST_WAIT)
+        wait = min(wait * 2, _MAX_WAIT)
     try:
         yield
     finally:
@@ -44,7 +41,7 @@ async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[No
 
 
 class LockHeld(Exception):
-    """The lock was not to be had in time; `holder` says which process has it, as far as it is known."""
+    """The error for a lock that is not free in time; `holder` describes the process that has it."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(f"the lock is held by {holder}")
@@ -52,7 +49,9 @@ class LockHeld(Exception):
 
 
 def _holder(path: Path) -> str:
-    """Whoever has the lock, with its state: one that was stopped (SIGSTOP) holds it and does nothing."""
+    """Return the process that has the lock, and whether it is stopped (SIGSTOP): such a process keeps the lock without
+    end.
+    """
     try:
         process = _locker(path) or int(path.read_text())
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
@@ -62,9 +61,10 @@ def _holder(path: Path) -> str:
 
 
 def _locker(path: Path) -> int | None:
-    """The process that the kernel names as the holder; None where it lists no lock on this file (proc_locks(5)).
+    """Return the process that the kernel names as the holder; None if it lists no lock on this file (proc_locks(5)).
 
-    A holder cannot always write its id into the file, on a full disk for instance: then it has that of another one.
+    A holder cannot always write its id into the file, for instance on a full disk: then the id of an earlier one is
+    there.
     """
     status = path.stat()
     file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -76,23 +76,18 @@ def _locker(path: Path) -> int | None:
 
 
 @contextmanager
-def held_briefly(path: Path, what: str) -> Iterator[None]:
+def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
     """Hold the lock at `path` in a thread, which waits: for work of milliseconds, on a file that is never removed.
 
-    Raises WorkspaceError, which names `what` and the process, where another holds it for longer: that one was stopped
-    in the middle of this work, and could not be told from one that is about to go on.
+    Raises LockHeld if another process holds it for longer than the limit.
     """
-    limit = BRIEF_WAIT.total_seconds()
-    ending = time.monotonic() + limit
+    ending = time.monotonic() + limit.total_seconds()
     wait = _FIRST_WAIT
     while (descriptor := _try(path)) is None:
         if time.monotonic() > ending:
-            raise WorkspaceError(
-                f"{what} has been held for {limit:g} s by {_holder(path)}, where milliseconds are"
-                " enough. Let that process go on, or kill it, and try again."
-            )
+            raise LockHeld(_holder(path))
         time.sleep(wait)
-        wait = min(wait * 2, _LONGEST_BRIEF_WAIT)
+        wait = min(wait * 2, _MAX_BRIEF_WAIT)
     try:
         yield
     finally:
@@ -101,7 +96,7 @@ def held_briefly(path: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock at `path` where nobody has it; says whether it is held. For work that may as well wait."""
+    """Hold the lock at `path` if it is free; yields whether it is. For work that may be left to another process."""
     descriptor = _try(path)
     try:
         yield descriptor is not None
@@ -115,18 +110,18 @@ def _try(path: Path) -> int | None:
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever removed the directory meanwhile removed this lock with it: then it protects nothing.
+        # The directory may have been removed meanwhile, and this lock with it: then it protects no one.
         held, there = os.fstat(descriptor), os.stat(path)
     except (BlockingIOError, FileNotFoundError):
         os.close(descriptor)
         return None
-    except BaseException:  # whatever it was, the descriptor is nobody else's to close
+    except BaseException:  # for any error: no one else closes the descriptor
         os.close(descriptor)
         raise
     if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
         os.close(descriptor)
         return None
-    with contextlib.suppress(OSError):  # on a full disk the lock still holds, and nobody is told by whom
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without the holder's id
         us = b"%d" % os.getpid()
         if os.pread(descriptor, len(us) + 1, 0) != us:  # a change of the file costs a tenth of a millisecond
             os.ftruncate(descriptor, 0)

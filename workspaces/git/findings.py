@@ -1,4 +1,4 @@
-"""What a check of a store finds: one record a finding, in words for the person who has to decide what to do."""
+"""The report on a store: one finding for each fault, in sentences for the person who decides how to go on."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +22,17 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One fault of a store or a workspace."""
 
     kind: Kind
     where: str
     """A path below the home, a ref, or the id of an object."""
     what: str
-    """A sentence: what is wrong, and what it means."""
+    """The fault and its consequence, in a sentence."""
     advice: str = ""
-    """A sentence: what to do."""
+    """The remedy, in a sentence."""
     mendable: bool = True
-    """Whether `repair` may be able to mend it; False where it certainly is not."""
+    """Whether `repair` may be able to repair it; False if it certainly is not."""
 
     @property
     def harmless(self) -> bool:
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass
 class StoreReport:
-    """What was found in a store, and (after `repair`) what was done about it."""
+    """The findings in one store, and (after `repair`) those that were repaired."""
 
     repository: str
     path: Path
@@ -52,9 +52,9 @@ class StoreReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong that could hold up a run."""
+        """Whether all findings are harmless to runs."""
         return all(finding.harmless for finding in self.findings)
 
     def of(self, *kinds: Kind) -> list[Finding]:
-        """The findings of these kinds."""
+        """Return the findings of these kinds."""
         return [finding for finding in self.findings if finding.kind in kinds]

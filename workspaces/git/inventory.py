@@ -1,7 +1,7 @@
-"""The stock of a home: its stores, and the faults that keep one from being opened.
+"""The inventory of a home: its stores, and the faults that keep one from being opened.
 
-Looks at a few small files of each, changes nothing and opens nothing, so that the fault of one store is a finding
-beside all the others and never the end of a command.
+Reads a few small files of each store, opens none and changes none, so that the fault of one store is a finding beside
+all others and never the end of a command.
 """
 
 import os
@@ -23,10 +23,10 @@ ALTERNATES = "../../source.git/objects\n"
 
 _STORE = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}")
 _HEAD = re.compile(rb"(?:ref: refs/[!-~]+|[0-9a-f]{40})\n?")
-_LARGEST = 1 << 16
+_MAX_SMALL_FILE = 1 << 16
 """Bytes of a small file of a store; each of them is shorter by far."""
 
-_MENDABLE = "`baton doctor --store --repair` mends it."
+_MENDABLE = "`baton doctor --store --repair` repairs it."
 _FROM_A_COPY = (
     "Put it back from a copy of this home. Without one, move the directory of the store out of BATON_HOME: the next run"
     " makes a new one, and what the runs in it did and did not publish is only in what you moved."
@@ -35,7 +35,7 @@ _FROM_A_COPY = (
 
 @dataclass(frozen=True)
 class Place:
-    """The directory of one store."""
+    """The directory of one store, with the faults that keep it from being opened."""
 
     root: Path
     repository: str | None
@@ -45,12 +45,12 @@ class Place:
 
     @property
     def words(self) -> str:
-        """The first fault, in sentences: what it is, and what to do."""
+        """The first fault in sentences: its meaning, and the remedy."""
         first = self.faults[0]
         return f"The store {self.root} cannot be used: {first.what} {first.advice}"
 
     def holds(self, run: str) -> bool:
-        """Whether a run has refs here, as far as that can be seen without git."""
+        """Whether a run has refs in this store, as far as that can be seen without git."""
         key = naming.run_key(run)
         return any(
             os.path.lexists(self.root / name / "refs/baton" / key)
@@ -60,7 +60,7 @@ class Place:
 
 
 def stock(home: Path) -> list[Place]:
-    """Every store of a home, sorted by its directory. One that a crash has left without anything in it is none."""
+    """Return every store of a home, sorted by directory, without those that a crash left empty."""
     stores = home / "stores"
     try:
         names = sorted(os.listdir(stores))
@@ -73,7 +73,9 @@ def stock(home: Path) -> list[Place]:
 
 
 def place_of(home: Path, root: Path, repository: str | None = None) -> Place | None:
-    """The store at `root`, of a repository that is known or that it says itself; None where it is empty still."""
+    """Inspect the store at `root`, of a given repository or of the one that its file names; None for a store that is
+    still empty.
+    """
     faults = list(faults_of(home, root))
     if repository is None and not any(finding.where == _below(home, root) for finding in faults):
         repository = said_repository(root)
@@ -92,7 +94,7 @@ def place_of(home: Path, root: Path, repository: str | None = None) -> Place | N
 
 
 def said_repository(root: Path) -> str | None:
-    """The repository that a store says it is of; None where it is that of another directory, or none at all."""
+    """Return the repository that a store's file names; None if it names none, or that of another directory."""
     try:
         said = (_read(root / "repository") or b"").decode().strip()
     except ValueError:
@@ -101,7 +103,7 @@ def said_repository(root: Path) -> str | None:
 
 
 def faults_of(home: Path, root: Path) -> Iterator[Finding]:
-    """The faults that keep the store at `root` from being opened, whichever repository it is of."""
+    """Find the faults that keep the store at `root` from being opened; the repository it is of is not asked for."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
             yield Finding(
@@ -118,7 +120,7 @@ def faults_of(home: Path, root: Path) -> Iterator[Finding]:
             yield _unreadable(home, root, error)
         return
     if not (root / "ready").exists() and not _has_runs(root):
-        return  # a crash came while it was made: whoever opens it goes on with that
+        return  # a crash came while it was made: the next one that opens it completes it
     for name in REPOSITORIES:
         yield from _faults_of_repository(home, root / name)
     if _is_directory(root / "store.git/objects"):
@@ -194,10 +196,10 @@ PACKED_REF = re.compile(rb"#.*|\^[0-9a-f]{40}|[0-9a-f]{40} refs/[^\x00-\x20\x7f]
 
 
 def _read(path: Path) -> bytes | None:
-    """A small file; None where it cannot be read. What is longer than any of them is cut, and fits nothing then."""
+    """Return a small file, cut after 64 KiB; None if it cannot be read. `packed-refs` is returned whole."""
     try:
         with path.open("rb") as file:
-            return file.read(None if path.name == "packed-refs" else _LARGEST)
+            return file.read(None if path.name == "packed-refs" else _MAX_SMALL_FILE)
     except OSError:
         return None
 

@@ -1,7 +1,7 @@
-"""Reads single objects (`objects/ab/cdef...`) without libgit2, which never returns from one that was cut short.
+"""Loose objects (`objects/ab/cdef...`), read without libgit2, which never returns from one that was cut short.
 
-A power cut can leave such a file. libgit2 up to 1.9.7 then loops for ever and holds up the whole worker:
-https://github.com/libgit2/libgit2/issues/7342. Whoever reads through libgit2 asks `require_whole` first.
+A power cut can leave such a file. libgit2 up to 1.9.7 then loops without end and blocks the whole worker:
+https://github.com/libgit2/libgit2/issues/7342. Callers of libgit2's own reading call `require_whole` first.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pygit2.enums import ObjectType
 
-_KINDS = {
+KINDS = {
     b"blob": ObjectType.BLOB,
     b"tree": ObjectType.TREE,
     b"commit": ObjectType.COMMIT,
@@ -21,7 +21,7 @@ _KINDS = {
 
 
 class DamagedObject(ValueError):
-    """A file that is not the object its name says."""
+    """The error for a file that is not the object of its name."""
 
     def __init__(self, oid: str) -> None:
         super().__init__(f"the object {oid} is damaged; `baton doctor --store --repair` may bring it back")
@@ -29,7 +29,7 @@ class DamagedObject(ValueError):
 
 @lru_cache(maxsize=256)
 def places_of(repository: Path) -> tuple[str, ...]:
-    """The directories in which the objects of a repository of the engine are: its own, and those it borrows from."""
+    """Return the directories with the objects of a repository of the engine: its own, and those it borrows from."""
     own = repository / "objects"
     try:
         lines = (own / "info/alternates").read_text().splitlines()
@@ -39,9 +39,9 @@ def places_of(repository: Path) -> tuple[str, ...]:
 
 
 def read_loose(places: Sequence[str], oid: str) -> tuple[int, bytes] | None:
-    """Kind and bytes of an object that lies by itself; None where it is packed or missing. Raises DamagedObject."""
+    """Return kind and bytes of a loose object; None if it is packed or missing. Raises DamagedObject."""
     for place in places:
-        try:  # for every directory of a large project: a path that is made by hand takes a third of the time
+        try:  # this runs for each directory of a large project; building a Path takes three times as long
             descriptor = os.open(f"{place}/{oid[:2]}/{oid[2:]}", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -54,13 +54,13 @@ def read_loose(places: Sequence[str], oid: str) -> tuple[int, bytes] | None:
             raise DamagedObject(oid) from error
         head, found, data = raw.partition(b"\0")
         name, _, size = head.partition(b" ")
-        if not unpacker.eof or not found or name not in _KINDS or size != b"%d" % len(data):
+        if not unpacker.eof or not found or name not in KINDS or size != b"%d" % len(data):
             raise DamagedObject(oid)
-        return _KINDS[name], data
+        return KINDS[name], data
     return None
 
 
 def require_whole(repository: Path, *oids: str) -> None:
-    """Raise DamagedObject where one of these objects lies by itself and is not whole."""
+    """Raise DamagedObject if one of these objects is a loose file that is not whole."""
     for oid in oids:
         read_loose(places_of(repository), oid)

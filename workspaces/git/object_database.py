@@ -1,13 +1,12 @@
-"""Reads and writes git objects: blobs, trees by their raw bytes, commits with fixed dates.
+"""The object database of a bare repository: blobs, trees by their raw bytes, commits with fixed dates.
 
-An object is written by itself through libgit2, and with others of the same step into a pack (`together`).
+New objects are loose files of libgit2's; `repack` brings them together from time to time.
 """
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,44 +18,46 @@ from pygit2.enums import ConfigLevel, ObjectType, Option
 from system.fsync import Unsynced
 from workspaces.git.commits import ENGINE, Author, commit_bytes
 from workspaces.git.errors import require_room
-from workspaces.git.loose_objects import places_of, read_loose, require_whole
-from workspaces.git.packs import MANY, Pack, merge
-from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree, parts
+from workspaces.git.loose_objects import KINDS, DamagedObject, places_of, read_loose, require_whole
+from workspaces.git.safe_directory import parts
+from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree
 
-_MOST_REMEMBERED = 30_000
+_MAX_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
 _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
-MOST_OPEN = 2 * MANY
+MAX_OPEN_PACKS = 32
 """Packs whose files libgit2 has open at the same time, in one process."""
-_LARGEST_PACK = 16 << 20
-"""Bytes of objects that are kept in memory for one pack."""
+_FASTEST = 1
+"""Level of compression: a checkpoint waits for it, and `git repack` compresses deltas anew."""
 
-_NAMES = {ObjectType.BLOB: b"blob", ObjectType.TREE: b"tree", ObjectType.COMMIT: b"commit"}
+_NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @cache
 def prepare_library() -> None:
     """Make libgit2 read no configuration but that of the repository it opens, and keep few packs open.
 
-    What it has opened it keeps, removed packs too, as long as their repository: here until Python collects it.
+    It keeps open files, those of removed packs too, as long as their repository object lives.
     """
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.option(Option.SET_SEARCH_PATH, level, "/nonexistent")
-    pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MOST_OPEN)
-    # Said by git before 2.27 of a partial clone: that objects may be missing, which reading finds out by itself.
+    pygit2.option(Option.SET_MWINDOW_FILE_LIMIT, MAX_OPEN_PACKS)
+    # git before 2.27 marks a partial clone so. A missing object shows when it is read.
     pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
 
 
-class _Step(threading.local):
-    """What a thread has in hand, by itself: a step is of one thread."""
-
-    pack: Pack | None = None
+def object_id(kind: int, data: bytes) -> str:
+    """Return the id of an object. Raises GitError for a blob that was made to have the id of another one."""
+    if kind == ObjectType.BLOB:
+        return str(pygit2.hash(data))
+    head = b"%s %d\0" % (_NAMES[ObjectType(kind)], len(data))
+    return hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
 
 
 @dataclass
 class _Edit:
-    """A directory whose entries are being changed."""
+    """One directory on the way down of an edit, with its entries as they will be."""
 
     name: bytes
     entries: dict[bytes, Entry]
@@ -72,62 +73,48 @@ class Objects:
         self.repo = pygit2.Repository(str(path))
         self._path = path
         self._places = places_of(path)
-        self._step = _Step()
-        self._packs = 0
+        # Without the packs: an object that is only in a pack is written again, because garbage collection may be about
+        # to drop a pack with unreferenced objects. https://git-scm.com/docs/git-gc#_notes
+        self._loose = pygit2.Odb()
+        self._loose.add_backend(pygit2.OdbBackendLoose(str(path / "objects"), _FASTEST, False), 1)
         self._unsynced = Unsynced(path / "objects")
         self._trees: dict[str, dict[bytes, Entry]] = {}
         self._remembered = 0
         self._commits: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def together(self, pack: Pack | None = None) -> Iterator[Pack]:
-        """What this thread stores within goes into one pack, this one where it is given.
-
-        `commit` writes it, and all that was in it. Until then only who is within such a block sees what is in it.
-        """
-        before = self._step.pack
-        self._step.pack = Pack() if pack is None else pack
-        try:
-            yield self._step.pack
-        finally:
-            self._step.pack = before
 
     def blob(self, data: bytes) -> str:
-        """Store bytes; gives their id."""
-        return self._put(ObjectType.BLOB, data)
+        """Store bytes as a blob; returns its id."""
+        return self.put(ObjectType.BLOB, data)
 
     def blob_id(self, data: bytes) -> str:
-        """The id that bytes have as a blob; nothing is stored."""
+        """Return the id of bytes as a blob, without storing them."""
         return str(pygit2.hash(data))
 
     def data(self, oid: str) -> bytes:
-        """The bytes of a blob; KeyError where there is none."""
+        """Return the bytes of a blob. Raises KeyError if there is no such blob."""
         kind, data = self.read(oid)
         if kind != ObjectType.BLOB:
             raise KeyError(oid)
         return data
 
     def has(self, oid: str) -> bool:
-        """Whether an object is there; the empty tree always is, for git."""
-        pack = self._step.pack
-        return oid == EMPTY_TREE or (pack is not None and oid in pack) or bool(self.repo.odb.exists(oid))
+        """Whether an object is there; always so for the empty tree, as in git."""
+        return oid == EMPTY_TREE or bool(self.repo.odb.exists(oid))
 
     def read(self, oid: str) -> tuple[int, bytes]:
-        """Kind and bytes of any object; KeyError where there is none, DamagedObject where it is not whole."""
-        pack = self._step.pack
-        return (pack and pack.get(oid)) or read_loose(self._places, oid) or self.repo.read(oid)
+        """Return kind and bytes of any object. Raises KeyError if there is none, DamagedObject if it is not whole."""
+        return read_loose(self._places, oid) or self.repo.read(oid)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
-        """What stands directly in a tree, by name."""
+        """Return the entries of a tree by name, without those of its subdirectories."""
         if tree == EMPTY_TREE:
             return {}
         known = self._trees.get(tree)
         return self._remember(tree, self._parse(tree)) if known is None else known
 
     def _remember(self, tree: str, entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
-        """Keep a tree in memory: a transcript of many turns is read a file at a time, each by way of the same trees."""
-        if self._remembered > _MOST_REMEMBERED:
+        """Cache a tree: a transcript of many turns is read a file at a time, each time by way of the same trees."""
+        if self._remembered > _MAX_REMEMBERED:
             self._trees, self._remembered = {}, 0
         self._trees[tree] = entries
         self._remembered += len(entries)
@@ -145,10 +132,10 @@ class Objects:
 
     def raw_tree(self, raw: bytes) -> str:
         """Store the bytes of a tree."""
-        return self._put(ObjectType.TREE, raw)
+        return self.put(ObjectType.TREE, raw)
 
     def entry(self, tree: str, path: str) -> Entry | None:
-        """What stands at a path, or None. The empty path is the tree itself."""
+        """Return the entry at a path of a tree, or None. The empty path is the tree itself."""
         found = Entry(TREE, tree)
         for name in os.fsencode(path).split(b"/") if path else []:
             if found.mode != TREE:
@@ -160,7 +147,7 @@ class Objects:
         return found
 
     def edit(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
-        """A tree with some paths set, or removed where the entry is None. Directories come and go as needed."""
+        """Return a tree with some paths set, or removed for a None. Directories are made and removed as needed."""
         if not changes:
             return tree
         # One entry for each directory on the way down: trees may be thousands of levels deep.
@@ -204,7 +191,7 @@ class Objects:
         return written
 
     def differences(self, old: str | None, new: str | None) -> Iterator[Change]:
-        """Every file, link or gitlink that differs between two trees; equal directories are not even opened."""
+        """Yield every file, link or gitlink that differs between two trees; equal directories are not read."""
         waiting = [(b"", old, new)] if old != new else []
         while waiting:
             prefix, one_tree, other_tree = waiting.pop()
@@ -227,7 +214,7 @@ class Objects:
             waiting += below[::-1]
 
     def leaves(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[str, Entry]]:
-        """Every file, link and gitlink of a tree."""
+        """Yield every file, link and gitlink of a tree, with its path below `prefix`."""
         waiting = [(prefix, tree)]
         while waiting:
             above, oid = waiting.pop()
@@ -240,7 +227,7 @@ class Objects:
             waiting += below[::-1]
 
     def tree_of(self, commit: str) -> str:
-        """The tree of a commit, also by a tag on it; a tree's id is given back."""
+        """Return the tree of a commit, or of a tag on one; a tree's own id is returned as it is."""
         known = self._commits.get(commit)
         if known is not None:
             return known
@@ -256,83 +243,83 @@ class Objects:
         return oid
 
     def _know(self, commit: str, tree: str) -> str:
-        if len(self._commits) > _MOST_REMEMBERED // 10:
+        if len(self._commits) > _MAX_REMEMBERED // 10:
             self._commits = {}
         self._commits[commit] = tree
         return tree
 
     def parents(self, commit: str) -> list[str]:
-        """The parents of a commit."""
+        """Return the parents of a commit."""
         return [str(oid) for oid in self.commit_object(commit).parent_ids]
 
     def commit_object(self, commit: str) -> pygit2.Commit:
-        """A commit as libgit2 has it."""
+        """Return a commit as an object of libgit2."""
         require_whole(self._path, commit)
         return self.repo[commit].peel(pygit2.Commit)
 
     def commit(self, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> str:
-        """Store a commit, durably with all that was written before it.
+        """Store a commit, durably with all objects that were written before it.
 
-        The same arguments give the same id, whenever and wherever it is made.
+        The same arguments give the same id, at any time and on any host.
         """
         for oid in (tree, *parents):
             if oid not in self._commits:
                 if not self.has(oid):
                     raise KeyError(oid)
                 require_whole(self._path, oid)
-        made = self._put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
-        self._write_pack()
+        made = self.put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
         self.sync()
         self._know(made, tree)
         return made
 
-    def _put(self, kind: ObjectType, data: bytes) -> str:
-        pack = self._step.pack
-        if pack is None:
-            with self._writing(len(data)):
-                return self.written(str(self.repo.write(kind, data)))
-        if kind == ObjectType.BLOB:
-            oid = self.blob_id(data)  # libgit2's, which refuses bytes that were made to have the id of others
-        else:
-            oid = hashlib.sha1(b"%s %d\0%s" % (_NAMES[kind], len(data), data), usedforsecurity=False).hexdigest()
-        pack.add(kind, oid, data)
-        if pack.size > _LARGEST_PACK:
-            self._write_pack()
-        return oid
+    def put(self, kind: int, data: bytes) -> str:
+        """Store an object of any kind; returns its id."""
+        oid = object_id(kind, data)
+        with self._writing(len(data)):
+            if not self._is_loose(oid):
+                self._loose.write(kind, data)
+        return self.written(oid)
 
-    def _write_pack(self) -> None:
-        """Write what this thread has in hand; merge packs where they are many."""
-        pack = self._step.pack
-        if not pack:
-            return
-        made = pack.write(self._path / "objects/pack")
-        self._unsynced.note(*made, newest=made[-1])
-        with self._lock:
-            self._packs += 1
-            look = self._packs % MANY == 1
-        if look:
-            with suppress(OSError, ValueError):  # for want of room, for instance: all is there as it is
-                merge(self._path)
-            # For a repository opened now knows nothing of the packs that were removed.
-            self.repo = pygit2.Repository(str(self._path))
+    def _is_loose(self, oid: str) -> bool:
+        """Whether an object is a whole loose file already, which is made as young as a new one; a damaged file is
+        removed.
+
+        libgit2 takes a file for the object without reading it, also one that a power cut has left empty.
+        """
+        path = self._path / "objects" / oid[:2] / oid[2:]
+        try:
+            os.utime(path)  # garbage collection spares young files
+            return read_loose(self._places[:1], oid) is not None
+        except FileNotFoundError:
+            return False
+        except DamagedObject:
+            path.unlink(missing_ok=True)
+            return False
+
+    def reopen(self) -> None:
+        """Let go of the files of packs that were removed; libgit2 keeps those that it has opened."""
+        self.repo = pygit2.Repository(str(self._path))
 
     def written(self, oid: str) -> str:
-        """Note an object that has to be on the disk before a commit may name it. libgit2's own syncing waits for each.
+        """Note an object that must be on the disk before a commit names it: libgit2's own syncing waits for each file.
 
-        Also noted is what was there before: another process may have written it, and not have come to sync it.
+        Objects that were there before are noted as well: the process that wrote them may have died before it synced
+        them.
         """
         self._unsynced.note(self._path / "objects" / oid[:2] / oid[2:])
         return oid
 
     def sync(self) -> None:
-        """Return when everything written so far is on the disk."""
-        self._unsynced.sync()
+        """Wait until all objects written so far are on the disk. Raises OSError if one of them is gone."""
+        for path in self._unsynced.sync():
+            if not self.has(oid := path.parent.name + path.name):
+                raise OSError(f"the object {oid} was removed before a ref came to name it; try again")
 
     @contextmanager
     def _writing(self, size: int) -> Iterator[None]:
         try:
             yield
         except (pygit2.GitError, OSError, KeyError, ValueError):
-            # Without a word of its own, libgit2 gives the last one it had, and its class: nothing in it can be trusted.
+            # Without a message of its own, libgit2 gives its last one, with that one's class: neither can be trusted.
             require_room(Path(self.repo.path), size + _BLOCK)
             raise

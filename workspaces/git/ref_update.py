@@ -1,4 +1,4 @@
-"""Moves refs of a store's repositories, durably: after a crash a ref is where it was or where it was to be."""
+"""Durable moves of a store's refs: after a crash a ref is at its old or at its new commit."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from system.fsync import settle, settle_all, sync_names
 
 
 def move_ref(repository: Path, ref: str, new: str) -> None:
-    """Let a ref point to an object, whatever it points to now. For whoever holds the store's lock for its refs.
+    """Point a ref to an object, without a comparison: the caller holds the store's lock for its refs and has compared.
 
     Raises OSError.
     """
     path = repository / ref
     known = path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f"{path.name}.lock")  # git's own; one that is here was left by a crash
+    lock = path.with_name(f"{path.name}.lock")  # the name of git's own lock; an existing file was left by a crash
     with lock.open("wb") as file:
         file.write(f"{new}\n".encode())
         file.flush()
         settle(file.fileno())
-    settle_all(repository)  # git gives names to what it has fetched or merged, and does not sync those
+    settle_all(repository)  # git does not sync the names of files that it has fetched or merged
     lock.replace(path)
     sync_names(path, path.parent if known else repository / "refs")

@@ -1,10 +1,11 @@
-"""Makes the two bare repositories of a store, with configuration of the engine's own and nothing from templates."""
+"""The two bare repositories of a store, and scratch repositories: the engine's configuration, no templates."""
 
 import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pygit2
@@ -37,15 +38,15 @@ CONFIG = """\
 \tallowAnySHA1InWant = true
 """
 
-_ABANDONED = 24 * 60 * 60
-"""Seconds after which a temporary file counts as left by a crash."""
+_ABANDONED = timedelta(days=1)
+"""The age at which a temporary file counts as left by a crash."""
 
 ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 """Bytes go in and out as they are. Not `binary`: that would make every merge a conflict."""
 
 
 def create_repositories(root: Path, repo: str) -> None:
-    """Make `source.git` and `store.git` under `root`; what a crash left half made is completed."""
+    """Make `source.git` and `store.git` under `root`, and complete those that a crash left half made."""
     prepare_library()
     for name in REPOSITORIES:
         path = root / name
@@ -55,13 +56,15 @@ def create_repositories(root: Path, repo: str) -> None:
         write_durably(path / "info/exclude", "")
     write_durably(root / "store.git/objects/info/alternates", ALTERNATES)
     write_durably(root / "repository", strip_url_credentials(repo) + "\n")
-    sync_tree(root)  # what libgit2 made, too: without a HEAD, for instance, it is no repository
+    sync_tree(root)  # libgit2's files, too: git takes a directory without a HEAD for no repository
     write_durably(root / "ready", "1\n")
 
 
 def sweep(root: Path) -> None:
-    """Remove what crashes left and nobody can still be at: scratch directories and half-written objects, a day old."""
-    limit = time.time() - _ABANDONED
+    """Remove scratch directories and half-written objects that crashes left, once they are a day old and so in no one's
+    use.
+    """
+    limit = time.time() - _ABANDONED.total_seconds()
     left = [
         *root.glob("scratch/*"),
         *root.glob("submodules/tmp*"),
@@ -76,7 +79,9 @@ def sweep(root: Path) -> None:
 
 @asynccontextmanager
 async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
-    """A git directory for one piece of work: an index, refs and attributes of its own, and nobody else's."""
+    """Make a git directory for one piece of work, with an index, refs and attributes of its own; it is removed at the
+    end.
+    """
     place = await in_thread(_make_scratch, root, attributes)
     try:
         yield place

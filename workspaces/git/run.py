@@ -1,8 +1,8 @@
-"""Runs git's command line: fixed environment, bounded output, a time limit, the whole process group killed on cancel.
+"""Git's command line: fixed environment, bounded output, a time limit, the whole process group killed on cancellation.
 
-Two environments. The engine's own takes nothing from the person: no global, no system configuration, no hooks. The
-person's own is for fetching and publishing only, where their credential helpers and ssh keys are needed; it still
-runs in the engine's repository, never in one whose configuration somebody else wrote.
+There are two environments. The engine's own takes no setting from the person: no global, no system configuration, no
+hooks. The person's own is for fetching and publishing only, where their credential helpers and ssh keys are needed; it
+still runs in the engine's repository, never in one with a configuration that a stranger wrote.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ CONFIG = (
     "core.safecrlf=false",
     "core.quotePath=false",
     "core.precomposeUnicode=false",
-    # Not the owner: in the sandbox files seem to belong to another user, and all of them would be read again.
+    # Not the owner: in the sandbox files belong to another user, and git would read all of them again.
     "core.checkStat=minimal",
     # git syncs next to nothing by default in plumbing: https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsync
     "core.fsync=all",
@@ -51,10 +51,18 @@ CONFIG = (
     "submodule.recurse=false",
     "advice.detachedHead=false",
 )
-"""Set on every command line of the engine, so that no file can say otherwise."""
+"""Options on every command line of the engine, which no configuration file can override."""
 
-# What the person's own git may decide: how to reach and to authenticate at their repository, and which files they keep
-# behind filters.
+FETCH_OPTIONS = (
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-fetch-head",
+)
+"""For every `git fetch`: only the named refs are fetched, and no other file of the repository is written."""
+
+# Settings of the person's own git that hold: how to reach and to authenticate at their repository, and their filters.
 _PERSONS = ("core.sshCommand=", "credential.helper=", "core.autocrlf=", "core.attributesFile=")
 
 FIXED_ENVIRONMENT = {
@@ -72,7 +80,7 @@ FIXED_ENVIRONMENT = {
     "LC_ALL": "C",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
 }
-"""All that the engine's own git sees of the world."""
+"""The whole environment of the engine's own git."""
 
 _PERSONS_ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -80,7 +88,7 @@ _PERSONS_ENVIRONMENT = {
     "SSH_ASKPASS_REQUIRE": "never",
     "LC_ALL": "C",
 }
-# Variables that would make git work on another repository, run a program, or hand our keys to a helper.
+# Variables that would make git work on another repository, run a program, or give our keys to a helper.
 _DROPPED = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -112,7 +120,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class GitResult:
-    """What git answered. `cut` says that it had more to say than was asked for."""
+    """The answer of a git command. `cut` means that its output was longer than the limit."""
 
     code: int
     stdout: bytes
@@ -134,7 +142,7 @@ class GitResult:
 
 
 def git_program() -> str:
-    """Where git is; WorkspaceError with advice where it is not."""
+    """Return the path of git. Raises WorkspaceError with advice if it is not installed."""
     found = shutil.which("git")
     if found is None:
         raise WorkspaceError("git is not installed: install git 2.38 or newer and try again.")
@@ -142,15 +150,15 @@ def git_program() -> str:
 
 
 def engine_options(*, persons: bool = False) -> list[str]:
-    """The `-c` options of a command line; `persons` leaves out what the person's own settings may decide."""
+    """Return the `-c` options of a command line; `persons` leaves out those that the person may decide."""
     chosen = (entry for entry in CONFIG if not (persons and entry.startswith(_PERSONS)))
     return [part for entry in chosen for part in ("-c", entry)]
 
 
 def alternate(objects: Path) -> str:
-    """A directory of objects for GIT_ALTERNATE_OBJECT_DIRECTORIES, whose entries are divided by colons.
+    """Return a directory of objects as an entry of GIT_ALTERNATE_OBJECT_DIRECTORIES, a list divided by colons.
 
-    Quoted, so that a colon in the path divides nothing:
+    It is quoted, so that a colon in the path divides it in no way:
     https://git-scm.com/docs/git#Documentation/git.txt-codeGITALTERNATEOBJECTDIRECTORIEScode
     """
     escaped = str(objects).replace("\\", "\\\\").replace('"', '\\"')
@@ -168,32 +176,25 @@ async def git(
     check: bool = True,
     limit: int | None = None,
     timeout: timedelta = policies.GIT_TIMEOUT,
-    pass_fds: Sequence[int] = (),
     header: Header | None = None,
 ) -> GitResult:
     """Run git on one of the engine's repositories.
 
     `persons` uses the person's own environment and global settings; with a `header`, no credentials but that. `limit`
-    is a bound for standard output in bytes: git is ended when it is reached. Raises GitFailed (with `check`), DiskFull,
-    and WorkspaceError on a time-out.
+    is the maximum of standard output in bytes, after which git is ended. Raises GitFailed (with `check`), DiskFull, and
+    WorkspaceError on a time-out.
     """
     where = {"GIT_DIR": str(git_dir), **({"GIT_WORK_TREE": str(work_tree)} if work_tree else {}), **(env or {})}
     command = [git_program(), *engine_options(persons=persons and header is None), *arguments]
-    if header is not None:
-        assert persons
-        command, stdin = header.command(command), header.stdin
-        where.update(header.variables)
-    if persons:
-        # env(1) changes the inherited environment without this program reading it.
-        drops = [part for name in _DROPPED for part in ("-u", name)]
-        settings = [f"{name}={value}" for name, value in {**_PERSONS_ENVIRONMENT, **where}.items()]
-        command = ["/usr/bin/env", *drops, *settings, *command]
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=work_tree or git_dir,
-        env=None if persons else {**FIXED_ENVIRONMENT, **where},
+        env={
+            **(_persons_environment() if persons else FIXED_ENVIRONMENT),
+            **where,
+            **(header.environment if header else {}),
+        },
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-        pass_fds=pass_fds,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # a group to kill, and no terminal on which ssh could ask
@@ -214,6 +215,14 @@ async def git(
         if check:
             raise GitFailed(f"git {arguments[0]} failed: {clean_text(said)}", stderr=clean_text(said, 4_000), code=code)
     return GitResult(0 if cut else code, stdout, said, cut)
+
+
+def _persons_environment() -> dict[str, str]:
+    """Return this process's environment without variables that would mislead git, and without the engine's own
+    credentials.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    return {**inherited, **_PERSONS_ENVIRONMENT}
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int | None) -> tuple[bytes, bytes, bool]:

@@ -1,4 +1,4 @@
-"""Opens, writes and removes files strictly beneath a directory: no symbolic link on the way is ever followed.
+"""Files strictly beneath one directory, opened, written and removed without following a symbolic link on the way.
 
 A planted link would otherwise make the engine read a secret into a checkpoint, or write outside the workspace. Each
 part of a path is opened relative to the one before it with O_NOFOLLOW, as openat2(RESOLVE_NO_SYMLINKS) would.
@@ -13,7 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from system.directory_walk import DIRECTORY, Descent
-from workspaces.git.tree_codec import parts
+
+
+def parts(path: str) -> list[bytes]:
+    """Split a path into names. Raises ValueError for one that could leave its directory or reach into a `.git`."""
+    names = os.fsencode(path).split(b"/")
+    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
+        raise ValueError(f"not a path of a project: {path!r}")
+    return names
+
+
+def is_path(path: str) -> bool:
+    """Whether a path stays within its directory and out of every `.git`."""
+    try:
+        parts(path)
+    except ValueError:
+        return False
+    return True
 
 
 class Beneath:
@@ -24,7 +40,7 @@ class Beneath:
 
     @contextmanager
     def directory(self, path: str = "") -> Iterator[int]:
-        """A descriptor of the directory at `path`."""
+        """Open the directory at `path`; yields its descriptor."""
         descriptor = os.open(self.root, DIRECTORY)
         try:
             for name in parts(path) if path else []:
@@ -42,32 +58,38 @@ class Beneath:
             yield descriptor, name
 
     def stat(self, path: str) -> os.stat_result | None:
-        """The state of what stands at `path` itself; None where there is nothing."""
+        """Return the state of the entry at `path` itself, a link included; None if there is no entry."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
             return os.stat(name, dir_fd=parent, follow_symlinks=False)
         return None
 
-    def read(self, path: str) -> bytes:
-        """The bytes of a regular file; OSError for anything else (a pipe would hang, a device would not end)."""
+    def read(self, path: str, limit: int | None = None) -> bytes:
+        """Return the bytes of a regular file.
+
+        Raises OSError for anything else (a pipe would hang, a device would not end), and for a file above the limit.
+        """
         with self._parent(path) as (parent, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             with os.fdopen(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise OSError(f"not a regular file: {path!r}")
-                return file.read()
+                data = file.read(-1 if limit is None else limit + 1)
+                if limit is not None and len(data) > limit:
+                    raise OSError(f"larger than {limit} bytes: {path!r}")
+                return data
 
     def readlink(self, path: str) -> bytes:
-        """Where a symbolic link points, as text; it is not followed."""
+        """Return the target of a symbolic link, which is not followed."""
         with self._parent(path) as (parent, name):
             return os.readlink(name, dir_fd=parent)
 
     def names(self, path: str = "") -> list[str]:
-        """The names in a directory."""
+        """Return the names in a directory."""
         with self.directory(path) as descriptor:
             return os.listdir(descriptor)
 
     def make_directory(self, path: str, mode: int = 0o755) -> None:
-        """Make a directory and those above it, in the place of whatever else stands there."""
+        """Make a directory and those above it; a file or link in the way is replaced."""
         descriptor = os.open(self.root, DIRECTORY)
         try:
             for name in parts(path) if path else []:
@@ -87,7 +109,7 @@ class Beneath:
             os.close(descriptor)
 
     def write(self, path: str, data: bytes, mode: int) -> None:
-        """Write a file in the place of whatever stands there."""
+        """Write a file; an entry that stands at the path is replaced."""
         self.make_directory(path.rpartition("/")[0])
         self.remove(path)
         with self._parent(path) as (parent, name):
@@ -97,14 +119,14 @@ class Beneath:
                 os.fchmod(file.fileno(), mode)
 
     def link(self, path: str, target: bytes) -> None:
-        """Make a symbolic link in the place of whatever stands there."""
+        """Make a symbolic link; an entry that stands at the path is replaced."""
         self.make_directory(path.rpartition("/")[0])
         self.remove(path)
         with self._parent(path) as (parent, name):
             os.symlink(target, name, dir_fd=parent)
 
     def remove(self, path: str) -> None:
-        """Remove whatever stands at `path`, a directory with all that is in it; nothing there is fine."""
+        """Remove the entry at `path`, a directory with its contents; a no-op if there is none."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 remove_tree(name, parent)
@@ -112,7 +134,7 @@ class Beneath:
                 os.unlink(name, dir_fd=parent)
 
     def remove_empty(self, path: str) -> bool:
-        """Remove a directory if nothing is in it; whether it was."""
+        """Remove a directory if it is empty; returns whether it was."""
         try:
             with self._parent(path) as (parent, name):
                 os.rmdir(name, dir_fd=parent)
@@ -121,7 +143,7 @@ class Beneath:
         return True
 
     def chmod(self, path: str, mode: int) -> None:
-        """Set the permissions of a file or directory; never of what a link points to."""
+        """Set the permissions of a file or directory, never those of a link's target."""
         with self._parent(path) as (parent, name):
             _permit(name, parent, mode)
 
@@ -130,16 +152,16 @@ def _permit(name: bytes, parent: int, mode: int) -> None:
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
-            # fchmod refuses O_PATH, and another way to open needs the permission that may be missing.
+            # fchmod refuses O_PATH, and any other open needs a permission that may be missing.
             os.chmod(f"/proc/self/fd/{descriptor}", mode)
     finally:
         os.close(descriptor)
 
 
 def remove_tree(name: bytes, parent: int) -> None:
-    """Remove a directory with all that is in it, however deep, also where its permissions stand in the way.
+    """Remove a directory with its contents at any depth, also if its permissions stand in the way.
 
-    Whatever can be removed is removed; then the first reason is raised for which something could not be.
+    All that can be removed is removed; then the first error is raised.
     """
     faults: list[OSError] = []
     with Descent(parent) as at:
@@ -165,7 +187,7 @@ def remove_tree(name: bytes, parent: int) -> None:
 
 
 def remove_path(path: Path) -> None:
-    """Remove whatever stands at a path: a directory with all that is in it, a link itself; nothing there is fine."""
+    """Remove the entry at a path: a directory with its contents, a link itself; a no-op if there is none."""
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -181,13 +203,13 @@ def remove_path(path: Path) -> None:
 
 
 def clear_away(path: Path) -> None:
-    """Remove whatever stands at a path as far as that is possible: what cannot be removed stays, and is no error."""
+    """Remove the entry at a path as far as possible; no error is raised for parts that cannot be removed."""
     with contextlib.suppress(OSError):
         remove_path(path)
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a directory with all that is in it, however deep, to a new place; links are copied as such."""
+    """Copy a directory with its contents, at any depth, to a new place; links are copied as links."""
     os.mkdir(target)
     with contextlib.ExitStack() as stack:
         ends = []
@@ -211,7 +233,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def _copy_files(there: Descent, here: Descent) -> list[str]:
-    """Copy what is no directory where the walk is; gives the names of the directories."""
+    """Copy the files of the directory at which the walk is; returns the names of its subdirectories."""
     directories = []
     for entry in there.entries():
         if entry.is_dir(follow_symlinks=False):
@@ -232,7 +254,7 @@ def _copy_files(there: Descent, here: Descent) -> list[str]:
 
 
 def _remove_files(at: Descent, faults: list[OSError]) -> list[str]:
-    """Remove what is no directory where the walk is; gives the names of the directories."""
+    """Remove the files of the directory at which the walk is; returns the names of its subdirectories."""
     directories = []
     for entry in at.entries():
         if entry.is_dir(follow_symlinks=False):
@@ -246,18 +268,18 @@ def _remove_files(at: Descent, faults: list[OSError]) -> list[str]:
 
 
 def _enter(at: Descent, name: str) -> None:
-    """Enter a directory and let its owner do everything in it."""
+    """Enter a directory and give its owner all permissions in it."""
     try:
         at.enter(name)
     except PermissionError:
         _permit(os.fsencode(name), at.descriptor, 0o700)
         at.enter(name)
     if stat.S_IMODE(os.fstat(at.descriptor).st_mode) & 0o700 != 0o700:
-        with contextlib.suppress(PermissionError):  # not ours: what is in it may be removable all the same
+        with contextlib.suppress(PermissionError):  # another user's: its contents may be removable all the same
             os.fchmod(at.descriptor, 0o700)
 
 
 def _note(faults: list[OSError], error: OSError) -> None:
-    # What is gone is removed; and one reason is enough, however much there is.
+    # A missing entry counts as removed, and the first reason is enough.
     if not faults and not isinstance(error, FileNotFoundError):
         faults.append(error)

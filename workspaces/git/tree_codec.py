@@ -1,10 +1,9 @@
-"""What trees of git hold, by path and by name: modes, entries, changes, and the bytes of a tree.
+"""Trees of git, by path and by name: modes, entries, changes, and the bytes of a tree.
 
-Names in git are bytes. Paths are text with surrogates for what is not UTF-8 (`os.fsencode`), relative, with `/` between
-their parts. Trees are read and written here, for libgit2's Python tree builder takes UTF-8 only.
+Names in git are bytes. Paths are text with surrogates for bytes that are not UTF-8 (`os.fsencode`), relative, with `/`
+between their parts. Trees are read and written here because libgit2's Python tree builder takes UTF-8 only.
 """
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,39 +17,22 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 class Entry(NamedTuple):
-    """What stands at a path of a tree."""
+    """One entry of a tree: a file, link, directory or gitlink."""
 
     mode: int
     oid: str
 
 
 class Change(NamedTuple):
-    """A path whose entry differs between two trees."""
+    """A path with different entries in two trees."""
 
     path: str
     old: Entry | None
     new: Entry | None
 
 
-def parts(path: str) -> list[bytes]:
-    """The names of a path; ValueError for one that could leave its directory or reach into a `.git`."""
-    names = os.fsencode(path).split(b"/")
-    if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
-        raise ValueError(f"not a path of a project: {path!r}")
-    return names
-
-
-def is_path(path: str) -> bool:
-    """Whether a path stays within its directory and out of every `.git`."""
-    try:
-        parts(path)
-    except ValueError:
-        return False
-    return True
-
-
 def parse_tree(raw: bytes) -> dict[bytes, Entry]:
-    """What stands directly in a tree, by name; ValueError where these are not the bytes of one."""
+    """Return the entries of a tree by name. Raises ValueError for bytes that are no tree."""
     found: dict[bytes, Entry] = {}
     at = 0
     while at < len(raw):
@@ -62,6 +44,6 @@ def parse_tree(raw: bytes) -> dict[bytes, Entry]:
 
 
 def dump_tree(entries: Mapping[bytes, Entry]) -> bytes:
-    """The bytes of a tree, in git's own order, in which a directory sorts as if its name ended in `/`."""
+    """Return the bytes of a tree, in git's own order, in which a directory sorts as if its name ended in `/`."""
     ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].mode == TREE else item[0])
     return b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in ordered)

@@ -1,7 +1,8 @@
-"""Gives back the room that ended runs take: their hidden refs go, then the objects that nothing else needs.
+"""Garbage collection of a store: the hidden refs of ended runs are removed, then the objects that no other ref
+needs.
 
-A run's own small files (`state.json`, decisions, request) stay unless they are asked for, so that `show` still knows
-it. What is in `source.git` is packed and never dropped: checkpoints of other runs borrow from it.
+A run's own small files (`state.json`, decisions, request) stay unless their removal is asked for, so that `show` still
+knows the run. Objects in `source.git` are packed and never dropped: checkpoints of other runs borrow from it.
 """
 
 import re
@@ -16,7 +17,7 @@ from system.directory_walk import directories_below, walk_files
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
-from workspaces.git.packs import gc_lock
+from workspaces.git.repack import gc_lock
 from workspaces.git.run import git
 from workspaces.git.safe_directory import clear_away
 from workspaces.maintenance import stale_files
@@ -31,7 +32,7 @@ _RUN = re.compile(re.escape(OURS) + r"(?P<run>[^/]+)/run/head")
 
 @dataclass(frozen=True)
 class Holding:
-    """What a run takes in a store."""
+    """The disk space that a run takes in a store."""
 
     refs: list[str]
     """The refs that would go."""
@@ -40,12 +41,14 @@ class Holding:
 
 
 def runs_of(store: Store) -> list[str]:
-    """The runs that a store knows."""
+    """List the runs that a store knows."""
     return sorted(found["run"] for ref in store.objects.repo.references if (found := _RUN.fullmatch(ref)))
 
 
 async def holding(store: Store, run: str, *, whole: bool) -> Holding:
-    """The refs of a run (without `whole` all but that of its own files), and what only they lead to."""
+    """Measure the refs of a run (without `whole` all but that of its own files), and the objects that only they
+    need.
+    """
     with translated(f"looking at the run {run}"):
         every = await in_thread(_tips, store)
     own = naming.run_ref(run)
@@ -60,13 +63,15 @@ async def holding(store: Store, run: str, *, whole: bool) -> Holding:
 
 
 async def forget(store: Store, run: str, refs: Iterable[str]) -> bool:
-    """Let the refs of an ended run go, with its workspaces; False, with nothing touched, where somebody is in one."""
+    """Remove refs of an ended run, and its workspaces; returns False, without any change, if a step holds one of
+    them.
+    """
     with translated(f"clearing the run {run}"):
         return await in_thread(_forget, store, run, list(refs))
 
 
 async def repack(store: Store) -> int:
-    """Pack what stays, drop what nothing leads to; gives the bytes that this freed. A worker may be at work."""
+    """Pack reachable objects and drop the others; returns the bytes that this freed. A worker may run meanwhile."""
     before = await in_thread(_size, store.root)
     async with locked(gc_lock(store.path)):
         await git(["repack", "-a", "-d", "-k", "-l", "-q"], git_dir=store.source_path)
@@ -104,7 +109,7 @@ def _forget(store: Store, run: str, refs: list[str]) -> bool:
 
 
 def _size(directory: Path) -> int:
-    """Bytes of all files below; those that go meanwhile count nothing."""
+    """Return the bytes of all files below a directory, without those that are removed meanwhile."""
     total = 0
     for _, entry in walk_files(directory):
         with suppress(FileNotFoundError):
@@ -113,7 +118,7 @@ def _size(directory: Path) -> int:
 
 
 def _remove_empty(directory: Path) -> None:
-    """Remove directories of refs that hold none any more."""
+    """Remove directories of refs that are empty."""
     for path in [*sorted(directories_below(directory), reverse=True), ""]:
         with suppress(OSError):
             (directory / path).rmdir()

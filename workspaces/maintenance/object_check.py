@@ -1,6 +1,6 @@
-"""Finds what is wrong with the objects of one repository of a store: damaged files, and objects that are missing.
+"""The check of all objects of one repository of a store: damaged files, and objects that are missing.
 
-Nothing is changed here, and nothing is trusted: an object that cannot be read counts as missing, whatever the reason.
+It changes no file. An object that cannot be read counts as missing, for any reason.
 """
 
 import os
@@ -18,7 +18,7 @@ from system.uncancellable import in_thread
 from workspaces.checkpoints.sandboxed_git import check_object
 from workspaces.git.object_database import Objects
 from workspaces.git.run import git
-from workspaces.git.tree_codec import GITLINK, TREE
+from workspaces.git.tree_codec import GITLINK, TREE, parse_tree
 
 FSCK_TIMEOUT = timedelta(minutes=30)
 """For all objects of a repository; about a minute for a gigabyte."""
@@ -30,7 +30,7 @@ _OUTPUT = 1_000_000
 
 @dataclass
 class Damage:
-    """What is wrong with the objects of a repository."""
+    """The damaged and missing objects of a repository."""
 
     loose: list[Path] = field(default_factory=list)
     """Files of single objects that are not what their name says."""
@@ -44,7 +44,7 @@ class Damage:
 
 
 async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
-    """Check every object of a repository, and that everything is there that the commits in `tips` need."""
+    """Check every object of a repository, and that all objects are there that the commits in `tips` need."""
     checked = await git(
         ["fsck", "--full", "--no-dangling", "--no-progress"],
         git_dir=repository,
@@ -54,7 +54,7 @@ async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
     )
     if checked.code == 0 and not checked.cut:
         return Damage()
-    # git also faults what is merely odd, in a project's old commits for instance: what counts is looked at one by one.
+    # git also reports mere oddities, in a project's old commits for instance: faults that count are found one by one.
     return Damage(
         loose=await in_thread(damaged_loose, repository / "objects"),
         packs=await _damaged_packs(repository),
@@ -63,7 +63,7 @@ async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
 
 
 def damaged_loose(objects: Path) -> list[Path]:
-    """The files of single objects that are not what their name says."""
+    """List the loose objects that do not match their names."""
     found = []
     for fanout in sorted(os.listdir(objects)):
         if not _FANOUT.fullmatch(fanout):
@@ -82,15 +82,17 @@ async def _damaged_packs(repository: Path) -> list[Path]:
     for pack in sorted((repository / "objects/pack").glob("*.pack")):
         index = pack.with_suffix(".idx")
         said = await git(["verify-pack", "--", str(index)], git_dir=repository, check=False, timeout=FSCK_TIMEOUT)
-        if said.code != 0 and await in_thread(pack.exists):  # a worker may have merged it meanwhile
+        if said.code != 0 and await in_thread(pack.exists):  # a worker may have repacked it meanwhile
             found.append(pack)
     return found
 
 
 def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = frozenset()) -> list[str]:
-    """The objects that these commits need and that cannot be read; what is missing hides what it would need itself.
+    """List the objects that these commits need and that cannot be read, without those that only missing ones lead
+    to.
 
-    `also` are objects known to be damaged: the contents of files are not read here.
+    `also` are objects known to be damaged: the contents of files are not read here. `git rev-list --missing=print`
+    would do the same from git 2.45 on; older ones fail at a missing commit.
     """
     objects = Objects(repository)
     shallow = _shallow(repository) | _shallow(repository.parent / "source.git")
@@ -120,16 +122,9 @@ def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = fro
 
 
 def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
-    """What an object needs, and whether that is a file, which need not be opened to know what it needs."""
+    """Yield the objects that an object needs, each with whether it is a file, which need not be opened to follow it."""
     if kind == ObjectType.TREE:
-        at = 0
-        while at < len(data):
-            space = data.index(b" ", at)
-            end = data.index(b"\0", space)
-            mode = int(data[at:space], 8)
-            if mode != GITLINK:
-                yield data[end + 1 : end + 21].hex(), mode != TREE
-            at = end + 21
+        yield from ((entry.oid, entry.mode != TREE) for entry in parse_tree(data).values() if entry.mode != GITLINK)
     elif kind in (ObjectType.COMMIT, ObjectType.TAG):
         for line in data.split(b"\n\n", 1)[0].splitlines():
             name, _, value = line.partition(b" ")
@@ -138,7 +133,7 @@ def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]
 
 
 def _shallow(repository: Path) -> set[str]:
-    """Commits whose parents were never fetched: the project is a shallow clone."""
+    """Return the commits at the ends of a shallow clone: their parents were never fetched."""
     try:
         return set((repository / "shallow").read_text().split())
     except FileNotFoundError:

@@ -1,11 +1,10 @@
-"""Where a lost object may still be: the other repository, workspaces, the target repository, the state remote."""
+"""Sources of a lost object: the other repository, workspaces, the target repository, the state remote."""
 
-import hashlib
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
@@ -15,42 +14,28 @@ from baton.errors import BatonError
 from system.directory_walk import DIRECTORY, walk
 from system.uncancellable import in_thread
 from workspaces.checkpoints.walk import MAX_PATH
-from workspaces.git.object_database import Objects
+from workspaces.git.object_database import Objects, object_id
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, LINK, Entry, is_path
 from workspaces.maintenance.verify_workspaces import index_is_whole, runs_of
 from workspaces.store.fetch import HEADS, TAGS
 from workspaces.store.local_source import guard
+from workspaces.store.promised_objects import whole
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
+from workspaces.store.target_repository import listing
 
-_KINDS = {
-    ObjectType.BLOB: b"blob",
-    ObjectType.TREE: b"tree",
-    ObjectType.COMMIT: b"commit",
-    ObjectType.TAG: b"tag",
-}
-_LARGEST = 100 * 1024 * 1024
-"""Bytes of a file in a workspace that is looked at; larger ones are never kept."""
+_MAX_FILE = 100 * 1024 * 1024
+"""Maximum bytes of a file in a workspace that is read; larger ones are never kept."""
 
 
-@dataclass(frozen=True)
-class Raw:
-    """An object as it was found."""
-
-    kind: int
-    data: bytes
-
-    def is_named(self, oid: str) -> bool:
-        """Whether this is the object of that id, wherever it came from."""
-        head = _KINDS[ObjectType(self.kind)] + b" %d\0" % len(self.data)
-        return hashlib.sha1(head + self.data, usedforsecurity=False).hexdigest() == oid
+Found = tuple[int, bytes]
+"""Kind and bytes of an object, of which the digest is its id."""
 
 
 class Places:
-    """Everywhere that an object may be. The far places are asked only where the near ones do not have it."""
+    """All sources of a store's objects. The remote ones are asked only for objects that the local ones do not have."""
 
     def __init__(self, store: Store, stack: AsyncExitStack) -> None:
         self._store = store
@@ -61,8 +46,8 @@ class Places:
         self.unreachable: list[str] = []
         """Why a far place could not be asked, in sentences."""
 
-    async def find(self, oid: str) -> Raw | None:
-        """An object from wherever it is; None where it is nowhere."""
+    async def find(self, oid: str) -> Found | None:
+        """Return an object from the first source that has it; None if there is none."""
         if found := await in_thread(self._in_opened, self._opened, oid):
             return found
         if self._files is None:
@@ -76,50 +61,54 @@ class Places:
                 return found
         return None
 
-    def _in_opened(self, places: list[Objects], oid: str) -> Raw | None:
+    def _in_opened(self, places: list[Objects], oid: str) -> Found | None:
         for objects in places:
             with suppress(pygit2.GitError, KeyError, ValueError, OSError):
-                raw = Raw(*objects.read(oid))
-                if raw.is_named(oid):
-                    return raw
+                kind, data = objects.read(oid)
+                if object_id(kind, data) == oid:
+                    return kind, data
         return None
 
-    def _in_files(self, oid: str) -> Raw | None:
+    def _in_files(self, oid: str) -> Found | None:
         assert self._files is not None
         if oid in self._files:
-            files, path = self._files[oid]
-            with suppress(OSError):
-                raw = Raw(ObjectType.BLOB, _content(files, path))
-                if raw.is_named(oid):
-                    return raw
+            with suppress(OSError, pygit2.GitError):
+                data = _content(*self._files[oid])
+                if object_id(ObjectType.BLOB, data) == oid:
+                    return ObjectType.BLOB, data
         return None
 
     async def _near(self) -> list[Objects]:
         return [Objects(self._store.source_path), Objects(self._store.path)]
 
     async def _indexes(self) -> list[Objects]:
-        """The directories that git's indexes of the workspaces speak of, built again."""
+        """Build the directories that git's indexes of the workspaces list; the contents of files may be missing."""
         place = await self._stack.enter_async_context(scratch(self._store.root))
-        objects = Objects(place)
         for index in self._workspaces("index"):
             if await in_thread(index_is_whole, index):
-                env = {"GIT_INDEX_FILE": str(index)}
-                listed = await git(["ls-files", "--stage", "-z"], git_dir=self._store.path, env=env, check=False)
-                await in_thread(_build, objects, listed.names())
-        return [objects]
+                await in_thread(shutil.copyfile, index, place / "index")  # git also writes to the index that it reads
+                env = {"GIT_INDEX_FILE": str(place / "index")}
+                await git(["write-tree", "--missing-ok"], git_dir=place, env=env, check=False)
+        return [Objects(place)]
 
     async def _target(self) -> list[Objects]:
-        place = await self._stack.enter_async_context(scratch(self._store.root))
+        """Fetch the target repository; for a partial clone also the objects that its remote has promised."""
+        store = self._store
+        place = await self._stack.enter_async_context(scratch(store.root))
         specs = [f"+{HEADS}*:refs/target/heads/*", f"+{TAGS}*:refs/target/tags/*"]
-        guarded = await guard("upload-pack", self._store.repo, place, hooks=self._store.hooks)
-        fetched = await git(
-            ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", self._store.repo, *specs],
-            git_dir=place,
-            persons=True,
-            check=False,
-        )
-        if fetched.code != 0:
-            self.unreachable.append("The target repository could not be asked.")
+        try:
+            header = await store.header()
+            offered = await listing(store.repo, place, f"{HEADS}*", f"{TAGS}*", header=header, hooks=store.hooks)
+            async with whole(store.repo, store.root, place, offered.refs, hooks=store.hooks) as served:
+                guarded = await guard("upload-pack", served.address, place, hooks=store.hooks)
+                await git(
+                    ["fetch", "--quiet", "--no-tags", "--update-shallow", *guarded, "--", served.address, *specs],
+                    git_dir=place,
+                    persons=True,
+                    header=header,
+                )
+        except BatonError as error:
+            self.unreachable.append(f"The target repository could not be asked. {error}")
         return [Objects(place)]
 
     async def _remote(self) -> list[Objects]:
@@ -141,13 +130,13 @@ class Places:
 
 @asynccontextmanager
 async def places(store: Store) -> AsyncIterator[Places]:
-    """Everywhere that an object of a store may still be."""
+    """Open all sources of a store's objects; scratch repositories are removed at the end."""
     async with AsyncExitStack() as stack:
         yield Places(store, stack)
 
 
 def _files_by_id(store: Store) -> dict[str, tuple[Beneath, str]]:
-    """Every file and link in the workspaces of a store's runs, by the id that it has in git."""
+    """Return every file and link in the workspaces of a store's runs, by the id that it has in git."""
     found: dict[str, tuple[Beneath, str]] = {}
     for run in sorted(runs_of(store)):
         for work in sorted((store.home / "workspaces" / run).glob("*/work")):
@@ -155,10 +144,9 @@ def _files_by_id(store: Store) -> dict[str, tuple[Beneath, str]]:
                 continue
             files = Beneath(work)
             for path in _walk(work):
-                with suppress(OSError, ValueError):
+                with suppress(OSError, ValueError, pygit2.GitError):
                     data = _content(files, path)
-                    head = b"blob %d\0" % len(data)
-                    found[hashlib.sha1(head + data, usedforsecurity=False).hexdigest()] = (files, path)
+                    found[object_id(ObjectType.BLOB, data)] = (files, path)
     return found
 
 
@@ -168,7 +156,7 @@ def _walk(work: Path) -> Iterator[str]:
         for at, entries in walk(top):
             path = at.path
             if len(path) > MAX_PATH:
-                entries.clear()  # never kept
+                entries.clear()  # such paths are never kept
             entries[:] = [entry for entry in entries if path or entry.name != ".git"]
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
@@ -178,18 +166,10 @@ def _walk(work: Path) -> Iterator[str]:
 
 
 def _content(files: Beneath, path: str) -> bytes:
-    """What git keeps of a path: the bytes of a file, or where a link points to; OSError for anything else."""
+    """Return the bytes that git keeps of a path: those of a file, or a link's target. Raises OSError for any other
+    kind.
+    """
     state = files.stat(path)
-    if state is None or state.st_size > _LARGEST:
+    if state is None or state.st_size > _MAX_FILE:
         raise OSError(f"nothing to read at {path!r}")
     return files.readlink(path) if stat.S_ISLNK(state.st_mode) else files.read(path)
-
-
-def _build(objects: Objects, lines: list[str]) -> None:
-    entries: dict[str, Entry | None] = {}
-    for line in lines:
-        about, _, path = line.partition("\t")
-        mode, oid, _stage = about.split()
-        if int(mode, 8) in (FILE, EXECUTABLE, LINK) and is_path(path):
-            entries[path] = Entry(int(mode, 8), oid)
-    objects.edit(EMPTY_TREE, entries)

@@ -1,7 +1,8 @@
-"""Brings back from the history of a run: refs whose commits are here, and files that were whole before.
+"""Repair from a run's history: refs with commits that are still here, and files that were valid in an earlier
+commit.
 
-Nothing is guessed. A ref gets the one commit that can have been its newest; a file gets the newest of its versions that
-can be read, in a commit on top, so that the damaged one stays where it is.
+A ref gets the one commit that certainly was its newest, or none. A file gets the newest of its versions that can be
+read, in a commit on top, so that the damaged one stays in the history.
 """
 
 import json
@@ -15,20 +16,21 @@ import pygit2
 
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
+from baton.steps.store_paths import DECISIONS, REQUEST, STATE
 from system.uncancellable import in_thread
 from workspaces.git.object_database import Objects
 from workspaces.git.run import git
-from workspaces.store.run_records import DECISIONS, REQUEST, STATE, fault_of, read_json
-from workspaces.store.state_remote import OURS
+from workspaces.store.run_records import fault_of, read_json
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 _NAMED = re.compile(r"refs/baton/[^/]+/[^/]+/(?:candidate|landing/\d+)/(?P<commit>[0-9a-f]{40})")
-_MOST_COMMITS = 100_000
+_MAX_COMMITS = 100_000
 """Of the history of one ref that is searched."""
 
 
 async def lost_tip(store: Store, ref: str) -> str | None:
-    """The commit that a ref of the engine was at, where that is certain; None where it is not."""
+    """Return the commit that a ref of the engine was at, if that is certain; else None."""
     keeper = store.keeper(ref)
     if named := _NAMED.fullmatch(ref):
         return named["commit"] if keeper.has(named["commit"]) else None
@@ -51,7 +53,7 @@ def _was_at(store: Store, keeper: Objects, ref: str, tip: str) -> bool:
 
 
 def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
-    """Commits that are certainly of this ref: the one that was pushed last, and those that state.json names."""
+    """Return commits that are certainly of this ref: the one that was pushed last, and those that state.json names."""
     known = set()
     with suppress(OSError, ValueError):
         known.add((store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip())
@@ -64,10 +66,10 @@ def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
 
 
 def _line(objects: Objects, tip: str) -> list[str]:
-    """A commit and those before it by first parents, as far as they can be read."""
+    """List a commit and those before it by first parents, as far as they can be read."""
     found: list[str] = []
     with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError):
-        while len(found) < _MOST_COMMITS:
+        while len(found) < _MAX_COMMITS:
             found.append(tip)
             parents = objects.parents(tip)
             if not parents:
@@ -89,11 +91,11 @@ def _content(objects: Objects, commit: str, name: str) -> Any:
 
 
 async def restore_records(store: Store) -> None:
-    """Put back the files of runs that cannot be read, from the newest version in the run's history that can."""
+    """Restore the invalid files of runs from the newest version in the run's history that is valid."""
     for name in sorted(await in_thread(lambda: set(store.objects.repo.references))):
-        if name.startswith(OURS) and name == naming.run_ref(name.removeprefix(OURS).partition("/")[0]):
+        if name.startswith(OURS) and name == naming.run_ref(run_of_ref(name)):
             head = await store.head(name)
-            with suppress(StaleAttempt):  # a worker has just written it anew
+            with suppress(StaleAttempt):  # a worker has just written a newer one
                 files = await in_thread(_whole_versions, store.objects, str(head))
                 if files:
                     message = f"repair: {', '.join(sorted(files))} as it last was whole"
@@ -101,7 +103,7 @@ async def restore_records(store: Store) -> None:
 
 
 def _whole_versions(objects: Objects, head: str) -> dict[str, bytes]:
-    """For each file that is damaged at `head`, its newest bytes that can be read."""
+    """Return, for each file that is invalid at `head`, the bytes of its newest valid version."""
     try:
         entries = [(name, leaf.oid) for name, leaf in objects.leaves(objects.tree_of(head)) if name.endswith(".json")]
     except (KeyError, ValueError, OSError, pygit2.GitError):
@@ -132,7 +134,7 @@ def _whole(objects: Objects, name: str, oid: str) -> bytes | None:
 
 
 def _decisions_of(objects: Objects, head: str) -> bytes | None:
-    """`decisions.json` by the state of the same moment, which has them, too."""
+    """Return `decisions.json` as the state of the same commit has it; None if that is invalid, too."""
     entry = objects.entry(objects.tree_of(head), STATE)
     data = _whole(objects, STATE, entry.oid) if entry else None
     if data is None:

@@ -1,7 +1,7 @@
-"""Mends what `verify` found in a store: leftovers go, lost objects come back from wherever they still are.
+"""Repair of the faults that `verify` found in a store: stale files are removed, lost objects are restored.
 
-Nothing that holds work is deleted: damaged files are moved to `<store>/damaged/<time>/`. An object comes back only
-under its own id, which is the digest of what is in it, so no place that it comes from has to be trusted.
+No file that holds work is deleted: damaged ones are moved to `<store>/damaged/<time>/`. An object is restored only
+under its own id, the digest of its bytes, so its source need not be trusted.
 """
 
 from contextlib import suppress
@@ -12,13 +12,13 @@ from pathlib import Path
 import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
+from baton.steps.store_paths import WORKSPACE
 from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoints import WORKSPACE
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
 from workspaces.git.findings import Finding, StoreReport
 from workspaces.git.object_database import Objects
-from workspaces.git.packs import gc_lock
+from workspaces.git.repack import gc_lock
 from workspaces.git.repositories import scratch
 from workspaces.git.run import git
 from workspaces.git.tree_codec import TREE
@@ -27,15 +27,15 @@ from workspaces.maintenance.object_check import damaged_loose, missing, needs
 from workspaces.maintenance.object_sources import Places, places
 from workspaces.maintenance.ref_restore import lost_tip, restore_records
 from workspaces.maintenance.verify import tips_of, verify
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
-_LARGEST_PACK = 1 << 30
+_MAX_PACK = 1 << 30
 """Bytes of a damaged pack that is read through for what is whole in it."""
 
 _GONE = (
-    "It was looked for in both repositories, in the workspaces, in the target repository and in the state remote. What"
-    " does not need it goes on; stop a run that does (`baton stop`), and start it anew."
+    "It was searched for in both repositories, in the workspaces, in the target repository and in the state remote."
+    " Runs that do not need it go on; stop a run that does (`baton stop`), and start it anew."
 )
 
 _NO_VERSION = (
@@ -45,16 +45,17 @@ _NO_VERSION = (
 
 
 async def repair(store: Store, report: StoreReport) -> StoreReport:
-    """Mend what was found, and check again: `findings` is what is left then, `mended` what is no more.
+    """Repair the findings of a report, and verify again: `findings` are those that are left, `mended` those that
+    are gone.
 
-    To be called while no worker uses the home, or with the risk that a step has to be tried again.
+    Call it while no worker uses the home; otherwise a step may fail and be retried.
     """
-    with translated("mending the store"):
+    with translated("repairing the store"):
         for finding in report.of("leftover"):
             await in_thread(stale_files.remove, store.home / finding.where)
         aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         unasked: list[str] = []
-        async with locked(gc_lock(store.path)):  # nobody merges packs or collects them meanwhile
+        async with locked(gc_lock(store.path)):  # no repack and no garbage collection meanwhile
             for finding in report.of("pack"):
                 await _mend_pack(store, store.home / finding.where, aside)
             if report.of("object", "pack", "missing", "checkpoint", "ref"):
@@ -90,8 +91,8 @@ def _move_aside(store: Store, path: Path, aside: Path) -> None:
 
 
 async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
-    """Make its index anew where only that is damaged; else keep what is whole in it as single objects."""
-    if not await in_thread(pack.exists):  # a worker has merged it, and so found it whole
+    """Make a pack's index anew if only that is damaged; else keep the pack's readable objects as loose ones."""
+    if not await in_thread(pack.exists):  # a worker has repacked it, and so found it whole
         return
     repository = pack.parent.parent.parent
     for suffix in (".idx", ".rev", ".bitmap"):
@@ -103,7 +104,7 @@ async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
     pack.with_suffix(".idx").unlink(missing_ok=True)
     await in_thread(_move_aside, store, pack, aside)
     moved = aside / pack.relative_to(store.root)
-    if moved.stat().st_size <= _LARGEST_PACK:
+    if moved.stat().st_size <= _MAX_PACK:
         data = await in_thread(moved.read_bytes)
         await git(["unpack-objects", "-r", "-q"], git_dir=repository, stdin=data, check=False)
     async with scratch(store.root) as place:
@@ -119,12 +120,12 @@ def _copy_readable(source: Objects, target: Objects) -> None:
         except (pygit2.GitError, KeyError, ValueError, OSError):
             continue
         if not target.has(str(oid)):
-            target.written(str(target.repo.write(kind, data)))
+            target.put(kind, data)
     target.sync()
 
 
 async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
-    """Let a ref that holds nonsense point again to what the state remote has, or to what was last pushed there."""
+    """Point an unreadable ref to its newest commit here, in the state remote, or as noted at the last push."""
     value = await _lost_tip(store, ref) or await _value_elsewhere(store, ref)
     if value is None and ref.startswith(OURS):
         return
@@ -132,14 +133,14 @@ async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
         if (repository / ref).is_file():
             await in_thread(_move_aside, store, repository / ref, aside)
     if value is not None:
-        # By hand: the commit itself may have to be brought back first.
+        # Not by git, which would refuse a ref to a commit that is restored only later.
         path = Path(store.keeper(ref).repo.path) / ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
 
 
 async def _lost_tip(store: Store, ref: str) -> str | None:
-    """The newest commit that a ref of the engine was at, by the commits here; it need not have been pushed."""
+    """Return the newest commit of a ref of the engine, by the commits here; it need not have been pushed."""
     if not ref.startswith(OURS):
         return None
     with suppress(WorkspaceError, KeyError, ValueError, pygit2.GitError):
@@ -148,12 +149,14 @@ async def _lost_tip(store: Store, ref: str) -> str | None:
 
 
 async def _value_elsewhere(store: Store, ref: str) -> str | None:
-    """What a ref of the engine should point to; None for the project's own, which the next fetch makes again."""
+    """Return the commit of a ref in the state remote or in the note of the last push; None for a ref of the
+    project's own.
+    """
     if not ref.startswith(OURS):
         return None
     if store.remote is not None:
         with suppress(StateRemoteAway):
-            offered = await store.remote.refs(store, ref.removeprefix(OURS).partition("/")[0])
+            offered = await store.remote.refs(store, run_of_ref(ref))
             if ref in offered:
                 return offered[ref]
     with suppress(OSError, ValueError):
@@ -162,7 +165,7 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
 
 
 async def _bring_back(store: Store) -> list[str]:
-    """Restore lost objects with all that they need; gives the reasons why a place could not be asked."""
+    """Restore lost objects with all that they need; returns the reasons for which a source could not be asked."""
     async with places(store) as found:
         for repository, refs in (await in_thread(tips_of, store)).items():
             lost = await in_thread(missing, repository, list(refs.values()))
@@ -176,11 +179,11 @@ async def _restore(repository: Path, lost: list[str], found: Places) -> None:
     waiting, seen = list(lost), set(lost)
     while waiting:
         oid = waiting.pop()
-        raw = await found.find(oid)
-        if raw is None:
+        there = await found.find(oid)
+        if there is None:
             continue
-        target.written(str(target.repo.write(raw.kind, raw.data)))
-        for needed, _ in needs(raw.kind, raw.data, parents=True):
+        target.put(*there)
+        for needed, _ in needs(*there, parents=True):
             if needed not in seen and not target.has(needed):
                 seen.add(needed)
                 waiting.append(needed)
@@ -188,7 +191,7 @@ async def _restore(repository: Path, lost: list[str], found: Places) -> None:
 
 
 async def _mend_workspace(store: Store, finding: Finding) -> None:
-    """Make an index again from the newest checkpoint; forget what is said of files that are gone."""
+    """Make an index again from the newest checkpoint; for lost files, remove the notes about them."""
     directory = store.home / finding.where
     run, task = directory.parts[-2:]
     with stale_files.held(directory) as free:

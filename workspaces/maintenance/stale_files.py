@@ -1,7 +1,7 @@
-"""What crashes leave in a home: half-written objects, locks, quarantines, scratch directories; found, and removed.
+"""Stale files of crashes in a home: half-written objects, locks, quarantines, scratch directories.
 
-Whatever is younger than the longest that a git command of the engine may take could still be somebody's and is left
-alone, and so is a workspace that somebody holds.
+Files younger than the longest git command of the engine may be in use and are left alone, and so is a workspace that a
+step holds.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ _IN_A_REPOSITORY = (
     "objects/tmp_*",
     "objects/??/tmp_*",
     "objects/pack/tmp_*",
+    "objects/pack/.tmp-*",
     "objects/pack/*.keep.tmp",
     "objects/info/*.lock",
     "objects/pack/*.lock",
@@ -34,7 +35,7 @@ _IN_A_WORKSPACE = ("quarantine", "kept", "agent.index", "index.lock", "index.new
 
 
 def in_store(root: Path, now: float | None = None) -> list[Path]:
-    """Leftovers in the directory of a store, sorted."""
+    """List the stale files in the directory of a store, sorted."""
     limit = (now or time.time()) - LEFT_ALONE.total_seconds()
     found = [path for pattern in _IN_A_STORE for path in root.glob(pattern)]
     for repository in (root / "source.git", root / "store.git"):
@@ -45,30 +46,30 @@ def in_store(root: Path, now: float | None = None) -> list[Path]:
 
 
 def in_workspace(home: Path) -> list[Path]:
-    """Leftovers beside the files of a workspace that nobody holds, whatever their age."""
+    """List the stale files beside a workspace, at any age; none while a step holds it."""
     with held(home) as free:
         return [home / name for name in _IN_A_WORKSPACE if free and os.path.lexists(home / name)]
 
 
 def remove(path: Path) -> None:
-    """Remove a leftover, a directory with all that is in it; links are not followed."""
+    """Remove a stale file, or a directory with its contents; links are not followed."""
     remove_path(path)
 
 
 @contextmanager
 def held(workspace: Path) -> Iterator[bool]:
-    """Hold a workspace if nobody does (whether so is given); nothing is waited for."""
+    """Hold a workspace if it is free, without waiting; yields whether it is held."""
     with contextlib.ExitStack() as stack:
         free = False
         if workspace.is_dir():
             with contextlib.suppress(OSError):
-                # The lock of all who work in it: whoever waits for it is told who has it.
+                # The lock of every step that works in it: one that waits for it learns who has it.
                 free = stack.enter_context(held_if_free(workspace / "lock"))
         yield free
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files below a directory."""
+    """Return the bytes of a file, or of all files below a directory."""
     if path.is_dir() and not path.is_symlink():
         return sum(entry.stat(follow_symlinks=False).st_size for _, entry in walk_files(path))
     return path.lstat().st_size

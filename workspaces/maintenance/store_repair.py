@@ -1,7 +1,7 @@
-"""Mends the frame of a store, without which nothing in it can be read: HEAD, configuration, the name of its repository.
+"""Repair of the files without which a store cannot be opened: HEAD, configuration, the name of its repository.
 
-Whatever is replaced was damaged and is moved to `<store>/damaged/<time>/`. What the frame has to be is known but for
-the repository, which the runs in the store say: theirs fits, or it is not taken.
+Each damaged file is moved to `<store>/damaged/<time>/`. Their contents are constants, except for the repository's name,
+which is read from the runs in the store and used only if the store's directory has the key of that name.
 """
 
 import os
@@ -15,6 +15,7 @@ import pygit2
 
 from baton import naming
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import REQUEST, STATE
 from system.fsync import write_durably
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
@@ -23,7 +24,7 @@ from workspaces.git.findings import Finding
 from workspaces.git.inventory import ALTERNATES, PACKED_REF, Place, place_of
 from workspaces.git.object_database import Objects
 from workspaces.git.repositories import ATTRIBUTES, CONFIG
-from workspaces.store.run_records import REQUEST, STATE, read_json
+from workspaces.store.run_records import read_json
 from workspaces.store.state_remote import OURS
 
 HEAD = "ref: refs/heads/master\n"
@@ -42,11 +43,13 @@ _NO_NAME = (
 
 
 async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
-    """Mend a store that cannot be opened as far as that goes; gives it as it is then, and the faults that are gone."""
+    """Repair a store that cannot be opened, as far as possible; returns its state then, and the faults that are
+    gone.
+    """
     if not any(finding.mendable for finding in place.faults):
         return place, []
     home = place.root.parent.parent
-    with translated("mending the store"):
+    with translated("repairing the store"):
         async with locked(place.root / "create.lock"):
             await in_thread(_mend, place.root, [home / finding.where for finding in place.faults if finding.mendable])
     after = await in_thread(place_of, home, place.root) or replace(place, faults=())
@@ -63,7 +66,7 @@ async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
 
 def _mend(root: Path, paths: list[Path]) -> None:
     aside = root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    # Directories first: the files lie in them; the name last, for it is read from what is mended before.
+    # Directories first: the files lie in them; the name last, for it is read from files that are repaired before.
     for path in sorted(paths, key=lambda each: (each.name != "objects", each.name == "repository")):
         below = str(path.relative_to(root).as_posix()).partition("/")[2]
         if below == "objects":
@@ -97,7 +100,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _repository_by_runs(root: Path) -> str | None:
-    """The repository that a run in the store was made for, if the directory has its name."""
+    """Return the repository that a run in the store was made for, if the store's directory has the key of its name."""
     with suppress(pygit2.GitError, OSError, ValueError, KeyError):
         objects = Objects(root / "store.git")
         for ref in objects.repo.references:

@@ -1,6 +1,6 @@
-"""Says whether a store and the workspaces that belong to it are whole: `verify`. What it finds, `repair` mends.
+"""Verification of a store and of the workspaces that belong to it; `repair` repairs its findings.
 
-Looks only: a worker may be at work meanwhile. Whoever reads a finding learns what it means and what to do.
+It only reads, and a worker may run meanwhile. Each finding says what it means and what to do.
 """
 
 import re
@@ -10,9 +10,18 @@ from pathlib import Path
 
 from baton import naming
 from baton.errors import WorkspaceError
+from baton.steps.store_paths import (
+    BASE,
+    CONFLICTS,
+    GATES,
+    META,
+    REPORTS,
+    TRANSCRIPT,
+    TURN_FILE,
+    WORKSPACE,
+)
 from system.directory_walk import walk_files
 from system.uncancellable import in_thread
-from workspaces.checkpoints.checkpoints import BASE, META, WORKSPACE
 from workspaces.checkpoints.file_metadata import parse_meta
 from workspaces.git.errors import translated
 from workspaces.git.findings import Finding, StoreReport
@@ -22,18 +31,17 @@ from workspaces.maintenance import stale_files
 from workspaces.maintenance.object_check import Damage, damage_of, damaged_loose, missing
 from workspaces.maintenance.verify_workspaces import leftover, look_at_workspaces, packed_refs
 from workspaces.store.run_records import fault_of, read_json
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 __all__ = ["Finding", "StoreReport", "verify"]
 
-_TURN = re.compile(r"transcript/(?P<session>[^/]+)/(?P<turn>[0-9]{5})-(?P<side>user|assistant)\.json")
-_MOST_REFS_NAMED = 200
+_MAX_REFS_NAMED = 200
 """Of refs that a damage touches; each is walked to its end."""
 
 
 async def verify(store: Store) -> StoreReport:
-    """Check objects, refs, checkpoints, transcripts, workspaces and leftovers of a store. Nothing is changed."""
+    """Check objects, refs, checkpoints, transcripts, workspaces and stale files of a store, without any change."""
     report = StoreReport(store.repo, store.root)
     tips = await in_thread(_tips, store, report)
     report.refs = sum(len(found) for found in tips.values())
@@ -50,12 +58,12 @@ async def verify(store: Store) -> StoreReport:
 
 
 def tips_of(store: Store) -> dict[Path, dict[str, str]]:
-    """The refs of both repositories that can be read, with what they point to."""
+    """Return the refs of both repositories that can be read, with their commits."""
     return _tips(store, StoreReport(store.repo, store.root))
 
 
 def broken_refs(store: Store) -> list[Finding]:
-    """The refs of both repositories that cannot be read."""
+    """Return the findings for refs of both repositories that cannot be read."""
     report = StoreReport(store.repo, store.root)
     _tips(store, report)
     return report.findings
@@ -80,14 +88,14 @@ def _tips(store: Store, report: StoreReport) -> dict[Path, dict[str, str]]:
                         "ref",
                         ref,
                         f"The ref {ref} holds no commit: {_meaning(ref)}.",
-                        "`baton doctor --store --repair` looks for it in the state remote and among the commits here.",
+                        "`baton doctor --store --repair` searches the state remote and the commits here for it.",
                     )
                 )
     return found
 
 
 def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
-    """The files of refs, below `refs/`; a directory of them that cannot be read is a finding."""
+    """List the files below `refs/`; a directory of them that cannot be read becomes a finding."""
 
     def unreadable(path: str, error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
@@ -101,7 +109,7 @@ def _ref_names(refs: Path, report: StoreReport, home: Path) -> list[str]:
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether a path is a file, as far as can be seen: no pipe, on which a reader waits."""
+    """Whether a path is a regular file, as far as can be seen: a pipe would block a reader."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -120,13 +128,13 @@ def _say_damage(store: Store, report: StoreReport, repository: Path, damage: Dam
 
 
 def _say_touched(store: Store, report: StoreReport, repository: Path, refs: dict[str, str]) -> None:
-    """Which refs cannot be read whole, so that it is known which runs a damage holds up."""
+    """Add a finding for each ref that lacks objects, so that the report names the runs that a damage blocks."""
     bad = frozenset(
         path.parent.name + path.name
         for objects in (store.source_path / "objects", store.path / "objects")
         for path in damaged_loose(objects)
     )
-    for ref, tip in sorted(refs.items())[:_MOST_REFS_NAMED]:
+    for ref, tip in sorted(refs.items())[:_MAX_REFS_NAMED]:
         if lost := missing(repository, [tip], also=bad):
             report.findings.append(
                 Finding(
@@ -139,7 +147,7 @@ def _say_touched(store: Store, report: StoreReport, repository: Path, refs: dict
 
 
 def _meaning(ref: str) -> str:
-    """What it means that a ref cannot be read."""
+    """Return the consequence of a ref that cannot be read."""
     run, _, rest = ref.removeprefix(OURS).partition("/")
     if not ref.startswith(OURS):
         return "a part of the project's history cannot be read; the next run fetches it again"
@@ -158,7 +166,7 @@ def _meaning(ref: str) -> str:
 
 
 def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
-    """Read what the engine would read of every run, where all of it is there: what is wrong then was written so."""
+    """Read all files that the engine would read of every run with complete refs: a fault then was written that way."""
     objects = Objects(store.path)
     known = {finding.where for finding in report.of("checkpoint", "ref")}
     for ref, tip in sorted(refs.items()):
@@ -166,7 +174,7 @@ def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
             continue
         try:
             with translated(f"reading {ref}"):
-                if ref == naming.run_ref(_run(ref)):
+                if ref == naming.run_ref(run_of_ref(ref)):
                     report.findings += _read_records(objects, ref, tip)
                 elif naming.is_contents_ref(ref):
                     for name, leaf in objects.leaves(objects.tree_of(tip)):
@@ -186,7 +194,7 @@ def _read_records(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             yield Finding(
                 "record",
                 f"{ref}:{name}",
-                f"{name} of the run {_run(ref)} is damaged ({reason[:200]}).",
+                f"{name} of the run {run_of_ref(ref)} is damaged ({reason[:200]}).",
                 "`baton doctor --store --repair` brings back the last one of the run that was whole.",
             )
 
@@ -202,7 +210,7 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
             raise WorkspaceError(f"the commit {oid[:12]} that it began from is missing")
     turns: dict[str, dict[str, set[int]]] = {}
     ended: dict[str, set[int]] = {}
-    for directory in ("transcript", "reports", "gates", "conflicts"):
+    for directory in (TRANSCRIPT, REPORTS, GATES, CONFLICTS):
         entry = objects.entry(tree, directory)
         for name, leaf in objects.leaves(entry.oid, f"{directory}/".encode()) if entry else ():
             if not name.endswith(".json"):
@@ -213,11 +221,11 @@ def _read_lane(objects: Objects, ref: str, tip: str) -> Iterator[Finding]:
                 content = None
             if not isinstance(content, dict):
                 yield Finding("transcript", f"{ref}:{name}", f"{name} is no JSON object: {_meaning(ref)}.", "", False)
-            elif found := _TURN.fullmatch(name):
+            elif (found := TURN_FILE.fullmatch(name)) and found["side"] in ("user", "assistant"):
                 sides = turns.setdefault(found["session"], {"user": set(), "assistant": set()})
-                sides[found["side"]].add(int(found["turn"]))
+                sides[found["side"]].add(int(found["number"]))
                 if found["side"] == "user" and content.get("result"):
-                    ended.setdefault(found["session"], set()).add(int(found["turn"]))
+                    ended.setdefault(found["session"], set()).add(int(found["number"]))
     for session, sides in turns.items():
         known = range(1, max(sides["user"], default=0) + 1)
         # A turn that took in a hand-off beside other calls has no answer; the session may have gone on all the same.
@@ -231,10 +239,6 @@ def _data(objects: Objects, commit: str, path: str) -> bytes:
     if entry is None:
         raise WorkspaceError(f"it has no {path}")
     return objects.data(entry.oid)
-
-
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]
 
 
 def _below(store: Store, path: Path) -> str:

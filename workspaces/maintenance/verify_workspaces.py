@@ -1,4 +1,4 @@
-"""Checks the workspaces of a home: directories that lack something, and such as belong to no run."""
+"""The check of a home's workspaces: directories that lack a part, and those that belong to no run."""
 
 import hashlib
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 from workspaces.git.findings import Finding, StoreReport
 from workspaces.git.inventory import stock
 from workspaces.maintenance import stale_files
-from workspaces.store.state_remote import OURS
+from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 
 def look_at_workspaces(store: Store, report: StoreReport) -> None:
-    """Add what is wrong with the workspaces of a store's runs, and with those that no store knows."""
+    """Add the faults of the workspaces of a store's runs, and of those that no store knows."""
     known, here = runs_of_home(store.home), runs_of(store)
     for directory in sorted((store.home / "workspaces").glob("*/*")):
         run = directory.parent.name
@@ -21,7 +21,7 @@ def look_at_workspaces(store: Store, report: StoreReport) -> None:
             continue
         if run not in known:
             if any(place.faults for place in stock(store.home)):
-                continue  # it may be of a run in a store that cannot be read
+                continue  # it may belong to a run in a store that cannot be read
             report.findings.append(
                 Finding(
                     "stray",
@@ -49,7 +49,7 @@ def _look_at_workspace(store: Store, directory: Path) -> Iterator[Finding]:
 
 
 def index_is_whole(index: Path) -> bool:
-    """Whether an index is there and ends with the digest of what it holds."""
+    """Whether an index is there and ends with the digest of its contents."""
     try:
         data = index.read_bytes()
     except OSError:
@@ -58,9 +58,9 @@ def index_is_whole(index: Path) -> bool:
 
 
 def runs_of(store: Store) -> set[str]:
-    """The runs that have a ref in a store, readable or not."""
+    """Return the runs that have a ref in a store, readable or not."""
     return {path.name for repository in (store.path, store.source_path) for path in (repository / OURS).glob("*")} | {
-        _run(ref)
+        run_of_ref(ref)
         for repository in (store.path, store.source_path)
         for ref in packed_refs(repository)
         if ref.startswith(OURS)
@@ -68,15 +68,15 @@ def runs_of(store: Store) -> set[str]:
 
 
 def runs_of_home(home: Path) -> set[str]:
-    """The runs that any store of a home knows."""
+    """Return the runs that any store of a home knows."""
     found = {path.name for path in home.glob(f"stores/*/*.git/{OURS}*")}
     for repository in home.glob("stores/*/*.git"):
-        found |= {_run(ref) for ref in packed_refs(repository) if ref.startswith(OURS)}
+        found |= {run_of_ref(ref) for ref in packed_refs(repository) if ref.startswith(OURS)}
     return found
 
 
 def packed_refs(repository: Path) -> dict[str, str]:
-    """The refs that git has packed into one file."""
+    """Return the refs that git has packed into one file."""
     try:
         lines = (repository / "packed-refs").read_text(errors="replace").splitlines()
     except OSError:
@@ -86,9 +86,5 @@ def packed_refs(repository: Path) -> dict[str, str]:
 
 
 def leftover(store: Store, path: Path) -> Finding:
-    """The finding for a path that a crash left."""
-    return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; nobody uses it.")
-
-
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]
+    """Return the finding for a stale file."""
+    return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; it is not in use.")

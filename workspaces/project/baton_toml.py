@@ -1,11 +1,10 @@
 """The project's own configuration, `baton.toml` at the root of its base branch: its model and its strict parser. Pure.
 
-The file comes from a repository: it is bounded, unknown keys are errors, and it can narrow or widen what agents may
-do only as far as this model goes. Whether a bound directory exists is looked at where commands run.
+The file comes from a repository: its size is bounded, unknown keys are errors, and it changes the rights of agents only
+within this model. Whether a requested directory exists is checked where commands run.
 """
 
-import math
-import re
+import contextlib
 import tomllib
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -24,34 +24,30 @@ from pydantic import (
 
 from baton import policies
 from baton.errors import ConfigurationError
-from baton.records.run import ROLES, Fallback, StrictContract
+from baton.records.run import ROLES, Bounds, Fallback, StrictContract
 from baton.settings.bind_paths import refuse_bind
-from workspaces.project.path_patterns import compile_pattern
+from system.durations import parse_duration
+from system.path_patterns import parse_pattern
 
 FILE = "baton.toml"
 MAX_BYTES = 64_000
 _MAX_PATTERNS = 200
 _MAX_BINDS = 20
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_TEXT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhd]?)")
-_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+_MAX_DURATION = timedelta(days=30)
+_LAX_DURATION = TypeAdapter(timedelta)
 
 
 def _duration(value: object) -> timedelta:
-    """Seconds as a number, or a text such as `90s`, `10m`, `2h`; also what JSON makes of a duration."""
-    seconds: float | None = None
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, str) and (match := _TEXT.fullmatch(value.strip())):
-        seconds = float(match[1]) * _UNITS[match[2] or "s"]
-    elif isinstance(value, str) and len(value) > 1 and len(value) < 40 and (match := _ISO.fullmatch(value)):
-        days, hours, minutes, rest = (float(part or 0) for part in match.groups())
-        seconds = days * 86_400 + hours * 3_600 + minutes * 60 + rest
-    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= 30 * 86_400:
+    """Read seconds as a number, a text such as `90s`, `10m` or `2h`, or a duration as JSON writes it (`PT10M`)."""
+    duration: timedelta | None = None
+    if isinstance(value, str) and not value.startswith("P"):
+        duration = parse_duration(value)
+    elif isinstance(value, str | int | float | timedelta) and not isinstance(value, bool):
+        with contextlib.suppress(ValidationError):
+            duration = _LAX_DURATION.validate_python(value)
+    if duration is None or not timedelta() < duration <= _MAX_DURATION:
         raise ValueError("takes seconds, or a text such as '90s', '10m' or '2h', up to 30 days")
-    return timedelta(seconds=seconds)
+    return duration
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -72,14 +68,14 @@ class _Table(StrictContract):
 
 
 class GateConfig(_Table):
-    """`[gate]`: the engine's own run of the project's tests."""
+    """The table `[gate]`: the engine's own run of the project's tests."""
 
     setup: CommandText | None = None
-    """Shell command that prepares a clean checkout, such as an installation."""
+    """Shell command that prepares a clean checkout, such as an installation of packages."""
     test: CommandText | None = None
-    """Shell command whose exit code is the verdict; None: derived from the technology."""
+    """Shell command whose exit code is the verdict; None: derived from the detected technology."""
     timeout: Duration = policies.GATE_TIMEOUT
-    """For each of the two commands."""
+    """Time limit of each of the two commands."""
 
 
 Money = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -87,32 +83,37 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class LimitsConfig(_Table):
-    """`[limits]`: bounds of a run on this project; None leaves it to the caller."""
+    """The table `[limits]`: bounds of a run on this project; None leaves a bound to the caller."""
 
     usd: Money | None = None
-    """Of the whole run."""
+    """Maximum of the whole run."""
     usd_per_task: Money | None = None
     usd_per_session: Money | None = None
     turns: Count | None = None
-    """Of one session."""
+    """Maximum of one session."""
     turns_per_task: Count | None = None
     turns_per_run: Count | None = None
     usd_per_day: Money | None = None
-    """Of a UTC day, over all runs of a home."""
+    """Maximum of a UTC day, over all runs of a home."""
     turns_per_day: Count | None = None
     rounds: Annotated[int, Field(ge=1, le=10)] | None = None
     parallel: Annotated[int, Field(ge=1, le=32)] | None = None
     wall_clock: Duration | None = None
 
+    def bounds(self) -> Bounds:
+        """Return the table as a record, with the wall clock in seconds."""
+        seconds = self.wall_clock.total_seconds() if self.wall_clock else None
+        return Bounds(**self.model_dump(exclude={"wall_clock"}), wall_clock_seconds=seconds)
+
 
 class DecisionsConfig(_Table):
-    """`[decisions]`: how long a question waits for a person."""
+    """The table `[decisions]`: the deadline of questions to a person, and the default answer."""
 
     default: Fallback | None = None
-    """What is chosen once the deadline has passed."""
+    """The choice after the deadline has passed."""
     deadline: Duration | None = None
     remind: Duration = timedelta(days=1)
-    """Until the first reminder; each further one takes twice as long."""
+    """Time until the first reminder; each further one takes twice as long."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "DecisionsConfig":
@@ -122,11 +123,11 @@ class DecisionsConfig(_Table):
 
 
 class SandboxConfig(_Table):
-    """`[sandbox]`: what commands may see beyond their workspace."""
+    """The table `[sandbox]`: the network and the directories that commands request beyond their workspace."""
 
     network: bool = False
     binds: list[str] = Field(default_factory=list, max_length=_MAX_BINDS)
-    """Directories of toolchains, read-only at their own path; the `bin` of each joins PATH."""
+    """Directories of toolchains, mounted read-only at their own path; the `bin` of each joins PATH."""
 
     @field_validator("binds")
     @classmethod
@@ -138,11 +139,11 @@ class SandboxConfig(_Table):
 
 
 class ProjectConfig(_Table):
-    """The whole file; without one, the defaults."""
+    """The complete file; its defaults apply to a project without one."""
 
     gate: GateConfig = GateConfig()
     scope: dict[str, list[str]] = Field(default_factory=dict)
-    """Patterns by role; a role that is named here has these instead of the default ones."""
+    """Patterns by role; a role that is named here has these instead of its default ones."""
     limits: LimitsConfig = LimitsConfig()
     decisions: DecisionsConfig = DecisionsConfig()
     sandbox: SandboxConfig = SandboxConfig()
@@ -159,14 +160,14 @@ class ProjectConfig(_Table):
                 raise ValueError(f"{role} has more than {_MAX_PATTERNS} patterns")
             for pattern in patterns:
                 try:
-                    compile_pattern(pattern)
-                except ConfigurationError as error:
+                    parse_pattern(pattern)
+                except ValueError as error:
                     raise ValueError(f"{role}: {error}") from error
         return scope
 
 
 def parse_config(data: bytes | None) -> ProjectConfig:
-    """Read the file's bytes; None (no such file) gives the defaults. ConfigurationError names table and key."""
+    """Read the file's bytes; None (no file) gives the defaults. Raises ConfigurationError with table and key."""
     if data is None:
         return ProjectConfig()
     if len(data) > MAX_BYTES:
@@ -185,7 +186,7 @@ def parse_config(data: bytes | None) -> ProjectConfig:
 
 
 def _place(location: Sequence[int | str]) -> str:
-    """`[gate] timeout`, `[sandbox] binds`, `[nonsense]`."""
+    """Return the table and key of a fault, such as `[gate] timeout` or `[nonsense]`."""
     table, *keys = [str(part)[:60] for part in location] or ["the file"]
     return " ".join([f"[{table}]", *([keys[0]] if keys else [])])
 

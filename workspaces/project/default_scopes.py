@@ -1,6 +1,6 @@
-"""Which role owns which paths of a project, as long as its `baton.toml` does not say otherwise. Data only.
+"""The default scopes: the paths that each role owns, unless the project's `baton.toml` names others. Data only.
 
-Patterns of .gitignore; in each list the last match decides. Nothing here depends on what the files hold.
+The lists hold patterns of .gitignore; in each list the last match decides. Contents of files play no part.
 """
 
 _SERVER_LANGUAGES = (
@@ -9,7 +9,7 @@ _SERVER_LANGUAGES = (
 )
 
 PROTECTED = [
-    # Version control and what it runs.
+    # Version control and its hooks.
     ".git",
     ".gitmodules",
     # Pipelines run with credentials that no agent may reach.
@@ -20,7 +20,7 @@ PROTECTED = [
     "azure-pipelines.yml",
     "bitbucket-pipelines.yml",
     "Jenkinsfile",
-    # What tells the engine, and later agents, what to do.
+    # Instructions for the engine and for later agents.
     "baton.toml",
     ".claude",
     "CLAUDE.md",
@@ -31,7 +31,7 @@ PROTECTED = [
     ".cursorrules",
     ".github/copilot-instructions.md",
 ]
-"""Nobody's: an agent that could write these could write its own orders, or run code elsewhere with rights it lacks."""
+"""Paths of no role: an agent could write its own instructions there, or run code elsewhere with rights it lacks."""
 
 TESTS = [
     "tests/",
@@ -85,7 +85,7 @@ TESTS = [
     "*_test.cpp",
     "*.feature",
     "*.snap",
-    # How tests are found and run: whoever is judged by the tests does not configure them.
+    # Configuration of the test runner: a role that is judged by the tests does not configure them.
     "pytest.ini",
     "tox.ini",
     "noxfile.py",
@@ -103,7 +103,7 @@ TESTS = [
     "requirements-test.txt",
     "test-requirements.txt",
 ]
-"""The tester's."""
+"""Paths of the tester."""
 
 FRONTEND = [
     "frontend/",
@@ -143,7 +143,7 @@ FRONTEND = [
     "angular.json",
     ".babelrc",
     ".browserslistrc",
-    # A server's language is the backend's, wherever the file lies.
+    # Files in a server's language belong to the backend in every directory.
     *(f"!*.{ending}" for ending in _SERVER_LANGUAGES),
     "*.blade.php",
     # Next.js keeps the server's routes among the pages.
@@ -153,7 +153,7 @@ FRONTEND = [
     "!src/app/api/",
     "!route.[jt]s",
 ]
-"""The frontend's; everything else that is neither a test nor protected is the backend's."""
+"""Paths of the frontend; the backend owns all other paths that are neither tests nor protected."""
 
 SHARED = [
     "README*",
@@ -177,4 +177,4 @@ SHARED = [
     ".eslintrc*",
     ".prettierrc*",
 ]
-"""Both makers': documentation, and the manifests that either may have to add a dependency to."""
+"""Paths of both makers: documentation, and the manifests to which either may have to add a dependency."""

@@ -1,6 +1,6 @@
 """The gate: the engine's own run of a project's tests on an exact commit, in a clean directory. The exit code decides.
 
-What an agent says of the tests counts for nothing; what it left lying about in its workspace is not there.
+The reports of agents play no part, and files that an agent left in its workspace are not there.
 """
 
 import asyncio
@@ -38,12 +38,11 @@ async def run_gate(
     redact: Redactor | None = None,
     read_only: Mapping[Path, str] | None = None,
 ) -> tuple[Evidence, Path]:
-    """Check `commit` out below `directory`, run set-up and tests there, and say what was seen.
+    """Check `commit` out below `directory`, run set-up and tests there, and return the evidence and the log's path.
 
-    `directory` is the gate's own: what a former attempt left in it is removed first, and the checkout at the end. The
-    complete log stays, at the path that is given back. `read_only` are parts of the checkout that commands must not
-    change. A failing set-up is the verdict: the tests are not run then.
-    Raises SandboxUnavailable where commands cannot be run at all, DiskFull where the disk has no room.
+    `directory` belongs to the gate: files of an earlier attempt are removed first, and the checkout at the end; the
+    complete log stays. `read_only` are parts of the checkout that commands must not change. A set-up that fails is the
+    verdict, and the tests do not run. Raises SandboxUnavailable if commands cannot run, DiskFull if the disk is full.
     """
     log = directory / "gate.log"
     if gate.test is None:
@@ -72,7 +71,7 @@ async def run_gate(
             )
             result = await sandbox.run(command, log=log)
             if result.disk_full:
-                raise DiskFull(f"The gate was stopped before it came to a verdict: {result.exceeded}.")
+                raise DiskFull(f"The gate was stopped before it reached a verdict: {result.exceeded}.")
             exceeded = exceeded or result.exceeded
             used += result.network.sentences() if result.network else []
             await asyncio.to_thread(_enter, log, start, name, result, gate)
@@ -80,7 +79,7 @@ async def run_gate(
                 break
         digest, tail = await asyncio.to_thread(_sum_up, log)
     finally:
-        await in_thread(remove_tree, work)
+        await in_thread(clear_away, work)
     return (
         Evidence(
             commit=commit,
@@ -108,7 +107,7 @@ def _outcome(name: str, exit_code: int, size: int, gate: GateConfig, *, timed_ou
 
 
 def _reserve(log: Path, name: str, text: str, gate: GateConfig) -> int:
-    """Begin a step's part of the log, with room for its outcome; where that goes. So the output is written once."""
+    """Begin a step's part of the log with a blank line for its outcome, and return that line's offset."""
     with log.open("ab") as file:
         file.write(f"[{name}] {text}\n".encode())
         start = file.tell()
@@ -117,7 +116,7 @@ def _reserve(log: Path, name: str, text: str, gate: GateConfig) -> int:
 
 
 def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateConfig) -> None:
-    """Enter a step's outcome above its output; what it saw of the machine, and met of its bounds, goes below."""
+    """Write a step's outcome above its output, and notes on binds, bounds and network below it."""
     with log.open("r+b") as file:
         file.seek(start)
         file.write(_outcome(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
@@ -130,9 +129,9 @@ def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateCo
 
 
 def _sum_up(log: Path) -> tuple[str, str]:
-    """The digest of the log, and its end."""
+    """Return the digest of the log, and its end."""
     digest = hashlib.sha256()
-    # A character is at most four bytes, and masking a secret needs what stands before it.
+    # A character has at most four bytes, and masking a secret needs the text before it.
     keep = policies.LOG_TAIL_LIMIT * 8
     with log.open("rb") as whole:
         while piece := whole.read(_PIECE):
@@ -142,13 +141,5 @@ def _sum_up(log: Path) -> tuple[str, str]:
 
 
 def _begin(directory: Path) -> None:
-    remove_tree(directory)
-    (directory / "work").mkdir(parents=True)
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory that commands wrote into, whatever modes they left; a link is removed, never followed.
-
-    What still cannot be removed stays: whoever needs the place finds out when making it new.
-    """
     clear_away(directory)
+    (directory / "work").mkdir(parents=True)

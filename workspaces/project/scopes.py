@@ -1,7 +1,7 @@
-"""Which paths a role may change: the rules, their answer for a path, and the words for a refusal. Pure.
+"""The paths that a role may change: the rules, the decision on a path, and the sentence of a refusal. Pure.
 
-Whoever asks gives paths as git gives them: relative, with forward slashes. A path that is anything else (absolute, with
-`..`, with characters that some disk reads differently) is outside every scope.
+Paths have git's form: relative, with forward slashes. A path of another form (absolute, with `..`, with characters that
+some file system reads differently) is outside every scope.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from baton.records.run import ROLES
+from system.path_patterns import Rules, invert
 from workspaces.project.baton_toml import ProjectConfig
 from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
-from workspaces.project.path_patterns import Rules, invert
 
 _DEFAULTS: Mapping[str, Sequence[str]] = {
     "orchestrator": (),
@@ -42,17 +42,17 @@ _MAX_NAME = 255
 
 @dataclass(frozen=True)
 class Scope:
-    """What one role may change. `custom` holds the patterns where the project's `baton.toml` gives them."""
+    """The paths that one role may change. `custom` has the patterns of the project's `baton.toml`, if it names any."""
 
     role: str
     rules: Rules
     custom: tuple[str, ...] | None = None
     others: Mapping[str, Rules] = field(default_factory=dict)
-    """The other roles' rules, to say whose a path is."""
+    """The other roles' rules, to name the owner of a path."""
 
     @property
     def writes(self) -> bool:
-        """Whether there is any path that the role may change."""
+        """Whether the role may change any path."""
         return bool(self.rules.patterns)
 
     def allows(self, path: str) -> bool:
@@ -60,11 +60,11 @@ class Scope:
         return is_clean(path) and not is_protected(path) and self.rules.match(path)
 
     def outside(self, paths: Iterable[str]) -> list[str]:
-        """Those of the paths that the role may not change, in their order."""
+        """Return the paths that the role may not change, in their order."""
         return [path for path in paths if not self.allows(path)]
 
     def owner(self, path: str) -> str:
-        """Who may change a path, in words for the one who may not."""
+        """Return the owner of a path as part of a sentence."""
         if not is_clean(path):
             return "nobody: it is not a plain relative path"
         if is_protected(path):
@@ -73,14 +73,14 @@ class Scope:
         return f"the {' or the '.join(owners)} role" if owners else "none of the roles"
 
     def refusal(self, path: str) -> str:
-        """Why the role may not change a path: what a tool answers."""
+        """Return the sentences with which a tool refuses to change a path."""
         return (
             f"{_shown(path)} is outside your scope and was not changed: it belongs to {self.owner(path)}. "
             f"As {self.role} you may change {self.describe()}."
         )
 
     def describe(self) -> str:
-        """The scope in words, for prompts and refusals."""
+        """Return the scope as text for prompts and refusals."""
         if self.custom is not None:
             return (
                 f"only paths that match {', '.join(f'`{pattern}`' for pattern in self.custom)}"
@@ -91,7 +91,7 @@ class Scope:
 
 
 def scope_for(role: str, config: ProjectConfig | None = None) -> Scope:
-    """The scope of a role in a project; a role that is not known may change nothing."""
+    """Return the scope of a role in a project; an unknown role may change no path."""
     custom = dict(config.scope) if config is not None else {}
     rules = {name: _rules(tuple(custom.get(name, _DEFAULTS[name]))) for name in ROLES}
     own = custom.get(role)
@@ -105,12 +105,12 @@ def scope_for(role: str, config: ProjectConfig | None = None) -> Scope:
 
 @lru_cache(maxsize=256)
 def _rules(patterns: tuple[str, ...]) -> Rules:
-    # Making hundreds of expressions takes longer than a whole turn may; a scope is asked for in each.
+    # Compiling hundreds of patterns takes longer than a turn may take, and each turn needs a scope.
     return Rules(patterns)
 
 
 def is_clean(path: str) -> bool:
-    """Whether a path means the same on every disk: relative, normal, UTF-8, no name that ends with a dot or space."""
+    """Whether a path means the same on every file system: relative, normal, UTF-8, no final dots or spaces in names."""
     if not path or len(path) > _MAX_PATH or path.startswith("/") or "\\" in path:
         return False
     try:
@@ -123,7 +123,7 @@ def is_clean(path: str) -> bool:
 
 
 def is_protected(path: str) -> bool:
-    """Whether a path is nobody's to change, however it is spelled (`.GIT`, `.git::$DATA`, `GIT~1`, `.g\u200cit`)."""
+    """Whether no role may change a path, in any spelling (`.GIT`, `.git::$DATA`, `GIT~1`, `.g\u200cit`)."""
     names = [_IGNORABLE.sub("", unicodedata.normalize("NFKC", name)).casefold() for name in path.split("/")]
     names = [name.partition(":")[0].rstrip(". ") for name in names]
     if any(name == ".git" or re.fullmatch(r"git~\d+", name) for name in names):

@@ -1,7 +1,7 @@
-"""Directories that `baton.toml` asks for and a person allows: which of them a command sees, judged anew each time.
+"""Directories of the machine that `baton.toml` requests and a person allows, decided anew for each command.
 
-A repository may ask; only `BATON_SANDBOX_BINDS` grants. Every command looks at the names, where their links lead, and
-all that lies inside, so that a link that is swapped or a socket that turns up later opens no door.
+A repository may request; only `BATON_SANDBOX_BINDS` grants. Each command checks the names, the targets of their links
+and all entries inside, so that a link that is swapped or a socket that appears later gives no access.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from baton.settings.bind_paths import SECRET_NAMES, refuse_bind, refuse_for_this_account
 
 MAX_ENTRIES = 100_000
-"""Files and directories of a bind that are looked at before each command; one with more is not shown."""
+"""Entries of a bind that are checked before each command; a directory with more is not shown."""
 
 SETTING = "BATON_SANDBOX_BINDS"
 
@@ -32,21 +32,21 @@ _SAME = (
 
 @dataclass(frozen=True)
 class Bind:
-    """A directory that is shown, at the path that its links lead to; `names` are further names that lead there."""
+    """A directory that is shown at the path that its links resolve to; `names` are further paths that lead there."""
 
     target: Path
     names: tuple[Path, ...]
     identity: str
-    """Device and inode of the directory that was judged."""
+    """Device and inode of the directory that was checked."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What of the wishes of a repository holds for one command."""
+    """The decision on the directories that a repository requests, for one command."""
 
     granted: tuple[Bind, ...] = ()
     refused: tuple[str, ...] = ()
-    """A sentence each: the path as it was asked for, and why it is not shown."""
+    """One sentence for each: the path as it was requested, and why it is not shown."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -56,21 +56,21 @@ class Judged:
 
 @dataclass(frozen=True)
 class BindRules:
-    """What a person allows, and what a repository asks for."""
+    """The directories that a person allows, and those that a repository requests."""
 
     allowed: tuple[Path, ...] = ()
     asked: tuple[str, ...] = ()
     home: Path | None = None
     """`BATON_HOME`."""
     hidden: tuple[Path, ...] = ()
-    """Where Baton's own packages lie; nothing of them is shown."""
+    """Directories of Baton's own packages, which are never shown."""
 
     async def judge(self) -> Judged:
-        """Look at every directory that is asked for, as it is at this moment."""
+        """Decide on each requested directory by its present state, in a thread."""
         return await asyncio.to_thread(self.judge_now) if self.asked else Judged()
 
     def judge_now(self) -> Judged:
-        """The same, in this thread."""
+        """Decide on each requested directory by its present state, in this thread."""
         granted: dict[Path, Bind] = {}
         refused: list[str] = []
         for text in dict.fromkeys(self.asked):
@@ -82,7 +82,7 @@ class BindRules:
                 granted[bind.target] = Bind(known.target, (*known.names, *bind.names), known.identity)
             else:
                 granted[bind.target] = bind
-        # The upper one first: what lies in it is mounted over it.
+        # Upper directories first: those inside them are mounted over them.
         return Judged(tuple(sorted(granted.values(), key=lambda bind: len(bind.target.parts))), tuple(refused))
 
     def _judge(self, text: str) -> Bind | str:
@@ -95,9 +95,9 @@ class BindRules:
         except (OSError, RuntimeError):
             allowed = False
         if not allowed:
-            # The same words whether it exists or not: a repository learns nothing of the machine.
+            # The same sentence whether it exists or not, so that a repository learns nothing of the machine.
             return f"is not on the list of the person who runs the worker ({SETTING} would allow it)"
-        # Of the target by itself, too: the name may lead elsewhere by now.
+        # Check the target by itself, too, because the name may lead elsewhere by now.
         for path in (name, target):
             if fault := refuse_for_this_account(path, baton_home=self.home):
                 return fault
@@ -108,9 +108,9 @@ class BindRules:
         except OSError:
             return "is not a directory that can be read"
         try:
-            # By the descriptor: another directory of the same name would not be the one that was looked at.
+            # By the descriptor: another directory of the same name would not be the one that was checked.
             if Path(os.readlink(f"/proc/self/fd/{descriptor}")) != target:
-                return "was moved while it was looked at"
+                return "was moved while it was checked"
             if fault := _mounted_below(target) or _refuse_contents(f"/proc/self/fd/{descriptor}"):
                 return fault
             found = os.fstat(descriptor)
@@ -121,7 +121,7 @@ class BindRules:
 
 
 def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
-    """The flags of bubblewrap that show the directories; `shown` are other directories that are there."""
+    """Return bubblewrap's flags that mount the directories; `shown` are other directories that are mounted."""
     line: list[str] = []
     for bind in binds:
         line += ["--ro-bind", str(bind.target), str(bind.target)]
@@ -129,7 +129,7 @@ def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
     there = [*system, *shown, *(bind.target for bind in binds)]
     for bind in binds:
         for name in bind.names:
-            # Below what is mounted the link itself is there.
+            # Inside a mounted directory the link itself exists already.
             if not any(name.is_relative_to(place) for place in there):
                 line += ["--symlink", str(bind.target), str(name)]
                 there.append(name)
@@ -137,13 +137,13 @@ def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
 
 
 def unchanged(binds: Sequence[Bind], argv: Sequence[str]) -> list[str]:
-    """`argv` behind a look, from inside, whether the directories that were mounted are those that were judged."""
+    """Return `argv` behind a check, from inside, that the mounted directories are those that were checked before."""
     pairs = [word for bind in binds for word in (bind.identity, str(bind.target))]
     return ["sh", "-c", _SAME, "sh", *pairs, "--", *argv] if binds else list(argv)
 
 
 def _mounted_below(target: Path) -> str | None:
-    """A bind takes along what is mounted inside: another file system, or any other directory of the machine."""
+    """Return the fault of a directory that has a mount inside, which a bind would show as well; else None."""
     try:
         lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -156,7 +156,7 @@ def _mounted_below(target: Path) -> str | None:
 
 
 def _refuse_contents(top: str) -> str | None:
-    """Walk through a directory without following links; the first thing that may not be shown, in words."""
+    """Walk a directory without following links; return its first forbidden entry as a fault, or None."""
     count = 0
     left = [top]
     while left:
@@ -166,7 +166,7 @@ def _refuse_contents(top: str) -> str | None:
                 for entry in entries:
                     count += 1
                     if count > MAX_ENTRIES:
-                        return f"holds more than {MAX_ENTRIES:,} files, too many to be looked at; name a part of it"
+                        return f"holds more than {MAX_ENTRIES:,} files, too many to be checked; name a part of it"
                     name = entry.name.lower()
                     if name in (SECRET_NAMES if here == top else _HOLDERS):
                         return f"holds {name}, which may be a secret"
@@ -177,7 +177,7 @@ def _refuse_contents(top: str) -> str | None:
                     elif not entry.is_file(follow_symlinks=False):
                         return f"holds a socket, a pipe or a device ({entry.name[:60]!r})"
         except OSError:
-            return "holds a directory that cannot be looked into"
+            return "holds a directory that cannot be read"
     return None
 
 

@@ -1,9 +1,8 @@
-"""What commands may use of the machine: memory, processes and disk, for each and for all of a worker together.
+"""Bounds on the memory, processes and disk of commands, for each command and for all of a worker together.
 
-A control group holds memory and processes exactly where one can be made (`workspaces.sandbox.cgroups`). Elsewhere
-they are
-looked at ten times a second, and what uses too much is killed: an address-space limit would break every runtime that
-reserves more than it uses. The disk is looked at in both cases.
+A control group enforces memory and processes exactly (`workspaces.sandbox.cgroups`). On machines without one, their use
+is measured ten times a second, and a command that uses too much is killed: an address-space limit would break every
+runtime that reserves more than it uses. The disk is measured in both cases.
 """
 
 import asyncio
@@ -16,36 +15,29 @@ from functools import cache
 
 from baton.settings.core import Settings
 from workspaces.sandbox import process_usage
-from workspaces.sandbox.cgroups import (
-    Group,
-    Groups,
-    Met,
-    NoGroups,
-    memory_of_this_group,
-    processes_of_this_group,
-)
+from workspaces.sandbox.cgroup_hierarchy import NoGroups, memory_of_this_group, processes_of_this_group
+from workspaces.sandbox.cgroups import Group, Groups, Met
 from workspaces.sandbox.command import Command, CommandResult
-from workspaces.sandbox.disk_watch import DiskWatch
+from workspaces.sandbox.disk_watch import GB, DiskWatch, format_size
 
-GB = 1_000_000_000
 MAX_REFUSALS = 2_000
-"""Refused processes after which a command is ended: a fork bomb never ends by itself."""
+"""Refused processes after which a command is killed: a fork bomb does not end by itself."""
 
 KILLED_FOR_MEMORY = 137
-"""128 + SIGKILL: what the kernel's own killing gives."""
+"""128 + SIGKILL, as after a kill by the kernel."""
 KILLED_FOR_DISK = 153
-"""128 + SIGXFSZ, what exceeding a size limit gives."""
+"""128 + SIGXFSZ, as after exceeding a size limit."""
 
 _ENTER = (
     'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift;'
     ' echo 1000 2> /dev/null > /proc/self/oom_score_adj; unset PWD OLDPWD; exec "$@"'
 )
-"""Enter the groups, become the first that the kernel kills when the machine has no memory left, and go on."""
+"""Enters the groups, becomes the kernel's first choice when the machine runs out of memory, and runs the command."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that commands may use, in bytes and numbers."""
+    """The maximums for commands: memory and disk in bytes, processes as a number."""
 
     memory: int
     memory_total: int
@@ -56,11 +48,11 @@ class Limits:
 
 
 def limits_of(settings: Settings | None = None) -> Limits:
-    """The limits that the settings give; where they say nothing, those that suit the size of this machine."""
+    """Return the limits of the settings; those that are not set follow from the size of this machine."""
     settings = settings or Settings.model_construct()
     machine = min(filter(None, [_machine_memory(), memory_of_this_group()]))
     total = settings.sandbox_memory_total or machine - min(max(machine // 5, GB), machine // 2)
-    # A run works on three tasks at a time unless it is told otherwise, and there may be another run.
+    # A run works on three tasks at a time by default, and there may be another run.
     memory = settings.sandbox_memory or min(total, max(total // 4, 2 * GB))
     processes = settings.sandbox_processes or 2_048
     possible = processes_of_this_group()
@@ -77,7 +69,7 @@ def limits_of(settings: Settings | None = None) -> Limits:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a command is ended before its time."""
+    """The reason why a command is killed before it ends."""
 
     words: str
     exit_code: int
@@ -90,10 +82,10 @@ class Bounds:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.without_groups = ""
-        """Why there are no control groups; empty where there are."""
+        """Reason why there are no control groups; empty if there are."""
         self._groups: Groups | None = None
         self.usage: dict[object, int] = {}
-        """Memory of the commands that are watched, for the bound on all of them."""
+        """Bytes of memory by command that is measured, for the bound on all of them."""
         try:
             self._groups = Groups(limits.memory_total, limits.processes_total)
             atexit.register(self._groups.close)
@@ -102,22 +94,22 @@ class Bounds:
 
     @property
     def words(self) -> str:
-        """Which bounds hold here, and how."""
+        """Sentences for people: the bounds, and how they are enforced."""
         limits = self.limits
-        how = f"by control groups (version {self._groups.version})" if self._groups else "by looking at them"
+        how = f"by control groups (version {self._groups.version})" if self._groups else "by measuring them"
         said = (
-            f"Memory and processes are bounded {how}: {gb(limits.memory)} and {limits.processes:,} for a command,"
-            f" {gb(limits.memory_total)} for all."
+            f"Memory and processes are bounded {how}: {format_size(limits.memory)} and {limits.processes:,} for a"
+            f" command, {format_size(limits.memory_total)} for all."
         )
         return said if self._groups else f"{said} No control groups: {self.without_groups}."
 
     @property
     def exact(self) -> bool:
-        """Whether the kernel itself holds the bounds."""
+        """Whether the kernel itself enforces the bounds."""
         return self._groups is not None
 
     async def begin(self, command: Command) -> "Bound":
-        """The bound of one command; `Bound.end` must follow."""
+        """Return the bound of one command; the caller must call `Bound.end`."""
         group = None
         if self._groups is not None:
             with contextlib.suppress(OSError):
@@ -127,7 +119,7 @@ class Bounds:
     async def leave(self, group: Group) -> None:
         """Remove a command's group."""
         assert self._groups is not None, "it made the group"
-        # Nearly always everything in it is dead by now; a thread only where something must be waited for.
+        # Its processes are nearly always dead by now; a thread is needed only to wait for one.
         if not group.remove(patience=0):
             await asyncio.to_thread(self._groups.end, group)
 
@@ -138,21 +130,21 @@ class Bound:
     def __init__(self, bounds: Bounds, group: Group | None, command: Command) -> None:
         self._bounds = bounds
         self._group = group
-        # The engine's own git (`bare`) writes no more than there is; its full disk is told by itself.
+        # The engine's own git (`bare`) writes no more than the store holds, and reports a full disk itself.
         watched = command.workspace is not None and command.writable and not command.bare
         self._disk: DiskWatch | None = None
-        with contextlib.suppress(OSError):  # a directory that is not there is told by the sandbox
+        with contextlib.suppress(OSError):  # the sandbox reports a missing directory
             self._disk = DiskWatch(command.workspace, bounds.limits) if watched and command.workspace else None
 
     def line(self, argv: Sequence[str], *, clear: bool) -> list[str]:
-        """The command line that enters the bound and then becomes `argv`; with an empty environment where asked."""
+        """Return a command line that enters the bound and runs `argv`; `clear` empties the environment before."""
         entrances = self._group.entrances if self._group else []
         # The environment of bubblewrap can be read in /proc/1/environ: nothing that the shell adds may be in it.
         cleared = ["/usr/bin/env", "-i"] if clear and not _adds_nothing() else []
         return ["/bin/sh", "-c", _ENTER, "sh", *entrances, "--", *cleared, *argv]
 
     def look(self, pid: int) -> Stop | None:
-        """Why the command, whose first process is `pid`, must be ended now; called about ten times a second."""
+        """Return the reason to kill the command with the first process `pid`, or None; called ten times a second."""
         if self._disk is not None:
             full = self._disk.look()
             if full:
@@ -176,7 +168,7 @@ class Bound:
         return None
 
     async def end(self, result: CommandResult | None) -> CommandResult | None:
-        """Take the bound away; the result with what it met."""
+        """Remove the bound and return the result, with the bound that the command met."""
         self._bounds.usage.pop(self, None)
         if self._group is None:
             return result
@@ -193,10 +185,10 @@ class Bound:
         return f"refused: {self._too_many()}" if met.refused else ""
 
     def _too_large(self) -> str:
-        return f"it used more than {gb(self._bounds.limits.memory)} of memory; BATON_SANDBOX_MEMORY raises it"
+        return f"it used more than {format_size(self._bounds.limits.memory)} of memory; BATON_SANDBOX_MEMORY raises it"
 
     def _together(self) -> str:
-        total = gb(self._bounds.limits.memory_total)
+        total = format_size(self._bounds.limits.memory_total)
         return f"all commands together used more than {total} of memory; BATON_SANDBOX_MEMORY_TOTAL raises it"
 
     def _too_many(self) -> str:
@@ -204,14 +196,9 @@ class Bound:
         return f"it wanted more than {most} processes and threads; BATON_SANDBOX_PROCESSES raises it"
 
 
-def gb(size: int) -> str:
-    """A size in words."""
-    return f"{size / GB:.1f} GB" if size >= GB else f"{size / 1e6:.0f} MB"
-
-
 @cache
 def _adds_nothing() -> bool:
-    """Whether /bin/sh passes on no variables but those it was given; bash always adds some."""
+    """Whether /bin/sh passes on only the variables that it was given; bash always adds some."""
     return os.path.basename(os.path.realpath("/bin/sh")) == "dash"
 
 
@@ -223,9 +210,9 @@ _own: dict[Limits, Bounds] = {}
 
 
 def bounds_of(settings: Settings | None = None) -> Bounds:
-    """The bounds of this process under these settings, made when they are first asked for.
+    """Return the bounds of this process under these settings, created on first use.
 
-    Without settings those that are there already, so that the bound on all commands stays one.
+    Without settings it returns existing bounds, so that all commands share one bound.
     """
     if settings is None and _own:
         return next(iter(_own.values()))

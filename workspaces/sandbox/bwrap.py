@@ -1,7 +1,6 @@
-"""Builds the command line of the sandbox: which flags of bubblewrap, which directories, which limits.
+"""The command line of the sandbox: bubblewrap's flags, the mounted directories, the limits.
 
-Each line is there because of an attack that worked without it; `tests/workspaces/sandbox/test_sandbox.py` holds the
-attacks.
+Each flag stops an attack that worked without it; `tests/workspaces/sandbox/test_sandbox.py` has the attacks.
 """
 
 import math
@@ -24,7 +23,7 @@ FILE_BYTES = 4 << 30
 OPEN_FILES = 16_384
 PROCESSES = 4_096
 
-# Of /etc only what programs need to start: no accounts, no host names, no private keys.
+# Entries of /etc that programs need to start: no accounts, no host names, no private keys.
 _ETC = [
     "alternatives",
     "ld.so.cache",
@@ -53,7 +52,7 @@ _HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 
 @dataclass(frozen=True)
 class Bwrap:
-    """A bubblewrap that works here, and which of the newer flags it knows."""
+    """A bubblewrap that works here, with the flags that its version knows."""
 
     path: Path
     flags: frozenset[str]
@@ -64,7 +63,7 @@ class Bwrap:
 
 
 def parse_flags(help_text: str) -> frozenset[str]:
-    """The flags that `bwrap --help` lists."""
+    """Return the flags that `bwrap --help` lists."""
     return frozenset(word for line in help_text.splitlines() for word in line.split()[:1] if word.startswith("--"))
 
 
@@ -77,7 +76,7 @@ def bwrap_argv(
     filter_fd: int,
     files: Mapping[str, int],
 ) -> list[str]:
-    """The complete command line. `files` are descriptors of small files by the path where they appear.
+    """Return the complete command line. `files` are descriptors of small files by the path where they appear.
 
     `filter_fd` holds the filter of system calls (`workspaces.sandbox.seccomp`).
     """
@@ -97,7 +96,7 @@ def bwrap_argv(
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
     line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
     line += ["--seccomp", str(filter_fd)]
-    for name, value in {**environment(toolchains, network=command.network), **command.env}.items():
+    for name, value in _variables(command, toolchains).items():
         line += ["--setenv", name, value]
     line += _programs()
     if command.bare:
@@ -109,45 +108,71 @@ def bwrap_argv(
             line += ["--ro-bind-data", str(descriptor), path]
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
         line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
-        # Keys of the worker's user have no namespace: their names stand here, whichever keyring the command has.
+        # Keys have no namespace: these files name the keys of the worker's user, whatever keyring the command has.
         for path in ("/proc/keys", "/proc/key-users"):
             line += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
         line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
         line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
-        line += _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+        line += _home(bwrap, command)
         line += _toolchains(bwrap, toolchains)
     if command.workspace is not None:
-        line += ["--bind" if command.writable else "--ro-bind", str(command.workspace), INSIDE]
+        line += _layered(command.workspace, command.layer, INSIDE, writable=command.writable)
     for host, inside in command.read_only.items():
         line += ["--ro-bind", str(host), inside]
     for host, inside in command.read_write.items():
         line += ["--bind", str(host), inside]
-    # What was mounted is done; the mount points themselves are memory of the host, without a limit.
+    # Read-only after all mounts: the directories of the mount points are memory of the host without a limit.
     line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
     inner = binds.unchanged(toolchains.binds, limited(command.argv, command.timeout, processes=True))
     return [*line, "--chdir", _start(command), "--", *inner]
 
 
+def scratch_of(upper: Path) -> Path:
+    """The directory that an overlay needs besides its upper one: beside it, for it must be of the same file system."""
+    return upper.parent / f".overlay-{upper.name}"
+
+
+def _layered(upper: Path, layer: Path | None, inside: str, *, writable: bool) -> list[str]:
+    if layer is None:
+        return ["--bind" if writable else "--ro-bind", str(upper), inside]
+    if not writable:
+        return ["--overlay-src", str(layer), "--overlay-src", str(upper), "--ro-overlay", inside]
+    return ["--overlay-src", str(layer), "--overlay", str(upper), str(scratch_of(upper)), inside]
+
+
+def _home(bwrap: Bwrap, command: Command) -> list[str]:
+    if command.home is None:
+        return _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
+    return _layered(command.home, command.home_layer, HOME_INSIDE, writable=True)
+
+
+def _variables(command: Command, toolchains: Toolchains) -> dict[str, str]:
+    variables = {**environment(toolchains, network=command.network), **command.env}
+    if command.search_path:
+        variables["PATH"] = ":".join([*command.search_path, variables["PATH"]])
+    return variables
+
+
 def limited(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:
-    """`argv` behind prlimit(1), with limits that are never above those of this process."""
+    """Return `argv` behind prlimit(1), with limits that never exceed those of this process."""
     cpu = math.ceil(timeout.total_seconds()) * (os.cpu_count() or 1) + 60
     line = ["prlimit", "--core=0", f"--nofile={_cap(resource.RLIMIT_NOFILE, OPEN_FILES)}"]
     line += [f"--fsize={_cap(resource.RLIMIT_FSIZE, FILE_BYTES)}", f"--cpu={_cap(resource.RLIMIT_CPU, cpu)}"]
     if processes:
-        # Counted per user namespace, so inside the sandbox only: outside it would count all of the person's processes.
+        # Counted by user namespace, so inside the sandbox only: outside it counts all of the person's processes.
         line.append(f"--nproc={_cap(resource.RLIMIT_NPROC, PROCESSES)}")
     return [*line, "--", *shell(argv)]
 
 
 def shell(argv: Sequence[str] | str) -> list[str]:
-    """Shell text as an argument list; bash where the machine has it, for that is what agents write."""
+    """Return shell text as an argument list; with bash if the machine has it, because agents write bash."""
     if not isinstance(argv, str):
         return list(argv)
     return ["bash", "-c", argv] if Path("/usr/bin/bash").exists() or Path("/bin/bash").exists() else ["sh", "-c", argv]
 
 
 def small_files() -> dict[str, str]:
-    """Files of /etc that are made up: no name of the host's accounts or of its neighbours."""
+    """Return the generated files of /etc by path: they name neither accounts of the host nor its neighbours."""
     return {
         "/etc/passwd": _PASSWD,
         "/etc/group": _GROUP,
@@ -180,7 +205,7 @@ def _settings() -> list[str]:
 
 
 def _toolchains(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
-    """The directories outside `/usr`, and an empty one over all packages of Baton's that would be seen."""
+    """Return the flags for directories outside `/usr`, with an empty one over each directory of Baton's packages."""
     line = binds.mounts(toolchains.binds, toolchains.directories)
     for directory in toolchains.directories:
         line += ["--ro-bind", str(directory.resolve()), str(directory)]

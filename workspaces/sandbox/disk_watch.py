@@ -1,7 +1,7 @@
-"""Watches the disk under a command: what it adds to its working directory, and what the disk has left.
+"""The bounds on the disk of a command: the bytes that it adds to its working directory, and the free space of the disk.
 
-Free space is asked for ten times a second, which costs next to nothing; the directory is measured only when the disk
-has lost enough for it to matter. So a command that fills the disk is told from those that merely run meanwhile.
+Free space is read ten times a second, which is cheap; the directory is measured only after the disk has lost enough for
+the bound to matter. So a command that fills the disk is distinguished from others that run at the same time.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from system.directory_walk import DIRECTORY, walk
 
-_GB = 1_000_000_000
+GB = 1_000_000_000
 _STEP = 64_000_000
 _ROOM_TO_CLEAN_UP = 64_000_000
 _MAX_TRIES = 3
@@ -25,30 +25,30 @@ class DiskLimits(Protocol):
 
     @property
     def disk(self) -> int:
-        """The most that a command may add."""
+        """The maximum that a command may add."""
 
     @property
     def disk_floor(self) -> int:
-        """What stays free."""
+        """The free space that commands must leave."""
 
 
 @dataclass(frozen=True)
 class Full:
-    """A bound of the disk that was met."""
+    """A bound on the disk that a command has met."""
 
     words: str
     disk_full: bool
-    """Whether the disk is short of room altogether, which may be no fault of this command."""
+    """Whether the disk as a whole is short of space, which may not be caused by this command."""
 
 
 class DiskWatch:
-    """The watch over one command."""
+    """Measures the disk use of one command."""
 
     def __init__(self, directory: Path, limits: DiskLimits) -> None:
         self._directory = directory
         self._free = free = _free(directory)
         above = free - limits.disk_floor
-        # A command that begins with too little room can still remove things.
+        # A command that begins with too little space can still remove files.
         self._stop_at = limits.disk_floor if above > 0 else free - _ROOM_TO_CLEAN_UP
         self._most = min(limits.disk, max(above // 2, _ROOM_TO_CLEAN_UP))
         self._lost = 0
@@ -57,7 +57,7 @@ class DiskWatch:
         self._began = time.time() - 0.02
 
     def look(self) -> Full | None:
-        """The bound that the command has met by now."""
+        """Return the bound that the command has met by now, or None."""
         try:
             free = _free(self._directory)
         except OSError:
@@ -65,31 +65,32 @@ class DiskWatch:
         self._lost += max(0, self._free - free)
         self._free = free
         if self._lost > self._measure_at:
-            # No more than the disk has lost can be this command's; what it did not touch is not.
+            # The command cannot have written more than the disk has lost; files that it did not touch do not count.
             self._measure_at = self._lost + _STEP
             if size_of(self._directory, since=self._began) > self._most:
                 return Full(
-                    f"killed: it wrote more than {_words(self._most)} to the disk; remove what it left"
+                    f"killed: it wrote more than {format_size(self._most)} to the disk; remove what it left"
                     " (BATON_SANDBOX_DISK raises it, up to half of what is free)",
                     disk_full=False,
                 )
         if free < self._stop_at:
             return Full(
-                f"killed: only {_words(free)} are left on the disk, less than BATON_DISK_FLOOR_GB allows; make room",
+                f"killed: only {format_size(free)} are left on the disk, less than BATON_DISK_FLOOR_GB allows; free"
+                " some",
                 disk_full=True,
             )
         return None
 
 
 def size_of(directory: Path, *, since: float = 0.0) -> int:
-    """Bytes on the disk of all in a directory that changed since a moment, links not followed."""
+    """Return the bytes on the disk of all files in a directory that changed since a time; links are not followed."""
     most = 0
     for _ in range(_MAX_TRIES):
         total = 0
         try:
             for state in _states(directory):
                 total += state.st_blocks * 512 if state.st_ctime >= since else 0
-        except OSError:  # directories are moved at this moment, and the way back was lost
+        except OSError:  # a directory was moved at this moment, and the walk lost its way back
             most = max(most, total)
             continue
         return total
@@ -115,5 +116,6 @@ def _free(directory: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
-def _words(size: int) -> str:
-    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / 1e6:.0f} MB"
+def format_size(size: int) -> str:
+    """Return a number of bytes as text in GB or MB."""
+    return f"{size / GB:.1f} GB" if size >= GB else f"{size / 1e6:.0f} MB"

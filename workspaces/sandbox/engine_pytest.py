@@ -1,8 +1,8 @@
-"""A copy of pytest for projects that bring none: its own dependencies come along under names of the engine's.
+"""A copy of pytest for projects that install none, with its dependencies under names of the engine's own.
 
-pytest imports pluggy, packaging, iniconfig and others. Were they importable under their own names, a project that
-forgets one of them would pass here and fail everywhere else, and a project that is one of them would be tested from
-ours. So the copy imports them from a package of the engine's, `_baton_pytest`.
+pytest imports pluggy, packaging, iniconfig and others. If they were importable under their own names, a project that
+forgets one of them would pass here and fail on other machines, and a project that is one of them would be tested
+against this copy. So the copy imports them from the engine's package `_baton_pytest`.
 """
 
 import ast
@@ -21,15 +21,15 @@ PRIVATE = "_baton_pytest"
 
 _KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"})
 _NONE = 200
-"""The exit code that says that there is no pytest; lower ones are numbers of errors of the system."""
+"""Exit code for "there is no pytest"; lower ones are error numbers of the system."""
 
 _COPIED = ("pluggy", "iniconfig", "packaging", "py")
 _STANDS_IN = "pygments"
-"""Only colours the output, which is never a terminal's here; it finds its parts by name, which a copy cannot serve."""
+"""It only colours output for terminals; it loads its modules by name, which a renamed copy cannot serve."""
 
 _RENAMED = frozenset({*_COPIED, _STANDS_IN})
 _LIKELY = re.compile(rf"^\s*(?:from|import)\s.*\b(?:{'|'.join(sorted(_RENAMED))})\b", re.MULTILINE)
-"""Where there is no such line, no import has to be looked for: parsing takes longest."""
+"""A file without such a line has no import to rename, so it need not be parsed, which is slow."""
 
 _PYGMENTS = {
     "__init__.py": (
@@ -46,7 +46,7 @@ _PYGMENTS = {
     "formatters/terminal.py": "class TerminalFormatter:\n    def __init__(self, *args, **options):\n        pass\n",
 }
 
-_GUARD = '''"""What pytest needs, under names that no project uses; provided by Baton."""
+_GUARD = '''"""Dependencies of pytest, under names that no project uses; provided by Baton."""
 import glob as _glob
 import os as _os
 
@@ -66,10 +66,10 @@ while True:
 
 
 def copy_pytest(site: Path) -> bool:
-    """Put the copy into a directory of packages; False where this installation of Baton has no pytest.
+    """Write the copy into a directory of packages; return False if this installation of Baton has no pytest.
 
-    In a process of its own: `ast.parse` in several threads of one fails now and then
-    (https://github.com/python/cpython/issues/106905), and others of this process may parse, too. Raises OSError.
+    It runs in a process of its own, because `ast.parse` in several threads of one process fails now and then
+    (https://github.com/python/cpython/issues/106905), and other threads may parse, too. Raises OSError.
     """
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("PYTHON")}
     command = [sys.executable, "-P", __file__, str(site)]
@@ -116,7 +116,7 @@ def _copy_pytest(site: Path) -> bool:
 
 
 def _guard(entry: Path) -> None:
-    """Have the first module of any start of pytest look at the project; behind its `from __future__` lines."""
+    """Insert an import of the guard into pytest's first module, after its `from __future__` lines."""
     lines = entry.read_text(encoding="utf-8").splitlines(keepends=True)
     first = max((number + 1 for number, line in enumerate(lines) if line.startswith("from __future__")), default=0)
     text = "".join([*lines[:first], f"import {PRIVATE} as _  # noqa\n", *lines[first:]])
@@ -124,7 +124,7 @@ def _guard(entry: Path) -> None:
 
 
 def _tell_version(name: str, module: Path) -> None:
-    """Write down what a module would look up in the description of its installation, which is not copied."""
+    """Append the version that a module would read from its installation's metadata, which is not copied."""
     with contextlib.suppress(metadata.PackageNotFoundError), module.open("a", encoding="utf-8") as file:
         file.write(f"\n__version__ = {metadata.version(name)!r}\n")
 
@@ -146,7 +146,7 @@ def _write(source: Path, target: Path) -> None:
 
 
 def rename_imports(text: str) -> str:
-    """Python source that imports what pytest needs from `_baton_pytest`; all else is as it was, line by line."""
+    """Return Python source with pytest's dependencies imported from `_baton_pytest`; other lines do not change."""
     if not _LIKELY.search(text):
         return text
     lines = [line.encode() for line in text.splitlines(keepends=True)]
@@ -164,7 +164,7 @@ def rename_imports(text: str) -> str:
 
 
 def _renamed(node: ast.Import | ast.ImportFrom) -> str | None:
-    """An import statement under the new names; None where it names nothing of ours."""
+    """Return an import statement with the new names; None if it imports no renamed package."""
     if isinstance(node, ast.ImportFrom):
         root = (node.module or "").partition(".")[0]
         if node.level or root not in _RENAMED:
@@ -188,7 +188,7 @@ def _renamed(node: ast.Import | ast.ImportFrom) -> str | None:
 
 
 def main(site: Path) -> int:
-    """Copy, and say how it went by an exit code: 0, that there is no pytest, or the number of the system's error."""
+    """Copy pytest and return an exit code: 0, `_NONE` if there is no pytest, or the error number of the system."""
     try:
         return 0 if _copy_pytest(site) else _NONE
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The Python that commands find first: the interpreter Baton runs on, with its standard library and pytest alone.
+"""The Python that comes first in PATH for commands: Baton's interpreter with its standard library and pytest only.
 
-It is laid out like a virtual environment of that interpreter, so that neither Baton's packages nor those of the
-interpreter are importable: a project that forgets a dependency, or breaks one that Baton happens to have, is red here
-as it is everywhere else. A directory of programs besides comes last in PATH: pytest, pip, ripgrep.
+It has the layout of a virtual environment of that interpreter, so that neither Baton's packages nor those of the
+interpreter are importable: a project that forgets a dependency, or breaks one that Baton happens to have, fails here as
+it does on other machines. A second directory, with pytest, pip, uv and ripgrep, comes last in PATH.
 """
 
 import contextlib
@@ -21,22 +21,22 @@ from pathlib import Path
 from workspaces.sandbox.engine_pytest import copy_pytest
 
 INSIDE = "/baton"
-"""Where the directory lies inside the sandbox: the same on every host, so that what refers to it stays valid."""
+"""Path of the directory inside the sandbox; the same on every host, so that references to it stay valid."""
 
 FIRST, LAST = "bin", "last"
-"""Below it, what comes first in PATH and what comes last."""
+"""Its subdirectories: the one that comes first in PATH, and the one that comes last."""
 
 _GIVEN_UP = 3_600.0
-"""Seconds after which a directory that is being made is taken for given up."""
+"""Seconds after which an unfinished directory counts as abandoned."""
 
-_FORMAT = 1
-"""Of the directory; a new number makes a new one."""
+_FORMAT = 2
+"""Version of the directory's layout; a new number creates a new directory."""
 
 _TRAMPOLINE = """#!/bin/sh
 '''exec' "${{0%/{last}/*}}/{first}/python3" "$0" "$@"
 ' '''
 """
-"""A shell script that is a Python script, too: the path of an interpreter in `#!` may be too long."""
+"""A shell script that is also a Python script, because the path of an interpreter may be too long for `#!`."""
 
 _PYTEST = """import sys
 from pytest import console_main
@@ -57,26 +57,26 @@ if sys.argv[:1] != ["-m"]:
 
 
 def base_executable() -> Path:
-    """The interpreter itself, below any virtual environment, where its links lead."""
+    """Return the interpreter below any virtual environment, with links resolved."""
     return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 
 
 def base_prefixes() -> list[Path]:
-    """The directories that the interpreter needs, outside `/usr`."""
+    """Return the directories outside `/usr` that the interpreter needs."""
     found = (Path(sys.base_prefix), Path(sys.base_exec_prefix), base_executable().parent.parent)
     return [path for path in dict.fromkeys(found) if path.is_dir() and not path.resolve().is_relative_to("/usr")]
 
 
 def own_packages() -> list[Path]:
-    """Directories whose packages belong to Baton or its interpreter: nothing of them is shown to commands."""
+    """Return the directories of packages of Baton and its interpreter, which commands must not see."""
     python, standard = base_executable(), Path(sysconfig.get_path("stdlib")).resolve()
-    # In a checkout the packages lie among other things; where they were installed, all is of one kind.
+    # A checkout holds other directories beside the packages; an installation holds packages only.
     found = [path.parent for path in Path(__file__).parents[2].glob("*/__init__.py")]
     found += [Path(entry) for entry in sys.path if _holds_packages(Path(entry))]
     if sys.prefix != sys.base_prefix:
         found.append(Path(sys.prefix))
     beside = [Path(path) for path in site.getsitepackages(list(dict.fromkeys([sys.base_prefix, sys.base_exec_prefix])))]
-    # Those of the system's own Python are its programs', and no command finds them by itself.
+    # Packages of the system's own Python belong to its programs, and no command finds them by itself.
     found += [path for path in beside if not path.resolve().is_relative_to("/usr")]
     resolved = dict.fromkeys(path.resolve() for path in found if path.is_dir())
     own = [path for path in resolved if not (python.is_relative_to(path) or standard.is_relative_to(path))]
@@ -84,13 +84,13 @@ def own_packages() -> list[Path]:
 
 
 _making = threading.Lock()
-"""Held while a directory is made: once is enough for all tasks of a worker."""
+"""Held while a directory is created, so that the tasks of a worker create one."""
 
 
 def make_own_python(home: Path, like: Path | None = None) -> Path:
-    """The directory under `BATON_HOME`, made where there is none of this interpreter and these packages yet.
+    """Return the directory under `BATON_HOME` for this interpreter and these packages; create it if there is none.
 
-    `like` is one of another home of this process, which is as good and taken over faster.
+    `like` is the directory of another home of this process, which is copied, because that is faster.
     """
     parent = home / "python"
     place = parent / _key()
@@ -111,7 +111,7 @@ def _make(parent: Path, place: Path, like: Path | None) -> Path:
         try:
             made.rename(place)
         except OSError:
-            # Another process was first; its directory is as good.
+            # Another process was first; its directory is the same.
             if not place.is_dir():
                 raise
     finally:
@@ -121,7 +121,7 @@ def _make(parent: Path, place: Path, like: Path | None) -> Path:
 
 
 def _remove_unfinished(parent: Path) -> None:
-    """Remove what a process left that was killed while it made one; making takes seconds."""
+    """Remove directories of processes that were killed during creation, which takes seconds."""
     for left in parent.glob(".making-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _GIVEN_UP:
@@ -150,9 +150,10 @@ def _lay_out(place: Path) -> None:
         (packages / "pip" / "__main__.py").write_text(run)
         for name in ("pip", "pip3"):
             _program(place / LAST / name, run)
-    ripgrep = Path(sys.executable).with_name("rg")
-    if ripgrep.is_file():
-        shutil.copy(ripgrep, place / LAST / "rg")
+    for name in ("rg", "uv"):
+        program = Path(sys.executable).with_name(name)
+        if program.is_file():
+            shutil.copy(program, place / LAST / name)
 
 
 def _link(source: str, target: str) -> None:
@@ -168,7 +169,7 @@ def _program(file: Path, text: str) -> None:
 
 
 def _pip_wheel() -> Path | None:
-    """The pip that the interpreter itself brings for virtual environments."""
+    """Return the pip that the interpreter bundles for virtual environments."""
     bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
     return next(iter(sorted(bundled.glob("pip-*.whl"))), None)
 
@@ -181,7 +182,7 @@ def _holds_packages(entry: Path) -> bool:
 
 
 def _key() -> str:
-    """A name for what goes into the directory."""
+    """Return a name that identifies the contents of the directory."""
     versions = []
     for name in ("pytest", "pluggy", "iniconfig", "packaging"):
         with contextlib.suppress(metadata.PackageNotFoundError):

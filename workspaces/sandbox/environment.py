@@ -1,7 +1,7 @@
-"""Which of the machine's directories the sandbox shows, and the environment that commands find there.
+"""The toolchains that the sandbox mounts, and the environment of its commands.
 
-The system's `/usr` is always there. Of what lies elsewhere (under a home directory, `/opt`) the interpreter that Baton
-runs on is shown, without any packages (`workspaces.sandbox.engine_python`), and what `workspaces.sandbox.binds` grants.
+The system's `/usr` is always mounted. Of other places (a home directory, `/opt`) the sandbox mounts the interpreter
+that Baton runs on, without packages (`workspaces.sandbox.engine_python`), and the grants of `workspaces.sandbox.binds`.
 """
 
 from collections.abc import Iterable
@@ -23,38 +23,38 @@ class Toolchains:
 
     directories: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    """Sentences about directories that were left out, with the reason."""
     hidden: tuple[Path, ...] = ()
-    """Directories of packages of Baton and its interpreter: covered wherever they would be seen."""
+    """Directories of packages of Baton and its interpreter; covered wherever a mount would show them."""
     tools: Path | None = None
-    """The directory of `workspaces.sandbox.engine_python` on this machine; None where commands do without."""
+    """The directory of `workspaces.sandbox.engine_python` on this machine; None if commands run without it."""
     binds: tuple[Bind, ...] = ()
-    """Directories that `baton.toml` asks for and a person allows; their `bin` is searched first."""
+    """Directories that `baton.toml` requests and a person allows; their `bin` is searched first."""
 
     @property
     def path(self) -> str:
-        """The search path for programs, as it is in the sandbox."""
+        """The search path for programs inside the sandbox."""
         return self.path_with(engine_python.INSIDE)
 
     def path_with(self, tools: str) -> str:
-        """The search path for programs, with the engine's own directory at this path."""
+        """Return the search path for programs, with the engine's own directory at the path `tools`."""
         binds = [str(bind.target / "bin") for bind in self.binds]
         first, last = ([f"{tools}/{name}"] for name in (engine_python.FIRST, engine_python.LAST))
         if not self.tools:
             return ":".join([*binds, *SYSTEM_PATH])
         if any(path.is_relative_to("/usr") for path in self.hidden):
-            # Programs of the packages that are hidden are there still, and cannot work: a `pytest` in /usr/local/bin.
+            # Programs of hidden packages still exist and cannot work, such as a `pytest` in /usr/local/bin.
             return ":".join([*binds, *first, *last, *SYSTEM_PATH])
         return ":".join([*binds, *first, *SYSTEM_PATH, *last])
 
     @property
     def has_python(self) -> bool:
-        """Whether the interpreter that Baton runs on can be seen by commands."""
+        """Whether commands can see the interpreter that Baton runs on."""
         python = engine_python.base_executable()
         return any(python.is_relative_to(place) for place in (Path("/usr"), *self.directories))
 
     def covered(self) -> list[Path]:
-        """Where something must be mounted over packages that would be seen; paths as they are in the sandbox."""
+        """Return the directories of packages that an empty mount must cover; paths as they are in the sandbox."""
         shown = [Path("/usr"), *self.directories, *(bind.target for bind in self.binds)]
         places = []
         for directory in shown:
@@ -62,7 +62,7 @@ class Toolchains:
             for hidden in self.hidden:
                 if hidden.is_relative_to(target) and hidden != target and hidden.is_dir():
                     places.append(directory / hidden.relative_to(target))
-        # What lies in a place that is covered is gone already.
+        # A directory inside a covered one is covered already.
         return [
             place
             for place in dict.fromkeys(places)
@@ -71,7 +71,7 @@ class Toolchains:
 
 
 def own_toolchains(*, home: Path | None = None) -> Toolchains:
-    """The interpreter that Baton itself runs on, so that `python` and `pytest` work on a fresh machine."""
+    """Return the toolchain of Baton's own interpreter, so that `python` and `pytest` work on a fresh machine."""
     found: list[Path] = []
     notes: list[str] = []
     for prefix in engine_python.base_prefixes():
@@ -92,7 +92,7 @@ def own_toolchains(*, home: Path | None = None) -> Toolchains:
 
 
 def _refuse_on_disk(directory: Path, home: Path | None) -> str | None:
-    """`refuse_bind` for what the name really leads to, and whether homes or Baton's data lie in it."""
+    """Return the fault of a directory by its link target, and if it holds homes or Baton's data; None if none."""
     target = directory.resolve()
     if fault := refuse_bind(str(target), names=False):
         return fault
@@ -105,7 +105,7 @@ def _refuse_on_disk(directory: Path, home: Path | None) -> str | None:
 
 
 def _with_target(directory: Path) -> Iterable[Path]:
-    """A directory under its own name and, where that is a link, under its target's name too."""
+    """Return a directory under its own name and, if that is a link, under its target's name too."""
     return dict.fromkeys([directory, directory.resolve()])
 
 
@@ -117,7 +117,7 @@ def environment(
     tmp: str = "/tmp",  # noqa: S108 - the sandbox's own /tmp
     tools: str = engine_python.INSIDE,
 ) -> dict[str, str]:
-    """The complete environment of a command, made of constants: nothing is taken over from this process."""
+    """Return the complete environment of a command, made of constants: it holds no variable of this process."""
     names = {
         "PATH": toolchains.path_with(tools),
         "HOME": home,
@@ -134,8 +134,8 @@ def environment(
         "GIT_TERMINAL_PROMPT": "0",
         # Test runners that would watch for changes or ask questions do neither under CI.
         "CI": "1",
-        # A cached .pyc counts as fresh when size and mtime (in seconds) fit. Two checkpoints restored within one second
-        # can fit with different contents: a verdict on code that is not there. So none are written.
+        # A cached .pyc counts as fresh if size and mtime (in seconds) match. Two checkpoints restored within one second
+        # can match with different contents, which gives a verdict on the wrong code. So none are written.
         # https://docs.python.org/3/reference/import.html#cached-bytecode-invalidation
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
@@ -146,7 +146,7 @@ def environment(
         "npm_config_audit": "false",
     }
     if not network:
-        # Without a network every retry is minutes of silence before the same failure.
+        # Without a network every retry only delays the same failure by minutes.
         names |= {
             "PIP_RETRIES": "0",
             "PIP_DEFAULT_TIMEOUT": "5",

@@ -1,23 +1,23 @@
-"""Takes the output of a process as it comes: digest, log file, and head and tail for reading; never all of it."""
+"""The output of a process in bounded memory: its digest, its log file, and its beginning and end as text."""
 
-import errno
 import hashlib
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
 from baton.errors import DiskFull
+from system.disk_errors import is_disk_full
 
 
 class OutputCollector:
-    """Counts, digests and logs everything; keeps the beginning and the end, at most about `limit` bytes in memory.
+    """Counts, digests and logs all output; keeps its beginning and end in memory, about four times `limit` bytes.
 
-    Call `feed` for each piece and `close` at the end. What the log has already stays. A full disk raises DiskFull out
-    of `feed`.
+    `limit` is in characters. Call `feed` for each piece and `close` at the end. The log is appended to. On a full disk
+    `feed` raises DiskFull.
     """
 
     def __init__(self, limit: int, log: Path | None = None) -> None:
-        # A character is at most four bytes: so much is kept that the limit in characters can be met.
+        # A character has at most four bytes, so this many bytes hold `limit` characters.
         self._room = max(limit, 2) * 4 // 2
         self._limit = max(limit, 2)
         self._head = bytearray()
@@ -35,7 +35,7 @@ class OutputCollector:
                 raise _disk_full(error) from error
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece of output."""
+        """Add the next piece of output."""
         self.size += len(piece)
         self._digest.update(piece)
         if self._log is not None:
@@ -54,7 +54,7 @@ class OutputCollector:
                 self._tail_size -= len(self._tail.popleft())
 
     def close(self) -> None:
-        """Finish the log file; safe to call twice."""
+        """Close the log file; idempotent."""
         log, self._log = self._log, None
         if log is not None:
             try:
@@ -64,15 +64,15 @@ class OutputCollector:
 
     @property
     def digest(self) -> str:
-        """`sha256:` and the digest of everything so far."""
+        """`sha256:` and the digest of all output so far."""
         return "sha256:" + self._digest.hexdigest()
 
     def text(self) -> str:
-        """The output for reading: whole, or its beginning and end with a line that says what is left out."""
+        """Return the output as text: complete, or its beginning and end with a line that says how much is left out."""
         tail = b"".join(self._tail)
         if len(self._head) + len(tail) == self.size:
             return cut_middle((bytes(self._head) + tail).decode(errors="replace"), self._limit)
-        # The cut may fall inside a character: half of one at the seam is dropped, not shown as damage.
+        # The cut may split a character: its halves are dropped.
         head_text = bytes(self._head).decode(errors="replace").rstrip("\ufffd")
         tail_text = tail.decode(errors="replace").lstrip("\ufffd")
         head_text, tail_text = head_text[: self._limit // 2], tail_text[-(self._limit // 2) :]
@@ -81,7 +81,7 @@ class OutputCollector:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """`text`, or its first and last halves of `limit` characters with a line between that says what is missing."""
+    """Return `text`, or its beginning and end of `limit` characters with a line that says how much is left out."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -93,6 +93,6 @@ def _seam(amount: str) -> str:
 
 
 def _disk_full(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull("No room left on the disk for a command's log; make room, and the run goes on.")
+    if is_disk_full(error):
+        return DiskFull("No space left on the disk for a command's log; free some, and the run goes on.")
     return error

@@ -1,8 +1,8 @@
-"""Runs one process: own session, empty environment, output streamed, killed whole on time-out and cancellation.
+"""The run of one process: own session, empty environment, streamed output; time-out and cancellation kill its group.
 
-Knows nothing of what the process is; `sandbox.py` builds its command line. One gap is known: bubblewrap asks to die
-with its parent only once the sandbox is set up, so a worker that is killed with SIGKILL in the first milliseconds of a
-command leaves it running, isolated and within its limits, until it ends by itself.
+`sandbox.py` builds the command line. One gap is known: bubblewrap asks the kernel to die with its parent only after the
+sandbox is set up, so a worker that gets SIGKILL in the first milliseconds of a command leaves the command running,
+isolated and within its limits, until it ends by itself.
 """
 
 import asyncio
@@ -11,19 +11,17 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from baton.errors import DiskFull
+from system.uncancellable import wait_for_end
 from workspaces.sandbox.bounds import Bound, Stop
 from workspaces.sandbox.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
 from workspaces.sandbox.output_capture import OutputCollector
 from workspaces.sandbox.session_keyring import Spawned, spawn
-
-Result = TypeVar("Result")
 
 OUTPUT_KILL_LIMIT = 1 << 30
 """Bytes after which a command that does not stop writing is killed, before it fills the disk with its log."""
@@ -33,19 +31,19 @@ _BEGIN_SECONDS = 0.8
 _DEATH_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 0.5
-"""What a process that escaped its group gets to let go of the output pipe. Only possible without isolation."""
+"""Time for a process that escaped its group to close the output pipe; only possible without isolation."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a process ended; `began` says whether the sandboxed program was started at all, None where nobody says."""
+    """The end of a process; `began` says whether the sandboxed program was started, None without a sandbox."""
 
     result: CommandResult
     began: bool | None
 
 
 class _Reader:
-    """Feeds what arrives at a file descriptor to a sink, on the event loop, until it ends."""
+    """Feeds the bytes of a pipe to a sink, on the event loop, until the pipe ends."""
 
     def __init__(self, descriptor: int, sink: Callable[[bytes], None]) -> None:
         self._descriptor = descriptor
@@ -64,9 +62,7 @@ class _Reader:
             self._finish(None)
         except BlockingIOError:
             return
-        except (
-            Exception
-        ) as error:  # whatever the sink raises (a full disk) belongs to the one who waits, not to the loop
+        except Exception as error:  # errors of the sink, such as a full disk, go to the waiter instead of the loop
             self._finish(error)
 
     def _finish(self, error: Exception | None) -> None:
@@ -82,7 +78,7 @@ class _Reader:
 
 
 class _Status:
-    """Bubblewrap's own account (`--json-status-fd`): the sandbox's first process, and whether the program ran."""
+    """Bubblewrap's status lines (`--json-status-fd`): the sandbox's first process, and whether the program ran."""
 
     def __init__(self) -> None:
         self._text = bytearray()
@@ -118,12 +114,13 @@ async def run_process(
     status_fds: tuple[int, int] | None = None,
     bound: Bound | None = None,
 ) -> Finished:
-    """Run `argv` to its end. Raises OSError where it cannot be started, DiskFull where its log cannot be written.
+    """Run `argv` to its end. Raises OSError if it cannot be started, DiskFull if its log cannot be written.
 
-    `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here. `bound` says when the
-    process uses too much. On cancellation everything the process started is dead before CancelledError goes on.
+    `timeout` is in seconds. `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here.
+    `bound` decides when the process uses too much. On cancellation all processes of the command are dead before
+    CancelledError is raised.
     """
-    with contextlib.ExitStack() as unused:  # nobody else knows these descriptors where no log or pipe can be had
+    with contextlib.ExitStack() as unused:  # only this function knows the descriptors if the log or the pipe fails
         for descriptor in status_fds or ():
             unused.callback(os.close, descriptor)
         collector = OutputCollector(output_limit, log)
@@ -144,8 +141,10 @@ async def run_process(
             pass_fds=[*pass_fds, *([status_fds[1]] if status_fds else [])],
         )
         try:
-            process, cancelled = await _whole(start)
-        except BaseException:  # a cancellation, too: nobody else knows these descriptors
+            # To its end: a cancelled start would kill bubblewrap and lose the processes that it has started.
+            started, cancelled = await wait_for_end(start)
+            process = started.result()
+        except BaseException:  # a cancellation, too: only this function knows the descriptors
             os.close(output_read)
             if status_fds:
                 os.close(status_fds[0])
@@ -164,10 +163,11 @@ async def run_process(
             look = partial(bound.look, process.pid) if bound else None
             timed_out, flooded, stop = await _watch(exited, readers[0], collector, began + timeout, look)
         finally:
-            _nothing, again = await _whole(_kill(process, exited, status))
+            killed, again = await wait_for_end(_kill(process, exited, status))
+            killed.result()
         if again is not None:
             raise again
-        # Everything is dead, so both pipes end; only what escaped without isolation can hold the output open.
+        # All processes are dead, so both pipes end; only one that escaped without isolation can keep the output open.
         await asyncio.wait([reader.done for reader in readers], timeout=_DRAIN_SECONDS)
         if readers[0].done.done():
             readers[0].done.result()
@@ -209,13 +209,13 @@ async def _watch(
     deadline: float,
     look: Callable[[], Stop | None] | None,
 ) -> tuple[bool, bool, Stop | None]:
-    """Wait for the end of the process, of its time, or of what it may use: (timed out, wrote too much, other bound)."""
+    """Wait until the process ends or meets a bound. Returns (timed out, wrote too much, reason to kill it)."""
     waiting: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, output.done}
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             return not exited.done(), False, None
-        # Every so often, because nothing else would notice the output's size, or what the process uses.
+        # Poll, because no event tells the size of the output or the usage of the process.
         often = _LOOK_SECONDS if look else 1.0
         done, _ = await asyncio.wait(waiting, timeout=min(left, often), return_when=asyncio.FIRST_COMPLETED)
         if exited in done or exited.done():
@@ -230,29 +230,14 @@ async def _watch(
             waiting = {exited}
 
 
-async def _whole(work: Coroutine[Any, Any, Result]) -> tuple[Result, asyncio.CancelledError | None]:
-    """Do something to its end even when cancelled meanwhile; the cancellation is handed back, to be raised then.
-
-    Left to itself, a cancelled start of a process kills bubblewrap and forgets what bubblewrap had begun.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return task.result(), cancelled
-
-
 async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status | None) -> None:
     if status is not None and status.pidfd < 0:
-        # Bubblewrap's child asks to die with its parent only when the sandbox is set up. Killed before that, the parent
-        # would leave it running; so the child is known first. It takes milliseconds.
+        # Bubblewrap's child asks to die with its parent only after the sandbox is set up. If the parent is killed
+        # before that, the child goes on. So wait for the child's id first, which takes milliseconds.
         first: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, status.known}
         await asyncio.wait(first, timeout=_BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        # Its own session, so the group has its number; daemons that stayed in the group die with it.
+        # The session is its own, so the group has its id; daemons that stayed in the group die with it.
         os.killpg(process.pid, signal.SIGKILL)
     waits: list[asyncio.Future[int]] = [exited]
     if status is not None and status.pidfd >= 0:
@@ -261,8 +246,8 @@ async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status
         waits.append(_gone(status.pidfd))
     await asyncio.wait(waits, timeout=_DEATH_SECONDS)
     if status is not None and status.pidfd >= 0:
-        # Bubblewrap does not wait for its child. Where this process is the first of a container, the child is ours now,
-        # and nobody else would take it off the table of processes.
+        # Bubblewrap does not wait for its child. If this process is the first of a container, it inherits the child and
+        # must reap it.
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, status.pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - WNOHANG does not wait
     for wait in waits:
@@ -270,10 +255,10 @@ async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status
 
 
 def _gone(pidfd: int) -> "asyncio.Future[int]":
-    """Done when the process behind a pidfd is dead: of a PID namespace's first process, when all of it is."""
+    """Return a future that is done when the process of a pidfd is dead, with its PID namespace if it is the first."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[int] = loop.create_future()
-    # A descriptor of its own: the caller may close his.
+    # A separate descriptor, because the caller may close its own.
     watched = os.dup(pidfd)
 
     def over() -> None:

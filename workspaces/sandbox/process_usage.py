@@ -1,4 +1,4 @@
-"""Counts what the processes of a command use, from /proc: for machines where no control group counts it."""
+"""The memory and processes that a command uses, read from /proc on machines without control groups."""
 
 import os
 import threading
@@ -13,13 +13,13 @@ _FRESH_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Use:
-    """What a command uses now."""
+    """The present use of a command."""
 
     pids: tuple[int, ...]
     processes: int
     """Processes and threads."""
     memory: int
-    """Bytes that belong to processes and to no file; what processes share by fork counts for each."""
+    """Bytes of anonymous memory; pages that processes share by fork count for each of them."""
 
 
 _lock = threading.Lock()
@@ -27,7 +27,7 @@ _table: tuple[float, dict[int, tuple[int, int, int]]] = (0.0, {})
 
 
 def use_of(pid: int) -> Use:
-    """What a process and its descendants use, and whatever else is of its session."""
+    """Return the use of a process, its descendants and all other processes of its session."""
     table = _processes()
     children: dict[int, list[int]] = {}
     for number, (parent, _session, _threads) in table.items():
@@ -44,7 +44,7 @@ def use_of(pid: int) -> Use:
 
 
 def shared_once(pids: Collection[int]) -> int:
-    """Their memory with what is shared counted once: exact, and slow for large processes."""
+    """Return the memory of processes with shared pages counted once; exact, and slow for large processes."""
     total = 0
     for pid in pids:
         try:
@@ -67,7 +67,7 @@ def _own_memory(pid: int) -> int:
 
 
 def _processes() -> dict[int, tuple[int, int, int]]:
-    """Parent, session and number of threads of every process; read once for commands that ask at the same time."""
+    """Return parent, session and number of threads of every process; cached for calls within 50 ms."""
     global _table
     with _lock:
         if time.monotonic() - _table[0] > _FRESH_SECONDS:

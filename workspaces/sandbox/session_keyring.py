@@ -1,9 +1,9 @@
-"""Starts the processes of commands, each with a session keyring of its own, new and empty.
+"""The start of processes for commands, each with a new, empty session keyring.
 
-A keyring belongs to the credentials of a thread and is inherited by what it starts. So one thread of this process
-starts them all, and changes its keyring before each: the keyring of everybody else stays as it was, and nothing runs
-between fork and exec. The thread lives as long as the process, for to the kernel (PR_SET_PDEATHSIG, which bubblewrap
-asks for) it is the parent.
+A keyring belongs to the credentials of a thread, and processes that the thread starts inherit it. So one thread of this
+process starts them all and changes its keyring before each start: the keyrings of other threads do not change, and no
+code runs between fork and exec. The thread lives as long as the process, because to the kernel it is the parent
+(PR_SET_PDEATHSIG, which bubblewrap sets).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _JOIN_SESSION_KEYRING = 1
 
 
 class Spawned:
-    """A process that was started; `wait` is for the event loop on which it was asked for."""
+    """A started process; call `wait` on the event loop that started it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", pidfd: int) -> None:
         self._process = process
@@ -37,7 +37,7 @@ class Spawned:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait for its end and take it off the table of processes."""
+        """Wait for its end, reap it and return its exit code."""
         if self._pidfd < 0:
             return await asyncio.to_thread(self._process.wait)
         loop = asyncio.get_running_loop()
@@ -55,7 +55,7 @@ class Spawned:
 async def spawn(
     argv: Sequence[str], *, output: int, env: Mapping[str, str], cwd: Path | None = None, pass_fds: Sequence[int] = ()
 ) -> Spawned:
-    """Start a process in a session of its own, without input. Raises OSError where it cannot be started."""
+    """Start a process in a session of its own, without input. Raises OSError if it cannot be started."""
     start: partial[subprocess.Popen[bytes]] = partial(
         subprocess.Popen,
         list(argv),
@@ -97,15 +97,15 @@ class _Thread:
                 if not own:
                     raise OSError(errno.EDQUOT, "no session keyring can be made for a command")
                 done.set_result(start())
-            except BaseException as error:  # it belongs to the one who asked; the thread goes on
+            except BaseException as error:  # the caller gets the error; the thread goes on
                 done.set_exception(error)
 
 
 def _new_keyring() -> bool:
-    """Give the calling thread a new, empty session keyring; whether it has one that is not the process's.
+    """Give the calling thread a new, empty session keyring. Returns whether it has one that is not the process's.
 
-    True also where the kernel has no keyrings, or a container's filter forbids the call: there is nothing to be read
-    then. False where the quota of keys is used up: an earlier keyring of this thread serves as well.
+    True also if the kernel has no keyrings, or if a container's filter forbids the call: then no keys can be read.
+    False if the quota of keys is used up: an earlier keyring of this thread serves as well.
     """
     number = _KEYCTL.get(platform.machine())
     if number is None:

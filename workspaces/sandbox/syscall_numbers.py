@@ -1,9 +1,9 @@
-"""Numbers of the system calls that commands may make, by architecture: data, with its sources.
+"""Numbers of the system calls that commands may make, by architecture, with their sources.
 
 The names are those that Docker's profile allows a container without capabilities
 (https://github.com/moby/profiles/blob/main/seccomp/default.json, read in November 2026), an allow-list under which
-compilers, runtimes, databases and browsers have been run for years; left out of it are `openat2` (its mode is out of a
-filter's sight), `modify_ldt`, `fanotify_mark` and calls that no kernel has any more. The numbers are those of Linux:
+compilers, runtimes, databases and browsers have run for years; left out are `openat2` (a filter cannot read its mode),
+`modify_ldt`, `fanotify_mark` and calls that no kernel has any more. The numbers are those of Linux:
 https://github.com/torvalds/linux/blob/master/arch/x86/entry/syscalls/syscall_64.tbl for x86_64,
 https://github.com/torvalds/linux/blob/master/scripts/syscall.tbl for aarch64.
 """
@@ -63,19 +63,19 @@ timerfd_gettime:287:87 timerfd_settime:286:86 times:100:153 tkill:200:130 trunca
 unlink:87:- unlinkat:263:35 uretprobe:335:- utime:132:- utimensat:280:88 utimes:235:- vfork:58:- vmsplice:278:75
 wait4:61:260 waitid:247:95 write:1:64 writev:20:66
 """
-"""`name:x86_64:aarch64`; a dash where the architecture does not have it."""
+"""`name:x86_64:aarch64`; a dash if the architecture does not have the call."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """An architecture as a filter of system calls sees it."""
+    """The system calls of an architecture."""
 
     audit_arch: int
-    """`AUDIT_ARCH_*` of <linux/audit.h>: the calls of any other are refused, so i386 is no way round."""
+    """`AUDIT_ARCH_*` of <linux/audit.h>; calls of other architectures are refused, so i386 is no way around."""
     allowed: dict[str, int]
     """Numbers by name."""
     answered: dict[str, int]
-    """Numbers of calls that are said not to exist, so that the C library takes the older way."""
+    """Numbers of calls that fail with ENOSYS, so that the C library falls back to older ones."""
 
 
 def _column(number: int) -> dict[str, int]:
@@ -89,4 +89,4 @@ MACHINES = {
     "x86_64": Machine(0xC000003E, _column(1), _MISSING),
     "aarch64": Machine(0xC00000B7, _column(2), _MISSING),
 }
-"""By the name that uname(2) gives."""
+"""By the machine name of uname(2)."""

@@ -1,4 +1,4 @@
-"""How much room is left on the disk of a home: enough, little (said wherever people look), or too little to begin."""
+"""Free space on the disk of a home: enough, little (said wherever people look), or too little to begin a run."""
 
 import shutil
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _GB = 1_000_000_000
 
 @dataclass(frozen=True)
 class Room:
-    """The room of a home's disk, in bytes."""
+    """The free space on a home's disk and its two limits, in bytes."""
 
     home: Path
     free: int
@@ -21,32 +21,32 @@ class Room:
 
     @property
     def low(self) -> bool:
-        """Whether somebody should make room soon."""
+        """Whether there is so little free space that a person should free some soon."""
         return self.free < self.warn
 
     @property
     def too_low(self) -> bool:
-        """Whether no new run may begin."""
+        """Whether there is too little free space for a new run."""
         return self.free < self.floor
 
     @property
     def words(self) -> str:
-        """What to say about it, and what helps."""
+        """The free space as a sentence, with a remedy."""
         said = f"{self.free / _GB:.1f} GB are free at {self.home}"
         if self.too_low:
             said += f", less than the {self.floor / _GB:.1f} GB (BATON_DISK_FLOOR_GB) below which no run begins"
-        return f"{said}: make room, for instance with `baton gc`."
+        return f"{said}: free some space, for instance with `baton gc`."
 
 
 def room(settings: Settings) -> Room:
-    """The room now; raises OSError where the home cannot be looked at."""
+    """Measure the free space. Raises OSError if the home's disk cannot be examined."""
     there = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(there).free
     return Room(settings.home, free, int(settings.disk_warn_gb * _GB), int(settings.disk_floor_gb * _GB))
 
 
 def require_room_to_begin(settings: Settings) -> None:
-    """Raise DiskFull where a run that begins now would soon stand still."""
+    """Raise DiskFull if a run that begins now would soon run out of space."""
     found = room(settings)
     if found.too_low:
         raise DiskFull(f"No run is begun: {found.words}")

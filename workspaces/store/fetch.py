@@ -1,4 +1,4 @@
-"""Brings a project's history into its store, and finds the commit that a run starts from."""
+"""The fetch of a project's history into its store, and the commit that a run starts from."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from system.directory_walk import walk_files
 from workspaces.git.credentials import Header
 from workspaces.git.errors import GitFailed, clean_text, translated
 from workspaces.git.file_lock import locked
-from workspaces.git.run import git
+from workspaces.git.run import FETCH_OPTIONS, git
 from workspaces.store.local_source import guard, hooks_of
 from workspaces.store.promised_objects import whole
 from workspaces.store.target_repository import Listing, is_dirty, listing, local_path, shown, unreachable
@@ -27,6 +27,9 @@ FETCHED = "refs/source/"
 _MAX_PATH = 4_095
 """Bytes of a path that Linux takes."""
 _MAX_NAME = 256
+
+_OPTIONS = (*FETCH_OPTIONS, "--update-shallow")
+"""A checkout made with --depth is a shallow repository; without the last option its branches are left out."""
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 DIRTY_NOTE = "The checkout has uncommitted changes. They are not seen: a run starts from what is committed."
@@ -45,14 +48,14 @@ class Base:
     ref: str
     """The full name of branch or tag in the project; `HEAD` or the commit's id where there is none."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know, in sentences."""
+    """Notes for a person, in sentences."""
 
 
 async def fetch(store: "Store", base: str | None) -> Base:
     """Fetch all branches and tags, and resolve `base` (branch, tag or commit; None is the repository's HEAD).
 
-    Costs one look when nothing is new. Raises RepositoryError with one sentence for whatever is wrong with the
-    repository or the base.
+    Costs one `git ls-remote` if the repository has no new commits. Raises RepositoryError, with one sentence, for every
+    fault of the repository or the base.
     """
     path = local_path(store.repo)
     header = await store.header()
@@ -79,11 +82,11 @@ async def _resolve(
     name, oid = _named(store, base, offered)
     commit = _commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
-        # Not on any branch or tag; many servers give a commit when asked for its id.
+        # On no branch or tag; many servers send a commit if its id is requested.
         async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
             guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
             asked = await git(
-                ["fetch", *_FETCH_OPTIONS, *guarded, "--", served.address, oid],
+                ["fetch", *_OPTIONS, *guarded, "--", served.address, oid],
                 git_dir=store.source_path,
                 persons=True,
                 check=False,
@@ -97,7 +100,7 @@ async def _resolve(
 
 
 def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str | None]:
-    """The full name that `base` stands for, and the id it has."""
+    """Return the full name that `base` stands for, and its id."""
     if base is None or base == "HEAD":
         if "HEAD" not in offered.refs:
             raise RepositoryError(
@@ -111,17 +114,6 @@ def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str
     return (base, base) if _HEX.fullmatch(base) else (base, None)
 
 
-_FETCH_OPTIONS = (
-    "--quiet",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--no-auto-maintenance",
-    "--no-write-fetch-head",
-    # A checkout made with --depth is a shallow repository; without this its branches are left out.
-    "--update-shallow",
-)
-
-
 async def _bring(store: "Store", offered: Listing, header: Header | None, notes: list[str]) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
     have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
@@ -131,7 +123,7 @@ async def _bring(store: "Store", offered: Listing, header: Header | None, notes:
     fetched = store.source_path / FETCHED
     locks = [fetched / name for name, _ in walk_files(fetched) if name.endswith(".lock")]
     for left in [*store.source_path.glob("*.lock"), *locks]:
-        left.unlink(missing_ok=True)  # all who write these refs hold the lock of the fetch: a crash left it
+        left.unlink(missing_ok=True)  # every writer of these refs holds the fetch lock: a crash left this file
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:
         refspecs.append(f"+HEAD:{FETCHED}HEAD")
@@ -139,7 +131,7 @@ async def _bring(store: "Store", offered: Listing, header: Header | None, notes:
         guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
         try:
             await git(
-                ["fetch", "--prune", *_FETCH_OPTIONS, *guarded, "--", served.address, *refspecs],
+                ["fetch", "--prune", *_OPTIONS, *guarded, "--", served.address, *refspecs],
                 git_dir=store.source_path,
                 persons=True,
                 header=header,
@@ -153,7 +145,7 @@ def _commit(store: "Store", oid: str) -> str | None:
     with translated("reading the fetched history"):
         try:
             found = store.source.repo.get(oid)
-        except ValueError:  # several objects begin with this
+        except ValueError:  # several ids begin with this
             return None
         if found is None:
             return None
@@ -164,7 +156,7 @@ def _commit(store: "Store", oid: str) -> str | None:
 
 
 async def _require_paths(store: "Store", commit: str) -> None:
-    """Raise RepositoryError where a commit has a path that no system could check out."""
+    """Raise RepositoryError if a commit has a path that no system could check out."""
     for options in (["-d"], []):
         listed = await git(
             ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False
@@ -176,7 +168,7 @@ async def _require_paths(store: "Store", commit: str) -> None:
                 f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
             )
         if longest + _MAX_NAME <= _MAX_PATH:
-            return  # whatever the files in the directories are called
+            return  # with any names of the files in the directories
 
 
 def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:

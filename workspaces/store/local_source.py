@@ -1,8 +1,8 @@
-"""A repository at a path is served by git on this machine: without a program of its hooks or its configuration.
+"""Repositories at a path, served by git on this machine: no program of their hooks or their configuration runs.
 
 For a path (or `file://`) git starts the serving side here, outside the sandbox, with the configuration of that
-repository, which a stranger may have made. It drops what stands in the environment of the asking side, so the settings
-go on the command line of the serving one. Over ssh and http hooks run on their own host, and are none of ours.
+repository, which a stranger may have made. It drops the environment of the asking side, so the settings go on the
+command line of the serving one. Over ssh and http hooks run on their own host, out of our reach.
 """
 
 import re
@@ -41,12 +41,12 @@ PROGRAMS = {
     "core.askPass": "false",
     "core.pager": "cat",
     "core.editor": "false",
-    # Called with the path of a borrowed repository; it says that nothing is to be had there.
+    # Run with the path of a borrowed repository; it lists no refs.
     "core.alternateRefsCommand": "true",
     "credential.helper": "",
     "diff.external": "",
     "gpg.program": "false",
-    # Housekeeping runs hooks and commands of its own (pre-auto-gc, gc.recentObjectsHook).
+    # Maintenance runs hooks and commands of its own (pre-auto-gc, gc.recentObjectsHook).
     "receive.autoGC": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -66,10 +66,11 @@ def is_local(url: str) -> bool:
 
 
 async def guard(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[str]:
-    """Options for a git command that asks a repository, so that it runs no program of its own; none for other hosts.
+    """Return options for a git command that asks a repository, so that it runs no program of its own; none for
+    other hosts.
 
-    `hooks` are run where a person's setting says so. `git_dir` is a repository of ours to ask from: by their own
-    git's configuration (`insteadOf`) a URL may stand for a path, and a path for a URL.
+    `hooks` are run if a person's setting allows it. `git_dir` is a repository of ours to ask from: by the configuration
+    of the person's git (`insteadOf`) a URL may stand for a path, and a path for a URL.
     """
     if hooks:
         return []
@@ -85,7 +86,7 @@ async def guard(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[st
 
 
 async def _effective(side: Side, repo: str, git_dir: Path) -> str:
-    """The address that the person's own git makes of one: `url.<base>.insteadOf` in git-config(1)."""
+    """Return the address that the person's own git makes of another: `url.<base>.insteadOf` in git-config(1)."""
     asked = ["config", "-z", "--get-regexp", r"^url\..*\.(pushinsteadof|insteadof)$"]
     found = await git(asked, git_dir=git_dir, persons=True, check=False)
     entries = [(key, value) for key, _, value in (entry.partition("\n") for entry in found.names())]
@@ -98,9 +99,10 @@ async def _effective(side: Side, repo: str, git_dir: Path) -> str:
 
 
 async def promisor_of(repo: str, git_dir: Path) -> tuple[Path, str] | None:
-    """Where a partial clone at a path has its objects, and the address of the remote that has what it lacks.
+    """Return the git directory of a partial clone at a path, and the address of the remote that has its missing
+    objects.
 
-    None where `repo` is no partial clone; the address is empty where its configuration has none.
+    None if `repo` is no partial clone; the address is empty if its configuration has none.
     """
     url = await _effective("upload-pack", repo, git_dir)
     return await in_thread(_promisor, url) if is_local(url) else None
@@ -120,7 +122,7 @@ def _promisor(repo: str) -> tuple[Path, str] | None:
 
 
 def is_sparse(git_dir: Path) -> bool:
-    """Whether a checkout is told to leave files out."""
+    """Whether a checkout is configured to leave files out."""
     return _is_true(_config(git_dir).get("core.sparsecheckout", "false"))
 
 
@@ -129,7 +131,7 @@ def _is_true(value: str) -> bool:
 
 
 async def hooks_of(repo: str) -> list[str]:
-    """What a repository at a path would run at a push: its hooks, and settings that name a program."""
+    """Return the programs that a repository at a path would run at a push: its hooks, and settings that name one."""
     return await in_thread(_hooks_of, repo) if is_local(repo) else []
 
 
@@ -156,7 +158,7 @@ def _hooks_of(repo: str) -> list[str]:
 
 
 def _configured_hooks(repo: str) -> list[str]:
-    """The names of hooks that stand in a repository's configuration, as newer versions of git have them."""
+    """Return the names of hooks in a repository's configuration, as newer versions of git have them."""
     git_dir = _git_dir(repo)
     return _named_hooks(_config(git_dir)) if git_dir is not None else []
 
@@ -179,7 +181,7 @@ def _git_dir(repo: str) -> Path | None:
 
 
 def _common(git_dir: Path) -> Path:
-    """Where hooks and configuration lie: of a worktree, in the repository that it belongs to."""
+    """Return the directory of hooks and configuration: for a worktree, that of the repository it belongs to."""
     try:
         return Path(git_dir, (git_dir / "commondir").read_text().strip())
     except (OSError, ValueError):
@@ -187,7 +189,9 @@ def _common(git_dir: Path) -> Path:
 
 
 def _config(git_dir: Path) -> dict[str, str]:
-    """The repository's own configuration with what it includes, names in small letters; what cannot be read is not."""
+    """Return the repository's own configuration with its includes, names in lower case, without files that cannot
+    be read.
+    """
     prepare_library()
     found: dict[str, str] = {}
     for path in (_common(git_dir) / "config", git_dir / "config.worktree"):

@@ -1,6 +1,6 @@
-"""Keeps BATON_HOME to its owner: stores, workspaces and logs hold what nobody else on the machine may read or run.
+"""Permissions of BATON_HOME: only its owner may enter stores, workspaces and logs.
 
-A file that a command of a root worker makes is root's. So nobody else may reach it, whatever its permissions are.
+A file that a command of a root worker makes is root's, with any permissions. So no other user may reach it.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ _PARTS = ("stores", "workspaces", "gates", "server", "demo")
 
 
 def close_home(home: Path) -> list[str]:
-    """Make a home where it is missing, and take from others what they may do in one that exists.
+    """Make a home if it is missing, and revoke the permissions of other users on one that exists.
 
-    Gives a sentence for each directory whose permissions were changed, or should have been; each is logged, too.
-    Raises OSError where it cannot be made.
+    Returns a sentence for each directory with permissions that were changed, or should have been; each is logged, too.
+    Raises OSError if the home cannot be made.
     """
     with contextlib.suppress(FileExistsError):
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def close_home(home: Path) -> list[str]:
     said += [_close(home / name, "") for name in _PARTS if (home / name).is_dir() and not (home / name).is_symlink()]
     changed = [sentence for sentence in said if sentence]
     if changed:
-        # Only now: the keeper of the embedded server comes by here, and starts without the libraries of the log.
+        # Imported late: the supervisor of the embedded server calls this, and starts without the libraries of the log.
         from baton.logs import get_logger
 
         for sentence in changed:
@@ -35,7 +35,7 @@ def close_home(home: Path) -> list[str]:
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory of a home that only its owner may enter, where it is missing."""
+    """Make a directory of a home that only its owner may enter; a no-op if it exists."""
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=PRIVATE)
 
@@ -54,7 +54,7 @@ def _close(directory: Path, keep: str) -> str:
 
 
 def _is_shared(home: Path) -> bool:
-    """Whether a directory is by its nature not Baton's alone: a home directory, one above it, or like /tmp."""
+    """Whether a directory is by its nature not Baton's alone: a home directory, one above it, or one like /tmp."""
     if home.stat().st_mode & stat.S_ISVTX:
         return True
     with contextlib.suppress(RuntimeError, OSError):

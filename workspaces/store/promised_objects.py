@@ -1,9 +1,9 @@
-"""Serves a partial clone as if it were whole: what it lacks comes from the remote that has promised it.
+"""Partial clones, served as if they were complete: missing objects come from the remote that has promised them.
 
-A clone that was made with `--filter` would fetch what it lacks by whatever its configuration names, which a stranger
-may have written (`serving.guard` forbids it). So the engine does: in a scratch repository that borrows the clone's
-objects it finds what is missing, and the person's own git asks the remote for exactly these objects, by their ids. Of
-the clone's configuration only that remote's address is read. https://git-scm.com/docs/partial-clone
+A clone that was made with `--filter` would fetch its missing objects by programs that its configuration names, which a
+stranger may have written (`local_source.guard` forbids it). So the engine fetches them: a scratch repository that
+borrows the clone's objects shows which are missing, and the person's own git asks the remote for exactly these, by
+their ids. Of the clone's configuration only that remote's address is read. https://git-scm.com/docs/partial-clone
 """
 
 import os
@@ -25,7 +25,7 @@ from workspaces.store.target_repository import local_path, reason_of, shown, unr
 
 _MAX_ROUNDS = 20
 _MAX_LISTED = 64 << 20
-"""Bytes of a list of missing objects; what is behind it is found in the next round."""
+"""Maximum bytes of a list of missing objects; the next round finds the rest."""
 
 _MISSING = re.compile(rb"^\?([0-9a-f]{40})$", re.MULTILINE)
 _NO_REF = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[/.]\Z")
@@ -37,15 +37,16 @@ class Served:
 
     address: str
     note: str = ""
-    """A sentence for a person, where something was fetched from elsewhere."""
+    """A sentence for a person, if objects were fetched from elsewhere."""
 
 
 @asynccontextmanager
 async def whole(repo: str, root: Path, source: Path, refs: Mapping[str, str], *, hooks: bool) -> AsyncIterator[Served]:
-    """A repository with these refs of `repo` and all that they need: `repo` itself, unless it is a partial clone.
+    """Yield a repository with these refs of `repo` and all their objects: `repo` itself, unless it is a partial
+    clone.
 
-    `root` is for scratch, `source` the engine's repository that is to hold what is fetched. Raises RepositoryError with
-    one sentence where the remote does not have what it promised, RepositoryAway where it cannot be reached.
+    `root` is for scratch, `source` the engine's repository that is to hold the fetched objects. Raises RepositoryError
+    with one sentence if the remote does not have the promised objects, RepositoryAway if it cannot be reached.
     """
     found = await promisor_of(repo, source)
     if found is None:
@@ -71,10 +72,11 @@ async def whole(repo: str, root: Path, source: Path, refs: Mapping[str, str], *,
 
 
 async def lend_trees(repo: str, root: Path, source: Path, commit: str) -> None:
-    """Give a partial clone the trees of a commit that is about to be pushed to it; nothing where `repo` is none.
+    """Give a partial clone the trees of a commit that is about to be pushed to it; a no-op for any other
+    repository.
 
-    A clone without trees takes no commit whose directories it does not have: only what hangs directly from an object
-    that came from its remote counts as promised there.
+    A clone without trees rejects a commit with directories that it does not have: as promised there counts only an
+    object that is named directly by one that came from its remote.
     """
     found = await promisor_of(repo, source)
     if found is None:
@@ -92,11 +94,13 @@ async def lend_trees(repo: str, root: Path, source: Path, commit: str) -> None:
 
 
 def _place_pack(made: Path, packs: Path) -> None:
-    """Put a pack where git finds it, marked as one of the promising remote; the index makes it one, and comes last."""
+    """Put a pack where git finds it, marked as one of the promising remote; the index makes it a pack, and comes
+    last.
+    """
     packs.mkdir(exist_ok=True)
     for suffix in (".promisor", ".pack", ".idx"):
         source = made.with_name(made.name + suffix)
-        # By a new file that takes the place of whatever stands there: a planted link is not written through.
+        # A new file replaces the entry of that name: a planted link is not written through.
         descriptor, beside = tempfile.mkstemp(prefix="tmp_pack_", dir=packs)
         with os.fdopen(descriptor, "wb") as file:
             if source.exists():
@@ -108,7 +112,7 @@ def _place_pack(made: Path, packs: Path) -> None:
 
 
 def _borrow(place: Path, objects: Collection[Path], common: Path, refs: Mapping[str, str]) -> None:
-    """Lay out a repository that has these refs, and nothing but borrowed objects."""
+    """Lay out a repository that has these refs, and borrows all its objects."""
     (place / "objects/info").mkdir(exist_ok=True)
     (place / "objects/info/alternates").write_text("".join(f"{alternate(one)}\n" for one in objects))
     named = sorted((name, oid) for name, oid in refs.items() if name.startswith("refs/") and not _NO_REF.search(name))
@@ -121,7 +125,7 @@ def _borrow(place: Path, objects: Collection[Path], common: Path, refs: Mapping[
 
 
 async def _lacking(place: Path, source: Path, oids: Collection[str]) -> set[str]:
-    """The objects that these need and that are neither in the clone nor with the engine."""
+    """Return the objects that these need and that neither the clone nor the engine's repository has."""
     have = await git(["for-each-ref", "--format=^%(objectname)"], git_dir=source)
     wanted = "".join(f"{line}\n" for line in [*sorted(set(oids)), *have.text.splitlines()])
     listed = await git(
@@ -160,5 +164,5 @@ def _broken(repo: str, url: str, reason: str, *, away: bool = False) -> Reposito
     kind = RepositoryAway if away else RepositoryError
     return kind(
         f"The repository {shown(repo)} is a partial clone, and the objects that it lacks cannot be fetched from"
-        f" {shown(url) or 'its remote'}: {reason}. Mend that, or name a complete clone or the remote itself."
+        f" {shown(url) or 'its remote'}: {reason}. Repair that, or name a complete clone or the remote itself."
     )

@@ -1,12 +1,12 @@
-"""Which host may write a lane, and how its store and the state remote are kept in step.
+"""Replication: the host that may write a lane, and how its store and the state remote are kept in step.
 
 The remote is the authority, this host's refs are a copy. A ref moves here first and is pushed before the step counts as
-done, by compare-and-swap against what this host last saw there (`<store>/pushed/...`). A push that a fault prevented
-is made up for by the next step. A host that finds a lane moved by another one takes it over: it puts a commit of its
-own with the same tree on top, so that whatever the other one still pushes, should it wake up, is refused.
+done, by compare-and-swap against the commit that this host last saw there (`<store>/pushed/...`). The next step repeats
+a push that failed. A host that finds a lane moved by another one takes it over: it puts a commit of its own with the
+same tree on top, so that a later push of the other host is rejected.
 
-A run's own files and its line of integrated commits have several writers by design, who look again and go on when they
-lost a race; those refs are only brought up to date. All refs move forward only, whoever moves them.
+A run's own files and its line of integrated commits have several writers by design, which fetch and try again when they
+lost a race; those refs are only brought up to date. All refs move forward only.
 """
 
 import hashlib
@@ -25,32 +25,32 @@ from baton.errors import StaleAttempt, StateRemoteAway
 from system.uncancellable import in_thread
 from workspaces.git.errors import translated
 from workspaces.git.file_lock import locked
-from workspaces.store.state_remote import OURS, StateRemote
+from workspaces.store.state_remote import OURS, StateRemote, run_of_ref
 
 if TYPE_CHECKING:
     from workspaces.store.store import Store
 
 _STEPS = 50
-"""Of a line of commits that are followed one by one, before all of it is searched."""
+"""Commits that are followed one by one before git searches the whole history."""
 
-_MOST_RACES = 10
-"""So often somebody else may write between our look at the remote and our push."""
+_MAX_RACES = 10
+"""Attempts in which another host may write between our listing of the remote and our push."""
 
 
 async def publish(store: "Store", remote: StateRemote, ref: str, new: str, *, before: str | None) -> None:
     """Push a ref that this host has just moved from `before` to `new`.
 
-    Raises StaleAttempt where somebody else has written it since: then a lane is here again what it was before, and a
-    shared ref what it is there. Raises StateRemoteAway where it could not be pushed: the next step makes up for it.
+    Raises StaleAttempt if another host has written it since: then a lane is reset here to `before`, and a shared ref to
+    its commit in the remote. Raises StateRemoteAway if the push failed: the next step repeats it.
     """
     async with _one_at_a_time(store, ref):
         lease = _pushed(store, ref)
         if lease is not None and _contains(store, ref, lease, new):
-            return  # pushed already, by an earlier attempt or with what others put on top
+            return  # pushed already, by an earlier attempt or together with later commits of others
         if lease is not None and not _contains(store, ref, new, lease):
             await _refused(store, remote, ref, new, before, lease)
         if not await _push(store, remote, ref, new, lease):
-            there = (await remote.refs(store, _run(ref))).get(ref)
+            there = (await remote.refs(store, run_of_ref(ref))).get(ref)
             # A remote that was emptied is filled again.
             if there is not None or not await _push(store, remote, ref, new, None):
                 await _refused(store, remote, ref, new, before, there)
@@ -63,15 +63,15 @@ async def catch_up(
     lane: str | None,
     wanted: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Bring what a step needs of a run to this host, and take the lane over if another host wrote it last.
+    """Fetch the refs of a run that a step needs, and take the lane over if another host wrote it last.
 
-    To be called at a step's start, by whoever holds the lane's workspace. Raises StateRemoteAway, and what `wanted`
-    raises: a step that slept may be about to take the lane from its own successor.
+    The caller is at a step's start and holds the lane's workspace. Raises StateRemoteAway, and the errors of `wanted`:
+    a step that slept may be about to take the lane from its own successor.
     """
-    for _ in range(_MOST_RACES):
+    for _ in range(_MAX_RACES):
         offered = await remote.refs(store, run)
         shared = {ref: offered[ref] for ref in _shared(run) if ref in offered}
-        # What is written once is for all hosts: whoever tests or publishes needs it.
+        # Refs that are written once are for all hosts: a gate or a publication needs them.
         shared |= {ref: oid for ref, oid in offered.items() if naming.is_contents_ref(ref)}
         foreign = lane is not None and lane in offered and not _is_ours(store, lane, offered[lane])
         # A host that takes over needs the run and not only a lane: its accounts are over all of it.
@@ -100,7 +100,7 @@ async def _take_over(store: "Store", remote: StateRemote, lane: str, theirs: str
     """Put a commit on top of a lane that another host wrote, which thereby can write no more."""
 
     def commit() -> str:
-        # Never the id of somebody else's: two hosts may take over in the same second.
+        # Never the id of another host's commit: two may take over in the same second.
         message = f"taken over by host {remote.host or 'unknown'} ({secrets.token_hex(4)})"
         return store.objects.commit(store.objects.tree_of(theirs), [theirs], message, datetime.now(UTC))
 
@@ -113,7 +113,7 @@ async def _take_over(store: "Store", remote: StateRemote, lane: str, theirs: str
 
 
 async def _make_up(store: "Store", remote: StateRemote, lane: str, there: str | None) -> None:
-    """Push what an earlier attempt on this host could not."""
+    """Push a lane that an earlier attempt on this host could not push."""
     here = await store.head(lane)
     if here is None or here == there:
         return
@@ -123,7 +123,7 @@ async def _make_up(store: "Store", remote: StateRemote, lane: str, there: str | 
 
 
 async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict[str, str]) -> None:
-    """Push all of a run that the remote does not know: a push failed, or the remote was set or emptied meanwhile."""
+    """Push all refs of a run that the remote lacks: a push failed, or the remote was set or emptied meanwhile."""
     for ref in sorted(store.refs(run), key=lambda ref: ref != naming.integration_ref(run)):
         here = await store.head(ref)
         if here is not None and ref not in offered:
@@ -133,8 +133,8 @@ async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict
 
 async def _push(store: "Store", remote: StateRemote, ref: str, new: str, lease: str | None) -> bool:
     objects = store.keeper(ref)
-    # With the first commit of a run goes its tree: what begins from it is known to be there.
-    tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(_run(ref)) else None
+    # The tree of a run's first commit is pushed, too: later pushes leave out its objects.
+    tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(run_of_ref(ref)) else None
     done = await remote.push(store, ref, new, lease=lease, git_dir=Path(objects.repo.path), tree=tree)
     if done:
         await in_thread(_note, store, ref, new)
@@ -144,8 +144,8 @@ async def _push(store: "Store", remote: StateRemote, ref: str, new: str, lease: 
 async def _refused(
     store: "Store", remote: StateRemote, ref: str, new: str, before: str | None, there: str | None
 ) -> None:
-    """After a push that another host's forestalled; raises StaleAttempt."""
-    if ref in _shared(_run(ref)) and there is not None:
+    """Handle a push that was rejected because of another host's; always raises StaleAttempt."""
+    if ref in _shared(run_of_ref(ref)) and there is not None:
         if await _bring(store, remote, {ref: there}):
             await _adopt(store, ref, there, known=True)
     elif await store.head(ref) == new:
@@ -156,7 +156,7 @@ async def _refused(
 
 
 async def _bring(store: "Store", remote: StateRemote, refs: dict[str, str]) -> bool:
-    """Fetch what is not here; False where a ref has moved on since it was looked at."""
+    """Fetch the missing objects of these refs; False if a ref has moved on since it was listed."""
     for objects in (store.source, store.objects):  # the project first: checkpoints borrow from it
         lacking = [ref for ref, oid in refs.items() if store.keeper(ref) is objects and not objects.has(oid)]
         await remote.fetch(store, lacking, Path(objects.repo.path))
@@ -164,7 +164,8 @@ async def _bring(store: "Store", remote: StateRemote, refs: dict[str, str]) -> b
 
 
 async def _adopt(store: "Store", ref: str, oid: str, *, known: bool) -> None:
-    """Let a ref be here what it is there, unless it is ahead here: then a push of ours is on its way, or made up for.
+    """Set a ref to its commit in the remote, unless it is ahead here: then a push of this host is under way or will
+    be repeated.
 
     `known`: writes may build on it. Not so for a lane, which has to be taken over first.
     """
@@ -181,7 +182,7 @@ async def _set(store: "Store", ref: str, value: str | None) -> None:
 
 
 def _is_ours(store: "Store", lane: str, there: str) -> bool:
-    """Whether nobody but this host has written a lane since this host last did, and what is here builds on it."""
+    """Whether this host was the last to write a lane in the remote, and its own commit builds on that one."""
     found = store.objects.repo.references.get(lane)
     return _pushed(store, lane) == there and found is not None and _contains(store, lane, str(found.target), there)
 
@@ -204,16 +205,12 @@ def _contains(store: "Store", ref: str, new: str, old: str) -> bool:
 
 
 def _shared(run: str) -> tuple[str, str]:
-    """The refs with several writers, the project's commits first."""
+    """Return the refs with several writers, that of the project's commits first."""
     return naming.integration_ref(run), naming.run_ref(run)
 
 
-def _run(ref: str) -> str:
-    return ref.removeprefix(OURS).partition("/")[0]
-
-
 def _one_at_a_time(store: "Store", ref: str) -> AbstractAsyncContextManager[None]:
-    """Pushes of one ref by the attempts and processes of this host. Some refs share a lock, so that they stay few."""
+    """Return the lock for pushes of one ref by all attempts and processes of this host; refs share 256 such locks."""
     return locked(store.root / "pushing" / f"{hashlib.sha256(ref.encode()).hexdigest()[:2]}.lock")
 
 
@@ -222,7 +219,7 @@ def _note_path(store: "Store", ref: str) -> Path:
 
 
 def _pushed(store: "Store", ref: str) -> str | None:
-    """What this host last wrote to a ref there, or for a shared one last saw there."""
+    """Return the commit that this host last wrote to a ref in the remote, or for a shared ref last saw there."""
     try:
         return _note_path(store, ref).read_text().strip() or None
     except FileNotFoundError:
@@ -230,7 +227,7 @@ def _pushed(store: "Store", ref: str) -> str | None:
 
 
 def _note(store: "Store", ref: str, oid: str) -> None:
-    # Lost in a power cut, it costs a take-over from ourselves, and nothing else.
+    # If a power cut loses it, this host takes the lane over from itself: no work is lost.
     path = _note_path(store, ref)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

@@ -1,34 +1,40 @@
-"""A run's own files as records: read with the reason where one is damaged, whatever is in it.
+"""A run's own files as records, with the reason if one is damaged.
 
-Their bytes were written by the engine, and may be anything after a fault of a disk or a hand that edited them.
+The engine wrote their bytes, but after a disk fault or an edit by hand they can be of any form.
 """
 
 import json
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from baton.budget.caps import Caps
 from baton.errors import StoreDamaged
 from baton.records.run import Decision, RunDocument, RunRequest
+from baton.steps.store_paths import CONFIG, DECISIONS, LIMITS, MODELS, REQUEST, SAVED, STATE
 from workspaces.project.baton_toml import ProjectConfig
 
-STATE, DECISIONS, REQUEST = "state.json", "decisions.json", "request.json"
+
+class PinnedRequest(RunRequest):
+    """`request.json`: the request of a run, and the commit that the run began from."""
+
+    base_commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
     STATE: TypeAdapter(RunDocument),
     DECISIONS: TypeAdapter(list[Decision]),
-    REQUEST: TypeAdapter(RunRequest),
-    "config.json": TypeAdapter(ProjectConfig),
-    "limits.json": TypeAdapter(Caps),
-    "models.json": TypeAdapter(dict[str, str]),
-    "saved.json": TypeAdapter(dict[str, str]),
+    REQUEST: TypeAdapter(PinnedRequest),
+    CONFIG: TypeAdapter(ProjectConfig),
+    LIMITS: TypeAdapter(Caps),
+    MODELS: TypeAdapter(dict[str, str]),
+    SAVED: TypeAdapter(dict[str, str]),
 }
 _ADVICE = "`baton doctor --store --repair` brings back the last one that was whole."
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a JSON text; ValueError for whatever is none, one that is nested too deeply included."""
+    """Return the value of a JSON text. Raises ValueError for any other text, and for one that is nested too deeply."""
     try:
         return json.loads(data)
     except RecursionError as error:
@@ -36,7 +42,9 @@ def read_json(data: bytes) -> Any:
 
 
 def read_record(name: str, data: bytes) -> Any:
-    """A run's own file by its name, as the record that it is; ValueError, with the reason, where it is none."""
+    """Parse a run's own file by its name as the record that it is. Raises ValueError, with the reason, if it is
+    invalid.
+    """
     kind = _KINDS.get(name)
     if kind is None:
         return read_json(data)
@@ -49,7 +57,7 @@ def read_record(name: str, data: bytes) -> Any:
 
 
 def fault_of(name: str, data: bytes) -> str | None:
-    """Why a run's own file cannot be read; None where it can."""
+    """Return the reason for which a run's own file is invalid; None if it is valid."""
     try:
         read_record(name, data)
     except ValueError as error:
@@ -58,5 +66,5 @@ def fault_of(name: str, data: bytes) -> str | None:
 
 
 def damaged(name: str, run: str, reason: object) -> StoreDamaged:
-    """The error for a file of a run that cannot be read."""
+    """Return the error for a file of a run that cannot be read."""
     return StoreDamaged(f"{name} of the run {run} is damaged ({str(reason)[:200]}): {_ADVICE}")

@@ -1,14 +1,13 @@
 """The state remote: a bare repository that holds a second copy of every run's refs, for a host that takes over.
 
-Here is how it is spoken to. When it is, and who may write, is decided in `takeover`.
+This module speaks to it; `replication` decides when, and which host may write.
 
 A ref `refs/baton/<run>/...` lies there as `refs/baton/<key of the target repository>/<run>/...`: one remote serves many
-target repositories, and no choice of run ids can make two of them meet. `refs/baton/<key>/trees/<id>` are the project
-trees that runs began from: git leaves out of a push what hangs from a tree it knows the remote to have, which it would
-not see from commits alone, and so a checkpoint costs what changed and not the whole project.
+target repositories, and no two of their run ids can collide. `refs/baton/<key>/trees/<id>` are the project trees that
+runs began from: git leaves out of a push the objects of a tree that it knows the remote to have, which it would not see
+from commits alone, and so a checkpoint costs only its changes and not the whole project.
 """
 
-import os
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +23,9 @@ from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRem
 from baton.policies import GIT_TIMEOUT
 from baton.text.redaction import strip_url_credentials
 from system.uncancellable import finish
+from workspaces.git.credentials import basic_header
 from workspaces.git.errors import GitFailed, clean_text
-from workspaces.git.run import GitResult, git
+from workspaces.git.run import FETCH_OPTIONS, GitResult, git
 from workspaces.store.target_repository import local_path, reason_of, shown
 
 if TYPE_CHECKING:
@@ -34,35 +34,34 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 OURS = "refs/baton/"
-LOOK_TIMEOUT = timedelta(seconds=30)
-"""For the list of refs, with which every step begins: a remote that does not answer is known soon."""
 
-_FETCH = (
-    "--quiet",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--no-auto-maintenance",
-    "--no-write-fetch-head",
-    "--update-shallow",
-)
+
+def run_of_ref(ref: str) -> str:
+    """Return the key of the run that a ref of the engine belongs to."""
+    return ref.removeprefix(OURS).partition("/")[0]
+
+
+LOOK_TIMEOUT = timedelta(seconds=30)
+"""For the list of refs, with which every step begins, so that an unreachable remote shows soon."""
+
 _STALLED = ("http.lowSpeedLimit=1", "http.lowSpeedTime=30")
-"""A connection on which nothing moves for this many seconds is given up; a large push may take longer."""
+"""A connection without traffic for this many seconds is given up; a large push as a whole may take longer."""
 
 
 @dataclass(frozen=True)
 class StateRemote:
-    """A state remote, and as whom it is written to."""
+    """A state remote, with the host and the login that write to it."""
 
     url: str
     """A path or a URL, without credentials."""
     host: str = ""
     """Name of the host that writes, for people who read the history."""
     login: tuple[str, str] | None = field(default=None, repr=False)
-    """User and password where the URL had them. They go to git by a pipe, never by a command line."""
+    """User and password where the URL had them."""
 
     @classmethod
     def parse(cls, text: str, host: str = "") -> "StateRemote":
-        """Read the setting BATON_STATE_REMOTE; raises ConfigurationError where it names no repository."""
+        """Parse the setting BATON_STATE_REMOTE. Raises ConfigurationError if it names no repository."""
         url = strip_url_credentials(text.strip())
         try:
             path = local_path(url)
@@ -72,7 +71,7 @@ class StateRemote:
                     f"BATON_STATE_REMOTE is {shown(url)!r}: give an absolute path, or a URL with file, http, https or"
                     " ssh, of a bare repository."
                 ) from error
-            path = None  # what is not there now may be mounted later: said when it is needed
+            path = None  # a missing path may be mounted later; an error is raised when it is needed
         parts = urlsplit(text.strip()) if path is None and "://" in text else None
         login = None
         if parts is not None and parts.scheme in ("http", "https") and parts.username:
@@ -82,7 +81,7 @@ class StateRemote:
         return cls(url, host, login)
 
     def refuse_target(self, repo: str) -> None:
-        """Raise ConfigurationError where this is the target repository itself: transcripts would be published."""
+        """Raise ConfigurationError if this is the target repository itself: transcripts would be published."""
         if _plain(repo) == _plain(self.url):
             raise ConfigurationError(
                 f"BATON_STATE_REMOTE is the target repository {shown(repo)} itself, which would publish the transcripts"
@@ -90,11 +89,11 @@ class StateRemote:
             )
 
     async def answers(self, git_dir: Path) -> None:
-        """Raise StateRemoteAway where it does not answer; any repository will do to ask from."""
+        """Raise StateRemoteAway if the remote does not answer; `git_dir` is any repository to run git in."""
         await self._git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
 
     async def refs(self, store: "Store", run: str) -> dict[str, str]:
-        """The refs of a run as they are there now, by the names they have here."""
+        """List the refs of a run as they are in the remote now, by the names they have here."""
         prefix = self._name(store, f"{OURS}{run}/")
         listed = await self._git(["ls-remote", "--", self.url, f"{prefix}*"], store.path, "read", LOOK_TIMEOUT)
         found = (line.partition("\t") for line in listed.text.splitlines())
@@ -103,15 +102,16 @@ class StateRemote:
     async def push(
         self, store: "Store", ref: str, new: str, *, lease: str | None, git_dir: Path, tree: str | None = None
     ) -> bool:
-        """Let a ref there point to `new` if it points to `lease` (None: if it is not there); whether it does now.
+        """Set a ref in the remote to `new` if it is at `lease` (None: if it is not there); returns whether it is at
+        `new` now.
 
-        One that is at `new` already is success. `tree` is a project's tree to remember besides. A push that has begun
-        is brought to its end even if the caller is cancelled: cut short, it could leave the remote locked. Where it
-        ends without a clear answer, the remote is asked what came of it. Raises StateRemoteAway.
+        `tree` is a project's tree to push besides. A push that has begun is brought to its end even if the caller is
+        cancelled: cut short, it could leave the remote locked. If it ends without a clear answer, the remote is asked
+        for the ref. Raises StateRemoteAway.
         """
         name = self._name(store, ref)
         options = ["--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
-        # Trees never move: the ref of one is there with this value or not at all.
+        # The ref of a tree never moves: it has this value or is missing.
         trees = [f"{tree}:{self._name(store, f'{OURS}trees/{tree}')}"] if tree else []
         arguments = ["push", *options, f"--force-with-lease={name}:{lease or ''}", "--", self.url, f"{new}:{name}"]
         fault: WorkspaceError | None = None
@@ -123,8 +123,7 @@ class StateRemote:
             fault = error
         if fault is None:
             return True
-        run = ref.removeprefix(OURS).partition("/")[0]
-        now = (await self.refs(store, run)).get(ref)
+        now = (await self.refs(store, run_of_ref(ref))).get(ref)
         if now == new:
             return True
         if now != lease:
@@ -132,42 +131,30 @@ class StateRemote:
         raise fault
 
     async def fetch(self, store: "Store", refs: Collection[str], git_dir: Path) -> None:
-        """Bring what these refs need into a repository; no ref is written. Raises StateRemoteAway."""
+        """Fetch the objects of these refs into a repository; no ref is written. Raises StateRemoteAway."""
         if not refs:
             return
         names = [self._name(store, ref) for ref in sorted(refs)]
-        await self._git(["fetch", *_FETCH, "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT)
+        await self._git(
+            ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT
+        )
 
     async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
-        """Bring all that is there of some runs into a repository that has nothing yet. Raises StateRemoteAway."""
+        """Fetch all refs of some runs into a repository that is still empty. Raises StateRemoteAway."""
         specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
-        await self._git(["fetch", *_FETCH, "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT)
+        await self._git(
+            ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT
+        )
 
     def _name(self, store: "Store", ref: str) -> str:
         return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
 
     async def _git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
-        # Packs and not loose objects, for a pack is there whole or not at all, whatever a crash cuts short.
+        # Packs and not loose objects: after a crash a pack is there whole or not at all.
         settings = ["-c", "fetch.unpackLimit=1", *(part for entry in _STALLED for part in ("-c", entry))]
-        if self.login is None:
-            return await self._run([*settings, *arguments], git_dir, doing, timeout)
-        reader, writer = os.pipe()
+        header = basic_header(self.url, *self.login) if self.login else None
         try:
-            user, password = self.login
-            os.write(writer, f"username={user}\npassword={password}\n".encode())
-            os.close(writer)
-            # The person's own helpers would be asked first, and could know something else.
-            helper = f'!f() {{ test "$1" = get && cat /dev/fd/{reader}; }}; f'
-            settings += ["-c", "credential.helper=", "-c", f"credential.helper={helper}"]
-            return await self._run([*settings, *arguments], git_dir, doing, timeout, pass_fds=[reader])
-        finally:
-            os.close(reader)
-
-    async def _run(
-        self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta, pass_fds: Sequence[int] = ()
-    ) -> GitResult:
-        try:
-            return await git(arguments, git_dir=git_dir, persons=True, timeout=timeout, pass_fds=pass_fds)
+            return await git([*settings, *arguments], git_dir=git_dir, persons=True, timeout=timeout, header=header)
         except DiskFull:
             raise
         except GitFailed as error:
@@ -183,7 +170,7 @@ class StateRemote:
 
 
 async def probe(remote: StateRemote) -> None:
-    """See whether a state remote answers; raises StateRemoteAway with the reason where it does not."""
+    """Check that a state remote answers. Raises StateRemoteAway with the reason if it does not."""
     with tempfile.TemporaryDirectory(prefix="baton-") as place:
         pygit2.init_repository(place, bare=True)
         await remote.answers(Path(place))
@@ -201,5 +188,5 @@ def _reason(stderr: str) -> str:
 
 
 def _plain(repo: str) -> str:
-    """A repository's address for comparison."""
+    """Return a repository's address in a form for comparison."""
     return strip_url_credentials(repo).removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")

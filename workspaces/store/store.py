@@ -1,10 +1,11 @@
-"""The store: the engine's own bare repositories of one project, where checkpoints and project commits are kept.
+"""The store: the engine's own bare repositories of one project, with checkpoints and project commits.
 
-    <home>/stores/<key>/source.git   what was fetched, and the project commits that the engine makes: all that an
+    <home>/stores/<key>/source.git   the fetched history, and the project commits that the engine makes: all that an
                                      agent may see (its disposable `.git` borrows these objects, read-only)
     <home>/stores/<key>/store.git    checkpoints with transcripts and the run's own files; borrows from source.git
 
-Nothing is ever pruned. Refs move by compare-and-swap only, and are copied to the state remote where there is one.
+Objects are removed by `baton gc` only. Refs move by compare-and-swap, and are copied to the state remote if there is
+one.
 """
 
 import re
@@ -17,12 +18,12 @@ from baton import naming
 from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
 from system.uncancellable import in_thread
 from workspaces.git.credentials import Credentials, Header, header_for
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import held_briefly, locked
+from workspaces.git.errors import brief_lock, translated
+from workspaces.git.file_lock import locked
 from workspaces.git.inventory import place_of
 from workspaces.git.object_database import Objects
-from workspaces.git.packs import Pack
 from workspaces.git.ref_update import move_ref
+from workspaces.git.repack import is_due, repack_loose
 from workspaces.git.repositories import create_repositories, scratch, sweep
 from workspaces.git.run import alternate, git
 from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, LINK, TREE, Entry
@@ -32,18 +33,6 @@ from workspaces.store.private_home import close_home, make_private
 from workspaces.store.state_remote import OURS, StateRemote
 
 _REF = re.compile(r"refs/baton/[A-Za-z0-9._+-]+(/[A-Za-z0-9._-]+)+")
-# Said in full, so that no version's default and no file decides how a patch looks.
-_DIFF = (
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--find-renames",
-    "--submodule=short",
-    "--ignore-submodules=none",
-    "--no-relative",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
-)
 _OBJECT = re.compile(r"[0-9a-f]{40}")
 _OF_PROJECT = re.compile(r"refs/baton/[^/]+/(?:integration/head|[^/]+/(?:candidate|landing)/.+)")
 """Refs of project commits. Anchored: a plan may call a task `candidate`, and its lane is none of these."""
@@ -82,11 +71,11 @@ class Store:
         *,
         hooks: bool = False,
     ) -> "Store":
-        """The store of a repository (an absolute path or a URL), made where it is missing.
+        """Open the store of a repository (an absolute path or a URL); it is made if it is missing.
 
-        Whoever moves refs of a home with a state remote opens it with that; `credentials` are for fetching and
-        publishing, and `hooks` lets a repository at a path run its own then (`serving`). Raises ConfigurationError
-        where the repository is its own state remote, and StoreDamaged where the store there cannot be used.
+        A process that moves refs of a home with a state remote opens it with that. `credentials` are for fetching and
+        publishing, and `hooks` lets a repository at a path run its own then (`local_source`). Raises ConfigurationError
+        if the repository is its own state remote, and StoreDamaged if the store cannot be used.
         """
         if remote is not None:
             remote.refuse_target(repo)
@@ -103,48 +92,47 @@ class Store:
             return cls(home, repo, remote, credentials, hooks=hooks)
 
     async def header(self) -> Header | None:
-        """The credential for one operation on the repository; None where the person's own git has one."""
+        """Return the credential for one operation on the repository; None if the person's own git has one."""
         return await header_for(self.repo, self._credentials)
 
     async def fetch(self, base: str | None) -> Base:
-        """Bring in all branches and tags, and find the commit that a run starts from; see `fetch.fetch`."""
+        """Fetch all branches and tags, and resolve the commit that a run starts from; see `fetch.fetch`."""
         return await fetch(self, base)
 
     async def head(self, ref: str) -> str | None:
-        """The commit that a ref of the engine points to; None where there is no such ref."""
+        """Return the commit that a ref of the engine points to; None if there is no such ref."""
         with translated(f"reading {ref}"):
             return self._head(ref)
 
     async def move(self, ref: str, new: str, *, expected: str | None) -> None:
-        """Let a ref point to `new` if it points to `expected` (None: if there is none), durably.
+        """Point a ref to `new` if it points to `expected` (None: if there is none), durably.
 
-        A ref that already is at `new` is left: the same attempt was here before. Raises StaleAttempt when it is
-        anywhere else, for then another attempt has taken over, on this host or (with a state remote) on another one;
-        and StateRemoteAway when the remote has not got its copy: then this is made up for by the next step.
+        A ref that already is at `new` is left: the same attempt was here before. Raises StaleAttempt if it is anywhere
+        else, for then another attempt has taken over, on this host or (with a state remote) on another one. Raises
+        StateRemoteAway if the push failed; the next step repeats it.
         """
         with translated(f"moving {ref}"):
             await in_thread(self._move, ref, new, expected)
-        if self.remote is not None:
-            await replication.publish(self, self.remote, ref, new, before=expected)
+        await self._after_move(ref, new, expected)
 
     async def catch_up(
         self, run: str, lane: str | None = None, wanted: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Bring what the state remote knows of a run to this host, and take over the lane whose ref is given.
+        """Bring this host up to date with a run's refs in the state remote, and take over the lane of a given ref.
 
-        To be called at a step's start, while holding the lane's workspace. Nothing is done without a state remote.
-        Raises StateRemoteAway, and what `wanted` raises, which is asked before a lane is taken over.
+        The caller is at a step's start and holds the lane's workspace. A no-op without a state remote. Raises
+        StateRemoteAway, and the errors of `wanted`, which is called before a lane is taken over.
         """
         if self.remote is not None:
             await replication.catch_up(self, self.remote, run, lane, wanted)
 
     def require(self, run: str, *commits: str) -> None:
-        """Raise WorkElsewhere, which says what to do, where one of these commits of a run is not in this store."""
+        """Raise WorkElsewhere, with a remedy, if one of these commits of a run is not in this store."""
         if missing := [commit for commit in commits if not self.objects.has(commit)]:
             raise self.elsewhere(run, f"commit {missing[0][:12]}")
 
     def elsewhere(self, run: str, what: str) -> WorkElsewhere:
-        """The error for a part of a run that another host has, and this one not."""
+        """Return the error for a part of a run that another host has and this one lacks."""
         if self.remote is None:
             advice = (
                 "it lies on the host that worked on the run before; start that one again, or set BATON_STATE_REMOTE on"
@@ -175,39 +163,41 @@ class Store:
             move_ref(Path(keeper.repo.path), ref, new)
 
     def put(self, ref: str, value: str | None) -> None:
-        """Let a ref be this, whatever it was; for whoever knows what the state remote has."""
+        """Set a ref, or remove it with None, without a comparison: the caller knows its commit in the state remote."""
         keeper = self.keeper(ref)
         with self._refs_held():
             if value is not None:
                 move_ref(Path(keeper.repo.path), ref, value)
             elif ref in keeper.repo.references:
-                # Every writer of these refs holds the store's lock: a lock file that is here was left by a crash.
+                # Every writer of these refs holds the store's lock: an existing lock file was left by a crash.
                 (Path(keeper.repo.path) / f"{ref}.lock").unlink(missing_ok=True)
                 keeper.repo.references.delete(ref)
 
     def _refs_held(self) -> AbstractContextManager[None]:
-        return held_briefly(self.root / "refs.lock", f"The lock for the refs of {self.root}")
+        return brief_lock(self.root / "refs.lock", f"The lock for the refs of {self.root}")
 
     def refs(self, run: str) -> list[str]:
-        """All refs of a run, sorted."""
+        """List all refs of a run, sorted."""
         with translated("listing refs"):
             names = [*self.source.repo.references, *self.objects.repo.references]
         return sorted(name for name in names if name.startswith(f"{OURS}{run}/"))
 
     def keeper(self, ref: str) -> Objects:
-        """The repository a ref lives in: project commits where agents may see them, all else where they may not."""
+        """Return the repository of a ref: `source` for project commits, which agents may see, `objects` for all
+        others.
+        """
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(".lock"):
             raise WorkspaceError(f"{ref!r} is not a ref of the engine.")
         return self.source if _OF_PROJECT.fullmatch(ref) else self.objects
 
     async def read(self, commit: str, path: str) -> bytes | None:
-        """The bytes of a file in a commit's tree (a link: where it points); None where there is none."""
+        """Return the bytes of a file in a commit's tree, or a link's target; None if there is none."""
         with translated(f"reading {path}"):
             entry = self.objects.entry(self.objects.tree_of(commit), path)
             return self.objects.data(entry.oid) if entry and entry.mode in (FILE, EXECUTABLE, LINK, 0o100664) else None
 
     async def paths(self, commit: str, prefix: str = "") -> list[str]:
-        """Every file beneath a directory of a commit's tree, with its full path."""
+        """List every file below a directory of a commit's tree, with its full path."""
         prefix = prefix.strip("/")
         tree = self.tree(f"{commit}:{prefix}")
         if tree == EMPTY_TREE:
@@ -215,34 +205,14 @@ class Store:
         listed = await git(["ls-tree", "-r", "-z", "--name-only", tree], git_dir=self.path)
         return [f"{prefix}/{name}" if prefix else name for name in listed.names()]
 
-    async def diff(self, old: str, new: str, limit: int) -> str:
-        """The changes between two commits, trees, or directories of commits (`<commit>:workspace`), as a patch.
-
-        At most `limit` bytes of it, with a last line that says so where it was longer.
-        """
-        trees = [self.tree(old), self.tree(new)]
-        result = await git(["diff", *_DIFF, "--unified=3", *trees, "--"], git_dir=self.path, limit=limit)
-        text = result.stdout.decode(errors="replace")
-        return f"{text}\n... (the rest of the diff is left out)\n" if result.cut else text
-
-    async def write_patch(self, old: str, new: str, file: Path) -> None:
-        """Write the changes between two commits or trees, byte for byte as `git apply` needs them, binary files too."""
-        options = [*_DIFF, "--unified=3", "--binary", "--full-index", f"--output={file}"]
-        await git(["diff", *options, self.tree(old), self.tree(new), "--"], git_dir=self.path)
-
-    async def numstat(self, old: str, new: str) -> bytes:
-        """How many lines were added and removed in each file, as `git diff --numstat -z` writes it."""
-        trees = [self.tree(old), self.tree(new)]
-        return (await git(["diff", *_DIFF, "--numstat", "-z", *trees, "--"], git_dir=self.path)).stdout
-
     async def changed_paths(self, old: str, new: str) -> list[str]:
-        """The files that differ between two commits, trees, or directories of commits."""
+        """List the files that differ between two commits, trees, or directories of commits."""
         with translated("comparing commits"):
             changes = await in_thread(lambda: list(self.objects.differences(self.tree(old), self.tree(new))))
         return [change.path for change in changes]
 
     def tree(self, treeish: str) -> str:
-        """The id of the tree that `<commit or tree>[:directory]` names; empty where there is no such directory."""
+        """Return the tree that `<commit or tree>[:directory]` names; the empty tree if there is no such directory."""
         commit, _, path = treeish.partition(":")
         if not _OBJECT.fullmatch(commit):
             raise WorkspaceError(f"{commit!r} is not the full id of a commit.")
@@ -251,17 +221,17 @@ class Store:
         return entry.oid if entry is not None and entry.mode == TREE else EMPTY_TREE
 
     async def message(self, commit: str) -> str:
-        """The message of a commit."""
+        """Return the message of a commit."""
         with translated(f"reading {commit}"):
             return self.objects.commit_object(commit).message
 
     async def parents(self, commit: str) -> list[str]:
-        """The parents of a commit."""
+        """Return the parents of a commit."""
         with translated(f"reading {commit}"):
             return self.objects.parents(commit)
 
     async def line(self, head: str, base: str) -> list[str]:
-        """The commits from `head` back to `base` (without it) by first parents, the newest first."""
+        """List the commits from `head` back to `base` (without it) by first parents, the newest first."""
         found: list[str] = []
         while head != base:
             found.append(head)
@@ -282,7 +252,9 @@ class Store:
                 await git(["read-tree", "--reset", "-u", commit], git_dir=place, work_tree=directory, env=self.env())
 
     def env(self, *, write_to: Path | None = None) -> dict[str, str]:
-        """Variables with which git in a scratch directory reads both repositories, and writes to one if it may."""
+        """Return variables with which git in a scratch repository reads both repositories, and writes to the one
+        given.
+        """
         paths = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(self.path / "objects")}
         return {**paths, "GIT_OBJECT_DIRECTORY": str(write_to / "objects")} if write_to else paths
 
@@ -298,7 +270,7 @@ class Store:
     ) -> str:
         """Commit files onto a ref: on top of the files of `expected`, or (without `keep`) in their place.
 
-        The same call gives the same id. Raises StaleAttempt when the ref is not at `expected`.
+        The same call gives the same id. Raises StaleAttempt if the ref is not at `expected`.
         """
 
         def build() -> str:
@@ -308,7 +280,7 @@ class Store:
         return await self.commit(ref, build, expected=expected, message=message, at=at)
 
     def blobs(self, files: Mapping[str, bytes]) -> dict[str, Entry | None]:
-        """Files as entries of a tree, their contents written to the store."""
+        """Store files; returns them as entries of a tree."""
         return {path: Entry(FILE, self.objects.blob(data)) for path, data in files.items()}
 
     async def commit(
@@ -319,26 +291,31 @@ class Store:
         expected: str | None,
         message: str,
         at: datetime,
-        pack: Pack | None = None,
     ) -> str:
         """Commit the tree that `build` makes on top of `expected` and move the ref there, durably.
 
-        `build` runs in a thread. `pack` has objects that the tree needs and that are not in the store yet. The same
-        tree gives the same id. Raises StaleAttempt when the ref is elsewhere.
+        `build` runs in a thread. The same tree gives the same id. Raises StaleAttempt if the ref is elsewhere.
         """
         objects = self.keeper(ref)
 
         def work() -> str:
-            with objects.together(pack):
-                new = objects.commit(build(), [expected] if expected else [], message, at)
+            new = objects.commit(build(), [expected] if expected else [], message, at)
             self._move(ref, new, expected)
             return new
 
         with translated(f"writing to {ref}"):
             new = await in_thread(work)
-        if self.remote is not None:
-            await replication.publish(self, self.remote, ref, new, before=expected)
+        await self._after_move(ref, new, expected)
         return new
+
+    async def _after_move(self, ref: str, new: str, before: str | None) -> None:
+        """Copy a moved ref to the state remote, and pack loose objects where they are many."""
+        if self.remote is not None:
+            await replication.publish(self, self.remote, ref, new, before=before)
+        objects = self.keeper(ref)
+        if is_due(Path(objects.repo.path)) and await repack_loose(Path(objects.repo.path)):
+            self.objects.reopen()
+            self.source.reopen()
 
 
 def _short(commit: str | None) -> str:

@@ -1,4 +1,5 @@
-"""Decides from where submodules may be fetched. Pure: the URL is a stranger's, the list of allowed ones a person's.
+"""Decisions about the URLs of submodules, without I/O: the URL is a stranger's, the list of allowed ones a
+person's.
 
 An entry of the list is a host (`github.com`, `git.example.org:8443`: by https or ssh), or the beginning of a URL or of
 a path (`https://github.com/acme`, `/srv/mirrors`), which ends at a `/`.
@@ -29,7 +30,7 @@ class Place:
 
 
 def read_url(url: str) -> Place | None:
-    """The parts of a URL that git may be given; None for any other, however it came about."""
+    """Return the parts of a URL that git may be given; None for any other."""
     if not _PLAIN.fullmatch(url) or url.startswith("-") or _NEVER.search(url):
         return None
     if url.startswith("/"):
@@ -67,7 +68,9 @@ def _place(scheme: str, user: str, host: str, port: int, path: str) -> Place | N
 
 
 def resolve_url(url: str, base: str) -> str:
-    """A URL as git resolves it against that of the repository above; empty where it would leave that one's host."""
+    """Resolve a URL, as git does it, against that of the repository above; empty if the result would leave that
+    host.
+    """
     if not url.startswith(("./", "../")):
         return url
     whole = re.fullmatch(r"([A-Za-z+]+://[^/]*|(?:[^@/:\s]+@)?[^@/:\s]+:(?!//)|)(.*)", base)
@@ -103,14 +106,14 @@ def _admits(entry: str, place: Place) -> bool:
     if start.user and start.user != place.user:
         return False
     if place.scheme == "file":
-        # A link on the way must not lead to what is not allowed.
+        # A link on the way must not lead out of the allowed directory.
         above, path = Path("/", *start.names).resolve(), Path("/", *place.names).resolve()
         return path != above and path.is_relative_to(above)
     return len(place.names) > len(start.names) and place.names[: len(start.names)] == start.names
 
 
 def _start(entry: str) -> Place | None:
-    """The parts of an entry that is the beginning of a URL; without a path it stands for its whole host."""
+    """Return the parts of an entry that is the beginning of a URL; without a path it stands for its whole host."""
     place = read_url(entry)
     if place is not None or entry.startswith(("/", "file:")):
         return place
@@ -119,11 +122,11 @@ def _start(entry: str) -> Place | None:
 
 
 def protocol_of(url: str) -> str:
-    """The one protocol that git may use for it."""
+    """Return the one protocol that git may use for a URL."""
     place = read_url(url)
     return place.scheme if place else "none"
 
 
 def parse_allowed(text: str) -> tuple[str, ...]:
-    """A person's list, its entries divided by commas."""
+    """Parse a person's list, with entries divided by commas."""
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())

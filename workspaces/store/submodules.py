@@ -1,10 +1,10 @@
-"""Finds a project's submodules, and brings the contents of those that a person allows, at their commits.
+"""A project's submodules, and the contents of those that a person allows, at their commits.
 
-    <store>/submodules/<key>.git     what was fetched from one URL
+    <store>/submodules/<key>.git     the objects that were fetched from one URL
     <store>/submodules/trees/<key>   the files of one submodule at its commit, nested ones in their places
 
-`.gitmodules` is a stranger's text: a path in it counts where the tree has a gitlink there, a name in it for nothing,
-a URL only where the person's list has it. git is told the one protocol that the URL has, and follows no redirect.
+`.gitmodules` is a stranger's text: a path in it counts only if the tree has a gitlink there, its names never count, and
+a URL only if the person's list has it. git is given the one protocol of the URL, and follows no redirect.
 """
 
 import hashlib
@@ -28,9 +28,8 @@ from system.uncancellable import in_thread
 from workspaces.git.errors import GitFailed, clean_text, translated
 from workspaces.git.file_lock import locked
 from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.run import git
-from workspaces.git.safe_directory import Beneath, clear_away, copy_tree
-from workspaces.git.tree_codec import is_path
+from workspaces.git.run import FETCH_OPTIONS, git
+from workspaces.git.safe_directory import Beneath, clear_away, copy_tree, is_path
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import is_allowed, protocol_of, resolve_url
 from workspaces.store.target_repository import reason_of, shown
@@ -40,9 +39,8 @@ MAX_SUBMODULES = 100
 MAX_DEPTH = 4
 """Submodules within submodules."""
 
-_LARGEST_GITMODULES = 1 << 20
+_MAX_GITMODULES = 1 << 20
 _FETCH_TIMEOUT = timedelta(minutes=10)
-_OPTIONS = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
 _SAFE = ("-c", "http.followRedirects=false")
 
 
@@ -58,19 +56,19 @@ class Submodule(Contract):
     """One submodule of a commit."""
 
     path: str
-    """The path itself; as `show_path` shows it where that is no plain text, and then nothing is fetched."""
+    """The path itself; if it is no plain text, as `show_path` shows it, and then the submodule is not fetched."""
     commit: str
     url: str = ""
-    """As `.gitmodules` has it; empty where it says nothing."""
+    """The URL in `.gitmodules`; empty if there is none."""
     source: str = ""
-    """Whence its contents were fetched; empty where they were not."""
+    """The URL that its contents were fetched from; empty if they were not."""
     reason: str = ""
-    """Why they were not."""
+    """The reason for which they were not."""
     nested: list["Submodule"] = Field(default_factory=list)
 
 
 async def find_submodules(objects: Objects, commit: str) -> list[Submodule]:
-    """The submodules of a commit, in the order of their paths, with the URLs that its `.gitmodules` gives them."""
+    """List the submodules of a commit, in the order of their paths, with the URLs that its `.gitmodules` gives them."""
     repository = Path(objects.repo.path)
     listed = await git(["ls-tree", "-r", "-z", commit], git_dir=repository)
     links: dict[str, str] = {}
@@ -91,9 +89,9 @@ async def find_submodules(objects: Objects, commit: str) -> list[Submodule]:
 
 async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]:
     with translated("reading .gitmodules"):
-        if len(await in_thread(objects.data, blob)) > _LARGEST_GITMODULES:
+        if len(await in_thread(objects.data, blob)) > _MAX_GITMODULES:
             return {}
-    # A blob's include directives are not followed; nothing of it becomes configuration.
+    # Include directives in a blob are not followed, and its settings never apply.
     told = await git(["config", "--blob", blob, "--no-includes", "-z", "--list"], git_dir=repository, check=False)
     found: dict[str, dict[str, str]] = {}
     for entry in told.names() if told.code == 0 else []:
@@ -105,7 +103,7 @@ async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]
 
 
 async def fetch_submodules(store: Store, commit: str, allowed: tuple[str, ...]) -> list[Submodule]:
-    """The submodules of a project's commit; those whose URLs are allowed are fetched, with what is nested in them."""
+    """List the submodules of a project's commit; those with allowed URLs are fetched, nested submodules included."""
     found = await find_submodules(store.source, commit)
     await _fetch(store, found, store.repo, allowed, depth=1, left=[MAX_SUBMODULES])
     for one in found:
@@ -151,7 +149,7 @@ def _refusal(one: Submodule, url: str, allowed: tuple[str, ...], depth: int, lef
 
 
 async def _bring(store: Store, url: str, commit: str) -> Path:
-    """The repository that holds a submodule's commit; WorkspaceError where it cannot be had."""
+    """Return the repository that holds a submodule's commit, after fetching it. Raises WorkspaceError if that fails."""
     repository = store.root / "submodules" / f"{_key(url)}.git"
     async with locked(store.root / "submodules" / f"{_key(url)}.lock"):
         await in_thread(_create, repository)
@@ -162,11 +160,11 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
         stderr = ""
         for options, specs in (
             (["--depth=1"], [f"+{commit}:{ref}"]),
-            # Not every server gives a commit that no ref names.
+            # Not every server sends a commit that no ref names.
             ([], ["+refs/heads/*:refs/theirs/heads/*", "+refs/tags/*:refs/theirs/tags/*"]),
         ):
             fetched = await git(
-                [*_SAFE, "fetch", *_OPTIONS, *options, "--", url, *specs],
+                [*_SAFE, "fetch", *FETCH_OPTIONS, *options, "--", url, *specs],
                 git_dir=repository,
                 persons=True,
                 check=False,
@@ -182,14 +180,14 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
 
 
 async def lay_out(store: Store, submodules: Sequence[Submodule]) -> dict[str, Filling]:
-    """The contents of the submodules that have a source, by path; fetched again where this host lacks them."""
+    """Return the contents of the submodules that have a source, by path; fetched again if this host lacks them."""
     return {one.path: Filling(one.commit, await _tree(store, one)) for one in submodules if one.source}
 
 
 async def fill(
     directory: Path, gitlinks: Mapping[str, str], fillings: Mapping[str, Filling], scratch: Path
 ) -> list[str]:
-    """Put the contents of submodules into a checkout, where they are those of its gitlinks; gives their paths."""
+    """Put the contents of submodules into a checkout, at the places of its gitlinks; returns their paths."""
     files = Beneath(directory)
     wanted = [path for path in sorted(fillings) if gitlinks.get(path) == fillings[path].commit]
     with translated("placing a submodule"):
@@ -199,7 +197,7 @@ async def fill(
 
 
 def describe(submodules: Sequence[Submodule]) -> list[str]:
-    """Each submodule in a line; path and URL are foreign text."""
+    """Describe each submodule in a line; path and URL are foreign text."""
     lines = []
     for one in submodules:
         state = "its contents are there, read-only" if one.source else f"its contents are not there: {one.reason}"
@@ -250,7 +248,7 @@ async def _check_out(store: Store, one: Submodule, directory: Path, index: Path)
 
 
 def place_copy(files: Beneath, path: str, tree: Path, scratch: Path) -> None:
-    """Put a copy of a directory at a path, in the place of what stands there; no link on the way is followed."""
+    """Put a copy of a directory at a path, in place of the entry there; no link on the way is followed."""
     copy = Path(tempfile.mkdtemp(dir=scratch))
     try:
         copy_tree(tree, copy / "files")
@@ -263,7 +261,7 @@ def place_copy(files: Beneath, path: str, tree: Path, scratch: Path) -> None:
 
 
 def digest_of(files: Beneath, path: str) -> str:
-    """What tells whether anything below a directory was changed: names, kinds, permissions, sizes and times."""
+    """Return a digest that changes with the files below a directory: names, kinds, permissions, sizes and times."""
     digest = hashlib.sha256()
     with files.directory(path) as top:
         for at, entries in walk(top):

@@ -1,4 +1,4 @@
-"""Talks to the person's repository: what it is, what it holds, and in one sentence why it cannot be reached."""
+"""The person's repository: its kind, its refs, and in one sentence the reason if it cannot be reached."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)
 _DENIED = "access was denied; check your git credentials for it"
 _AWAY = "it cannot be reached; check the address and the network"
 
-# The words of git, http and ssh, the more telling ones first.
+# Messages of git, http and ssh, the more specific ones first.
 _REASONS = (
     (
         r"no user exists for uid",
@@ -64,18 +64,18 @@ _REASONS = (
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository offers: ids by full ref name, and the branch its HEAD is on."""
+    """The refs that a repository offers: ids by full name, and the branch its HEAD is on."""
 
     refs: dict[str, str]
     branch: str | None
 
     def named(self, prefix: str) -> dict[str, str]:
-        """The refs below a prefix."""
+        """Return the refs below a prefix."""
         return {name: oid for name, oid in self.refs.items() if name.startswith(prefix)}
 
 
 def local_path(repo: str) -> Path | None:
-    """The directory that a repository is, None for a URL; RepositoryError for what is neither."""
+    """Return the directory of a repository, None for a URL. Raises RepositoryError for a text that is neither."""
     if repo.startswith("/") and "\0" not in repo:
         path = Path(repo)
         if not path.is_dir():
@@ -89,12 +89,12 @@ def local_path(repo: str) -> Path | None:
 
 
 def shown(repo: str) -> str:
-    """A repository's name for messages: without credentials, printable, bounded."""
+    """Return a repository's name for messages: without credentials, printable, bounded."""
     return clean_text(strip_url_credentials(repo), 300)
 
 
 def unreachable(repo: str, stderr: str, doing: str = "read", header: Header | None = None) -> BatonError:
-    """The error for a repository that git could not work with, with the reason in plain words where it is known."""
+    """Return the error for a repository that git could not work with, with the reason in plain words if it is known."""
     reason = reason_of(stderr)
     if header is not None and reason == _DENIED:
         return GitHubDenied(f"The repository {shown(repo)} cannot be {doing} with our credential: {RENEW}.")
@@ -105,14 +105,16 @@ def unreachable(repo: str, stderr: str, doing: str = "read", header: Header | No
 
 
 def reason_of(stderr: str) -> str | None:
-    """What git's words about another repository mean, in plain ones; None where that is not known."""
+    """Explain git's message about another repository in plain words; None for an unknown message."""
     return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
 async def listing(
     repo: str, git_dir: Path, *patterns: str, header: Header | None = None, hooks: bool = False
 ) -> Listing:
-    """Ask a repository for its refs; RepositoryError where it does not answer. `hooks`: see `serving.guard`."""
+    """Ask a repository for its refs; for `hooks` see `local_source.guard`. Raises RepositoryError if it does not
+    answer.
+    """
     local_path(repo)
     try:
         guarded = await guard("upload-pack", repo, git_dir, hooks=hooks)
@@ -146,6 +148,6 @@ async def is_dirty(path: Path) -> bool:
             changed = (state for state in repo.status(untracked_files="normal").values() if state != meant)
             return not repo.is_bare and any(state != FileStatus.IGNORED for state in changed)
         except (pygit2.GitError, KeyError, ValueError, OSError):
-            return False  # for a note only: whether it can be read at all, the fetch says
+            return False  # for a note only: the fetch reports a repository that cannot be read
 
     return await in_thread(look)

@@ -1,7 +1,7 @@
-"""Bash: one command, a process group of its own in the sandbox, its exit code always told.
+"""The Bash tool: one command in the sandbox, in a process group of its own; the answer always has its exit code.
 
-Where a role's file narrows the tool (`Bash(pytest:*)`) there is no shell: the line is split into arguments, which must
-begin as one of the patterns says, and whatever a shell would interpret is refused.
+If a role's file restricts the tool (`Bash(pytest:*)`), no shell runs: the command line is split into arguments, which
+must begin as one of the patterns says, and characters that a shell would interpret are refused.
 """
 
 import shlex
@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton import policies
+from baton.tool_inputs import BashInput
 from workspaces.sandbox.command import Command, CommandResult
 from workspaces.sandbox.sandbox import Sandbox
-from workspaces.tools.inputs import BashInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 
 _MAX_NETWORK_LINES = 12
 _MAX_LINE = 300
@@ -41,9 +42,9 @@ class BashTool:
         self._read_only = read_only
 
     async def run(self, call: BashInput) -> tuple[str, int]:
-        """Run a command to its end: what it wrote, with its exit code in words; and the exit code."""
+        """Run a command to its end; return its output with the exit code as text, and the exit code."""
         if call.run_in_background:
-            raise ToolFault("Bash: nothing runs on in the background; a command ends with its call.")
+            raise ToolFault("Bash: there are no background processes; a command ends with its call.")
         argv: str | list[str] = call.command
         if self._patterns is not None:
             argv = allowed_argv(call.command, self._patterns)
@@ -54,7 +55,7 @@ class BashTool:
             network=self._network,
             read_only=self._read_only,
             timeout=timedelta(seconds=call.seconds),
-            # The line with the exit code needs room, too.
+            # The rest of the limit is for the lines with the exit code and the network use.
             output_limit=policies.TOOL_OUTPUT_LIMIT - (4_400 if self._network else 400),
         )
         result = await self._sandbox.run(command)
@@ -62,7 +63,7 @@ class BashTool:
 
 
 def allowed_argv(command: str, patterns: Sequence[str]) -> list[str]:
-    """The arguments of a command that one of the patterns admits; raises ToolFault for any other."""
+    """Return the arguments of a command that a pattern allows. Raises ToolFault for other commands."""
     allowed = ", ".join(f"`{pattern}`" for pattern in patterns)
     if found := sorted(_META.intersection(command)):
         raise ToolFault(
@@ -80,7 +81,7 @@ def allowed_argv(command: str, patterns: Sequence[str]) -> list[str]:
 
 
 def _admits(pattern: str, argv: Sequence[str]) -> bool:
-    """`pytest:*` and `pytest *` admit what begins so, word by word; `npm test` admits exactly that."""
+    """Whether a pattern allows the arguments: `pytest:*` and `pytest *` by prefix, `npm test` exactly."""
     for ending in (":*", " *"):
         if pattern.endswith(ending):
             prefix, whole = pattern.removesuffix(ending), False

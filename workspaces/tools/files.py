@@ -1,13 +1,12 @@
-"""Read, Write and Edit: confined to scope and plain files, with answers that a model can act on.
+"""The Read, Write and Edit tools: confined to the scope and to plain files, with answers that a model can act on.
 
-A Write to a FIFO would block, a hard link or a link lead a change around the scope, an image that the API cannot
-decode would spoil the transcript for good. Changes keep what a file has: encoding, byte order mark, line ends
-(`text_files`), permissions. Parts of large files are read by the SDK's tool, which does not load all of them.
+A Write to a FIFO would block; a link or a hard link would lead a change around the scope; an image that the API cannot
+decode would make the transcript unusable. Changes keep a file's encoding, byte order mark, line ends (`text_files`) and
+permissions. Parts of large files are read by the SDK's tool, which does not load the whole file.
 
-The SDK is imported by who uses it: that takes a second, and workflow code, which `baton show` runs, does without.
+The SDK is imported where it is used: that takes a second, and workflow code, which `baton show` runs, needs no SDK.
 """
 
-import errno
 import os
 import secrets
 import shutil
@@ -16,16 +15,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from baton.tool_inputs import EditInput, ReadInput, WriteInput
+from system.disk_errors import is_disk_full
 from workspaces.checkpoints.gitlinks import is_within
-from workspaces.checkpoints.walk import DEEPEST, MAX_PATH, is_deep, is_long
+from workspaces.checkpoints.walk import MAX_DEPTH, MAX_PATH, is_deep, is_long
 from workspaces.project.scopes import Scope
-from workspaces.tools.inputs import EditInput, ReadInput, ToolFault, WriteInput
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside, Place
 from workspaces.tools.stored_forms import recognise_file
 from workspaces.tools.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 
 MAX_READ_BYTES = 64 << 20
 MAX_EDIT_BYTES = 4 << 20
+_MAX_READ_LINES = 2_000
 _MAX_LINE = 2_000
 _HEAD = 4_096
 _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
@@ -33,7 +35,7 @@ _BINARY = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"))
 
 @lru_cache(maxsize=256)
 def _read_tool(root: Path) -> Any:
-    """The SDK's tool on a directory. It holds nothing but its path, and making it takes milliseconds."""
+    """Return the SDK's tool on a directory; cached, because making it takes milliseconds and it holds only the path."""
     from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_read_tool
 
     return beta_read_tool(AgentToolContext(workdir=root, max_file_bytes=MAX_EDIT_BYTES))
@@ -49,40 +51,40 @@ class FileTools:
         self._read = _read_tool(inside.root)
 
     async def read(self, call: ReadInput) -> str:
-        """Lines of a text file, numbered."""
+        """Return numbered lines of a text file."""
         place = self._inside.find(call.file_path)
         status = self._inside.plain_file(place, "Read")
         stored = recognise_file(self._inside, place.path)
         if stored and place.target.suffix.lower() in _BINARY:
             raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if place.target.suffix.lower() in _BINARY:
-            # As an image block it would stay in the transcript; one that the API cannot decode ends the session.
+            # An image block would stay in the transcript; one that the API cannot decode ends the session.
             raise ToolFault(
                 f"Read: {place.shown} is an image or PDF ({status.st_size:,} bytes); only text can be read."
             )
         if status.st_size > MAX_READ_BYTES:
-            raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; look at parts of it with Grep or Bash.")
-        first = max(call.offset, 1)
+            raise ToolFault(f"Read: {place.shown} has {status.st_size:,} bytes; read parts of it with Grep or Bash.")
+        first, limit = max(call.offset or 1, 1), call.limit or _MAX_READ_LINES
         if stored and _has_nul(place.target):
             raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if status.st_size <= MAX_EDIT_BYTES:
-            lines = _parsed(place, "Read").lines[first - 1 : first + call.limit + 1]
+            lines = _parsed(place, "Read").lines[first - 1 : first + limit + 1]
         else:
-            lines = await self._lines_of_large(place, first, first + call.limit + 1)
-        # Two lines more than asked for show whether there are more, or only the last line's own end.
-        if len(lines) <= call.limit + 1 and lines[-1:] == [""]:
+            lines = await self._lines_of_large(place, first, first + limit + 1)
+        # Two more lines than requested show whether lines follow, or only the end of the last line.
+        if len(lines) <= limit + 1 and lines[-1:] == [""]:
             lines.pop()
-        more = len(lines) > call.limit
-        lines = lines[: call.limit]
+        more = len(lines) > limit
+        lines = lines[:limit]
         if not lines:
             return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
         shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
         if stored:
             shown = f"{shown}\n(this is {stored})"
-        return f"{shown}\n(more lines follow: read on with offset={first + call.limit})" if more else shown
+        return f"{shown}\n(more lines follow: read on with offset={first + limit})" if more else shown
 
     async def write(self, call: WriteInput) -> tuple[str, str]:
-        """Make or replace a file: the answer, and the path that changed."""
+        """Create or replace a file; return the answer and the path that changed."""
         place = self._place(call.file_path, "Write")
         data, note = call.content.encode(), ""
         status = place.status()
@@ -95,7 +97,7 @@ class FileTools:
         return f"Wrote {place.shown} ({len(data):,} bytes{note}).", place.path
 
     async def edit(self, call: EditInput) -> tuple[str, str]:
-        """Replace text in a file: the answer, and the path that changed."""
+        """Replace text in a file; return the answer and the path that changed."""
         place = self._place(call.file_path, "Edit")
         status = self._inside.plain_file(place, "Edit")
         if not call.old_string:
@@ -115,8 +117,8 @@ class FileTools:
             raise ToolFault(f"Edit: old_string appears {count} times in {place.shown} (must be unique).")
         if text == file.text:
             raise ToolFault(
-                f"Edit: {place.shown} keeps its line ends and byte order mark, and but for these old_string and "
-                "new_string are the same; nothing was changed."
+                f"Edit: {place.shown} keeps its line ends and byte order mark, and apart from these old_string "
+                "and new_string are the same; nothing was changed."
             )
         _own_copy(place.target)
         self._store(place, file.dump(text), "Edit")
@@ -128,8 +130,8 @@ class FileTools:
             raise ToolFault(f"{tool}: {text} is the workspace itself.")
         if is_within(place.path, self._submodules):
             raise ToolFault(
-                f"{tool}: {place.shown} is in the place of a submodule and was not changed: the branch keeps submodules"
-                " as they are. A change there is for the submodule's own repository; say so in your hand-off."
+                f"{tool}: {place.shown} is inside a submodule and was not changed: the branch keeps submodules as they"
+                " are. A change there belongs in the submodule's own repository; say so in your hand-off."
             )
         if not self._scope.allows(place.path):
             raise ToolFault(f"{tool}: {self._scope.refusal(place.path)}")
@@ -138,16 +140,16 @@ class FileTools:
     def _store(self, place: Place, data: bytes, tool: str) -> None:
         if (is_deep(place.path) or is_long(place.path)) and not os.path.isdir(place.target.parent):
             raise ToolFault(
-                f"{tool}: {place.shown} lies more than {DEEPEST} directories deep, or its path is longer than"
-                f" {MAX_PATH:,} bytes: nothing of the kind is kept. Give a shorter path."
+                f"{tool}: {place.shown} lies more than {MAX_DEPTH} directories deep, or its path is longer than"
+                f" {MAX_PATH:,} bytes: such a file is not saved. Give a shorter path."
             )
         try:
             place.target.parent.mkdir(parents=True, exist_ok=True)
             place.target.write_bytes(data)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise
-            # Directories may have been made, half of the content written.
+            # Directories may exist by now, and part of the content.
             reason = (error.strerror or "cannot be written").lower()
             raise ToolFault(f"{tool}: {place.shown}: {reason}.", touched={place.path}) from error
 
@@ -161,7 +163,7 @@ class FileTools:
         try:
             result = await tool.call(arguments)
         except ToolError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.__cause__ is not None and is_disk_full(error.__cause__):
                 raise error.__cause__ from None
             content = error.content
             text = content if isinstance(content, str) else str(error)
@@ -173,7 +175,7 @@ class FileTools:
     def _readable(self, text: str) -> str:
         text = self._inside.words(text)
         if "view_range" in text:
-            return "Read: these lines are too long to be shown; ask for fewer with limit, or look with Grep."
+            return "Read: these lines are too long to be shown; request fewer with limit, or use Grep."
         return text[:1].upper() + text[1:]
 
 
@@ -182,20 +184,20 @@ def _parsed(place: Place, tool: str) -> TextFile:
         return parse_text(place.target.read_bytes())
     except NotText as error:
         raise ToolFault(
-            f"{tool}: {place.shown} {error}; look at it and change it with Bash, by a program that knows its encoding."
+            f"{tool}: {place.shown} {error}; read and change it with Bash, by a program that knows its encoding."
         ) from error
     except OSError as error:
         raise ToolFault(f"{tool}: {place.shown}: {(error.strerror or 'cannot be read').lower()}.") from error
 
 
 def _rewritten(place: Place, content: str) -> tuple[bytes, str]:
-    """The bytes of a file that gets another content, and what has to be said of them."""
+    """Return the bytes of a file with new content, and a note about them for the answer."""
     try:
         file = parse_text(place.target.read_bytes())
     except NotText as error:
         return content.encode(), f"; the file that it replaces {error}, this one is"
     except OSError:
-        return content.encode(), ""  # writing says what is wrong
+        return content.encode(), ""  # the write will report the error
     data = file.dump(rewrite_text(file, content))
     about = parse_text(data).about()
     return data, f"; as before with {about}" if about and about == file.about() else ""
@@ -207,7 +209,7 @@ def _has_nul(target: Path) -> bool:
 
 
 def _own_copy(target: Path) -> None:
-    """Part a file from its hard links: what is written under this name must not appear under a forbidden one."""
+    """Separate a file from its hard links, so that a write under this name does not change a forbidden one."""
     if os.lstat(target).st_nlink < 2:
         return
     copy = target.with_name(f".baton-{secrets.token_hex(8)}")

@@ -1,4 +1,4 @@
-"""Turns a path that a model wrote into a place inside the workspace, links followed; anything else is a ToolFault."""
+"""Paths that a model writes, resolved inside the workspace with links followed; others raise ToolFault."""
 
 import os
 import posixpath
@@ -14,17 +14,17 @@ _MAX_SHOWN = 300
 
 @dataclass(frozen=True)
 class Place:
-    """A path inside the workspace, that may or may not exist."""
+    """A path inside the workspace, which need not exist."""
 
     path: str
-    """Relative to the workspace, every link followed: what the scope is asked about. Empty for the workspace itself."""
+    """Path relative to the workspace, with links followed; the scope decides on it. Empty for the workspace itself."""
     target: Path
-    """The same on this machine."""
+    """The same path on this machine."""
     shown: str
-    """As the model wrote it, made relative; the beginning of a very long one."""
+    """The path for messages: as the model wrote it, made relative and shortened."""
 
     def status(self) -> os.stat_result | None:
-        """What is there; None where nothing is."""
+        """Return the state of the file; None if it does not exist."""
         try:
             return os.lstat(self.target)
         except (FileNotFoundError, NotADirectoryError):
@@ -34,7 +34,7 @@ class Place:
 
 
 class Inside:
-    """The inside of one workspace."""
+    """Resolves paths in one workspace."""
 
     def __init__(self, workspace: Path) -> None:
         from anthropic.lib.tools.agent_toolset import AgentToolContext
@@ -43,7 +43,7 @@ class Inside:
         self.context = AgentToolContext(workdir=self.root)
 
     def find(self, text: str) -> Place:
-        """Where a path leads: relative, or absolute below `/workspace`. Nothing is opened."""
+        """Resolve a path, relative or absolute below `/workspace`, without opening it. Raises ToolFault."""
         if text == INSIDE or text.startswith(INSIDE + "/"):
             text = text[len(INSIDE) :].lstrip("/") or "."
         elif text.startswith("/"):
@@ -66,7 +66,7 @@ class Inside:
         return Place("" if relative == "." else relative, target, _short(shown))
 
     def plain_file(self, place: Place, tool: str) -> os.stat_result:
-        """The status of an existing plain file; a FIFO would block for ever, a device would do worse."""
+        """Return the state of a plain file. Raises ToolFault for others: a FIFO would block, a device do worse."""
         status = place.status()
         if status is None:
             raise ToolFault(f"{tool}: {place.shown}: there is no such file.")
@@ -77,10 +77,10 @@ class Inside:
         return status
 
     def words(self, text: str) -> str:
-        """A message of a library without this machine's own paths."""
+        """Return a message of a library without paths of this machine."""
         return text.replace(f"{self.root}/", "").replace(str(self.root), INSIDE)
 
 
 def _short(path: str) -> str:
-    """A path for a message: one that is thousands of levels deep says no more when it is given in full."""
+    """Return a path for a message, without the end of a very long one."""
     return path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."

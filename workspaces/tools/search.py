@@ -1,6 +1,6 @@
-"""Glob and Grep: ripgrep from the wheel, as a process of its own that is bounded in time and output.
+"""The Glob and Grep tools: ripgrep from the wheel, as a process with bounds on time, memory and output.
 
-Not the SDK's: those give this machine's paths, collect all output in memory, and walk on the event loop.
+The SDK's tools do not serve: they return paths of this machine, collect all output in memory, and block the event loop.
 """
 
 import os
@@ -13,15 +13,15 @@ from itertools import islice
 from pathlib import Path
 
 from baton import policies
-from baton.errors import ConfigurationError
+from baton.tool_inputs import GlobInput, GrepInput
+from system.path_patterns import PathPattern, parse_pattern
 from system.uncancellable import finish
-from workspaces.project.path_patterns import compile_pattern
 from workspaces.sandbox.bounds import bounds_of
 from workspaces.sandbox.command import Command
 from workspaces.sandbox.environment import SYSTEM_PATH
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.sandbox.process_group import run_process
-from workspaces.tools.inputs import GlobInput, GrepInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside, Place
 from workspaces.tools.stored_forms import recognise_file
 
@@ -29,10 +29,10 @@ _SECONDS = 20.0
 _MAX_LISTING = 20_000_000
 _MAX_FILES = 200
 _MAX_ALTERNATIVES = 64
-_MAX_LOOKED_INTO = 200
-_MAX_SAID = 10
+_MAX_RECOGNISED = 200
+_MAX_NAMED = 10
 
-# What is never looked through, even where a pattern would name it.
+# Directories that are never searched, even if a pattern names them.
 _LEAVE_OUT = ("!.git", "!node_modules", "!.venv", "!__pycache__")
 _COMMON = ["--no-config", "--hidden", "--no-require-git", "--no-ignore-parent", "--no-ignore-global", "--no-messages"]
 
@@ -44,16 +44,16 @@ class SearchTools:
         self._inside = inside
 
     async def glob(self, call: GlobInput) -> str:
-        """Paths that match, the newest first; what the project ignores is left out."""
+        """Return matching paths, the newest first, without those that the project ignores."""
         base, directory = self._base(call.path)
         if not directory:
             raise ToolFault(f"Glob: {base.shown} is a file, not a directory.")
         wanted = _relative(call.pattern)
         rules, fault = _compile([reading for pattern in _alternatives(wanted) for reading in _readings(pattern)])
         _code, listing = await self._ripgrep(["--files", "--null", *_left_out()], base.target, [], _MAX_LISTING)
-        # A listing that was cut in its middle has a line there that is no path; it matches nothing that exists.
+        # A listing that was cut in its middle has a line that is no path; it matches no existing file.
         names = [name.removeprefix("./") for name in listing.split("\0") if name]
-        found = [name for name in names if name == wanted or any(rule.match(name) for rule in rules)]
+        found = [name for name in names if name == wanted or any(rule.covers(name) for rule in rules)]
         if not found and fault:
             raise ToolFault(f"Glob: {fault}")
         if not found:
@@ -66,7 +66,7 @@ class SearchTools:
         return "\n".join(lines)
 
     async def grep(self, call: GrepInput) -> str:
-        """Lines that match, or only the files or their counts."""
+        """Return matching lines, or only their files or counts."""
         base, _directory = self._base(call.path)
         options = ["--no-heading", "--with-filename", "--color=never", "--max-columns=500", "--max-columns-preview"]
         options += {"content": [], "files_with_matches": ["--files-with-matches"], "count": ["--count"]}[
@@ -80,14 +80,14 @@ class SearchTools:
         options += ["--multiline", "--multiline-dotall"] if call.multiline else []
         options += [f"--glob={pattern}" for pattern in _usable(_relative(call.glob))] if call.glob else []
         options += ["--sort=path", *_left_out(), "-e", call.pattern]
-        # From the workspace's root, so that results can be given to Read as they are.
+        # From the workspace's root, so that Read takes the paths of the results as they are.
         where = [base.path or "."]
         code, output = await self._ripgrep(options, self._inside.root, where, policies.TOOL_OUTPUT_LIMIT)
         if code == 1:
             return f"No matches.{self._stored_forms([base.path])}"
         if code not in (0, 2) or (code == 2 and output.startswith("rg: ")):
             raise ToolFault(f"Grep: {self._inside.words(output.strip().removeprefix('rg: '))[:600] or 'it failed'}")
-        # Not splitlines: a form feed, or a carriage return within a line, is a character that an Edit has to name.
+        # Not splitlines: a form feed or a carriage return inside a line is a character that an Edit must name.
         lines = [line.removesuffix("\r").removeprefix("./") for line in output.removesuffix("\n").split("\n")]
         if call.head_limit and len(lines) > call.head_limit:
             lines = [*lines[: call.head_limit], f"({len(lines) - call.head_limit:,} more lines)"]
@@ -95,17 +95,17 @@ class SearchTools:
         return found + self._stored_forms([base.path, *_paths_in(lines)])
 
     def _stored_forms(self, paths: Iterable[str]) -> str:
-        """A line each for files that were looked through and hold no content of their own: pointers, ciphertext."""
-        said = []
-        for path in islice(dict.fromkeys(paths), _MAX_LOOKED_INTO):
-            words = recognise_file(self._inside, path) if path else ""
-            if words:
-                said.append(f"\n({path} is {words})")
-        more = f"\n(and {len(said) - _MAX_SAID} more such files)" if len(said) > _MAX_SAID else ""
-        return "".join(said[:_MAX_SAID]) + more
+        """Return a line for each file that holds a pointer or ciphertext instead of its content."""
+        notes = []
+        for path in islice(dict.fromkeys(paths), _MAX_RECOGNISED):
+            form = recognise_file(self._inside, path) if path else ""
+            if form:
+                notes.append(f"\n({path} is {form})")
+        more = f"\n(and {len(notes) - _MAX_NAMED} more such files)" if len(notes) > _MAX_NAMED else ""
+        return "".join(notes[:_MAX_NAMED]) + more
 
     def _base(self, path: str | None) -> tuple[Place, bool]:
-        """Where to search, and whether that is a directory."""
+        """Return the place to search, and whether it is a directory."""
         place = self._inside.find(path or ".")
         status = place.status()
         if status is None or not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
@@ -117,7 +117,7 @@ class SearchTools:
         if program is None:
             raise ToolFault("The search tool (ripgrep) is not installed here; list and search files with Bash.")
         argv = [str(program), *_COMMON, *options, "--", *where]
-        # A line can be as long as a file: the memory of a search is bounded as that of a command.
+        # A line can be as long as a file, so a search has the memory bound of a command.
         bound, result = await bounds_of().begin(Command(argv=argv)), None
         try:
             line = bound.line(argv, clear=True)
@@ -134,7 +134,7 @@ class SearchTools:
 
 
 def _paths_in(lines: Sequence[str]) -> Iterator[str]:
-    """What may be the path at the start of each line: before its first colon, or all of it."""
+    """Iterate over the possible paths at the start of lines: the text before the first colon, or the line."""
     for line in lines:
         yield line.partition(":")[0]
 
@@ -152,19 +152,19 @@ def _left_out() -> list[str]:
 
 
 def _relative(pattern: str) -> str:
-    """A glob relative to where the search begins."""
+    """Return a glob relative to the place of the search. Raises ToolFault if it leads elsewhere."""
     pattern = pattern.removeprefix("/workspace/").removeprefix("./")
     if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
         raise ToolFault(
             f"The pattern {pattern[:100]} leads outside the workspace; give a relative one, such as src/**/*.py."
         )
     if pattern.startswith("!"):
-        raise ToolFault("A pattern that begins with ! takes nothing in.")
+        raise ToolFault("A pattern that begins with ! includes no files.")
     return pattern
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """`src/*.{ts,tsx}` as two patterns, for .gitignore's syntax knows no braces."""
+    """Return `src/*.{ts,tsx}` as two patterns, because .gitignore's syntax has no braces."""
     done: list[str] = []
     todo = [pattern]
     while todo:
@@ -180,27 +180,27 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 def _readings(pattern: str) -> list[str]:
-    """The pattern, and the same with its brackets as characters: `app/[slug]/page.tsx` is the name of a file."""
+    """Return a pattern, and the same with literal brackets: `app/[slug]/page.tsx` is a file name."""
     return list(dict.fromkeys([pattern, pattern.replace("[", "[[]")]))
 
 
 def _usable(pattern: str) -> list[str]:
-    """The readings that ripgrep is given: where its brackets are no sets of characters, it would refuse a pattern."""
+    """Return the readings for ripgrep, which refuses a pattern with brackets that are no sets of characters."""
     first, *more = _readings(pattern)
     return [first, *more] if not more or _compile([first])[0] else more
 
 
-def _compile(patterns: list[str]) -> tuple[list[re.Pattern[str]], str]:
-    """Expressions for patterns, and what is wrong with the first one that is none.
+def _compile(patterns: list[str]) -> tuple[list[PathPattern], str]:
+    """Return the valid patterns, and the fault of the first invalid one.
 
-    With a directory in it, a pattern is tied to where the search begins; a bare name is found at any depth.
+    A pattern with a slash is anchored to the place of the search; a bare name is found at any depth.
     """
-    found: list[re.Pattern[str]] = []
+    found: list[PathPattern] = []
     fault = ""
     for pattern in patterns:
         try:
-            found.append(compile_pattern(pattern.rstrip("/") or "**"))
-        except ConfigurationError as error:
+            found.append(parse_pattern(pattern.rstrip("/") or "**"))
+        except ValueError as error:
             fault = fault or str(error)
     return found, fault
 

@@ -1,6 +1,6 @@
-"""Recognises content that a git filter has put in the place of a file's own: pointers and ciphertext, for agents.
+"""Pointers and ciphertext that a git filter has stored instead of a file's content, recognised for agents.
 
-For telling only: whoever writes a file can make it look so, and nothing is decided by it.
+It is a hint only: the author of a file can imitate such a form, so no decision depends on it.
 """
 
 import os
@@ -24,7 +24,7 @@ _SOPS = b"ENC[AES256_GCM,"
 
 
 def recognise(head: bytes) -> str:
-    """What the first bytes of a file say it is, in the place of its own content; empty where they do not."""
+    """Return a description of the stored form by the first bytes of a file; empty for ordinary content."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     for start, words in _STARTS:
         if head.startswith(start):
@@ -33,7 +33,7 @@ def recognise(head: bytes) -> str:
 
 
 def recognise_file(inside: Inside, path: str) -> str:
-    """The same for a file of a workspace; empty for anything that is no plain file."""
+    """Return the description for a file of a workspace; empty if it is no plain file."""
     try:
         place = inside.find(path)
         inside.plain_file(place, "Read")

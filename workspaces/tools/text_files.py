@@ -1,7 +1,7 @@
-"""A text file as the editing tools see it: its characters, and the conventions that a change of it must keep. Pure.
+"""Text files for the editing tools: their characters, and the conventions that a change must keep. Pure.
 
-Conventions are the encoding, the byte order mark, the line ends and a missing last line end. A model is shown lines and
-writes bare line feeds; in a file these stand for whatever its lines end with.
+The conventions are the encoding, the byte order mark, the line ends and a missing last line end. A model is shown lines
+and writes bare line feeds; in the file these become the line ends that its lines have.
 """
 
 import re
@@ -18,36 +18,36 @@ _MARKS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _END = re.compile("\r\n|\r|\n")
-_MOST_COMPARED = 10_000
-"""Pairs of lines that are compared at most to find those that stay, between two that stay for certain."""
+_MAX_COMPARED = 10_000
+"""Maximum of line pairs that are compared between two anchor lines."""
 
 
 class NotText(ValueError):
-    """Bytes that are no text in an encoding that can be told; the message is the rest of a sentence."""
+    """The bytes are no text in a recognisable encoding; the message is the rest of a sentence."""
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """Characters of a file, and how they are written."""
+    """The characters of a file, with its encoding."""
 
     text: str
-    """Without the mark, line ends as they are."""
+    """The characters without the byte order mark, with the line ends of the file."""
     encoding: str = "utf-8"
     mark: bytes = b""
 
     def dump(self, text: str) -> bytes:
-        """The bytes of a text in this file's encoding, behind its mark."""
+        """Return the bytes of a text in this file's encoding, after its byte order mark."""
         return self.mark + text.encode(self.encoding)
 
     @property
     def lines(self) -> list[str]:
-        """The lines as a model is shown them; an empty last one where the last line has its end."""
+        """The lines as a model is shown them; the last one is empty if the file ends with a line end."""
         if "\r" in self.text and "\n" not in self.text:
             return self.text.split("\r")
         return [line.removesuffix("\r") for line in self.text.split("\n")]
 
     def about(self) -> str:
-        """What was kept, for the answer of a tool; empty for UTF-8 without a mark and with line feeds."""
+        """Return the conventions of the file for an answer; empty for UTF-8 with line feeds and without a mark."""
         ends = set(_END.findall(self.text))
         parts = []
         if len(ends) > 1:
@@ -62,13 +62,13 @@ class TextFile:
 
 
 def lenient_text(data: bytes) -> str:
-    """The text in bytes that are only read, cut ones too: by its mark, else as UTF-8, with faults replaced."""
+    """Return the text in bytes for reading only, by its mark, else as UTF-8; invalid bytes are replaced."""
     mark, encoding = _marked(data)
     return data[len(mark) :].decode(encoding, "replace")
 
 
 def parse_text(data: bytes) -> TextFile:
-    """The text in a file's bytes; raises NotText where a change could not be written back without other changes."""
+    """Return the text in a file's bytes. Raises NotText if writing it back would change other bytes."""
     mark, encoding = _marked(data)
     try:
         return TextFile(data[len(mark) :].decode(encoding), encoding, mark)
@@ -79,17 +79,18 @@ def parse_text(data: bytes) -> TextFile:
 
 
 def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tuple[str, int]:
-    """The text with `old` replaced, once or everywhere, and how often `old` stands in it; unchanged where not once.
+    """Return the text with `old` replaced, and the number of its occurrences.
 
-    A bare line feed in `old` is found as any line end. Lines of `new` that stay keep their ends, others take that of
-    the lines they replace, or the file's most frequent one. A carriage return that is written is meant.
+    The text is unchanged if `old` occurs never, or several times without `everywhere`. A bare line feed in `old`
+    matches any line end. Unchanged lines of `new` keep their ends; others take the end of the lines that they replace,
+    or the file's most frequent one. A carriage return in `new` is kept.
     """
     text = file.text
     if file.mark:
         old, new = old.removeprefix("\ufeff"), new.removeprefix("\ufeff")
     places, literal = _find(text, old)
     if not places and old.endswith("\n") and not text.endswith(("\n", "\r")):
-        # The last line has no end, which a model is not shown.
+        # The last line has no end, which a model cannot see.
         places = [place for place in _find(text, re.sub("\r?\n\\Z", "", old))[0] if place[1] == len(text)]
         new = re.sub("\r?\n\\Z", "", new) if places else new
     if not places or (len(places) > 1 and not everywhere):
@@ -117,7 +118,7 @@ def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tup
 
 
 def rewrite_text(file: TextFile, content: str) -> str:
-    """A new content as this file would have it: with its line ends, unless the content brings CRLF itself."""
+    """Return new content with the line ends of this file, unless the content itself has CRLF."""
     if file.mark:
         content = content.removeprefix("\ufeff")
     if "\r" not in file.text or "\r\n" in content:
@@ -132,7 +133,7 @@ def _marked(data: bytes) -> tuple[bytes, str]:
 
 
 def _find(text: str, old: str) -> tuple[list[tuple[int, int]], bool]:
-    """Where `old` stands in the text, and whether that is character by character."""
+    """Return the places of `old` in the text, and whether they match it character by character."""
     if "\r" not in text or "\r" in old:
         places = _all(text, old)
         if places or "\r" not in old:
@@ -158,25 +159,25 @@ def _plain(text: str) -> str:
 
 
 def _meant(new: str, text: str) -> str:
-    """The new text with bare line feeds; a single carriage return stays, unless it is how lines end here."""
+    """Return the new text with bare line feeds; a single carriage return stays unless the file's lines end with it."""
     return _plain(new) if "\n" not in text else new.replace("\r\n", "\n")
 
 
 def _usual_ends(text: str) -> list[str]:
-    """The most frequent line end, or several that are equally frequent."""
+    """Return the most frequent line end, or several that are equally frequent."""
     ends: list[str] = _END.findall(text)
     counts = Counter(ends)
     return [end for end, count in counts.items() if count == max(counts.values())] or ["\n"]
 
 
 def _near(text: str, at: int, usual: list[str]) -> str:
-    """Of equally frequent line ends that of the line at a place, else the first."""
+    """Return the end of the line at a place if it is among the usual ones, else the first of them."""
     near = _END.search(text, at) if len(usual) > 1 else None
     return near.group() if near is not None and near.group() in usual else usual[0]
 
 
 def _with_ends(region: str, new: str, usual: str) -> str:
-    """A text with bare line feeds as it takes the place of a region: what stays of its lines keeps its end."""
+    """Return a text with bare line feeds for the place of a region; lines of the region that stay keep their ends."""
     kinds = set(_END.findall(region))
     if len(kinds) <= 1:
         return new.replace("\n", kinds.pop() if kinds else usual)
@@ -194,7 +195,7 @@ def _with_ends(region: str, new: str, usual: str) -> str:
 
 
 def _apart(before: str, text: str, behind: str) -> str:
-    """A text that stands between two characters: no CR of one and LF of the other become one line end."""
+    """Return a text for the place between two characters, so that no CR and LF of two lines become one line end."""
     if before == "\r" and text.startswith("\n"):
         text = "\r" + text[1:]
     if text.endswith("\r") and behind == "\n":
@@ -203,7 +204,7 @@ def _apart(before: str, text: str, behind: str) -> str:
 
 
 def _pairs(before: list[str], after: list[str]) -> list[tuple[int, int]]:
-    """Lines of the new text with the lines they were before: those that stay, and those that replace others."""
+    """Return pairs (new line, old line) for lines that stay or replace others."""
     pairs: list[tuple[int, int]] = []
     at, there = 0, 0
     for old, new in [*_anchors(before, after), (len(before), len(after))]:
@@ -214,7 +215,7 @@ def _pairs(before: list[str], after: list[str]) -> list[tuple[int, int]]:
 
 
 def _anchors(before: list[str], after: list[str]) -> list[tuple[int, int]]:
-    """Lines that stand once in both texts, as many as keep their order, and all that stay at both ends."""
+    """Return pairs (old line, new line) of the common head and tail, and of lines that occur once in both texts."""
     head = 0
     while head < min(len(before), len(after)) and before[head] == after[head]:
         head += 1
@@ -230,7 +231,7 @@ def _anchors(before: list[str], after: list[str]) -> list[tuple[int, int]]:
 
 
 def _ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The longest part of the pairs in which the second numbers ascend as the first do (patience sorting)."""
+    """Return the longest subsequence of the pairs with ascending second numbers (patience sorting)."""
     piles: list[int] = []
     tops: list[int] = []
     below: list[int | None] = []
@@ -248,10 +249,10 @@ def _ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _gap(old: list[str], new: list[str]) -> list[tuple[int, int]]:
-    """The same between two lines that stay: few lines are compared, many are paired as they come."""
+    """Return the pairs between two anchors: few lines are compared, many are paired in order."""
     if not old or not new:
         return []
-    if len(old) * len(new) > _MOST_COMPARED:
+    if len(old) * len(new) > _MAX_COMPARED:
         return [(number, number) for number in range(min(len(old), len(new)))]
     pairs: list[tuple[int, int]] = []
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

@@ -1,6 +1,5 @@
-"""Runs an agent's tool calls on its workspace: those that its file grants, within its scope, and no others."""
+"""The tools of an agent on its workspace: those that its file grants, within its scope."""
 
-import errno
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,40 +8,33 @@ from typing import Any
 
 from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
+from baton.tool_inputs import BashInput, EditInput, GlobInput, GrepInput, ReadInput, WriteInput
+from system.disk_errors import is_disk_full
 from workspaces.project.scopes import Scope
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.tools.bash import BashTool
 from workspaces.tools.files import FileTools
-from workspaces.tools.inputs import (
-    BashInput,
-    EditInput,
-    GlobInput,
-    GrepInput,
-    ReadInput,
-    ToolFault,
-    WriteInput,
-    read_input,
-)
+from workspaces.tools.inputs import ToolFault, read_input
 from workspaces.tools.paths import Inside
 from workspaces.tools.search import SearchTools
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolOutcome:
-    """What a tool call came to."""
+    """The result of a tool call."""
 
     content: str | list[dict[str, Any]]
-    """For the model; never empty, for the API refuses an empty error."""
+    """Content for the model; never empty, because the API refuses an empty error."""
     is_error: bool
     touched: set[str] | None
-    """Paths that may have changed, relative to the workspace; None where a command may have changed any."""
+    """Paths that may have changed, relative to the workspace; None if a command may have changed any path."""
     seconds: float = 0.0
     exit_code: int | None = None
-    """Of a command; None for the other tools."""
+    """Exit code of a command; None for the other tools."""
 
     def with_line(self, line: str) -> "ToolOutcome":
-        """The same with a line at the end of what the model reads."""
+        """Return the outcome with a line appended to the content."""
         if isinstance(self.content, str):
             return replace(self, content=f"{self.content}\n{line}")
         return replace(self, content=[*self.content, {"type": "text", "text": line}])
@@ -63,16 +55,16 @@ class Toolbox:
         read_only: Mapping[Path, str] | None = None,
         submodules: Collection[str] = (),
     ) -> None:
-        """`grants` holds a tool's patterns by its name, None for the tool without restriction.
+        """Create the tools. `grants` has the patterns of each tool by its name, None for a tool without restriction.
 
-        `binds` are the directories that the project asks for, `read_only` what commands may see besides (host path ->
-        path inside), `submodules` the places of submodules, where no file tool writes.
+        `binds` are the directories that the project requests; `read_only` maps further directories that commands may
+        see (host path -> path inside); `submodules` are the paths of submodules, where no file tool writes.
         """
         self._grants = {str(name): patterns for name, patterns in grants.items()}
         inside = Inside(workspace)
         self._files = FileTools(inside, scope, submodules)
         self._search = SearchTools(inside)
-        # Whoever may change nothing sees a workspace that cannot be changed; then nothing has to be looked for.
+        # A role without a writable path gets a read-only workspace, so its commands cannot change any path.
         self._bash_changes = scope.writes or not sandbox.status.isolated
         self._bash = BashTool(
             inside.root,
@@ -84,7 +76,7 @@ class Toolbox:
         )
 
     async def run(self, name: str, data: Any) -> ToolOutcome:
-        """Make one call. Whatever is wrong with it is an outcome; only DiskFull and cancellation are raised."""
+        """Run one call. Its faults become outcomes; only DiskFull and cancellation are raised."""
         began = time.monotonic()
         touched: set[str] | None = set()
         exit_code: int | None = None
@@ -94,7 +86,7 @@ class Toolbox:
                     f"There is no tool {name[:60]!r} for you; you have {', '.join(self._grants) or 'none'}."
                 )
             if self._grants[name] is not None and name != "Bash":
-                raise ToolFault(f"{name} is narrowed by patterns, which is possible for Bash only.")
+                raise ToolFault(f"{name} is restricted by patterns, which is possible for Bash only.")
             content, touched, exit_code = await self._dispatch(name, data)
             failed = exit_code not in (None, 0)
         except ToolFault as fault:
@@ -102,8 +94,8 @@ class Toolbox:
         except SandboxUnavailable as error:
             content, failed = f"Commands cannot be run on this machine: {error}", True
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull("No room left on the disk for a workspace; make room, and the run goes on.") from error
+            if is_disk_full(error):
+                raise DiskFull("No space left on the disk for a workspace; free some, and the run goes on.") from error
             content, failed = f"{name}: {(error.strerror or 'failed').lower()}.", True
             touched = None
         return ToolOutcome(

@@ -90,21 +90,29 @@ def stop(run: options.Run, as_json: options.Json = False) -> None:
 
 
 async def _decide(settings: "Settings", run: str, answer: "Decide", as_json: bool) -> None:
+    from baton.naming import is_run_queue
     from interfaces.cli.runs.runtime import attended, serving
     from interfaces.cli.runs.snapshot import describe_readable, is_closed
     from interfaces.cli.views.follow import send_answer
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe_readable(service.client, run)):
+        description = await describe_readable(service.client, run)
+        if is_closed(description):
             raise UsageError(f"The run {run} has ended: there is nothing to decide any more.")
-        async with attended(service) as attendance:
+        async with attended(service, description.task_queue) as attendance:
             decision = await send_answer(service, run, answer)
     if as_json:
         print_json(decision)
     else:
         line(f"{decision.id} {decision.state.value}: {one_line(decision.choice or '')}")
     if attendance.own:
-        message(f"No worker is at work: the run goes on with `{program()} up` or `{program()} watch {run}`.")
+        if service.embedded:
+            how = f"`{program()} up` or `{program()} watch {run}`"
+        elif is_run_queue(description.task_queue):
+            how = f"`{program()} watch {run}` in the home that started it, or a `{program()} worker`"
+        else:
+            how = f"a `{program()} worker`"
+        message(f"No worker is at work: the run goes on with {how}.")
 
 
 async def _guide(settings: "Settings", run: str, words: "Guide", as_json: bool) -> None:
@@ -132,20 +140,19 @@ async def _stop(settings: "Settings", run: str, as_json: bool, told: list[str]) 
     from contextlib import AsyncExitStack
 
     from interfaces.cli.commands.list_show import current_document
+    from interfaces.cli.runs.command_worker import continuing_worker
     from interfaces.cli.runs.runtime import serving
     from interfaces.cli.runs.snapshot import describe, is_closed
 
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(serving(settings, worker=False))
-        if is_closed(await describe(service.client, run)):
+        description = await describe(service.client, run)
+        if is_closed(description):
             raise UsageError(f"The run {run} has ended already.")
         await service.client.get_workflow_handle(run).cancel()
         told.append(run)
-        if service.embedded:
-            from workers.worker import running_worker
-
-            # Somebody must be there to end the run; told to stop before, it begins nothing new.
-            await stack.enter_async_context(running_worker(service.client, settings))
+        # A worker must be there to end the run; told to stop before, it begins no new work.
+        await stack.enter_async_context(continuing_worker(service, settings, description, stopping=True))
         while not is_closed(await describe(service.client, run)):  # noqa: ASYNC110 - the run is elsewhere
             await asyncio.sleep(0.2)
         document = await current_document(settings, service, run)

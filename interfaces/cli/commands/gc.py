@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baton.errors import ExitCode, UsageError
+from baton.naming import workflow_id_of
 from interfaces.cli import options
 from interfaces.cli.terminal.output import count, line, message, one_line, print_json
 from interfaces.cli.terminal.runner import execute
+from system.durations import parse_duration
 
 if TYPE_CHECKING:
     from baton.settings.core import Settings
@@ -29,10 +31,16 @@ class Ended:
     """A run that has ended, and what it takes."""
 
     run: str
+    """Its name in refs and directories (`naming.run_key`)."""
     repo: str
     ended_at: datetime
     store: "Store"
     holding: "Holding"
+
+    @property
+    def id(self) -> str:
+        """The id of the run, as the other commands show it."""
+        return workflow_id_of(self.run)
 
 
 def register(app: typer.Typer) -> None:
@@ -65,10 +73,9 @@ def gc(
 
 
 def _age(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,5})\s*([hdw])", text.strip().lower())
-    if found is None:
+    age = parse_duration(text)
+    if age is None:
         raise UsageError(f"--older-than {text!r} does not fit: write a time such as 36h, 30d or 8w.")
-    age = timedelta(hours=int(found[1]) * {"h": 1, "d": 24, "w": 168}[found[2]])
     if age < _YOUNGEST:
         raise UsageError(
             f"--older-than {text!r} does not fit: what ended within a day is kept, so write a day or more."
@@ -113,7 +120,7 @@ async def _gc(
                 going.remove(one)
                 continue
             if not gone:
-                in_use.append(one.run)
+                in_use.append(one.id)
                 going.remove(one)
     stores = {one.store.root: one.store for one in going}
     freed = sum(one.holding.size for one in going)
@@ -129,10 +136,10 @@ async def _gc(
         message(f"Left alone: {place.words}")
     if as_json:
         removed = [
-            {"run": one.run, "repo": one.repo, "ended_at": one.ended_at.isoformat(), "bytes": one.holding.size}
+            {"run": one.id, "repo": one.repo, "ended_at": one.ended_at.isoformat(), "bytes": one.holding.size}
             for one in going
         ]
-        kept = {"ended": [one.run for one in staying], "open": open_runs, "in_use": in_use}
+        kept = {"ended": [one.id for one in staying], "open": open_runs, "in_use": in_use}
         broken = [
             {"path": str(place.root), "repository": place.repository, "findings": [asdict(one) for one in place.faults]}
             for place in damaged
@@ -140,7 +147,7 @@ async def _gc(
         print_json({"dry_run": dry_run, "removed": removed, "kept": kept, "freed_bytes": freed, "damaged": broken})
         return code
     for one in going:
-        line(f"{one.run}  ended {one.ended_at:%Y-%m-%d}  {_shown(one.holding.size)}  {one_line(one.repo, 80)}")
+        line(f"{one.id}  ended {one.ended_at:%Y-%m-%d}  {_shown(one.holding.size)}  {one_line(one.repo, 80)}")
     for run in in_use:
         line(f"{run}  is left alone: somebody works in one of its workspaces")
     verb = "would go" if dry_run else "removed"
@@ -166,10 +173,10 @@ async def _ended(service: "TemporalService", store: "Store", forget: bool, open_
         try:
             when = await _ended_at(service, store, run)
         except WorkspaceError as error:
-            message(f"The run {run} stays: {error}")
+            message(f"The run {workflow_id_of(run)} stays: {error}")
             when = None
         if when is None:
-            open_runs.append(run)
+            open_runs.append(workflow_id_of(run))
             continue
         found = await gc.holding(store, run, whole=forget)
         if found.refs:
@@ -203,7 +210,6 @@ def _choose(ended: list[Ended], age: timedelta, keep: int | None) -> tuple[list[
 async def _ended_at(service: "TemporalService", store: "Store", run: str) -> datetime | None:
     """When a run ended; None where it is open, or nobody knows that it has ended."""
     from baton.errors import UnknownRun
-    from baton.naming import workflow_id_of
     from interfaces.cli.runs.snapshot import describe, is_closed
     from interfaces.cli.runs.stored_run import stored_document
 

@@ -94,6 +94,7 @@ async def _log(home: Path, run: str, task: str | None, session: str | None, as_j
 async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: bool) -> None:
     from interfaces.cli.runs.stored_run import find_run
     from interfaces.cli.views.patch_size import parse_numstat
+    from workspaces.store.diffs import count_lines, diff_text, write_patch
 
     archive = await find_run(home, run)
     start, head = await archive.base_commit(), await archive.result()
@@ -109,19 +110,19 @@ async def _diff(home: Path, run: str, against: str | None, stat: bool, as_json: 
                 {"run": run, "base_commit": start, "commit": None, "files": [], "patch": "", "patch_base64": None}
             )
         return
-    files = parse_numstat(await archive.store.numstat(start, head))
+    files = parse_numstat(await count_lines(archive.store, start, head))
     if stat and not as_json:
         for file in files:
             write_bytes(os.fsencode(f"{file.as_line()}\n"))
         return
     if not as_json and sys.stdout.isatty():
         # For eyes: what is no text cannot be read either way.
-        write(await archive.store.diff(start, head, _SHOWN_LIMIT))
+        write(await diff_text(archive.store, start, head, _SHOWN_LIMIT))
         return
     with tempfile.TemporaryDirectory(prefix="baton-") as directory:
         path = Path(directory, "patch")
         if not stat:
-            await archive.store.write_patch(start, head, path)
+            await write_patch(archive.store, start, head, path)
         if as_json:
             print_json(_as_json(run, start, head, files, b"" if stat else _data(path)))
         else:

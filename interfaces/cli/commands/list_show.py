@@ -232,7 +232,7 @@ async def current_document(settings: "Settings", service: "TemporalService", run
         return stored.model_copy(update={"web_ui": service.run_link(run)})
     try:
         await description.memo()  # a worker cannot read it either, where this cannot be
-        async with attended(service):
+        async with attended(service, description.task_queue):
             return (await look(service, run)).document
     except (RPCError, WorkflowQueryFailedError, ConfigurationError) as error:
         if isinstance(error, RPCError) and error.status is RPCStatusCode.UNAVAILABLE:

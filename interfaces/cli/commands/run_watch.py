@@ -9,7 +9,7 @@ import typer
 from baton.errors import UsageError
 from baton.tracing import span
 from interfaces.cli import options
-from interfaces.cli.runs.start import interrupted, see_through, start_run
+from interfaces.cli.runs.start import choose_queue, interrupted, see_through, start_run
 from interfaces.cli.terminal.output import line, message, print_json, program
 from interfaces.cli.terminal.runner import execute
 
@@ -110,6 +110,7 @@ def watch(run: options.Run, as_json: options.Json = False) -> None:
     """Follow a run until its end.
 
     Brings a server and a worker where they are needed, and asks open decisions in a terminal.
+    At a configured server it works on runs that were started in this home, and only follows others.
     Exit code: 0 done, 1 failed or stopped, 3 waiting for a decision.
     """
     run = options.check_run_id(run)
@@ -179,21 +180,31 @@ async def run_to_end(
     settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
 ) -> int:
     """Start a run and see it to its end; `started` gets its id as soon as it is there."""
+    from interfaces.cli.runs.command_worker import own_worker
     from interfaces.cli.runs.runtime import require_sandbox, serving, tell_where
     from workspaces.store.disk_space import require_room_to_begin
 
     await require_sandbox(settings)
-    async with serving(settings) as service:
+    async with (
+        serving(settings, worker=False) as service,
+        own_worker(service, settings, request.run) as worker,
+    ):
         tell_where(service)
         require_room_to_begin(settings)
         message(f"run {request.run}")
         with span("baton run", run=request.run):
-            await see_through(start_run(service, request, words), request.run, started)
-        return await see_to_end(service, request.run, as_json)
+            queue = choose_queue(service, request, detached=False)
+            start = start_run(service, request, words, queue=queue, host=worker.host)
+            await see_through(start, request.run, started)
+        return await see_to_end(service, request.run, as_json, leaves=True)
 
 
-async def see_to_end(service: "TemporalService", run: str, as_json: bool) -> int:
-    """Follow a run, print how it ended, and give the exit code."""
+async def see_to_end(service: "TemporalService", run: str, as_json: bool, *, leaves: bool = False) -> int:
+    """Follow a run, print its end, and return the exit code.
+
+    `leaves`: the run is served by this command, so where it has not ended, say how it continues.
+    """
+    from interfaces.cli.runs.command_worker import tell_how_it_continues
     from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask
     from interfaces.cli.views.follow import exit_code, follow
     from interfaces.cli.views.live_view import choose_view
@@ -201,6 +212,8 @@ async def see_to_end(service: "TemporalService", run: str, as_json: bool) -> int
     ask = ask_in_terminal if can_ask(as_json=as_json) else None
     document = await follow(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
     print_ending(document, as_json)
+    if leaves and not document.status.is_final:
+        tell_how_it_continues(service, run)
     return exit_code(document)
 
 
@@ -218,13 +231,16 @@ def print_ending(document: "RunDocument", as_json: bool) -> None:
 async def detach_run(
     settings: "Settings", request: "RunRequest", as_json: bool, started: list[str], words: "Guide | None" = None
 ) -> None:
-    """Start a run, print its id, and leave it to whoever works; `started` gets its id as soon as it is there."""
+    """Start a run, print its id, and leave it to a worker; `started` gets its id as soon as the run exists."""
     from interfaces.cli.runs.runtime import has_worker, serving
+    from workers.run_queues import RunOrigin
 
     async with serving(settings, worker=False) as service:
         with span("baton run", run=request.run):
-            await see_through(start_run(service, request, words), request.run, started)
-        at_work = await has_worker(service)
+            queue = choose_queue(service, request, detached=True)
+            await see_through(start_run(service, request, words, queue=queue), request.run, started)
+        machine = "" if service.embedded else RunOrigin.here(request.repo).machine
+        at_work = await has_worker(service, machine=machine)
         link = service.run_link(request.run)
     if as_json:
         print_json({"run": request.run, "web_ui": link})
@@ -232,27 +248,36 @@ async def detach_run(
         line(request.run)
     if at_work:
         message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
-    else:
+    elif machine:
+        message(
+            f"No worker of this machine is at work, and the repository is a path on it: start one here with"
+            f" `{program()} worker`."
+        )
+    elif service.embedded:
         message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")
+    else:
+        message(
+            f"No worker is at work at {service.address} yet: the run waits until one is started there with"
+            f" `{program()} worker`."
+        )
 
 
 async def _watch(settings: "Settings", run: str, as_json: bool) -> int:
     from interfaces.cli.commands.list_show import current_document
+    from interfaces.cli.runs.command_worker import continuing_worker
     from interfaces.cli.runs.runtime import serving, tell_where
     from interfaces.cli.runs.snapshot import describe_readable, is_closed
 
     async with serving(settings, worker=False) as service:
-        if is_closed(await describe_readable(service.client, run)):
+        description = await describe_readable(service.client, run)
+        if is_closed(description):
             from interfaces.cli.views.follow import exit_code
 
             document = await current_document(settings, service, run)
             print_ending(document, as_json)
             return exit_code(document)
         tell_where(service)
-        if not service.embedded:
-            return await see_to_end(service, run, as_json)
-        options.require_model_access(settings)
-        from workers.worker import running_worker
-
-        async with running_worker(service.client, settings):
-            return await see_to_end(service, run, as_json)
+        if service.embedded:
+            options.require_model_access(settings)
+        async with continuing_worker(service, settings, description, stopping=False) as works:
+            return await see_to_end(service, run, as_json, leaves=works)

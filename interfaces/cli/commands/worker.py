@@ -3,7 +3,7 @@
 import asyncio
 import re
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from temporalio.api.taskqueue.v1 import PollerInfo
 
     from baton.settings.core import Settings
-
-ALIVE = timedelta(seconds=90)
-"""A worker asks for work once a minute at least; one that has not for this long is gone."""
 
 _HOST = re.compile(r"/(?P<host>[0-9a-f]{8})$")
 
@@ -113,15 +110,18 @@ async def _worker(settings: "Settings", build_id: str | None, *, promote: bool, 
 
 async def _status(settings: "Settings", as_json: bool) -> int:
     from baton import naming
-    from interfaces.cli.runs.runtime import READING, describe_queue, serving
+    from interfaces.cli.runs.runtime import serving
+    from workers.pollers import READING, describe_queue
     from workers.versioning import current_version
 
     async with serving(settings, worker=False) as service:
-        described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
+        described = await describe_queue(service.client, naming.TASK_QUEUE, workflows=True)
         working = [poller for poller in described.pollers if not poller.identity.endswith(f"/{READING}")]
         workers = sorted(map(_seen, working), key=lambda seen: seen.seconds)
         hosts = sorted({seen.host for seen in workers if seen.host})
-        queues = {host: await describe_queue(service, naming.host_queue(host), workflows=False) for host in hosts}
+        queues = {
+            host: await describe_queue(service.client, naming.host_queue(host), workflows=False) for host in hosts
+        }
         current = await current_version(service.client)
     waiting = {"runs": described.stats.approximate_backlog_count}
     waiting |= {host: queue.stats.approximate_backlog_count for host, queue in queues.items()}
@@ -152,7 +152,7 @@ async def _status(settings: "Settings", as_json: bool) -> int:
 
 
 def _seen(poller: "PollerInfo") -> Seen:
-    from interfaces.cli.runs.runtime import may_be_there
+    from workers.pollers import POLLER_LIFETIME, PollerIdentity
 
     last = poller.last_access_time.ToDatetime(UTC)
     seconds = max(0.0, (datetime.now(UTC) - last).total_seconds())
@@ -163,5 +163,5 @@ def _seen(poller: "PollerInfo") -> Seen:
         host=host["host"] if host else "",
         seconds=round(seconds, 1),
         build_id=versioned.build_id if versioned.deployment_name else "",
-        at_work=seconds < ALIVE.total_seconds() and may_be_there(poller.identity),
+        at_work=seconds < POLLER_LIFETIME.total_seconds() and PollerIdentity.parse(poller.identity).may_be_alive(),
     )

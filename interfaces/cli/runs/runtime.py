@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +11,9 @@ from baton import naming
 from interfaces.cli.terminal.output import message
 
 if TYPE_CHECKING:
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
-
     from baton.settings.core import Settings
     from workers.temporal_service import TemporalService
     from workers.worker import WorkerHandle
-
-READING = "reading"
-"""In place of a host's name: a worker that is there for one command, and does no work."""
 
 ANSWER_LIMIT = 3.0
 """Seconds that a worker which seems to be there is given to answer."""
@@ -92,46 +85,14 @@ def readiness(service: "TemporalService", worker: "WorkerHandle | None") -> dict
     }
 
 
-async def describe_queue(service: "TemporalService", queue: str, *, workflows: bool) -> "DescribeTaskQueueResponse":
-    """Who asked a task queue for work of late, and what waits in it."""
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+async def has_worker(service: "TemporalService", queue: str = naming.TASK_QUEUE, machine: str = "") -> bool:
+    """Whether a worker has polled a task queue within five minutes, and may still be there; `machine`: one of that.
 
-    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-    return await service.client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=service.client.namespace,
-            task_queue=TaskQueue(name=queue),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-    )
-
-
-async def has_worker(service: "TemporalService") -> bool:
-    """Whether somebody has asked for work on the shared task queue within five minutes, and may still be there.
-
-    Who only answered for the time of a command does not count, nor who was a process of this machine that has ended.
+    Left out are workers that only answered queries during a command, and processes of this machine that have ended.
     """
-    described = await describe_queue(service, naming.TASK_QUEUE, workflows=True)
-    return any(may_be_there(poller.identity) for poller in described.pollers)
+    from workers.pollers import live_workers
 
-
-def may_be_there(identity: str) -> bool:
-    """Whether a poller of that identity, `pid@machine/host` for a worker of Baton, may still be at work."""
-    process, _, where = identity.partition("@")
-    machine, _, host = where.partition("/")
-    if host == READING:
-        return False
-    if machine == socket.gethostname() and process.isdecimal():
-        try:
-            os.kill(int(process), 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except PermissionError:
-            pass
-    return True
+    return any(machine in ("", worker.machine) for worker in await live_workers(service.client, queue))
 
 
 @dataclass
@@ -143,18 +104,18 @@ class Attendance:
 
 
 @asynccontextmanager
-async def attended(service: "TemporalService") -> AsyncIterator[Attendance]:
-    """See that queries and updates are answered: by the workers at work, else by one of our own that begins no work.
+async def attended(service: "TemporalService", queue: str) -> AsyncIterator[Attendance]:
+    """Answer queries and updates of runs on a task queue: by the workers there, else by one that runs no activity.
 
-    A worker that has ended is among the pollers for minutes, so one that is listed gets a moment to answer, no more.
+    A worker that has ended is among the pollers for minutes, so a listed one has `ANSWER_LIMIT` seconds to answer.
     """
     attendance = Attendance()
 
     async def help_out() -> None:
-        if await has_worker(service):
+        if await has_worker(service, queue):
             await asyncio.sleep(ANSWER_LIMIT)
         attendance.own = True
-        async with reading_worker(service):
+        async with reading_worker(service, queue):
             await asyncio.Event().wait()
 
     helper = asyncio.create_task(help_out())
@@ -167,19 +128,10 @@ async def attended(service: "TemporalService") -> AsyncIterator[Attendance]:
 
 
 @asynccontextmanager
-async def reading_worker(service: "TemporalService") -> AsyncIterator[None]:
-    """A worker that runs workflow code only, so that queries and updates are answered; no work is begun by it."""
-    from temporalio.worker import Worker
+async def reading_worker(service: "TemporalService", queue: str = naming.TASK_QUEUE) -> AsyncIterator[None]:
+    """Run a worker that runs workflow code only: it answers queries and updates, and begins no work."""
+    from workers.pollers import READING
+    from workers.workflow_worker import make_workflow_worker
 
-    from workers.versioning import deployment
-    from workflows.registry import WORKFLOWS
-
-    identity = f"{os.getpid()}@{socket.gethostname()}/{READING}"
-    async with Worker(
-        service.client,
-        identity=identity,
-        task_queue=naming.TASK_QUEUE,
-        workflows=WORKFLOWS,
-        deployment_config=deployment(),
-    ):
+    async with make_workflow_worker(service.client, queue, READING):
         yield

@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from baton.errors import UsageError
+from baton.naming import TASK_QUEUE, is_run_queue, run_queue
 from interfaces.cli.terminal.output import program
 from system.uncancellable import finish
 
@@ -33,8 +34,32 @@ async def see_through(start: Coroutine[Any, Any, None], run: str, started: list[
     await finish(begin())
 
 
-async def start_run(service: "TemporalService", request: "RunRequest", words: "Guide | None" = None) -> None:
-    """Start the workflow of a run, with a message to its agents; raises UsageError where its id is taken."""
+def choose_queue(service: "TemporalService", request: "RunRequest", *, detached: bool) -> str:
+    """Return the task queue for a new run.
+
+    At a configured service a command works on its own run only. A detached run goes to the workers of the service,
+    unless its repository is a path: that is a path of this machine, so a worker of this machine adopts the run.
+    """
+    from workers.run_queues import RunOrigin
+
+    if service.embedded or (detached and not RunOrigin.here(request.repo).machine):
+        return TASK_QUEUE
+    return run_queue(request.run)
+
+
+async def start_run(
+    service: "TemporalService",
+    request: "RunRequest",
+    words: "Guide | None" = None,
+    *,
+    queue: str = TASK_QUEUE,
+    host: str = "",
+) -> None:
+    """Start the workflow of a run on a task queue, with a message to its agents.
+
+    `host` is the id of the host whose command works on the run; empty for a detached run. Raises UsageError where the
+    run's id is taken.
+    """
     from temporalio.common import (
         SearchAttributePair,
         TypedSearchAttributes,
@@ -43,21 +68,22 @@ async def start_run(service: "TemporalService", request: "RunRequest", words: "G
     )
     from temporalio.exceptions import WorkflowAlreadyStartedError
 
-    from baton.naming import TASK_QUEUE
     from baton.records.run import RunStatus
     from baton.text.request_details import request_details
     from interfaces.cli.terminal.output import one_line
+    from workers.run_queues import RunOrigin
     from workflows.state.visibility import REPO, STATUS
 
+    origin = RunOrigin.here(request.repo, host).to_memo() if is_run_queue(queue) else {"repo": request.repo}
     try:
         await service.client.start_workflow(
             "Pipeline",
             request,
             id=request.run,
-            task_queue=TASK_QUEUE,
+            task_queue=queue,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"repo": request.repo, "task": request.task[:200], "base": request.base or ""},
+            memo={**origin, "task": request.task[:200], "base": request.base or ""},
             search_attributes=TypedSearchAttributes(
                 [SearchAttributePair(REPO, request.repo), SearchAttributePair(STATUS, RunStatus.PLANNING.value)]
             ),

@@ -10,18 +10,16 @@ from typing import Any
 from baton import naming
 from baton.errors import StoreDamaged, UnknownRun, WorkspaceError
 from baton.records.run import Evidence, RunDocument
+from baton.steps.store_paths import GATES, REPORTS, REQUEST, STATE, TRANSCRIPT, TURN_FILE
 from baton.steps.task import GateResult
 from interfaces.cli.terminal.output import message
 from workspaces.git.errors import translated
 from workspaces.git.findings import Finding
 from workspaces.git.inventory import Place, stock
-from workspaces.store.run_records import REQUEST, STATE, damaged, read_json, read_record
+from workspaces.store.run_records import damaged, read_json, read_record
 from workspaces.store.state_remote import OURS
 from workspaces.store.store import Store
 
-_TURN_FILE = re.compile(
-    r"transcript/(?P<session>[0-9]+-[a-z]+)/(?P<number>[0-9]+)-(?P<side>refused-[0-9]+|user|cut-[0-9]+|assistant)\.json"
-)
 _SIDES = {"ref": 0, "use": 1, "cut": 2, "ass": 3}
 
 
@@ -99,7 +97,7 @@ class Archive:
         """What the gate said in each round of a task."""
         head = await self.task_head(task)
         found = []
-        for path in await self.store.paths(head, "gates") if head else []:
+        for path in await self.store.paths(head, GATES) if head else []:
             if path.endswith(".json") and (data := await self.store.read(head or "", path)) is not None:
                 with translated(f"reading {path}"):
                     found.append((path, GateResult.model_validate_json(data).evidence))
@@ -110,7 +108,7 @@ class Archive:
         """The reviewer's verdict in each round of a task that came so far."""
         head = await self.task_head(task)
         verdicts = []
-        for path in await self.store.paths(head, "reports") if head else []:
+        for path in await self.store.paths(head, REPORTS) if head else []:
             if path.endswith("-reviewer.json") and (data := await self.store.read(head or "", path)) is not None:
                 report = read_json(data)
                 verdicts.append((len(path), path, str(report.get("verdict", "")) if isinstance(report, dict) else ""))
@@ -122,8 +120,8 @@ class Archive:
         if head is None:
             return []
         parts = []
-        for path in await self.store.paths(head, "transcript"):
-            found = _TURN_FILE.fullmatch(path)
+        for path in await self.store.paths(head, TRANSCRIPT):
+            found = TURN_FILE.fullmatch(path)
             data = await self.store.read(head, path) if found else None
             if found and data is not None:
                 try:

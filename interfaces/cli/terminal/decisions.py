@@ -1,15 +1,12 @@
 """What is shown beside an open decision, wherever it is shown. Pure."""
 
 from baton.records.run import Decision
-from interfaces.cli.terminal.output import one_line, short
+from baton.text.decision_lines import decision_lines
+from interfaces.cli.terminal.output import one_line
+
+_MAX_TEXTS = 100
 
 
 def help_lines(decision: Decision) -> list[str]:
-    """What helps to answer a question: what was tried, what is suggested, which commit it is about, what comes else."""
-    lines = [f"tried: {one_line(text, 300)}" for text in decision.attempted]
-    lines += [f"suggested: {one_line(text, 300)}" for text in decision.suggestions]
-    if decision.commit:
-        lines.append(f"about commit {short(decision.commit)}")
-    if decision.default and decision.deadline:
-        lines.append(f"unanswered until {decision.deadline:%Y-%m-%d %H:%M} UTC, {one_line(decision.default)} is taken")
-    return lines
+    """Return the attempts, suggestions, commit and deadline of a decision, a line each."""
+    return decision_lines(decision, lambda text: one_line(text, 300), one_line, max_texts=_MAX_TEXTS)

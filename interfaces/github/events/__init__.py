@@ -1,1 +1,1 @@
-"""The meaning of GitHub's webhook events, by their kind. Pure."""
+"""Readers of GitHub's webhook events, by their kind. Pure."""

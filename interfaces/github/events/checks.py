@@ -1,6 +1,6 @@
-"""What deliveries about checks mean: one of others failed on a branch of ours, or ours is to run again. Pure.
+"""Readers of deliveries about checks: a foreign check failed on a branch of ours, or ours is to run again. Pure.
 
-That the commit is the head which we published is for the run to see: a fork's branch may have the name of ours.
+The run itself checks that the commit is the head which it published: a fork's branch may have the name of ours.
 """
 
 import re
@@ -13,7 +13,7 @@ from interfaces.github.payloads.checks import RunPayload, StatusPayload, Suite, 
 from interfaces.github.payloads.common import App
 from interfaces.github.verdicts import Policy
 
-# A cancelled check, or one that asks for a person, is nothing that a change of the code would mend.
+# A change of the code repairs neither a cancelled check nor one that asks for a person.
 # https://docs.github.com/en/rest/checks/runs
 _FAILED = frozenset({"failure", "timed_out", "startup_failure"})
 _PASSED = "the check did not fail"
@@ -76,7 +76,7 @@ def _status(payload: StatusPayload, _policy: Policy) -> Matter | str:
         return _PASSED
     if payload.context == CHECK_NAME:
         return _OWN
-    # All branches that contain the commit are listed; the status is about those that end with it.
+    # All branches that contain the commit are listed; the status concerns those whose head it is.
     heads = [branch.name for branch in payload.branches if branch.commit.sha == payload.sha]
     ours = next((name for name in heads if issue_of_branch(name) is not None), None)
     if ours is None:
@@ -95,7 +95,7 @@ def _status(payload: StatusPayload, _policy: Policy) -> Matter | str:
 
 
 def _is_ours(name: str, app: App | None, policy: Policy) -> bool:
-    """By the App that made it: anybody may give a check our name. Only without an App the name has to do."""
+    """Whether a check is ours, by the App that made it: any App may use our name. Without an App the name decides."""
     if policy.app_id is not None:
         return app is not None and app.id == policy.app_id
     return name == CHECK_NAME

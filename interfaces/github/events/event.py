@@ -1,4 +1,4 @@
-"""How an event is read: the model of its payload, and a function that finds what matters in it, or why nothing does."""
+"""The reader of an event: the model of its payload, and a function that returns its meaning, or why it is ignored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ FORK = "the branch lies in a fork"
 
 @dataclass(frozen=True)
 class Event(Generic[Read]):
-    """How one event with one action is read."""
+    """The reader of one event with one action."""
 
     model: type[Read]
     matter: Callable[[Read, Policy], Matter | str]
-    """A text says why the delivery does not concern us."""
+    """Returns the meaning, or as text the reason why the delivery is ignored."""
 
 
 def sender_of(account: Account) -> Sender:
-    """Who caused a delivery."""
+    """Return the sender of a delivery."""
     bot = account.type == "Bot" or account.login.endswith("[bot]")
     return Sender(login=account.login, id=account.id, bot=bot)
 
 
 def repository_of(part: RepositoryPart, installation: Installation | None, policy: Policy) -> Repository:
-    """The repository of a delivery; where it is cloned from is ours to say."""
+    """Return the repository of a delivery, with a clone URL made from the settings, not from the payload."""
     return Repository(
         owner=part.owner.login,
         name=part.name,
@@ -40,7 +40,7 @@ def repository_of(part: RepositoryPart, installation: Installation | None, polic
 
 
 def stranger(account: Account, policy: Policy) -> str | None:
-    """Why this sender may ask for nothing: a bot that is not allow-listed. People are looked up later, with GitHub."""
+    """Return the reason to ignore a sender: a bot that is not allow-listed. GitHub is asked about people later."""
     sender = sender_of(account)
     if sender.bot and sender.login.lower() not in policy.bots:
         return f"the bot {sender.login} is not among BATON_GITHUB_BOTS"

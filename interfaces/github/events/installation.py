@@ -1,4 +1,4 @@
-"""What deliveries about the App's installation mean: repositories that were taken away from us. Pure."""
+"""Readers of deliveries about the App's installation: repositories that the App has lost. Pure."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What deliveries about issues mean: the label, its loss, a closed issue, and commands in comments. Pure."""
+"""Readers of deliveries about issues: the label, its removal, a closed issue, and commands in comments. Pure."""
 
 from typing import Any
 
@@ -55,7 +55,6 @@ def _start(payload: IssuePayload | CommentPayload, policy: Policy) -> Start:
         number=issue.number,
         title=freeze_line(issue.title, TITLE_LIMIT),
         body=freeze(issue.body, BODY_LIMIT),
-        author=issue.user.login if issue.user else "",
         closed=issue.state == "closed",
         url=f"{policy.url}/{repository.owner.login}/{repository.name}/issues/{issue.number}",
     )
@@ -65,7 +64,7 @@ EVENTS: dict[str, Event[Any]] = {
     "issues.labeled": Event(IssuePayload, _labeled),
     "issues.unlabeled": Event(IssuePayload, _unlabeled),
     "issues.closed": Event(IssuePayload, _closed),
-    # The issue is gone from here, so nobody could see or answer what the run says.
+    # The issue is gone, so the run's comments and questions could be neither read nor answered.
     "issues.deleted": Event(IssuePayload, _closed),
     "issues.transferred": Event(IssuePayload, _closed),
     "issue_comment.created": Event(CommentPayload, _commented),

@@ -1,4 +1,4 @@
-"""What deliveries about our pull requests and branches mean: reviews, comments, the end, commits of others. Pure."""
+"""Readers of deliveries about our pull requests and branches: reviews, comments, the end, foreign commits. Pure."""
 
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ def _commented(payload: ReviewCommentPayload, policy: Policy) -> Matter | str:
 
 def _not_ours(payload: PullPayload) -> str | None:
     head = payload.pull_request.head
-    # A fork may call its branch what it likes. Which repository it is, the id says.
+    # A fork's branch may have any name; the id identifies the repository.
     if head.repo is None or head.repo.id != payload.repository.id:
         return FORK
     return NOT_OURS if issue_of_branch(head.ref) is None else None

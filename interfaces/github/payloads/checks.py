@@ -31,7 +31,7 @@ class Suite(Part):
 
 
 class Output(Part):
-    """What a check says."""
+    """The output of a check, as its App wrote it."""
 
     title: Words = ""
     summary: Words = ""

@@ -1,6 +1,6 @@
-"""The parts of GitHub's payloads that are read, and no others: what is not named here may be anything.
+"""Models of the parts of GitHub's payloads that are read; all other parts are ignored.
 
-Those of checks are in `check_payloads`.
+Those of checks are in `payloads.checks`.
 
 A field is optional wherever GitHub leaves it out or sends null in at least one of its own examples.
 https://docs.github.com/en/webhooks/webhook-events-and-payloads
@@ -25,7 +25,7 @@ Sha = Annotated[str, StringConstraints(pattern=r"^(?:[0-9a-f]{40}|[0-9a-f]{64})\
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(?:\[bot\])?\z")]
 RepositoryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}\z"), AfterValidator(_not_dots)]
 FullName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}\z")]
-# GitHub sends null for what there is none of.
+# GitHub sends null for an empty text or list.
 Words = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 Listed = Annotated[list[Item], BeforeValidator(lambda value: [] if value is None else value)]
 
@@ -67,7 +67,7 @@ class App(Part):
 
 
 class Payload(Part):
-    """What the deliveries that are read have in common."""
+    """The parts that all events about a repository have."""
 
     repository: RepositoryPart
     sender: Account
@@ -89,7 +89,7 @@ class Issue(Part):
     state: Words = ""
     user: Account | None = None
     pull_request: Any = None
-    """Anything but null: it is a pull request."""
+    """Not null: it is a pull request."""
 
 
 class IssuePayload(Payload):
@@ -115,7 +115,7 @@ class CommentPayload(Payload):
 
 
 class RepositoryReference(Part):
-    """A repository that something belongs to."""
+    """The repository of a branch or a commit."""
 
     id: Id
 

@@ -150,7 +150,7 @@ async def test_slow_clients_are_let_go(client: Client) -> None:
 
 
 async def test_memory_for_bodies_is_bounded(client: Client) -> None:
-    bodies = Bodies(room=1_500)
+    bodies = Bodies(max_held=1_500)
     async with serve(Webhook(POLICY, Desk(client), bodies).application(), "127.0.0.1", 0) as where:
         body = BODY + b" " * (1_000 - len(BODY))
         half = request(headers(body, "star"), body)

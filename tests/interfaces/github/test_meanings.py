@@ -62,7 +62,6 @@ def test_the_label_starts_a_run_with_the_issue_as_it_is_now() -> None:
         number=7,
         title="Add pagination",
         body="To GET /orders.",
-        author="ada",
         url="https://github.com/acme/shop/issues/7",
         label="baton",
     )

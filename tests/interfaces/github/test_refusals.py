@@ -174,7 +174,7 @@ def test_titles_and_bodies_hold_what_a_reader_sees() -> None:
     assert matter.title == "Fix xfi[31m the button"
     assert matter.body == "Please.\n\n\ttab"
     assert start(title=None, body=None, user=None) == Start(
-        number=7, title="", body="", author="", url="https://github.com/acme/shop/issues/7", label="baton"
+        number=7, title="", body="", url="https://github.com/acme/shop/issues/7", label="baton"
     )
 
 

@@ -8,7 +8,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from interfaces.github.app import Webhook
 from interfaces.github.server import serve
-from interfaces.github.start_delivery import AT_ONCE, Desk
+from interfaces.github.start_delivery import MAX_STARTS, Desk
 from tests.conftest import assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post
@@ -41,7 +41,7 @@ async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalSe
         assert (again.status, again.says["reason"]) == (202, "this delivery was taken before")
         # A server that hangs is as good as none, also for those that wait for their turn.
         line.flows.clear()
-        more = [headers(body, "issues") for _ in range(2 * AT_ONCE)]
+        more = [headers(body, "issues") for _ in range(2 * MAX_STARTS)]
         assert {(await each).status for each in [asyncio.create_task(post(where, one, body)) for one in more]} == {503}
         line.flows.set()
         await assert_eventually(lambda: _status(where, "/readyz", 200))

@@ -165,7 +165,7 @@ async def test_a_hand_off_with_the_last_turn_takes_no_further_one(staged) -> Non
             "claude-fable-5-1",
             "backend: claude-fable-5-1 answered where claude-sonnet-5-5 was asked, and is billed",
         ),
-        ("claude-next-9", "which has no price here and is counted at the dearest known ones."),
+        ("claude-next-9", "which has no price here and is counted at the highest known prices."),
     ],
 )
 async def test_an_answer_of_another_model_is_billed_as_that_and_said(staged, answers: str, said: str) -> None:  # type: ignore[no-untyped-def]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from activities.runtime.stores import LIMITS, run_config, run_json
+from activities.runtime.stores import run_config, run_json
 from baton.records.run import RunDocument, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode
+from baton.steps.store_paths import LIMITS
 from interfaces.cli.views.run_summary import document_lines
 from tests.support.repositories import CONFIG, git
 from tests.support.scripts import (

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from baton.settings.core import SandboxMode
+from baton.steps.store_paths import GIT_PACK, GIT_STATE
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.checkpoints import agent_pack, agent_refs
 from workspaces.checkpoints.agent_refs import is_ref, new_state, parse_state
-from workspaces.checkpoints.checkpoints import GIT_PACK, GIT_STATE, Snapshot
+from workspaces.checkpoints.checkpoints import Snapshot
 from workspaces.checkpoints.workspace import Workspace
 from workspaces.maintenance import stale_files
 from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox

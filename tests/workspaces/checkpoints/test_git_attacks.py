@@ -18,6 +18,7 @@ from workspaces.checkpoints.workspace import Workspace, discard_run
 from workspaces.delivery.merge import commit_tree, merge, project_commit
 from workspaces.delivery.push_branch import publish
 from workspaces.sandbox.sandbox import Sandbox
+from workspaces.store.diffs import count_lines, diff_text, write_patch
 
 Plant = Callable[[Path, str, Path], None]
 """Plants something in a workspace: its directory, the command to be run, and a directory outside of it."""
@@ -290,9 +291,9 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
         await lab.workspace(checkpoint)
         # What becomes of it: a commit, a diff, a merge, a checkout, a branch.
         made = await project_commit(lab.store, lab.lane, checkpoint, parent=lab.base, message="m", at=AT)
-        await lab.store.diff(lab.base, made, 100_000)
-        await lab.store.write_patch(lab.base, made, tmp_path / "patch")
-        await lab.store.numstat(lab.base, made)
+        await diff_text(lab.store, lab.base, made, 100_000)
+        await write_patch(lab.store, lab.base, made, tmp_path / "patch")
+        await count_lines(lab.store, lab.base, made)
         other = await commit_tree(lab.store, lab.store.tree(lab.base), [lab.base], "other", AT)
         merged = await merge(lab.store, base=lab.base, ours=other, theirs=made)
         assert merged.tree == lab.store.tree(made)

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from tests.workspaces.conftest import Lab, Project
-from workspaces.checkpoints.walk import DEEPEST
+from workspaces.checkpoints.walk import MAX_DEPTH
 
 
 async def test_each_reason_is_known(lab: Lab) -> None:
@@ -35,7 +35,7 @@ async def test_each_reason_is_known(lab: Lab) -> None:
     (work / "nothing/here").mkdir(parents=True)
     nested = Project(work / "lib")
     nested.write({".gitignore": b"*.o\nout/\n", "a.o": b"o", "a.c": b"c", "out/x": b"x"})
-    deep = work / "/".join(["d"] * (DEEPEST + 1))
+    deep = work / "/".join(["d"] * (MAX_DEPTH + 1))
     deep.mkdir(parents=True)
     (deep / "file").write_text("x")
     snapshot = await workspace.snapshot(None)
@@ -55,9 +55,9 @@ async def test_each_reason_is_known(lab: Lab) -> None:
         "lib/.git/": "nested",
         "lib/a.o": "ignored",
         "lib/out/": "ignored",
-        "/".join(["d"] * (DEEPEST + 1)): "deep",
+        "/".join(["d"] * (MAX_DEPTH + 1)): "deep",
     }
-    assert set(snapshot.left_out) == {".GIT", "large", "/".join(["d"] * (DEEPEST + 1))}
+    assert set(snapshot.left_out) == {".GIT", "large", "/".join(["d"] * (MAX_DEPTH + 1))}
 
 
 async def test_paths_that_file_tools_wrote_are_known_without_git(lab: Lab) -> None:
@@ -67,7 +67,7 @@ async def test_paths_that_file_tools_wrote_are_known_without_git(lab: Lab) -> No
     for name in ("build/a/b.txt", ".env", "src/app.py", "src/fine.py"):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_text("x")
-    deep = "/".join(["d"] * (DEEPEST + 1)) + "/file"
+    deep = "/".join(["d"] * (MAX_DEPTH + 1)) + "/file"
     (work / deep).parent.mkdir(parents=True)
     (work / deep).write_text("x")
     touched = ["build/a/b.txt", ".env", "src/app.py", "src/fine.py", deep, ".gitignore", "gone.txt"]

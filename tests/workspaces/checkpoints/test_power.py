@@ -48,7 +48,9 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return image
 
 
-async def test_what_a_step_has_stored_outlives_the_power(disk: Path, lab: Lab, tmp_path: Path) -> None:
+async def test_what_a_step_has_stored_outlives_the_power(
+    disk: Path, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lane = Lane("r", "t")
     heads: list[tuple[Path, str]] = []
     with mounted(disk, tmp_path / "mounted") as place:
@@ -64,7 +66,7 @@ async def test_what_a_step_has_stored_outlives_the_power(disk: Path, lab: Lab, t
         head = await checkpoints.begin(lane, (await store.fetch(None)).commit, at=AT)
         await power_goes(head)
         workspace = await Workspace.materialise(store, lane, head, sandbox=lab.sandbox)
-        for number, touched in enumerate([["src/app.py"], None, ["src/app.py"], *[["src/app.py"]] * 32]):
+        for number, touched in enumerate([["src/app.py"], None, ["src/app.py"], *[["src/app.py"]] * 12]):
             workspace.mark_dirty()
             (workspace.path / "src/app.py").write_text(f"number = {number}\n")
             snapshot = await workspace.snapshot(touched)
@@ -74,9 +76,11 @@ async def test_what_a_step_has_stored_outlives_the_power(disk: Path, lab: Lab, t
             )
             workspace.mark_clean(head)
             if number == 3:
-                os.sync()  # what is merged from here on was safe before
-            if number in (0, 1, 2, 34):
+                monkeypatch.setattr("workspaces.git.repack.MANY", 0)  # pack after each checkpoint
+                os.sync()  # the objects that are packed from here on were safe before
+            if number in (0, 1, 2, 14):
                 await power_goes(head)
+        assert list(store.path.glob("objects/pack/*.pack")), "loose objects were packed, and removed"
         where = store.path.relative_to(place)
     for number, (copy, head) in enumerate(heads):
         with mounted(copy, tmp_path / f"after{number}", copy=True) as after:
@@ -97,7 +101,7 @@ async def test_a_step_that_is_made_again_endangers_nothing(
 
         head = await step()
         os.sync()
-        monkeypatch.setattr(fsync.Unsynced, "sync", lambda _: None)
+        monkeypatch.setattr(fsync.Unsynced, "sync", lambda _: [])
         assert await step() == head
         descriptor = os.open(place / "another", os.O_WRONLY | os.O_CREAT)
         os.fsync(descriptor)  # somebody else's file, and with it the names of ours

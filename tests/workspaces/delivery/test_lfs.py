@@ -294,7 +294,7 @@ async def test_without_git_lfs_it_is_said(lab: Lab, tmp_path: Path, monkeypatch:
 
 async def test_what_is_too_large_to_look_for(lab: Lab) -> None:
     with pytest.raises(ContentsMissing, match=r"too large|not installed"):
-        await bring(lab.store, [Pointer("0" * 64, lfs_transfer._LARGEST_CHECK + 1)], {})
+        await bring(lab.store, [Pointer("0" * 64, lfs_transfer._MAX_CHECK + 1)], {})
 
 
 async def _copied(lab: Lab, store: Store, commit: str) -> str:

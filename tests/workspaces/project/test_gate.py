@@ -12,8 +12,9 @@ from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
 from baton.settings.core import SandboxMode
 from baton.text.redaction import Redactor
+from workspaces.git.safe_directory import clear_away
 from workspaces.project.baton_toml import GateConfig
-from workspaces.project.gate import Checkout, remove_tree, run_gate
+from workspaces.project.gate import Checkout, run_gate
 from workspaces.sandbox.sandbox import TIMED_OUT, Sandbox, SandboxStatus
 
 COMMIT = "c0ffee"
@@ -169,7 +170,7 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
     kept.mkdir()
     (kept / "file").write_text("")
     (tmp_path / "link").symlink_to(kept)
-    remove_tree(tmp_path / "link")
-    remove_tree(tmp_path / "nothing")
+    clear_away(tmp_path / "link")
+    clear_away(tmp_path / "nothing")
     assert not (tmp_path / "link").is_symlink()
     assert (kept / "file").exists()

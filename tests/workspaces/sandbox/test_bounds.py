@@ -16,17 +16,19 @@ import pytest
 
 from baton.errors import ConfigurationError, DiskFull
 from baton.settings.core import SandboxMode, read_settings
+from baton.tool_inputs import BashInput, GrepInput
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox import bounds as bounds_module
-from workspaces.sandbox import cgroups
+from workspaces.sandbox import cgroup_hierarchy
 from workspaces.sandbox.bounds import Bounds, Limits, limits_of
-from workspaces.sandbox.cgroups import NoGroups, places, sweep
+from workspaces.sandbox.cgroup_hierarchy import NoGroups, places
+from workspaces.sandbox.cgroups import sweep
 from workspaces.sandbox.disk_watch import DiskWatch, size_of
 from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 from workspaces.tools import search as search_tools
 from workspaces.tools.bash import BashTool
-from workspaces.tools.inputs import BashInput, GrepInput, ToolFault
+from workspaces.tools.inputs import ToolFault
 from workspaces.tools.paths import Inside
 from workspaces.tools.search import SearchTools
 
@@ -419,28 +421,28 @@ def fake_v2(tmp_path: Path, *, inside: str = "unit", controllers: str = "cpu mem
 
 def test_version_2_needs_delegation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = fake_v2(tmp_path)
-    own = cgroups._own_groups(tmp_path / "proc")
+    own = cgroup_hierarchy._own_groups(tmp_path / "proc")
     assert own == {"": unit}
-    monkeypatch.setattr(cgroups, "_own_groups", lambda: own)
+    monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: own)
     with pytest.raises(NoGroups, match="Delegate=yes"):
         places()
-    monkeypatch.setattr(cgroups, "_is_ours", lambda _base: True)
+    monkeypatch.setattr(cgroup_hierarchy, "_is_ours", lambda _base: True)
     assert [(place.path, place.version) for place in places()] == [(unit, 2)]
     assert (unit / "cgroup.subtree_control").read_text() == "+memory +pids"
-    assert (unit / cgroups.LEAF).is_dir()
+    assert (unit / cgroup_hierarchy.LEAF).is_dir()
 
 
 def test_version_2_without_its_controllers_has_no_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = fake_v2(tmp_path, controllers="cpu")
-    monkeypatch.setattr(cgroups, "_own_groups", lambda: {"": unit})
+    monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: {"": unit})
     with pytest.raises(NoGroups, match="controllers memory and pids"):
         places()
 
 
 def test_a_worker_in_its_leaf_makes_groups_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leaf = fake_v2(tmp_path, inside=f"unit/{cgroups.LEAF}")
-    monkeypatch.setattr(cgroups, "_own_groups", lambda: {"": leaf})
-    monkeypatch.setattr(cgroups, "_is_ours", lambda _base: True)
+    leaf = fake_v2(tmp_path, inside=f"unit/{cgroup_hierarchy.LEAF}")
+    monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: {"": leaf})
+    monkeypatch.setattr(cgroup_hierarchy, "_is_ours", lambda _base: True)
     assert [place.path for place in places()] == [leaf.parent]
 
 
@@ -456,5 +458,5 @@ def test_the_groups_of_a_container_are_found(tmp_path: Path) -> None:
         """)
     )
     (tmp_path / "cgroup").write_text("5:memory:/docker/abc/sub\n4:pids:/docker/abc\n1:name=systemd:/docker/abc\n")
-    found = cgroups._own_groups(tmp_path)
+    found = cgroup_hierarchy._own_groups(tmp_path)
     assert found == {"memory": tmp_path / "fs/memory/sub", "pids": tmp_path / "fs/pids"}

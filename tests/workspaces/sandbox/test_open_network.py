@@ -19,7 +19,7 @@ from workspaces.sandbox.network import open_network as network_module
 from workspaces.sandbox.network import proxy as proxy_module
 from workspaces.sandbox.network.destinations import Destinations, Reserved
 from workspaces.sandbox.network.open_network import PORT, NetworkPolicy
-from workspaces.sandbox.network.proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import Upstream
 from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
 
 

@@ -382,7 +382,7 @@ async def test_a_full_disk_under_the_log_is_said_as_such(sandbox: Sandbox, work:
     log = tmp_path / "full.log"
     log.symlink_to("/dev/full")
     text = f"head -c 3000000 /dev/zero; sleep {marker}"
-    with pytest.raises(DiskFull, match="make room"):
+    with pytest.raises(DiskFull, match="free some"):
         await sandbox.run(Command(argv=text, workspace=work), log=log)
     assert alive(f"sleep\0{marker}") == []
 

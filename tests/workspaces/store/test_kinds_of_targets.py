@@ -240,7 +240,7 @@ async def test_a_partial_clone_whose_remote_is_gone(origin: Project, tmp_path: P
 async def test_a_partial_clone_whose_remote_does_not_answer(origin: Project, tmp_path: Path) -> None:
     place = KINDS["blob:none, bare"](origin)
     run_git(place, "config", "remote.origin.url", "http://127.0.0.1:9/x.git")
-    with pytest.raises(RepositoryAway, match=r"cannot be reached; check the address and the network\. Mend that"):
+    with pytest.raises(RepositoryAway, match=r"cannot be reached; check the address and the network\. Repair that"):
         await use(tmp_path / "home", place)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -79,7 +80,7 @@ async def test_a_password_shows_nowhere(tmp_path: Path, project: Project, port: 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     seen |= {path.read_bytes().decode(errors="replace") for path in files}
-    for secret in (PASSWORD, quote(PASSWORD, safe="")):
+    for secret in (PASSWORD, quote(PASSWORD, safe=""), b64encode(f"{USER}:{PASSWORD}".encode()).decode()):
         assert not [text for text in seen if secret in text]
 
 

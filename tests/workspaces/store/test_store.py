@@ -10,6 +10,7 @@ import pytest
 from baton.errors import RepositoryError, StaleAttempt, WorkspaceError
 from tests.workspaces.conftest import AT, Project, run_git, stopped_holder
 from workspaces.git.run import git
+from workspaces.store.diffs import diff_text
 from workspaces.store.store import Store
 
 REF = "refs/baton/run-1/run/head"
@@ -181,7 +182,7 @@ async def test_a_process_that_was_stopped_in_the_middle_of_a_move_is_named(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lock cannot be broken: it may be about to go on."""
-    monkeypatch.setattr("workspaces.git.file_lock.BRIEF_WAIT", timedelta(seconds=0.3))
+    monkeypatch.setattr("workspaces.git.errors.BRIEF_WAIT", timedelta(seconds=0.3))
     async with stopped_holder(store.root / "refs.lock") as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):
             await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)
@@ -227,11 +228,11 @@ async def test_a_diff_is_bounded_and_says_so(project: Project, store: Store) -> 
     old = project.commit({"f": b"one\n"})
     new = project.commit({"f": b"two\n", "large": b"line\n" * 100_000})
     await store.fetch(None)
-    diff = await store.diff(old, new, 10_000)
+    diff = await diff_text(store, old, new, 10_000)
     assert "-one\n+two\n" in diff
     assert len(diff) < 10_200
     assert diff.endswith("(the rest of the diff is left out)\n")
-    assert "left out" not in await store.diff(old, new, 10_000_000)
+    assert "left out" not in await diff_text(store, old, new, 10_000_000)
 
 
 async def test_a_checkout_has_the_line_ends_of_the_project(tmp_path: Path, project: Project, store: Store) -> None:

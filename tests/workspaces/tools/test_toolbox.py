@@ -591,7 +591,7 @@ async def test_a_full_disk_is_no_fault_of_the_call(tools: Toolbox, work: Path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DiskFull, match="make room"):
+    with pytest.raises(DiskFull, match="free some"):
         await tools.run("Write", {"file_path": "src/new.py", "content": "x"})
 
 

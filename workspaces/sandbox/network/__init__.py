@@ -1,1 +1,1 @@
-"""The open network of a sandboxed command: a proxy with an allow-list, and its forwarder."""
+"""The open network of a command: a proxy outside the sandbox, a forwarder inside, and the allowed destinations."""

@@ -1,7 +1,7 @@
-"""The decision where a command may connect to: names that a person opened, at public addresses.
+"""The destinations that a command may connect to: names that a person opened, at public addresses.
 
-A name is resolved here, once, and the very addresses that were looked at are connected to: a name that leads elsewhere
-a moment later changes nothing.
+A name is resolved here once, and the connection goes to the addresses that were checked, so that a later change of the
+name has no effect.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Literal
 from baton.settings.network_names import WEB_PORTS, Grant, find_grant, host_name, plain_address
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a name; raises OSError where it has none."""
+"""Returns the addresses of a name; raises OSError if it has none."""
 
 Kind = Literal["public", "private", "local", "never"]
 
@@ -29,7 +29,7 @@ _PRIVATE = tuple(
             "192.168.0.0/16",
             "100.64.0.0/10",
             "fc00::/7",
-            # Not for the public network, so used inside by some: documentation and benchmarks.
+            # Reserved for documentation and benchmarks, and used inside by some.
             "192.0.2.0/24",
             "198.51.100.0/24",
             "203.0.113.0/24",
@@ -38,19 +38,19 @@ _PRIVATE = tuple(
         ),
     )
 )
-"""Networks in which a registry of one's own may be, if a person names it."""
+"""Networks in which a person's own registry may be, if the person names it."""
 
 _NEVER = tuple(
     map(
         ipaddress.ip_network,
         (
-            # Services of clouds that give credentials to whoever asks; link-local ones are refused as such.
+            # Services of clouds that give credentials to any client; link-local ones are refused as such.
             "168.63.129.16/32",
             "100.100.100.200/32",
             "fd00:ec2::254/128",
             "192.0.0.0/24",
             "192.88.99.0/24",
-            # IPv6 that holds an IPv4 address: mapped, translated (NAT64), 6to4, Teredo.
+            # IPv6 with an embedded IPv4 address: mapped, translated (NAT64), 6to4, Teredo.
             "::/8",
             "64:ff9b::/96",
             "64:ff9b:1::/48",
@@ -61,28 +61,28 @@ _NEVER = tuple(
 )
 
 _UNICAST = ipaddress.ip_network("2000::/3")
-"""Of IPv6 all that is public: https://www.iana.org/assignments/ipv6-address-space"""
+"""All public addresses of IPv6: https://www.iana.org/assignments/ipv6-address-space"""
 
 _ALLOW = "a person allows it by BATON_NETWORK_ALLOW"
 _NO_EXCEPTION = "which is never open to commands"
 
 
 class Refused(Exception):
-    """A destination that is not open; the message is the reason, for agent and person."""
+    """The destination is not open; the message is the reason, for agents and people."""
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """The engine's own services, which no setting opens."""
+    """Services of the engine, which no setting opens."""
 
     ports: frozenset[int] = frozenset()
-    """On this machine."""
+    """Ports on this machine."""
     places: frozenset[tuple[str, int]] = frozenset()
-    """Elsewhere, by name."""
+    """Name and port of services on other machines."""
 
 
 async def resolve(name: str, port: int) -> Sequence[str]:
-    """Ask the machine's own resolver."""
+    """Return the addresses of a name by the machine's own resolver. Raises OSError if it has none."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -90,14 +90,18 @@ async def resolve(name: str, port: int) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Destinations:
-    """Which hosts are open: any public one, unless a person named some."""
+    """The open hosts: all public ones, or those that a person named."""
 
     grants: tuple[Grant, ...] = ()
     reserved: Callable[[], Reserved] = Reserved
     resolver: Resolver = field(default=resolve)
+    public: frozenset[str] = frozenset()
+    """Names that a repository asks for: open at public addresses only, whatever else is."""
+    closed: bool = False
+    """Whether nothing but these names is open, where no name was granted either."""
 
     def admit(self, host: str, port: int) -> tuple[str, Grant | None]:
-        """Return the spelling of a host that is looked up, and the entry that names it; raises Refused."""
+        """Return the name to resolve for a host, and the grant that names it. Raises Refused."""
         name = host_name(host)
         if name is None:
             address = plain_address(host)
@@ -111,12 +115,12 @@ class Destinations:
             raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
         if grant is None and port not in WEB_PORTS:
             raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
-        if grant is None and self.grants:
+        if grant is None and (self.grants or self.closed) and name not in self.public:
             raise Refused(f"it is not one of the names that are open; {_ALLOW}")
         return name, grant
 
     async def addresses(self, name: str, port: int, grant: Grant | None) -> list[str]:
-        """Look an admitted name up; raises Refused if only one of its addresses is not open, OSError if it has none."""
+        """Resolve an admitted name. Raises Refused if one of its addresses is not open, OSError if it has none."""
         if plain_address(name):
             found: Sequence[str] = [name]
         else:
@@ -144,7 +148,7 @@ class Destinations:
 
 
 def kind_of(text: str) -> Kind:
-    """Tell where an address leads: `local` is this machine, `never` is closed whatever a person names."""
+    """Classify an address: `local` is this machine; `never` is closed even if a person names it."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -163,7 +167,7 @@ def kind_of(text: str) -> Kind:
 
 
 def _is_own(text: str) -> bool:
-    """Whether this machine has the address: the kernel then answers from the address itself. Nothing is sent."""
+    """Whether this machine has the address: then the kernel chooses it as the source address. No packet is sent."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

@@ -1,7 +1,7 @@
-"""The inner end of an open network: carries a port of the sandbox's loopback to the Unix socket of the proxy.
+"""The inner end of an open network: forwards a port of the sandbox's loopback to the Unix socket of the proxy.
 
-`python -I -S forwarder.py SOCKET PORT COMMAND...` listens, leaves a process behind that forwards, and becomes COMMAND.
-It is run by any Python that the sandbox shows, so it knows the standard library only. The proxy outside decides.
+`python -I -S forwarder.py SOCKET PORT COMMAND...` listens, starts a process that forwards, and executes COMMAND. Any
+Python that the sandbox shows runs it, so it imports the standard library only. The proxy outside decides.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ import threading
 
 
 def forward(listener: socket.socket, path: str) -> None:
-    """Carry each connection to the Unix socket, until the sandbox ends."""
+    """Forward each connection to the Unix socket, until the sandbox ends."""
     while True:
         client, _address = listener.accept()
         threading.Thread(target=carry, args=(client, path), daemon=True).start()
 
 
 def carry(client: socket.socket, path: str) -> None:
-    """Carry one connection, both ways."""
+    """Forward one connection in both directions."""
     with client, socket.socket(socket.AF_UNIX) as proxy:
         try:
             proxy.connect(path)
@@ -32,20 +32,20 @@ def carry(client: socket.socket, path: str) -> None:
 
 
 def copy(source: socket.socket, sink: socket.socket) -> None:
-    """Copy one direction to its end."""
+    """Copy one direction of a connection to its end."""
     try:
         while piece := source.recv(65_536):
             sink.sendall(piece)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # The other side is gone: whoever still reads or writes there must learn it.
+        # One side is closed: shut down both, so that readers and writers of either notice.
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
 
 def leave_behind(listener: socket.socket, path: str) -> None:
-    """Begin to forward in a process that is nobody's child here, so that no program waits for it."""
+    """Forward in a process without a parent here, so that no program waits for it."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -63,7 +63,7 @@ def leave_behind(listener: socket.socket, path: str) -> None:
 
 
 def main(arguments: "list[str]") -> None:
-    """Entry of the process."""
+    """Listen, start the forwarding process, and execute the command."""
     path, port, *command = arguments
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

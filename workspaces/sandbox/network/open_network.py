@@ -1,7 +1,7 @@
 """The open network of one command: a proxy outside, a forwarder inside, and the variables by which programs find it.
 
-The sandbox keeps a network namespace of its own, which holds its loopback and nothing else; all that leads out of it is
-the Unix socket of the proxy. So neither the machine's ports nor its abstract sockets are in reach.
+The sandbox keeps its own network namespace, which has a loopback interface only; the one way out is the Unix socket of
+the proxy. So neither the machine's ports nor its abstract sockets are in reach.
 """
 
 import asyncio
@@ -19,27 +19,28 @@ from workspaces.sandbox.engine_python import base_executable
 from workspaces.sandbox.environment import Toolchains
 from workspaces.sandbox.network import forwarder
 from workspaces.sandbox.network.destinations import Destinations
-from workspaces.sandbox.network.proxy import Proxy, Upstream
+from workspaces.sandbox.network.proxy import Proxy
+from workspaces.sandbox.network.upstream_proxy import Upstream
 
 PORT = 23_128
-"""On the loopback of the sandbox: below the ports that the kernel gives out, and no program's own."""
+"""Port on the sandbox's loopback; below the kernel's ephemeral ports, and used by no known program."""
 
 _INSIDE = "/run/baton"
 _FORWARDER = Path(forwarder.__file__).resolve()
 _CLOSED = "the network is closed here: BATON_SANDBOX_NETWORK is `never` on this machine"
-_NO_PYTHON = "the network cannot be opened: no Python that could carry it is visible in the sandbox"
+_NO_PYTHON = "the network cannot be opened: no Python that could run its forwarder is visible in the sandbox"
 
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """The hosts that a person opens to the commands of agents and tests, and the way there."""
+    """The hosts that a person opens to commands of agents and tests, and the machine's own proxy to them."""
 
     destinations: Destinations
     upstream: Upstream | None = None
 
 
 def network_fault(policy: NetworkPolicy | None, toolchains: Toolchains) -> str:
-    """Say why a command that may have the network cannot have it here; empty where it can."""
+    """Return the reason why a command that may use the network cannot have it here; empty if it can."""
     if policy is None:
         return _CLOSED
     return "" if _interpreter(toolchains) else _NO_PYTHON
@@ -49,9 +50,9 @@ def network_fault(policy: NetworkPolicy | None, toolchains: Toolchains) -> str:
 async def opened_network(
     command: Command, policy: NetworkPolicy | None, toolchains: Toolchains
 ) -> AsyncIterator[tuple[Command, NetworkUse | None]]:
-    """Give the command as it has to be run so that its network is open, and what will be told of that.
+    """Yield the command to run with its network open, and the record of its use.
 
-    A command that may not have it, or cannot, is run without; what is told says why.
+    A command that may not or cannot have the network is yielded without it, and the record says why.
     """
     if not command.network:
         yield command, None
@@ -82,7 +83,7 @@ async def opened_network(
 
 
 def proxy_environment() -> dict[str, str]:
-    """The variables by which the usual programs find the proxy."""
+    """Return the environment variables by which the usual programs find the proxy."""
     url = f"http://127.0.0.1:{PORT}"
     own = "localhost,127.0.0.1,::1"
     java = " ".join(f"-D{name}.proxyHost=127.0.0.1 -D{name}.proxyPort={PORT}" for name in ("http", "https"))
@@ -90,7 +91,7 @@ def proxy_environment() -> dict[str, str]:
     return {
         **names,
         **{name.lower(): value for name, value in names.items()},
-        # These look at variables of their own, or at none unless they are told to.
+        # These programs read variables of their own.
         "YARN_HTTP_PROXY": url,
         "YARN_HTTPS_PROXY": url,
         "NODE_USE_ENV_PROXY": "1",
@@ -100,10 +101,10 @@ def proxy_environment() -> dict[str, str]:
 
 
 def _interpreter(toolchains: Toolchains) -> str | None:
-    """A Python that the sandbox shows, at its own path: Baton's base interpreter, else the system's."""
+    """Return a Python that the sandbox shows at its own path: Baton's base interpreter, else the system's."""
     for candidate in (base_executable(), Path("/usr/bin/python3"), Path("/usr/local/bin/python3")):
         shown = (Path("/usr"), *toolchains.directories)
-        # A link out of what is shown leads nowhere inside.
+        # A link to a directory that is not mounted is broken inside.
         if candidate.is_file() and all(
             any(path.is_relative_to(directory) for directory in shown) for path in (candidate, candidate.resolve())
         ):
@@ -112,7 +113,7 @@ def _interpreter(toolchains: Toolchains) -> str | None:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A listening socket at a path of any length: the directory's descriptor is short."""
+    """Return a listening socket at a path of any length, by the descriptor of its directory."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     listener = socket.socket(socket.AF_UNIX)
     try:
