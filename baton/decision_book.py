@@ -39,6 +39,11 @@ class DecisionBook:
         self.refusals: list[str] = []
         """Answers that arrived by signal and were refused, with the reason; the newest last, bounded."""
 
+    def restore(self, decisions: list[Decision], refusals: list[str]) -> None:
+        """Take over the decisions of the execution that this one continues."""
+        self._decisions = {decision.id: decision for decision in decisions}
+        self.refusals = list(refusals)
+
     def all(self) -> list[Decision]:
         """Return every decision, open or closed."""
         return list(self._decisions.values())

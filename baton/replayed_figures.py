@@ -14,6 +14,9 @@ ELSEWHERE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 20,
 TOLD_WAIT = timedelta(seconds=3)
 """The shortest wait that a session or task reports to its run, where people see it."""
 
+TOLD_GATE = timedelta(seconds=10)
+"""A gate that lasts longer than this is told to the run; for a shorter one the next stage is."""
+
 MAX_LOST_HOSTS = 20
 """Hosts in a row that a turn may lose before the run asks a person."""
 
@@ -22,6 +25,10 @@ MAX_ASKED_WAITS = 30
 
 REPORT_EVERY = timedelta(seconds=20)
 """The shortest time between two edits of a run's comment, unless a decision was opened or the run has ended."""
+
+SAVE_EVERY = timedelta(seconds=30)
+"""Least time between two saves of a run's state, unless its status or a decision has changed. Each save takes six
+events, and has the whole document in it."""
 
 BATCH_MOST = timedelta(minutes=2)
 """The longest that a round waits for more comments of the same review."""

@@ -1,4 +1,4 @@
-"""What a checkpoint costs, in small, medium and large repositories, beside the figures it is held to.
+"""The cost of a checkpoint in small, medium and large repositories, beside the figures it is held to.
 
 Run it with `python -m benchmarks.checkpoints [small medium large]`.
 """
@@ -57,7 +57,7 @@ def make_repository(path: Path, files: int) -> None:
 async def timed(
     action: Callable[[int], Awaitable[object]], times: int, before: Callable[[int], object] = lambda _: None
 ) -> float:
-    """Median milliseconds of `action`; what it is given to do is made by `before`, which does not count."""
+    """Return the median milliseconds of `action`; `before` makes its work and is not counted."""
     taken = []
     for number in range(times):
         before(number)
@@ -124,7 +124,7 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
         }
 
         async def plain(number: int) -> None:
-            """What the figures were compared with, so that the speed of this machine today can be told from ours."""
+            """Return the reference figure, which tells the speed of this machine from that of the code."""
             said = b""
             for command in (["add", "-A"], ["write-tree"], ["commit-tree", "-m", "x"], ["update-ref", "refs/plain"]):
                 said = subprocess.run(
@@ -141,7 +141,7 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
         plain_head = pygit2.Oid(hex=base)
 
         async def library(number: int) -> None:
-            """What the figure for known paths is of: no transcript, and no wait for the disk."""
+            """Measure a checkpoint of known paths without a transcript and without a wait for the disk."""
             nonlocal plain_head
             repo = store.source.repo
             index.add(pygit2.IndexEntry(edited, repo.create_blob(b"plain %d\n" % number), pygit2.enums.FileMode.BLOB))

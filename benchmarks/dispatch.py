@@ -22,7 +22,7 @@ TURNS = 100
 
 @activity.defn
 async def nothing() -> None:
-    """Do nothing."""
+    """Return at once: a no-op."""
 
 
 @workflow.defn

@@ -83,14 +83,14 @@ async def started_again(place: Scene, run: str, at: float) -> float:
 
 
 async def undisturbed(place: Scene, number: int) -> float:
-    """Duration of a run that nobody disturbs."""
+    """Return the duration of an undisturbed run."""
     began = time.time()
     await (await begin(place, f"undisturbed-{number}")).result()
     return time.time() - began
 
 
 async def killed(place: Scene, number: int) -> Recovery:
-    """A run whose worker is killed in the middle of a command."""
+    """Measure a run with its worker killed in the middle of a command."""
     run = f"killed-{number}"
     async with place.worker():
         began = time.time()

@@ -23,6 +23,7 @@ from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene
 from standin.script.scenario import Call, Scenario, Step
+from tests.support.history_size import HistorySize, read_history_size
 from tests.support.repositories import make_repository
 from tests.support.scripts import made, plan, reviewed, scenario, task, tested
 from workflows.pipeline import Pipeline
@@ -64,7 +65,7 @@ async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> floa
 
 @dataclass(frozen=True)
 class Measured:
-    """What so many runs at once took."""
+    """The figures of several runs at once."""
 
     runs: int
     turns: int
@@ -75,6 +76,8 @@ class Measured:
     median_mb: float
     highest_mb: float
     used: Use
+    histories: HistorySize
+    """Of one of the runs."""
 
     @property
     def turns_a_second(self) -> float:
@@ -103,6 +106,7 @@ async def measure(runs: int, turns: int, result_kb: int) -> Measured:
         whole, used = time.monotonic() - began, place.use() - before
         watching.cancel()
         requests = await place.requests()
+        histories = await read_history_size(place.client, "bench-0")
         return Measured(
             runs=runs,
             turns=len(requests),
@@ -113,6 +117,7 @@ async def measure(runs: int, turns: int, result_kb: int) -> Measured:
             median_mb=statistics.median(seen),
             highest_mb=place.memory()[1],
             used=used,
+            histories=histories,
         )
 
 
@@ -135,9 +140,9 @@ async def main(counts: list[int], turns: int, result_kb: int) -> None:
         used = found.used
         print(
             f"  processor time: worker {used.worker / 1e3:.1f} s, commands {used.commands / 1e3:.1f} s,"
-            f" server {used.server / 1e3:.1f} s, stand-in {used.standin / 1e3:.1f} s",
-            flush=True,
+            f" server {used.server / 1e3:.1f} s, stand-in {used.standin / 1e3:.1f} s"
         )
+        print(f"  histories of one run: {found.histories}", flush=True)
 
 
 if __name__ == "__main__":

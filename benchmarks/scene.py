@@ -1,4 +1,4 @@
-"""What benchmarks run on: an embedded server, a worker and the stand-in, each a process of its own, and what they use.
+"""The processes of a benchmark (embedded server, worker, stand-in) and the processor time and memory they use.
 
 Only what they use of the processor is told apart from what other programs on the machine take; times are not.
 """
@@ -44,7 +44,7 @@ class Use:
     standin: float
 
     def __sub__(self, other: "Use") -> "Use":
-        """What was used between two readings."""
+        """Return the use between two readings."""
         return Use(
             self.worker - other.worker,
             self.commands - other.commands,
@@ -92,7 +92,7 @@ class Scene:
         return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, **reach(self.address)}
 
     def use(self) -> Use:
-        """What the processes have used so far."""
+        """Return the use of the processes so far."""
         record = read_record(ServerFiles.under(self.settings.home))
         worker, commands = times(self.worker_id)
         return Use(worker, commands, times(record.server)[0] if record else 0.0, times(self.standin.pid)[0])
@@ -102,7 +102,7 @@ class Scene:
         return memory_of(self.worker_id)
 
     async def requests(self) -> list[dict[str, Any]]:
-        """What the stand-in was asked, and how long each answer took it."""
+        """Return the requests to the stand-in, with the seconds that each answer took."""
         url = f"{self.settings.base_url}/standin/requests"
         return list(json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read()))["requests"])
 
@@ -130,7 +130,7 @@ async def scene(script: Scenario, home: Path | None = None) -> AsyncIterator[Sce
 
 
 def session_script(call: Call, turns: int) -> Scenario:
-    """A run of one task, whose maker makes the same call in so many turns."""
+    """Return the scenario of a run with one task and a maker that makes the same call in each turn."""
     steps = [
         Step(role="backend", turn=turns + 1, calls=[made()]),
         Step(role="backend", repeat=turns, calls=[call]),
@@ -141,7 +141,7 @@ def session_script(call: Call, turns: int) -> Scenario:
 
 
 def machine() -> str:
-    """What a figure was measured on, and how busy that was."""
+    """Return the number of cores and the load, for the reader of a figure."""
     load = Path("/proc/loadavg").read_text().split()[0]
     return f"{os.cpu_count()} cores, load {load}"
 

@@ -23,7 +23,7 @@ _TIMES = 7
 
 
 def timed(command: list[str], **env: str) -> Callable[[], None]:
-    """Something that runs a command to its end."""
+    """Time a command that runs to its end."""
 
     def run() -> None:
         subprocess.run(command, check=True, capture_output=True, cwd=os.sep, env={**os.environ, **env})

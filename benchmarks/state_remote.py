@@ -1,4 +1,4 @@
-"""What a state remote costs: a checkpoint with and without one, a step's look at it, and a take-over.
+"""The cost of a state remote: a checkpoint with and without one, a step that reads it, and a take-over.
 
 `python -m benchmarks.state_remote [small medium large]`; `--http` serves the remote over HTTP on this machine.
 """

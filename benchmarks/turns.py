@@ -1,4 +1,4 @@
-"""What a turn costs at zero model latency, and what it leaves in the history: real server, worker, git and sandbox.
+"""The cost of a turn at zero model latency, and its events in the history: real server, worker, git and sandbox.
 
     python -m benchmarks.turns                           # file turns and shell turns, 60 each, twice in turn
     python -m benchmarks.turns --turns 500 --result-kb 20 --repeat 1
@@ -23,6 +23,7 @@ from baton import naming
 from baton.records.run import RunRequest
 from benchmarks.scene import Scene, Use, machine, scene, session_script
 from standin.script.scenario import Call
+from tests.support.history_size import HistorySize, read_history_size
 from tests.support.repositories import make_repository
 from workflows.pipeline import Pipeline
 
@@ -72,8 +73,11 @@ async def read_turns(session: WorkflowHandle[Any, Any]) -> Turns:
     return turns
 
 
-async def run_session(place: Scene, run: str, turns: int) -> tuple[Turns, float, Use]:
-    """One session: its turns, the stand-in's milliseconds in the median turn, and processor time of a turn."""
+async def run_session(place: Scene, run: str, turns: int) -> tuple[Turns, float, Use, HistorySize]:
+    """Run one session: its turns, the stand-in's milliseconds in the median turn, processor time of a turn, histories.
+
+    The histories are those of the whole run: pipeline, task and all four sessions.
+    """
     repo = make_repository(place.directory / run)
     before = place.use()
     request = RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10)
@@ -85,7 +89,7 @@ async def run_session(place: Scene, run: str, turns: int) -> tuple[Turns, float,
     session = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
     whole = turns + 4  # the hand-offs of all four roles are turns, too
     each = Use(used.worker / whole, used.commands / whole, used.server / whole, used.standin / whole)
-    return await read_turns(session), standin, each
+    return await read_turns(session), standin, each, await read_history_size(place.client, run)
 
 
 def tenths(times: Sequence[float]) -> tuple[float, float]:
@@ -94,7 +98,7 @@ def tenths(times: Sequence[float]) -> tuple[float, float]:
     return statistics.median(times[:count]), statistics.median(times[-count:])
 
 
-def report(kind: str, turns: Turns, standin: float, used: Use) -> None:
+def report(kind: str, turns: Turns, standin: float, used: Use, whole: HistorySize) -> None:
     """Print one session."""
     median = statistics.median(turns.times)
     first, last = tenths(turns.times)
@@ -115,6 +119,7 @@ def report(kind: str, turns: Turns, standin: float, used: Use) -> None:
         f" {turns.sizes[tenth - 1]} bytes; turn {len(turns.sizes) - 1}: {turns.events[-2]} events,"
         f" {turns.sizes[-2]} bytes"
     )
+    print(f"  histories of the whole run: {whole}")
 
 
 async def main(count: int, result_kb: int, repeat: int, kinds: list[str], home: Path | None) -> None:
@@ -127,8 +132,8 @@ async def main(count: int, result_kb: int, repeat: int, kinds: list[str], home: 
     for number in range(repeat):
         for kind in kinds:
             async with scene(session_script(calls[kind], count), home) as place, place.worker():
-                turns, standin, used = await run_session(place, f"bench-{kind}-{number}", count)
-                report(kind, turns, standin, used)
+                turns, standin, used, whole = await run_session(place, f"bench-{kind}-{number}", count)
+                report(kind, turns, standin, used, whole)
                 seen[kind].append(statistics.median(turns.times) - standin)
     for kind, medians in seen.items():
         print(f"{kind}: engine {', '.join(f'{median:.1f}' for median in medians)} ms a turn (median of each session)")

@@ -1,4 +1,4 @@
-"""What waiting runs cost: many runs with an open decision on one worker, then some that work beside them.
+"""The cost of waiting runs: many with an open decision on one worker, then some that work beside them.
 
     python -m benchmarks.waiting
     python -m benchmarks.waiting --waiting 200 --working 20 --watch 60

@@ -85,7 +85,7 @@ def example() -> bytes:
 
 
 async def deliver(address: str, body: bytes, signature: str) -> bool:
-    """Send one delivery that nobody sent before; whether it was taken."""
+    """Send one new delivery; returns whether it was accepted."""
     headers = {
         "Content-Type": "application/json",
         "X-GitHub-Event": "issues",

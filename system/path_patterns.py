@@ -94,6 +94,8 @@ class Rules:
 def parse_pattern(text: str) -> PathPattern:
     """Read a pattern that a person or a model wrote. Raises ValueError with a sentence if it is invalid."""
     fault = pattern_fault(text)
+    if not fault and _has_backward_range(text):
+        fault = "has brackets with a range that runs backwards"
     if not fault:
         try:
             return PathPattern(text)
@@ -122,6 +124,11 @@ def pattern_fault(pattern: str) -> str | None:
 def invert(patterns: Sequence[str]) -> list[str]:
     """Return the same list with inclusion and exclusion exchanged."""
     return [pattern[1:] if pattern.startswith("!") else f"!{pattern}" for pattern in patterns]
+
+
+def _has_backward_range(text: str) -> bool:
+    sets = (token[1] for token in _TOKEN.finditer(text) if token[1] is not None)
+    return any(high and low[-1] > high[-1] for members in sets for low, high in _MEMBER.findall(members.lstrip("!^")))
 
 
 def _split_names(text: str) -> list[str]:
@@ -158,7 +165,8 @@ def _name_expression(text: str) -> str:
 def _set_expression(text: str) -> str:
     negated = text[0] in "!^"
     members = "".join(
-        re.escape(low[-1]) + (f"-{re.escape(high[-1])}" if high else "")
+        # To git a range that runs backwards has its first character as its only member.
+        re.escape(low[-1]) + (f"-{re.escape(high[-1])}" if high and low[-1] <= high[-1] else "")
         for low, high in _MEMBER.findall(text[1:] if negated else text)
     )
     return f"(?!/)[{'^' if negated else ''}{members}]"

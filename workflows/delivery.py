@@ -49,8 +49,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.workspace_host import StepFailed
 
 _TASK_LIMIT = 60_000
-_MOST_LOOKS = 5
-"""So often a run may end, or be started by somebody else, between looking for it and telling it."""
+_MAX_LOOKS = 5
+"""How often a run may end, or be started by another delivery, between the search for it and the signal."""
 
 
 @workflow.defn(name=DELIVERY_WORKFLOW)
@@ -63,7 +63,7 @@ class DeliveryWorkflow:
 
     @workflow.run
     async def run(self, *given: Any) -> Handled:
-        """Carry a delivery (`Delivery`) out; says what was done."""
+        """Carry a delivery (`Delivery`) out and return its outcome."""
         try:
             delivery = read(Delivery, given)
         except Unreadable as fault:
@@ -102,7 +102,7 @@ class DeliveryWorkflow:
     async def _start(self, delivery: Delivery, matter: Start) -> Handled:
         await self._react(delivery, "eyes")
         found = await self._find(delivery, matter.number)
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MAX_LOOKS):
             if found.taken:
                 return await self._refused(delivery, found.run, found.taken)
             request: RunRequest | None = None
@@ -144,7 +144,7 @@ class DeliveryWorkflow:
         return Handled(outcome="stopped" if ends(matter) else "told", run=found.run)
 
     async def _issue(self, delivery: Delivery) -> int | None:
-        """The issue that a delivery is about; what concerns a pull request is known by its branch."""
+        """Return the issue that a delivery is about; that of a pull request is known by its branch."""
         match delivery.matter:
             case Said(on_pull=True, number=number):
                 pull = await self._outward.read(
@@ -185,7 +185,7 @@ class DeliveryWorkflow:
         return Handled(outcome="refused" if asked else "ignored", run=run, reason=reason)
 
     async def _react(self, delivery: Delivery, content: Reaction) -> None:
-        """Answer who asked by a reaction. That it could not be added changes nothing."""
+        """Answer the sender by a reaction. A reaction that could not be added is only logged."""
         matter = delivery.matter
         if not isinstance(matter, Start | Said):
             return
@@ -207,7 +207,7 @@ class DeliveryWorkflow:
 
 
 def _asks(delivery: Delivery) -> bool:
-    """Whether somebody asks for something that not everybody may have.
+    """Whether a delivery needs permission to write to the repository.
 
     What GitHub itself has let them do (to close an issue, to merge, to push) is a fact, and needs no leave of ours.
     """
@@ -216,7 +216,7 @@ def _asks(delivery: Delivery) -> bool:
 
 
 def _request(delivery: Delivery, matter: Start, found: FoundRun, earlier: Earlier) -> RunRequest:
-    """What a run starts from, frozen here: what is edited later changes nothing."""
+    """Return the request of a run as the issue is now: later edits do not change the run."""
     sender = delivery.sender
     issue = GitHubIssue(
         repository=delivery.repository,
@@ -237,5 +237,5 @@ def _request(delivery: Delivery, matter: Start, found: FoundRun, earlier: Earlie
 
 
 def _lean(matter: Start) -> Start:
-    """The matter without what is in the request already."""
+    """Return the payload without the issue's text, which is in the request."""
     return matter.model_copy(update={"body": ""})

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.run.fork import ForkingActivities
@@ -12,7 +12,6 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.decision_book import DecisionRefused
     from baton.errors import UsageError
-    from baton.policies import GIT_TIMEOUT
     from baton.records.issue import Notice
     from baton.records.run import (
         Decide,
@@ -21,27 +20,31 @@ with workflow.unsafe.imports_passed_through():
         RunDocument,
         RunRequest,
         RunStatus,
-        TaskDocument,
         TaskState,
     )
+    from baton.steps.carried import CarriedRun
     from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
     from baton.text.redaction import has_url_credentials, strip_url_credentials
     from baton.text.truncation import cut
     from workflows.budget.cap_decisions import CapKeeper
     from workflows.budget.wall_clock import WallClock
     from workflows.calls.background_tasks import Background
-    from workflows.calls.cancellation import begin_scope, finishing, to_its_end
+    from workflows.calls.cancellation import begin_scope, check_stop, finishing, to_its_end
     from workflows.calls.handler_input import Unreadable, read
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.ask_on_failure import Insistence
     from workflows.decisions.escalation import Abort, Escalations, Skip
-    from workflows.github.inbox import Ending
+    from workflows.endings import FINISHED, RunEnding, ending_of
     from workflows.github.integration import Alone, Side
-    from workflows.github.issue_run import IssueSide, Over
+    from workflows.github.issue_run import IssueSide
     from workflows.stages.planning import Orchestrator
     from workflows.stages.publication import Finish
+    from workflows.stages.run_steps import RunSteps, Step, no_patience
     from workflows.stages.task_scheduler import Driver
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
+
+_LEAN = "lean-history"
+"""Patch: signals, saves and search attributes are merged or spaced, and a run that waits continues as new."""
 
 
 @workflow.defn(name="Pipeline", failure_exception_types=[ApplicationError])
@@ -50,67 +53,37 @@ class Pipeline:
 
     @workflow.init
     def __init__(self, *given: Any) -> None:
-        run = workflow.info().workflow_id
-        self._refusal = ""
-        repo = "(none)"
-        try:
-            request = read(RunRequest, given)
-            # Patched, for a run that was begun with such a URL before goes on. Only such a run gets the marker.
-            if has_url_credentials(request.repo) and workflow.patched("refuse-url-credentials"):
-                repo = strip_url_credentials(request.repo)
-                raise Unreadable(
-                    f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
-                    " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
-                )
-            if not naming.is_workflow_id(run):
-                raise Unreadable(
-                    f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
-                )
-        except Unreadable as fault:
-            self._refusal = f"The run cannot start. {fault}"
-            request = RunRequest(task="(none that can be read)", repo=repo)
-        fork = request.fork
+        request, self._carried, self._refusal = _read_start(given)
+        run, fork = workflow.info().workflow_id, request.fork
         if fork is not None:
             fork = fork.model_copy(update={"run": naming.run_key(fork.run)})
         self._request = request.model_copy(update={"run": naming.run_key(run), "fork": fork})
-        document = RunDocument(
-            run=run,
-            status=RunStatus.PLANNING,
-            repo=request.repo,
-            task=cut(request.task, 500),
-            started_at=workflow.info().start_time,
-        )
-        if request.scripted_model:
-            document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
-        self._host = Host(tell=lambda what: self._books.wait(what))
-        self._books = Books(document, self._host)
-        self._escalations = Escalations(self._books)
-        self._clock = WallClock(lambda: document.status is RunStatus.WAITING)
-        self._caps = CapKeeper(self._request, self._host, self._escalations, self._clock)
-        self._orchestrator = Orchestrator(self._request, self._host, self._books.take, self._clock.halt)
-        self._driver = Driver(
-            self._request,
-            self._books,
-            self._host,
-            self._escalations,
-            self._caps,
-            self._orchestrator,
-            self._clock.halt,
-        )
-        self._insistence = Insistence(self._books, self._escalations)
+        document = self._carried.document if self._carried else _new_document(run, request)
+        queue = self._carried.queue if self._carried else ""
+        context = RunContext(self._request, document, queue=queue, lean=workflow.patched(_LEAN))
+        self._context, self._books, self._host = context, context.books, context.host
+        self._escalations = Escalations(context)
+        self._insistence = Insistence(context, self._escalations)
         self._host.ask = self._insistence.ask
+        self._clock = WallClock(context)
+        self._caps = CapKeeper(context, self._escalations, self._clock)
+        self._orchestrator = Orchestrator(context, self._escalations, self._caps)
+        self._driver = Driver(context, self._escalations, self._caps, self._orchestrator)
         self._background = Background()
-        self._outside: Side = Alone()
-        if request.github is not None:
-            self._outside = IssueSide(
-                self._request,
-                request.github,
-                self._books,
-                self._host,
-                self._escalations,
-                self._insistence,
-                self._driver,
+        self._prepared: Prepared | None = None
+        self._renews = False
+        """Whether the run is to continue as new."""
+        self._outside: Side
+        if request.github is None:
+            self._outside = Alone()
+            self._steps = RunSteps(context, self._insistence, self._caps, no_patience)
+        else:
+            self._outside = side = IssueSide(
+                context, request.github, self._escalations, self._insistence, self._caps, self._driver
             )
+            self._steps = side.steps
+        if self._carried is not None:
+            self._restore(self._carried)
 
     # ---- what people send
 
@@ -151,7 +124,7 @@ class Pipeline:
 
     @workflow.signal(description="Internal: what a delivery of GitHub's was about.")
     def github(self, *given: Any) -> None:
-        """Take in what GitHub tells (`Notice`); a run that works for no issue has no use for it."""
+        """Take in a notice of GitHub (`Notice`); a no-op for a run without an issue."""
         try:
             notice = read(Notice, given)
         except Unreadable as fault:
@@ -161,7 +134,7 @@ class Pipeline:
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
-        """Take in what a task tells of itself (`TaskNews`)."""
+        """Take in the progress of a task (`TaskNews`)."""
         try:
             news = read(TaskNews, told)
         except Unreadable as fault:
@@ -193,7 +166,7 @@ class Pipeline:
         """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work and ends so."""
         self._books.changed()
         if self._refusal:
-            raise await self._end(RunStatus.FAILED, self._refusal)
+            raise await self._close(RunEnding(RunStatus.FAILED, self._refusal))
         begin_scope()
         background = self._background
         # They go on until the books are closed, whatever ends the run.
@@ -202,150 +175,207 @@ class Pipeline:
         background.watch()
         try:
             await self._outside.until_over(self._carry_out())
-            failure = None
-        except Over as over:
-            failure = await self._over(over.ending)
-        except Abort as abort:
-            failure = await self._end(RunStatus.STOPPED, str(abort))
-        except Skip as skip:
-            failure = await self._end(
-                RunStatus.STOPPED, f"The merged result has not passed its tests, so it is not published: {skip}."
-            )
-        except StepFailed as failed:
-            self._escalations.record_error(
-                "engine", "run", str(failed), "run", failed.attempted, "the run failed", error_type=failed.kind
-            )
-            failure = await self._end(RunStatus.FAILED, str(failed))
+            if self._renews:
+                self._continue_as_new()
         except (Exception, asyncio.CancelledError) as error:
-            cancelled = isinstance(error, Exception) and is_cancelled_exception(error)
-            if cancelled or isinstance(error, asyncio.CancelledError):
-                why = self._outside.stopped_because or "The run was stopped; its work is kept in the store."
-                await self._end(RunStatus.STOPPED, why)
-            elif isinstance(error, FailureError):
-                # It ends the execution. Anything else is a fault of the code, which only fails the workflow task.
-                failure = await self._end(RunStatus.FAILED, cut(f"The run failed: {error.cause or error}", 2_000))
-                raise failure from error
-            raise
+            ending = ending_of(error, self._outside.stopped_because)
+            if ending is None:
+                raise
+            failure = await self._close(ending)
+            if ending.leaves == "reraises":
+                raise
+            if ending.leaves == "fails":
+                raise failure from (error if isinstance(error, FailureError) else None)
         finally:
             background.end()
-        if failure is not None:
-            raise failure
         return self._books.saver.current()
 
     async def _carry_out(self) -> None:
-        prepared = await self._prepare()
-        clock = self._background.begin("clock", self._clock.run(prepared.limits.wall_clock_seconds))
+        """Do the work of the run, from the change request to the last review of the pull request."""
+        carried = self._carried
+        prepared = carried.prepared if carried else await self._prepare()
+        clock = self._background.begin("clock", self._count_time(prepared))
         try:
-            await self._work(prepared)
+            if carried is None:
+                plan, begun = await self._make_plan(prepared)
+                await self._work_on_tasks(plan, begun)
+            publication = self._publication()
+            if carried is None:
+                self._books.set_status(RunStatus.PUBLISHING)
+                await publication.run(prepared.base_commit)
+            self._renews = await self._outside.follow_up(publication, prepared)
+            if not self._renews:
+                await self._close(FINISHED)
         finally:
             clock.cancel()
 
-    async def _work(self, prepared: Prepared) -> None:
-        books, document = self._books, self._books.document
-        forked = await self._forked(prepared)
-        if forked and workflow.patched("guide-in-forks"):
-            self._orchestrator.begin(prepared)
-        plan = forked.plan if forked else await self._plan(prepared)
-        document.tasks = [
-            TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
-            for task in plan.tasks
-        ]
-        self._outside.planned(plan)
-        for task in document.tasks:
-            if forked and task.id in forked.done:
-                task.state, task.commit = TaskState.DONE, forked.done[task.id]
-        books.set_status(RunStatus.WORKING)
-        await self._driver.drive_all(plan.tasks, forked.progress if forked else None)
-        if not any(task.state is TaskState.DONE for task in document.tasks):
-            raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
-        books.set_status(RunStatus.PUBLISHING)
-        patience, drive = self._outside.patiently, self._driver.drive
-        finish = Finish(
-            self._request, books, self._host, drive, self._caps, self._insistence, patience, self._escalations
-        )
-        await finish.run(prepared.base_commit)
-        await self._outside.follow_up(finish, prepared)
-        await self._done()
-
-    async def _done(self) -> None:
-        """Close the books of a run that has come to its end."""
-        await to_its_end(self._close_done())
-
-    async def _close_done(self) -> None:
-        books, document = self._books, self._books.document
-        document.ended_at = workflow.now()
-        books.set_status(RunStatus.DONE)
-        try:
-            await books.saver.save_now(closing=True)
-        except StepFailed as failure:
-            # The branch is there: a full disk must not make a failed run of it now.
-            document.notes.append(f"The last state.json could not be written: {failure}")
-        await self._outside.close(done=True)
-
-    async def _over(self, ending: Ending) -> ApplicationError | None:
-        """Close the books of a run that GitHub has ended: a merge is what it was for."""
-        if ending.kind != "merged":
-            return await self._end(RunStatus.STOPPED, ending.reason)
-        self._books.set_aside("the pull request was merged before")
-        self._books.document.notes.append(ending.reason)
-        await self._done()
-        return None
-
-    async def _plan(self, prepared: Prepared) -> Plan:
-        return await self._orchestrator.plan(prepared, self._escalations, self._driver.inboxes, self._caps)
-
-    async def _forked(self, prepared: Prepared) -> Forked | None:
-        """What this run takes over from another one, if it does."""
-        fork = self._request.fork
-        if fork is None:
-            return None
-        self._books.document.forked_from = fork
-        adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
-        try:
-            while True:
-                try:
-                    return await self._host.attempt(
-                        ForkingActivities.adopt_fork, adopt, timeout=GIT_TIMEOUT, summary=f"take over from {fork.run}"
-                    )
-                except StepFailed as failure:
-                    if failure.kind == UsageError.__name__:
-                        raise  # what was asked for does not exist; nothing is paid for yet
-                    await self._insistence.ask(f"take over from {fork.run}", failure)
-        except Skip as skip:
-            raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
-
     async def _prepare(self) -> Prepared:
+        """Read the repository, and take over its facts, limits and notes."""
         try:
-            prepared = await self._outside.patiently(self._look)
+            # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
+            reading = PrepareInput(request=self._request)
+            prepared = await self._steps.run(
+                Step(RepositoryActivities.prepare_run, reading, f"prepare {self._request.repo}"),
+                on_failure="raise",
+                needs_github=True,
+            )
         except Skip as skip:
             raise Abort(f"Without the repository there is no work: {skip}.") from skip
-        document = self._books.document
-        document.base_commit = prepared.base_commit
-        document.notes += prepared.notes
-        document.models = prepared.models
-        document.sandboxed = prepared.sandboxed
-        document.binds = prepared.binds
-        self._caps.begin(prepared.limits)
-        self._driver.begin(prepared.limits)
-        self._escalations.policy = prepared.decisions
+        self._books.begin(prepared)
+        self._take_over(prepared)
         self._outside.begin(prepared)
         self._books.changed(save=True)
         return prepared
 
-    async def _look(self) -> Prepared:
-        # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
-        return await self._host.attempt(
-            RepositoryActivities.prepare_run,
-            PrepareInput(request=self._request),
-            timeout=GIT_TIMEOUT,
-            summary=f"prepare {self._request.repo}",
+    def _take_over(self, prepared: Prepared) -> None:
+        self._prepared, self._context.limits = prepared, prepared.limits
+        self._caps.begin(prepared.limits)
+        self._driver.begin(prepared.limits)
+        self._escalations.policy = prepared.decisions
+
+    async def _make_plan(self, prepared: Prepared) -> tuple[Plan, Forked | None]:
+        """Return the plan, and where its tasks stand if another run has begun them."""
+        forked = await self._adopt_fork(prepared)
+        if forked is None:
+            return await self._orchestrator.plan(prepared), None
+        if workflow.patched("guide-in-forks"):
+            self._orchestrator.begin(prepared)
+        return forked.plan, forked
+
+    async def _adopt_fork(self, prepared: Prepared) -> Forked | None:
+        """Return the plan and progress of the run that this one is forked from; None for any other run."""
+        fork = self._request.fork
+        if fork is None:
+            return None
+        self._books.set_fork(fork)
+        adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
+        try:
+            # That what was asked for does not exist ends the run at once, too.
+            return await self._steps.run(
+                Step(ForkingActivities.adopt_fork, adopt, f"take over from {fork.run}"), final=UsageError.__name__
+            )
+        except Skip as skip:
+            raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
+
+    async def _work_on_tasks(self, plan: Plan, begun: Forked | None) -> None:
+        """Take all tasks of the plan to their ends. Raises StepFailed if none of them was finished."""
+        self._books.set_plan(plan, begun.done if begun else {})
+        self._outside.planned(plan)
+        self._books.set_status(RunStatus.WORKING)
+        await self._driver.drive_all(plan.tasks, begun.progress if begun else None)
+        if not any(task.state is TaskState.DONE for task in self._books.document.tasks):
+            raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
+
+    def _publication(self) -> Finish:
+        return Finish(self._context, self._escalations, self._insistence, self._driver, self._steps)
+
+    async def _count_time(self, prepared: Prepared) -> None:
+        if self._carried is not None:
+            await self._clock.go_on(self._carried.clock)
+        else:
+            await self._clock.run(prepared.limits.wall_clock_seconds)
+
+    # ---- the next execution of a run that waits for months
+
+    def _continue_as_new(self) -> None:
+        """Go on in a new execution, with an empty history. Raises ContinueAsNewError, or CancelledError if stopped."""
+        check_stop()
+        assert self._prepared is not None
+        self._books.drop_old_tasks()
+        document = self._books.document
+        carried = CarriedRun(
+            document=document,
+            decisions=self._books.decisions.all(),
+            refusals=self._books.decisions.refusals,
+            dropped=self._books.dropped,
+            notes=self._books.remnants.carry({task.id for task in document.tasks}),
+            prepared=self._prepared,
+            unsaved=self._books.saver.has_changes,
+            queue=self._host.queue,
+            clock=self._clock.carry(),
+            caps=self._caps.carry(),
+            lane=self._orchestrator.carry(),
+            github=self._outside.carry(),
         )
+        workflow.continue_as_new(args=[self._request, carried])
 
-    async def _end(self, status: RunStatus, reason: str) -> ApplicationError:
-        """Close the books of a run that was not carried out to its end; gives what its execution ends with."""
-        await to_its_end(self._close(status, reason))
-        return ApplicationError(reason, type="RunStopped" if status is RunStatus.STOPPED else "RunFailed")
+    def _restore(self, carried: CarriedRun) -> None:
+        self._take_over(carried.prepared)
+        self._books.restore(carried)
+        self._caps.restore(carried.caps)
+        self._orchestrator.restore(carried.lane)
+        self._outside.restore(carried.github)
+        self._context.inboxes.clear()
 
-    async def _close(self, status: RunStatus, reason: str) -> None:
-        await self._books.close(status, reason)
+    # ---- the end
+
+    async def _close(self, ending: RunEnding) -> ApplicationError:
+        """Close the books, on every way out; returns the error with which a failing execution ends."""
+        if ending.failure is not None:
+            self._escalations.record_error(
+                "engine",
+                "run",
+                ending.reason,
+                "run",
+                ending.failure.attempted,
+                "the run failed",
+                error_type=ending.failure.kind,
+            )
+        if ending.set_aside:
+            self._books.set_aside("the pull request was merged before")
+            self._books.note(ending.reason)
+        done = ending.status is RunStatus.DONE
+        await to_its_end(self._close_done() if done else self._close_early(ending))
+        stopped = ending.status is RunStatus.STOPPED
+        return ApplicationError(ending.reason, type="RunStopped" if stopped else "RunFailed")
+
+    async def _close_done(self) -> None:
+        self._books.end(RunStatus.DONE)
+        try:
+            await self._books.saver.save_now(closing=True)
+        except StepFailed as failure:
+            # The branch is there: a full disk must not make a failed run of it now.
+            self._books.note(f"The last state.json could not be written: {failure}")
+        await self._outside.close(done=True)
+
+    async def _close_early(self, ending: RunEnding) -> None:
+        await self._books.close(ending.status, ending.reason)
         await self._outside.close(done=False)
+
+
+def _read_start(given: tuple[Any, ...]) -> tuple[RunRequest, CarriedRun | None, str]:
+    """Return the request, the state of the execution before, and why the run cannot start (empty if it can)."""
+    run = workflow.info().workflow_id
+    repo = "(none)"
+    try:
+        carried = None
+        if len(given) == 2 and workflow.info().continued_run_id:
+            carried = read(CarriedRun, given[1:])
+            given = given[:1]
+        request = read(RunRequest, given)
+        # Patched, for a run that was begun with such a URL before goes on. Only such a run gets the marker.
+        if has_url_credentials(request.repo) and workflow.patched("refuse-url-credentials"):
+            repo = strip_url_credentials(request.repo)
+            raise Unreadable(
+                f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
+                " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
+            )
+        if not naming.is_workflow_id(run):
+            raise Unreadable(f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`.")
+    except Unreadable as fault:
+        refused = RunRequest(task="(none that can be read)", repo=repo)
+        return refused, None, f"The run cannot start. {fault}"
+    return request, carried, ""
+
+
+def _new_document(run: str, request: RunRequest) -> RunDocument:
+    document = RunDocument(
+        run=run,
+        status=RunStatus.PLANNING,
+        repo=request.repo,
+        task=cut(request.task, 500),
+        started_at=workflow.info().start_time,
+    )
+    if request.scripted_model:
+        document.notes.append("The model is scripted: a local stand-in answered instead of Claude.")
+    return document

@@ -1,4 +1,4 @@
-"""All workflows of Baton, for whoever runs or replays them."""
+"""All workflows of Baton, for workers and replays."""
 
 from workflows.delivery import DeliveryWorkflow
 from workflows.pipeline import Pipeline

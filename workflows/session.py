@@ -35,7 +35,7 @@ _ABOUT_THE_BYTES = frozenset({"invalid_request_error", "request_too_large"})
 """
 _FIRST_START = -1
 """Stands for the level of a session's very first message, which is as long as its role's brief."""
-_MOST_BILLING = 5
+_MAX_BILLING = 5
 """Remarks of a session on how its turns were billed: a gateway could answer under a new name each time."""
 
 
@@ -61,12 +61,12 @@ class AgentSession:
 
     @workflow.signal(description="Internal: break the turn off and end; the session goes on from its checkpoint later.")
     def halt(self, *_: Any) -> None:
-        """Break off what is under way."""
+        """Interrupt the turn that is under way."""
         self._halt.asked = True
 
     @workflow.query(description="What the session does now, its turns and cost")
     def status(self) -> SessionStatus:
-        """What the session does now."""
+        """Return the session's turn, tools and cost."""
         state = self._state
         return SessionStatus(
             **state.key.model_dump(include={"run", "task", "round", "role"}),
@@ -145,7 +145,7 @@ class AgentSession:
         state.steps += 1
         # A step that only runs tools, because a hand-off is among them, asks no model.
         state.turns += result.asked
-        if result.billing and result.billing not in state.billing and len(state.billing) < _MOST_BILLING:
+        if result.billing and result.billing not in state.billing and len(state.billing) < _MAX_BILLING:
             state.billing.append(result.billing)
         state.cost_usd += result.cost_usd
         state.usage = state.usage + result.usage
@@ -154,7 +154,7 @@ class AgentSession:
         self._excerpt = result.excerpt
 
     def _learn(self, result: TurnResult) -> None:
-        """Keep what people are to be told of the turn's tool calls."""
+        """Keep the turn's remarks for people: paths left out or put back, and billing."""
         state = self._state
         state.left_out = result.left_out or state.left_out
         if result.put_back is not None:
@@ -166,7 +166,7 @@ class AgentSession:
         self._state.answer = None
         match result.outcome:
             case "handed_off" if self._state.guidance and self._state.turn <= self._state.last_turn:
-                # A person said something meanwhile: the role hears it, and hands off again.
+                # A person sent a message meanwhile: the role takes it in, and hands off again.
                 return None
             case "handed_off":
                 return self._result(SessionResult(outcome="handed_off", commit="", hand_off=result.hand_off))
@@ -209,7 +209,7 @@ class AgentSession:
         return self._state.level or (_FIRST_START if self._state.turn == 1 else 0)
 
     def _way_on(self, opening: int) -> str:
-        """What `retry` does where the conversation cannot go on; `opening` as of the turn that failed."""
+        """Return the sentence about `retry` for a lost conversation; `opening` is that of the failed turn."""
         role = self._state.key.role
         if self._state.key.purpose:
             return ""  # an answer of the orchestrator's is given once
@@ -226,7 +226,7 @@ class AgentSession:
         )
 
     def _escalate_cap(self, result: TurnResult) -> SessionResult:
-        """The next model call could pass a cap; the question gets its figures from whoever asks it."""
+        """Escalate a cap that the next model call could pass; the pipeline completes the question."""
         assert result.reached is not None
         escalation = Escalation(
             error_type=ERROR_TYPE,

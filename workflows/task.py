@@ -1,8 +1,15 @@
 """The workflow `Task`: rounds of maker, tester, gate and reviewer until the work is approved and integrated.
 
-It ends done, or with a question; the pipeline finds the answer and starts it again from where it stood.
+    open -> make -> test -> gate -> review -> integrate -> done
+             ^               |        |           |
+             |              red    rejected    conflict
+             +---------------+--------+-----------+         the next round
+
+From each stage it may end with a question instead. The pipeline finds the answer and starts it again from where it
+stood; an execution has no more rounds than the limits of the run allow, so that it never needs to continue as new.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,10 +23,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.turn.resume_point import ResumingActivities
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.records.run import Evidence
+    from baton.replayed_figures import TOLD_GATE
     from baton.steps.session import Escalation, HandOff, SessionInput, SessionKey, SessionResult
     from baton.steps.task import (
         FindSessionInput,
         GateInput,
+        GateResult,
         IntegrateInput,
         OpenTaskInput,
         Stage,
@@ -33,24 +42,26 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.child_workflows import ChildEnded, begin, tend
     from workflows.calls.handler_input import Unreadable, read_text
     from workflows.calls.interruption import Halt, Halted, halted
-    from workflows.calls.progress_signals import send, waits_told
+    from workflows.calls.progress_signals import ProgressSignals, send, waits_told
     from workflows.calls.workspace_host import Host, StepFailed
     from workflows.session import AgentSession
     from workflows.state.visibility import task_details
 
 Result = TypeVar("Result")
 
-_MOST_CONFLICTS = 2
-"""So often a conflict goes back to the maker as work; then a person is asked."""
+_MAX_CONFLICTS = 2
+"""How many conflicts in a row the maker resolves; then a person is asked."""
 
 
 class _Escalated(Exception):
-    """Leaves the rounds with a question for somebody else."""
+    """Leaves the rounds with a question for the orchestrator or a person."""
 
-    def __init__(self, escalation: Escalation, role: str) -> None:
+    def __init__(self, escalation: Escalation, role: str, goes_on: Stage | None = None) -> None:
+        """`goes_on` is the stage to go on from once there is an answer; None: the one that asks."""
         super().__init__(escalation.question)
         self.escalation = escalation
         self.role = role
+        self.goes_on = goes_on
 
 
 @workflow.defn(name="Task", failure_exception_types=[ApplicationError])
@@ -65,6 +76,14 @@ class Task:
         self._inbox: list[str] = []
         self._halt = Halt()
         self._role = ""
+        self._integrated = ""
+        """The project commit of the task's work, once it is integrated."""
+        self._signals = ProgressSignals()
+        self._untold: TaskNews | None = None
+        """How the last session ended, until the next stage or the result is told with it."""
+        # The pipeline knows from which stage it starts an execution, and the evidence that it has given to it.
+        self._told_stage = (task.progress.round, _shown(task.progress.stage))
+        self._told_evidence = task.progress.evidence_round
 
     @workflow.signal(description="A message for the agent at work on this task. Input: text.")
     def guide(self, *text: Any) -> None:
@@ -76,7 +95,7 @@ class Task:
 
     @workflow.signal(description="Internal: break off what is under way; the task goes on from its checkpoint later.")
     def halt(self, *_: Any) -> None:
-        """Break off what is under way."""
+        """Interrupt the step that is under way."""
         self._halt.asked = True
 
     @workflow.query(description="Where the task stands in its rounds")
@@ -87,37 +106,28 @@ class Task:
     @workflow.run
     async def run(self, task: TaskInput) -> TaskResult:
         """Go through the rounds from where the task stands."""
+        result = await self._go_through_rounds(task)
+        await self._signals.flush()
+        return result
+
+    async def _go_through_rounds(self, task: TaskInput) -> TaskResult:
         progress = self._progress
         try:
             while True:
                 check_stop()
                 self._halt.check()
                 workflow.set_current_details(task_details(task))
-                await self._tell(progress.stage)
-                match progress.stage:
-                    case "open":
-                        await self._open()
-                    case "make":
-                        await self._session(task.task.role)
-                        progress.stage = "test"
-                    case "test":
-                        await self._test()
-                    case "gate":
-                        await self._gate()
-                    case "review":
-                        await self._review()
-                    case "integrate":
-                        commit = await self._integrate()
-                        if commit:
-                            return self._result(TaskResult(outcome="done", commit=commit, progress=progress))
+                await self._tell_stage()
+                following = await self._run_stage(progress.stage)
+                if following is None:
+                    return self._result(TaskResult(outcome="done", commit=self._integrated, progress=progress))
+                self._enter(following)
         except _Escalated as asked:
-            return self._result(
-                TaskResult(outcome="escalated", progress=progress, escalation=asked.escalation, role=asked.role)
-            )
+            if asked.goes_on is not None:
+                self._enter(asked.goes_on)
+            return self._escalate(asked.escalation, asked.role)
         except Halted:
-            escalation = halted(progress.stage)
-            role = self._role or "engine"
-            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
+            return self._escalate(halted(progress.stage), self._role or "engine")
         except StepFailed as failure:
             escalation = Escalation(
                 error_type=failure.detail or failure.kind,
@@ -126,10 +136,25 @@ class Task:
                 attempted=failure.attempted,
                 operation=progress.stage,
             )
-            role = self._role or "engine"
-            return self._result(TaskResult(outcome="escalated", progress=progress, escalation=escalation, role=role))
+            return self._escalate(escalation, self._role or "engine")
 
-    async def _open(self) -> None:
+    async def _run_stage(self, stage: Stage) -> Stage | None:
+        """Run a stage; returns the next one, or None once the task is integrated."""
+        match stage:
+            case "open":
+                return await self._open()
+            case "make":
+                return await self._make()
+            case "test":
+                return await self._test()
+            case "gate":
+                return await self._gate()
+            case "review":
+                return await self._review()
+            case "integrate":
+                return await self._integrate()
+
+    async def _open(self) -> Stage:
         task, progress = self._input, self._progress
         opened = await self._step(
             IntegrationActivities.open_task,
@@ -138,7 +163,11 @@ class Task:
             summary="open a workspace",
         )
         progress.commit, progress.base = opened.commit, opened.base
-        self._enter("make")
+        return "make"
+
+    async def _make(self) -> Stage:
+        await self._session(self._input.task.role)
+        return "test"
 
     async def _session(self, role: str) -> HandOff:
         """Run or go on with the session of this stage; raises _Escalated where it needs help."""
@@ -196,7 +225,7 @@ class Task:
         progress.guidance = [*result.guidance, *self._inbox]
         self._inbox.clear()
         self._host.queue = result.queue or self._host.queue
-        await self._tell(progress.stage, result)
+        await self._tell_session(result)
         if result.outcome == "escalated" or result.hand_off is None:
             assert result.escalation is not None
             progress.turn, progress.last_turn = result.next_turn, last_turn
@@ -206,14 +235,36 @@ class Task:
         self._role = ""
         return result.hand_off
 
-    async def _test(self) -> None:
+    async def _test(self) -> Stage:
         hand_off = await self._session("tester")
         self._progress.tester_verdict = hand_off.verdict
-        self._enter("gate")
+        return "gate"
 
-    async def _gate(self) -> None:
+    async def _gate(self) -> Stage:
         task, progress = self._input, self._progress
-        result = await self._step(
+        late = asyncio.create_task(self._tell_long_gate()) if task.merges_news else None
+        try:
+            result = await self._run_gate()
+        finally:
+            if late is not None:
+                late.cancel()
+        progress.commit, progress.candidate = result.checkpoint, result.candidate
+        progress.evidence, progress.evidence_round = result.evidence, progress.round
+        red = not result.evidence.green
+        # Without a test command there is no exit code to go by; the tester's word is all there is.
+        if result.evidence.command is None and progress.tester_verdict == "fail":
+            red = True
+        if red:
+            return self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
+        return "review"
+
+    async def _tell_long_gate(self) -> None:
+        await workflow.sleep(TOLD_GATE, summary="a gate that takes long is told to the run")
+        self._send_stage()
+
+    async def _run_gate(self) -> GateResult:
+        task, progress = self._input, self._progress
+        return await self._step(
             GateActivities.run_gate,
             GateInput(
                 run=task.run,
@@ -228,37 +279,25 @@ class Task:
             timeout=TURN_TIMEOUT,
             summary=f"gate, round {progress.round}",
         )
-        progress.commit, progress.candidate = result.checkpoint, result.candidate
-        progress.evidence, progress.evidence_round = result.evidence, progress.round
-        red = not result.evidence.green
-        # Without a test command there is no exit code to go by; the tester's word is all there is.
-        if result.evidence.command is None and progress.tester_verdict == "fail":
-            red = True
-        if red:
-            self._next_round("gate_red", f"The tests of task {task.task.id} still fail", result.evidence)
-        else:
-            self._enter("review")
 
-    async def _review(self) -> None:
+    async def _review(self) -> Stage:
         hand_off = await self._session("reviewer")
         if hand_off.verdict == "approve":
-            self._enter("integrate")
-            return
-        self._next_round(
+            return "integrate"
+        return self._next_round(
             "review_rejected",
             f"The reviewer still asks for changes to task {self._input.task.id}: {hand_off.summary}",
             self._progress.evidence,
         )
 
-    def _next_round(self, kind: str, question: str, evidence: Evidence | None) -> None:
-        """Enter the next round; after the last one a person is asked first."""
+    def _next_round(self, kind: str, question: str, evidence: Evidence | None) -> Stage:
+        """Begin the next round; after the last one a person is asked first."""
         progress = self._progress
         over = progress.round >= progress.last_round
         spent = progress.round
         progress.round += 1
-        self._enter("make")
         if not over:
-            return
+            return "make"
         accept = ["accept"] if kind == "review_rejected" else []
         error = f"exit code {evidence.exit_code} of `{evidence.command}`" if evidence and not evidence.green else ""
         raise _Escalated(
@@ -271,10 +310,10 @@ class Task:
                 operation=f"round {spent}",
             ),
             "reviewer" if kind == "review_rejected" else self._input.task.role,
+            goes_on="make",
         )
 
-    async def _integrate(self) -> str:
-        """The integrated commit; empty where a conflict went back to the maker."""
+    async def _integrate(self) -> Stage | None:
         task, progress = self._input, self._progress
         integrated = await self._step(
             IntegrationActivities.integrate_task,
@@ -291,26 +330,27 @@ class Task:
             summary="integrate",
         )
         if integrated.commit:
-            return integrated.commit
+            self._integrated = integrated.commit
+            return None
         progress.commit, progress.base = integrated.checkpoint, integrated.base
         progress.conflicts_met += 1
-        # A conflict is nobody's fault: its round is not counted.
+        # The maker resolves the conflict in a round that is not counted.
         progress.round += 1
         progress.last_round = max(progress.last_round, progress.round)
-        self._enter("make")
-        if progress.conflicts_met > _MOST_CONFLICTS:
+        if progress.conflicts_met > _MAX_CONFLICTS:
             paths = named(integrated.conflicts, 10)
             raise _Escalated(
                 Escalation(
                     error_type="merge_conflict",
                     question=f"Task {task.task.id} conflicts with work that was integrated before it: {paths}",
-                    attempted=[f"{_MOST_CONFLICTS} rounds in which the maker resolved it"],
+                    attempted=[f"{_MAX_CONFLICTS} rounds in which the maker resolved it"],
                     error=cut(f"merge conflict in {paths}", 2_000),
                     operation="integrate",
                 ),
                 task.task.role,
+                goes_on="make",
             )
-        return ""
+        return "make"
 
     async def _step(
         self, method: Callable[[Any, Any], Awaitable[Result]], argument: Any, *, timeout: timedelta, summary: str
@@ -323,15 +363,53 @@ class Task:
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
         progress.starts = 0
 
-    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
-        """Tell the pipeline what happens now."""
-        parent = workflow.info().parent
-        if parent is None:
+    async def _tell_stage(self) -> None:
+        """Tell the pipeline which stage begins, together with how the session before it ended."""
+        progress = self._progress
+        if not self._input.merges_news:
+            await self._tell(progress.stage)
             return
+        # To integrate is short: the result tells of it. A gate is told once it has lasted for a while.
+        if (progress.round, _shown(progress.stage)) != self._told_stage and progress.stage not in ("gate", "integrate"):
+            self._send_stage()
+
+    def _send_stage(self) -> None:
+        progress = self._progress
+        self._told_stage = (progress.round, _shown(progress.stage))
+        news = self._take_untold() or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+        news.stage, news.next_round = progress.stage, progress.round
+        news.progress = progress.model_copy(update={"evidence": None})
+        self._signals.send(news)
+
+    async def _tell_session(self, result: SessionResult) -> None:
+        """Tell the pipeline how a session ended: with the stage that begins next, or with the task's result."""
+        if self._input.merges_news:
+            self._untold = self._news("", result)
+            self._untold.evidence, self._untold.evidence_round, self._untold.progress = None, 0, None
+        else:
+            await self._tell("", result)
+
+    def _take_untold(self) -> TaskNews | None:
+        """Take the progress that no signal has told yet, with the evidence if it is new."""
+        progress = self._progress
+        news, self._untold = self._untold, None
+        if progress.evidence is not None and progress.evidence_round != self._told_evidence:
+            self._told_evidence = progress.evidence_round
+            news = news or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+            news.evidence, news.evidence_round = progress.evidence, progress.evidence_round
+        return news
+
+    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
+        """Tell the pipeline by a signal of its own, as histories of before have it."""
+        parent = workflow.info().parent
+        if parent is not None:
+            await send(parent.workflow_id, self._news(stage, result))
+
+    def _news(self, stage: str, result: SessionResult | None) -> TaskNews:
         said = result.hand_off if result else None
-        news = TaskNews(
+        return TaskNews(
             task=self._input.task.id,
-            stage="" if result else stage,
+            stage=stage,
             round=self._progress.round,
             turns=result.turns if result else 0,
             steps=result.steps if result else 0,
@@ -346,11 +424,22 @@ class Task:
             put_back=result.put_back if result else None,
             progress=self._progress.model_copy(update={"evidence": None}),
         )
-        await send(parent.workflow_id, news)
+
+    def _escalate(self, escalation: Escalation, role: str) -> TaskResult:
+        return self._result(TaskResult(outcome="escalated", progress=self._progress, escalation=escalation, role=role))
 
     def _result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue
-        result.evidence = self._progress.evidence
+        if self._input.merges_news:
+            # The evidence stands in the progress.
+            result.news, self._untold = self._untold, None
+        else:
+            result.evidence = self._progress.evidence
         # What came after the last session, during a gate for instance, is for the next one.
         result.progress.guidance = [*result.progress.guidance, *self._inbox]
         return result
+
+
+def _shown(stage: Stage) -> Stage:
+    """Return the stage that people see: to open a workspace belongs to the maker's work."""
+    return "make" if stage == "open" else stage

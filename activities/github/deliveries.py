@@ -95,8 +95,9 @@ class DeliveringActivities:
             if name and _covered(name, names):
                 matter = Stop(number=1, reason="removed")
                 notice = Notice(delivery=removal.delivery, sender=removal.sender, matter=matter)
-                handle = self._client.get_workflow_handle(found.id, run_id=found.run_id)
-                with contextlib.suppress(RPCError):  # It has ended by itself.
+                # Its latest execution: a run that waits may have continued as new since the list was made.
+                handle = self._client.get_workflow_handle(found.id)
+                with contextlib.suppress(RPCError):  # it has ended by itself
                     await handle.signal(_KEY, notice)
                     await handle.cancel()
                     stopped.append(found.id)

@@ -10,10 +10,12 @@ from agents.reports import GuidanceReport
 from baton import naming
 from baton.budget.caps import with_costs
 from baton.errors import WorkspaceError
-from baton.steps.store_paths import DECISIONS, SAVED, STATE, stuck_file
-from baton.steps.task import Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
+from baton.records.run import Evidence
+from baton.steps.store_paths import DECISIONS, SAVED, STATE, gate_file, stuck_file
+from baton.steps.task import GateResult, Guidance, ReadGuidanceInput, Saved, SaveInput, StuckReport
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut
+from workspaces.store.store import Store
 
 _MAX_GUIDANCE = 8_000
 """Maximum of characters of the orchestrator's guidance to an agent."""
@@ -38,10 +40,10 @@ class StateActivities:
             save.run,
             {
                 STATE: to_json(state.model_dump(mode="json")),
-                DECISIONS: to_json([decision.model_dump(mode="json") for decision in save.decisions]),
+                DECISIONS: to_json([decision.model_dump(mode="json") for decision in state.decisions]),
                 SAVED: to_json(save.model_dump(mode="json", include={"at"})),
             },
-            f"{save.state.status.value}: {len(save.decisions)} decisions, ${state.cost_usd:.4f}",
+            f"{save.state.status.value}: {len(state.decisions)} decisions, ${state.cost_usd:.4f}",
             save.at,
             alone=STATE,
             state_of=save.at,
@@ -62,7 +64,7 @@ class StateActivities:
             suggestions=escalation.suggestions,
             failure_class=escalation.failure_class,
             error=escalation.error,
-            evidence=report.evidence,
+            evidence=await _with_log(store, report),
         )
         await write_run_files(
             store,
@@ -84,3 +86,15 @@ class StateActivities:
         return Guidance(
             text=cut(self._redact(report.guidance), _MAX_GUIDANCE), reason=cut(self._redact(report.reason), 500)
         )
+
+
+async def _with_log(store: Store, report: StuckReport) -> Evidence | None:
+    """Return the evidence with the end of its log, which the gate has recorded in the task's checkpoint."""
+    evidence = report.evidence
+    if evidence is None or evidence.log_tail or not report.checkpoint:
+        return evidence
+    async with holding(store, report.run, report.task, report.checkpoint):
+        recorded = await store.read(report.checkpoint, gate_file(report.evidence_round))
+    if recorded is None:
+        return evidence
+    return evidence.model_copy(update={"log_tail": GateResult.model_validate_json(recorded).evidence.log_tail})

@@ -12,6 +12,7 @@ from activities.runtime.heartbeat import doing
 from activities.runtime.step import step
 from activities.runtime.stores import Stores, run_base, run_config, run_json
 from activities.runtime.superseded import still_wanted
+from agents.failure_classifier import classify
 from baton import naming
 from baton.logs import get_logger
 from baton.records.left_out import read_path, show_path
@@ -69,7 +70,9 @@ class GateActivities:
             filtered = await self._filtered(store, gate.run, commit)
             evidence, _log = await self._evidence(store, gate, commit)
             kept = [path for path in gate.left_out if await _has(store, commit, path)]
-            return GateResult(evidence=evidence, candidate=commit, kept=kept, filtered=filtered)
+            result = GateResult(evidence=evidence, candidate=commit, kept=kept, filtered=filtered)
+            # No checkpoint keeps this log: the end of a red one goes to the repair task by way of the workflow.
+            return _without_log(result) if evidence.green else result
 
     async def _of_task(self, store: Store, lane: Lane, gate: GateInput) -> GateResult:
         checkpoints = Checkpoints(store)
@@ -81,7 +84,8 @@ class GateActivities:
             # An earlier attempt has recorded its evidence: the tests do not run again.
             recorded = await store.read(head, path)
             if recorded is not None:
-                return GateResult.model_validate_json(recorded).model_copy(update={"checkpoint": head})
+                result = GateResult.model_validate_json(recorded)
+                return _without_log(result.model_copy(update={"checkpoint": head}))
         doing(stage="candidate")
         candidate = await project_commit(
             store, lane, gate.checkpoint, parent=gate.base, message=await self._message(store, gate), at=at
@@ -99,7 +103,7 @@ class GateActivities:
             at=at,
         )
         result.checkpoint = commit
-        return result
+        return _without_log(result)
 
     async def _evidence(self, store: Store, gate: GateInput, commit: str) -> tuple[Evidence, bytes]:
         doing(stage="gate")
@@ -168,6 +172,17 @@ class GateActivities:
             named = coauthor(issue.requester, self._settings.github_url) if self._settings.github_coauthor else None
             trailers += [named] if named else []
         return "\n".join([*lines, "", *trailers]) + "\n"
+
+
+def _without_log(result: GateResult) -> GateResult:
+    """Return what the workflow has to know: the class of a failure, and not the end of the log, which is in the store.
+
+    https://docs.temporal.io/workflows#event-history: what an activity returns stays in the history.
+    """
+    evidence = result.evidence
+    failure_class = "" if evidence.green else classify(evidence.log_tail).kind.value
+    lean = evidence.model_copy(update={"log_tail": "", "failure_class": failure_class})
+    return result.model_copy(update={"evidence": lean})
 
 
 async def _has(store: Store, commit: str, shown: str) -> bool:

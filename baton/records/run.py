@@ -85,7 +85,10 @@ class Evidence(Contract):
     log_digest: str = ""
     """`sha256:` and the digest of the complete log."""
     log_tail: str = ""
-    """The end of the log, bounded and redacted."""
+    """The end of the log, bounded and redacted. Empty in the history of a workflow: there `commit` and the round say
+    where the store has it."""
+    failure_class: str = ""
+    """The known class of a red result (`agents.failure_classifier`), from the log; empty for a green one."""
     seconds: float = 0.0
     timed_out: bool = False
     sandboxed: bool = True

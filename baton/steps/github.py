@@ -1,4 +1,4 @@
-"""What passes between workflows and the steps that read from GitHub, write to it, or pass its deliveries on."""
+"""Inputs and results of the activities that read from GitHub, write to it, or pass its deliveries on."""
 
 from typing import Literal
 
@@ -24,14 +24,14 @@ class WhoAsks(Lean):
 
 
 class Permission(Lean):
-    """Whether somebody may have a run started, and why not."""
+    """Whether a person may start a run, and the reason for a refusal."""
 
     allowed: bool
     reason: str = ""
 
 
 class EarlierInput(Lean):
-    """Input of `read_comments`: what was said on an issue before a run was asked for, and whether it still is."""
+    """Input of `read_comments`: the comments on an issue before a run was asked for, and whether it still is."""
 
     repository: Repository
     number: int
@@ -47,7 +47,7 @@ class Earlier(Lean):
 
     text: str = Field(default="", max_length=20_000)
     withdrawn: str = ""
-    """Why nobody wants the run any more."""
+    """The reason why the run is no longer wanted."""
 
 
 class PullNumber(Lean):
@@ -77,7 +77,7 @@ class FailedCheck(Lean):
 
 
 class FailureLog(Lean):
-    """The end of a failed check's log, or what the check says of itself."""
+    """The end of a failed check's log, or else the check's own summary."""
 
     text: Text = ""
 
@@ -100,7 +100,7 @@ class FoundRun(Lean):
     last: str = ""
     """The latest run that has ended."""
     taken: str = ""
-    """Why no run can be found or started: its id is that of somebody else's."""
+    """The reason why no run can be found or started: another workflow has its id."""
 
 
 class Deliver(Lean):
@@ -114,7 +114,7 @@ class Deliver(Lean):
 
 
 class Delivered(Lean):
-    """What became of it."""
+    """Result of `deliver`."""
 
     refused: str = ""
     """Why a decision was not taken."""
@@ -195,7 +195,7 @@ class CheckWritten(Lean):
 
 
 class Handled(Lean):
-    """Result of the workflow `Delivery`: what was done with it."""
+    """Result of the workflow `Delivery`."""
 
     outcome: Literal["started", "told", "stopped", "answered", "refused", "ignored", "failed"]
     run: str = ""
@@ -217,7 +217,7 @@ class TakeInInput(Lean):
 
 
 class TakenIn(Lean):
-    """What was found on the branch, and done about it."""
+    """Result of `take_in`: the state of the branch, and the commits that were merged from it."""
 
     relation: Literal["same", "ahead", "rewritten", "gone"]
     head: str = ""
@@ -230,7 +230,7 @@ class TakenIn(Lean):
 
 
 class ResetInput(Lean):
-    """Input of `take_theirs`: let the integrated line be what others made of the branch."""
+    """Input of `take_theirs`: set the integrated line to the branch as others have rewritten it."""
 
     run: str
     repo: str
@@ -238,7 +238,7 @@ class ResetInput(Lean):
 
 
 class FeedbackItem(Lean):
-    """Something that people or checks say about a pull request."""
+    """One remark of a person or a check about a pull request."""
 
     source: str
     """Who or what: `review of ada`, `check build`."""

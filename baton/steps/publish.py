@@ -1,4 +1,4 @@
-"""What passes to and from the end of a run: the branch in the target repository, and the workspaces that go."""
+"""Inputs and results of the last activities of a run: publish the branch, leave files out, remove the workspaces."""
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ class Published(Lean):
 
 
 class LeaveOutInput(Lean):
-    """Input of `leave_out`: a commit is to be published without what it does to files behind filters."""
+    """Input of `leave_out`: a commit is to be published without its changes to files behind filters."""
 
     run: str
     repo: str

@@ -1,4 +1,4 @@
-"""What passes between the session workflow and the turn activity: ids, numbers and excerpts, never transcripts.
+"""Records between the session workflow and the turn activity: ids, numbers and excerpts, never transcripts.
 
 These records stand in the history once a turn, so they are lean: a field at its default is not written.
 """
@@ -14,7 +14,7 @@ from baton.text.truncation import MAX_NAMED
 
 
 class Lean(Contract):
-    """A record that leaves out what equals its default when it is written."""
+    """A record that leaves out fields at their defaults when it is written."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Lean(Contract):
 
 
 class SessionKey(Lean):
-    """Whose turn it is: one role at work on one task of a run."""
+    """The key of a session: one role at work on one task of a run."""
 
     run: str
     repo: str
@@ -57,7 +57,7 @@ class SessionKey(Lean):
 
 
 class Escalation(Lean):
-    """Why work cannot go on without somebody else, and what could be done."""
+    """The reason why work cannot go on without help, and the ways out."""
 
     error_type: str
     question: ShortText
@@ -75,7 +75,7 @@ class Escalation(Lean):
     reached: Reached | None = None
     """The cap that it is about."""
     anew: bool = False
-    """The conversation cannot go on as it is: whoever goes on starts the session anew from its last checkpoint."""
+    """The conversation cannot go on as it is: the session starts anew from its last checkpoint."""
 
     @property
     def of_role(self) -> bool:
@@ -84,7 +84,7 @@ class Escalation(Lean):
 
 
 class HandOff(Lean):
-    """What the workflow must know of a hand-off; the whole report is in the store at `path`."""
+    """The part of a hand-off that the workflow decides by; the whole report is in the store at `path`."""
 
     path: str
     verdict: str = ""
@@ -117,7 +117,7 @@ class TurnInput(Lean):
 
 
 class LeftOut(Lean):
-    """What a task's workspace holds and the branch will not have: the whole list as it is now, bounded."""
+    """The paths of a task's workspace that the branch will not have: the whole list as it is now, bounded."""
 
     paths: dict[str, str] = Field(default_factory=dict)
     """Each path as `show_path` shows it, with the name of its reason (`baton.records.left_out`)."""
@@ -144,7 +144,7 @@ TurnOutcome = Literal[
 
 
 class TurnResult(Lean):
-    """What a turn came to."""
+    """The result of a turn."""
 
     commit: str
     outcome: TurnOutcome = "continue"
@@ -245,7 +245,7 @@ class SessionStatus(Contract):
 
 
 class Doing(Contract):
-    """Heartbeat details of an activity: what it does just now. The Web UI shows them, and so does the live table."""
+    """Heartbeat details of an activity: its present stage. The Web UI shows them, and so does the live table."""
 
     stage: str = ""
     """`workspace`, `tools`, `checkpoint`, `budget`, `model`; of a gate `candidate` and `gate`.

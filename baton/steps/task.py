@@ -1,8 +1,8 @@
-"""What passes between workflows and the steps around the sessions: prepare, open, gate, integrate, save, publish."""
+"""Inputs and results of the steps around the sessions: prepare, open, gate, integrate, save, publish."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field, PlainSerializer
 
 from baton.budget.caps import Caps, Cost
 from baton.records.run import (
@@ -16,6 +16,16 @@ from baton.records.run import (
     RunRequest,
 )
 from baton.steps.session import Escalation, Lean, LeftOut, PutBack, SessionKey
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def _without_defaults(record: BaseModel) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude_defaults=True)
+
+
+Short = Annotated[Record, PlainSerializer(_without_defaults, return_type=dict[str, Any])]
+"""A record inside of one for the history: what equals a default is not written, at any depth."""
 
 
 class HostGranted(Lean):
@@ -38,7 +48,7 @@ class PrepareInput(Lean):
 
 
 class Prepared(Lean):
-    """What the engine found out about the target repository."""
+    """The facts about the target repository that a run starts with."""
 
     base_commit: str
     base_ref: str = ""
@@ -83,7 +93,7 @@ class Plan(Lean):
 
 
 class StuckReport(Lean):
-    """Input of `write_report`: what the orchestrator is told of an agent that cannot go on."""
+    """Input of `write_report`: the report to the orchestrator about an agent that cannot go on."""
 
     run: str
     repo: str
@@ -92,6 +102,10 @@ class StuckReport(Lean):
     role: str
     escalation: Escalation
     evidence: Evidence | None = None
+    task: str = ""
+    checkpoint: str = ""
+    """Checkpoint of the task that holds the end of the gate's log, where `evidence` comes without it."""
+    evidence_round: int = 0
 
 
 class ReadGuidanceInput(Lean):
@@ -112,7 +126,7 @@ class Guidance(Lean):
 
 
 class OpenTaskInput(Lean):
-    """Input of `open_task`: a workspace for a task, from what is integrated so far."""
+    """Input of `open_task`: a workspace for a task, from the integrated commit."""
 
     run: str
     repo: str
@@ -169,7 +183,7 @@ class IntegrateInput(Lean):
 
 
 class Integrated(Lean):
-    """Where the task's work landed, or what stands in its way."""
+    """The integrated commit of a task, or the conflicts that prevent it."""
 
     commit: str = ""
     conflicts: list[str] = Field(default_factory=list)
@@ -194,8 +208,10 @@ class SaveInput(Lean):
 
     run: str
     repo: str
-    state: RunDocument
+    state: Short[RunDocument]
+    """The document with the decisions in it; written without what equals a default."""
     decisions: list[Decision] = Field(default_factory=list)
+    """Empty but in histories of before, which have the decisions twice."""
     at: Moment
     closing: bool = False
     """Whether the run ends here: its costs are then taken from the ledger, to the last call."""
@@ -242,7 +258,7 @@ class TaskProgress(Lean):
     conflicts_met: int = 0
     tester_verdict: str = ""
     guidance: list[str] = Field(default_factory=list)
-    evidence: Evidence | None = None
+    evidence: Short[Evidence] | None = None
     evidence_round: int = 0
     """The round whose gate the evidence is of."""
     adrift: bool = False
@@ -260,7 +276,7 @@ class ForkInput(Lean):
 
 
 class Forked(Lean):
-    """What a forked run takes over."""
+    """The plan, commits and progress that a forked run takes over."""
 
     plan: Plan
     done: dict[str, str] = Field(default_factory=dict)
@@ -275,23 +291,11 @@ class TaskInput(Lean):
     run: str
     repo: str
     task: PlannedTask
-    limits: Limits
+    limits: Short[Limits]
     queue: str
     progress: TaskProgress = Field(default_factory=TaskProgress)
-
-
-class TaskResult(Lean):
-    """How a task's execution ended: done, or with a question that somebody else must answer."""
-
-    outcome: Literal["done", "escalated"]
-    commit: str = ""
-    """The project commit that was integrated."""
-    progress: TaskProgress
-    queue: str = ""
-    escalation: Escalation | None = None
-    role: str = ""
-    """Who escalated."""
-    evidence: Evidence | None = None
+    merges_news: bool = False
+    """Whether one signal tells how a session ended and which stage begins; false in histories of before."""
 
 
 class FindSessionInput(Lean):
@@ -314,19 +318,23 @@ class FoundSession(Lean):
 
 
 class TaskNews(Lean):
-    """Signal `news` of a task to its pipeline: what happens now, and what the last step cost."""
+    """Signal `news` of a task to its pipeline: the stage that begins, and the result and cost of the last session."""
 
     task: str
     stage: str
+    """The stage that begins; empty where none does."""
     round: int
+    """The round of the session that has ended, or else of the stage that begins."""
+    next_round: int = 0
+    """The round of the stage that begins, where the signal also tells of a session; 0: the same as `round`."""
     turns: int = 0
     steps: int = 0
     """Of a session that has ended: how often it was its turn, with a call of the model or without."""
     billing: list[str] = Field(default_factory=list)
     cost_usd: float = 0.0
-    evidence: Evidence | None = None
+    evidence: Short[Evidence] | None = None
     evidence_round: int = 0
-    """The round whose gate the evidence is of; 0 where nobody says."""
+    """The round whose gate the evidence is of; 0: unknown."""
     verdict: str = ""
     """What the role has handed off, with the number of its blocking findings."""
     blocking: int = 0
@@ -339,3 +347,25 @@ class TaskNews(Lean):
     """What the role changed outside its scope during the session that has ended."""
     progress: TaskProgress | None = None
     """Where the task stands, without evidence: enough to go on from there if this execution ends without a word."""
+
+
+class TaskResult(Lean):
+    """The end of a task's execution: done, or a question for the orchestrator or a person."""
+
+    outcome: Literal["done", "escalated"]
+    commit: str = ""
+    """The project commit that was integrated."""
+    progress: TaskProgress
+    queue: str = ""
+    escalation: Escalation | None = None
+    role: str = ""
+    """Who escalated."""
+    evidence: Evidence | None = None
+    """Only in histories of before; see `last_evidence`."""
+    news: TaskNews | None = None
+    """The progress that no signal has told yet; only where the input asks for merged signals."""
+
+    @property
+    def last_evidence(self) -> Evidence | None:
+        """The evidence of the task's last gate."""
+        return self.evidence or self.progress.evidence

@@ -139,7 +139,7 @@ _STEPS = {
     "integrate": _step("activities.task.integrate:IntegrationActivities.integrate_task"),
     "final gate": _step("activities.task.gate:GateActivities.run_gate", "task='gate'"),
     "publish": _step("activities.run.publish:PublishingActivities.publish_run"),
-    "save state": _step("activities.run.state_files:StateActivities.save_state", nth=2),
+    "save state": _step("activities.run.state_files:StateActivities.save_state"),
     "clean up": _step("activities.run.publish:PublishingActivities.clean_up"),
 }
 """Every activity of a run: killed when it has begun, and when it is done but nobody knows."""
@@ -180,7 +180,7 @@ INSIDE = [
     Case(
         "save state: kept; integrate: on the line; publish: pushing",
         [
-            Moment("activities.run.state_files:write_run_files", "after", nth=3),
+            Moment("activities.run.state_files:write_run_files", "after", match="'planning: "),
             Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
             Moment("workspaces.delivery.push_branch:git", "during", seconds=0.01),
         ],

@@ -57,6 +57,7 @@ PATHS = st.lists(st.text(alphabet="abc]-*", min_size=1, max_size=4), min_size=1,
     st.lists(PATHS, min_size=30),
 )
 @example(["[a\\]b", "[ab]"], "", False, ["]", "a", "b/a", "[a]b/a", "]/b", "a]b/a"])
+@example(["[a\\]b", "**", "a**b", "[--a]"], "", True, ["a/c", "b/c", "-/c", "]/c", "[/c", "c/c"])
 @settings(max_examples=50, deadline=None)  # of 30 paths and more each
 def test_patterns_mean_what_they_mean_to_git(
     repository: Path, names: list[str], start: str, directory: bool, paths: list[str]

@@ -285,6 +285,10 @@ RUNS = [
     ),
 ]
 
+_AGAIN = ("two-tasks", "answers", "stopped", "together", "raised", "forked")
+RUNS += [replace(run, name=f"{run.name}-merged") for run in RUNS if run.name in _AGAIN]
+"""The same runs with the patches that came since: merged signals, spaced saves, new starts, guided forks."""
+
 
 async def to_the_merge(w: World) -> None:
     """A label, a question, somebody else's commit, a review, and the merge; strangers and mistakes between."""
@@ -317,5 +321,17 @@ ON_GITHUB = [
         to_the_merge,
         # The run, two tasks and seven sessions, one of each begun anew after the answer; and seven deliveries.
         workflows=19,
+    ),
+    RecordedOnGitHub(
+        "issue-renewed",
+        scenario(
+            plan(task("t1")),
+            session("backend", "t1", [[escalate("Which?", "this", "that")], [made()]]),
+            simple_task("t1")[1:],
+            simple_task("follow-up", write("src/pages.txt", "page size 50\n")),
+        ),
+        to_the_merge,
+        # As above; the run continues as new wherever it waits for a review.
+        workflows=22,
     ),
 ]

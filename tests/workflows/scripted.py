@@ -15,7 +15,8 @@ from temporalio.service import RPCError
 
 from baton import naming
 from baton.records.run import DecisionPolicy, Evidence, Limits
-from baton.steps.publish import Published
+from baton.steps.github import CheckWritten, Commented, OpenRoundInput, PullState, RoundOpened, TakenIn
+from baton.steps.publish import Published, PublishInput
 from baton.steps.session import Escalation, HandOff, TurnInput, TurnResult
 from baton.steps.task import (
     FoundSession,
@@ -67,6 +68,10 @@ class Script:
     """Whether that step is under way."""
     gates: list[int] = field(default_factory=list)
     """Exit codes of the gates on the merged result; then 0."""
+    opened: Counter[str] = field(default_factory=Counter)
+    """Rounds on the pull request, by run."""
+    feedback: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """What these rounds were opened for."""
 
     @activity.defn(dynamic=True)
     async def step(self, args: Sequence[RawValue]) -> Any:
@@ -134,7 +139,9 @@ class Script:
                 return HostGranted(queue=naming.TASK_QUEUE)
             case "prepare_run":
                 policy = DecisionPolicy(default="retry", deadline_seconds=0.5) if self.asks else DecisionPolicy()
-                return Prepared(base_commit=BASE, plan_commit="0" * 40, limits=self.limits, decisions=policy)
+                return Prepared(
+                    base_commit=BASE, plan_commit="0" * 40, limits=self.limits, decisions=policy, quiet_seconds=0.01
+                )
             case "take_turn":
                 return self._turn(read(TurnInput))
             case "read_plan":
@@ -143,7 +150,8 @@ class Script:
             case "run_gate":
                 final = b'"task":"gate"' in given.payload.data if given is not None else False
                 code = self.gates.pop(0) if final and self.gates else 0
-                evidence = Evidence(commit="c" * 40, command="true", exit_code=code)
+                commit = f"{self.opened[run]:040x}" if final and self.opened[run] else "c" * 40
+                evidence = Evidence(commit=commit, command="true", exit_code=code)
                 return GateResult(evidence=evidence, checkpoint="1" * 40, candidate="c" * 40)
             case "integrate_task":
                 return Integrated(commit="d" * 40)
@@ -152,7 +160,19 @@ class Script:
             case "open_task":
                 return {"commit": "1" * 40, "base": BASE}
             case "publish_run":
-                return Published(branch=f"baton/{run}", commit="c" * 40)
+                return Published(branch=read(PublishInput).branch or f"baton/{run}", commit="c" * 40)
+            case "take_in":
+                return TakenIn(relation="same")
+            case "open_round":
+                self.opened[run] += 1
+                self.feedback[run] += [item.text for item in read(OpenRoundInput).items]
+                return RoundOpened(role="backend")
+            case "write_comment":
+                return Commented(id=1)
+            case "write_pull" | "read_pull":
+                return PullState(number=8, url="https://github.example.org/ada/shop/pull/8")
+            case "write_check":
+                return CheckWritten(id=2)
             case "save_state":
                 self.saved[run] = read(SaveInput).state.status.value
                 return Saved(commit="e" * 40)

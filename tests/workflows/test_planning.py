@@ -2,19 +2,25 @@
 
 import pytest
 
-from baton.records.run import RunRequest
+from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.steps.session import Escalation
 from baton.steps.task import PlannedTask
-from workflows.calls.interruption import Halt
-from workflows.calls.workspace_host import Host
+from workflows.budget.cap_decisions import CapKeeper
+from workflows.budget.wall_clock import WallClock
+from workflows.decisions.escalation import Escalations
 from workflows.stages.planning import Orchestrator
+from workflows.state.run_context import RunContext
 
 TASK = PlannedTask(id="t1", title="Pages", role="backend")
 
 
 def passes_on(kind: str, *, architectural: bool = False, operation: str = "") -> str:
     """Why a report goes to a person at once."""
-    orchestrator = Orchestrator(RunRequest(task="x", repo="/srv/shop"), Host(), lambda _: None, Halt())
+    document = RunDocument(run="r", status=RunStatus.PLANNING, repo="/srv/shop")
+    context = RunContext(RunRequest(task="x", repo="/srv/shop"), document)
+    escalations = Escalations(context)
+    caps = CapKeeper(context, escalations, WallClock(context))
+    orchestrator = Orchestrator(context, escalations, caps)
     escalation = Escalation(error_type=kind, question="Which?", architectural=architectural, operation=operation)
     return orchestrator.passes_on(TASK, escalation)
 

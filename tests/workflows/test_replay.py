@@ -1,5 +1,6 @@
 """Recorded histories replay with the workflows as they are now: a run that is under way survives a new version."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -58,6 +59,10 @@ def test_the_histories_show_what_they_are_for() -> None:
     assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in kinds["aborted"]
     assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW in kinds["many-turns"]
     assert EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED in kinds["issue"]
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW in kinds["issue-renewed"]
+    assert markers("two-tasks-merged") == {"lean-history"}
+    assert "start-sessions-anew" in markers("answers-merged")
+    assert "guide-in-forks" in markers("forked-merged")
     # The orchestrator's guidance, a conflict of two tasks, a deadline; a wall clock and another cap; a fork, a repair.
     assert "read_guidance" in steps("together")
     together = histories.everything("together")
@@ -82,6 +87,16 @@ def steps(name: str) -> set[str]:
         event.activity_task_scheduled_event_attributes.activity_type.name
         for history in histories.read(name)
         for event in history.events
+    }
+
+
+def markers(name: str) -> set[str]:
+    """The patches of a recorded run."""
+    return {
+        json.loads(event.marker_recorded_event_attributes.details["patch-data"].payloads[0].data)["id"]
+        for history in histories.read(name)
+        for event in history.events
+        if event.marker_recorded_event_attributes.marker_name == "core_patch"
     }
 
 

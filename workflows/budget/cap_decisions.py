@@ -1,4 +1,4 @@
-"""Caps of a run that were reached: one decision for all who wait for the same cap, and what its answer changes."""
+"""Decisions about caps that a run has reached: one for all work that waits for the same cap."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,13 +10,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.budget.spending_guard import SpendingActivities
     from baton.budget.caps import RAISE, Caps, Reached, question, suggestions
     from baton.policies import GIT_TIMEOUT
-    from baton.records.run import Limits, RunRequest
+    from baton.records.run import Limits
     from baton.steps.session import Escalation
     from baton.steps.task import SetCapsInput
     from workflows.budget.wall_clock import WallClock
     from workflows.calls.interruption import WALL_CLOCK, Halted, halted
-    from workflows.calls.workspace_host import Host
     from workflows.decisions.escalation import Abort, Escalations, Skip
+    from workflows.state.run_context import RunContext
 
 
 Result = TypeVar("Result")
@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 class CapKeeper:
     """Asks when a cap is reached. Work that meets the same cap meanwhile waits for the same answer."""
 
-    def __init__(self, request: RunRequest, host: Host, escalations: Escalations, clock: WallClock) -> None:
-        self._request = request
-        self._host = host
+    def __init__(self, context: RunContext, escalations: Escalations, clock: WallClock) -> None:
+        self._request = context.request
+        self._host = context.host
         self._escalations = escalations
         self._clock = clock
         self._caps = Caps()
@@ -38,8 +38,16 @@ class CapKeeper:
         """Take over the limits that the run starts with."""
         self._caps.limits = limits
 
+    def carry(self) -> Caps:
+        """Return the caps as they were raised, for the next execution of the run."""
+        return self._caps
+
+    def restore(self, caps: Caps) -> None:
+        """Take over the caps of the execution that this one continues."""
+        self._caps = caps
+
     def concerns(self, escalation: Escalation) -> bool:
-        """Whether an escalation is about a cap; whatever a role calls its question, it is about none."""
+        """Whether an escalation is about a cap; a question of a role never is."""
         if escalation.reached is not None or escalation.error_type != WALL_CLOCK:
             return escalation.reached is not None
         # Patched, for a run in which a role has named its question so before goes on. Only such a run gets the marker.
@@ -104,7 +112,7 @@ class CapKeeper:
                     summary=f"raise the cap {reached.key}",
                 )
             except Skip:
-                # It is not raised where it counts: whoever meets it again must ask again.
+                # It is not raised where it counts: work that meets it again must ask again.
                 self._caps.raised.pop(reached.key)
                 if before is not None:
                     self._caps.raised[reached.key] = before

@@ -1,24 +1,39 @@
 """The wall clock of a run: a durable timer over the time in which it works. Waiting for a person does not count."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.budget.caps import Reached
-    from workflows.calls.interruption import Halt
+    from baton.records.run import RunStatus
+    from baton.steps.carried import CarriedClock
+    from workflows.state.run_context import RunContext
 
 
 class WallClock:
-    """Counts from the start of the run; asks for a halt when its time is used up. Without a limit it does nothing."""
+    """Counts from the start of the run; asks for a halt when its time is used up. A no-op without a limit."""
 
-    def __init__(self, waits: Callable[[], bool]) -> None:
-        self._waits = waits
+    def __init__(self, context: RunContext) -> None:
+        self._document = context.books.document
+        self.halt = context.halt
         self._limit: float | None = None
         self._step = 0.0
         self._worked = 0.0
-        self.halt = Halt()
+
+    def _waits(self) -> bool:
+        return self._document.status is RunStatus.WAITING
+
+    def carry(self) -> CarriedClock:
+        """Return the time so far, for the next execution of the run."""
+        return CarriedClock(limit=self._limit, step=self._step, worked=self._worked)
+
+    async def go_on(self, carried: CarriedClock) -> None:
+        """Count on from where an earlier execution of the run stood, until cancelled."""
+        if carried.limit is None:
+            return
+        self._limit, self._step, self._worked = carried.limit, carried.step, carried.worked
+        await self._count()
 
     async def run(self, limit_seconds: float | None) -> None:
         """Count until cancelled."""
@@ -26,10 +41,13 @@ class WallClock:
             return
         self._limit = self._step = limit_seconds
         self._worked = (workflow.now() - workflow.info().start_time).total_seconds()
+        await self._count()
+
+    async def _count(self) -> None:
         while True:
             await workflow.wait_condition(lambda: not self._waits() and not self.halt.asked)
             began = workflow.now()
-            left = max(0.0, self._limit - self._worked)
+            left = max(0.0, (self._limit or 0.0) - self._worked)
             try:
                 await workflow.wait_condition(
                     self._waits, timeout=timedelta(seconds=left), timeout_summary="wall-clock time of the run"

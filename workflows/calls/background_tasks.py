@@ -1,4 +1,4 @@
-"""What goes on beside the work of a run: saving, reporting, the clock. A fault in it must not vanish."""
+"""Background tasks of a run: saving, reporting, the clock. A fault in it must not vanish."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,9 +9,9 @@ from temporalio.exceptions import is_cancelled_exception
 
 
 class Background:
-    """Tasks that nobody waits for. A fault of the code in one fails the workflow task, as it would anywhere else.
+    """The background tasks of one run. A fault of the code in one fails the workflow task, as it would anywhere else.
 
-    Temporal tries the workflow task again: once the fault is mended, the run goes on from where it was.
+    Temporal tries the workflow task again: once the fault is repaired, the run goes on from where it was.
     """
 
     def __init__(self) -> None:

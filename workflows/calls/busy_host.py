@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class HostGone(Exception):
-    """The host in whose queue a step waited is dead, or takes nothing up though its hands are free."""
+    """The host in whose queue a step waited is dead, or takes up no step though it has free slots."""
 
 
 async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHandle[Result]]") -> Result:

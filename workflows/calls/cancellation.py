@@ -1,7 +1,7 @@
 """Stops that must not be lost: cancellations that arrive while a step comes to its end all the same, or is broken off.
 
 A cancellation is an exception at one await only. Whatever swallows it there (a step that was done before it heard of
-it, a signal that had left already, work that ends with an error of its own) would let the workflow go on for ever, for
+it, a signal that had left already, work that ends with an error of its own) would let the workflow go on, for
 Temporal delivers it once. So whatever begins something new asks here first.
 """
 
@@ -29,22 +29,22 @@ _scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
 
 
 def begin_scope() -> None:
-    """Let what the running task begins from now on be given up together."""
+    """Begin a scope: the work that the running task starts from now on is given up together."""
     _scope.set(_Scope())
 
 
 def give_up() -> None:
-    """Let nothing new begin: the work as a whole is over, though nobody has cancelled the workflow."""
+    """Refuse new steps in the scope: its work is over though the workflow is not cancelled."""
     scope = _scope.get()
     if scope is not None:
         scope.over = True
 
 
 class Cancellation:
-    """Whether the running task is cancelled while something is waited for, from the making of this object on.
+    """A guard that notices a cancellation of the running task from the creation of this object on.
 
     With WAIT_CANCELLATION_COMPLETED an activity that was asked to end, and was done before it heard of it, gives its
-    result as if nobody had asked: the task goes on, and the cancellation is lost. That it came is still counted:
+    result as if there had been no request: the task goes on, and the cancellation is lost. It is still counted:
     https://docs.python.org/3/library/asyncio-task.html#asyncio.Task.cancelling
     """
 
@@ -89,7 +89,7 @@ async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def ended(work: "asyncio.Future[Any]") -> None:
-    """Return once work that was broken off has ended, whatever it ends with, and however often that is asked for."""
+    """Return once interrupted work has ended, with any result, and in spite of further cancellations."""
     while not work.done():
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await work

@@ -62,7 +62,7 @@ async def tend(
     halt: Halt,
     stop: Callable[[], Awaitable[None]],
 ) -> Result:
-    """Wait for a child's result and forward what arrives in `inbox` meanwhile, and a halt.
+    """Wait for a child's result; forward the messages that arrive in `inbox` meanwhile, and a halt.
 
     What could not be delivered, since the child ended first, stays in the inbox. A cancellation is passed on to the
     child, and waited for: its workspace needs cleaning.

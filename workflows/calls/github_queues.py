@@ -1,7 +1,7 @@
-"""How workflows talk to GitHub: reads anywhere, writes one at a time, and patience with a GitHub that is away.
+"""How workflows talk to GitHub: reads anywhere, writes one at a time, and patience with a GitHub that is unreachable.
 
 After the usual attempts a passing fault is waited for on durable timers, for as long as it takes. A credential that is
-not accepted goes to whoever can get it renewed, and what waits for it is tried again then.
+not accepted becomes a question about its renewal; the steps that wait for it are tried again then.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ _PASSING = AWAY | {ASKED_TO_WAIT, "Timeout"}
 
 
 class Outward:
-    """Calls the activities that talk to GitHub, and waits with whoever does."""
+    """Calls activities on GitHub's queues, and waits while GitHub is unreachable."""
 
     def __init__(self, waits: Callable[[str], None], denied: Denied) -> None:
-        """`waits` is told what is waited for (nothing: no more); `denied` returns once to try again may help."""
+        """`waits` gets the reason of a wait, or an empty text at its end; `denied` returns once a retry may help."""
         self._waits = waits
         self._denied = denied
 
@@ -40,7 +40,7 @@ class Outward:
         return await self.patiently(lambda: self._attempts(method, argument, GITHUB_READS, summary))
 
     async def inward(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
-        """The result of a step that needs Temporal only, such as to find a run or to tell it something."""
+        """Return the result of a step that needs Temporal only, such as to find a run or to signal it."""
         return await self.patiently(lambda: self._attempts(method, argument, TASK_QUEUE, summary))
 
     async def write(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
@@ -48,7 +48,7 @@ class Outward:
         return await self.patiently(lambda: self._attempts(method, argument, GITHUB_QUEUE, summary))
 
     async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a step that needs GitHub; tried again and again while GitHub is away, or does not let us in."""
+        """Return the result of a step that needs GitHub; retried while GitHub is unreachable or denies access."""
         rounds = 0
         while True:
             began = workflow.now()

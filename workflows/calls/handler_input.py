@@ -1,4 +1,4 @@
-"""What people and programs send to a workflow, read with care: whatever arrives, it must not stop the workflow.
+"""Input of signal and update handlers, parsed so that invalid input never stops the workflow.
 
 Temporal hands a signal over as it came: without input, or with too much of it. An exception in its handler fails the
 workflow task, again and again, for what is in the history stays there. So handlers take anything, and it is read here.
@@ -16,7 +16,7 @@ Message = TypeVar("Message", bound=BaseModel)
 
 
 class Unreadable(ValueError):
-    """A message that does not fit; the text says how, and what would."""
+    """An invalid message; the text says why, and gives the valid form."""
 
 
 def read(kind: type[Message], given: tuple[object, ...]) -> Message:

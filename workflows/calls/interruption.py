@@ -18,7 +18,7 @@ WALL_CLOCK = "wall_clock"
 
 
 class Halted(Exception):
-    """The step was broken off; nothing of it counts."""
+    """The step was interrupted, and is run again from its checkpoint."""
 
 
 class Halt:
@@ -28,7 +28,7 @@ class Halt:
         self.asked = False
 
     def check(self) -> None:
-        """Raise Halted where nothing new may begin."""
+        """Raise Halted if a halt was asked for."""
         if self.asked:
             raise Halted
 

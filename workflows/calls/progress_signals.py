@@ -1,5 +1,6 @@
-"""What tasks and sessions tell the pipeline of their run: where they stand, and what they wait for."""
+"""Signals of tasks and sessions to the pipeline of their run: their stage and their waits."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from temporalio import workflow
@@ -17,8 +18,36 @@ async def send(pipeline: str, news: TaskNews) -> None:
         workflow.logger.warning("the pipeline of this task is gone")
 
 
+class ProgressSignals:
+    """Sends a task's progress to its pipeline, one signal after the other, while the task goes on.
+
+    The command of the signal is given together with that of the stage it tells of, so that the acknowledgement of the
+    one and the start of the other share a workflow task.
+    """
+
+    def __init__(self) -> None:
+        self._sending: asyncio.Task[None] | None = None
+
+    def send(self, news: TaskNews) -> None:
+        """Send progress after the signals before it; a no-op for a task without a parent."""
+        parent = workflow.info().parent
+        if parent is not None:
+            self._sending = asyncio.create_task(self._send(self._sending, parent.workflow_id, news))
+
+    async def flush(self) -> None:
+        """Wait until all signals are delivered: the server drops those that are pending when the workflow closes."""
+        if self._sending is not None:
+            await self._sending
+
+    @staticmethod
+    async def _send(before: "asyncio.Task[None] | None", pipeline: str, news: TaskNews) -> None:
+        if before is not None:
+            await before
+        await send(pipeline, news)
+
+
 def waits_told(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:
-    """What a child workflow gives its `Host`, so that people see in the run what it waits for; empty: no more."""
+    """Return a callback for `Host` that shows the waits of a child workflow in its run; an empty text ends a wait."""
 
     async def tell(what: str) -> None:
         if workflow.info().parent is None or not workflow.patched("tell-waits"):

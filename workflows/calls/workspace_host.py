@@ -44,7 +44,7 @@ class Host:
     """The host that a workflow's workspace work goes to. Kept across steps; acquired again when it is gone."""
 
     def __init__(self, queue: str = "", tell: Callable[[str], Awaitable[None]] | None = None) -> None:
-        """`tell` is called with what is waited for, and with an empty text when the wait is over."""
+        """Take the host's queue, and a callback for the reason of a wait; an empty text ends the wait."""
         self.queue = queue
         self._tell = tell
         self._left = ""
@@ -83,7 +83,7 @@ class Host:
     ) -> Result:
         """Run a step to its end; one that fails for good is asked about, and tried again if that is the answer.
 
-        Raises StepFailed only where there is nobody to ask.
+        Raises StepFailed only if the workflow has no way to ask.
         """
         while True:
             try:
@@ -200,7 +200,7 @@ def _not_taken(cause: BaseException | None) -> bool:
 
 
 def failed_step(cause: BaseException | None) -> StepFailed:
-    """A step's failure, from what its activity ended with."""
+    """Return the failure of a step by the error of its activity."""
     if isinstance(cause, ApplicationError):
         detail = str(cause.details[0]) if cause.details else ""
         return StepFailed(cause.message, cause.type or "ApplicationError", detail, retried=not cause.non_retryable)

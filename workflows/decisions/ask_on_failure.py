@@ -1,4 +1,4 @@
-"""Steps that a run cannot do without: what fails for good becomes a question, for everything before is paid for."""
+"""Questions about steps that have failed for good: the work before them is paid for, so the run asks."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Escalations
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 Result = TypeVar("Result")
 
@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 class Insistence:
     """Takes a step to its result, with a person's help where it takes that."""
 
-    def __init__(self, books: Books, escalations: Escalations) -> None:
-        self._books = books
+    def __init__(self, context: RunContext, escalations: Escalations) -> None:
+        self._books = context.books
         self._escalations = escalations
 
     async def insist(
@@ -28,7 +28,7 @@ class Insistence:
         operation: str,
         step: Callable[[], Awaitable[Result]],
         *,
-        said: str = "All tasks are done, but the run cannot go on",
+        said: str,
         status: RunStatus = RunStatus.PUBLISHING,
     ) -> Result:
         """The result of a step; `said` begins the question. Raises Skip or Abort where that is the answer."""
@@ -56,9 +56,7 @@ class Insistence:
             operation=operation,
         )
         # Where nothing else goes on meanwhile, this shows as waiting.
-        self._books.document.status = RunStatus.WORKING
+        self._books.pause_phase()
         commit = self._books.document.head_commit or ""
         await self._escalations.ask(escalation, task_id=None, agent="engine", commit=commit)
-        if status is not None:
-            self._books.document.status = status
-        self._books.changed(save=True)
+        self._books.resume_phase(status)

@@ -1,4 +1,4 @@
-"""What happens when work cannot go on: an error record, a decision where one blocks, and the way on from its answer."""
+"""Escalations of work that cannot go on: an error record, a decision if one blocks, and the way on from its answer."""
 
 from datetime import timedelta
 from typing import Literal
@@ -16,17 +16,22 @@ with workflow.unsafe.imports_passed_through():
     from baton.text.redaction import Redactor
     from baton.text.truncation import cut
     from workflows.calls.cancellation import check_stop
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 _redact = Redactor()
-_MOST_ERRORS = 200
 _ROUNDS_SPENT = ("gate_red", "review_rejected")
 
 
 def _class_of(escalation: Escalation, evidence: Evidence | None) -> str:
-    """The class of a failure as its own words and the log of the gate show it."""
-    red = evidence.log_tail if evidence is not None and not evidence.green else ""
-    return classify("\n".join([red, escalation.error, escalation.question])).kind.value
+    """Return the class of a failure by its own text and by the gate's log; of two classes the more specific one."""
+    red = evidence if evidence is not None and not evidence.green else None
+    # A history of before has the end of the log instead of its class.
+    text = [red.log_tail if red else "", escalation.error, escalation.question]
+    found = classify("\n".join(text)).kind.value
+    classes = [kind.value for kind in FailureClass]
+    if red is not None and red.failure_class in classes:
+        return min(found, red.failure_class, key=classes.index)
+    return found
 
 
 def _known(record: ErrorRecord) -> FailureClass:
@@ -46,7 +51,7 @@ def _unit_of(escalation: Escalation) -> Literal["", "usd", "turns", "seconds"]:
 
 
 def with_class(escalation: Escalation, failure_class: str) -> Escalation:
-    """An escalation with the class of its failure, where it is a known one, and what is known to help against it."""
+    """Return an escalation with the class of its failure, if it is a known one, and the suggestions for that class."""
     known = next((kind for kind in SUGGESTIONS if kind.value == failure_class), FailureClass.UNKNOWN)
     if known is FailureClass.UNKNOWN:
         return escalation
@@ -65,12 +70,12 @@ class Skip(Exception):
 class Escalations:
     """Takes a run's escalations to their answers."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, context: RunContext) -> None:
+        self._books = context.books
         self.policy = DecisionPolicy()
 
     def refuse(self, text: str) -> None:
-        """Show that something a person sent has no effect: a signal has no answer of its own."""
+        """Record that a person's message has no effect: a signal has no answer of its own."""
         self._books.decisions.refuse(cut(_redact(text), 500))
         self._books.changed(save=True)
 
@@ -114,7 +119,7 @@ class Escalations:
             recovery_attempted=cut("; ".join(_redact(text) for text in attempted), 1_000),
             resolution=resolution,
         )
-        self._books.document.errors = [*self._books.document.errors[-(_MOST_ERRORS - 1) :], record]
+        self._books.add_error(record)
         said = {"task": task, "role": agent, "record": record.model_dump(mode="json")}
         workflow.logger.error("error: %s", record.error, extra={FIELDS: said})
         return record
@@ -200,7 +205,7 @@ class Escalations:
     async def settle(
         self, task_id: str, result: TaskResult, limits: Limits, record: ErrorRecord, *, passed_on: str = ""
     ) -> TaskProgress:
-        """Ask what a task escalated; returns where it goes on. Raises Skip or Abort where it does not."""
+        """Ask a task's question; returns the progress from which it goes on. Raises Skip or Abort if it does not."""
         escalation = result.escalation
         assert escalation is not None
         progress = result.progress

@@ -1,8 +1,9 @@
-"""What a run does once its pull request is open: it waits, and answers reviews and failing checks with bounded rounds.
+"""The run after its pull request is open: it waits, and answers reviews and failing checks with bounded rounds.
 
 Waiting costs nothing: no activity, no poll, no timer. It never ends by itself; the merge, the close or a stop ends it.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -12,9 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.branch_sync import UpstreamActivities
     from activities.github.reads import ReadingActivities
     from baton.github.comment_text import listed
-    from baton.policies import GIT_TIMEOUT
-    from baton.records.run import Limits, RunStatus, TaskDocument, TaskState
+    from baton.records.run import Limits, RunStatus, TaskState
     from baton.replayed_figures import BATCH_MOST
+    from baton.steps.carried import CarriedRounds
     from baton.steps.github import FailedCheck, FeedbackItem, OpenRoundInput
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask
@@ -24,42 +25,67 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Skip
     from workflows.github.branch_sync import Upstream
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Feedback
     from workflows.github.pull_request import PullRequest
-    from workflows.github.run_context import Ties
     from workflows.stages.publication import Finish
+    from workflows.stages.run_steps import Step
 
-_AWAITING = "a review, or the merge, of the pull request"
-_MOST_ITEMS = 40
+AWAITING = "a review, or the merge, of the pull request"
+_MAX_ITEMS = 40
 _TEXT_ROOM = 40_000
 _REVIEWS_FOR_A_CHECK = 3
 """So many times more rounds may be caused by reviews, in all, than by failing checks in a row."""
 
 
 class FollowUp:
-    """Answers what comes to a run's pull request, round after round."""
+    """Answers reviews, messages and failing checks of a run's pull request, round after round."""
 
-    def __init__(self, ties: Ties, finish: Finish, pull: PullRequest, upstream: Upstream) -> None:
+    def __init__(
+        self, ties: Ties, finish: Finish, pull: PullRequest, upstream: Upstream, renews: Callable[[], bool]
+    ) -> None:
+        """Take the predicate `renews`: whether the run should continue as new, with no step under way but this wait."""
         self._ties = ties
-        self._books = ties.books
+        self._books = ties.context.books
         self._hearing = ties.hearing
-        self._insist = ties.insistence.insist
+        self._steps = ties.steps
         self._finish = finish
         self._pull = pull
         self._upstream = upstream
+        self._renews = renews
         self._left_alone = False
         self._checks_in_row = self._reviews = self._rounds = 0
         self._most_checks = self._most_reviews = 0
 
+    def carry(self) -> CarriedRounds:
+        """Return the rounds so far, for the next execution of the run."""
+        return CarriedRounds(
+            left_alone=self._left_alone,
+            checks_in_row=self._checks_in_row,
+            reviews=self._reviews,
+            rounds=self._rounds,
+            max_checks=self._most_checks,
+            max_reviews=self._most_reviews,
+        )
+
+    def restore(self, carried: CarriedRounds) -> None:
+        """Take over the rounds of the execution that this one continues."""
+        self._left_alone, self._rounds = carried.left_alone, carried.rounds
+        self._checks_in_row, self._reviews = carried.checks_in_row, carried.reviews
+        self._most_checks, self._most_reviews = carried.max_checks, carried.max_reviews
+
     async def run(self, base_commit: str, limits: Limits, quiet_seconds: float) -> None:
-        """Wait and answer until cancelled."""
+        """Wait and answer until cancelled; returns where the run should continue as new."""
         hearing, books = self._hearing, self._books
-        self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
+        if not self._most_checks:
+            self._most_checks, self._most_reviews = limits.rounds, limits.rounds * _REVIEWS_FOR_A_CHECK
         while True:
             check_stop()
-            books.awaiting = _AWAITING
-            books.set_status(RunStatus.WAITING)
-            await workflow.wait_condition(lambda: hearing.pushed or hearing.rerequested or hearing.asks)
+            if books.awaiting != AWAITING:
+                books.await_outside(AWAITING)
+            await workflow.wait_condition(lambda: self._has_work() or self._renews())
+            if self._renews():
+                return  # what waits to be answered goes along
             try:
                 if hearing.asks:
                     await self._gather(quiet_seconds)
@@ -74,14 +100,17 @@ class FollowUp:
             except Skip as skip:
                 hearing.note(f"this was left as it is: {quiet(str(skip))}")
             except StepFailed as failure:
-                # What was done is in the store, and the pull request is as it was: whoever asked may ask again.
+                # What was done is in the store, and the pull request is as it was: the person who asked may ask again.
                 self._ties.escalations.record_error(
                     "engine", "run", str(failure), "follow up", failure.attempted, "said on the issue"
                 )
                 hearing.note(f"this failed: {quiet(cut(str(failure), 500))}")
 
+    def _has_work(self) -> bool:
+        return self._hearing.pushed or self._hearing.rerequested or self._hearing.asks
+
     async def _gather(self, quiet_seconds: float) -> None:
-        """A review comes in pieces: wait until nothing has come for a moment."""
+        """Wait until the pieces of a review have stopped arriving."""
         hearing, deadline = self._hearing, workflow.now() + BATCH_MOST
         while (left := min(timedelta(seconds=quiet_seconds), deadline - workflow.now())) > timedelta(0):
             try:
@@ -101,11 +130,11 @@ class FollowUp:
                 raise
 
     async def _again(self, base_commit: str) -> None:
-        """Somebody asked for our check to run again."""
+        """Run our check again, as a person asked on GitHub."""
         self._hearing.rerequested = False
         self._books.set_status(RunStatus.PUBLISHING)
         await self._pull.begin("The tests run again, as asked")
-        evidence = await self._insist(
+        evidence = await self._steps.run_or_ask(
             "gate", lambda: self._finish.gate(base_commit), said="The check cannot be run again"
         )
         self._hearing.note(f"the tests ran again, as asked: exit code {evidence.exit_code}")
@@ -137,34 +166,31 @@ class FollowUp:
 
     async def _work(self, entries: list[Feedback]) -> bool:
         """Have the work of a round done; False where it was given up."""
-        items = [await self._item(entry) for entry in entries[:_MOST_ITEMS]]
-        if len(entries) > _MOST_ITEMS:
-            self._hearing.note(f"{len(entries) - _MOST_ITEMS} more points were too many for one round; say them again")
+        items = [await self._item(entry) for entry in entries[:_MAX_ITEMS]]
+        if len(entries) > _MAX_ITEMS:
+            self._hearing.note(f"{len(entries) - _MAX_ITEMS} more points were too many for one round; say them again")
         room = _TEXT_ROOM // len(items)
         task_id = self._books.free_task_id("follow-up")
         title = cut(f"Answer {listed(list(dict.fromkeys(item.source for item in items)))}", 200)
         opening = OpenRoundInput(
-            run=self._ties.request.run,
-            repo=self._ties.request.repo,
+            run=self._ties.context.request.run,
+            repo=self._ties.context.request.repo,
             task=task_id,
             title=title,
             role=self._upstream.last_role(),
             items=[item.model_copy(update={"text": end_of(item.text, room)}) for item in items],
         )
-        opened = await self._insist(
-            "open a round",
-            lambda: self._ties.host.attempt(
-                UpstreamActivities.open_round, opening, timeout=GIT_TIMEOUT, summary=f"open {task_id}"
-            ),
+        opened = await self._steps.run(
+            Step(UpstreamActivities.open_round, opening, f"open {task_id}"),
+            operation="open a round",
             said="What was said on the pull request cannot be taken up",
         )
-        document = TaskDocument(id=task_id, title=title, role=opened.role)
-        self._books.document.tasks.append(document)
+        document = self._books.add_task(task_id, title, opened.role)
         await self._ties.driver.drive(PlannedTask(id=task_id, title=title, role=opened.role))
         return document.state is TaskState.DONE
 
     async def _item(self, entry: Feedback) -> FeedbackItem:
-        """What was said, for a failing check with the end of its log."""
+        """Return the text of a remark; of a failing check with the end of its log."""
         if entry.check is None:
             return entry.item
         failed = FailedCheck(repository=self._ties.issue.repository, check=entry.check)

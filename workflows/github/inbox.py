@@ -1,4 +1,4 @@
-"""What GitHub tells a run by the signal `github`: sorted when it arrives, and kept until the run comes to it.
+"""The inbox for GitHub's notices (signal `github`): sorted on arrival, and kept until the run takes them.
 
 A handler of a signal only records. What a command asks for at once (an answer, a message to the agents) is done here;
 feedback, pushed commits and ends wait to be taken up.
@@ -15,15 +15,17 @@ with workflow.unsafe.imports_passed_through():
     from baton.decision_book import DecisionRefused
     from baton.records.issue import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
     from baton.records.run import Decide, Guide
+    from baton.steps.carried import CarriedEnding, CarriedFeedback, CarriedInbox
     from baton.steps.github import FeedbackItem
     from baton.text.markdown import quiet
     from baton.text.truncation import cut
     from workflows.decisions.escalation import Escalations
     from workflows.state.run_state import Books
 
-_MOST_SEEN = 2_000
-_MOST_FEEDBACK = 100
-_MOST_EVENTS = 50
+_MAX_SEEN = 2_000
+_MAX_FEEDBACK = 100
+_MAX_EVENTS = 50
+_CARRIED = ("published", "events", "pushed", "rerequested", "report_asked", "closed_by", "stopped_because")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Ending:
 
 @dataclass
 class Feedback:
-    """Something to be dealt with on the pull request; a check's failure counts for its commit only."""
+    """A remark to answer on the pull request; the failure of a check counts for its commit only."""
 
     item: FeedbackItem
     check: Check | None = None
@@ -45,7 +47,7 @@ class Feedback:
 
 
 class Hearing:
-    """Everything that GitHub has told a run and that is not yet dealt with."""
+    """The notices of GitHub that a run has not dealt with."""
 
     def __init__(
         self, issue: GitHubIssue, books: Books, escalations: Escalations, tell: Callable[[Guide], bool]
@@ -69,12 +71,30 @@ class Hearing:
         self.stopped_because = ""
         self.over: Ending | None = None
 
+    def carry(self) -> CarriedInbox:
+        """Return the inbox for the next execution of the run."""
+        return CarriedInbox(
+            seen=self._seen,
+            feedback=[CarriedFeedback(item=one.item, check=one.check, asks=one.asks) for one in self._feedback],
+            came=self._came,
+            over=CarriedEnding(kind=self.over.kind, reason=self.over.reason) if self.over else None,
+            **{name: getattr(self, name) for name in _CARRIED},
+        )
+
+    def restore(self, carried: CarriedInbox) -> None:
+        """Take over the inbox of the execution that this one continues."""
+        self._seen, self._came = list(carried.seen), carried.came
+        self._feedback = [Feedback(one.item, one.check, one.asks) for one in carried.feedback]
+        self.over = Ending(carried.over.kind, carried.over.reason) if carried.over else None
+        for name in _CARRIED:
+            setattr(self, name, getattr(carried, name))
+
     def hear(self, notice: Notice) -> None:
-        """Take in what a delivery says, once."""
+        """Take in a notice; one of the same delivery again is a no-op."""
         if notice.delivery in self._seen:
             return
         begins = not self._seen
-        self._seen = [*self._seen[-(_MOST_SEEN - 1) :], notice.delivery]
+        self._seen = [*self._seen[-(_MAX_SEEN - 1) :], notice.delivery]
         who = f"@{notice.sender.login}"
         if notice.refused:
             self._refuse(who, notice.refused)
@@ -102,13 +122,13 @@ class Hearing:
                 self._pull(who, pull)
 
     def note(self, event: str) -> None:
-        """Something happened to the pull request; Markdown."""
-        self.events = [*self.events[-(_MOST_EVENTS - 1) :], event]
+        """Add an event of the pull request to the comment; Markdown."""
+        self.events = [*self.events[-(_MAX_EVENTS - 1) :], event]
         self._books.changed(save=True)
 
     @property
     def asks(self) -> bool:
-        """Whether anything waits that is a reason for a round."""
+        """Whether a remark waits that is a reason for a round."""
         return any(entry.asks and self._counts(entry) for entry in self._feedback)
 
     @property
@@ -117,11 +137,11 @@ class Hearing:
         return self._came
 
     def has_more_than(self, count: int) -> bool:
-        """Whether something has come since."""
+        """Whether more remarks have come than that."""
         return self._came > count
 
     def take(self) -> list[Feedback]:
-        """Everything that waits and still counts; a failure that is reported in several ways comes once."""
+        """Take all remarks that still count; a failure that is reported in several ways comes once."""
         taken = [entry for entry in self._feedback if self._counts(entry)]
         self._feedback = []
         sources = {entry.check.source for entry in taken if entry.check is not None}
@@ -214,7 +234,7 @@ class Hearing:
 
     def _add(self, entry: Feedback) -> None:
         self._came += 1
-        self._feedback = [*self._feedback[-(_MOST_FEEDBACK - 1) :], entry]
+        self._feedback = [*self._feedback[-(_MAX_FEEDBACK - 1) :], entry]
 
     def _counts(self, entry: Feedback) -> bool:
         return entry.check is None or entry.check.commit == self.published

@@ -1,9 +1,9 @@
-"""A run and the world outside: what the pipeline asks of whoever speaks for it there, and a run that has nobody.
+"""The protocol between the pipeline and GitHub, and its no-op for a run without an issue.
 
-A run of the command line works for no issue: nothing waits for GitHub, and nothing but its own end ends it.
+A run of the command line works for no issue: it never waits for GitHub, and only its own end ends it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
@@ -11,6 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import Notice
     from baton.records.run import Guide
+    from baton.steps.carried import CarriedGitHub
     from baton.steps.task import Plan, Prepared
     from workflows.stages.publication import Finish
 
@@ -18,23 +19,23 @@ Result = TypeVar("Result")
 
 
 class Side(Protocol):
-    """Whoever speaks for a run outside."""
+    """The GitHub side of a run."""
 
     @property
     def stopped_because(self) -> str:
-        """Why somebody outside stopped the run; empty where nobody did."""
+        """The reason of a stop from GitHub; empty without one."""
 
     def hear(self, notice: Notice) -> None:
-        """Take in what the outside tells."""
+        """Take in a notice of GitHub."""
 
     def take(self, message: Guide) -> bool:
         """Take a message that reached no agent; False where there is no use for it."""
 
     def begin(self, prepared: Prepared) -> None:
-        """Take over what was found out about the repository."""
+        """Take over the facts about the repository."""
 
     def planned(self, plan: Plan) -> None:
-        """Take over what there is to say of the plan."""
+        """Take over the plan, for the pull request."""
 
     async def run(self) -> None:
         """Speak until cancelled."""
@@ -42,26 +43,29 @@ class Side(Protocol):
     async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work of the run, unless it is over before."""
 
-    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a step that needs the outside."""
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
+        """Answer reviews and checks after the branch is published; True if the run should continue as new."""
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
-        """Answer what comes after the branch is published."""
+    def carry(self) -> CarriedGitHub:
+        """Return the state for the run's next execution, once `follow_up` has returned True."""
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Take over the state of the execution that this one continues."""
 
     async def close(self, *, done: bool) -> None:
         """Say how the run has ended."""
 
 
 class Alone:
-    """Nobody outside."""
+    """The no-op of a run that works for no issue."""
 
     stopped_because = ""
 
     def hear(self, notice: Notice) -> None:
-        """Nothing of it concerns the run."""
+        """Ignore the notice."""
 
     def take(self, message: Guide) -> bool:
-        """Nobody has a use for it."""
+        """Return False: there is no pull request that the message could be for."""
         return False
 
     def begin(self, prepared: Prepared) -> None:
@@ -77,12 +81,17 @@ class Alone:
         """Do the work."""
         await work
 
-    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """Do the step."""
-        return await step()
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
+        """Return False at once: there is no pull request."""
+        return False
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
-        """Nothing comes."""
+    def carry(self) -> CarriedGitHub:
+        """Raise an error: such a run never continues as new."""
+        raise AssertionError("A run without an issue does not continue as new.")
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Raise an error: such a run never continues as new."""
+        raise AssertionError("A run without an issue does not continue as new.")
 
     async def close(self, *, done: bool) -> None:
         """Nobody listens."""

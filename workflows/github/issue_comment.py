@@ -1,4 +1,4 @@
-"""Keeps the one comment of a run up to date on its issue: one edit at a time, at once for what a person must see."""
+"""The one comment of a run on its issue: edited one at a time, at once for questions and ends."""
 
 import asyncio
 import contextlib
@@ -12,20 +12,21 @@ with workflow.unsafe.imports_passed_through():
     from baton.policies import LAST_REPORT_LIMIT
     from baton.records.run import RunDocument, RunStatus
     from baton.replayed_figures import REPORT_EVERY
+    from baton.steps.carried import CarriedComment
     from baton.steps.github import CommentInput
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Skip
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending
-    from workflows.github.run_context import Ties
 
 
 class Reporter:
-    """Edits the comment when something has changed that its readers care for; a cost alone is nothing of that kind."""
+    """Edits the comment after changes that its readers care for; a cost alone is none."""
 
     def __init__(self, ties: Ties) -> None:
         self._issue = ties.issue
-        self._books = ties.books
+        self._books = ties.context.books
         self._hearing = ties.hearing
         self._outward = ties.outward
         self._comment: int | None = None
@@ -38,8 +39,24 @@ class Reporter:
         self.link = ""
         """To the run in the Web UI."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an edit is under way."""
+        return self._writing.locked()
+
+    def carry(self) -> CarriedComment:
+        """Return the comment's id and text, for the next execution of the run."""
+        return CarriedComment(id=self._comment, written=self._written, closed=self._closed, link=self.link)
+
+    def restore(self, carried: CarriedComment) -> None:
+        """Take over the comment of the execution that this one continues."""
+        self._comment, self._written = carried.id, carried.written
+        self._closed, self.link = carried.closed, carried.link
+        # The text is not carried: another version of the code may word it otherwise, and a replay would differ.
+        self._changed = True
+
     def mark(self) -> None:
-        """Something has changed: a new question, a reminder, an end, a command are told at once."""
+        """Mark the run as changed; a question, a reminder, an end and a command are written at once."""
         asked = [(decision.id, decision.reminders) for decision in self._books.decisions.open_ones()]
         waits = self._books.document.status is RunStatus.WAITING
         if asked != self._asked or self._hearing.report_asked or waits:
@@ -48,7 +65,7 @@ class Reporter:
         self._changed = True
 
     async def run(self) -> None:
-        """Write whenever there is something new, until the run is over. A cancellation ends it between two writes."""
+        """Write the comment after each change, until the run is over. A cancellation ends it between two writes."""
         while not self._closed:
             await workflow.wait_condition(lambda: self._changed)
             left = self._written + REPORT_EVERY - workflow.now()
@@ -69,7 +86,7 @@ class Reporter:
                 return
 
     async def write_last(self) -> None:
-        """Say how the run has ended; a GitHub that is away holds the end up for a while, and no longer."""
+        """Write how the run has ended; an unreachable GitHub delays the end for a while, and no longer."""
         try:
             await asyncio.wait_for(self._write_last(), LAST_REPORT_LIMIT.total_seconds())
         except (StepFailed, TimeoutError) as failure:
@@ -110,11 +127,11 @@ class Reporter:
 
     def _give_up(self, why: str) -> None:
         self._closed = True
-        self._books.document.notes.append(cut(why, 500))
+        self._books.note(cut(why, 500))
         self._books.saver.mark()
 
 
 def _free(document: RunDocument) -> RunDocument:
-    """The document without what it has cost."""
+    """Return the document without its costs."""
     tasks = [task.model_copy(update={"cost_usd": 0.0}) for task in document.tasks]
     return document.model_copy(update={"cost_usd": 0.0, "tasks": tasks})

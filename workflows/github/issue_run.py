@@ -1,8 +1,8 @@
-"""A run that works for an issue on GitHub: what it hears, what it says there, its pull request, and what ends it."""
+"""A run that works for an issue on GitHub: its inbox, its comment, its pull request, and its ends."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,31 +11,34 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import GitHubIssue, Notice
-    from baton.records.run import Guide, RunRequest
+    from baton.records.run import Guide
+    from baton.steps.carried import CarriedGitHub
     from baton.steps.session import Escalation
     from baton.steps.task import Plan, Prepared
     from baton.text.truncation import cut
+    from workflows.budget.cap_decisions import CapKeeper
     from workflows.calls.cancellation import ended, give_up
     from workflows.calls.github_queues import Outward
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.ask_on_failure import Insistence
     from workflows.decisions.escalation import Abort, Escalations, Skip
     from workflows.github.branch_sync import Upstream
-    from workflows.github.follow_up import FollowUp
+    from workflows.github.follow_up import AWAITING, FollowUp
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending, Hearing
     from workflows.github.issue_comment import Reporter
     from workflows.github.pull_request import PullRequest
-    from workflows.github.run_context import Ties
     from workflows.stages.publication import Finish
+    from workflows.stages.run_steps import RunSteps
     from workflows.stages.task_scheduler import Driver
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 
 Result = TypeVar("Result")
 
 
 class Over(Exception):
-    """The run is over before its work is: the pull request was merged or closed, or somebody ended it."""
+    """The run is over before its work is: the pull request was merged or closed, or the issue was closed."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.reason)
@@ -43,55 +46,53 @@ class Over(Exception):
 
 
 class IssueSide:
-    """What a run has to do with GitHub."""
+    """The GitHub side of a run that works for an issue."""
 
     def __init__(
         self,
-        request: RunRequest,
+        context: RunContext,
         issue: GitHubIssue,
-        books: Books,
-        host: Host,
         escalations: Escalations,
         insistence: Insistence,
+        caps: CapKeeper,
         driver: Driver,
     ) -> None:
-        self._books = books
+        books = self._books = context.books
         self._escalations = escalations
         self.hearing = Hearing(issue, books, escalations, driver.hear)
         self.outward = Outward(self._waits, self._denied)
-        self._ties = Ties(request, issue, books, host, escalations, insistence, driver, self.hearing, self.outward)
+        self.steps = RunSteps(context, insistence, caps, self.outward.patiently)
+        self._ties = Ties(context, issue, escalations, self.steps, driver, self.hearing, self.outward)
         self._reporter = Reporter(self._ties)
         self._pull = PullRequest(self._ties)
         self._asking: asyncio.Task[None] | None = None
         self._renewed: datetime | None = None
         """When a person last said that GitHub lets us in again."""
         self._closing = False
+        self._answers: FollowUp | None = None
+        self._carried: CarriedGitHub | None = None
         books.watch = self._reporter.mark
 
     @property
     def stopped_because(self) -> str:
-        """Why somebody on GitHub stopped the run."""
+        """The reason of a stop from GitHub; empty without one."""
         return self.hearing.stopped_because
 
     def hear(self, notice: Notice) -> None:
-        """Take in what GitHub tells."""
+        """Take in a notice of GitHub."""
         self.hearing.hear(notice)
 
     def take(self, message: Guide) -> bool:
         """Let a message become a round on the open pull request."""
         return message.task_id is None and self.hearing.take_message("the command line", message.text)
 
-    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a step that needs GitHub; waits while that is away."""
-        return await self.outward.patiently(step)
-
     def begin(self, prepared: Prepared) -> None:
-        """Take over what was found out about the repository."""
+        """Take over the facts about the repository."""
         self._reporter.link = self._pull.link = prepared.web_ui
         self._pull.base = prepared.base_ref.removeprefix("refs/heads/") if "/" in prepared.base_ref else ""
 
     def planned(self, plan: Plan) -> None:
-        """Take over what the pull request says of the plan."""
+        """Take over the plan's summary, for the pull request."""
         self._pull.summary = plan.summary
 
     async def run(self) -> None:
@@ -99,7 +100,7 @@ class IssueSide:
         await asyncio.gather(self._reporter.run(), self._watch_issue())
 
     async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work of the run; raises Over once something has ended the run, when the work has been broken off."""
+        """Do the work of the run; once GitHub has ended the run, interrupt the work and raise Over."""
         task = asyncio.ensure_future(work)
         try:
             await workflow.wait_condition(lambda: task.done() or self.hearing.over is not None)
@@ -113,17 +114,59 @@ class IssueSide:
         await _broken_off(task)
         raise Over(self.hearing.over)
 
-    async def follow_up(self, finish: Finish, prepared: Prepared) -> None:
-        """Open the pull request and answer what comes to it; returns only where there is none."""
+    def carry(self) -> CarriedGitHub:
+        """Return this side of a run that waits for a review, for the run's next execution."""
+        assert self._answers is not None
+        return CarriedGitHub(
+            inbox=self.hearing.carry(),
+            comment=self._reporter.carry(),
+            pull_request=self._pull.carry(),
+            rounds=self._answers.carry(),
+            renewed=self._renewed,
+        )
+
+    def restore(self, carried: CarriedGitHub) -> None:
+        """Take over this side of the execution that this one continues."""
+        self._carried = carried
+        # From the first moment on, or it would show as working.
+        self._books.awaiting = AWAITING
+        self.hearing.restore(carried.inbox)
+        self._reporter.restore(carried.comment)
+        self._pull.restore(carried.pull_request, carried.comment.link)
+        self._renewed = carried.renewed
+
+    def _renews(self) -> bool:
+        """Whether the run should continue as new: the server suggests it, and no question or step is open."""
+        return (
+            self._books.lean
+            and workflow.info().is_continue_as_new_suggested()
+            and not self._books.saver.is_busy
+            and not self._reporter.is_busy
+            and not self._books.decisions.open_ones()
+            and not self.hearing.closed_by
+            and self.hearing.over is None
+            and (self._asking is None or self._asking.done())
+        )
+
+    async def follow_up(self, finish: Finish, prepared: Prepared) -> bool:
+        """Open the pull request and answer its reviews and checks; True if the run should continue as new.
+
+        Returns False only where there is no pull request.
+        """
+        answers = self._answers = FollowUp(self._ties, finish, self._pull, Upstream(self._ties, finish), self._renews)
+        if self._carried is not None:
+            answers.restore(self._carried.rounds)
+        elif not await self._open_pull_request():
+            return False
+        await answers.run(prepared.base_commit, prepared.limits, prepared.quiet_seconds)
+        return True
+
+    async def _open_pull_request(self) -> bool:
         branch, commit = self._books.document.branch, self._books.document.head_commit
         if branch is None or commit is None:
-            return
+            return False
         self.hearing.published = commit
-        if not await self._pull.publish():
-            return
-        upstream = Upstream(self._ties, finish)
-        answers = FollowUp(self._ties, finish, self._pull, upstream)
-        await answers.run(prepared.base_commit, prepared.limits, prepared.quiet_seconds)
+        return await self._pull.publish()
 
     async def close(self, *, done: bool) -> None:
         """Say how the run has ended, and conclude a check run that is still open."""
@@ -146,7 +189,7 @@ class IssueSide:
             self._books.changed()
 
     async def _denied(self, failure: StepFailed, began: datetime) -> None:
-        """GitHub does not let us in: one question for all who wait for it, and what to renew."""
+        """Ask for a new credential, once for all steps that wait for it; returns when a retry may help."""
         if self._closing:
             raise failure
         if self._renewed is not None and began <= self._renewed:

@@ -11,12 +11,13 @@ with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.github.pull_request_text import Change, check_summary, check_title, pull_body, pull_title
     from baton.records.run import GateDocument
+    from baton.steps.carried import CarriedPullRequest
     from baton.steps.github import CheckInput, PullInput, PullNumber, PullState
     from baton.text.truncation import cut
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Skip
+    from workflows.github.github_context import Ties
     from workflows.github.inbox import Ending
-    from workflows.github.run_context import Ties
 
 Conclusion = Literal["success", "failure", "cancelled", "neutral"]
 
@@ -26,10 +27,10 @@ class PullRequest:
 
     def __init__(self, ties: Ties) -> None:
         self._issue = ties.issue
-        self._books = ties.books
+        self._books = ties.context.books
         self._hearing = ties.hearing
         self._outward = ties.outward
-        self._insist = ties.insistence.insist
+        self._steps = ties.steps
         self._number: int | None = None
         self._running = ""
         """The commit whose check run is not concluded."""
@@ -39,21 +40,30 @@ class PullRequest:
         """The orchestrator's, of the plan."""
         self.link = ""
 
+    def carry(self) -> CarriedPullRequest:
+        """Return the state of the pull request, for the next execution of the run."""
+        return CarriedPullRequest(number=self._number, running=self._running, base=self.base, summary=self.summary)
+
+    def restore(self, carried: CarriedPullRequest, link: str) -> None:
+        """Take over the pull request of the execution that this one continues."""
+        self._number, self._running = carried.number, carried.running
+        self.base, self.summary, self.link = carried.base, carried.summary, link
+
     async def publish(self) -> bool:
         """Open the pull request or bring it up to date, with the check on its head; False where a person said no."""
         try:
-            pull = await self._insist(
+            pull = await self._steps.run_or_ask(
                 "pull request", self._write, said="The branch is published, but GitHub does not take the pull request"
             )
         except Skip as skip:
-            self._books.document.notes.append(f"There is no pull request ({skip}); the branch is published.")
+            self._books.note(f"There is no pull request ({skip}); the branch is published.")
             return False
         self._see(pull)
         await self.conclude(self._books.document.gate)
         return True
 
     async def conclude(self, gate: GateDocument | None) -> None:
-        """Let the check run on the published head say what the gate found."""
+        """Conclude the check run on the published head with the gate's result."""
         green = gate is None or gate.command is None or gate.exit_code == 0
         conclusion: Conclusion = (
             "neutral" if gate is None or gate.command is None else "success" if green else "failure"
@@ -106,10 +116,9 @@ class PullRequest:
         )
 
     def _see(self, pull: PullState) -> None:
-        document, first = self._books.document, self._number is None
+        first = self._number is None
         self._number = pull.number
-        if pull.url and document.pull_request != pull.url:
-            document.pull_request = pull.url
+        if self._books.set_pull_request(pull.url):
             workflow.upsert_memo({"pull_request": pull.url})
         if first:
             self._hearing.note(f"opened as #{pull.number}{', a draft' if pull.draft else ''}")
@@ -136,6 +145,4 @@ class PullRequest:
         except Skip:
             return
         except StepFailed as failure:
-            note = cut(f"The check run could not be written: {failure}", 500)
-            if note not in self._books.document.notes:
-                self._books.document.notes.append(note)
+            self._books.note(cut(f"The check run could not be written: {failure}", 500))

@@ -1,7 +1,6 @@
 """The orchestrator's part in a run: the plan at its start, and one answer to each task that is stuck."""
 
 import asyncio
-from collections.abc import Callable
 
 from temporalio import workflow
 
@@ -12,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from agents.reports import GUIDANCE
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
-    from baton.records.run import RunRequest
+    from baton.steps.carried import CarriedLane
     from baton.steps.session import Escalation, SessionInput, SessionKey, SessionResult
     from baton.steps.task import (
         FindSessionInput,
@@ -30,10 +29,10 @@ with workflow.unsafe.imports_passed_through():
     from baton.text.truncation import cut
     from workflows.budget.cap_decisions import CapKeeper
     from workflows.calls.child_workflows import ChildEnded, begin, tend
-    from workflows.calls.interruption import Halt
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Escalations, Skip, with_class
     from workflows.session import AgentSession
+    from workflows.state.run_context import RunContext
 
 _ROLE = "orchestrator"
 _GUIDANCE_TURNS = 6
@@ -52,11 +51,14 @@ _SUBJECTS = {"architect": "architecture", "credential": "credentials", "permissi
 class Orchestrator:
     """Runs the orchestrator's sessions, one at a time, in a lane of their own."""
 
-    def __init__(self, request: RunRequest, host: Host, tell: Callable[[TaskNews], None], halt: Halt) -> None:
-        self._request = request
-        self._host = host
-        self._tell = tell
-        self._halt = halt
+    def __init__(self, context: RunContext, escalations: Escalations, caps: CapKeeper) -> None:
+        self._request = context.request
+        self._books = context.books
+        self._host = context.host
+        self._halt = context.halt
+        self._inboxes = context.inboxes
+        self._escalations = escalations
+        self._caps = caps
         self._commit = ""
         self._round = 0
         self._guided: set[str] = set()
@@ -66,21 +68,24 @@ class Orchestrator:
         self.left_over: list[str] = []
         """Messages of people that came too late for the plan; they are for its tasks."""
 
+    def carry(self) -> CarriedLane:
+        """Return where the lane stands, for the next execution of the run."""
+        return CarriedLane(commit=self._commit, round=self._round, guided=sorted(self._guided), adrift=self._adrift)
+
+    def restore(self, lane: CarriedLane) -> None:
+        """Take over the lane of the execution that this one continues."""
+        self._commit, self._round, self._adrift = lane.commit, lane.round, lane.adrift
+        self._guided = set(lane.guided)
+
     def begin(self, prepared: Prepared) -> None:
         """Take over where the orchestrator's lane begins. The first round is the plan's, also where it is a fork's."""
         self._commit, self._round = prepared.plan_commit, 1
 
-    async def plan(
-        self,
-        prepared: Prepared,
-        escalations: Escalations,
-        inboxes: dict[str, list[str]],
-        caps: CapKeeper,
-    ) -> Plan:
-        """Run the planning session until it hands a plan off; what it escalates becomes decisions of the run."""
+    async def plan(self, prepared: Prepared) -> Plan:
+        """Run the planning session until it hands a plan off; its escalations become decisions of the run."""
         self.begin(prepared)
         progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
-        inbox = inboxes.setdefault(PLAN_TASK, [])
+        inbox = self._inboxes.setdefault(PLAN_TASK, [])
         while True:
             try:
                 result = await self._session(progress, inbox, purpose="")
@@ -92,7 +97,7 @@ class Orchestrator:
             progress.guidance = [*result.guidance, *inbox]
             inbox.clear()
             if result.hand_off is not None:
-                inboxes.pop(PLAN_TASK, None)
+                self._inboxes.pop(PLAN_TASK, None)
                 self.left_over = progress.guidance
                 try:
                     return await self._host.step(
@@ -111,15 +116,15 @@ class Orchestrator:
             assert result.escalation is not None
             progress.asks = not result.escalation.operation
             try:
-                if caps.concerns(result.escalation):
-                    await caps.settle(result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit)
+                if self._caps.concerns(result.escalation):
+                    await self._caps.settle(result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit)
                     continue
-                decision = await escalations.ask(
+                decision = await self._escalations.ask(
                     result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit
                 )
             except Skip as skip:
                 raise Abort(f"Without a plan there is no work: {skip}.") from skip
-            progress = escalations.apply(decision, result.escalation, progress, prepared.limits)
+            progress = self._escalations.apply(decision, result.escalation, progress, prepared.limits)
 
     def passes_on(self, task: PlannedTask, escalation: Escalation) -> str:
         """Why a report goes on to a person at once; empty where it may be answered.
@@ -163,7 +168,10 @@ class Orchestrator:
                 title=task.title,
                 role=stuck.role,
                 escalation=escalation,
-                evidence=stuck.evidence,
+                evidence=stuck.last_evidence,
+                task=task.id,
+                checkpoint=stuck.progress.commit,
+                evidence_round=stuck.progress.evidence_round,
             ),
             timeout=GIT_TIMEOUT,
             summary=f"report of {task.id} to the orchestrator",
@@ -231,7 +239,7 @@ class Orchestrator:
         except ChildEnded:
             self._adrift = True
             raise
-        self._tell(
+        self._books.take(
             TaskNews(
                 task=PLAN_TASK,
                 stage="",

@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton import naming
-    from baton.records.run import GateDocument, Guide, Limits, RunRequest, RunStatus, TaskState
+    from baton.records.run import GateDocument, Guide, Limits, RunStatus, TaskState
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask, TaskInput, TaskProgress, TaskResult
     from baton.text.markdown import escape
@@ -15,11 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.budget.cap_decisions import CapKeeper
     from workflows.calls.cancellation import check_stop, give_up
     from workflows.calls.child_workflows import ChildEnded, begin, tend
-    from workflows.calls.interruption import Halt
-    from workflows.calls.workspace_host import Host
     from workflows.decisions.escalation import Escalations, Skip
     from workflows.stages.planning import Orchestrator
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
     from workflows.task import Task
 
 
@@ -28,37 +26,30 @@ class Driver:
 
     def __init__(
         self,
-        request: RunRequest,
-        books: Books,
-        host: Host,
+        context: RunContext,
         escalations: Escalations,
         caps: CapKeeper,
         orchestrator: Orchestrator,
-        halt: Halt,
     ) -> None:
-        self._request = request
-        self._books = books
-        self._host = host
+        self._context = context
+        self._request = context.request
+        self._books = context.books
+        self._host = context.host
         self._escalations = escalations
         self._caps = caps
         self._orchestrator = orchestrator
-        self._halt = halt
-        self._limits = Limits()
         self._slots = asyncio.Semaphore(1)
-        self.inboxes: dict[str, list[str]] = {naming.PLAN_TASK: []}
-        """Messages of people by the task they are for, until it takes them; the plan counts as one."""
 
     def begin(self, limits: Limits) -> None:
         """Take over the limits that the run starts with."""
-        self._limits = limits
         self._slots = asyncio.Semaphore(limits.parallel)
 
     def hear(self, message: Guide) -> bool:
-        """Give a message to one task, or to all; False where nobody is left to hear it."""
+        """Give a message to one task, or to all; False if no task is left for it."""
         ended = {task.id for task in self._books.document.tasks if task.state.is_final}
-        reached = [task for task in self.inboxes if task not in ended and message.task_id in (None, task)]
+        reached = [task for task in self._context.inboxes if task not in ended and message.task_id in (None, task)]
         for task in reached:
-            self.inboxes[task].append(message.text)
+            self._context.inboxes[task].append(message.text)
         return bool(reached)
 
     async def drive_all(self, tasks: list[PlannedTask], begun: Mapping[str, TaskProgress] | None = None) -> None:
@@ -66,8 +57,10 @@ class Driver:
 
         `begun` says where tasks go on that another run has begun.
         """
-        early = [*self._orchestrator.left_over, *self.inboxes.get(naming.PLAN_TASK, [])]
-        self.inboxes = {task.id: list(early) for task in tasks}
+        inboxes = self._context.inboxes
+        early = [*self._orchestrator.left_over, *inboxes.get(naming.PLAN_TASK, [])]
+        inboxes.clear()
+        inboxes.update({task.id: list(early) for task in tasks})
         drives = [asyncio.create_task(self.drive(task, (begun or {}).get(task.id))) for task in tasks]
         try:
             await asyncio.gather(*drives)
@@ -79,51 +72,50 @@ class Driver:
             raise
 
     async def drive(self, task: PlannedTask, begun: TaskProgress | None = None) -> None:
-        """One task to its end: after its dependencies, with whatever decisions it takes."""
+        """Take one task to its end: after its dependencies, through all decisions."""
         books = self._books
-        document = books.task(task.id)
-        if document.state.is_final:
+        if books.task(task.id).state.is_final:
             return
         await workflow.wait_condition(lambda: all(books.task(needed).state.is_final for needed in task.depends_on))
         unmet = [needed for needed in task.depends_on if books.task(needed).state is not TaskState.DONE]
         if unmet:
-            document.state, document.stage = TaskState.SKIPPED, f"needs {', '.join(unmet)}"
-            books.changed(save=True)
+            books.skip_task(task.id, f"needs {', '.join(unmet)}")
             return
         progress = begun or TaskProgress()
-        progress.last_round = max(progress.round, self._limits.rounds)
+        progress.last_round = max(progress.round, self._context.limits.rounds)
         while True:
             check_stop()
             async with self._slots:
-                document.state = TaskState.WORKING
+                books.set_task(task.id, TaskState.WORKING)
                 books.set_status(RunStatus.WORKING)
                 try:
                     result = await self._run(task, progress)
                 except ChildEnded as end:
                     result = self._cut_off(task, progress, end)
-            if result.evidence is not None:
-                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(result.evidence))
+            if result.news is not None:
+                books.take(result.news)
+            if (evidence := result.last_evidence) is not None:
+                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(evidence))
             if result.outcome == "done":
-                document.state, document.commit, document.stage = TaskState.DONE, result.commit, ""
-                books.document.head_commit = result.commit
-                books.changed(save=True)
+                books.finish_task(task.id, result.commit)
                 return
             try:
                 progress = await self._settle(task, result)
             except Skip as skip:
-                document.state, document.stage = TaskState.SKIPPED, str(skip)
-                books.changed(save=True)
+                books.skip_task(task.id, str(skip))
                 return
 
     async def _run(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
         """One execution of the task's workflow, from where the task stands."""
         run = self._request.run
-        inbox = self.inboxes.setdefault(task.id, [])
+        inbox = self._context.inboxes.setdefault(task.id, [])
         self._books.stands.pop(task.id, None)
         # What came while the task was not at work is there from its first turn on.
         progress.guidance = [*progress.guidance, *inbox]
         inbox.clear()
         name = naming.task_workflow_id(run, task.id)
+        if self._books.lean:
+            self._books.begin_stage(task.id, "make" if progress.stage == "open" else progress.stage, progress.round)
         child = await begin(
             name,
             lambda: workflow.start_child_workflow(
@@ -132,9 +124,10 @@ class Driver:
                     run=run,
                     repo=self._request.repo,
                     task=task,
-                    limits=self._limits,
+                    limits=self._context.limits,
                     queue=self._host.queue,
                     progress=progress,
+                    merges_news=self._books.lean,
                 ),
                 id=name,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -146,7 +139,7 @@ class Driver:
             child,
             inbox,
             lambda text: child.signal(Task.guide, text),
-            self._halt,
+            self._context.halt,
             lambda: child.signal(Task.halt),
         )
 
@@ -166,23 +159,22 @@ class Driver:
     async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
         """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
         assert result.escalation is not None
-        document = self._books.task(task.id)
         if self._caps.concerns(result.escalation):
-            document.state = TaskState.WAITING
+            self._books.set_task(task.id, TaskState.WAITING)
             self._books.changed()
             progress = result.progress
             await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
             return progress
-        record = self._escalations.record(task.id, result.role, result.escalation, result.evidence)
+        record = self._escalations.record(task.id, result.role, result.escalation, result.last_evidence)
         reason = self._orchestrator.passes_on(task, result.escalation)
         if reason:
             reason = f"passed on: {reason}"
         else:
-            document.stage = "report to the orchestrator"
+            self._books.set_task(task.id, stage="report to the orchestrator")
             self._books.changed()
             guidance = await self._orchestrator.answer(task, result, record.context["class"])
             if guidance.text:
                 return self._escalations.guided(result, guidance, record)
             reason = guidance.reason
-        document.state = TaskState.WAITING
-        return await self._escalations.settle(task.id, result, self._limits, record, passed_on=reason)
+        self._books.set_task(task.id, TaskState.WAITING)
+        return await self._escalations.settle(task.id, result, self._context.limits, record, passed_on=reason)

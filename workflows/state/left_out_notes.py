@@ -1,4 +1,4 @@
-"""What of the agents' work is not in the branch: the document's `left_out`, and the notes that say why.
+"""Paths of the agents' work that are not in the branch: the document's `left_out`, and the notes about them.
 
 A note is replaced when there is something newer to say of the same task, so that the notes hold what is true now.
 """
@@ -8,6 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton.records.left_out import with_reasons
     from baton.records.run import RunDocument
+    from baton.steps.carried import CarriedNotes, CarriedPutBack
     from baton.steps.session import LeftOut, PutBack
     from baton.steps.task import TaskNews
     from baton.text.truncation import named
@@ -17,7 +18,7 @@ _MAX_IN_DOCUMENT = 100
 
 
 class Remnants:
-    """Keeps a run's document true to what its tasks tell of paths that are not kept or were put back."""
+    """Keeps a run's document up to date on paths that are not kept or were put back."""
 
     def __init__(self, document: RunDocument) -> None:
         self._document = document
@@ -25,8 +26,26 @@ class Remnants:
         self._put_back: dict[tuple[str, str], PutBack] = {}
         self._notes: dict[str, str] = {}
 
+    def carry(self, tasks: set[str]) -> CarriedNotes:
+        """Return the paths and notes of these tasks, for the next execution of the run."""
+        return CarriedNotes(
+            left_out={task: left for task, left in self._left_out.items() if task in tasks},
+            put_back=[
+                CarriedPutBack(task=task, role=role, put_back=paths)
+                for (task, role), paths in self._put_back.items()
+                if task in tasks
+            ],
+            notes=dict(self._notes),
+        )
+
+    def restore(self, carried: CarriedNotes) -> None:
+        """Take over the paths and notes of an earlier execution."""
+        self._left_out = dict(carried.left_out)
+        self._put_back = {(entry.task, entry.role): entry.put_back for entry in carried.put_back}
+        self._notes = dict(carried.notes)
+
     def take(self, news: TaskNews) -> None:
-        """Enter what a task tells."""
+        """Enter the paths of a task's progress."""
         if news.put_back is not None:
             key = (news.task, news.role)
             self._put_back[key] = put_back = self._put_back.get(key, PutBack()) + news.put_back
@@ -43,7 +62,7 @@ class Remnants:
         return sorted({path for left in self._left_out.values() for path in left.paths})
 
     def keep(self, paths: list[str]) -> None:
-        """Take out what the published commit has after all: another task may have kept it."""
+        """Remove the paths that the published commit has: another task may have kept them."""
         if not paths:
             return
         for task, left in self._left_out.items():

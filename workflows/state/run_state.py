@@ -1,29 +1,63 @@
 """The books of a run: its document and its decisions, shown wherever people look, and kept in the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.decision_book import DecisionBook
-    from baton.records.run import GateDocument, RoundDocument, RunDocument, RunStatus, TaskDocument, TaskState
-    from baton.steps.task import TaskNews, TaskProgress
+    from baton.policies import MAX_PLAN_TASKS
+    from baton.records.run import (
+        ErrorRecord,
+        Evidence,
+        Fork,
+        GateDocument,
+        RoundDocument,
+        RunDocument,
+        RunStatus,
+        TaskDocument,
+        TaskState,
+    )
+    from baton.steps.carried import CarriedRun
+    from baton.steps.publish import Reduced
+    from baton.steps.task import Plan, Prepared, TaskNews, TaskProgress
     from workflows.calls.workspace_host import Host
     from workflows.state.left_out_notes import Remnants
     from workflows.state.state_file import Saver
     from workflows.state.visibility import Board
 
+_MAX_LATE_TASKS = 50
+_MAX_ERRORS = 200
+_DROPPED_NOTE = "{count} earlier tasks of this run are not listed any more; `baton log` shows their checkpoints."
+
+
+def status_of(phase: RunStatus, tasks: Sequence[TaskState], *, waits: bool) -> RunStatus:
+    """Return the status of a run by its phase, its tasks, and whether a decision is open or a review is awaited.
+
+    A run waits where no task is at work. Otherwise it plans until there are tasks, and works until it publishes.
+    """
+    if phase.is_final:
+        return phase
+    if waits and TaskState.WORKING not in tasks:
+        return RunStatus.WAITING
+    if phase is RunStatus.PUBLISHING:
+        return phase
+    return RunStatus.WORKING if tasks else RunStatus.PLANNING
+
 
 class Books:
-    """What a run knows of itself. Whoever changes the document or a decision says so by `changed`."""
+    """The state of a run and the one writer of its document. Each change is shown and saved by `changed`."""
 
-    def __init__(self, document: RunDocument, host: Host) -> None:
+    def __init__(self, document: RunDocument, host: Host, *, lean: bool = False) -> None:
+        """`lean` is false for runs whose history was begun before signals, saves and attributes were spaced."""
         self.document = document
+        self.lean = lean
         self.decisions = DecisionBook()
-        self.saver = Saver(document, self.decisions, host)
+        self._board = Board(document, lean=lean)
+        self.saver = Saver(document, self.decisions, host, before=self._show_cost if lean else None)
         self.awaiting = ""
-        """What a run waits for with nothing at work and nothing asked: a review, a merge."""
+        """The wait of a run with no task at work and no decision open: for a review, or a merge."""
         self.stalled = ""
         """Who does not answer just now, though work could go on."""
         self.held = ""
@@ -33,7 +67,9 @@ class Books:
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
         self.remnants = Remnants(document)
-        self._board = Board(document)
+        self._phase = document.status
+        self.dropped: dict[str, int] = {}
+        """The highest number of the tasks that the document no longer has, by their name."""
 
     def task(self, task_id: str) -> TaskDocument:
         """A task of the run; StopIteration where there is none of that id."""
@@ -54,16 +90,51 @@ class Books:
             "head_commit": document.head_commit,
         }
 
+    def drop_old_tasks(self) -> None:
+        """Bound the document of a run that goes on for months: keep the plan and the latest tasks of the engine's own.
+
+        The commits, reports and logs of the others are in the store; their costs are in the totals.
+        """
+        tasks = self.document.tasks
+        old = tasks[MAX_PLAN_TASKS:-_MAX_LATE_TASKS]
+        if not old:
+            return
+        for task in old:
+            name, _, number = task.id.rpartition("-")
+            if number.isdecimal():
+                self.dropped[name] = max(self.dropped.get(name, 0), int(number))
+            self.dropped[task.id] = max(self.dropped.get(task.id, 0), 1)
+        self.document.tasks = [*tasks[:MAX_PLAN_TASKS], *tasks[-_MAX_LATE_TASKS:]]
+        count = sum(self._count_dropped(note) for note in self.document.notes) + len(old)
+        self.document.notes = [note for note in self.document.notes if not self._count_dropped(note)]
+        self.document.notes.append(_DROPPED_NOTE.format(count=count))
+
+    @staticmethod
+    def _count_dropped(note: str) -> int:
+        before, after = _DROPPED_NOTE.split("{count}")
+        number = note.removeprefix(before).removesuffix(after)
+        return int(number) if number.isdecimal() and note == _DROPPED_NOTE.format(count=number) else 0
+
+    def restore(self, carried: CarriedRun) -> None:
+        """Take over the state of the execution that this one continues; its document is this one's already."""
+        self.decisions.restore(carried.decisions, carried.refusals)
+        self.remnants.restore(carried.notes)
+        self.dropped = dict(carried.dropped)
+        # The search attributes come with the execution.
+        self._board.skip(self.decisions.all())
+        if carried.unsaved:
+            self.saver.mark()
+
     def free_task_id(self, name: str) -> str:
         """An id for a task of the engine's own: the name, with a number where there is such a task already."""
         known = {task.id for task in self.document.tasks}
-        number = 1
+        number = self.dropped.get(name, 0) + 1
         while (task_id := name if number == 1 else f"{name}-{number}") in known:
             number += 1
         return task_id
 
     def take(self, news: TaskNews) -> None:
-        """Enter what a task tells of itself: where it stands, and what its last session cost."""
+        """Enter the progress of a task: its stage, and the cost of its last session."""
         document = self.document
         if news.progress is not None:
             self.stands[news.task] = news.progress
@@ -77,7 +148,7 @@ class Books:
                 costs[name] = round(costs.get(name, 0.0) + news.cost_usd, 8)
         for task in document.tasks:
             if task.id == news.task:
-                task.rounds = max(task.rounds, news.round)
+                task.rounds = max(task.rounds, news.round, news.next_round)
                 task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
@@ -86,7 +157,7 @@ class Books:
         self.changed(save=bool(news.turns or news.steps))
 
     async def wait(self, what: str) -> None:
-        """Enter what the run itself waits for; empty: for nothing any more."""
+        """Enter the wait of a step of the run itself; an empty text ends it."""
         self.held = what
         self.changed()
 
@@ -102,41 +173,162 @@ class Books:
             self.outcome(news.task, news.round, **{news.role: news.verdict}, **blocking)
 
     def outcome(self, task_id: str, number: int, **found: Any) -> None:
-        """Enter what a round of a task has come to, by the fields of `RoundDocument`; round 0 is none."""
+        """Enter the outcome of a task's round, by the fields of `RoundDocument`; round 0 is none."""
         if number:
             task = self.task(task_id)
             known = {outcome.round: outcome for outcome in task.outcomes}
             known[number] = known.get(number, RoundDocument(round=number)).model_copy(update=found)
             task.outcomes = [known[one] for one in sorted(known)]
 
-    def set_status(self, status: RunStatus) -> None:
-        """Enter a phase of the run."""
-        self.document.status = status
+    def begin_stage(self, task_id: str, stage: str, round_number: int) -> None:
+        """Enter the stage from which an execution of a task's workflow starts."""
+        task = self.task(task_id)
+        task.stage, task.rounds = stage, max(task.rounds, round_number)
+        self.changed()
+
+    def set_status(self, phase: RunStatus) -> None:
+        """Enter a phase of the run; the status follows from it (`status_of`)."""
+        self._phase = phase
+        if not self.lean:
+            self.document.status = phase
+        self.changed(save=True)
+
+    def await_outside(self, reason: str) -> None:
+        """Wait with no task at work and no decision open, such as for a review."""
+        self.awaiting = reason
+        self.set_status(RunStatus.WORKING if self.lean else RunStatus.WAITING)
+
+    def pause_phase(self) -> RunStatus:
+        """Let a question of the run itself show as waiting; returns the status to `resume_phase` with."""
+        status = self.document.status
+        if not self.lean:
+            self.document.status = RunStatus.WORKING
+        return status
+
+    def resume_phase(self, status: RunStatus | None) -> None:
+        """Go on after a question of the run itself; None: with the status as it is."""
+        if not self.lean and status is not None:
+            self.document.status = status
+        self.changed(save=True)
+
+    # ---- what the document says of the run
+
+    def begin(self, prepared: Prepared) -> None:
+        """Enter the facts about the repository."""
+        document = self.document
+        document.base_commit = prepared.base_commit
+        document.notes += prepared.notes
+        document.models = prepared.models
+        document.sandboxed = prepared.sandboxed
+        document.binds = prepared.binds
+
+    def note(self, *texts: str) -> None:
+        """Add remarks for the reader of the document, each one once."""
+        self.document.notes += [text for text in texts if text not in self.document.notes]
+
+    def set_fork(self, fork: Fork) -> None:
+        """Enter the run that this one goes on from."""
+        self.document.forked_from = fork
+
+    def add_error(self, record: ErrorRecord) -> None:
+        """Add an error record; of too many, the oldest are dropped."""
+        self.document.errors = [*self.document.errors[-(_MAX_ERRORS - 1) :], record]
+
+    def set_gate(self, evidence: Evidence) -> None:
+        """Enter the result of the gate on the merged commit."""
+        self.document.gate = GateDocument.of(evidence)
+
+    def set_head(self, commit: str) -> None:
+        """Enter the integrated commit."""
+        self.document.head_commit = commit
+
+    def set_branch(self, branch: str) -> None:
+        """Enter the branch in the target repository."""
+        self.document.branch = branch
+
+    def set_pull_request(self, url: str) -> bool:
+        """Enter the link to the pull request; whether it is a new one."""
+        new = bool(url) and self.document.pull_request != url
+        if new:
+            self.document.pull_request = url
+        return new
+
+    def rewrite_commits(self, reduced: Reduced) -> None:
+        """Enter the commits of a line of integrated commits that was made anew."""
+        self.document.head_commit = reduced.commit
+        for task in self.document.tasks:
+            task.commit = reduced.renamed.get(task.commit or "", task.commit)
+        self.changed(save=True)
+
+    # ---- what it says of the tasks
+
+    def set_plan(self, plan: Plan, done: Mapping[str, str]) -> None:
+        """Enter the tasks of the plan; `done` has the commits of those that another run has integrated."""
+        self.document.tasks = [
+            TaskDocument(id=task.id, title=task.title, role=task.role, depends_on=task.depends_on)
+            for task in plan.tasks
+        ]
+        for task in self.document.tasks:
+            if task.id in done:
+                task.state, task.commit = TaskState.DONE, done[task.id]
+
+    def add_task(self, task_id: str, title: str, role: str) -> TaskDocument:
+        """Add a task of the engine's own."""
+        task = TaskDocument(id=task_id, title=title, role=role)
+        self.document.tasks.append(task)
+        return task
+
+    def set_task(self, task_id: str, state: TaskState | None = None, stage: str | None = None) -> None:
+        """Enter the state of a task, and its stage for people."""
+        task = self.task(task_id)
+        task.state = task.state if state is None else state
+        task.stage = task.stage if stage is None else stage
+
+    def finish_task(self, task_id: str, commit: str) -> None:
+        """Enter a task as integrated."""
+        task = self.task(task_id)
+        task.state, task.commit, task.stage = TaskState.DONE, commit, ""
+        self.set_head(commit)
+        self.changed(save=True)
+
+    def skip_task(self, task_id: str, reason: str) -> None:
+        """Enter a task as given up."""
+        self.set_task(task_id, TaskState.SKIPPED, reason)
         self.changed(save=True)
 
     def changed(self, *, save: bool = False) -> None:
-        """Show what has changed; a run with nothing but decisions open waits. `save`: it must outlive the run."""
+        """Show the changed state, and mark it for the next save.
+
+        `save`: it must outlive the history. A run that begins to wait, or ends, is saved at once.
+        """
         document = self.document
-        if not document.status.is_final:
-            idle = not any(task.state is TaskState.WORKING for task in document.tasks)
-            if idle and (self.awaiting or self.decisions.open_ones()):
-                document.status = RunStatus.WAITING
-            elif document.status is not RunStatus.PUBLISHING:
-                document.status = RunStatus.WORKING if document.tasks else RunStatus.PLANNING
+        # A history of before has taken the status for the phase.
+        phase = self._phase if self.lean else document.status
+        waits = bool(self.awaiting or self.decisions.open_ones())
+        document.status = status_of(phase, [task.state for task in document.tasks], waits=waits)
         self._waits("run", self.held or self.stalled or self.awaiting)
-        self._board.show(self.decisions.all())
+        entered = self._board.show(self.decisions.all())
         if save:
-            self.saver.mark()
+            # A command takes its worker away once the run waits: then its files have to be there.
+            self.saver.mark(urgent=entered and (document.status is RunStatus.WAITING or document.status.is_final))
         self.watch()
 
+    def _show_cost(self) -> None:
+        self._board.show(self.decisions.all(), cost=True)
+
     def set_aside(self, reason: str) -> None:
-        """Give up what is not finished and what is not answered: the run ends well without it."""
+        """Give up unfinished tasks and open decisions: the run ends well without them."""
         self.awaiting = self.stalled = ""
         for task in self.document.tasks:
             if not task.state.is_final:
                 task.state, task.stage = TaskState.SKIPPED, reason
         for decision in self.decisions.open_ones():
             self.decisions.withdraw(decision.id, workflow.now())
+
+    def end(self, status: RunStatus) -> None:
+        """Enter the end of the run."""
+        self.document.ended_at = workflow.now()
+        self.set_status(status)
 
     async def close(self, status: RunStatus, reason: str) -> None:
         """Close the books of a run that was not carried out to its end; work stays in the store."""
@@ -149,6 +341,5 @@ class Books:
         self.awaiting = self.stalled = self.held = ""
         document.waiting_for = {}
         document.notes.append(reason)
-        document.ended_at = workflow.now()
-        self.set_status(status)
+        self.end(status)
         await self.saver.save_last()

@@ -1,4 +1,4 @@
-"""What runs, tasks and sessions show of themselves: search attributes and details in Markdown. No workflow logic."""
+"""The visibility of runs, tasks and sessions: search attributes and details in Markdown. No workflow logic."""
 
 from typing import Any
 
@@ -20,32 +20,44 @@ COST_USD = SearchAttributeKey.for_float("BatonCostUsd")
 
 
 class Board:
-    """Publishes a run's document where people look for it, and only what has changed."""
+    """Publishes the changes of a run's document as search attributes and current details."""
 
-    def __init__(self, document: RunDocument) -> None:
+    def __init__(self, document: RunDocument, *, lean: bool = False) -> None:
+        """`lean`: a cost alone is shown only where it is asked for; each update of the attributes is an event."""
         self._document = document
+        self._lean = lean
         self._shown: tuple[RunStatus | None, int, float] = (None, 0, 0.0)
 
-    def show(self, decisions: list[Decision]) -> None:
-        """Update search attributes and current details."""
-        document = self._document
+    def skip(self, decisions: list[Decision]) -> None:
+        """Take the document as shown: another execution of the run has done so."""
+        self._shown = self._now(decisions)
+
+    def _now(self, decisions: list[Decision]) -> tuple[RunStatus, int, float]:
         pending = sum(decision.state is DecisionState.OPEN for decision in decisions)
-        now = (document.status, pending, round(document.cost_usd, 6))
-        if now != self._shown:
-            updates: list[SearchAttributeUpdate[Any]] = [
-                STATUS.value_set(document.status.value),
-                PENDING_DECISIONS.value_set(pending),
-                COST_USD.value_set(now[2]),
-            ]
-            if self._shown[0] is None:
-                updates.insert(0, REPO.value_set(document.repo))
+        return self._document.status, pending, round(self._document.cost_usd, 6)
+
+    def show(self, decisions: list[Decision], *, cost: bool = False) -> bool:
+        """Update search attributes and current details; whether the status is another one than before."""
+        document = self._document
+        now = self._now(decisions)
+        entered = document.status is not self._shown[0]
+        if now[:2] != self._shown[:2] or (now != self._shown and (cost or not self._lean)):
+            first = self._shown[0] is None
+            updates: list[SearchAttributeUpdate[Any]] = [REPO.value_set(document.repo)] if first else []
+            if entered:
+                updates.append(STATUS.value_set(document.status.value))
+            if first or now[1] != self._shown[1]:
+                updates.append(PENDING_DECISIONS.value_set(now[1]))
+            if first or now[2] != self._shown[2]:
+                updates.append(COST_USD.value_set(now[2]))
             workflow.upsert_search_attributes(updates)
             self._shown = now
         workflow.set_current_details(details(document, decisions))
+        return entered
 
 
 def details(document: RunDocument, decisions: list[Decision]) -> str:
-    """The run in Markdown, for the Web UI: open decisions first, then tasks, cost, what to know. Bullets, no tables."""
+    """Return the run in Markdown, for the Web UI: open decisions first, then tasks, cost and notes."""
     lines = [f"**{document.status.value}** · {len(document.tasks)} tasks · ${document.cost_usd:.4f}"]
     for decision in decisions:
         if decision.state is DecisionState.OPEN:

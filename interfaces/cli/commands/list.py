@@ -76,7 +76,9 @@ async def _served_rows(
     rows: list[dict[str, Any]] = []
     shelf = Shelf(settings.home)
     # The status is compared here: a workflow that was ended from outside could not write its own.
-    async for found in service.client.list_workflows("WorkflowType = 'Pipeline'"):
+    # A run that has continued as new is listed once, by its latest execution.
+    runs = "WorkflowType = 'Pipeline' AND ExecutionStatus != 'ContinuedAsNew'"
+    async for found in service.client.list_workflows(runs):
         if status is None or status_of(found) == status:
             rows.append(await run_row(settings, service, found, shelf))
         if len(rows) == limit:
@@ -142,7 +144,7 @@ async def run_row(
         "cost_usd": _attribute(found, COST_USD, 0.0),
         "pending_decisions": _attribute(found, PENDING_DECISIONS, 0),
         "pull_request": memo.get("pull_request"),
-        "started_at": _moment(found.start_time),
+        "started_at": _moment((kept and kept.started_at) or found.start_time),
         "ended_at": _moment(found.close_time),
         "task": memo.get("task", ""),
         "web_ui": service.run_link(found.id),

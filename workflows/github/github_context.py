@@ -1,4 +1,4 @@
-"""What the parts of a run that works on GitHub share."""
+"""The context that the GitHub parts of a run share."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,22 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.records.issue import GitHubIssue
-    from baton.records.run import RunRequest
     from workflows.calls.github_queues import Outward
-    from workflows.calls.workspace_host import Host
-    from workflows.decisions.ask_on_failure import Insistence
     from workflows.decisions.escalation import Escalations
     from workflows.github.inbox import Hearing
+    from workflows.stages.run_steps import RunSteps
     from workflows.stages.task_scheduler import Driver
-    from workflows.state.run_state import Books
+    from workflows.state.run_context import RunContext
 
 
 @dataclass(frozen=True)
 class Ties:
-    """One run, and whoever serves it."""
+    """One run, its issue, and the parts that serve it."""
 
-    request: RunRequest
+    context: RunContext
     issue: GitHubIssue
-    books: Books
-    host: Host
     escalations: Escalations
-    insistence: Insistence
+    steps: RunSteps
     driver: Driver
     hearing: Hearing
     outward: Outward

@@ -1,0 +1,73 @@
+"""Search attributes of a run: only what has changed, and a cost alone only with the next save."""
+
+from typing import Any
+
+import pytest
+
+from baton.decision_book import DecisionBook
+from baton.records.run import Decision, RunDocument, RunStatus
+from workflows.state.visibility import Board
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The updates of search attributes so far, oldest first."""
+    updates: list[dict[str, Any]] = []
+
+    def upsert(given: Any) -> None:
+        updates.append({update.key.name: update.value for update in given})
+
+    monkeypatch.setattr("temporalio.workflow.upsert_search_attributes", upsert)
+    monkeypatch.setattr("temporalio.workflow.set_current_details", lambda _: None)
+    return updates
+
+
+def document(**more: Any) -> RunDocument:
+    return RunDocument(**{"run": "r", "status": RunStatus.PLANNING, "repo": "/srv/shop", **more})
+
+
+def test_the_first_update_has_all_attributes(written: list[dict[str, Any]]) -> None:
+    assert Board(document(), lean=True).show([])
+    assert written == [
+        {"BatonRepo": "/srv/shop", "BatonStatus": "planning", "BatonPendingDecisions": 0, "BatonCostUsd": 0.0}
+    ]
+
+
+def test_only_what_has_changed_is_written(written: list[dict[str, Any]]) -> None:
+    shown, book = document(), DecisionBook()
+    board = Board(shown, lean=True)
+    board.show(book.all())
+    assert not board.show(book.all())
+    shown.status = RunStatus.WORKING
+    assert board.show(book.all())
+    book.open(Decision(id="", question="Which?", choices=["this"]))
+    assert not board.show(book.all())
+    assert written[1:] == [{"BatonStatus": "working"}, {"BatonPendingDecisions": 1}]
+
+
+def test_a_cost_waits_for_the_next_save(written: list[dict[str, Any]]) -> None:
+    shown = document()
+    board = Board(shown, lean=True)
+    board.show([])
+    shown.cost_usd = 0.5
+    board.show([])
+    assert written[1:] == []
+    board.show([], cost=True)
+    assert written[1:] == [{"BatonCostUsd": 0.5}]
+
+
+def test_a_history_of_before_shows_each_cost(written: list[dict[str, Any]]) -> None:
+    shown = document()
+    board = Board(shown)
+    board.show([])
+    shown.cost_usd = 0.5
+    board.show([])
+    assert written[1:] == [{"BatonCostUsd": 0.5}]
+
+
+def test_an_execution_that_continues_another_writes_nothing_anew(written: list[dict[str, Any]]) -> None:
+    shown = document(status=RunStatus.WAITING, cost_usd=0.5)
+    board = Board(shown, lean=True)
+    board.skip([])
+    assert not board.show([], cost=True)
+    assert written == []
