@@ -137,7 +137,7 @@ _PATTERNS = {
 }
 
 
-def classify(output: str) -> Diagnosis:
+def classify_failure(output: str) -> Diagnosis:
     """Classify the end of a tool's output or of a test log; `unknown` without a known symptom. Never raises."""
     # Logs may have very long lines; the patterns get pieces of bounded length.
     lines = [line[:_MAX_LINE] for line in output[-_MAX_OUTPUT:].splitlines()]

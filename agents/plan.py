@@ -13,7 +13,7 @@ from baton.records.run import Maker
 _MAX_SHOWN = 60
 
 
-class PlannedTask(BaseModel):
+class PlanTask(BaseModel):
     """One task of the plan."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -37,7 +37,7 @@ class PlannedTask(BaseModel):
     )
 
 
-def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
+def plan_faults(tasks: Sequence[PlanTask]) -> list[str]:
     """Return all faults of a plan, each as `place: fault and expectation`."""
     if not tasks:
         return ["tasks: there is no task; give at least one."]
@@ -51,29 +51,31 @@ def plan_faults(tasks: Sequence[PlannedTask]) -> list[str]:
         where = f"tasks[{index}]"
         if not is_task_id(task.id):
             faults.append(
-                f"{where}.id: {_quoted(task.id)} is no valid id; use up to 40 letters, digits, dashes and "
+                f"{where}.id: {_quote_shortened(task.id)} is no valid id; use up to 40 letters, digits, dashes and "
                 "underscores, beginning with a letter or digit."
             )
         elif task.id.lower() in RESERVED_TASK_IDS:
             reserved = ", ".join(sorted(RESERVED_TASK_IDS))
-            faults.append(f"{where}.id: {_quoted(task.id)} is reserved ({reserved}); choose another id.")
+            faults.append(f"{where}.id: {_quote_shortened(task.id)} is reserved ({reserved}); choose another id.")
         # Ids become directory names, and some file systems do not tell upper from lower case.
         if (first := seen.setdefault(task.id.lower(), index)) != index:
-            faults.append(f"{where}.id: {_quoted(task.id)} is already the id of tasks[{first}]; ids must be unique.")
+            faults.append(
+                f"{where}.id: {_quote_shortened(task.id)} is already the id of tasks[{first}]; ids must be unique."
+            )
     known = {task.id for task in tasks}
     for index, task in enumerate(tasks):
         for position, dependency in enumerate(task.depends_on):
             if dependency not in known:
                 faults.append(
-                    f"tasks[{index}].depends_on[{position}]: there is no task {_quoted(dependency)}; "
-                    f"the ids are {', '.join(_quoted(name) for name in sorted(known))}."
+                    f"tasks[{index}].depends_on[{position}]: there is no task {_quote_shortened(dependency)}; "
+                    f"the ids are {', '.join(_quote_shortened(name) for name in sorted(known))}."
                 )
     if not faults and (cycle := find_cycle(tasks)):
         faults.append(f"tasks: the dependencies form a cycle ({' -> '.join(cycle)}); remove one of them.")
     return faults
 
 
-def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
+def find_cycle(tasks: Sequence[PlanTask]) -> list[str] | None:
     """Return the ids along a cycle of dependencies, the first repeated at the end; None if there is none."""
     edges = {task.id: list(task.depends_on) for task in tasks}
     finished: set[str] = set()
@@ -96,16 +98,16 @@ def find_cycle(tasks: Sequence[PlannedTask]) -> list[str] | None:
     return None
 
 
-def require_plan(tasks: Sequence[PlannedTask]) -> None:
+def require_plan(tasks: Sequence[PlanTask]) -> None:
     """Raise PlanError with all faults of a plan, if it has any."""
     if faults := plan_faults(tasks):
         raise PlanError("The plan cannot be carried out: " + " ".join(faults))
 
 
-def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
+def order_tasks(tasks: Sequence[PlanTask]) -> list[PlanTask]:
     """Return the tasks in the plan's order, but each after its dependencies. Raises PlanError for a cycle."""
     placed: set[str] = set()
-    rest, ordered = list(tasks), list[PlannedTask]()
+    rest, ordered = list(tasks), list[PlanTask]()
     while rest:
         ready = next((task for task in rest if placed.issuperset(task.depends_on)), None)
         if ready is None:
@@ -117,5 +119,5 @@ def in_order(tasks: Sequence[PlannedTask]) -> list[PlannedTask]:
     return ordered
 
 
-def _quoted(text: str) -> str:
+def _quote_shortened(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from agents.plan import PlannedTask, plan_faults
+from agents.plan import PlanTask, plan_faults
 from baton.errors import BatonError, UsageError
 
 _MAX_FAULTS = 20
@@ -38,18 +38,18 @@ class ReportInvalid(BatonError):
         self.faults = list(faults)
 
 
-class _Strict(BaseModel):
+class _StrictReport(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class OrchestratorReport(_Strict):
+class OrchestratorReport(_StrictReport):
     """The report of the orchestrator: the plan."""
 
     summary: Text = Field(description="How the change is cut into tasks and why, in a few sentences")
-    tasks: list[PlannedTask] = Field(description="The tasks, those that others build on first")
+    tasks: list[PlanTask] = Field(description="The tasks, those that others build on first")
 
 
-class MakerReport(_Strict):
+class MakerReport(_StrictReport):
     """The report of a backend or frontend agent: the eight fields of the hand-off."""
 
     files_changed: Items = Field(description="Paths of the files created, modified or deleted, relative to the root")
@@ -62,14 +62,14 @@ class MakerReport(_Strict):
     api_documentation_updates: Items = Field(description="Changes of the interface that its documentation must follow")
 
 
-class Failure(_Strict):
+class TestFailure(_StrictReport):
     """A test that fails, or behaviour that does not meet the acceptance criteria."""
 
     test: Item = Field(description="The test's full name (tests/test_orders.py::test_last_page) or the criterion")
     message: Text = Field(description="What was expected, what happened, and the decisive lines of the output")
 
 
-class TesterReport(_Strict):
+class TesterReport(_StrictReport):
     """The report of a tester: the verdict of the tests."""
 
     verdict: Literal["pass", "fail"] = Field(
@@ -77,10 +77,10 @@ class TesterReport(_Strict):
     )
     summary: Text = Field(description="What was tested and how; the command that was run and its result")
     tests_added: Items = Field(description="Tests added or changed, by full name or file; empty where none")
-    failures: list[Failure] = Field(max_length=100, description="Each failure that the maker must fix")
+    failures: list[TestFailure] = Field(max_length=100, description="Each failure that the maker must fix")
 
 
-class Finding(_Strict):
+class ReviewFinding(_StrictReport):
     """One remark of a review, with the place that proves it."""
 
     severity: Literal["blocking", "advice"] = Field(
@@ -95,17 +95,17 @@ class Finding(_Strict):
     )
 
 
-class ReviewerReport(_Strict):
+class ReviewerReport(_StrictReport):
     """The report of a reviewer: the verdict of the review."""
 
     verdict: Literal["approve", "request_changes"] = Field(
         description="request_changes exactly when at least one finding is blocking"
     )
     summary: Text = Field(description="What was checked, against which evidence (commit, command, exit code)")
-    findings: list[Finding] = Field(max_length=100, description="The findings, blocking ones first; may be empty")
+    findings: list[ReviewFinding] = Field(max_length=100, description="The findings, blocking ones first; may be empty")
 
 
-class Escalation(_Strict):
+class EscalationInput(_StrictReport):
     """The input of `escalate`: a question that the agent cannot answer itself."""
 
     error_type: Item = Field(description="A short class: architecture, credentials, database connection, scope ...")
@@ -118,7 +118,7 @@ class Escalation(_Strict):
     )
 
 
-class GuidanceReport(_Strict):
+class GuidanceReport(_StrictReport):
     """The orchestrator's answer to a report that an agent is stuck: guidance, or a question for a person."""
 
     action: Literal["guide", "ask_person"] = Field(
@@ -158,26 +158,26 @@ def report_model(kind: str) -> type[Report]:
 
 def parse_report(role: str, data: object) -> Report:
     """Check the input of `hand_off`. Raises ReportInvalid with each fault for the model."""
-    report = _validated(report_model(role), "hand_off", data)
-    if faults := _contradictions(report):
+    report = _validate_report(report_model(role), "hand_off", data)
+    if faults := _find_contradictions(report):
         raise ReportInvalid("hand_off", faults)
     return report
 
 
-def parse_escalation(data: object) -> Escalation:
+def parse_escalation(data: object) -> EscalationInput:
     """Check the input of `escalate`. Raises ReportInvalid with each fault for the model."""
-    return _validated(Escalation, "escalate", data)
+    return _validate_report(EscalationInput, "escalate", data)
 
 
-def _validated(model: type[_Model], tool: str, data: object) -> _Model:
+def _validate_report(model: type[_Model], tool: str, data: object) -> _Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(item) for item in error.errors(include_url=False, include_context=True)]
+        faults = [_describe_fault(item) for item in error.errors(include_url=False, include_context=True)]
         raise ReportInvalid(tool, faults) from error
 
 
-def _contradictions(report: Report) -> list[str]:
+def _find_contradictions(report: Report) -> list[str]:
     """Return the faults of fields that are valid one by one and contradict each other."""
     match report:
         case OrchestratorReport():
@@ -197,7 +197,7 @@ def _contradictions(report: Report) -> list[str]:
     return []
 
 
-def _where(location: Sequence[int | str]) -> str:
+def _field_path(location: Sequence[int | str]) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -219,9 +219,9 @@ _EXPECTED = {
 }
 
 
-def _fault(error: ErrorDetails) -> str:
+def _describe_fault(error: ErrorDetails) -> str:
     """Return `field: fault and expectation`, with the given value if it is short."""
-    where = _where(error["loc"])
+    where = _field_path(error["loc"])
     expected = _EXPECTED.get(error["type"])
     if expected is None:
         message = error["msg"]

@@ -44,19 +44,19 @@ class DecisionBook:
         self._decisions = {decision.id: decision for decision in decisions}
         self.refusals = list(refusals)
 
-    def all(self) -> list[Decision]:
+    def list_all(self) -> list[Decision]:
         """Return every decision, open or closed."""
         return list(self._decisions.values())
 
-    def open_ones(self) -> list[Decision]:
+    def list_open(self) -> list[Decision]:
         """Return the decisions that wait for an answer."""
         return [decision for decision in self._decisions.values() if decision.state is DecisionState.OPEN]
 
-    def get(self, decision_id: str) -> Decision:
+    def get_decision(self, decision_id: str) -> Decision:
         """Return the decision of an id; raises KeyError if there is none."""
         return self._decisions[decision_id]
 
-    def open(self, decision: Decision) -> Decision:
+    def open_decision(self, decision: Decision) -> Decision:
         """Open a decision with the next id, and add the choices that every decision offers."""
         own = list(dict.fromkeys(choice.strip() for choice in decision.choices if choice.strip()))
         choices = [*[choice for choice in own if choice.lower() not in ALWAYS], *ALWAYS]
@@ -64,11 +64,11 @@ class DecisionBook:
         self._decisions[opened.id] = opened
         return opened
 
-    def check(self, answer: Decide) -> str:
+    def check_answer(self, answer: Decide) -> str:
         """Return the choice of an answer as the decision spells it; raises DecisionRefused if the answer is invalid."""
         decision = self._decisions.get(answer.decision_id.strip().upper())
         if decision is None:
-            known = ", ".join(found.id for found in self.open_ones()) or "none"
+            known = ", ".join(found.id for found in self.list_open()) or "none"
             raise DecisionRefused(f"There is no decision {answer.decision_id[:80]!r}; open decisions: {known}.")
         if decision.state is DecisionState.ANSWERED:
             by = f" by {decision.by}" if decision.by else ""
@@ -92,11 +92,11 @@ class DecisionBook:
         choices = ", ".join(decision.choices)
         raise DecisionRefused(f"Decision {decision.id} has no choice {answer.choice[:80]!r}; choose one of: {choices}.")
 
-    def answer(self, answer: Decide, now: datetime) -> Decision:
+    def take_answer(self, answer: Decide, now: datetime) -> Decision:
         """Check an answer and record it; raises DecisionRefused if it is invalid."""
-        return self.take(answer, self.check(answer), now)
+        return self.record_answer(answer, self.check_answer(answer), now)
 
-    def take(self, answer: Decide, choice: str, now: datetime) -> Decision:
+    def record_answer(self, answer: Decide, choice: str, now: datetime) -> Decision:
         """Record an answer with the choice that `check` has returned."""
         decision = self._decisions[answer.decision_id.strip().upper()]
         decision.state = DecisionState.ANSWERED
@@ -106,11 +106,11 @@ class DecisionBook:
         decision.answered_at = now
         return decision
 
-    def refuse(self, text: str) -> None:
+    def record_refusal(self, text: str) -> None:
         """Record the refusal of an answer that arrived by signal, which has no reply."""
         self.refusals = [*self.refusals[-(_MAX_REFUSALS - 1) :], text]
 
-    def withdraw(self, decision_id: str, now: datetime) -> None:
+    def withdraw_decision(self, decision_id: str, now: datetime) -> None:
         """Close an open decision that needs no answer any more; a no-op for a closed one."""
         decision = self._decisions[decision_id]
         if decision.state is DecisionState.OPEN:

@@ -23,7 +23,7 @@ _SDK = ("temporal_activity", "temporal_workflow")
 """Keys under which the Temporal SDK's loggers put ids and types into `extra`."""
 
 
-def _masker(redactor: Redactor) -> Processor:
+def _make_mask_processor(redactor: Redactor) -> Processor:
     def masked(value: Any) -> Any:
         if isinstance(value, str):
             return redactor(value)
@@ -37,7 +37,7 @@ def _masker(redactor: Redactor) -> Processor:
     return mask
 
 
-def _placed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _add_place(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Add the fields of the line's `extra`, the names that its workflow id holds, and the id of its trace."""
     record = event.get("_record")
     known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
@@ -66,12 +66,12 @@ def configure_logging(
     """Set up structlog and the standard library's root logger; lines go to stderr, because stdout is for results."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _placed,
+        _add_place,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _masker(redactor or Redactor()),
+        _make_mask_processor(redactor or Redactor()),
     ]
     renderer: Processor = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)

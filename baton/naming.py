@@ -28,7 +28,7 @@ PLAN_TASK = "plan"
 """The task id under which the orchestrator works."""
 
 
-def slug(text: str, limit: int = 40) -> str:
+def make_slug(text: str, limit: int = 40) -> str:
     """Return a text as lower-case letters, digits and dashes, cut at the end of a word if possible; never empty."""
     words = _SLUG.sub("-", text.lower()).strip("-")
     if len(words) > limit:
@@ -53,8 +53,8 @@ def new_run_id(repo: str, task: str, *, discreet: bool = False) -> str:
     Temporal stores workflow ids in plain text, even with encryption; a discreet id reveals none of the task's text.
     """
     suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(8 if discreet else 4))
-    name = slug(repo_name(repo), 24)
-    return f"{name}-{suffix}" if discreet else f"{name}-{slug(task, 40)}-{suffix}"
+    name = make_slug(repo_name(repo), 24)
+    return f"{name}-{suffix}" if discreet else f"{name}-{make_slug(task, 40)}-{suffix}"
 
 
 def github_run_id(owner: str, name: str, number: int, attempt: int = 1) -> str:
@@ -68,12 +68,12 @@ def github_run_id(owner: str, name: str, number: int, attempt: int = 1) -> str:
         return run
     # The name is too long, or has two dots in a row. The digest keeps the shortened one apart from other repositories.
     digest = hashlib.sha256(f"{owner}/{name}".lower().encode()).hexdigest()[:10]
-    return f"gh-{slug(owner, 40)}-{slug(name, 40)}-{digest}{tail}"
+    return f"gh-{make_slug(owner, 40)}-{make_slug(name, 40)}-{digest}{tail}"
 
 
 def github_branch(number: int, title: str, attempt: int = 1) -> str:
     """Return the branch of a run for an issue: `baton/issue-<number>-<slug of the title>`, then `...-2`."""
-    return f"baton/issue-{number}-{slug(title, 50)}" + ("" if attempt == 1 else f"-{attempt}")
+    return f"baton/issue-{number}-{make_slug(title, 50)}" + ("" if attempt == 1 else f"-{attempt}")
 
 
 def is_run_id(text: str) -> bool:
@@ -133,7 +133,7 @@ def place_of(workflow_id: str) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-def branch(run: str) -> str:
+def branch_name(run: str) -> str:
     """Return the branch that a run publishes."""
     return f"baton/{run_key(run)}"
 
@@ -209,7 +209,7 @@ RESERVED_TASK_IDS = frozenset({PLAN_TASK, "run", "integration", "gate"})
 def repo_key(repo: str) -> str:
     """Return the directory name of a repository's store: readable, and distinct for distinct repositories."""
     digest = hashlib.sha256(repo.encode()).hexdigest()[:10]
-    return f"{slug(repo_name(repo), 40)}-{digest}"
+    return f"{make_slug(repo_name(repo), 40)}-{digest}"
 
 
 def content_hash(text: str) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True)
-class Retry:
+class RetryFigures:
     """The fields of a Temporal retry policy; `maximum_attempts` includes the first attempt."""
 
     initial_interval: timedelta
@@ -17,7 +17,7 @@ class Retry:
     maximum_attempts: int
 
 
-OUTSIDE = Retry(timedelta(seconds=1), 2.0, 3)
+OUTSIDE_RETRY = RetryFigures(timedelta(seconds=1), 2.0, 3)
 """Policy of every activity that calls an external system: three attempts, with waits of 1 s and 2 s between them."""
 
 TURN_TIMEOUT = timedelta(hours=2)
@@ -26,21 +26,21 @@ TURN_TIMEOUT = timedelta(hours=2)
 GATE_MARGIN = timedelta(minutes=5)
 """Time of a gate beyond the time-outs of its commands: checkout, set-up of the sandbox, log."""
 
-QUERY_LIMIT = timedelta(seconds=10)
+QUERY_TIMEOUT = timedelta(seconds=10)
 """Of one query that a command of the command line sends to a workflow."""
 
 GIT_TIMEOUT = timedelta(minutes=15)
 """Of a fetch, merge or publication. The first fetch of a large repository takes the longest."""
 
-HEARTBEAT = timedelta(seconds=5)
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 """Heartbeat time-out: a worker that sends no heartbeat for this long counts as dead."""
 
-HEARTBEAT_EVERY = timedelta(seconds=1)
+HEARTBEAT_INTERVAL = timedelta(seconds=1)
 """Between two heartbeats. A timer sends them, because a thinking model can send no event for minutes.
 
 The answer to a heartbeat also carries a cancellation."""
 
-HEARTBEAT_FIRST = timedelta(milliseconds=250)
+HEARTBEAT_DELAY = timedelta(milliseconds=250)
 """Before the first heartbeat. A step that ends sooner sends none."""
 
 SCHEDULE_TO_START = timedelta(seconds=2)
@@ -50,10 +50,10 @@ PRESENCE_ANSWER = timedelta(seconds=3)
 """Time for a host to answer on its presence queue, which has slots of its own. Without an answer it counts as dead, and
 the run acquires another."""
 
-LOOK_EVERY = timedelta(seconds=5)
+PRESENCE_INTERVAL = timedelta(seconds=5)
 """Between two checks of a host whether a step waits in its queue although it has free slots."""
 
-MAX_LEFT_LYING = 3
+MAX_IDLE_FINDINGS = 3
 """Positive checks in a row after which a worker counts as cut off from its queue."""
 
 QUEUE_TIMEOUT = timedelta(days=1)
@@ -65,7 +65,7 @@ ATTEND_TIMEOUT = timedelta(days=1)
 COMMAND_TIMEOUT = timedelta(minutes=2)
 """Of a shell command of an agent that names no time-out."""
 
-COMMAND_TIMEOUT_MAX = timedelta(minutes=10)
+MAX_COMMAND_TIMEOUT = timedelta(minutes=10)
 """The longest time-out that an agent may give a shell command."""
 
 GATE_TIMEOUT = timedelta(minutes=10)
@@ -100,27 +100,27 @@ https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#
 GITHUB_PICKUP = timedelta(minutes=10)
 """A GitHub activity that no worker takes within this time is reported as waiting for one, and scheduled again."""
 
-AWAY_WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
+UNREACHABLE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
 """Backoff between series of attempts while GitHub is unreachable; the last wait repeats."""
 
-LIMIT_WAIT = timedelta(minutes=1)
+MIN_RATE_LIMIT_WAIT = timedelta(minutes=1)
 """After a rate limit without a stated end; the minimum that GitHub asks for:
 https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit"""
 
-LIMIT_WAIT_MAX = timedelta(minutes=75)
+MAX_RATE_LIMIT_WAIT = timedelta(minutes=75)
 """The longest wait that is accepted from an answer of GitHub; its primary rate limit resets every hour."""
 
-LAST_REPORT_LIMIT = timedelta(hours=1)
+MAX_LAST_REPORT_WAIT = timedelta(hours=1)
 """How long the end of a run waits for an unreachable GitHub to accept its last report."""
 
 MAX_PLAN_TASKS = 30
 """Tasks of a plan. A plan with more is sent back to the orchestrator: it is a project and no change."""
 
-TOOL_OUTPUT_LIMIT = 30_000
+MAX_TOOL_OUTPUT = 30_000
 """Characters of one tool result that the model sees; a longer one is cut in its middle."""
 
-EXCERPT_LIMIT = 160
+MAX_EXCERPT = 160
 """Characters of model text in a turn's summary."""
 
-LOG_TAIL_LIMIT = 6_000
+MAX_LOG_TAIL = 6_000
 """Characters of a gate's log that agents and evidence get; the complete log is in the store."""

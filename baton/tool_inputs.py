@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
-from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX
+from baton.policies import COMMAND_TIMEOUT, MAX_COMMAND_TIMEOUT
 
 ToolName = Literal["Read", "Write", "Edit", "Glob", "Grep", "Bash"]
 """The tools that Baton offers, under Claude Code's names."""
@@ -27,7 +27,7 @@ _MAX_COMMAND = 100_000
 _MAX_LINES = 10**9
 _MAX_CONTEXT = 100
 _DEFAULT_MS = int(COMMAND_TIMEOUT.total_seconds() * 1000)
-_MAX_MS = int(COMMAND_TIMEOUT_MAX.total_seconds() * 1000)
+_MAX_MS = int(MAX_COMMAND_TIMEOUT.total_seconds() * 1000)
 
 
 def _check_text(value: object) -> object:
@@ -168,7 +168,7 @@ class BashInput(ToolInput):
     run_in_background: SkipJsonSchema[bool] = False
 
     @property
-    def seconds(self) -> float:
+    def time_limit_seconds(self) -> float:
         """The time limit in seconds."""
         return (_DEFAULT_MS if self.timeout is None else self.timeout) / 1000
 

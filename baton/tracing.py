@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def span(name: str, **attributes: str | int | float) -> Iterator[None]:
+def start_span(name: str, **attributes: str | int | float) -> Iterator[None]:
     """Open a span around a block. Attributes are ids and numbers, never text of people or models."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
@@ -17,7 +17,7 @@ def span(name: str, **attributes: str | int | float) -> Iterator[None]:
         yield
 
 
-def annotate(**attributes: str | int | float) -> None:
+def annotate_span(**attributes: str | int | float) -> None:
     """Add attributes to the current span."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is not None:

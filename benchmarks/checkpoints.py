@@ -19,7 +19,7 @@ import pygit2
 from baton.settings.core import SandboxMode
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Workspace
-from workspaces.delivery.merge import merge, project_commit
+from workspaces.delivery.merge import merge_commits, project_commit
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 
@@ -54,7 +54,7 @@ def make_repository(path: Path, files: int) -> None:
     )
 
 
-async def timed(
+async def time_call(
     action: Callable[[int], Awaitable[object]], times: int, before: Callable[[int], object] = lambda _: None
 ) -> float:
     """Return the median milliseconds of `action`; `before` makes its work and is not counted."""
@@ -67,23 +67,23 @@ async def timed(
     return statistics.median(taken)
 
 
-async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
+async def measure_checkpoints(size: str, sandbox: Sandbox) -> dict[str, float]:
     """Every row of the table for one size."""
     with tempfile.TemporaryDirectory(prefix="baton-benchmark-") as directory:
         place = Path(directory)
         make_repository(place / "project.git", SIZES[size])
         store = await Store.open(place / "home", str(place / "project.git"))
-        base = (await store.fetch(None)).commit
+        base = (await store.fetch_base(None)).commit
         checkpoints, lane = Checkpoints(store), Lane("run", "task")
-        head = await checkpoints.begin(lane, base, at=_AT)
+        head = await checkpoints.begin_lane(lane, base, at=_AT)
         found: dict[str, float] = {}
 
         async def fresh(number: int) -> None:
             other = Lane("run", f"fresh{number}")
-            await Workspace.materialise(store, other, await checkpoints.begin(other, base, at=_AT), sandbox=sandbox)
+            await Workspace.open_at(store, other, await checkpoints.begin_lane(other, base, at=_AT), sandbox=sandbox)
 
-        found["made from nothing"] = await timed(fresh, 3)
-        workspace = await Workspace.materialise(store, lane, head, sandbox=sandbox)
+        found["made from nothing"] = await time_call(fresh, 3)
+        workspace = await Workspace.open_at(store, lane, head, sandbox=sandbox)
         edited = "package0/module1/file15.py"
 
         def edit(number: int) -> None:
@@ -92,16 +92,16 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
         async def change(number: int, touched: list[str] | None) -> None:
             nonlocal head
             workspace.mark_dirty()
-            snapshot = await workspace.snapshot(touched)
+            snapshot = await workspace.take_snapshot(touched)
             assert snapshot.changed == [edited]
-            head = await checkpoints.record(
+            head = await checkpoints.record_checkpoint(
                 lane, expected=head, files={f"t/{number}": b"{}" * 500}, workspace=snapshot, summary="turn", at=_AT
             )
             workspace.mark_clean(head)
 
         async def answer(number: int) -> None:
             nonlocal head
-            head = await checkpoints.record(
+            head = await checkpoints.record_checkpoint(
                 lane, expected=head, files={f"a/{number}": b"{}" * 500}, workspace=None, summary="answer", at=_AT
             )
 
@@ -109,7 +109,7 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
             workspace.mark_dirty()
             (workspace.path / edited).write_text("wrecked\n")
             (workspace.path / "junk").write_text("junk\n")
-            await Workspace.materialise(store, lane, head, sandbox=sandbox)
+            await Workspace.open_at(store, lane, head, sandbox=sandbox)
 
         environment = {
             "PATH": os.defpath,
@@ -149,33 +149,37 @@ async def measure(size: str, sandbox: Sandbox) -> dict[str, float]:
             plain_head = repo.create_commit(None, signature, signature, "turn", tree, [plain_head])
             repo.references.create("refs/plain", plain_head, force=True)
 
-        found["yardstick: plain libgit2, known paths"] = await timed(library, 25)
+        found["yardstick: plain libgit2, known paths"] = await time_call(library, 25)
         workspace.mark_dirty()
         await plain(-1)
-        found["yardstick: plain git, four commands"] = await timed(plain, 9, edit)
-        workspace = await Workspace.materialise(store, lane, head, sandbox=sandbox)
-        found["known paths, with commit"] = await timed(lambda number: change(number, [edited]), 25, edit)
+        found["yardstick: plain git, four commands"] = await time_call(plain, 9, edit)
+        workspace = await Workspace.open_at(store, lane, head, sandbox=sandbox)
+        found["known paths, with commit"] = await time_call(lambda number: change(number, [edited]), 25, edit)
         # git looks again at all files that are as young as its index, to the second; a model takes longer to answer.
         await asyncio.sleep(1.1)
-        found["scan in the sandbox, with commit"] = await timed(lambda number: change(number, None), 9, edit)
-        found["files only (an answer)"] = await timed(answer, 25)
-        found["restore in place"] = await timed(restore, 7)
+        found["scan in the sandbox, with commit"] = await time_call(lambda number: change(number, None), 9, edit)
+        found["files only (an answer)"] = await time_call(answer, 25)
+        found["restore in place"] = await time_call(restore, 7)
         (workspace.path / "other.py").write_text("x\n")
-        snapshot = await workspace.snapshot(["other.py"])
-        head = await checkpoints.record(lane, expected=head, files={}, workspace=snapshot, summary="more", at=_AT)
-        first = (await checkpoints.history(lane))[1].commit
+        snapshot = await workspace.take_snapshot(["other.py"])
+        head = await checkpoints.record_checkpoint(
+            lane, expected=head, files={}, workspace=snapshot, summary="more", at=_AT
+        )
+        first = (await checkpoints.list_history(lane))[1].commit
         one = await project_commit(store, lane, first, parent=base, message="one", at=_AT)
         other = await project_commit(store, lane, head, parent=base, message="other", at=_AT)
-        found["merge of two tasks"] = await timed(lambda _: merge(store, base=base, ours=one, theirs=other), 9)
+        found["merge of two tasks"] = await time_call(
+            lambda _: merge_commits(store, base=base, ours=one, theirs=other), 9
+        )
         return found
 
 
 async def main(sizes: list[str]) -> None:
     """Print the table."""
-    sandbox = await Sandbox.open(SandboxMode.AUTO)
-    sandbox.require()
+    sandbox = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    sandbox.require_available()
     print(f"{'milliseconds, median':36}" + "".join(f"{size:>10}{'held to':>10}" for size in sizes))
-    columns = [await measure(size, sandbox) for size in sizes]
+    columns = [await measure_checkpoints(size, sandbox) for size in sizes]
     for row, limits in HELD_TO.items():
         cells = [
             f"{column[row]:10.1f}{limits[list(SIZES).index(size)]:10}"

@@ -35,7 +35,7 @@ class Chain:
             await workflow.execute_activity(nothing, task_queue="hands", start_to_close_timeout=timedelta(seconds=10))
 
 
-async def measure(client: Client) -> tuple[list[float], list[float]]:
+async def measure_dispatch(client: Client) -> tuple[list[float], list[float]]:
     """Milliseconds from scheduled to started, of workflow tasks and of activity tasks."""
     async with (
         Worker(client, task_queue="chain", workflows=[Chain]),
@@ -61,15 +61,15 @@ async def main() -> None:
     """Measure both ways and print a table."""
     from baton.settings.core import read_settings
     from workers.embedded import server
-    from workers.temporal_service import temporal_service
+    from workers.temporal_service import connect_service
 
     lifted = dict(server.DYNAMIC_CONFIG)
     for name, config in (("as shipped", lifted), ("server's default", {})):
         server.DYNAMIC_CONFIG.clear()
         server.DYNAMIC_CONFIG.update(config)
         with tempfile.TemporaryDirectory() as home:
-            async with temporal_service(read_settings(home=Path(home)), embedded_only=True) as service:
-                workflow_tasks, activity_tasks = await measure(service.client)
+            async with connect_service(read_settings(home=Path(home)), embedded_only=True) as service:
+                workflow_tasks, activity_tasks = await measure_dispatch(service.client)
         print(
             f"{name:<18} workflow task {statistics.median(workflow_tasks):5.1f} ms,"
             f" activity {statistics.median(activity_tasks):5.1f} ms (median of {TURNS})"

@@ -24,7 +24,7 @@ from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunRequest
-from benchmarks.scene import Scene, machine, scene
+from benchmarks.scene import BenchmarkScene, describe_machine, open_scene
 from standin.script.scenario import Scenario
 from tests.support.repositories import git, make_repository
 from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested
@@ -46,7 +46,7 @@ class Recovery:
     """Duration of the run, from its start."""
 
 
-def script() -> Scenario:
+def make_script() -> Scenario:
     """One task; its maker runs a command, then hands off."""
     slow = bash(f"touch src/started; sleep {_PAUSE}; echo done > src/file.txt; rm src/started")
     return scenario(
@@ -57,7 +57,7 @@ def script() -> Scenario:
     )
 
 
-async def begin(place: Scene, run: str) -> WorkflowHandle[Any, Any]:
+async def begin_run(place: BenchmarkScene, run: str) -> WorkflowHandle[Any, Any]:
     """Start a run on a repository of its own."""
     repo = make_repository(place.directory / run)
     return await place.client.start_workflow(
@@ -65,7 +65,7 @@ async def begin(place: Scene, run: str) -> WorkflowHandle[Any, Any]:
     )
 
 
-async def started_again(place: Scene, run: str, at: float) -> float:
+async def started_again(place: BenchmarkScene, run: str, at: float) -> float:
     """When the step of the maker's session that was killed began again, in seconds since the epoch.
 
     As a further attempt, or put into the queue anew where no worker took that up at once.
@@ -82,31 +82,31 @@ async def started_again(place: Scene, run: str, at: float) -> float:
     raise RuntimeError(f"No step of {run} was tried again.")
 
 
-async def undisturbed(place: Scene, number: int) -> float:
+async def measure_undisturbed(place: BenchmarkScene, number: int) -> float:
     """Return the duration of an undisturbed run."""
     began = time.time()
-    await (await begin(place, f"undisturbed-{number}")).result()
+    await (await begin_run(place, f"undisturbed-{number}")).result()
     return time.time() - began
 
 
-async def killed(place: Scene, number: int) -> Recovery:
+async def measure_kill(place: BenchmarkScene, number: int) -> Recovery:
     """Measure a run with its worker killed in the middle of a command."""
     run = f"killed-{number}"
-    async with place.worker():
+    async with place.run_worker():
         began = time.time()
-        handle = await begin(place, run)
+        handle = await begin_run(place, run)
         while not any(place.settings.home.glob(f"workspaces/{run}/t1/work/src/started")):
             await asyncio.sleep(0.01)
         at = time.time()
         os.kill(place.worker_id, signal.SIGKILL)
-    async with place.worker():
+    async with place.run_worker():
         ready = time.time() - at
         await handle.result()
         whole = time.time() - began
     return Recovery(ready, await started_again(place, run, at) - at, whole)
 
 
-async def taken_over(place: Scene, number: int) -> float:
+async def taken_over(place: BenchmarkScene, number: int) -> float:
     """Seconds from the kill of one host's worker until the command that died with it runs on another host."""
     run, directory = f"taken-{number}", place.directory / f"hosts-{number}"
     directory.mkdir()
@@ -120,11 +120,11 @@ async def taken_over(place: Scene, number: int) -> float:
         for name in ("first", "second")
     )
 
-    def at_work(host: Scene) -> bool:
+    def at_work(host: BenchmarkScene) -> bool:
         return any(host.settings.home.glob(f"workspaces/{run}/t1/work/src/started"))
 
-    async with first.worker(), second.worker():
-        handle = await begin(place, run)
+    async with first.run_worker(), second.run_worker():
+        handle = await begin_run(place, run)
         while not at_work(first) and not at_work(second):
             await asyncio.sleep(0.01)
         dying, other = (first, second) if at_work(first) else (second, first)
@@ -137,28 +137,28 @@ async def taken_over(place: Scene, number: int) -> float:
     return took
 
 
-def shown(values: list[float]) -> str:
+def format_times(values: list[float]) -> str:
     """Least, median and most."""
     return f"{min(values):6.1f}{statistics.median(values):8.1f}{max(values):6.1f}"
 
 
 async def main(repeat: int) -> None:
     """Measure both side by side."""
-    async with scene(script()) as place:
+    async with open_scene(make_script()) as place:
         calm: list[float] = []
         found: list[Recovery] = []
         taken: list[float] = []
         for number in range(repeat):
-            async with place.worker():
-                calm.append(await undisturbed(place, number))
-            found.append(await killed(place, number))
+            async with place.run_worker():
+                calm.append(await measure_undisturbed(place, number))
+            found.append(await measure_kill(place, number))
             taken.append(await taken_over(place, number))
-    print(f"seconds, {repeat} times ({machine()})       least  median  most")
-    print(f"new worker polls, after the kill         {shown([one.ready for one in found])}")
-    print(f"killed step starts again, after the kill {shown([one.again for one in found])}")
-    print(f"killed step starts again on another host {shown(taken)}")
-    print(f"whole run, undisturbed                   {shown(calm)}")
-    print(f"whole run, with the kill                 {shown([one.whole for one in found])}")
+    print(f"seconds, {repeat} times ({describe_machine()})       least  median  most")
+    print(f"new worker polls, after the kill         {format_times([one.ready for one in found])}")
+    print(f"killed step starts again, after the kill {format_times([one.again for one in found])}")
+    print(f"killed step starts again on another host {format_times(taken)}")
+    print(f"whole run, undisturbed                   {format_times(calm)}")
+    print(f"whole run, with the kill                 {format_times([one.whole for one in found])}")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunRequest
-from benchmarks.scene import Scene, Use, machine, scene
-from standin.script.scenario import Call, Scenario, Step
+from benchmarks.scene import BenchmarkScene, ProcessorUse, describe_machine, open_scene
+from standin.script.scenario import Scenario, ScriptedCall, ScriptedStep
 from tests.support.history_size import HistorySize, read_history_size
 from tests.support.repositories import make_repository
 from tests.support.scripts import made, plan, reviewed, scenario, task, tested
@@ -32,28 +32,28 @@ _LOOK = 0.25
 """Seconds between two looks at the worker's memory."""
 
 
-def script(turns: int, result_kb: int) -> Scenario:
+def make_script(turns: int, result_kb: int) -> Scenario:
     """A maker that writes a file in one turn and runs a command in the next."""
     size = max(1, result_kb * 1_000)
-    shell = Call("Bash", {"command": f"head -c {size} /dev/zero | tr '\\0' x; echo ${{turn}} > src/turn.txt"})
-    file = Call("Write", {"file_path": "src/file.txt", "content": "turn ${turn}\n"})
+    shell = ScriptedCall("Bash", {"command": f"head -c {size} /dev/zero | tr '\\0' x; echo ${{turn}} > src/turn.txt"})
+    file = ScriptedCall("Write", {"file_path": "src/file.txt", "content": "turn ${turn}\n"})
     steps = [
-        Step(role="backend", turn=turns + 1, calls=[made()]),
-        *(Step(role="backend", turn=turn, calls=[shell if turn % 2 else file]) for turn in range(1, turns + 1)),
-        Step(role="tester", repeat="always", calls=[tested()]),
-        Step(role="reviewer", repeat="always", calls=[reviewed()]),
+        ScriptedStep(role="backend", turn=turns + 1, calls=[made()]),
+        *(ScriptedStep(role="backend", turn=turn, calls=[shell if turn % 2 else file]) for turn in range(1, turns + 1)),
+        ScriptedStep(role="tester", repeat="always", calls=[tested()]),
+        ScriptedStep(role="reviewer", repeat="always", calls=[reviewed()]),
     ]
     return scenario(plan(task("t1")), steps)
 
 
-async def memory(place: Scene, seen: list[float]) -> None:
+async def watch_memory(place: BenchmarkScene, seen: list[float]) -> None:
     """Note the worker's memory until told to stop."""
     while True:
-        seen.append(place.memory()[0])
+        seen.append(place.read_memory()[0])
         await asyncio.sleep(_LOOK)
 
 
-async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> float:
+async def await_run(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> float:
     """Wait for a run to end; seconds it took. Its branch must be there."""
     began = time.monotonic()
     await handle.result()
@@ -64,7 +64,7 @@ async def finish(handle: WorkflowHandle[Any, Any], repo: Path, run: str) -> floa
 
 
 @dataclass(frozen=True)
-class Measured:
+class RunsMeasured:
     """The figures of several runs at once."""
 
     runs: int
@@ -75,7 +75,7 @@ class Measured:
     idle_mb: float
     median_mb: float
     highest_mb: float
-    used: Use
+    used: ProcessorUse
     histories: HistorySize
     """Of one of the runs."""
 
@@ -85,14 +85,14 @@ class Measured:
         return self.turns / self.seconds
 
 
-async def measure(runs: int, turns: int, result_kb: int) -> Measured:
+async def measure_runs(runs: int, turns: int, result_kb: int) -> RunsMeasured:
     """Run them all at once; every branch must be there afterwards."""
-    async with scene(script(turns, result_kb)) as place, place.worker():
+    async with open_scene(make_script(turns, result_kb)) as place, place.run_worker():
         repos = {f"bench-{number}": make_repository(place.directory / f"repo{number}") for number in range(runs)}
-        idle = place.memory()[0]
+        idle = place.read_memory()[0]
         seen: list[float] = []
-        watching = asyncio.create_task(memory(place, seen))
-        before, began = place.use(), time.monotonic()
+        watching = asyncio.create_task(watch_memory(place, seen))
+        before, began = place.read_use(), time.monotonic()
         handles = {
             run: await place.client.start_workflow(
                 Pipeline.run,
@@ -102,12 +102,12 @@ async def measure(runs: int, turns: int, result_kb: int) -> Measured:
             )
             for run, repo in repos.items()
         }
-        took = await asyncio.gather(*(finish(handle, repos[run], run) for run, handle in handles.items()))
-        whole, used = time.monotonic() - began, place.use() - before
+        took = await asyncio.gather(*(await_run(handle, repos[run], run) for run, handle in handles.items()))
+        whole, used = time.monotonic() - began, place.read_use() - before
         watching.cancel()
-        requests = await place.requests()
+        requests = await place.read_requests()
         histories = await read_history_size(place.client, "bench-0")
-        return Measured(
+        return RunsMeasured(
             runs=runs,
             turns=len(requests),
             refused=sum(record["status"] != 200 for record in requests),
@@ -115,7 +115,7 @@ async def measure(runs: int, turns: int, result_kb: int) -> Measured:
             median_run=statistics.median(took),
             idle_mb=idle,
             median_mb=statistics.median(seen),
-            highest_mb=place.memory()[1],
+            highest_mb=place.read_memory()[1],
             used=used,
             histories=histories,
         )
@@ -124,8 +124,8 @@ async def measure(runs: int, turns: int, result_kb: int) -> Measured:
 async def main(counts: list[int], turns: int, result_kb: int) -> None:
     """Measure each number of runs by itself, and print."""
     for count in counts:
-        load = machine()
-        found = await measure(count, turns, result_kb)
+        load = describe_machine()
+        found = await measure_runs(count, turns, result_kb)
         print(
             f"{found.runs} runs at once, {found.turns} turns, all finished, {found.refused} requests refused ({load})"
         )

@@ -21,11 +21,11 @@ from typing import Any
 from temporalio.client import Client
 
 from baton.settings.core import Settings, read_settings
-from standin.script.scenario import Call, Scenario, Step
-from tests.conftest import reach
+from standin.script.scenario import Scenario, ScriptedCall, ScriptedStep
+from tests.conftest import server_environment
 from tests.support.scripts import made, plan, reviewed, scenario, task, tested
 from workers.embedded.server_files import ServerFiles, read_record
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 
 _TICK = 1_000 / os.sysconf("SC_CLK_TCK")
 BATON = str(Path(sys.executable).with_name("baton"))
@@ -34,7 +34,7 @@ _VAST = 100_000_000
 
 
 @dataclass(frozen=True)
-class Use:
+class ProcessorUse:
     """Milliseconds of processor time."""
 
     worker: float
@@ -43,9 +43,9 @@ class Use:
     server: float
     standin: float
 
-    def __sub__(self, other: "Use") -> "Use":
+    def __sub__(self, other: "ProcessorUse") -> "ProcessorUse":
         """Return the use between two readings."""
-        return Use(
+        return ProcessorUse(
             self.worker - other.worker,
             self.commands - other.commands,
             self.server - other.server,
@@ -54,7 +54,7 @@ class Use:
 
 
 @dataclass
-class Scene:
+class BenchmarkScene:
     """A server and a stand-in that run, and a worker while `worker` is entered."""
 
     settings: Settings
@@ -65,13 +65,13 @@ class Scene:
     worker_id: int = 0
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[None]:
+    async def run_worker(self) -> AsyncIterator[None]:
         """A worker of its own process; it is told to stop at the end."""
         process = await asyncio.create_subprocess_exec(
-            BATON, "worker", env=self.environment(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+            BATON, "worker", env=self.make_environment(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
         )
         assert process.stderr is not None
-        await until(process.stderr, "A worker is at work")
+        await await_line(process.stderr, "A worker is at work")
         drain = asyncio.create_task(process.stderr.read())
         self.worker_id = process.pid
         try:
@@ -82,33 +82,38 @@ class Scene:
             await process.wait()
             await drain
 
-    def environment(self) -> dict[str, str]:
+    def make_environment(self) -> dict[str, str]:
         """The environment of a command that works on this scene."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "ANTHROPIC_"))}
         assert self.settings.base_url is not None
         own = {"BATON_HOME": str(self.settings.home), "ANTHROPIC_API_KEY": "sk-ant-benchmark"}
         if self.settings.state_remote:
             own["BATON_STATE_REMOTE"] = self.settings.state_remote
-        return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, **reach(self.address)}
+        return {**kept, **own, "ANTHROPIC_BASE_URL": self.settings.base_url, **server_environment(self.address)}
 
-    def use(self) -> Use:
+    def read_use(self) -> ProcessorUse:
         """Return the use of the processes so far."""
-        record = read_record(ServerFiles.under(self.settings.home))
-        worker, commands = times(self.worker_id)
-        return Use(worker, commands, times(record.server)[0] if record else 0.0, times(self.standin.pid)[0])
+        record = read_record(ServerFiles.open_home(self.settings.home))
+        worker, commands = read_processor_times(self.worker_id)
+        return ProcessorUse(
+            worker,
+            commands,
+            read_processor_times(record.server)[0] if record else 0.0,
+            read_processor_times(self.standin.pid)[0],
+        )
 
-    def memory(self) -> tuple[float, float]:
+    def read_memory(self) -> tuple[float, float]:
         """MB of the worker: now, and at its highest."""
         return memory_of(self.worker_id)
 
-    async def requests(self) -> list[dict[str, Any]]:
+    async def read_requests(self) -> list[dict[str, Any]]:
         """Return the requests to the stand-in, with the seconds that each answer took."""
         url = f"{self.settings.base_url}/standin/requests"
         return list(json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read()))["requests"])
 
 
 @asynccontextmanager
-async def scene(script: Scenario, home: Path | None = None) -> AsyncIterator[Scene]:
+async def open_scene(script: Scenario, home: Path | None = None) -> AsyncIterator[BenchmarkScene]:
     """A scene in a directory of its own; with `home`, on that disk."""
     with tempfile.TemporaryDirectory(prefix="baton-bench-", dir=home, ignore_cleanup_errors=True) as name:
         directory = Path(name)
@@ -120,27 +125,27 @@ async def scene(script: Scenario, home: Path | None = None) -> AsyncIterator[Sce
         )
         try:
             assert standin.stdout is not None
-            url = (await until(standin.stdout, "Stand-in")).split(": ", 1)[1].split()[0]
+            url = (await await_line(standin.stdout, "Stand-in")).split(": ", 1)[1].split()[0]
             settings = settings.model_copy(update={"base_url": url})
-            async with temporal_service(settings, embedded_only=True) as service:
-                yield Scene(settings, service.client, service.address, directory, standin)
+            async with connect_service(settings, embedded_only=True) as service:
+                yield BenchmarkScene(settings, service.client, service.address, directory, standin)
         finally:
             standin.terminate()
             await standin.wait()
 
 
-def session_script(call: Call, turns: int) -> Scenario:
+def session_script(call: ScriptedCall, turns: int) -> Scenario:
     """Return the scenario of a run with one task and a maker that makes the same call in each turn."""
     steps = [
-        Step(role="backend", turn=turns + 1, calls=[made()]),
-        Step(role="backend", repeat=turns, calls=[call]),
-        Step(role="tester", repeat="always", calls=[tested()]),
-        Step(role="reviewer", repeat="always", calls=[reviewed()]),
+        ScriptedStep(role="backend", turn=turns + 1, calls=[made()]),
+        ScriptedStep(role="backend", repeat=turns, calls=[call]),
+        ScriptedStep(role="tester", repeat="always", calls=[tested()]),
+        ScriptedStep(role="reviewer", repeat="always", calls=[reviewed()]),
     ]
     return scenario(plan(task("t1")), steps)
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Return the number of cores and the load, for the reader of a figure."""
     load = Path("/proc/loadavg").read_text().split()[0]
     return f"{os.cpu_count()} cores, load {load}"
@@ -153,7 +158,7 @@ def memory_of(process: int) -> tuple[float, float]:
     return int(values["VmRSS"].split()[0]) / 1_024, int(values["VmHWM"].split()[0]) / 1_024
 
 
-async def until(stream: asyncio.StreamReader, words: str) -> str:
+async def await_line(stream: asyncio.StreamReader, words: str) -> str:
     """The next line of a process with these words."""
     while line := (await stream.readline()).decode():
         if words in line:
@@ -161,7 +166,7 @@ async def until(stream: asyncio.StreamReader, words: str) -> str:
     raise RuntimeError(f"A process ended without saying {words!r}.")
 
 
-def times(process: int) -> tuple[float, float]:
+def read_processor_times(process: int) -> tuple[float, float]:
     """Processor time of a process, and of those it waited for."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

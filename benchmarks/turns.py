@@ -21,14 +21,14 @@ from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunRequest
-from benchmarks.scene import Scene, Use, machine, scene, session_script
-from standin.script.scenario import Call
+from benchmarks.scene import BenchmarkScene, ProcessorUse, describe_machine, open_scene, session_script
+from standin.script.scenario import ScriptedCall
 from tests.support.history_size import HistorySize, read_history_size
 from tests.support.repositories import make_repository
 from workflows.pipeline import Pipeline
 
-FILE_CALL = Call("Write", {"file_path": "src/turn.txt", "content": "turn ${turn}\n"})
-SHELL_CALL = Call("Bash", {"command": "echo ${turn} > src/turn.txt"})
+FILE_CALL = ScriptedCall("Write", {"file_path": "src/turn.txt", "content": "turn ${turn}\n"})
+SHELL_CALL = ScriptedCall("Bash", {"command": "echo ${turn} > src/turn.txt"})
 
 _NAMES = {
     EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: "server hands out the workflow task",
@@ -41,7 +41,7 @@ _OPENING = 2
 
 
 @dataclass
-class Turns:
+class SessionTurns:
     """The turns of a session, in its history's own words."""
 
     times: list[float] = field(default_factory=list)
@@ -51,9 +51,9 @@ class Turns:
     stages: dict[str, list[float]] = field(default_factory=dict)
 
 
-async def read_turns(session: WorkflowHandle[Any, Any]) -> Turns:
+async def read_turns(session: WorkflowHandle[Any, Any]) -> SessionTurns:
     """Read a session's history."""
-    turns = Turns()
+    turns = SessionTurns()
     ends: list[float] = []
     events = size = 0
     before: tuple[float, str | None] = (0.0, None)
@@ -73,37 +73,40 @@ async def read_turns(session: WorkflowHandle[Any, Any]) -> Turns:
     return turns
 
 
-async def run_session(place: Scene, run: str, turns: int) -> tuple[Turns, float, Use, HistorySize]:
+async def run_session(
+    place: BenchmarkScene, run: str, turns: int
+) -> tuple[SessionTurns, float, ProcessorUse, HistorySize]:
     """Run one session: its turns, the stand-in's milliseconds in the median turn, processor time of a turn, histories.
 
     The histories are those of the whole run: pipeline, task and all four sessions.
     """
     repo = make_repository(place.directory / run)
-    before = place.use()
+    before = place.read_use()
     request = RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10)
     handle = await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=naming.TASK_QUEUE)
     await handle.result()
-    used = place.use() - before
-    asked = [record for record in await place.requests() if record["run"] == run and record["role"] == "backend"]
+    used = place.read_use() - before
+    asked = [record for record in await place.read_requests() if record["run"] == run and record["role"] == "backend"]
     standin = statistics.median(record["seconds"] * 1_000 for record in asked)
     session = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
     whole = turns + 4  # the hand-offs of all four roles are turns, too
-    each = Use(used.worker / whole, used.commands / whole, used.server / whole, used.standin / whole)
+    each = ProcessorUse(used.worker / whole, used.commands / whole, used.server / whole, used.standin / whole)
     return await read_turns(session), standin, each, await read_history_size(place.client, run)
 
 
-def tenths(times: Sequence[float]) -> tuple[float, float]:
+def compare_tenths(times: Sequence[float]) -> tuple[float, float]:
     """Medians of the first and of the last tenth."""
     count = max(1, len(times) // 10)
     return statistics.median(times[:count]), statistics.median(times[-count:])
 
 
-def report(kind: str, turns: Turns, standin: float, used: Use, whole: HistorySize) -> None:
+def print_session(kind: str, turns: SessionTurns, standin: float, used: ProcessorUse, whole: HistorySize) -> None:
     """Print one session."""
     median = statistics.median(turns.times)
-    first, last = tenths(turns.times)
+    first, last = compare_tenths(turns.times)
     print(
-        f"{kind}: {len(turns.times)} turns, median {median:.1f} ms, of which the stand-in {standin:.1f} ({machine()})"
+        f"{kind}: {len(turns.times)} turns, median {median:.1f} ms, of which the stand-in {standin:.1f}"
+        f" ({describe_machine()})"
     )
     print(f"  engine {median - standin:.1f} ms; whole turn in the first tenth {first:.1f}, in the last {last:.1f}")
     for name, stage in turns.stages.items():
@@ -127,13 +130,13 @@ async def main(count: int, result_kb: int, repeat: int, kinds: list[str], home: 
     calls = {"file": FILE_CALL, "shell": SHELL_CALL}
     if result_kb:
         words = f"head -c {result_kb * 1_000} /dev/zero | tr '\\0' x; echo ${{turn}} > src/turn.txt"
-        calls["shell"] = Call("Bash", {"command": words})
+        calls["shell"] = ScriptedCall("Bash", {"command": words})
     seen: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(repeat):
         for kind in kinds:
-            async with scene(session_script(calls[kind], count), home) as place, place.worker():
+            async with open_scene(session_script(calls[kind], count), home) as place, place.run_worker():
                 turns, standin, used, whole = await run_session(place, f"bench-{kind}-{number}", count)
-                report(kind, turns, standin, used, whole)
+                print_session(kind, turns, standin, used, whole)
                 seen[kind].append(statistics.median(turns.times) - standin)
     for kind, medians in seen.items():
         print(f"{kind}: engine {', '.join(f'{median:.1f}' for median in medians)} ms a turn (median of each session)")

@@ -15,9 +15,9 @@ from temporalio.client import WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunDocument, RunRequest
-from benchmarks.runs import finish, script
-from benchmarks.scene import Scene, machine, scene
-from standin.script.scenario import Step
+from benchmarks.runs import await_run, make_script
+from benchmarks.scene import BenchmarkScene, describe_machine, open_scene
+from standin.script.scenario import ScriptedStep
 from tests.support.repositories import make_repository
 from tests.support.scripts import escalate
 from workflows.pipeline import Pipeline
@@ -29,7 +29,7 @@ _AT_ONCE = 20
 Handle = WorkflowHandle[Pipeline, RunDocument]
 
 
-async def start(place: Scene, run: str, task: str) -> Handle:
+async def start_runs(place: BenchmarkScene, run: str, task: str) -> Handle:
     """A run on a repository of its own."""
     repo = make_repository(place.directory / run)
     request = RunRequest(task=task, repo=str(repo), turns=30)
@@ -42,44 +42,46 @@ async def until_waiting(handle: Handle) -> None:
         await asyncio.sleep(0.2)
 
 
-async def events(handles: list[Handle]) -> int:
+async def count_events(handles: list[Handle]) -> int:
     """Events in all histories together."""
     descriptions = await asyncio.gather(*(handle.describe() for handle in handles))
     return sum(described.history_length for described in descriptions)
 
 
-async def work(place: Scene, kind: str, count: int) -> float:
+async def read_work(place: BenchmarkScene, kind: str, count: int) -> float:
     """Seconds for so many working runs at once."""
     began = time.monotonic()
-    handles = {f"{kind}-{number}": await start(place, f"{kind}-{number}", "work") for number in range(count)}
-    await asyncio.gather(*(finish(handle, place.directory / run, run) for run, handle in handles.items()))
+    handles = {f"{kind}-{number}": await start_runs(place, f"{kind}-{number}", "work") for number in range(count)}
+    await asyncio.gather(*(await_run(handle, place.directory / run, run) for run, handle in handles.items()))
     return time.monotonic() - began
 
 
 async def main(waiting: int, working: int, watch: float) -> None:
     """Measure, and print."""
-    played = script(10, 1)
-    asks = Step(role="orchestrator", contains="wait for me", turn=1, calls=[escalate(_ASKS, "postgres", "sqlite")])
-    async with scene(played.model_copy(update={"steps": [asks, *played.steps]})) as place, place.worker():
-        alone = await work(place, "alone", working)
-        before = place.memory()[0]
+    played = make_script(10, 1)
+    asks = ScriptedStep(
+        role="orchestrator", contains="wait for me", turn=1, calls=[escalate(_ASKS, "postgres", "sqlite")]
+    )
+    async with open_scene(played.model_copy(update={"steps": [asks, *played.steps]})) as place, place.run_worker():
+        alone = await read_work(place, "alone", working)
+        before = place.read_memory()[0]
         handles: list[Handle] = []
         for first in range(0, waiting, _AT_ONCE):
             numbers = range(first, min(first + _AT_ONCE, waiting))
-            some = [await start(place, f"waits-{number}", "wait for me") for number in numbers]
+            some = [await start_runs(place, f"waits-{number}", "wait for me") for number in numbers]
             await asyncio.gather(*map(until_waiting, some))
             handles += some
         # The last state is written a moment after a run has begun to wait.
         await asyncio.sleep(5)
-        held = place.memory()[0]
-        length, used = await events(handles), place.use()
+        held = place.read_memory()[0]
+        length, used = await count_events(handles), place.read_use()
         await asyncio.sleep(watch)
-        spent, grown = place.use() - used, await events(handles) - length
-        beside = await work(place, "beside", working)
-        print(f"{waiting} waiting runs on one worker ({machine()})")
+        spent, grown = place.read_use() - used, await count_events(handles) - length
+        beside = await read_work(place, "beside", working)
+        print(f"{waiting} waiting runs on one worker ({describe_machine()})")
         print(
             f"  worker's memory: {before:.0f} MB without them, {held:.0f} MB with,"
-            f" {place.memory()[1]:.0f} MB at its highest"
+            f" {place.read_memory()[1]:.0f} MB at its highest"
         )
         print(
             f"  {watch:.0f} s of waiting: {grown} events in all histories; processor time: worker"

@@ -24,39 +24,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baton.settings.core import read_settings
-from benchmarks.scene import BATON, machine, memory_of, times, until
-from interfaces.github.signature import sign
-from tests.conftest import reach
+from benchmarks.scene import BATON, await_line, describe_machine, memory_of, read_processor_times
+from interfaces.github.signature import sign_body
+from tests.conftest import server_environment
 from tests.interfaces.github.http import get, post
 from tests.support.github.npm import install
 from workers.embedded.server_files import ServerFiles, read_record
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 
 SECRET = "benchmark-secret"
 AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Serving:
+class WebhookProcess:
     """Where the webhook is, and the processes of it and of the server."""
 
     address: str
     webhook: int
     server: int
 
-    def use(self) -> tuple[float, float]:
+    def read_use(self) -> tuple[float, float]:
         """Milliseconds of processor time of both so far."""
-        return times(self.webhook)[0], times(self.server)[0]
+        return read_processor_times(self.webhook)[0], read_processor_times(self.server)[0]
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Serving]:
+async def run_webhook() -> AsyncIterator[WebhookProcess]:
     """A server and the webhook before it."""
     with tempfile.TemporaryDirectory(prefix="baton-bench-", ignore_cleanup_errors=True) as name:
         settings = read_settings(home=Path(name) / "home")
-        async with temporal_service(settings, embedded_only=True) as service:
+        async with connect_service(settings, embedded_only=True) as service:
             kept = {key: value for key, value in os.environ.items() if not key.startswith(("BATON_", "TEMPORAL_"))}
-            own = {"BATON_HOME": str(Path(name) / "other"), **reach(service.address)}
+            own = {"BATON_HOME": str(Path(name) / "other"), **server_environment(service.address)}
             process = await asyncio.create_subprocess_exec(
                 BATON,
                 *("webhook", "--port", "0"),
@@ -66,25 +66,25 @@ async def serving() -> AsyncIterator[Serving]:
                 stderr=PIPE,
             )
             assert process.stderr is not None
-            line = await until(process.stderr, "GitHub webhook")
+            line = await await_line(process.stderr, "GitHub webhook")
             drain = asyncio.create_task(process.stderr.read())
             try:
-                record = read_record(ServerFiles.under(settings.home))
+                record = read_record(ServerFiles.open_home(settings.home))
                 assert record is not None
-                yield Serving(line.split()[2].removesuffix("/webhook,"), process.pid, record.server)
+                yield WebhookProcess(line.split()[2].removesuffix("/webhook,"), process.pid, record.server)
             finally:
                 process.send_signal(signal.SIGTERM)
                 await process.wait()
                 await drain
 
 
-def example() -> bytes:
+def make_delivery() -> bytes:
     """An issue that gets the label, as GitHub sends it."""
     payload = next(given for event, given in install().examples() if event == "issues" and given["action"] == "labeled")
     return json.dumps({**payload, "label": {**payload["label"], "name": "baton"}}).encode()
 
 
-async def deliver(address: str, body: bytes, signature: str) -> bool:
+async def send_delivery(address: str, body: bytes, signature: str) -> bool:
     """Send one new delivery; returns whether it was accepted."""
     headers = {
         "Content-Type": "application/json",
@@ -97,31 +97,31 @@ async def deliver(address: str, body: bytes, signature: str) -> bool:
     return answered.status == 202
 
 
-async def stream(address: str, rate: int, seconds: int) -> list[float]:
+async def send_stream(address: str, rate: int, seconds: int) -> list[float]:
     """Milliseconds until each answer, counted from when the delivery was due; infinite where it was not taken."""
-    body = example()
-    signature = sign(body, SECRET)
+    body = make_delivery()
+    signature = sign_body(body, SECRET)
     start = time.perf_counter() + 0.5
 
     async def one(due: float) -> float:
         await asyncio.sleep(due - time.perf_counter())
-        taken = await deliver(address, body, signature)
+        taken = await send_delivery(address, body, signature)
         return (time.perf_counter() - due) * 1_000 if taken else math.inf
 
     return await asyncio.gather(*(one(start + number / rate) for number in range(rate * seconds)))
 
 
-async def many(address: str, process: int, count: int) -> None:
+async def send_many(address: str, process: int, count: int) -> None:
     """Send so many, some at once, and print the memory on the way."""
-    body = example()
-    signature = sign(body, SECRET)
+    body = make_delivery()
+    signature = sign_body(body, SECRET)
     left = iter(range(count))
     started = time.perf_counter()
     print(f"memory: {memory_of(process)[0]:.1f} MB before")
 
     async def sender() -> None:
         for number in left:
-            while not await deliver(address, body, signature):
+            while not await send_delivery(address, body, signature):
                 await asyncio.sleep(1)
             if (number + 1) % (count // 10) == 0:
                 print(f"memory: {memory_of(process)[0]:.1f} MB after {number + 1:,} deliveries")
@@ -140,19 +140,19 @@ async def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--count", type=int, default=10_000)
     wanted = parser.parse_args()
-    async with serving() as served:
+    async with run_webhook() as served:
         assert (await get(served.address, "/readyz")).status == 200
-        print(f"{machine()}; a payload of {len(example()):,} bytes")
-        before = served.use()
-        took = await stream(served.address, wanted.rate, wanted.seconds)
-        used = [(now - then) / len(took) for now, then in zip(served.use(), before, strict=True)]
+        print(f"{describe_machine()}; a payload of {len(make_delivery()):,} bytes")
+        before = served.read_use()
+        took = await send_stream(served.address, wanted.rate, wanted.seconds)
+        used = [(now - then) / len(took) for now, then in zip(served.read_use(), before, strict=True)]
         cuts = statistics.quantiles(took, n=100)
         print(
             f"{len(took):,} deliveries at {wanted.rate} a second: median {cuts[49]:.0f} ms, p95 {cuts[94]:.0f},"
-            f" p99 {cuts[98]:.0f}, highest {max(took):.0f} ({machine()})"
+            f" p99 {cuts[98]:.0f}, highest {max(took):.0f} ({describe_machine()})"
         )
         print(f"processor time of a delivery: webhook {used[0]:.1f} ms, server {used[1]:.1f} ms")
-        await many(served.address, served.webhook, wanted.count)
+        await send_many(served.address, served.webhook, wanted.count)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,23 @@ itself. A fault breaks the connection itself, so that the SDK sees real resets, 
 masks credentials.
 """
 
-from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedCall, ScriptedStep
 from standin.script.scenario_file import load_scenario, parse_scenario, shipped_scenario, shipped_scenarios
 from standin.server.app import StandIn
 from standin.server.request_log import RequestRecord
-from standin.server.server import run_forever, serve
+from standin.server.server import run_forever, serve_scenario
 
 __all__ = [
-    "Call",
     "Fault",
     "RequestRecord",
     "Scenario",
+    "ScriptedCall",
+    "ScriptedStep",
     "StandIn",
-    "Step",
     "load_scenario",
     "parse_scenario",
     "run_forever",
-    "serve",
+    "serve_scenario",
     "shipped_scenario",
     "shipped_scenarios",
 ]

@@ -47,13 +47,13 @@ def _has_journal(device: int) -> bool:
     return bool(kinds) and kinds <= {"ext4", "xfs"}
 
 
-def settle(descriptor: int) -> None:
+def sync_contents(descriptor: int) -> None:
     """Ensure that a file's contents reach the disk before any name that it gets from now on. Raises OSError."""
-    if not _has_journal(os.fstat(descriptor).st_dev) or not _pushed(descriptor, _WAIT_WRITE_WAIT):
+    if not _has_journal(os.fstat(descriptor).st_dev) or not _write_range(descriptor, _WAIT_WRITE_WAIT):
         os.fsync(descriptor)
 
 
-def _pushed(descriptor: int, flags: int) -> bool:
+def _write_range(descriptor: int, flags: int) -> bool:
     """Whether a file was written out; False if the system has no such call. Raises OSError if the disk fails.
 
     The error must not be dropped: the kernel reports a failed write once, and a later fsync would succeed.
@@ -83,7 +83,7 @@ def sync_files(paths: Collection[Path], directory: Path) -> None:
         os.fsync(last.fileno())
 
 
-def settle_all(directory: Path) -> None:
+def sync_metadata(directory: Path) -> None:
     """Ensure that the names of all files synced in `directory` so far reach the disk before any later name."""
     if not _has_journal(directory.stat().st_dev):
         _sync_all(directory)
@@ -103,7 +103,7 @@ def _sync_all(directory: Path) -> None:
         os.close(descriptor)
 
 
-class Unsynced:
+class UnsyncedFiles:
     """Files of one file system that must be durable before a ref or a file refers to them."""
 
     def __init__(self, directory: Path) -> None:
@@ -111,12 +111,12 @@ class Unsynced:
         self._paths: set[Path] = set()
         self._lock = threading.Lock()
 
-    def note(self, *paths: Path) -> None:
+    def add_paths(self, *paths: Path) -> None:
         """Add files to those that the next `sync` makes durable."""
         with self._lock:
             self._paths.update(paths)
 
-    def sync(self) -> list[Path]:
+    def sync_added(self) -> list[Path]:
         """Make all files added so far durable, and return those that are gone."""
         with self._lock:  # a second caller waits, because the first may be syncing the files of the second
             if not self._paths:
@@ -136,9 +136,9 @@ def _write_out(paths: list[Path]) -> None:
                 opened.callback(os.close, descriptors[-1])
         # Begin all writes before waiting for the first, so that the disk gets them together.
         for descriptor in descriptors:
-            _pushed(descriptor, _WRITE)
+            _write_range(descriptor, _WRITE)
         for descriptor in descriptors:
-            if not _pushed(descriptor, _WAIT_WRITE_WAIT):
+            if not _write_range(descriptor, _WAIT_WRITE_WAIT):
                 os.fsync(descriptor)
 
 

@@ -52,19 +52,19 @@ class PathPattern:
         except re.error as error:
             raise ValueError(str(error)) from error
 
-    def matches(self, path: str, directory: bool = False) -> bool:
+    def matches_path(self, path: str, directory: bool = False) -> bool:
         """Whether the pattern names this very path, relative to the pattern's root; `directory`: the path is one."""
         if self.directories_only and not directory:
             return False
         return self._expression.fullmatch(path if self._anchored else path.rpartition("/")[2]) is not None
 
-    def covers(self, path: str) -> bool:
+    def covers_path(self, path: str) -> bool:
         """Whether the pattern names this file or a directory above it."""
         found = self._expression.match(path)
         return found is not None and (not self.directories_only or found.end() < len(path))
 
 
-class Rules:
+class PathRules:
     """Decides which paths a list of patterns includes; the last match decides.
 
     `orders/**` includes paths, a later `!orders/static/**` excludes some of them again. A path is included only if the
@@ -81,7 +81,7 @@ class Rules:
             for text, exact in zip(patterns, self._exact, strict=True)
         ]
 
-    def match(self, path: str) -> bool:
+    def includes_path(self, path: str) -> bool:
         """Whether a clean relative path is included."""
         composed = unicodedata.normalize("NFC", path)
         return (
@@ -121,7 +121,7 @@ def pattern_fault(pattern: str) -> str | None:
     return None
 
 
-def invert(patterns: Sequence[str]) -> list[str]:
+def invert_patterns(patterns: Sequence[str]) -> list[str]:
     """Return the same list with inclusion and exclusion exchanged."""
     return [pattern[1:] if pattern.startswith("!") else f"!{pattern}" for pattern in patterns]
 
@@ -173,4 +173,4 @@ def _set_expression(text: str) -> str:
 
 
 def _is_included(patterns: Sequence[PathPattern], path: str) -> bool:
-    return next((not pattern.negated for pattern in reversed(patterns) if pattern.covers(path)), False)
+    return next((not pattern.negated for pattern in reversed(patterns) if pattern.covers_path(path)), False)

@@ -11,7 +11,7 @@ class PortTaken(Exception):
     """Another program has the port."""
 
 
-def listen(port: int) -> socket.socket:
+def listen_on(port: int) -> socket.socket:
     """Return a socket that listens on a port. Raises PortTaken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

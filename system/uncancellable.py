@@ -33,12 +33,12 @@ def provide_threads(steps: int) -> None:
         _sizes[loop] = wanted
 
 
-async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+async def run_in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Run `function` in a thread and return its result; a cancellation is raised after the function has ended."""
-    return await finish(asyncio.to_thread(function, *args, **kwargs))
+    return await finish_work(asyncio.to_thread(function, *args, **kwargs))
 
 
-async def finish(work: Awaitable[_T]) -> _T:
+async def finish_work(work: Awaitable[_T]) -> _T:
     """Return the result of `work`, which runs to its end; a cancellation meanwhile is raised after that."""
     task, cancelled = await wait_for_end(work)
     if cancelled is not None:

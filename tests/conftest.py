@@ -15,15 +15,15 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from baton.settings.core import Settings, read_settings
-from tests.support.forked import nursery
+from tests.support.forked import fork_server
 from tests.support.needs import has_need, mark_needs, rank_by_length
 from tests.support.patient_client import make_patient, repeat
 from tests.support.server_guard import refused_servers
-from tests.support.strays import running, strays_that_stay
+from tests.support.strays import running_processes, strays_that_stay
 from tests.support.time_limits import HANGS as HANGS  # most tests import it from here
 from tests.support.unreaped import wait_for_unreaped
 from workers.embedded.server import server_at
-from workers.temporal_service import TemporalService, temporal_service
+from workers.temporal_service import TemporalService, connect_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
@@ -73,9 +73,9 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("BATON_HOME", str(empty / "home"))
         yield
         # All that belongs to this test process has been taken down by now, but for the processes that it forks from.
-        if nursery.cache_info().currsize:
-            nursery().close()
-        left = strays_that_stay(tmp_path_factory.getbasetemp(), running(), within=HANGS)
+        if fork_server.cache_info().currsize:
+            fork_server().close()
+        left = strays_that_stay(tmp_path_factory.getbasetemp(), running_processes(), within=HANGS)
         assert not left, f"these processes outlived the tests: {left}"
         unreaped = wait_for_unreaped(within=HANGS)
         assert not unreaped, f"these processes were never waited for, and still run: {unreaped}"
@@ -88,10 +88,10 @@ def no_strays(request: pytest.FixtureRequest) -> Iterator[None]:
     First of all fixtures of a test, so that it is finished last. Only a test with a directory of its own is looked at;
     what others leave is found when all tests have run.
     """
-    before = running()
+    before = running_processes()
     yield
     directory = (request.node.funcargs or {}).get("tmp_path")  # none where the test was interrupted before it began
-    if directory is not None and (new := running() - before):
+    if directory is not None and (new := running_processes() - before):
         left = strays_that_stay(directory, new, within=HANGS)
         assert not left, f"the test left these processes behind: {left}"
 
@@ -103,7 +103,7 @@ def server_guard(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def reach(address: str) -> dict[str, str]:
+def server_environment(address: str) -> dict[str, str]:
     """The variables by which another process gets in at a server that this one uses."""
     server = server_at(address)
     return server.environment if server else {"TEMPORAL_ADDRESS": address}
@@ -113,7 +113,7 @@ def reach(address: str) -> dict[str, str]:
 async def service(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> AsyncIterator[TemporalService]:
     """A real Temporal server for this test process, in a directory of its own, on free ports."""
     settings = read_settings(home=tmp_path_factory.mktemp("server"))
-    async with temporal_service(settings) as running:
+    async with connect_service(settings) as running:
         yield running
 
 

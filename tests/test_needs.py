@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from baton.settings.core import Settings
-from tests.support.forked import inherited, nursery
+from tests.support.forked import fork_server, inherited_environment
 from tests.support.needs import NEEDS_BY_FIXTURE, ORDER
 from tests.support.server_guard import ServerRefused
-from workers.embedded.server import embedded_server
+from workers.embedded.server import use_embedded_server
 
 TESTS = Path(__file__).parent
 
 
 async def test_a_test_without_the_marker_starts_no_server(settings: Settings) -> None:
     with pytest.raises(ServerRefused):
-        async with embedded_server(settings):
+        async with use_embedded_server(settings):
             pass
 
 
 async def test_nor_does_a_command_that_it_calls(tmp_path: Path) -> None:
-    command = await nursery().piped(
-        inherited(BATON_HOME=str(tmp_path / "home")), tmp_path, be="baton", arguments=["up"]
+    command = await fork_server().start_piped(
+        inherited_environment(BATON_HOME=str(tmp_path / "home")), tmp_path, be="baton", arguments=["up"]
     )
     _, said = await command.communicate()
     assert command.returncode != 0

@@ -23,7 +23,7 @@ from baton.errors import ConfigurationError
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
 from workers.encryption import EncryptionCodec
-from workers.http_server import http_server
+from workers.http_server import serve_http
 
 MAX_REQUEST = 32_000_000
 """Bytes of a request's body; a page of a history is far smaller."""
@@ -31,18 +31,18 @@ MAX_REQUEST = 32_000_000
 Convert = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
 
-def codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlette:
+def build_codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlette:
     """Return the application. `origins` are the Web UIs whose pages may call it from a browser."""
     codec = EncryptionCodec(ring)
 
     async def encode(request: Request) -> Response:
-        return await _convert(request, token, codec.encode)
+        return await _convert_request(request, token, codec.encode)
 
     async def decode(request: Request) -> Response:
         async def readable(payloads: Sequence[Payload]) -> list[Payload]:
-            return [await _decoded(codec, payload) for payload in payloads]
+            return [await _decode_payload(codec, payload) for payload in payloads]
 
-        return await _convert(request, token, readable)
+        return await _convert_request(request, token, readable)
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -63,7 +63,7 @@ def codec_app(ring: KeyRing, token: str, origins: Iterable[str] = ()) -> Starlet
     return Starlette(routes=routes, middleware=[cors])
 
 
-async def _decoded(codec: EncryptionCodec, payload: Payload) -> Payload:
+async def _decode_payload(codec: EncryptionCodec, payload: Payload) -> Payload:
     """Return the payload decrypted, or as it is where its key is not configured here: the others stay readable."""
     try:
         return (await codec.decode([payload]))[0]
@@ -71,8 +71,8 @@ async def _decoded(codec: EncryptionCodec, payload: Payload) -> Payload:
         return payload
 
 
-async def _convert(request: Request, token: str, convert: Convert) -> Response:
-    if not _allowed(request, token):
+async def _convert_request(request: Request, token: str, convert: Convert) -> Response:
+    if not _is_authorized(request, token):
         return JSONResponse({"message": "A valid token is needed."}, 401, {"WWW-Authenticate": "Bearer"})
     body = bytearray()
     async for chunk in request.stream():
@@ -87,24 +87,24 @@ async def _convert(request: Request, token: str, convert: Convert) -> Response:
     return JSONResponse(MessageToDict(Payloads(payloads=await convert(payloads.payloads))))
 
 
-def _allowed(request: Request, token: str) -> bool:
+def _is_authorized(request: Request, token: str) -> bool:
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     given = [bearer.strip()] if scheme.lower() == "bearer" else []
     given.append(request.path_params.get("token", ""))
     return any(hmac.compare_digest(one.encode(), token.encode()) for one in given)
 
 
-async def _serve(port: int, origins: list[str]) -> None:
+async def _run_server(port: int, origins: list[str]) -> None:
     """Run the codec server of an embedded server's Web UI until SIGTERM; the supervisor starts and stops it."""
     settings = read_settings()
-    ring, token = settings.key_ring(), settings.codec_token
+    ring, token = settings.make_key_ring(), settings.codec_token
     assert ring is not None
     assert token is not None
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with http_server(codec_app(ring, token.get_secret_value(), origins), "127.0.0.1", port, "codec server"):
+    async with serve_http(build_codec_app(ring, token.get_secret_value(), origins), "127.0.0.1", port, "codec server"):
         await stopped.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), sys.argv[2:]))
+    asyncio.run(_run_server(int(sys.argv[1]), sys.argv[2:]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
 from baton.settings.encryption_keys import KeyRing
-from baton.text.key_masking import Masker
+from baton.text.key_masking import KeyMasker
 from baton.text.redaction import strip_url_credentials
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Target:
+class TemporalTarget:
     """The Temporal server that the environment or a profile names."""
 
     address: str | None
@@ -34,17 +34,17 @@ class Target:
     """Keyword arguments of `Client.connect`."""
 
     @property
-    def configured(self) -> bool:
+    def is_configured(self) -> bool:
         """Whether an address is configured, so that no embedded server is started."""
         return self.address is not None
 
     @property
-    def only_default(self) -> bool:
+    def has_default_address(self) -> bool:
         """Whether a namespace or the like is configured without an address: then the default address is tried first."""
         return self.address is None and bool(self.config)
 
 
-def target() -> Target:
+def read_target() -> TemporalTarget:
     """Read environment and profile; raises ConfigurationError where the file or a combination of values is invalid."""
     from temporalio.envconfig import ClientConfig
 
@@ -62,25 +62,28 @@ def target() -> Target:
         )
     if address is None and (config.get("api_key") or config.get("tls")):
         raise ConfigurationError("A Temporal API key or TLS is configured, but no address: set TEMPORAL_ADDRESS.")
-    return Target(str(address) if address else None, str(config.get("namespace", "default")), config)
+    return TemporalTarget(str(address) if address else None, str(config.get("namespace", "default")), config)
 
 
-async def connect(to: Target | None = None, timeout: timedelta = CONNECT_TIMEOUT, **more: Any) -> "Client":
+async def connect_to_target(
+    to: TemporalTarget | None = None, timeout: timedelta = CONNECT_TIMEOUT, **more: Any
+) -> "Client":
     """Connect to the configured server, or to Temporal's default address where none is configured.
 
-    `more` is passed on to `connect_to`. Raises TemporalUnreachable if the server does not answer within the timeout, or
+    `more` is passed on to `connect_to_address`. Raises TemporalUnreachable if the server does not answer within the
+    timeout, or
     does not have the namespace.
     """
-    to = to or target()
-    return await connect_to(to.address or DEFAULT_ADDRESS, timeout, **more, **to.config)
+    to = to or read_target()
+    return await connect_to_address(to.address or DEFAULT_ADDRESS, timeout, **more, **to.config)
 
 
-async def connect_to(
+async def connect_to_address(
     address: str,
     timeout: timedelta = CONNECT_TIMEOUT,
     *,
     keys: KeyRing | None = None,
-    masker: Masker | None = None,
+    masker: KeyMasker | None = None,
     **config: Any,
 ) -> "Client":
     """Connect to one address and check that the namespace exists; `config` as for `Client.connect`, plugins included.
@@ -93,9 +96,9 @@ async def connect_to(
     from temporalio.client import Client
     from temporalio.service import RPCError, RPCStatusCode
 
-    from workers.data_converter import data_converter
+    from workers.data_converter import make_data_converter
     from workers.embedded.server import server_at
-    from workers.sdk_runtime import core_runtime
+    from workers.sdk_runtime import sdk_runtime
 
     server = server_at(address.replace("localhost:", "127.0.0.1:"))
     if server is not None and server.credentials is not None and not config.get("tls"):
@@ -106,10 +109,10 @@ async def connect_to(
                 f"The embedded server at {address} asks for a certificate, and {error.filename} cannot be read"
                 f" ({error.strerror}): only its owner has it; the next start of the server makes a missing one anew."
             ) from error
-    converter = data_converter(keys, masker)
+    converter = make_data_converter(keys, masker)
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            client = await Client.connect(address, data_converter=converter, runtime=core_runtime(), **config)
+            client = await Client.connect(address, data_converter=converter, runtime=sdk_runtime(), **config)
             await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     except (TimeoutError, RuntimeError, ValueError) as error:
         # The SDK raises RuntimeError for a connection that fails, ValueError for an invalid address.

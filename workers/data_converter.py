@@ -20,12 +20,12 @@ from temporalio.exceptions import ApplicationError
 
 from baton.errors import ConfigurationError
 from baton.settings.encryption_keys import KeyRing
-from baton.text.key_masking import Masker
-from baton.text.untrusted import mend_json
-from workers.encryption import ENCODING, EncryptionCodec, key_of, missing
+from baton.text.key_masking import KeyMasker
+from baton.text.untrusted import repair_json
+from workers.encryption import ENCODING, EncryptionCodec, describe_missing_key, read_key_id
 
 
-class _Sealed(EncodingPayloadConverter):
+class _EncryptedPayloadConverter(EncodingPayloadConverter):
     """Converter of encrypted payloads on a connection without keys: it raises ConfigurationError with the key's id."""
 
     @property
@@ -36,17 +36,17 @@ class _Sealed(EncodingPayloadConverter):
         return None
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        raise ConfigurationError(missing(key_of(payload)))
+        raise ConfigurationError(describe_missing_key(read_key_id(payload)))
 
 
 class BatonPayloadConverter(CompositePayloadConverter):
     """Pydantic's converter, with an error that names the missing key for an encrypted payload."""
 
     def __init__(self) -> None:
-        super().__init__(*PydanticPayloadConverter().converters.values(), _Sealed())
+        super().__init__(*PydanticPayloadConverter().converters.values(), _EncryptedPayloadConverter())
 
 
-class PlainWords(DefaultFailureConverter):
+class PlainFailureConverter(DefaultFailureConverter):
     """Failure converter that drops the stack trace of an ApplicationError: its message is one sentence for people."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
@@ -60,7 +60,7 @@ class PlainWords(DefaultFailureConverter):
             exception.__traceback__ = trace
 
 
-class SealedWords(PlainWords):
+class EncryptedFailureConverter(PlainFailureConverter):
     """The same, with message and trace in an attribute that the codec encrypts."""
 
     def __init__(self) -> None:
@@ -70,29 +70,29 @@ class SealedWords(PlainWords):
 class MaskingCodec(PayloadCodec):
     """Codec that masks the engine's own secrets in all payloads to and from the server, also in those of others."""
 
-    def __init__(self, masker: Masker, inner: PayloadCodec | None = None) -> None:
+    def __init__(self, masker: KeyMasker, inner: PayloadCodec | None = None) -> None:
         self._masker = masker
         self._inner = inner
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Mask, then encrypt."""
-        masked = [self._masked(payload) for payload in payloads]
+        masked = [self._mask_payload(payload) for payload in payloads]
         return masked if self._inner is None else await self._inner.encode(masked)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt, then mask; replace lone surrogates, which pydantic's JSON parser refuses."""
         plain = list(payloads) if self._inner is None else await self._inner.decode(payloads)
-        return [self._masked(payload, repair=True) for payload in plain]
+        return [self._mask_payload(payload, repair=True) for payload in plain]
 
-    def _masked(self, payload: Payload, *, repair: bool = False) -> Payload:
+    def _mask_payload(self, payload: Payload, *, repair: bool = False) -> Payload:
         if not payload.metadata.get("encoding", b"").startswith(b"json/"):
             return payload
-        data = self._masker.exact(payload.data)
-        data = mend_json(data) if repair and b"\\u" in data else data
+        data = self._masker.mask_bytes(payload.data)
+        data = repair_json(data) if repair and b"\\u" in data else data
         return payload if data == payload.data else Payload(metadata=payload.metadata, data=data)
 
 
-def masked_client(client: Client, masker: Masker) -> Client:
+def mask_client(client: Client, masker: KeyMasker) -> Client:
     """Return a client of the same connection whose payloads are masked in both directions."""
     converter = client.data_converter
     config = client.config()
@@ -100,16 +100,18 @@ def masked_client(client: Client, masker: Masker) -> Client:
     return Client(**config)
 
 
-def data_converter(ring: KeyRing | None, masker: Masker | None = None) -> DataConverter:
+def make_data_converter(ring: KeyRing | None, masker: KeyMasker | None = None) -> DataConverter:
     """Return the data converter of a connection; with keys it encrypts payloads and the texts of failures."""
-    converter = _converter(ring)
+    converter = _unmasked_converter(ring)
     return replace(converter, payload_codec=MaskingCodec(masker, converter.payload_codec)) if masker else converter
 
 
-def _converter(ring: KeyRing | None) -> DataConverter:
+def _unmasked_converter(ring: KeyRing | None) -> DataConverter:
     plain = replace(
-        pydantic_data_converter, payload_converter_class=BatonPayloadConverter, failure_converter_class=PlainWords
+        pydantic_data_converter,
+        payload_converter_class=BatonPayloadConverter,
+        failure_converter_class=PlainFailureConverter,
     )
     if ring is None:
         return plain
-    return replace(plain, payload_codec=EncryptionCodec(ring), failure_converter_class=SealedWords)
+    return replace(plain, payload_codec=EncryptionCodec(ring), failure_converter_class=EncryptedFailureConverter)

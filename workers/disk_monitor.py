@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from baton.logs import get_logger
 from baton.settings.core import Settings
-from workspaces.store.disk_space import room
+from workspaces.store.disk_space import measure_disk_space
 
 CHECK_INTERVAL = timedelta(seconds=30)
 REPEAT_AFTER = timedelta(minutes=30)
@@ -17,9 +17,9 @@ _log = get_logger(__name__)
 
 
 @asynccontextmanager
-async def watching_the_disk(settings: Settings) -> AsyncIterator[None]:
+async def monitor_disk(settings: Settings) -> AsyncIterator[None]:
     """Check the free space every `CHECK_INTERVAL` while the context is open."""
-    monitoring = asyncio.create_task(_look_for_ever(settings))
+    monitoring = asyncio.create_task(_check_disk_repeatedly(settings))
     try:
         yield
     finally:
@@ -28,15 +28,15 @@ async def watching_the_disk(settings: Settings) -> AsyncIterator[None]:
             await monitoring
 
 
-async def _look_for_ever(settings: Settings) -> None:
+async def _check_disk_repeatedly(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     warned = float("-inf")
     while True:
         with suppress(OSError):
-            found = room(settings)
-            if not found.low:
+            found = measure_disk_space(settings)
+            if not found.is_low:
                 warned = float("-inf")
             elif loop.time() - warned > REPEAT_AFTER.total_seconds():
                 warned = loop.time()
-                _log.warning("the disk is nearly full", free_bytes=found.free, advice=found.words)
+                _log.warning("the disk is nearly full", free_bytes=found.free, advice=found.describe_space)
         await asyncio.sleep(CHECK_INTERVAL.total_seconds())

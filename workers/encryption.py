@@ -46,10 +46,10 @@ class EncryptionCodec(PayloadCodec):
         return Payload(metadata={"encoding": ENCODING, _KEY_ID: name}, data=nonce + sealed)
 
     def _decrypt(self, payload: Payload) -> Payload:
-        name = key_of(payload)
+        name = read_key_id(payload)
         cipher = self._ciphers.get(name)
         if cipher is None:
-            raise ConfigurationError(missing(name))
+            raise ConfigurationError(describe_missing_key(name))
         try:
             plain = cipher.decrypt(payload.data[:_NONCE], payload.data[_NONCE:], name.encode())
         except (InvalidTag, ValueError) as error:
@@ -64,12 +64,12 @@ def is_encrypted(payload: Payload) -> bool:
     return payload.metadata.get("encoding") == ENCODING
 
 
-def key_of(payload: Payload) -> str:
+def read_key_id(payload: Payload) -> str:
     """Return the id of the key that a payload was encrypted with."""
     return payload.metadata.get(_KEY_ID, b"").decode(errors="replace")[:64]
 
 
-def missing(name: str) -> str:
+def describe_missing_key(name: str) -> str:
     """Return the sentence about a key that is not configured."""
     return (
         f"This was encrypted with the key {name!r}, which is not among the keys that are configured: add it to"

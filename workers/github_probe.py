@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from activities.github.client import GitHub, http_client
+from activities.github.client import GitHubClient, make_http_client
 from baton.errors import GitHubDenied, GitHubError, GitHubRefused
 from baton.github.app import EVENTS, missing_events, missing_permissions
 from baton.records.issue import Repository
@@ -16,7 +16,7 @@ _PROBE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Survey:
+class GitHubSurvey:
     """The findings of the check: our identity at GitHub, and the results of its latest deliveries."""
 
     login: str = ""
@@ -34,12 +34,12 @@ class Survey:
     """Latest deliveries, by the HTTP status that GitHub got: 2xx, and the others."""
     unseen: str = ""
     """The reason why GitHub does not show the webhook to this credential."""
-    reaches: list["Reach"] = field(default_factory=list)
+    reaches: list["RepositoryAccess"] = field(default_factory=list)
     """With a token: the access to each repository that the settings name."""
 
 
 @dataclass(frozen=True)
-class Reach:
+class RepositoryAccess:
     """The access that a token has to a repository."""
 
     name: str
@@ -49,29 +49,31 @@ class Reach:
     """The fault of the webhook that was made by hand; empty, too, where the token cannot see webhooks."""
 
 
-async def survey(settings: Settings) -> Survey:
+async def survey_github(settings: Settings) -> GitHubSurvey:
     """Query GitHub for our identity, our permissions and the results of its latest deliveries."""
-    async with http_client() as http:
-        github = GitHub(settings, http)
+    async with make_http_client() as http:
+        github = GitHubClient(settings, http)
         try:
-            login = await github.login()
+            login = await github.read_login()
             if not github.is_app:
-                reaches = [await _reach(github, name) for name in sorted(settings.github_served) if "*" not in name]
+                reaches = [
+                    await _check_access(github, name) for name in sorted(settings.github_served) if "*" not in name
+                ]
                 unseen = "with a token, GitHub tells it only in the repository's settings"
-                return Survey(login=login, unseen=unseen, reaches=reaches)
-            app = await github.app()
+                return GitHubSurvey(login=login, unseen=unseen, reaches=reaches)
+            app = await github.read_app()
         except GitHubError as error:
-            return Survey(fault=str(error), is_app=github.is_app)
-        found = Survey(
+            return GitHubSurvey(fault=str(error), is_app=github.is_app)
+        found = GitHubSurvey(
             login=login,
             is_app=True,
             permissions=missing_permissions(dict(app.get("permissions") or {})),
             events=missing_events(list(app.get("events") or [])),
         )
-        return await _deliveries(github, found)
+        return await _read_deliveries(github, found)
 
 
-async def listens(settings: Settings) -> bool:
+async def webhook_listens(settings: Settings) -> bool:
     """Whether Baton's webhook answers at its configured address on this machine."""
     try:
         async with httpx2.AsyncClient(timeout=_PROBE_SECONDS, trust_env=False) as http:
@@ -83,20 +85,20 @@ async def listens(settings: Settings) -> bool:
         return False
 
 
-async def _reach(github: GitHub, name: str) -> Reach:
+async def _check_access(github: GitHubClient, name: str) -> RepositoryAccess:
     owner, _, repository = name.partition("/")
-    async with github.open(Repository(owner=owner, name=repository, clone_url="")) as api:
+    async with github.open_repository(Repository(owner=owner, name=repository, clone_url="")) as api:
         try:
             found = await api.get("", f"reading {name}")
         except GitHubRefused as error:
-            return Reach(name, f"{name} is not to be seen with it" if error.status == 404 else str(error))
+            return RepositoryAccess(name, f"{name} is not to be seen with it" if error.status == 404 else str(error))
         if not (found.get("permissions") or {}).get("push", True):
-            return Reach(name, f"its account may not write to {name}")
+            return RepositoryAccess(name, f"its account may not write to {name}")
         try:
-            hooks = await api.each("/hooks?per_page=100", f"reading the webhooks of {name}", max_items=100)
+            hooks = await api.list_items("/hooks?per_page=100", f"reading the webhooks of {name}", max_items=100)
         except (GitHubRefused, GitHubDenied):
-            return Reach(name)  # only an administrator's token sees them, and none is needed
-    return Reach(name, hook_fault=_hook_fault(name, hooks))
+            return RepositoryAccess(name)  # only an administrator's token sees them, and none is needed
+    return RepositoryAccess(name, hook_fault=_hook_fault(name, hooks))
 
 
 def _hook_fault(name: str, hooks: list[Any]) -> str:
@@ -116,16 +118,16 @@ def _hook_fault(name: str, hooks: list[Any]) -> str:
     return min(faults, default=(0, f"{name} has none"))[1]
 
 
-async def _deliveries(github: GitHub, found: Survey) -> Survey:
+async def _read_deliveries(github: GitHubClient, found: GitHubSurvey) -> GitHubSurvey:
     """Add the App's installations and deliveries: https://docs.github.com/en/rest/apps/webhooks"""
     known: dict[str, Any] = {}
     try:
-        known["installations"] = len(await github.about_app("/app/installations?per_page=100"))
-        known["hook_url"] = str((await github.about_app("/app/hook/config")).get("url") or "")
-        latest = await github.about_app(f"/app/hook/deliveries?per_page={_MAX_DELIVERIES}")
+        known["installations"] = len(await github.get_as_app("/app/installations?per_page=100"))
+        known["hook_url"] = str((await github.get_as_app("/app/hook/config")).get("url") or "")
+        latest = await github.get_as_app(f"/app/hook/deliveries?per_page={_MAX_DELIVERIES}")
         codes = [int(entry.get("status_code") or 0) for entry in latest]
         known["delivered"] = sum(200 <= code < 300 for code in codes)
         known["refused"] = len(codes) - known["delivered"]
     except GitHubError as error:
         known["unseen"] = str(error)
-    return Survey(**{**vars(found), **known})
+    return GitHubSurvey(**{**vars(found), **known})

@@ -12,7 +12,7 @@ from workspaces.store.private_home import close_home
 PACKAGES = ("system", "baton", "agents", "workspaces", "activities", "workflows", "workers", "interfaces", "standin")
 
 
-def host_id(home: Path) -> str:
+def read_host_id(home: Path) -> str:
     """Return the stable id of this host, made at the first call: one per `BATON_HOME`, which holds the workspaces."""
     path = home / "host-id"
     try:

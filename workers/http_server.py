@@ -24,12 +24,12 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def http_server(app: ASGIApp, host: str, port: int, what: str) -> AsyncIterator[str]:
+async def serve_http(app: ASGIApp, host: str, port: int, what: str) -> AsyncIterator[str]:
     """Serve until the context is left, which gets the base URL. Port 0 takes a free one.
 
     Raises UsageError, which names the server as `what`, if it cannot listen there.
     """
-    sock = _listen(host, port, what)
+    sock = _open_socket(host, port, what)
     # Without a log configuration uvicorn leaves the process's logging alone.
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SHUTDOWN_SECONDS
@@ -47,7 +47,7 @@ async def http_server(app: ASGIApp, host: str, port: int, what: str) -> AsyncIte
         sock.close()
 
 
-def _listen(host: str, port: int, what: str) -> socket.socket:
+def _open_socket(host: str, port: int, what: str) -> socket.socket:
     # With the protocol TCP named: asyncio disables Nagle's algorithm (40 ms an answer) on such sockets only.
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

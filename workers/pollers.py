@@ -30,7 +30,7 @@ class PollerIdentity:
     host: str
 
     @classmethod
-    def parse(cls, identity: str) -> "PollerIdentity":
+    def parse_identity(cls, identity: str) -> "PollerIdentity":
         """Split `<pid>@<machine>/<host id>`."""
         process, _, place = identity.partition("@")
         machine, _, host = place.partition("/")
@@ -78,7 +78,7 @@ async def live_workers(client: "Client", queue: str, lifetime: timedelta | None 
     described = await describe_queue(client, queue, workflows=True)
     now = datetime.now(UTC)
     polled = [
-        PollerIdentity.parse(poller.identity)
+        PollerIdentity.parse_identity(poller.identity)
         for poller in described.pollers
         if lifetime is None or now - poller.last_access_time.ToDatetime(UTC) < lifetime
     ]

@@ -22,9 +22,9 @@ _MAX_WAITING = 1_000
 
 
 @asynccontextmanager
-async def census(client: Client, meter: MetricMeter, home: Path) -> AsyncIterator[None]:
+async def record_run_metrics(client: Client, meter: MetricMeter, home: Path) -> AsyncIterator[None]:
     """Record the gauges while the context is open. Every process that serves metrics reports the same figures."""
-    counting = asyncio.create_task(_count_for_ever(client, meter, home))
+    counting = asyncio.create_task(_count_repeatedly(client, meter, home))
     try:
         yield
     finally:
@@ -33,7 +33,7 @@ async def census(client: Client, meter: MetricMeter, home: Path) -> AsyncIterato
             await counting
 
 
-async def _count_for_ever(client: Client, meter: MetricMeter, home: Path) -> None:
+async def _count_repeatedly(client: Client, meter: MetricMeter, home: Path) -> None:
     runs = meter.create_gauge("baton_runs", "Runs that have not ended, by status")
     decisions = meter.create_gauge("baton_open_decisions", "Decisions that wait for a person")
     free_space = meter.create_gauge("baton_disk_free_bytes", "Free space on the disk of BATON_HOME", "By")
@@ -47,10 +47,10 @@ async def _count_for_ever(client: Client, meter: MetricMeter, home: Path) -> Non
                 if not status.is_final:
                     found = await client.count_workflows(f"{_OPEN} AND BatonStatus = '{status.value}'")
                     runs.set(found.count, {"status": status.value})
-            decisions.set(await _open_decisions(client))
+            decisions.set(await _count_open_decisions(client))
         await asyncio.sleep(RECORD_INTERVAL.total_seconds())
 
 
-async def _open_decisions(client: Client) -> int:
+async def _count_open_decisions(client: Client) -> int:
     waiting = client.list_workflows(f"{_OPEN} AND BatonPendingDecisions > 0", limit=_MAX_WAITING)
     return sum([run.typed_search_attributes.get(PENDING_DECISIONS) or 0 async for run in waiting])

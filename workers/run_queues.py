@@ -51,7 +51,7 @@ class RunOrigin:
     """Name of the machine that `repo` is a path of; empty for a URL."""
 
     @classmethod
-    def here(cls, repo: str, host: str = "") -> "RunOrigin":
+    def from_here(cls, repo: str, host: str = "") -> "RunOrigin":
         """Return the origin of a run that a command of this machine starts."""
         return cls(repo, host, socket.gethostname() if _local_path(repo) else "")
 
@@ -100,7 +100,7 @@ class RunAdoption:
         try:
             while True:
                 try:
-                    await self._reconcile()
+                    await self._reconcile_runs()
                     failing = False
                 except RPCError as error:
                     if not failing:
@@ -109,13 +109,13 @@ class RunAdoption:
                 await asyncio.sleep(ADOPTION_INTERVAL.total_seconds())
         finally:
             for queue in list(self._adopted):
-                await self._release(queue)
+                await self._release_run(queue)
 
-    async def _reconcile(self) -> None:
+    async def _reconcile_runs(self) -> None:
         """Adopt the runs that have no worker, and release the ended ones and those that their own host serves again."""
         for queue, (_, running) in list(self._adopted.items()):
             if running.done():  # it failed, and is started again below
-                await self._release(queue)
+                await self._release_run(queue)
         wanted = set()
         async for run in self._client.list_workflows(_OPEN_RUNS, limit=MAX_ADOPTED):
             try:
@@ -125,9 +125,9 @@ class RunAdoption:
             if await self._is_wanted(run.task_queue, origin):
                 wanted.add(run.task_queue)
                 if run.task_queue not in self._adopted:
-                    self._adopt(run.task_queue, run.id)
+                    self._adopt_run(run.task_queue, run.id)
         for queue in set(self._adopted) - wanted:
-            await self._release(queue)
+            await self._release_run(queue)
 
     async def _is_wanted(self, queue: str, origin: RunOrigin) -> bool:
         if not origin.may_be_continued(self._host, has_state_remote=self._has_state_remote):
@@ -135,20 +135,20 @@ class RunAdoption:
         others = [
             worker
             for worker in await live_workers(self._client, queue, POLLER_LIFETIME)
-            if worker != PollerIdentity.parse(make_identity(self._host))
+            if worker != PollerIdentity.parse_identity(make_identity(self._host))
         ]
         if queue in self._adopted:
             # The workspace is on the run's own host: steps go there again as soon as it serves the run.
             return not any(worker.host == origin.host != self._host for worker in others)
         return not others
 
-    def _adopt(self, queue: str, run: str) -> None:
+    def _adopt_run(self, queue: str, run: str) -> None:
         # Unversioned: a version is promoted for the queues of the service, and this queue ends with its run.
         worker = make_workflow_worker(self._client, queue, self._host, [HostActivities(self._host_queue).acquire_host])
         self._adopted[queue] = worker, asyncio.create_task(worker.run())
         _log.info("run adopted", run=run, reason="no worker served it")
 
-    async def _release(self, queue: str) -> None:
+    async def _release_run(self, queue: str) -> None:
         worker, running = self._adopted.pop(queue)
         stopping = asyncio.create_task(worker.shutdown())
         await asyncio.wait({running})
@@ -159,7 +159,7 @@ class RunAdoption:
 
 
 @asynccontextmanager
-async def adopting_runs(client: Client, settings: Settings, host: str, host_queue: str) -> AsyncIterator[None]:
+async def adopt_runs(client: Client, settings: Settings, host: str, host_queue: str) -> AsyncIterator[None]:
     """Continue the runs of ended commands while the context is open."""
     adopting = asyncio.create_task(RunAdoption(client, settings, host, host_queue).adopt_repeatedly())
     try:

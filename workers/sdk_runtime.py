@@ -27,7 +27,7 @@ _BUCKETS = {
 _runtime: Runtime | None = None
 
 
-def core_runtime() -> Runtime:
+def sdk_runtime() -> Runtime:
     """Return the runtime for every connection of this process, made at the first call.
 
     By default the core logs to stdout, which belongs to a command's result; here its lines go through the logger
@@ -35,7 +35,7 @@ def core_runtime() -> Runtime:
     """
     global _runtime
     if _runtime is None:
-        _runtime = Runtime(telemetry=TelemetryConfig(logging=_logging()))
+        _runtime = Runtime(telemetry=TelemetryConfig(logging=_logging_config()))
     return _runtime
 
 
@@ -53,13 +53,13 @@ def serve_metrics(address: str) -> None:
         histogram_bucket_overrides=_BUCKETS,
     )
     try:
-        _runtime = Runtime(telemetry=TelemetryConfig(logging=_logging(), metrics=metrics))
+        _runtime = Runtime(telemetry=TelemetryConfig(logging=_logging_config(), metrics=metrics))
     except ValueError as error:
         raise ConfigurationError(
             f"BATON_METRICS_ADDRESS {address} is invalid: {error}. Write an IP address and a port, as 127.0.0.1:9464."
         ) from error
 
 
-def _logging() -> LoggingConfig:
+def _logging_config() -> LoggingConfig:
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     return LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)

@@ -32,11 +32,11 @@ async def ensure_search_attributes(client: "Client") -> list[str]:
     from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
     from temporalio.service import RPCError, RPCStatusCode
 
-    missing = await _missing(client)
+    missing = await _find_missing(client)
     if not missing:
         return []
     request = AddSearchAttributesRequest(
-        namespace=client.namespace, search_attributes={name: _type(kind) for name, kind in missing.items()}
+        namespace=client.namespace, search_attributes={name: _type_value(kind) for name, kind in missing.items()}
     )
     try:
         await client.operator_service.add_search_attributes(request, retry=True)
@@ -49,7 +49,7 @@ async def ensure_search_attributes(client: "Client") -> list[str]:
                 f" ({error.message}); add them with: temporal operator search-attribute create {wanted}"
             ) from error
     deadline = asyncio.get_running_loop().time() + VISIBLE_WITHIN.total_seconds()
-    while await _missing(client):
+    while await _find_missing(client):
         if asyncio.get_running_loop().time() > deadline:
             raise ConfigurationError(
                 f"The search attributes {', '.join(missing)} were added to the namespace {client.namespace}, but the"
@@ -59,7 +59,7 @@ async def ensure_search_attributes(client: "Client") -> list[str]:
     return list(missing)
 
 
-async def _missing(client: "Client") -> dict[str, str]:
+async def _find_missing(client: "Client") -> dict[str, str]:
     """Return the attributes that the namespace lacks; raises ConfigurationError for one of another type."""
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 
@@ -71,7 +71,7 @@ async def _missing(client: "Client") -> dict[str, str]:
     for name, kind in SEARCH_ATTRIBUTES.items():
         if name not in known:
             missing[name] = kind
-        elif known[name] != _type(kind):
+        elif known[name] != _type_value(kind):
             raise ConfigurationError(
                 f"The namespace {client.namespace} has a search attribute {name} that is not of type {kind}: remove it"
                 f" with `temporal operator search-attribute remove --name {name}`, or use another namespace."
@@ -79,7 +79,7 @@ async def _missing(client: "Client") -> dict[str, str]:
     return missing
 
 
-def _type(kind: str) -> "IndexedValueType.ValueType":
+def _type_value(kind: str) -> "IndexedValueType.ValueType":
     from temporalio.api.enums.v1 import IndexedValueType
 
     return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")

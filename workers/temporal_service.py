@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from baton.errors import ServerStartFailed, TemporalUnreachable
 from baton.settings.core import Settings
-from workers.connection import Target, connect, connect_to, target
-from workers.embedded.server import EmbeddedServer, embedded_server, running_server, trouble
+from workers.connection import TemporalTarget, connect_to_address, connect_to_target, read_target
+from workers.embedded.server import EmbeddedServer, find_running_server, server_failure, use_embedded_server
 from workers.search_attributes import ensure_search_attributes
-from workers.tracing import tracing
+from workers.tracing import open_tracing
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -50,38 +50,40 @@ class TemporalService:
 
 
 @asynccontextmanager
-async def temporal_service(settings: Settings, *, embedded_only: bool = False) -> AsyncIterator[TemporalService]:
+async def connect_service(settings: Settings, *, embedded_only: bool = False) -> AsyncIterator[TemporalService]:
     """Connect to the configured server, or to the embedded one, which is started if it does not run.
 
     The search attributes are registered before the context is entered. `embedded_only` ignores the configuration.
     Raises TemporalUnreachable if a configured server does not answer: no other server takes its place.
     """
-    to = Target(None, "default", {}) if embedded_only else target()
-    async with tracing(settings) as plugins:
-        more = {"keys": settings.key_ring(), "masker": settings.masker(), "plugins": plugins}
-        async with _connected(settings, to, more) as service:
+    to = TemporalTarget(None, "default", {}) if embedded_only else read_target()
+    async with open_tracing(settings) as plugins:
+        more = {"keys": settings.make_key_ring(), "masker": settings.make_masker(), "plugins": plugins}
+        async with _connect_or_start(settings, to, more) as service:
             yield service
 
 
 @asynccontextmanager
-async def _connected(settings: Settings, to: Target, more: dict[str, Any]) -> AsyncIterator[TemporalService]:
-    if to.configured or to.only_default:
+async def _connect_or_start(
+    settings: Settings, to: TemporalTarget, more: dict[str, Any]
+) -> AsyncIterator[TemporalService]:
+    if to.is_configured or to.has_default_address:
         # The embedded server of this home may be the configured one: then its certificate is needed. A webhook may have
         # no home.
         if (settings.home / "server").is_dir():
             with suppress(OSError):
-                running_server(settings)
+                find_running_server(settings)
         try:
-            client = await connect(to, **more)
+            client = await connect_to_target(to, **more)
         except TemporalUnreachable:
-            if to.configured:
+            if to.is_configured:
                 raise
         else:
             await ensure_search_attributes(client)
             web_ui = settings.web_ui or _known_web_ui(client)
             yield TemporalService(client, client.service_client.config.target_host, web_ui, embedded=False)
             return
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         client = await _connect_embedded(settings, server.address, more)
         await ensure_search_attributes(client)
         yield TemporalService(client, server.address, server.web_ui, embedded=True, server=server)
@@ -95,19 +97,19 @@ async def _connect_embedded(settings: Settings, address: str, more: dict[str, An
     deadline = asyncio.get_running_loop().time() + NAMESPACE_TIMEOUT.total_seconds()
     while True:
         try:
-            client = await connect_to(address, **more)
+            client = await connect_to_address(address, **more)
         except TemporalUnreachable:
-            if (why := trouble(settings)) is not None:
+            if (why := server_failure(settings)) is not None:
                 raise ServerStartFailed(why) from None
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.05)
         else:
-            await _remember(client)
+            await _extend_retention(client)
             return client
 
 
-async def _remember(client: "Client") -> None:
+async def _extend_retention(client: "Client") -> None:
     """Raise the retention of ended runs at the embedded server to `RETENTION`."""
     from google.protobuf.duration_pb2 import Duration
     from temporalio.api.namespace.v1 import NamespaceConfig

@@ -22,7 +22,7 @@ _FLUSH_MILLISECONDS = 5_000
 
 
 @asynccontextmanager
-async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
+async def open_tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
     """Give the plugins that a connection needs for traces; on leaving, export the remaining spans.
 
     Raises ConfigurationError if an endpoint is configured and the packages are missing.
@@ -33,7 +33,7 @@ async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
     try:
         from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 
-        provider = _provider(settings.otlp_endpoint)
+        provider = _tracer_provider(settings.otlp_endpoint)
     except ImportError as error:
         raise ConfigurationError(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages for traces are missing: install baton with its extra"
@@ -46,7 +46,7 @@ async def tracing(settings: Settings) -> "AsyncIterator[list[Plugin]]":
 
 
 @cache
-def _provider(endpoint: str) -> Any:
+def _tracer_provider(endpoint: str) -> Any:
     """Return the tracer provider of this process; OpenTelemetry accepts only one."""
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -23,7 +23,7 @@ PROMOTION_TIMEOUT = timedelta(seconds=60)
 _RETRY_INTERVAL = timedelta(seconds=0.5)
 
 
-def deployment(build_id: str | None = None) -> WorkerDeploymentConfig:
+def deployment_config(build_id: str | None = None) -> WorkerDeploymentConfig:
     """Return the versioning of a worker; without a build id any worker serves any run.
 
     An unversioned worker names a version, too: otherwise the SDK hashes all loaded code for a name, which takes most of

@@ -13,24 +13,24 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.budget.ledger import Ledger
-from activities.budget.spending_guard import Purse, SpendingActivities
-from activities.github.branch_sync import UpstreamActivities
+from activities.budget.spending_guard import SpendingActivities, SpendingGuard
+from activities.github.branch_sync import BranchSyncActivities
 from activities.github.checks import CheckActivities
-from activities.github.client import GitHub, http_client
-from activities.github.deliveries import DeliveringActivities
-from activities.github.reads import ReadingActivities
-from activities.github.writes import WritingActivities
-from activities.run.fork import ForkingActivities
-from activities.run.prepare import RepositoryActivities
-from activities.run.publish import PublishingActivities
+from activities.github.client import GitHubClient, make_http_client
+from activities.github.deliveries import DeliveryActivities
+from activities.github.reads import GitHubReadActivities
+from activities.github.writes import GitHubWriteActivities
+from activities.run.fork import ForkActivities
+from activities.run.prepare import PrepareActivities
+from activities.run.publish import PublishActivities
 from activities.run.state_files import StateActivities
 from activities.runtime.host_queue import HostActivities
-from activities.runtime.presence import MAX_ATTENDED, PresenceActivities, Slots
+from activities.runtime.presence import MAX_ATTENDED, ActivitySlots, PresenceActivities
 from activities.runtime.stores import Stores
 from activities.session.messages_api import make_client
 from activities.task.gate import GateActivities
 from activities.task.integrate import IntegrationActivities
-from activities.turn.resume_point import ResumingActivities
+from activities.turn.resume_point import ResumeActivities
 from activities.turn.take_turn import TurnActivities
 from baton import naming
 from baton.budget.pricing import load_prices
@@ -40,17 +40,17 @@ from baton.settings.core import Settings
 from baton.settings.network_names import parse_grants
 from baton.text.redaction import Redactor
 from system.uncancellable import provide_threads
-from workers.data_converter import masked_client
-from workers.disk_monitor import watching_the_disk
-from workers.engine_ports import engine_services
-from workers.host_id import check_packages, host_id
+from workers.data_converter import mask_client
+from workers.disk_monitor import monitor_disk
+from workers.engine_ports import read_engine_services
+from workers.host_id import check_packages, read_host_id
 from workers.pollers import make_identity
-from workers.run_queues import adopting_runs
-from workers.versioning import deployment
+from workers.run_queues import adopt_runs
+from workers.versioning import deployment_config
 from workers.workflow_worker import make_workflow_worker
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
-from workspaces.sandbox.network.upstream_proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import UpstreamProxy
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.private_home import close_home
 from workspaces.store.state_remote import StateRemote
@@ -73,7 +73,7 @@ class WorkerHandle:
 
 
 @asynccontextmanager
-async def running_worker(
+async def run_worker(
     client: Client,
     settings: Settings,
     *,
@@ -90,45 +90,45 @@ async def running_worker(
     """
     check_packages()
     provide_threads(settings.max_activities)
-    client = masked_client(client, settings.masker())
+    client = mask_client(client, settings.make_masker())
     # `baton.logs` adds run, task and activity to every line in fields of their own.
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = False
     settings.require_home()
     close_home(settings.home)
-    host_name = host_id(settings.home)
+    host_name = read_host_id(settings.home)
     # Workers of one home share the queue of their host, so one that serves a single run has another.
     queue = naming.host_queue(host_name, run or "")
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
-    sandbox = await Sandbox.open(
+    sandbox = await Sandbox.open_sandbox(
         settings.sandbox,
         home=settings.home,
-        allowed=settings.allowed_binds(),
-        network=_network(settings),
+        allowed=settings.list_allowed_binds(),
+        network=_network_policy(settings),
         settings=settings,
     )
-    if not sandbox.status.isolated:
+    if not sandbox.status.is_isolated:
         _log.warning("no sandbox", reason=sandbox.status.reason, advice=sandbox.status.advice)
-    _log.info("bounds", said=sandbox.bounds.words)
-    http = http_client()
-    github = GitHub(settings, http)
+    _log.info("bounds", said=sandbox.bounds.describe_bounds)
+    http = make_http_client()
+    github = GitHubClient(settings, http)
     stores = Stores(settings.home, remote, github.git_header, hooks=settings.target_hooks == "run")
     prices = load_prices(settings.prices)
     ledger = Ledger(settings.home)
-    purse = Purse(stores, ledger, prices, settings)
+    purse = SpendingGuard(stores, ledger, prices, settings)
     key = settings.api_key.get_secret_value() if settings.api_key else None
     own_model = None if model is not None else make_client(key, settings.base_url)
     messages = model or own_model
     assert messages is not None
-    repository = RepositoryActivities(stores, sandbox, prices, settings)
+    repository = PrepareActivities(stores, sandbox, prices, settings)
     integration = IntegrationActivities(stores)
-    publishing = PublishingActivities(stores)
-    upstream = UpstreamActivities(stores)
-    redact = Redactor(settings.secrets())
+    publishing = PublishActivities(stores)
+    upstream = BranchSyncActivities(stores)
+    redact = Redactor(settings.list_secrets())
     state = StateActivities(stores, redact, ledger)
     identity = make_identity(host_name)
     acquire_host = HostActivities(queue).acquire_host
     if run is None:
-        delivering = DeliveringActivities(client, stores, naming.TASK_QUEUE)
+        delivering = DeliveryActivities(client, stores, naming.TASK_QUEUE)
         served: list[Callable[..., Any]] = [
             acquire_host,
             delivering.find_run,
@@ -138,7 +138,7 @@ async def running_worker(
         workflows = make_workflow_worker(client, naming.TASK_QUEUE, host_name, served, build_id)
     else:
         workflows = make_workflow_worker(client, naming.run_queue(run), host_name, [acquire_host])
-    slots = Slots(settings.max_activities)
+    slots = ActivitySlots(settings.max_activities)
     presence = Worker(
         client,
         identity=identity,
@@ -147,7 +147,7 @@ async def running_worker(
         max_concurrent_activities=MAX_ATTENDED,
         # A frozen process takes tasks with its open polls, so there is one poll only.
         max_concurrent_activity_task_polls=1,
-        deployment_config=deployment(),
+        deployment_config=deployment_config(),
         max_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
         default_heartbeat_throttle_interval=_PRESENCE_HEARTBEAT,
     )
@@ -158,8 +158,8 @@ async def running_worker(
         activities=[
             repository.prepare_run,
             repository.read_plan,
-            ForkingActivities(stores).adopt_fork,
-            ResumingActivities(stores).find_session,
+            ForkActivities(stores).adopt_fork,
+            ResumeActivities(stores).find_session,
             integration.open_task,
             integration.open_repair,
             integration.integrate_task,
@@ -178,20 +178,20 @@ async def running_worker(
         ],
         max_concurrent_activities=settings.max_activities,
         interceptors=[slots],
-        deployment_config=deployment(),
+        deployment_config=deployment_config(),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     workers = [workflows, presence, host]
-    if run is None and github.configured:
-        workers += _on_github(client, settings, github)
+    if run is None and github.is_configured:
+        workers += _github_workers(client, settings, github)
     try:
-        async with watching_the_disk(settings), AsyncExitStack() as running:
+        async with monitor_disk(settings), AsyncExitStack() as running:
             for worker in workers:
                 await running.enter_async_context(worker)
             if run is None:
-                await running.enter_async_context(adopting_runs(client, settings, host_name, queue))
+                await running.enter_async_context(adopt_runs(client, settings, host_name, queue))
             yield WorkerHandle(host=host_name, queue=queue, sandbox=sandbox)
     finally:
         await http.aclose()
@@ -200,28 +200,28 @@ async def running_worker(
         await ledger.close()
 
 
-def _network(settings: Settings) -> NetworkPolicy | None:
+def _network_policy(settings: Settings) -> NetworkPolicy | None:
     """Return the network destinations that the person's settings open to commands; None where they open none."""
     if settings.sandbox_network == "never":
         return None
     proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
     return NetworkPolicy(
-        Destinations(parse_grants(settings.network_allow or ""), partial(engine_services, settings)),
-        Upstream.parse(proxy, settings.no_proxy),
+        Destinations(parse_grants(settings.network_allow or ""), partial(read_engine_services, settings)),
+        UpstreamProxy.parse_environment(proxy, settings.no_proxy),
     )
 
 
-def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worker]:
+def _github_workers(client: Client, settings: Settings, github: GitHubClient) -> list[Worker]:
     """Return the workers for GitHub: reads in parallel; writes one at a time, at a bounded rate over all hosts.
 
     https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#avoid-concurrent-requests
     """
-    reading, writing = ReadingActivities(github, settings.github_bot_logins), WritingActivities(github)
+    reading, writing = GitHubReadActivities(github, settings.github_bot_logins), GitHubWriteActivities(github)
     reads = Worker(
         client,
         task_queue=naming.GITHUB_READS,
         activities=[reading.check_permission, reading.read_comments, reading.read_pull, reading.read_failure],
-        deployment_config=deployment(),
+        deployment_config=deployment_config(),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     writes = Worker(
@@ -229,7 +229,7 @@ def _on_github(client: Client, settings: Settings, github: GitHub) -> list[Worke
         task_queue=naming.GITHUB_QUEUE,
         activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
         max_concurrent_activities=1,
-        deployment_config=deployment(),
+        deployment_config=deployment_config(),
         max_task_queue_activities_per_second=settings.github_writes_per_second,
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),

@@ -9,7 +9,7 @@ from temporalio.worker import Worker
 
 from baton.policies import GRACEFUL_SHUTDOWN
 from workers.pollers import make_identity
-from workers.versioning import deployment
+from workers.versioning import deployment_config
 from workflows.registry import WORKFLOWS
 
 _STICKY_TIMEOUT = timedelta(seconds=2)
@@ -34,6 +34,6 @@ def make_workflow_worker(
         workflows=WORKFLOWS,
         activities=activities,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        deployment_config=deployment(build_id),
+        deployment_config=deployment_config(build_id),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )

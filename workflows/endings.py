@@ -9,10 +9,10 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from baton.records.run import RunStatus
-    from baton.text.truncation import cut
+    from baton.text.truncation import cut_text
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Skip
-    from workflows.github.issue_run import Over
+    from workflows.github.issue_run import EndedByGitHub
 
 STOPPED_BY_HAND = "The run was stopped; its work is kept in the store."
 
@@ -42,9 +42,9 @@ def ending_of(error: BaseException, stopped_because: str = "") -> RunEnding | No
     `stopped_because` is why GitHub stopped the run, where it did.
     """
     match error:
-        case Over(ending=over) if over.kind == "merged":
+        case EndedByGitHub(ending=over) if over.kind == "merged":
             return RunEnding(RunStatus.DONE, over.reason, "returns", set_aside=True)
-        case Over(ending=over):
+        case EndedByGitHub(ending=over):
             return RunEnding(RunStatus.STOPPED, over.reason)
         case Abort():
             return RunEnding(RunStatus.STOPPED, str(error))
@@ -58,5 +58,5 @@ def ending_of(error: BaseException, stopped_because: str = "") -> RunEnding | No
         case Exception() if is_cancelled_exception(error):
             return RunEnding(RunStatus.STOPPED, stopped_because or STOPPED_BY_HAND, "reraises")
         case FailureError():
-            return RunEnding(RunStatus.FAILED, cut(f"The run failed: {error.cause or error}", 2_000))
+            return RunEnding(RunStatus.FAILED, cut_text(f"The run failed: {error.cause or error}", 2_000))
     return None

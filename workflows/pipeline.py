@@ -7,12 +7,12 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.run.fork import ForkingActivities
-    from activities.run.prepare import RepositoryActivities
+    from activities.run.fork import ForkActivities
+    from activities.run.prepare import PrepareActivities
     from baton import naming
     from baton.decision_book import DecisionRefused
     from baton.errors import UsageError
-    from baton.records.issue import Notice
+    from baton.records.issue import GitHubSignal
     from baton.records.run import (
         Decide,
         Decision,
@@ -23,24 +23,24 @@ with workflow.unsafe.imports_passed_through():
         TaskState,
     )
     from baton.steps.carried import CarriedRun
-    from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskNews
+    from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskProgressSignal
     from baton.text.redaction import has_url_credentials, strip_url_credentials
-    from baton.text.truncation import cut
-    from workflows.budget.cap_decisions import CapKeeper
+    from baton.text.truncation import cut_text
+    from workflows.budget.cap_decisions import CapDecisions
     from workflows.budget.wall_clock import WallClock
-    from workflows.calls.background_tasks import Background
-    from workflows.calls.cancellation import begin_scope, check_stop, finishing, to_its_end
-    from workflows.calls.handler_input import Unreadable, read
+    from workflows.calls.background_tasks import BackgroundTasks
+    from workflows.calls.cancellation import begin_scope, raise_if_stopped, run_in_spite_of_stop, run_to_end
+    from workflows.calls.handler_input import InvalidInput, parse_input
     from workflows.calls.workspace_host import StepFailed
-    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.ask_on_failure import FailureQuestions
     from workflows.decisions.escalation import Abort, Escalations, Skip
     from workflows.endings import FINISHED, RunEnding, ending_of
-    from workflows.github.integration import Alone, Side
-    from workflows.github.issue_run import IssueSide
+    from workflows.github.integration import GitHubIntegration, NoIntegration
+    from workflows.github.issue_run import IssueIntegration
     from workflows.stages.planning import Orchestrator
-    from workflows.stages.publication import Finish
+    from workflows.stages.publication import Publication
     from workflows.stages.run_steps import RunSteps, Step, no_patience
-    from workflows.stages.task_scheduler import Driver
+    from workflows.stages.task_scheduler import TaskScheduler
     from workflows.state.run_context import RunContext
 
 _LEAN = "lean-history"
@@ -63,27 +63,27 @@ class Pipeline:
         context = RunContext(self._request, document, queue=queue, lean=workflow.patched(_LEAN))
         self._context, self._books, self._host = context, context.books, context.host
         self._escalations = Escalations(context)
-        self._insistence = Insistence(context, self._escalations)
-        self._host.ask = self._insistence.ask
+        self._insistence = FailureQuestions(context, self._escalations)
+        self._host.ask = self._insistence.ask_about_failure
         self._clock = WallClock(context)
-        self._caps = CapKeeper(context, self._escalations, self._clock)
+        self._caps = CapDecisions(context, self._escalations, self._clock)
         self._orchestrator = Orchestrator(context, self._escalations, self._caps)
-        self._driver = Driver(context, self._escalations, self._caps, self._orchestrator)
-        self._background = Background()
+        self._driver = TaskScheduler(context, self._escalations, self._caps, self._orchestrator)
+        self._background = BackgroundTasks()
         self._prepared: Prepared | None = None
         self._renews = False
         """Whether the run is to continue as new."""
-        self._outside: Side
+        self._outside: GitHubIntegration
         if request.github is None:
-            self._outside = Alone()
+            self._outside = NoIntegration()
             self._steps = RunSteps(context, self._insistence, self._caps, no_patience)
         else:
-            self._outside = side = IssueSide(
+            self._outside = side = IssueIntegration(
                 context, request.github, self._escalations, self._insistence, self._caps, self._driver
             )
             self._steps = side.steps
         if self._carried is not None:
-            self._restore(self._carried)
+            self._restore_state(self._carried)
 
     # ---- what people send
 
@@ -93,20 +93,20 @@ class Pipeline:
     def decide(self, *answer: Any) -> None:
         """Answer a decision (`Decide`); an answer that cannot be taken is recorded as refused."""
         try:
-            self._escalations.answer(read(Decide, answer))
-        except (Unreadable, DecisionRefused) as refusal:
-            self._escalations.refuse(f"An answer was refused: {refusal}")
+            self._escalations.take_answer(parse_input(Decide, answer))
+        except (InvalidInput, DecisionRefused) as refusal:
+            self._escalations.record_refusal(f"An answer was refused: {refusal}")
 
     @workflow.update(
         description='Answer an open decision. Input: {"decision_id": "D1", "choice": "...", "note": "...", "by": "..."}'
     )
     def submit_decision(self, *answer: Any) -> Decision:
         """Answer a decision (`Decide`); returns it as answered."""
-        return self._escalations.answer(read(Decide, answer))
+        return self._escalations.take_answer(parse_input(Decide, answer))
 
     @submit_decision.validator
     def _check_decision(self, *answer: Any) -> None:
-        self._books.decisions.check(read(Decide, answer))
+        self._books.decisions.check_answer(parse_input(Decide, answer))
 
     @workflow.signal(
         description='A message to the agents at work, for their next turn. Input: {"text": "...", "task_id": "t1"}'
@@ -114,65 +114,65 @@ class Pipeline:
     def guide(self, *given: Any) -> None:
         """Give a message (`Guide`) to one task, or to all; those that are not at work take it in when they go on."""
         try:
-            message = read(Guide, given)
-        except Unreadable as fault:
-            self._escalations.refuse(f"A message to the agents was refused: {fault}")
+            message = parse_input(Guide, given)
+        except InvalidInput as fault:
+            self._escalations.record_refusal(f"A message to the agents was refused: {fault}")
             return
-        if not (self._driver.hear(message) or self._outside.take(message)):
+        if not (self._driver.take_message(message) or self._outside.take_message(message)):
             whom = f"task {message.task_id[:40]}" if message.task_id else "any task"
-            self._escalations.refuse(f"A message for {whom} reached nobody.")
+            self._escalations.record_refusal(f"A message for {whom} reached nobody.")
 
     @workflow.signal(description="Internal: what a delivery of GitHub's was about.")
     def github(self, *given: Any) -> None:
-        """Take in a notice of GitHub (`Notice`); a no-op for a run without an issue."""
+        """Take in a notice of GitHub (`GitHubSignal`); a no-op for a run without an issue."""
         try:
-            notice = read(Notice, given)
-        except Unreadable as fault:
+            notice = parse_input(GitHubSignal, given)
+        except InvalidInput as fault:
             workflow.logger.warning("a notice that cannot be read: %s", fault)
             return
-        self._outside.hear(notice)
+        self._outside.take_notice(notice)
 
     @workflow.signal(description="Internal: a task tells what it does now.")
     def news(self, *told: Any) -> None:
-        """Take in the progress of a task (`TaskNews`)."""
+        """Take in the progress of a task (`TaskProgressSignal`)."""
         try:
-            news = read(TaskNews, told)
-        except Unreadable as fault:
+            news = parse_input(TaskProgressSignal, told)
+        except InvalidInput as fault:
             workflow.logger.warning("news that cannot be read: %s", fault)
             return
-        self._books.take(news)
+        self._books.take_progress(news)
 
     # ---- what people ask
 
     @workflow.query(description="Status, open decisions, cost, in short")
     def status(self) -> dict[str, object]:
         """The run in short."""
-        return self._books.in_short()
+        return self._books.summarise_run()
 
     @workflow.query(description="The run's document: what state.json holds")
     def state(self) -> RunDocument:
         """The run's document."""
-        return self._books.saver.current()
+        return self._books.saver.current_document()
 
     @workflow.query(description="All decisions: what decisions.json holds")
     def decisions(self) -> list[Decision]:
         """All decisions, open or not."""
-        return self._books.decisions.all()
+        return self._books.decisions.list_all()
 
     # ---- the run
 
     @workflow.run
     async def run(self, *given: Any) -> RunDocument:
         """Carry a run (`RunRequest`) out. Fails with one useful line; a cancellation keeps the work and ends so."""
-        self._books.changed()
+        self._books.mark_changed()
         if self._refusal:
-            raise await self._close(RunEnding(RunStatus.FAILED, self._refusal))
+            raise await self._close_run(RunEnding(RunStatus.FAILED, self._refusal))
         begin_scope()
         background = self._background
         # They go on until the books are closed, whatever ends the run.
-        background.begin("saving", finishing(self._books.saver.run()))
-        background.begin("reporting", finishing(self._outside.run()))
-        background.watch()
+        background.start_task("saving", run_in_spite_of_stop(self._books.saver.run()))
+        background.start_task("reporting", run_in_spite_of_stop(self._outside.run()))
+        background.start_watching()
         try:
             await self._outside.until_over(self._carry_out())
             if self._renews:
@@ -181,65 +181,65 @@ class Pipeline:
             ending = ending_of(error, self._outside.stopped_because)
             if ending is None:
                 raise
-            failure = await self._close(ending)
+            failure = await self._close_run(ending)
             if ending.leaves == "reraises":
                 raise
             if ending.leaves == "fails":
                 raise failure from (error if isinstance(error, FailureError) else None)
         finally:
-            background.end()
-        return self._books.saver.current()
+            background.cancel_all()
+        return self._books.saver.current_document()
 
     async def _carry_out(self) -> None:
         """Do the work of the run, from the change request to the last review of the pull request."""
         carried = self._carried
-        prepared = carried.prepared if carried else await self._prepare()
-        clock = self._background.begin("clock", self._count_time(prepared))
+        prepared = carried.prepared if carried else await self._prepare_run()
+        clock = self._background.start_task("clock", self._count_time(prepared))
         try:
             if carried is None:
                 plan, begun = await self._make_plan(prepared)
                 await self._work_on_tasks(plan, begun)
-            publication = self._publication()
+            publication = self._make_publication()
             if carried is None:
-                self._books.set_status(RunStatus.PUBLISHING)
-                await publication.run(prepared.base_commit)
+                self._books.enter_phase(RunStatus.PUBLISHING)
+                await publication.publish_run(prepared.base_commit)
             self._renews = await self._outside.follow_up(publication, prepared)
             if not self._renews:
-                await self._close(FINISHED)
+                await self._close_run(FINISHED)
         finally:
             clock.cancel()
 
-    async def _prepare(self) -> Prepared:
+    async def _prepare_run(self) -> Prepared:
         """Read the repository, and take over its facts, limits and notes."""
         try:
             # Nothing is paid for yet: a repository that cannot be used ends the run at once, with one clear line.
             reading = PrepareInput(request=self._request)
-            prepared = await self._steps.run(
-                Step(RepositoryActivities.prepare_run, reading, f"prepare {self._request.repo}"),
+            prepared = await self._steps.run_step(
+                Step(PrepareActivities.prepare_run, reading, f"prepare {self._request.repo}"),
                 on_failure="raise",
                 needs_github=True,
             )
         except Skip as skip:
             raise Abort(f"Without the repository there is no work: {skip}.") from skip
-        self._books.begin(prepared)
+        self._books.set_prepared(prepared)
         self._take_over(prepared)
-        self._outside.begin(prepared)
-        self._books.changed(save=True)
+        self._outside.begin_run(prepared)
+        self._books.mark_changed(save=True)
         return prepared
 
     def _take_over(self, prepared: Prepared) -> None:
         self._prepared, self._context.limits = prepared, prepared.limits
-        self._caps.begin(prepared.limits)
-        self._driver.begin(prepared.limits)
+        self._caps.set_limits(prepared.limits)
+        self._driver.set_parallel(prepared.limits)
         self._escalations.policy = prepared.decisions
 
     async def _make_plan(self, prepared: Prepared) -> tuple[Plan, Forked | None]:
         """Return the plan, and where its tasks stand if another run has begun them."""
         forked = await self._adopt_fork(prepared)
         if forked is None:
-            return await self._orchestrator.plan(prepared), None
+            return await self._orchestrator.make_plan(prepared), None
         if workflow.patched("guide-in-forks"):
-            self._orchestrator.begin(prepared)
+            self._orchestrator.begin_lane(prepared)
         return forked.plan, forked
 
     async def _adopt_fork(self, prepared: Prepared) -> Forked | None:
@@ -251,8 +251,8 @@ class Pipeline:
         adopt = ForkInput(run=self._request.run, repo=self._request.repo, fork=fork, base=prepared.base_commit)
         try:
             # That what was asked for does not exist ends the run at once, too.
-            return await self._steps.run(
-                Step(ForkingActivities.adopt_fork, adopt, f"take over from {fork.run}"), final=UsageError.__name__
+            return await self._steps.run_step(
+                Step(ForkActivities.adopt_fork, adopt, f"take over from {fork.run}"), final=UsageError.__name__
             )
         except Skip as skip:
             raise Abort(f"Without the work of {fork.run} there is nothing to go on from: {skip}.") from skip
@@ -260,14 +260,14 @@ class Pipeline:
     async def _work_on_tasks(self, plan: Plan, begun: Forked | None) -> None:
         """Take all tasks of the plan to their ends. Raises StepFailed if none of them was finished."""
         self._books.set_plan(plan, begun.done if begun else {})
-        self._outside.planned(plan)
-        self._books.set_status(RunStatus.WORKING)
-        await self._driver.drive_all(plan.tasks, begun.progress if begun else None)
+        self._outside.set_plan(plan)
+        self._books.enter_phase(RunStatus.WORKING)
+        await self._driver.run_all(plan.tasks, begun.progress if begun else None)
         if not any(task.state is TaskState.DONE for task in self._books.document.tasks):
             raise StepFailed("No task was finished, so there is nothing to publish.", "NothingDone", retried=False)
 
-    def _publication(self) -> Finish:
-        return Finish(self._context, self._escalations, self._insistence, self._driver, self._steps)
+    def _make_publication(self) -> Publication:
+        return Publication(self._context, self._escalations, self._insistence, self._driver, self._steps)
 
     async def _count_time(self, prepared: Prepared) -> None:
         if self._carried is not None:
@@ -279,37 +279,37 @@ class Pipeline:
 
     def _continue_as_new(self) -> None:
         """Go on in a new execution, with an empty history. Raises ContinueAsNewError, or CancelledError if stopped."""
-        check_stop()
+        raise_if_stopped()
         assert self._prepared is not None
         self._books.drop_old_tasks()
         document = self._books.document
         carried = CarriedRun(
             document=document,
-            decisions=self._books.decisions.all(),
+            decisions=self._books.decisions.list_all(),
             refusals=self._books.decisions.refusals,
             dropped=self._books.dropped,
-            notes=self._books.remnants.carry({task.id for task in document.tasks}),
+            notes=self._books.remnants.carry_notes({task.id for task in document.tasks}),
             prepared=self._prepared,
             unsaved=self._books.saver.has_changes,
             queue=self._host.queue,
-            clock=self._clock.carry(),
-            caps=self._caps.carry(),
-            lane=self._orchestrator.carry(),
-            github=self._outside.carry(),
+            clock=self._clock.carry_time(),
+            caps=self._caps.carry_caps(),
+            lane=self._orchestrator.carry_lane(),
+            github=self._outside.carry_github(),
         )
         workflow.continue_as_new(args=[self._request, carried])
 
-    def _restore(self, carried: CarriedRun) -> None:
+    def _restore_state(self, carried: CarriedRun) -> None:
         self._take_over(carried.prepared)
-        self._books.restore(carried)
-        self._caps.restore(carried.caps)
-        self._orchestrator.restore(carried.lane)
-        self._outside.restore(carried.github)
+        self._books.restore_state(carried)
+        self._caps.restore_caps(carried.caps)
+        self._orchestrator.restore_lane(carried.lane)
+        self._outside.restore_github(carried.github)
         self._context.inboxes.clear()
 
     # ---- the end
 
-    async def _close(self, ending: RunEnding) -> ApplicationError:
+    async def _close_run(self, ending: RunEnding) -> ApplicationError:
         """Close the books, on every way out; returns the error with which a failing execution ends."""
         if ending.failure is not None:
             self._escalations.record_error(
@@ -323,24 +323,24 @@ class Pipeline:
             )
         if ending.set_aside:
             self._books.set_aside("the pull request was merged before")
-            self._books.note(ending.reason)
+            self._books.add_notes(ending.reason)
         done = ending.status is RunStatus.DONE
-        await to_its_end(self._close_done() if done else self._close_early(ending))
+        await run_to_end(self._close_done() if done else self._close_early(ending))
         stopped = ending.status is RunStatus.STOPPED
         return ApplicationError(ending.reason, type="RunStopped" if stopped else "RunFailed")
 
     async def _close_done(self) -> None:
-        self._books.end(RunStatus.DONE)
+        self._books.set_ended(RunStatus.DONE)
         try:
             await self._books.saver.save_now(closing=True)
         except StepFailed as failure:
             # The branch is there: a full disk must not make a failed run of it now.
-            self._books.note(f"The last state.json could not be written: {failure}")
-        await self._outside.close(done=True)
+            self._books.add_notes(f"The last state.json could not be written: {failure}")
+        await self._outside.report_end(done=True)
 
     async def _close_early(self, ending: RunEnding) -> None:
-        await self._books.close(ending.status, ending.reason)
-        await self._outside.close(done=False)
+        await self._books.close_early(ending.status, ending.reason)
+        await self._outside.report_end(done=False)
 
 
 def _read_start(given: tuple[Any, ...]) -> tuple[RunRequest, CarriedRun | None, str]:
@@ -350,19 +350,21 @@ def _read_start(given: tuple[Any, ...]) -> tuple[RunRequest, CarriedRun | None, 
     try:
         carried = None
         if len(given) == 2 and workflow.info().continued_run_id:
-            carried = read(CarriedRun, given[1:])
+            carried = parse_input(CarriedRun, given[1:])
             given = given[:1]
-        request = read(RunRequest, given)
+        request = parse_input(RunRequest, given)
         # Patched, for a run that was begun with such a URL before goes on. Only such a run gets the marker.
         if has_url_credentials(request.repo) and workflow.patched("refuse-url-credentials"):
             repo = strip_url_credentials(request.repo)
-            raise Unreadable(
+            raise InvalidInput(
                 f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
                 " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
             )
         if not naming.is_workflow_id(run):
-            raise Unreadable(f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`.")
-    except Unreadable as fault:
+            raise InvalidInput(
+                f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
+            )
+    except InvalidInput as fault:
         refused = RunRequest(task="(none that can be read)", repo=repo)
         return refused, None, f"The run cannot start. {fault}"
     return request, carried, ""
@@ -373,7 +375,7 @@ def _new_document(run: str, request: RunRequest) -> RunDocument:
         run=run,
         status=RunStatus.PLANNING,
         repo=request.repo,
-        task=cut(request.task, 500),
+        task=cut_text(request.task, 500),
         started_at=workflow.info().start_time,
     )
     if request.scripted_model:

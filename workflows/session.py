@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.turn.take_turn import TurnActivities
     from agents.messages.restart_message import SHORTEST
-    from baton.budget.caps import ERROR_TYPE, RAISE, TURN_LIMIT, question
+    from baton.budget.caps import ERROR_TYPE, RAISE, TURN_LIMIT, cap_question
     from baton.errors import ConversationLost, RequestRefused
     from baton.policies import TURN_TIMEOUT
     from baton.replayed_figures import MAX_NUDGES
@@ -21,12 +21,12 @@ with workflow.unsafe.imports_passed_through():
         TurnInput,
         TurnResult,
     )
-    from baton.text.truncation import cut
-    from workflows.calls.cancellation import check_stop
-    from workflows.calls.handler_input import Unreadable, read_text
-    from workflows.calls.interruption import Halt, Halted, halted
-    from workflows.calls.progress_signals import waits_told
-    from workflows.calls.workspace_host import Host, StepFailed
+    from baton.text.truncation import cut_text
+    from workflows.calls.cancellation import raise_if_stopped
+    from workflows.calls.handler_input import InvalidInput, parse_text
+    from workflows.calls.interruption import Interrupted, Interruption, describe_interruption
+    from workflows.calls.progress_signals import make_wait_reporter
+    from workflows.calls.workspace_host import StepFailed, WorkspaceHost
     from workflows.state.visibility import session_details
 
 _NEEDS_NEW_START = frozenset({RequestRefused.__name__, ConversationLost.__name__})
@@ -47,16 +47,16 @@ class AgentSession:
     def __init__(self, session: SessionInput) -> None:
         self._state = session
         key = session.key
-        self._host = Host(session.queue, waits_told(key.run, key.task, lambda: key.round))
-        self._halt = Halt()
+        self._host = WorkspaceHost(session.queue, make_wait_reporter(key.run, key.task, lambda: key.round))
+        self._halt = Interruption()
         self._excerpt = ""
 
     @workflow.signal(description="A message for the agent at work; it is taken in at its next turn. Input: text.")
     def guide(self, *text: Any) -> None:
         """Take a message in at the next turn."""
         try:
-            self._state.guidance.append(read_text(text))
-        except Unreadable as fault:
+            self._state.guidance.append(parse_text(text))
+        except InvalidInput as fault:
             workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.signal(description="Internal: break the turn off and end; the session goes on from its checkpoint later.")
@@ -84,7 +84,7 @@ class AgentSession:
         """Take turns to the end of the session."""
         state = self._state
         while True:
-            check_stop()
+            raise_if_stopped()
             silent = state.turn > state.last_turn
             # A hand-off beside other calls only has to be taken in: that asks no model, and is none of its turns.
             if silent and not ("hand_off" in state.tools and workflow.patched("take-in-the-last-hand-off")):
@@ -92,37 +92,39 @@ class AgentSession:
             guidance = list(state.guidance)
             workflow.set_current_details(session_details(self.status()))
             try:
-                self._halt.check()
-                result = await self._halt.unless(self._take_turn(guidance, silent=silent))
-            except Halted:
-                return self._result(
-                    SessionResult(outcome="escalated", commit="", escalation=halted(f"turn {state.turn}"))
+                self._halt.raise_if_asked()
+                result = await self._halt.run_unless_asked(self._take_turn(guidance, silent=silent))
+            except Interrupted:
+                return self._fill_result(
+                    SessionResult(
+                        outcome="escalated", commit="", escalation=describe_interruption(f"turn {state.turn}")
+                    )
                 )
             except StepFailed as failure:
                 return self._escalate_failure(failure)
-            self._learn(result)
+            self._take_findings(result)
             if result.outcome == "over_budget":
                 # The tools have run; only the model is still to be asked. The journal knows which messages are in it.
                 return self._escalate_cap(result)
             if result.outcome == "over_turns":
                 return self._escalate_turns()
-            self._account(result, guidance)
+            self._add_costs(result, guidance)
             state.commit = result.commit
-            opening = self._opening
+            opening = self._opening_level
             state.turn += 1
             state.level = 0
-            ended = self._conclude(result, opening)
+            ended = self._conclude_turn(result, opening)
             if ended is not None:
                 return ended
             if workflow.info().is_continue_as_new_suggested() and not self._halt.asked:
-                check_stop()
+                raise_if_stopped()
                 state.queue = self._host.queue
                 workflow.continue_as_new(state)
 
     async def _take_turn(self, guidance: list[str], *, silent: bool) -> TurnResult:
         state = self._state
         tools = ", ".join(state.tools) or ("opening" if state.turn == 1 else "message")
-        return await self._host.step(
+        return await self._host.run_step(
             TurnActivities.take_turn,
             TurnInput(
                 key=state.key,
@@ -139,12 +141,12 @@ class AgentSession:
             summary=f"{state.key.role} turn {state.turn}: {tools}",
         )
 
-    def _account(self, result: TurnResult, guidance: list[str]) -> None:
+    def _add_costs(self, result: TurnResult, guidance: list[str]) -> None:
         state = self._state
         state.guidance = state.guidance[len(guidance) - result.unheard :]
         state.steps += 1
         # A step that only runs tools, because a hand-off is among them, asks no model.
-        state.turns += result.asked
+        state.turns += result.asked_model
         if result.billing and result.billing not in state.billing and len(state.billing) < _MAX_BILLING:
             state.billing.append(result.billing)
         state.cost_usd += result.cost_usd
@@ -153,14 +155,14 @@ class AgentSession:
         state.nudges = state.nudges + 1 if result.outcome == "nudge" else 0
         self._excerpt = result.excerpt
 
-    def _learn(self, result: TurnResult) -> None:
+    def _take_findings(self, result: TurnResult) -> None:
         """Keep the turn's remarks for people: paths left out or put back, and billing."""
         state = self._state
         state.left_out = result.left_out or state.left_out
         if result.put_back is not None:
             state.put_back = result.put_back + (state.put_back or PutBack())
 
-    def _conclude(self, result: TurnResult, opening: int) -> SessionResult | None:
+    def _conclude_turn(self, result: TurnResult, opening: int) -> SessionResult | None:
         """The session's end, where this turn was its last."""
         role = self._state.key.role
         self._state.answer = None
@@ -169,25 +171,29 @@ class AgentSession:
                 # A person sent a message meanwhile: the role takes it in, and hands off again.
                 return None
             case "handed_off":
-                return self._result(SessionResult(outcome="handed_off", commit="", hand_off=result.hand_off))
+                return self._fill_result(SessionResult(outcome="handed_off", commit="", hand_off=result.hand_off))
             case "escalated":
-                return self._result(SessionResult(outcome="escalated", commit="", escalation=result.escalation))
+                return self._fill_result(SessionResult(outcome="escalated", commit="", escalation=result.escalation))
             case "refused":
                 declined = f"The model declined to go on as {role}: {result.excerpt}"
                 if not result.again:
-                    return self._escalate("refusal", declined)
-                return self._escalate("refusal", f"{cut(declined, 1_300)} {self._way_on(opening)}".strip(), anew=True)
+                    return self._make_escalation("refusal", declined)
+                return self._make_escalation(
+                    "refusal", f"{cut_text(declined, 1_300)} {self._way_on(opening)}".strip(), anew=True
+                )
             case "context_full":
                 full = f"The {role}'s conversation has outgrown the model's context. {self._way_on(opening)}"
-                return self._escalate("context_full", full.strip(), anew=True)
+                return self._make_escalation("context_full", full.strip(), anew=True)
             case "nudge" if self._state.nudges >= MAX_NUDGES:
-                return self._escalate("no_progress", f"The {role} ends its turns without working or handing off.")
+                return self._make_escalation(
+                    "no_progress", f"The {role} ends its turns without working or handing off."
+                )
         return None
 
     def _escalate_turns(self) -> SessionResult:
         """The session's turns are used up."""
         state = self._state
-        return self._escalate(
+        return self._make_escalation(
             TURN_LIMIT,
             f"The {state.key.role} has used its {state.last_turn} turns and is not done. Give it more?",
             choices=[RAISE],
@@ -200,11 +206,11 @@ class AgentSession:
         # By the kind of the failure, never by its words: those may be anybody's.
         anew = failure.kind in _NEEDS_NEW_START or failure.detail in _ABOUT_THE_BYTES
         if anew:
-            question = f"{cut(question, 1_300).rstrip('.')}. {self._way_on(self._opening)}".strip()
-        return self._escalate(kind, question, error=str(failure), attempted=failure.attempted, anew=anew)
+            question = f"{cut_text(question, 1_300).rstrip('.')}. {self._way_on(self._opening_level)}".strip()
+        return self._make_escalation(kind, question, error=str(failure), attempted=failure.attempted, anew=anew)
 
     @property
-    def _opening(self) -> int:
+    def _opening_level(self) -> int:
         """The level of the first message where the next turn is the first of a start; else 0."""
         return self._state.level or (_FIRST_START if self._state.turn == 1 else 0)
 
@@ -230,14 +236,14 @@ class AgentSession:
         assert result.reached is not None
         escalation = Escalation(
             error_type=ERROR_TYPE,
-            question=question(result.reached),
+            question=cap_question(result.reached),
             choices=[RAISE],
             operation=f"turn {self._state.turn}",
             reached=result.reached,
         )
-        return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))
+        return self._fill_result(SessionResult(outcome="escalated", commit="", escalation=escalation))
 
-    def _escalate(
+    def _make_escalation(
         self,
         kind: str,
         question: str,
@@ -249,16 +255,16 @@ class AgentSession:
     ) -> SessionResult:
         escalation = Escalation(
             error_type=kind,
-            question=cut(question, 2_000),
-            error=cut(error, 2_000),
+            question=cut_text(question, 2_000),
+            error=cut_text(error, 2_000),
             attempted=attempted or [],
             choices=choices or [],
             operation=f"turn {self._state.turn}",
             anew=anew,
         )
-        return self._result(SessionResult(outcome="escalated", commit="", escalation=escalation))
+        return self._fill_result(SessionResult(outcome="escalated", commit="", escalation=escalation))
 
-    def _result(self, ending: SessionResult) -> SessionResult:
+    def _fill_result(self, ending: SessionResult) -> SessionResult:
         state = self._state
         ending.commit = state.commit
         ending.queue = self._host.queue

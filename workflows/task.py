@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.task.gate import GateActivities
     from activities.task.integrate import IntegrationActivities
-    from activities.turn.resume_point import ResumingActivities
+    from activities.turn.resume_point import ResumeActivities
     from baton.policies import GIT_TIMEOUT, TURN_TIMEOUT
     from baton.records.run import Evidence
     from baton.replayed_figures import TOLD_GATE
@@ -33,17 +33,17 @@ with workflow.unsafe.imports_passed_through():
         OpenTaskInput,
         Stage,
         TaskInput,
-        TaskNews,
         TaskProgress,
+        TaskProgressSignal,
         TaskResult,
     )
-    from baton.text.truncation import cut, named
-    from workflows.calls.cancellation import check_stop
-    from workflows.calls.child_workflows import ChildEnded, begin, tend
-    from workflows.calls.handler_input import Unreadable, read_text
-    from workflows.calls.interruption import Halt, Halted, halted
-    from workflows.calls.progress_signals import ProgressSignals, send, waits_told
-    from workflows.calls.workspace_host import Host, StepFailed
+    from baton.text.truncation import cut_text, join_names
+    from workflows.calls.cancellation import raise_if_stopped
+    from workflows.calls.child_workflows import ChildEnded, await_child, start_child
+    from workflows.calls.handler_input import InvalidInput, parse_text
+    from workflows.calls.interruption import Interrupted, Interruption, describe_interruption
+    from workflows.calls.progress_signals import ProgressSignals, make_wait_reporter, signal_pipeline
+    from workflows.calls.workspace_host import StepFailed, WorkspaceHost
     from workflows.session import AgentSession
     from workflows.state.visibility import task_details
 
@@ -72,25 +72,25 @@ class Task:
     def __init__(self, task: TaskInput) -> None:
         self._input = task
         self._progress: TaskProgress = task.progress
-        self._host = Host(task.queue, waits_told(task.run, task.task.id, lambda: self._progress.round))
+        self._host = WorkspaceHost(task.queue, make_wait_reporter(task.run, task.task.id, lambda: self._progress.round))
         self._inbox: list[str] = []
-        self._halt = Halt()
+        self._halt = Interruption()
         self._role = ""
         self._integrated = ""
         """The project commit of the task's work, once it is integrated."""
         self._signals = ProgressSignals()
-        self._untold: TaskNews | None = None
+        self._untold: TaskProgressSignal | None = None
         """How the last session ended, until the next stage or the result is told with it."""
         # The pipeline knows from which stage it starts an execution, and the evidence that it has given to it.
-        self._told_stage = (task.progress.round, _shown(task.progress.stage))
+        self._told_stage = (task.progress.round, _shown_stage(task.progress.stage))
         self._told_evidence = task.progress.evidence_round
 
     @workflow.signal(description="A message for the agent at work on this task. Input: text.")
     def guide(self, *text: Any) -> None:
         """Pass a message on to the running session, or keep it for the next one."""
         try:
-            self._inbox.append(read_text(text))
-        except Unreadable as fault:
+            self._inbox.append(parse_text(text))
+        except InvalidInput as fault:
             workflow.logger.warning("a message that cannot be read: %s", fault)
 
     @workflow.signal(description="Internal: break off what is under way; the task goes on from its checkpoint later.")
@@ -107,56 +107,56 @@ class Task:
     async def run(self, task: TaskInput) -> TaskResult:
         """Go through the rounds from where the task stands."""
         result = await self._go_through_rounds(task)
-        await self._signals.flush()
+        await self._signals.await_delivery()
         return result
 
     async def _go_through_rounds(self, task: TaskInput) -> TaskResult:
         progress = self._progress
         try:
             while True:
-                check_stop()
-                self._halt.check()
+                raise_if_stopped()
+                self._halt.raise_if_asked()
                 workflow.set_current_details(task_details(task))
                 await self._tell_stage()
                 following = await self._run_stage(progress.stage)
                 if following is None:
-                    return self._result(TaskResult(outcome="done", commit=self._integrated, progress=progress))
-                self._enter(following)
+                    return self._fill_result(TaskResult(outcome="done", commit=self._integrated, progress=progress))
+                self._enter_stage(following)
         except _Escalated as asked:
             if asked.goes_on is not None:
-                self._enter(asked.goes_on)
-            return self._escalate(asked.escalation, asked.role)
-        except Halted:
-            return self._escalate(halted(progress.stage), self._role or "engine")
+                self._enter_stage(asked.goes_on)
+            return self._escalated_result(asked.escalation, asked.role)
+        except Interrupted:
+            return self._escalated_result(describe_interruption(progress.stage), self._role or "engine")
         except StepFailed as failure:
             escalation = Escalation(
                 error_type=failure.detail or failure.kind,
-                question=cut(f"Task {task.task.id} cannot go on ({progress.stage}): {failure}", 2_000),
-                error=cut(str(failure), 2_000),
+                question=cut_text(f"Task {task.task.id} cannot go on ({progress.stage}): {failure}", 2_000),
+                error=cut_text(str(failure), 2_000),
                 attempted=failure.attempted,
                 operation=progress.stage,
             )
-            return self._escalate(escalation, self._role or "engine")
+            return self._escalated_result(escalation, self._role or "engine")
 
     async def _run_stage(self, stage: Stage) -> Stage | None:
         """Run a stage; returns the next one, or None once the task is integrated."""
         match stage:
             case "open":
-                return await self._open()
+                return await self._open_workspace()
             case "make":
-                return await self._make()
+                return await self._run_maker()
             case "test":
-                return await self._test()
+                return await self._run_tester()
             case "gate":
-                return await self._gate()
+                return await self._judge_gate()
             case "review":
-                return await self._review()
+                return await self._run_reviewer()
             case "integrate":
-                return await self._integrate()
+                return await self._integrate_work()
 
-    async def _open(self) -> Stage:
+    async def _open_workspace(self) -> Stage:
         task, progress = self._input, self._progress
-        opened = await self._step(
+        opened = await self._run_step(
             IntegrationActivities.open_task,
             OpenTaskInput(run=task.run, repo=task.repo, task=task.task.id, at=workflow.now()),
             timeout=GIT_TIMEOUT,
@@ -165,19 +165,19 @@ class Task:
         progress.commit, progress.base = opened.commit, opened.base
         return "make"
 
-    async def _make(self) -> Stage:
-        await self._session(self._input.task.role)
+    async def _run_maker(self) -> Stage:
+        await self._run_session(self._input.task.role)
         return "test"
 
-    async def _session(self, role: str) -> HandOff:
+    async def _run_session(self, role: str) -> HandOff:
         """Run or go on with the session of this stage; raises _Escalated where it needs help."""
         task, progress = self._input, self._progress
         key = SessionKey(run=task.run, repo=task.repo, task=task.task.id, round=progress.round, role=role)
         self._role = role
         level = 0
         if progress.adrift or (progress.starts and workflow.patched("start-sessions-anew")):
-            found = await self._step(
-                ResumingActivities.find_session,
+            found = await self._run_step(
+                ResumeActivities.find_session,
                 FindSessionInput(key=key, commit=progress.commit, turn=progress.turn, start=progress.starts),
                 timeout=GIT_TIMEOUT,
                 summary="find the last checkpoint",
@@ -186,7 +186,7 @@ class Task:
             level = found.level
         last_turn = max(progress.last_turn, task.limits.turns_of(role))
         guidance, progress.guidance = progress.guidance, []
-        child = await begin(
+        child = await start_child(
             key.workflow_id,
             lambda: workflow.start_child_workflow(
                 AgentSession.run,
@@ -208,7 +208,7 @@ class Task:
             ),
         )
         try:
-            result = await tend(
+            result = await await_child(
                 child,
                 self._inbox,
                 lambda text: child.signal(AgentSession.guide, text),
@@ -235,12 +235,12 @@ class Task:
         self._role = ""
         return result.hand_off
 
-    async def _test(self) -> Stage:
-        hand_off = await self._session("tester")
+    async def _run_tester(self) -> Stage:
+        hand_off = await self._run_session("tester")
         self._progress.tester_verdict = hand_off.verdict
         return "gate"
 
-    async def _gate(self) -> Stage:
+    async def _judge_gate(self) -> Stage:
         task, progress = self._input, self._progress
         late = asyncio.create_task(self._tell_long_gate()) if task.merges_news else None
         try:
@@ -250,7 +250,7 @@ class Task:
                 late.cancel()
         progress.commit, progress.candidate = result.checkpoint, result.candidate
         progress.evidence, progress.evidence_round = result.evidence, progress.round
-        red = not result.evidence.green
+        red = not result.evidence.is_green
         # Without a test command there is no exit code to go by; the tester's word is all there is.
         if result.evidence.command is None and progress.tester_verdict == "fail":
             red = True
@@ -264,7 +264,7 @@ class Task:
 
     async def _run_gate(self) -> GateResult:
         task, progress = self._input, self._progress
-        return await self._step(
+        return await self._run_step(
             GateActivities.run_gate,
             GateInput(
                 run=task.run,
@@ -280,8 +280,8 @@ class Task:
             summary=f"gate, round {progress.round}",
         )
 
-    async def _review(self) -> Stage:
-        hand_off = await self._session("reviewer")
+    async def _run_reviewer(self) -> Stage:
+        hand_off = await self._run_session("reviewer")
         if hand_off.verdict == "approve":
             return "integrate"
         return self._next_round(
@@ -299,11 +299,11 @@ class Task:
         if not over:
             return "make"
         accept = ["accept"] if kind == "review_rejected" else []
-        error = f"exit code {evidence.exit_code} of `{evidence.command}`" if evidence and not evidence.green else ""
+        error = f"exit code {evidence.exit_code} of `{evidence.command}`" if evidence and not evidence.is_green else ""
         raise _Escalated(
             Escalation(
                 error_type=kind,
-                question=f"{cut(question, 1_900)} (after {spent} rounds). How should it go on?",
+                question=f"{cut_text(question, 1_900)} (after {spent} rounds). How should it go on?",
                 choices=accept,
                 attempted=[f"{spent} rounds of maker, tester and reviewer"],
                 error=error,
@@ -313,9 +313,9 @@ class Task:
             goes_on="make",
         )
 
-    async def _integrate(self) -> Stage | None:
+    async def _integrate_work(self) -> Stage | None:
         task, progress = self._input, self._progress
-        integrated = await self._step(
+        integrated = await self._run_step(
             IntegrationActivities.integrate_task,
             IntegrateInput(
                 run=task.run,
@@ -338,13 +338,13 @@ class Task:
         progress.round += 1
         progress.last_round = max(progress.last_round, progress.round)
         if progress.conflicts_met > _MAX_CONFLICTS:
-            paths = named(integrated.conflicts, 10)
+            paths = join_names(integrated.conflicts, 10)
             raise _Escalated(
                 Escalation(
                     error_type="merge_conflict",
                     question=f"Task {task.task.id} conflicts with work that was integrated before it: {paths}",
                     attempted=[f"{_MAX_CONFLICTS} rounds in which the maker resolved it"],
-                    error=cut(f"merge conflict in {paths}", 2_000),
+                    error=cut_text(f"merge conflict in {paths}", 2_000),
                     operation="integrate",
                 ),
                 task.task.role,
@@ -352,13 +352,15 @@ class Task:
             )
         return "make"
 
-    async def _step(
+    async def _run_step(
         self, method: Callable[[Any, Any], Awaitable[Result]], argument: Any, *, timeout: timedelta, summary: str
     ) -> Result:
         """A step of the task's own; raises Halted where it was broken off."""
-        return await self._halt.unless(self._host.step(method, argument, timeout=timeout, summary=summary))
+        return await self._halt.run_unless_asked(
+            self._host.run_step(method, argument, timeout=timeout, summary=summary)
+        )
 
-    def _enter(self, stage: Stage) -> None:
+    def _enter_stage(self, stage: Stage) -> None:
         progress = self._progress
         progress.stage, progress.turn, progress.last_turn, progress.answer = stage, 1, 0, None
         progress.starts = 0
@@ -367,47 +369,50 @@ class Task:
         """Tell the pipeline which stage begins, together with how the session before it ended."""
         progress = self._progress
         if not self._input.merges_news:
-            await self._tell(progress.stage)
+            await self._send_unmerged(progress.stage)
             return
         # To integrate is short: the result tells of it. A gate is told once it has lasted for a while.
-        if (progress.round, _shown(progress.stage)) != self._told_stage and progress.stage not in ("gate", "integrate"):
+        if (progress.round, _shown_stage(progress.stage)) != self._told_stage and progress.stage not in (
+            "gate",
+            "integrate",
+        ):
             self._send_stage()
 
     def _send_stage(self) -> None:
         progress = self._progress
-        self._told_stage = (progress.round, _shown(progress.stage))
-        news = self._take_untold() or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+        self._told_stage = (progress.round, _shown_stage(progress.stage))
+        news = self._take_untold() or TaskProgressSignal(task=self._input.task.id, stage="", round=progress.round)
         news.stage, news.next_round = progress.stage, progress.round
         news.progress = progress.model_copy(update={"evidence": None})
-        self._signals.send(news)
+        self._signals.send_progress(news)
 
     async def _tell_session(self, result: SessionResult) -> None:
         """Tell the pipeline how a session ended: with the stage that begins next, or with the task's result."""
         if self._input.merges_news:
-            self._untold = self._news("", result)
+            self._untold = self._make_progress("", result)
             self._untold.evidence, self._untold.evidence_round, self._untold.progress = None, 0, None
         else:
-            await self._tell("", result)
+            await self._send_unmerged("", result)
 
-    def _take_untold(self) -> TaskNews | None:
+    def _take_untold(self) -> TaskProgressSignal | None:
         """Take the progress that no signal has told yet, with the evidence if it is new."""
         progress = self._progress
         news, self._untold = self._untold, None
         if progress.evidence is not None and progress.evidence_round != self._told_evidence:
             self._told_evidence = progress.evidence_round
-            news = news or TaskNews(task=self._input.task.id, stage="", round=progress.round)
+            news = news or TaskProgressSignal(task=self._input.task.id, stage="", round=progress.round)
             news.evidence, news.evidence_round = progress.evidence, progress.evidence_round
         return news
 
-    async def _tell(self, stage: str, result: SessionResult | None = None) -> None:
+    async def _send_unmerged(self, stage: str, result: SessionResult | None = None) -> None:
         """Tell the pipeline by a signal of its own, as histories of before have it."""
         parent = workflow.info().parent
         if parent is not None:
-            await send(parent.workflow_id, self._news(stage, result))
+            await signal_pipeline(parent.workflow_id, self._make_progress(stage, result))
 
-    def _news(self, stage: str, result: SessionResult | None) -> TaskNews:
+    def _make_progress(self, stage: str, result: SessionResult | None) -> TaskProgressSignal:
         said = result.hand_off if result else None
-        return TaskNews(
+        return TaskProgressSignal(
             task=self._input.task.id,
             stage=stage,
             round=self._progress.round,
@@ -425,10 +430,12 @@ class Task:
             progress=self._progress.model_copy(update={"evidence": None}),
         )
 
-    def _escalate(self, escalation: Escalation, role: str) -> TaskResult:
-        return self._result(TaskResult(outcome="escalated", progress=self._progress, escalation=escalation, role=role))
+    def _escalated_result(self, escalation: Escalation, role: str) -> TaskResult:
+        return self._fill_result(
+            TaskResult(outcome="escalated", progress=self._progress, escalation=escalation, role=role)
+        )
 
-    def _result(self, result: TaskResult) -> TaskResult:
+    def _fill_result(self, result: TaskResult) -> TaskResult:
         result.queue = self._host.queue
         if self._input.merges_news:
             # The evidence stands in the progress.
@@ -440,6 +447,6 @@ class Task:
         return result
 
 
-def _shown(stage: Stage) -> Stage:
+def _shown_stage(stage: Stage) -> Stage:
     """Return the stage that people see: to open a workspace belongs to the maker's work."""
     return "make" if stage == "open" else stage

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from activities.budget import ledger_sql as rows
-from activities.budget.ledger_sql import Call, Entry
-from baton.budget.caps import Cap, Cost, Reached, judge
+from activities.budget.ledger_sql import LedgerEntry, ModelCall
+from baton.budget.caps import Cap, CapReached, SessionCost, judge_call
 from baton.errors import DiskFull, WorkspaceError
-from system.uncancellable import in_thread
-from workspaces.git.errors import brief_lock
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import hold_brief_lock
 
 Result = TypeVar("Result")
 
@@ -46,15 +46,17 @@ class Ledger:
         self._db: sqlite3.Connection | None = None
         self._turn_taking = asyncio.Lock()
 
-    async def reserve(self, call: Call, caps: Sequence[Cap], worst_usd: float) -> Reached | Literal["wait", "granted"]:
+    async def reserve_call(
+        self, call: ModelCall, caps: Sequence[Cap], worst_usd: float
+    ) -> CapReached | Literal["wait", "granted"]:
         """Enter a call before it is made. Return the cap that forbids it; `wait` if only calls in flight forbid it."""
         self._live.add(call.id)
-        verdict: Reached | Literal["wait", "granted"] = "wait"
+        verdict: CapReached | Literal["wait", "granted"] = "wait"
         try:
-            verdict = await self._run(self._reserve, call, caps, worst_usd)
+            verdict = await self._run_transaction(self._insert_reservation, call, caps, worst_usd)
         except asyncio.CancelledError:
             # The row may be committed, but no call follows.
-            await self._run(rows.delete, call)
+            await self._run_transaction(rows.delete_call, call)
             raise
         finally:
             if verdict != "granted":
@@ -65,78 +67,78 @@ class Ledger:
             self._entered[call.key[:3]] = call.turn
         return verdict
 
-    async def end(self, call: Call, usd: float, most: float) -> list[Entry]:
+    async def end_call(self, call: ModelCall, usd: float, most: float) -> list[LedgerEntry]:
         """Enter the cost of a call and the maximum that it can have cost. Return all ended calls of its turn.
 
         A call that is never ended counts with its maximum, also if a power cut loses the end.
         """
         try:
-            return await self._run(rows.end, Entry(call, usd, most), durable=False)
+            return await self._run_transaction(rows.end_call, LedgerEntry(call, usd, most), durable=False)
         finally:
             self._live.discard(call.id)
 
-    async def release(self, call: Call) -> None:
+    async def release_call(self, call: ModelCall) -> None:
         """Delete a call that was certainly not billed."""
         self._entered.pop(call.key[:3], None)
         try:
-            await self._run(rows.delete, call)
+            await self._run_transaction(rows.delete_call, call)
         finally:
             self._live.discard(call.id)
 
-    async def abandon(self, call: Call) -> None:
+    async def abandon_call(self, call: ModelCall) -> None:
         """End a call with its maximum cost, because it may have been billed."""
         try:
-            await self._run(rows.close, call.key)
+            await self._run_transaction(rows.close_call, call.key)
         finally:
             self._live.discard(call.id)
 
-    async def costs(self, run: str) -> list[Cost]:
+    async def read_costs(self, run: str) -> list[SessionCost]:
         """Return the costs of a run by session and model; a call in flight counts as unconfirmed."""
-        return await self._run(rows.costs, run)
+        return await self._run_transaction(rows.read_costs, run)
 
-    async def add(self, entries: Iterable[Entry]) -> None:
+    async def add_entries(self, entries: Iterable[LedgerEntry]) -> None:
         """Enter ended calls that were read from the store; they replace rows of the same calls."""
-        await self._run(rows.upsert, list(entries))
+        await self._run_transaction(rows.upsert_entries, list(entries))
 
-    async def answers(self, run: str) -> dict[tuple[str, str, int], int]:
+    async def count_answers(self, run: str) -> dict[tuple[str, str, int], int]:
         """Return the number of answers by task, session and turn."""
-        return await self._run(rows.answers, run)
+        return await self._run_transaction(rows.count_answers, run)
 
     async def has_turn(self, run: str, task: str, session: str, turn: int) -> bool:
         """Whether a call of the turn was entered."""
-        return self._entered.get((run, task, session)) == turn or await self._run(
+        return self._entered.get((run, task, session)) == turn or await self._run_transaction(
             rows.has_turn, run, task, session, turn
         )
 
-    async def knows(self, what: str) -> bool:
+    async def has_read(self, what: str) -> bool:
         """Whether `learnt` has marked this source as read."""
-        if what not in self._known and await self._run(rows.knows, what):
+        if what not in self._known and await self._run_transaction(rows.is_marked_read, what):
             self._known.add(what)
         return what in self._known
 
-    async def learnt(self, what: str) -> None:
+    async def mark_read(self, what: str) -> None:
         """Mark a source of entries in the store as read."""
-        await self._run(rows.learn, what)
+        await self._run_transaction(rows.mark_read, what)
 
     async def close(self) -> None:
         """Close the database. Calls that are still in flight count as those of a dead process."""
         async with self._turn_taking:
             if self._db is not None:
-                await in_thread(self._close, self._db)
+                await run_in_thread(self._close_database, self._db)
                 self._db = None
             if self._sign >= 0:
                 (self._signs / self._owner).unlink(missing_ok=True)
                 os.close(self._sign)
                 self._sign = -1
 
-    async def _run(self, work: Callable[..., Result], *arguments: Any, durable: bool = True) -> Result:
+    async def _run_transaction(self, work: Callable[..., Result], *arguments: Any, durable: bool = True) -> Result:
         async with self._turn_taking:
-            return await in_thread(self._transact, work, arguments, durable)
+            return await run_in_thread(self._execute_transaction, work, arguments, durable)
 
-    def _transact(self, work: Callable[..., Result], arguments: tuple[Any, ...], durable: bool) -> Result:
+    def _execute_transaction(self, work: Callable[..., Result], arguments: tuple[Any, ...], durable: bool) -> Result:
         try:
             if self._db is None:
-                self._db = self._open()
+                self._db = self._open_database()
             db = self._db
             # Without the sync a power cut could lose a reservation, and a cap would be exceeded.
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -163,13 +165,13 @@ class Ledger:
             ) from error
         return result
 
-    def _open(self) -> sqlite3.Connection:
+    def _open_database(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._sign < 0:
             self._signs.mkdir(exist_ok=True, mode=0o700)
             self._sign = os.open(self._signs / self._owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with self._alone():
+        with self._lock_opening():
             # One connection, used by one thread at a time; the code begins and ends transactions itself.
             db = sqlite3.connect(
                 self.path, timeout=_LOCK_TIMEOUT.total_seconds(), isolation_level=None, check_same_thread=False
@@ -183,16 +185,16 @@ class Ledger:
                 raise
             return db
 
-    def _close(self, db: sqlite3.Connection) -> None:
-        with self._alone():
+    def _close_database(self, db: sqlite3.Connection) -> None:
+        with self._lock_opening():
             db.close()
 
-    def _alone(self) -> AbstractContextManager[None]:
+    def _lock_opening(self) -> AbstractContextManager[None]:
         """Lock opening and closing: both change the journal mode, for which SQLite does not wait.
 
         https://sqlite.org/wal.html
         """
-        return brief_lock(self._signs / "opening", f"The lock for opening {self.path}")
+        return hold_brief_lock(self._signs / "opening", f"The lock for opening {self.path}")
 
     def _set_aside(self) -> None:
         self._known.clear()
@@ -202,14 +204,14 @@ class Ledger:
             with suppress(FileNotFoundError):
                 damaged.rename(damaged.with_name(f"{damaged.name}.damaged-{secrets.token_hex(3)}"))
 
-    def _reserve(
-        self, db: sqlite3.Connection, call: Call, caps: Sequence[Cap], worst_usd: float
-    ) -> Reached | Literal["wait", "granted"]:
-        self._bury(db, call)
+    def _insert_reservation(
+        self, db: sqlite3.Connection, call: ModelCall, caps: Sequence[Cap], worst_usd: float
+    ) -> CapReached | Literal["wait", "granted"]:
+        self._close_dead_calls(db, call)
         new_turn = not rows.has_turn(db, call.run, call.task, call.session, call.turn)
-        verdicts = [judge(cap, rows.spending(db, call, cap), worst_usd, new_turn=new_turn) for cap in caps]
+        verdicts = [judge_call(cap, rows.sum_spending(db, call, cap), worst_usd, new_turn=new_turn) for cap in caps]
         for verdict in verdicts:
-            if isinstance(verdict, Reached):
+            if isinstance(verdict, CapReached):
                 return verdict
         if "wait" in verdicts:
             return "wait"
@@ -217,7 +219,7 @@ class Ledger:
         db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         return "granted"
 
-    def _bury(self, db: sqlite3.Connection, call: Call) -> None:
+    def _close_dead_calls(self, db: sqlite3.Connection, call: ModelCall) -> None:
         """End the open rows of dead processes. They keep their maximum cost, because the calls may have been billed."""
         open_calls = db.execute("SELECT run, task, session, turn, call, owner FROM calls WHERE open = 1").fetchall()
         alive: dict[str, bool] = {}
@@ -228,7 +230,7 @@ class Ledger:
                 lives = alive[owner] if owner in alive else alive.setdefault(owner, self._is_alive(owner))
             # The caller holds the lane's lock, so an earlier attempt of the same turn has ended.
             if not lives or tuple(key) == call.key[:4]:
-                rows.close(db, (*key, name))
+                rows.close_call(db, (*key, name))
 
     def _is_alive(self, owner: str) -> bool:
         sign = self._signs / owner

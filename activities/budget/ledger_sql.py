@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from baton.budget.caps import Cap, Cost, Spending
+from baton.budget.caps import Cap, ScopeSpending, SessionCost
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS known (what TEXT PRIMARY KEY) WITHOUT ROWID;
 
 
 @dataclass(frozen=True)
-class Call:
+class ModelCall:
     """One attempt to get one answer."""
 
     run: str
@@ -39,16 +39,16 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A call that has ended, with an answer or without."""
 
-    call: Call
+    call: ModelCall
     usd: float
     most: float
     """USD: the maximum that it can have cost; equal to `usd` if there is an answer."""
 
 
-def spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
+def sum_spending(db: sqlite3.Connection, call: ModelCall, cap: Cap) -> ScopeSpending:
     """Return the spending in the scope of a cap that applies to a call."""
     where, values = {
         "session": ("run = ? AND task = ? AND session = ?", (call.run, call.task, call.session)),
@@ -58,14 +58,14 @@ def spending(db: sqlite3.Connection, call: Call, cap: Cap) -> Spending:
     }[cap.scope]
     if cap.unit == "turns":
         turns = f"SELECT COUNT(*) FROM (SELECT DISTINCT run, task, session, turn FROM calls WHERE {where})"  # noqa: S608
-        return Spending(turns=int(db.execute(turns, values).fetchone()[0]))
+        return ScopeSpending(turns=int(db.execute(turns, values).fetchone()[0]))
     # No injection: `where` is one of the four constants above.
     sums = "SELECT TOTAL(usd * (open = 0)), TOTAL((most - usd) * (open = 0)), TOTAL(most * (open = 1)) FROM calls"
     known, unconfirmed, in_flight = db.execute(f"{sums} WHERE {where}", values).fetchone()
-    return Spending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
+    return ScopeSpending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
 
 
-def upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
+def upsert_entries(db: sqlite3.Connection, entries: list[LedgerEntry]) -> None:
     """Insert or replace ended calls."""
     rows = [(*entry.call.key, entry.call.day, entry.call.model, "", 0, entry.usd, entry.most) for entry in entries]
     db.executemany(
@@ -75,33 +75,36 @@ def upsert(db: sqlite3.Connection, entries: list[Entry]) -> None:
     )
 
 
-def delete(db: sqlite3.Connection, call: Call) -> None:
+def delete_call(db: sqlite3.Connection, call: ModelCall) -> None:
     """Delete a call."""
     db.execute("DELETE FROM calls WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", call.key)
 
 
-def close(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
+def close_call(db: sqlite3.Connection, key: tuple[Any, ...]) -> None:
     """End a call with its maximum cost."""
     db.execute("UPDATE calls SET open = 0 WHERE run = ? AND task = ? AND session = ? AND turn = ? AND call = ?", key)
 
 
-def end(db: sqlite3.Connection, entry: Entry) -> list[Entry]:
+def end_call(db: sqlite3.Connection, entry: LedgerEntry) -> list[LedgerEntry]:
     """End a call with its actual cost; return all ended calls of its turn."""
-    upsert(db, [entry])
-    return ended(db, *entry.call.key[:4])
+    upsert_entries(db, [entry])
+    return ended_calls(db, *entry.call.key[:4])
 
 
-def ended(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[Entry]:
+def ended_calls(db: sqlite3.Connection, run: str, task: str, session: str, turn: int) -> list[LedgerEntry]:
     """Return the ended calls of a turn, the earliest day first."""
     rows = db.execute(
         "SELECT call, day, model, usd, most FROM calls"
         " WHERE run = ? AND task = ? AND session = ? AND turn = ? AND open = 0 ORDER BY day, call",
         (run, task, session, turn),
     )
-    return [Entry(Call(run, task, session, turn, name, day, model), usd, most) for name, day, model, usd, most in rows]
+    return [
+        LedgerEntry(ModelCall(run, task, session, turn, name, day, model), usd, most)
+        for name, day, model, usd, most in rows
+    ]
 
 
-def costs(db: sqlite3.Connection, run: str) -> list[Cost]:
+def read_costs(db: sqlite3.Connection, run: str) -> list[SessionCost]:
     """Return the costs of a run by session and model; a call in flight counts as unconfirmed."""
     rows = db.execute(
         "SELECT task, session, model, TOTAL(usd), TOTAL(most - usd) FROM calls WHERE run = ?"
@@ -109,7 +112,7 @@ def costs(db: sqlite3.Connection, run: str) -> list[Cost]:
         (run,),
     )
     return [
-        Cost(task=task, role=session.partition("-")[2], model=model, usd=usd, unconfirmed=unconfirmed)
+        SessionCost(task=task, role=session.partition("-")[2], model=model, usd=usd, unconfirmed=unconfirmed)
         for task, session, model, usd, unconfirmed in rows
     ]
 
@@ -123,7 +126,7 @@ def has_turn(db: sqlite3.Connection, run: str, task: str, session: str, turn: in
     return found.fetchone() is not None
 
 
-def answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]:
+def count_answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]:
     """Return the number of answers by task, session and turn."""
     rows = db.execute(
         "SELECT task, session, turn, COUNT(*) FROM calls WHERE run = ? AND open = 0 AND usd = most"
@@ -133,11 +136,11 @@ def answers(db: sqlite3.Connection, run: str) -> dict[tuple[str, str, int], int]
     return {(task, session, turn): count for task, session, turn, count in rows}
 
 
-def knows(db: sqlite3.Connection, what: str) -> bool:
+def is_marked_read(db: sqlite3.Connection, what: str) -> bool:
     """Whether a source of entries is marked as read."""
     return db.execute("SELECT 1 FROM known WHERE what = ?", (what,)).fetchone() is not None
 
 
-def learn(db: sqlite3.Connection, what: str) -> None:
+def mark_read(db: sqlite3.Connection, what: str) -> None:
     """Mark a source of entries as read."""
     db.execute("INSERT OR IGNORE INTO known VALUES (?)", (what,))

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from activities.budget.ledger import Ledger
-from activities.budget.ledger_sql import Call, Entry
-from activities.runtime.heartbeat import doing
+from activities.budget.ledger_sql import LedgerEntry, ModelCall
+from activities.runtime.heartbeat import report_progress
 from activities.runtime.step import step
-from activities.runtime.stores import Stores, run_file, to_json, write_run_files
+from activities.runtime.stores import Stores, read_run_file, to_json, write_run_files
 from activities.session.journal import AssistantEntry, LostCall
-from activities.session.messages_api import Answer, Meter
-from baton.budget.caps import Caps, Reached, caps_of
+from activities.session.messages_api import CallMeter, ModelAnswer
+from baton.budget.caps import CapReached, Caps, caps_for_call
 from baton.budget.pricing import PriceList
 from baton.errors import BatonError, DiskFull, StoreDamaged
 from baton.logs import get_logger
@@ -27,10 +27,10 @@ from baton.settings.core import Settings
 from baton.steps.session import SessionKey
 from baton.steps.store_paths import FORKED, LIMITS, TRANSCRIPT, transcript_folder
 from baton.steps.task import SetCapsInput
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
-from workspaces.git.inventory import stock
-from workspaces.store.run_records import damaged, read_record
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
+from workspaces.git.inventory import list_stores
+from workspaces.store.run_records import damaged_record, read_record
 from workspaces.store.store import Store
 
 _PAID = re.compile(rb"[0-9]{5}-(?:assistant|cut-[0-9]+)\.json")
@@ -41,7 +41,7 @@ _POLL_INTERVAL = timedelta(milliseconds=100)
 _log = get_logger(__name__)
 
 
-class Purse:
+class SpendingGuard:
     """The guard that admits the calls that the caps allow, and enters their costs into the ledger."""
 
     def __init__(self, stores: Stores, ledger: Ledger, prices: PriceList, settings: Settings) -> None:
@@ -50,40 +50,42 @@ class Purse:
         self._prices = prices
         self._settings = settings
 
-    async def reserve(self, key: SessionKey, turn: int, model: str, worst_usd: float) -> Call | Reached:
+    async def reserve_call(self, key: SessionKey, turn: int, model: str, worst_usd: float) -> ModelCall | CapReached:
         """Enter a call into the ledger and return it, or return the cap that forbids it."""
-        store = await self._stores.get(key.repo)
+        store = await self._stores.open_store(key.repo)
         caps = await read_caps(store, key.run)
         daily = any(cap is not None for cap in self._daily_caps(caps))
         await self._catch_up(store, key, turn, daily=daily)
         name = secrets.token_hex(6)
         while True:
             day = f"{datetime.now(UTC):%Y-%m-%d}"
-            call = Call(key.run, key.task, key.session, turn, name, day, model)
+            call = ModelCall(key.run, key.task, key.session_name, turn, name, day, model)
             usd, turns = self._daily_caps(caps)
-            bounds = caps_of(caps, task=key.task, session=key.session, day=day, usd_per_day=usd, turns_per_day=turns)
-            verdict = await self._ledger.reserve(call, bounds, worst_usd)
+            bounds = caps_for_call(
+                caps, task=key.task, session=key.session_name, day=day, usd_per_day=usd, turns_per_day=turns
+            )
+            verdict = await self._ledger.reserve_call(call, bounds, worst_usd)
             if verdict == "granted":
                 return call
-            if isinstance(verdict, Reached):
+            if isinstance(verdict, CapReached):
                 return verdict
-            doing(stage="budget")
+            report_progress(stage="budget")
             await asyncio.sleep(_POLL_INTERVAL.total_seconds())
             caps = await read_caps(store, key.run)
 
     def _daily_caps(self, caps: Caps) -> tuple[float | None, int | None]:
         """Return the caps of a day in USD and turns: the stricter of the run's and the settings'."""
         own, limits = self._settings, caps.limits
-        return _least(own.usd_per_day, limits.usd_per_day), _least(own.turns_per_day, limits.turns_per_day)
+        return _minimum_of(own.usd_per_day, limits.usd_per_day), _minimum_of(own.turns_per_day, limits.turns_per_day)
 
-    async def pay(
-        self, call: Call, max_output: int, make: Callable[[Meter], Awaitable[Answer]]
-    ) -> tuple[Answer, list[LostCall]]:
+    async def make_call(
+        self, call: ModelCall, max_output: int, make: Callable[[CallMeter], Awaitable[ModelAnswer]]
+    ) -> tuple[ModelAnswer, list[LostCall]]:
         """Make the call and enter its cost, also if it ends without an answer.
 
         Return the answer and the other ended calls of the turn; those without an answer are stored with this one.
         """
-        meter = Meter()
+        meter = CallMeter()
         try:
             answer = await make(meter)
         # Also a cancellation: a call that has begun is billed.
@@ -91,9 +93,9 @@ class Purse:
             await self._end_without_answer(call, max_output, meter)
             raise
         cost = self._prices.cost_usd(answer.model, answer.usage)
-        ended: list[Entry] = []
+        ended: list[LedgerEntry] = []
         try:
-            ended = await self._ledger.end(call, cost, cost)
+            ended = await self._ledger.end_call(call, cost, cost)
         except BatonError as error:
             # The answer counts for more than the entry: the call stays in the ledger with its worst case.
             _log.warning("a call could not be entered", error=str(error))
@@ -103,16 +105,16 @@ class Purse:
             if entry.call.id != call.id
         ]
 
-    async def _end_without_answer(self, call: Call, max_output: int, meter: Meter) -> None:
+    async def _end_without_answer(self, call: ModelCall, max_output: int, meter: CallMeter) -> None:
         try:
             if meter.free:
-                await self._ledger.release(call)
+                await self._ledger.release_call(call)
             elif meter.begun is not None:
                 usd = self._prices.cost_usd(meter.model, meter.begun)
                 longest = meter.begun.model_copy(update={"output_tokens": max(max_output, meter.begun.output_tokens)})
-                await self._ledger.end(call, usd, self._prices.cost_usd(meter.model, longest))
+                await self._ledger.end_call(call, usd, self._prices.cost_usd(meter.model, longest))
             else:
-                await self._ledger.abandon(call)
+                await self._ledger.abandon_call(call)
         except BatonError as error:
             # The error of the call itself is raised; without an end the call counts with its worst case.
             _log.warning("a call could not be entered", error=str(error))
@@ -122,7 +124,7 @@ class Purse:
 
         `daily`: a cap of the day holds, so the spending of today in every store of the home must be known.
         """
-        if not await self._ledger.knows("stores"):
+        if not await self._ledger.has_read("stores"):
             unread = await self._read_today()
             if unread and daily:
                 raise StoreDamaged(
@@ -132,10 +134,10 @@ class Purse:
             for reason in unread:
                 _log.warning("a store is left out of today's spending", error=reason)
             if not unread:
-                await self._ledger.learnt("stores")
+                await self._ledger.mark_read("stores")
         # A host that has just taken over lacks the turn before. A session's first turn has none, so it always reads.
-        if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session, turn - 1):
-            await self._read_run(store, key.run, (await in_thread(_lanes, store)).get(key.run, []))
+        if turn == 1 or not await self._ledger.has_turn(key.run, key.task, key.session_name, turn - 1):
+            await self._read_run(store, key.run, (await run_in_thread(_lane_heads, store)).get(key.run, []))
 
     async def _read_today(self) -> list[str]:
         """Enter the calls that all runs of this home made today; needed if the ledger is newer than the home.
@@ -144,14 +146,14 @@ class Purse:
         """
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
         unread = []
-        for place in await in_thread(stock, self._stores.home):
+        for place in await run_in_thread(list_stores, self._stores.home):
             if place.faults or place.repository is None:
-                unread.append(place.words)
+                unread.append(place.first_fault)
                 continue
             try:
-                with translated(f"reading what was spent in {place.root}"):
-                    store = await self._stores.get(place.repository)
-                    for run, lanes in (await in_thread(_lanes, store)).items():
+                with translate_errors(f"reading what was spent in {place.root}"):
+                    store = await self._stores.open_store(place.repository)
+                    for run, lanes in (await run_in_thread(_lane_heads, store)).items():
                         if any(store.objects.commit_object(head).commit_time >= midnight for _, head in lanes):
                             await self._read_run(store, run, lanes)
             except DiskFull:
@@ -162,19 +164,19 @@ class Purse:
 
     async def _read_run(self, store: Store, run: str, lanes: list[tuple[str, str]]) -> None:
         """Enter the calls that are in a run's lanes and not in the ledger, in one transaction."""
-        known = await self._ledger.answers(run)
-        inherited = await _inherited(store, run)
-        entries: list[Entry] = []
+        known = await self._ledger.count_answers(run)
+        inherited = await _inherited_turns(store, run)
+        entries: list[LedgerEntry] = []
         for task, head in lanes:
-            for (session, turn), names in (await in_thread(_answers, store, head)).items():
+            for (session, turn), names in (await run_in_thread(_answer_files, store, head)).items():
                 if known.get((task, session, turn), 0) >= len(names) or (task, session, turn) in inherited:
                     continue
                 for name in names:
-                    data = await store.read(head, f"{transcript_folder(session)}/{name}")
+                    data = await store.read_file(head, f"{transcript_folder(session)}/{name}")
                     assert data is not None
-                    entries += _entries(run, task, session, AssistantEntry.model_validate_json(data))
+                    entries += _entries_of_answer(run, task, session, AssistantEntry.model_validate_json(data))
         if entries:
-            await self._ledger.add(entries)
+            await self._ledger.add_entries(entries)
 
 
 class SpendingActivities:
@@ -186,7 +188,7 @@ class SpendingActivities:
     @step("set_caps")
     async def set_caps(self, change: SetCapsInput) -> None:
         """Write the current caps into the store, where every turn reads them before its model call."""
-        store = await self._stores.get(change.repo)
+        store = await self._stores.open_store(change.repo)
         await write_run_files(
             store, change.run, {LIMITS: to_json(change.caps.model_dump(mode="json"))}, "caps", change.at
         )
@@ -194,24 +196,24 @@ class SpendingActivities:
 
 async def read_caps(store: Store, run: str) -> Caps:
     """Return the caps of a run. Raises WorkElsewhere if they are missing: without caps no call is allowed."""
-    data = await run_file(store, run, LIMITS)
+    data = await read_run_file(store, run, LIMITS)
     if data is None:
-        raise store.elsewhere(run, LIMITS)
+        raise store.work_elsewhere(run, LIMITS)
     try:
         caps: Caps = read_record(LIMITS, data)
     except ValueError as error:
-        raise damaged(LIMITS, run, error) from error
+        raise damaged_record(LIMITS, run, error) from error
     return caps
 
 
 Amount = TypeVar("Amount", int, float)
 
 
-def _least(one: Amount | None, other: Amount | None) -> Amount | None:
+def _minimum_of(one: Amount | None, other: Amount | None) -> Amount | None:
     return min((amount for amount in (one, other) if amount is not None), default=None)
 
 
-def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
+def _lane_heads(store: Store) -> dict[str, list[tuple[str, str]]]:
     """Return task and newest checkpoint of every lane, by run."""
     lanes: dict[str, list[tuple[str, str]]] = {}
     references = store.objects.repo.references
@@ -222,32 +224,32 @@ def _lanes(store: Store) -> dict[str, list[tuple[str, str]]]:
     return lanes
 
 
-def _answers(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
+def _answer_files(store: Store, head: str) -> dict[tuple[str, int], list[str]]:
     """Return the file names of all answers in a lane's checkpoint, by session and turn."""
     objects = store.objects
-    transcript = objects.entry(objects.tree_of(head), TRANSCRIPT)
-    sessions = objects.entries(transcript.oid) if transcript else {}
+    transcript = objects.find_entry(objects.tree_of(head), TRANSCRIPT)
+    sessions = objects.list_entries(transcript.oid) if transcript else {}
     found: dict[tuple[str, int], list[str]] = {}
     for session, entry in sessions.items():
-        for name in objects.entries(entry.oid):
+        for name in objects.list_entries(entry.oid):
             if _PAID.fullmatch(name):
                 found.setdefault((session.decode(), int(name[:5])), []).append(name.decode())
     return found
 
 
-async def _inherited(store: Store, run: str) -> set[tuple[str, str, int]]:
+async def _inherited_turns(store: Store, run: str) -> set[tuple[str, str, int]]:
     """Return the turns that a forked run took over: they count for the run that made them."""
-    data = await run_file(store, run, FORKED)
+    data = await read_run_file(store, run, FORKED)
     if data is None:
         return set()
     forked = json.loads(data)
-    answers = await in_thread(_answers, store, str(forked["checkpoint"]))
+    answers = await run_in_thread(_answer_files, store, str(forked["checkpoint"]))
     return {(str(forked["task"]), session, turn) for session, turn in answers}
 
 
-def _entries(run: str, task: str, session: str, kept: AssistantEntry) -> list[Entry]:
-    def call(name: str, day: str) -> Call:
-        return Call(run, task, session, kept.turn, name, day, kept.model)
+def _entries_of_answer(run: str, task: str, session: str, kept: AssistantEntry) -> list[LedgerEntry]:
+    def call(name: str, day: str) -> ModelCall:
+        return ModelCall(run, task, session, kept.turn, name, day, kept.model)
 
-    own = Entry(call(kept.call, kept.day), kept.cost_usd, kept.cost_usd)
-    return [own, *(Entry(call(lost.call, lost.day), lost.usd, lost.most) for lost in kept.lost)]
+    own = LedgerEntry(call(kept.call, kept.day), kept.cost_usd, kept.cost_usd)
+    return [own, *(LedgerEntry(call(lost.call, lost.day), lost.usd, lost.most) for lost in kept.lost)]

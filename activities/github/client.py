@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gidgethub.httpx import GitHubAPI
 
-from activities.github.errors import translated
+from activities.github.errors import translate_errors
 from baton.errors import GitHubDenied, GitHubRefused
 from baton.policies import GITHUB_CALL_TIMEOUT
 from baton.records.issue import Repository
@@ -33,12 +33,12 @@ _JWT_LIFE = timedelta(minutes=9)
 """GitHub's maximum is ten minutes."""
 
 
-def http_client() -> httpx2.AsyncClient:
+def make_http_client() -> httpx2.AsyncClient:
     """Return an HTTP client without retries, for all operations of a worker."""
     return httpx2.AsyncClient(timeout=GITHUB_CALL_TIMEOUT.total_seconds())
 
 
-class Api:
+class RepositoryApi:
     """GitHub's API for one operation on one repository; paths are relative to the repository."""
 
     def __init__(self, gh: GitHubAPI, http: httpx2.AsyncClient, repository: Repository, redact: Redactor) -> None:
@@ -50,13 +50,13 @@ class Api:
 
     async def get(self, path: str, doing: str) -> Any:
         """Return one item."""
-        with translated(doing, self.redact):
+        with translate_errors(doing, self.redact):
             return await self._gh.getitem(f"{self._root}{path}", extra_headers=_HEADERS)
 
-    async def each(self, path: str, doing: str, *, max_items: int, key: str = "items") -> list[Any]:
+    async def list_items(self, path: str, doing: str, *, max_items: int, key: str = "items") -> list[Any]:
         """Return at most `max_items` items of a list, over all pages; `key` is the field of an answer with its list."""
         found: list[Any] = []
-        with translated(doing, self.redact):
+        with translate_errors(doing, self.redact):
             async for item in self._gh.getiter(f"{self._root}{path}", extra_headers=_HEADERS, iterable_key=key):
                 found.append(item)
                 if len(found) == max_items:
@@ -65,15 +65,15 @@ class Api:
 
     async def post(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
         """Create an item and return it."""
-        with translated(doing, self.redact):
+        with translate_errors(doing, self.redact):
             return await self._gh.post(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
 
     async def patch(self, path: str, data: Mapping[str, Any], doing: str) -> Any:
         """Edit an item and return it."""
-        with translated(doing, self.redact):
+        with translate_errors(doing, self.redact):
             return await self._gh.patch(f"{self._root}{path}", data=dict(data), extra_headers=_HEADERS)
 
-    async def tail(self, path: str, doing: str, *, limit: int) -> str:
+    async def read_tail(self, path: str, doing: str, *, limit: int) -> str:
         """Return the last `limit` bytes of a text, such as a job's log.
 
         GitHub redirects to another host, which httpx sends no credential.
@@ -81,7 +81,7 @@ class Api:
         kept = b""
         headers = {**_HEADERS, "Authorization": f"Bearer {self._gh.oauth_token}", "User-Agent": _AGENT}
         address = f"{self._gh.base_url}{self._root}{path}"
-        with translated(doing, self.redact):
+        with translate_errors(doing, self.redact):
             async with self._http.stream("GET", address, headers=headers, follow_redirects=True) as answer:
                 if answer.status_code != 200:
                     raise GitHubRefused(
@@ -92,18 +92,18 @@ class Api:
         return kept.decode("utf-8", "replace")
 
 
-class GitHub:
+class GitHubClient:
     """The credential and the HTTP client, which open operations on repositories."""
 
     def __init__(self, settings: GitHubSettings, http: httpx2.AsyncClient) -> None:
         self._settings = settings
         self._http = http
-        self._secrets = settings.github_credentials()
+        self._secrets = settings.list_github_credentials()
         self._login = ""
         self._key: RSAPrivateKey | None = None
 
     @property
-    def configured(self) -> bool:
+    def is_configured(self) -> bool:
         """Whether there is a credential."""
         return self.is_app or self._settings.github_token is not None
 
@@ -113,40 +113,40 @@ class GitHub:
         return self._settings.github_app_id is not None and self._settings.github_private_key is not None
 
     @asynccontextmanager
-    async def open(self, repository: Repository) -> AsyncIterator[Api]:
+    async def open_repository(self, repository: Repository) -> AsyncIterator[RepositoryApi]:
         """Open an operation on a repository, with a token of its own."""
-        token = await self._token(repository)
+        token = await self._mint_token(repository)
         gh = GitHubAPI(self._http, _AGENT, oauth_token=token, base_url=self._settings.github_api_url)
-        yield Api(gh, self._http, repository, Redactor([*self._secrets, token]))
+        yield RepositoryApi(gh, self._http, repository, Redactor([*self._secrets, token]))
 
-    async def login(self) -> str:
+    async def read_login(self) -> str:
         """Return the login under which our comments appear."""
         if not self._login:
             if self.is_app:
-                self._login = f"{(await self.app())['slug']}[bot]"
+                self._login = f"{(await self.read_app())['slug']}[bot]"
             else:
-                with translated("asking who we are", Redactor(self._secrets)):
-                    user = await self._gh().getitem("/user", oauth_token=self._plain_token())
+                with translate_errors("asking who we are", Redactor(self._secrets)):
+                    user = await self._make_api().getitem("/user", oauth_token=self._plain_token())
                 self._login = str(user["login"])
         return self._login
 
-    async def app(self) -> Any:
+    async def read_app(self) -> Any:
         """Return GitHub's record of the App: slug, permissions, events."""
-        return await self.about_app("/app")
+        return await self.get_as_app("/app")
 
-    async def about_app(self, path: str) -> Any:
+    async def get_as_app(self, path: str) -> Any:
         """Return a record that GitHub has for the App, by its path; authenticated as the App."""
-        with translated(f"asking for {path}", Redactor(self._secrets)):
-            return await self._gh().getitem(path, jwt=self._jwt(), extra_headers=_HEADERS)
+        with translate_errors(f"asking for {path}", Redactor(self._secrets)):
+            return await self._make_api().getitem(path, jwt=self._sign_jwt(), extra_headers=_HEADERS)
 
     async def git_header(self, url: str) -> str | None:
         """Return the header with a token by which git reaches a repository; None if the repository is not on GitHub."""
         root = f"{self._settings.github_url}/"
         owner, _, name = url.removeprefix(root).removesuffix(".git").partition("/")
-        if not self.configured or not url.startswith(root) or not owner or not name or "/" in name:
+        if not self.is_configured or not url.startswith(root) or not owner or not name or "/" in name:
             return None
         try:
-            token = await self._token(Repository(owner=owner, name=name, clone_url=url))
+            token = await self._mint_token(Repository(owner=owner, name=name, clone_url=url))
         except GitHubDenied:
             raise
         except GitHubRefused:  # The App is not installed there; the person's own git may reach it.
@@ -154,7 +154,7 @@ class GitHub:
         # https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation#about-authentication-as-a-github-app-installation
         return "Authorization: Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
 
-    def _gh(self) -> GitHubAPI:
+    def _make_api(self) -> GitHubAPI:
         return GitHubAPI(self._http, _AGENT, base_url=self._settings.github_api_url)
 
     def _plain_token(self) -> str:
@@ -165,7 +165,7 @@ class GitHub:
             )
         return self._settings.github_token.get_secret_value()
 
-    def _jwt(self) -> str:
+    def _sign_jwt(self) -> str:
         # https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
         issued = datetime.now(UTC) - _CLOCK_DRIFT
         claims = {"iat": issued, "exp": issued + _JWT_LIFE, "iss": str(self._settings.github_app_id)}
@@ -185,22 +185,22 @@ class GitHub:
             self._key = key
         return self._key
 
-    async def _token(self, repository: Repository) -> str:
+    async def _mint_token(self, repository: Repository) -> str:
         """Return a token for this repository only; the token of the settings if the credential is no App's."""
         if not self.is_app:
             return self._plain_token()
-        redact, signed = Redactor(self._secrets), self._jwt()
+        redact, signed = Redactor(self._secrets), self._sign_jwt()
         installation = repository.installation
         if installation is None:
-            with translated(f"looking for the App's installation on {repository.full_name}", redact):
-                found = await self._gh().getitem(
+            with translate_errors(f"looking for the App's installation on {repository.full_name}", redact):
+                found = await self._make_api().getitem(
                     f"/repos/{repository.full_name}/installation", jwt=signed, extra_headers=_HEADERS
                 )
             installation = int(found["id"])
         doing = f"asking for a token for {repository.full_name}"
         try:
-            with translated(doing, redact):
-                minted = await self._gh().post(
+            with translate_errors(doing, redact):
+                minted = await self._make_api().post(
                     f"/app/installations/{installation}/access_tokens",
                     data={"repositories": [repository.name]},
                     jwt=signed,

@@ -4,6 +4,6 @@ MARKER = "<!-- baton-run:"
 """The beginning of every comment of ours."""
 
 
-def marker(run: str) -> str:
+def marker_line(run: str) -> str:
     """Return the line by which a run's comment is found again."""
     return f"{MARKER} {run} -->"

@@ -14,7 +14,7 @@ def without_references(text: str) -> str:
     return _NUMBER.sub("# ", text)
 
 
-def coauthor(requester: Sender, url: str) -> str | None:
+def coauthor_trailer(requester: Sender, url: str) -> str | None:
     """Return the trailer that names the requester; None for bots and for an invalid login.
 
     https://docs.github.com/en/account-and-profile/reference/email-addresses-reference#your-noreply-email-address

@@ -1,4 +1,4 @@
-"""The errors of gidgethub and the HTTP client as Baton's own; `posture_of` makes ApplicationErrors of those.
+"""The errors of gidgethub and the HTTP client as Baton's own; `to_application_error` makes ApplicationErrors of those.
 
 https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
@@ -14,7 +14,7 @@ from gidgethub import GitHubBroken, GitHubException, HTTPException, RedirectionE
 
 from baton.errors import GitHubAway, GitHubDenied, GitHubError, GitHubRefused
 from baton.github.app import RENEW
-from baton.policies import LIMIT_WAIT, LIMIT_WAIT_MAX
+from baton.policies import MAX_RATE_LIMIT_WAIT, MIN_RATE_LIMIT_WAIT
 from baton.text.redaction import Redactor
 
 _LIMITED = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
@@ -23,7 +23,7 @@ _CLOSED = re.compile(r"locked|archived|read-only|blocked|disabled", re.IGNORECAS
 
 
 @contextmanager
-def translated(doing: str, redact: Redactor) -> Iterator[None]:
+def translate_errors(doing: str, redact: Redactor) -> Iterator[None]:
     """Raise Baton's errors instead of those of the libraries. `doing` names the operation, as in `reading issue 12`."""
     try:
         yield
@@ -34,7 +34,7 @@ def translated(doing: str, redact: Redactor) -> Iterator[None]:
             f"GitHub's answer to {doing} cannot be used: {redact(str(error))[:300]}", status=0
         ) from None
     except httpx2.HTTPError as error:
-        raise GitHubAway(f"GitHub is unreachable ({doing}): {_reason(error)}.") from None
+        raise GitHubAway(f"GitHub is unreachable ({doing}): {_transport_reason(error)}.") from None
     except ValueError:
         # A proxy answers for an unreachable GitHub with a body that is not the JSON that its header names.
         raise GitHubAway(f"GitHub's answer to {doing} is not JSON.") from None
@@ -71,12 +71,12 @@ def _asked_wait(error: HTTPException, said: str, *, certainly: bool) -> timedelt
     except (KeyError, ValueError):
         pass
     if seconds is None:
-        return LIMIT_WAIT if certainly or _LIMITED.search(said) else None
+        return MIN_RATE_LIMIT_WAIT if certainly or _LIMITED.search(said) else None
     # One second more, because clocks differ.
-    return min(max(timedelta(seconds=seconds), timedelta(0)) + timedelta(seconds=1), LIMIT_WAIT_MAX)
+    return min(max(timedelta(seconds=seconds), timedelta(0)) + timedelta(seconds=1), MAX_RATE_LIMIT_WAIT)
 
 
-def _reason(error: httpx2.HTTPError) -> str:
+def _transport_reason(error: httpx2.HTTPError) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return "it took too long"
     return " ".join(str(error).split())[:200] or type(error).__name__

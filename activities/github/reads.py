@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from activities.github.client import Api, GitHub
+from activities.github.client import GitHubClient, RepositoryApi
 from activities.github.comment_marker import MARKER
 from activities.runtime.step import step
 from baton.errors import GitHubDenied, GitHubRefused
-from baton.records.issue import TEXT_LIMIT, Check
+from baton.records.issue import MAX_TEXT, CheckEvent
 from baton.steps.github import (
-    Earlier,
-    EarlierInput,
-    FailedCheck,
+    CheckPermissionInput,
+    EarlierComments,
     FailureLog,
     Permission,
-    PullNumber,
     PullState,
-    WhoAsks,
+    ReadCommentsInput,
+    ReadFailureInput,
+    ReadPullInput,
 )
-from baton.text.untrusted import freeze
+from baton.text.untrusted import sanitise
 
 _MAY = frozenset({"admin", "maintain", "write"})
 _MAX_COMMENTS = 200
@@ -29,28 +29,28 @@ _MAX_LOG = 6_000
 _MAX_JOBS = 3
 
 
-class ReadingActivities:
+class GitHubReadActivities:
     """The activities `check_permission`, `read_comments`, `read_pull` and `read_failure`."""
 
-    def __init__(self, github: GitHub, bots: frozenset[str]) -> None:
+    def __init__(self, github: GitHubClient, bots: frozenset[str]) -> None:
         self._github = github
         self._bots = bots
 
     @step("check_permission")
-    async def check_permission(self, asks: WhoAsks) -> Permission:
+    async def check_permission(self, asks: CheckPermissionInput) -> Permission:
         """Whether the sender may write to the repository; a bot only if it is on the list. Unknown means no."""
         login = asks.sender.login
         if asks.sender.bot or login.endswith("[bot]"):
             if login.lower() in self._bots:
                 return Permission(allowed=True)
             return Permission(allowed=False, reason=f"{login} is a bot that is not in BATON_GITHUB_BOTS")
-        async with self._github.open(asks.repository) as api:
+        async with self._github.open_repository(asks.repository) as api:
             if await _may_write(api, login):
                 return Permission(allowed=True)
         return Permission(allowed=False, reason=f"{login} may not write to {asks.repository.full_name}")
 
     @step("read_comments")
-    async def read_comments(self, wanted: EarlierInput) -> Earlier:
+    async def read_comments(self, wanted: ReadCommentsInput) -> EarlierComments:
         """Return the comments of an issue for the agent: of writers, unedited, from before the run was asked for.
 
         Return only the reason if the issue was closed or its label removed meanwhile.
@@ -59,14 +59,14 @@ class ReadingActivities:
         known: dict[str, bool] = {}
         left = _MAX_EARLIER
         doing = f"reading issue {wanted.number}"
-        async with self._github.open(wanted.repository) as api:
-            if withdrawn := _withdrawn(await api.get(f"/issues/{wanted.number}", doing), wanted):
-                return Earlier(withdrawn=withdrawn)
+        async with self._github.open_repository(wanted.repository) as api:
+            if withdrawn := _withdrawal_reason(await api.get(f"/issues/{wanted.number}", doing), wanted):
+                return EarlierComments(withdrawn=withdrawn)
             path = f"/issues/{wanted.number}/comments?per_page=100"
-            for comment in await api.each(path, doing, max_items=_MAX_COMMENTS):
+            for comment in await api.list_items(path, doing, max_items=_MAX_COMMENTS):
                 login = str((comment.get("user") or {}).get("login", ""))
-                text = freeze(comment.get("body"), _MAX_COMMENT)
-                if not _counts(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
+                text = sanitise(comment.get("body"), _MAX_COMMENT)
+                if not _is_original(comment, wanted.before.strftime("%Y-%m-%dT%H:%M:%SZ")) or not text:
                     continue
                 if str(comment.get("body")).startswith(MARKER) or text.startswith("/baton"):
                     continue  # Our comments, and commands for us.
@@ -76,24 +76,24 @@ class ReadingActivities:
                 if known[login] and len(part) <= left:
                     parts.append(part)
                     left -= len(part) + 2
-        return Earlier(text="\n\n".join(parts))
+        return EarlierComments(text="\n\n".join(parts))
 
     @step("read_pull")
-    async def read_pull(self, wanted: PullNumber) -> PullState:
+    async def read_pull(self, wanted: ReadPullInput) -> PullState:
         """Return the state of a pull request, and its branch if that is in the same repository."""
-        async with self._github.open(wanted.repository) as api:
+        async with self._github.open_repository(wanted.repository) as api:
             pull = await api.get(f"/pulls/{wanted.number}", f"reading pull request {wanted.number}")
         return pull_state(pull, wanted.repository.full_name)
 
     @step("read_failure")
-    async def read_failure(self, failed: FailedCheck) -> FailureLog:
+    async def read_failure(self, failed: ReadFailureInput) -> FailureLog:
         """Return the title and summary of a failed check, and the ends of the logs of its failed jobs."""
         check = failed.check
-        async with self._github.open(failed.repository) as api:
-            logs = [log for job in await _failed_jobs(api, check) if (log := await _log(api, job))]
+        async with self._github.open_repository(failed.repository) as api:
+            logs = [log for job in await _failed_jobs(api, check) if (log := await _read_log(api, job))]
             said = "\n".join(part for part in (check.title, check.summary) if part)
             text = "\n\n".join([*([said] if said else []), *logs])
-            return FailureLog(text=freeze(api.redact(text), TEXT_LIMIT))
+            return FailureLog(text=sanitise(api.redact(text), MAX_TEXT))
 
 
 def pull_state(pull: Mapping[str, Any], full_name: str) -> PullState:
@@ -110,7 +110,7 @@ def pull_state(pull: Mapping[str, Any], full_name: str) -> PullState:
     )
 
 
-async def _may_write(api: Api, login: str) -> bool:
+async def _may_write(api: RepositoryApi, login: str) -> bool:
     """Whether a login has write permission, by the collaborator API: `author_association` hides private members.
 
     https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user
@@ -127,7 +127,7 @@ async def _may_write(api: Api, login: str) -> bool:
     return found.get("permission") in _MAY or found.get("role_name") in _MAY
 
 
-def _withdrawn(issue: Mapping[str, Any], wanted: EarlierInput) -> str:
+def _withdrawal_reason(issue: Mapping[str, Any], wanted: ReadCommentsInput) -> str:
     """Return the reason if the run is not wanted any more: before it has started it could not be stopped."""
     if issue.get("state") == "closed" and not wanted.closed:
         return "the issue was closed before the run could start"
@@ -137,25 +137,25 @@ def _withdrawn(issue: Mapping[str, Any], wanted: EarlierInput) -> str:
     return ""
 
 
-def _counts(comment: Mapping[str, Any], before: str) -> bool:
+def _is_original(comment: Mapping[str, Any], before: str) -> bool:
     """Whether a comment is from before a moment (ISO 8601, UTC, to the second) and was never edited."""
     created = str(comment.get("created_at", ""))
     updated = str(comment.get("updated_at", ""))
     return created[:19] == updated[:19] and created[:19] <= before[:19] and bool(created)
 
 
-async def _failed_jobs(api: Api, check: Check) -> list[int]:
+async def _failed_jobs(api: RepositoryApi, check: CheckEvent) -> list[int]:
     """Return the ids of the failed jobs of GitHub Actions; a check run of Actions has the id of its job."""
     try:
         if check.source == "check_run":
             return [check.id] if check.app == "github-actions" else []
         if check.source == "workflow_run":
-            jobs = await api.each(
+            jobs = await api.list_items(
                 f"/actions/runs/{check.id}/jobs?per_page=50", "reading the jobs of a workflow", max_items=50, key="jobs"
             )
             return [int(job["id"]) for job in jobs if job.get("conclusion") == "failure"][:_MAX_JOBS]
         if check.source == "check_suite":
-            runs = await api.each(
+            runs = await api.list_items(
                 f"/check-suites/{check.id}/check-runs?per_page=50",
                 "reading a check suite",
                 max_items=50,
@@ -169,8 +169,8 @@ async def _failed_jobs(api: Api, check: Check) -> list[int]:
     return []
 
 
-async def _log(api: Api, job: int) -> str:
+async def _read_log(api: RepositoryApi, job: int) -> str:
     try:
-        return await api.tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_MAX_LOG)
+        return await api.read_tail(f"/actions/jobs/{job}/logs", "reading a job's log", limit=_MAX_LOG)
     except (GitHubRefused, GitHubDenied):
         return ""

@@ -6,9 +6,9 @@ Checkpoints and project commits never change, so a fork is a few refs of its own
 from temporalio import activity
 
 from activities.runtime.step import step
-from activities.runtime.stores import Stores, holding, run_file, run_json, to_json, write_run_files
+from activities.runtime.stores import Stores, hold_lane, read_run_file, read_run_json, to_json, write_run_files
 from activities.session.journal import UserEntry
-from agents.plan import PlannedTask as TaskOfPlan
+from agents.plan import PlanTask as TaskOfPlan
 from agents.reports import TesterReport
 from baton import naming
 from baton.records.run import Fork, RunDocument, TaskState
@@ -21,7 +21,7 @@ from workspaces.store.store import Store
 _STAGES: dict[str, Stage] = {"backend": "make", "frontend": "make", "tester": "test", "reviewer": "review"}
 
 
-class ForkingActivities:
+class ForkActivities:
     """The activity `adopt_fork`."""
 
     def __init__(self, stores: Stores) -> None:
@@ -30,11 +30,11 @@ class ForkingActivities:
     @step("adopt_fork")
     async def adopt_fork(self, adopt: ForkInput) -> Forked:
         """Create the refs and files of the new run for the work that it takes over. Idempotent."""
-        store = await self._stores.get(adopt.repo)
+        store = await self._stores.open_store(adopt.repo)
         await store.catch_up(adopt.fork.run)
         fork, checkpoint = await resolve_fork(store, adopt.fork)
         tasks = [
-            TaskOfPlan.model_validate(await run_json(store, fork.run, task_file(task)))
+            TaskOfPlan.model_validate(await read_run_json(store, fork.run, task_file(task)))
             for task in await planned_roles(store, fork.run)
         ]
         files = {task_file(task.id): to_json(task.model_dump(mode="json")) for task in tasks}
@@ -49,27 +49,27 @@ class ForkingActivities:
         )
         if checkpoint:
             files[FORKED] = to_json({"task": fork.task, "checkpoint": checkpoint})
-            progress = await _progress(store, fork, checkpoint)
+            progress = await _task_progress(store, fork, checkpoint)
             forked.progress[fork.task] = progress
-            forked.done = await _integrated(store, fork.run, progress.base, adopt.base)
-            async with holding(store, adopt.run, fork.task):
+            forked.done = await _integrated_tasks(store, fork.run, progress.base, adopt.base)
+            async with hold_lane(store, adopt.run, fork.task):
                 if progress.candidate:
                     kept = naming.candidate_ref(adopt.run, fork.task, progress.candidate)
-                    await store.move(kept, progress.candidate, expected=None)
+                    await store.move_ref(kept, progress.candidate, expected=None)
                 for task, commit in forked.done.items():
-                    await store.move(naming.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
-                for ref in store.refs(fork.run):
+                    await store.move_ref(naming.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
+                for ref in store.list_refs(fork.run):
                     if naming.is_contents_ref(ref):
                         own = ref.replace(f"/{fork.run}/", f"/{adopt.run}/", 1)
-                        await store.move(own, str(await store.head(ref)), expected=None)
-                await store.move(naming.integration_ref(adopt.run), progress.base, expected=adopt.base)
-                await store.move(naming.task_ref(adopt.run, fork.task), checkpoint, expected=None)
+                        await store.move_ref(own, str(await store.read_head(ref)), expected=None)
+                await store.move_ref(naming.integration_ref(adopt.run), progress.base, expected=adopt.base)
+                await store.move_ref(naming.task_ref(adopt.run, fork.task), checkpoint, expected=None)
         said = f"forked from {fork.run} {fork.task}".strip()
         await write_run_files(store, adopt.run, files, said, activity.info().scheduled_time)
         return forked
 
 
-async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
+async def _task_progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
     """Return the progress of the task at a checkpoint, as its workflow had it there."""
     number, _, role = fork.session.partition("-")
     progress = TaskProgress(
@@ -80,32 +80,32 @@ async def _progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgress:
         base=Checkpoints(store).project_commit(checkpoint),
         turn=fork.turn + 1,
     )
-    last = await store.read(checkpoint, user_file(fork.session, fork.turn)) if fork.turn else None
+    last = await store.read_file(checkpoint, user_file(fork.session, fork.turn)) if fork.turn else None
     if last is not None:
         progress.starts = UserEntry.model_validate_json(last).start
-    gate = await store.read(checkpoint, gate_file(int(number)))
+    gate = await store.read_file(checkpoint, gate_file(int(number)))
     if gate is not None:
         result = GateResult.model_validate_json(gate)
         progress.candidate, progress.evidence = result.candidate, result.evidence
-    report = await store.read(checkpoint, handed_off_file(naming.session_name(int(number), "tester")))
+    report = await store.read_file(checkpoint, handed_off_file(naming.session_name(int(number), "tester")))
     if report is not None:
         progress.tester_verdict = TesterReport.model_validate_json(report).verdict
     return progress
 
 
-async def _integrated(store: Store, run: str, head: str, base: str) -> dict[str, str]:
+async def _integrated_tasks(store: Store, run: str, head: str, base: str) -> dict[str, str]:
     """Return the tasks of a run that were integrated between the base and a project commit, with their commits.
 
     By refs and `state.json`, never by commit messages, which models write.
     """
-    whose = naming.tasks_by_commit(store.refs(run))
-    state = await run_file(store, run, STATE)
+    whose = naming.tasks_by_commit(store.list_refs(run))
+    state = await read_run_file(store, run, STATE)
     if state is not None:
         # Runs of older versions have no landing refs, only this file; in newer runs it may lag behind the refs.
         tasks = RunDocument.model_validate_json(state).tasks
         whose |= {task.commit: task.id for task in tasks if task.commit and task.state is TaskState.DONE}
     found: dict[str, str] = {}
-    for commit in await store.line(head, base):
+    for commit in await store.first_parents(head, base):
         if commit in whose:
             found.setdefault(whose[commit], commit)
     return found

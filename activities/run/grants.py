@@ -5,28 +5,28 @@ A repository can make the limits of a run narrower by itself, and wider only as 
 
 from datetime import timedelta
 
-from baton.records.run import Limits, RunRequest
+from baton.records.run import RunLimits, RunRequest
 from baton.settings.core import Settings
 from workspaces.project.baton_toml import ProjectConfig
 from workspaces.sandbox.sandbox import Sandbox
 
 
-async def grant(
+async def grant_config(
     config: ProjectConfig, request: RunRequest, settings: Settings, sandbox: Sandbox, notes: list[str]
 ) -> ProjectConfig:
     """Return the configuration as far as it is granted; `binds` are the directories that commands can read now."""
-    for narrow in (_gate, _decisions):
+    for narrow in (_grant_gate_timeout, _grant_decision_defaults):
         config = narrow(config, settings, notes)
     within = request.decision_deadline_seconds or config.decisions.deadline
     if request.decision_default is not None and within is None:
         notes.append("An unanswered decision waits: `--decision-default` has no effect without `--decision-deadline`.")
     if request.decision_deadline_seconds is not None and request.decision_default is config.decisions.default is None:
         notes.append("An unanswered decision waits: `--decision-deadline` has no effect without `--decision-default`.")
-    config = _limits(config, request, settings, notes)
-    return await _binds(config, sandbox, notes)
+    config = _grant_limits(config, request, settings, notes)
+    return await _grant_binds(config, sandbox, notes)
 
 
-def say_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> None:
+def note_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> None:
     """Add a note that `[sandbox]` has no effect without isolation."""
     if sandbox.status.kind == "none" and (asked.sandbox.binds or asked.sandbox.network):
         notes.append(
@@ -35,22 +35,22 @@ def say_isolation(asked: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> N
         )
 
 
-def _gate(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
+def _grant_gate_timeout(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
     longest = settings.max_gate_timeout
     if config.gate.timeout <= longest:
         return config
     notes.append(
-        f"The repository's baton.toml lets the gate's commands take {_span(config.gate.timeout)} each;"
-        f" {_span(longest)} is the longest that BATON_MAX_GATE_TIMEOUT allows, and holds."
+        f"The repository's baton.toml lets the gate's commands take {_format_duration(config.gate.timeout)} each;"
+        f" {_format_duration(longest)} is the longest that BATON_MAX_GATE_TIMEOUT allows, and holds."
     )
     return config.model_copy(update={"gate": config.gate.model_copy(update={"timeout": longest})})
 
 
-def _decisions(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
+def _grant_decision_defaults(config: ProjectConfig, settings: Settings, notes: list[str]) -> ProjectConfig:
     table = config.decisions
     if table.default is None or table.deadline is None:
         return config
-    choice = f"answered with {table.default!r} after {_span(table.deadline)}"
+    choice = f"answered with {table.default!r} after {_format_duration(table.deadline)}"
     if settings.decision_defaults == "repository":
         notes.append(
             f"An open decision is {choice}, as the repository's baton.toml asks and BATON_DECISION_DEFAULTS allows."
@@ -63,9 +63,9 @@ def _decisions(config: ProjectConfig, settings: Settings, notes: list[str]) -> P
     return config.model_copy(update={"decisions": table.model_copy(update={"default": None, "deadline": None})})
 
 
-def _limits(config: ProjectConfig, request: RunRequest, settings: Settings, notes: list[str]) -> ProjectConfig:
+def _grant_limits(config: ProjectConfig, request: RunRequest, settings: Settings, notes: list[str]) -> ProjectConfig:
     """Cut limits of the repository to the defaults, which a repository does not widen unless the request does."""
-    known = Limits()
+    known = RunLimits()
     bounds = {"rounds": known.rounds, "parallel": known.parallel, "turns": settings.turns_per_session or known.turns}
     cut = {}
     for name, bound in bounds.items():
@@ -80,10 +80,10 @@ def _limits(config: ProjectConfig, request: RunRequest, settings: Settings, note
     return config.model_copy(update={"limits": config.limits.model_copy(update=cut)}) if cut else config
 
 
-async def _binds(config: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> ProjectConfig:
+async def _grant_binds(config: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> ProjectConfig:
     if not config.sandbox.binds:
         return config
-    judged = await sandbox.with_binds(config.sandbox.binds).binds.judge()
+    judged = await sandbox.with_binds(config.sandbox.binds).binds.decide_binds()
     for bind in judged.granted:
         notes.append(
             f"Commands of agents and tests can read {bind.target}, as the repository's baton.toml asks and"
@@ -94,7 +94,7 @@ async def _binds(config: ProjectConfig, sandbox: Sandbox, notes: list[str]) -> P
     return config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"binds": asked})})
 
 
-def _span(time: timedelta) -> str:
+def _format_duration(time: timedelta) -> str:
     seconds = time.total_seconds()
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds >= size and seconds % size == 0:

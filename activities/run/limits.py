@@ -1,11 +1,11 @@
-"""The limits of a run: one list of names (`Bounds`), three sources that can name each of them."""
+"""The limits of a run: one list of names (`ProcessBounds`), three sources that can name each of them."""
 
-from baton.records.run import DecisionPolicy, Limits, RunRequest
+from baton.records.run import DecisionPolicy, RunLimits, RunRequest
 from baton.settings.core import Settings
 from workspaces.project.baton_toml import ProjectConfig
 
 
-def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) -> Limits:
+def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) -> RunLimits:
     """Return the run's limits: each as the request says, else the stricter of `baton.toml` and the settings.
 
     A repository is not trusted: it can make a person's caps tighter, never wider.
@@ -15,7 +15,7 @@ def limits_of(request: RunRequest, config: ProjectConfig, settings: Settings) ->
         name: min(bounds[name] for bounds in (repository, person) if name in bounds)
         for name in repository.keys() | person.keys()
     }
-    return Limits.model_validate(stricter | asked)
+    return RunLimits.model_validate(stricter | asked)
 
 
 def decisions_of(request: RunRequest, config: ProjectConfig) -> DecisionPolicy:

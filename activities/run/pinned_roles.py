@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from activities.runtime.stores import run_file
+from activities.runtime.stores import read_run_file
 from agents.roles.definition import AgentDefinition
 from agents.roles.loader import builtin_text, parse_agent
 from agents.roles.models import model_of
@@ -11,7 +11,7 @@ from baton.errors import AgentFileError, WorkspaceError
 from baton.records.run import ROLES, RunRequest
 from baton.settings.core import Settings
 from baton.steps.store_paths import role_file
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 from workspaces.store.store import Store
 
 AGENT_FILES = ".claude/agents"
@@ -45,7 +45,7 @@ async def pin_roles(
         definition = loaded.definition
         if role in own:
             pinned.notes.append(f"The role {role} is the repository's own: {path}.")
-            pinned.notes.extend(f"{path}: {warning}." for warning in first(loaded.warnings, 5))
+            pinned.notes.extend(f"{path}: {warning}." for warning in first_items(loaded.warnings, 5))
         resolved = model_of(role, definition.model, path, request.models, settings, prices)
         if resolved.note:
             pinned.notes.append(f"{role}: {resolved.note}")
@@ -57,7 +57,7 @@ async def pin_roles(
 
 async def read_role(store: Store, run: str, role: str) -> AgentDefinition:
     """Return the definition of a role from the bytes that the run is pinned to."""
-    data = await run_file(store, run, role_file(role))
+    data = await read_run_file(store, run, role_file(role))
     if data is None:
         raise WorkspaceError(f"The store has no role file {role} for run {run}.")
     return parse_agent(data.decode(), role_file(role)).definition
@@ -66,11 +66,11 @@ async def read_role(store: Store, run: str, role: str) -> AgentDefinition:
 async def _of_repository(store: Store, commit: str, notes: list[str]) -> dict[str, tuple[str, str]]:
     """Return path and text of the repository's agent files that are named like a role."""
     found: dict[str, tuple[str, str]] = {}
-    paths = [path for path in await store.paths(commit, AGENT_FILES) if path.endswith(".md")]
+    paths = [path for path in await store.list_paths(commit, AGENT_FILES) if path.endswith(".md")]
     if len(paths) > _MAX_FILES:
         notes.append(f"Of {len(paths)} files in {AGENT_FILES} only the first {_MAX_FILES} were looked at.")
     for path in paths[:_MAX_FILES]:
-        data = await store.read(commit, path)
+        data = await store.read_file(commit, path)
         stem = path.rpartition("/")[2].removesuffix(".md")
         try:
             if data is None or len(data) > _MAX_FILE_SIZE:

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.run.grants import grant, say_isolation
+from activities.run.grants import grant_config, note_isolation
 from activities.run.limits import decisions_of, limits_of
 from activities.run.pinned_roles import pin_roles
 from activities.runtime.step import step
-from activities.runtime.stores import Stores, holding, run_base, run_file, to_json, write_run_files
-from agents.detection.detect import Technology, detect, wanted
-from agents.plan import in_order
+from activities.runtime.stores import Stores, hold_lane, read_run_base, read_run_file, to_json, write_run_files
+from agents.detection.detect import Technology, detect_technology, wanted_manifests
+from agents.plan import order_tasks
 from agents.reports import OrchestratorReport
 from baton import naming
 from baton.budget.caps import Caps
@@ -21,21 +21,21 @@ from baton.records.run import RunRequest
 from baton.settings.core import Settings
 from baton.steps.store_paths import CONFIG, LIMITS, MODELS, PLAN, REQUEST, SUBMODULES, TECHNOLOGY, role_file, task_file
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
-from baton.text.key_masking import masked_names, told
-from baton.text.truncation import cut, named
+from baton.text.key_masking import masked_names, masked_notice
+from baton.text.truncation import cut_text, join_names
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.sandbox.sandbox import Sandbox
-from workspaces.store.disk_space import require_room_to_begin
+from workspaces.store.disk_space import require_disk_space
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import parse_allowed
-from workspaces.store.submodules import describe, fetch_submodules
+from workspaces.store.submodules import describe_submodules, fetch_submodules
 from workspaces.tools.text_files import lenient_text
 
 _MAX_MANIFEST = 200_000
 
 
-class RepositoryActivities:
+class PrepareActivities:
     """The activities `prepare_run` and `read_plan`."""
 
     def __init__(self, stores: Stores, sandbox: Sandbox, prices: PriceList, settings: Settings) -> None:
@@ -48,28 +48,28 @@ class RepositoryActivities:
     async def prepare_run(self, prepare: PrepareInput) -> Prepared:
         """Fetch the base, and pin base, configuration, roles, models and limits for the whole run."""
         request = prepare.request
-        store = await self._stores.get(request.repo)
-        async with holding(store, request.run, naming.PLAN_TASK):
-            return await self._prepare(store, request, activity.info().scheduled_time)
+        store = await self._stores.open_store(request.repo)
+        async with hold_lane(store, request.run, naming.PLAN_TASK):
+            return await self._prepare_run(store, request, activity.info().scheduled_time)
 
-    async def _prepare(self, store: Store, request: RunRequest, at: datetime) -> Prepared:
+    async def _prepare_run(self, store: Store, request: RunRequest, at: datetime) -> Prepared:
         pinned = await self._pinned_base(store, request.run)
         if pinned is None:
-            require_room_to_begin(self._settings)
-        base = await store.fetch(request.base if pinned is None else pinned)
+            require_disk_space(self._settings)
+        base = await store.fetch_base(request.base if pinned is None else pinned)
         notes = list(base.notes)
         if masked := masked_names(request.model_dump_json()):
-            notes.append(f"Of the request {told(masked)}")
+            notes.append(f"Of the request {masked_notice(masked)}")
 
-        asked = parse_config(await store.read(base.commit, "baton.toml"))
-        config = await grant(self._sandboxed(asked, notes), request, self._settings, self._sandbox, notes)
-        say_isolation(asked, self._sandbox, notes)
-        technology = await self._technology(store, base.commit)
+        asked = parse_config(await store.read_file(base.commit, "baton.toml"))
+        config = await grant_config(self._grant_network(asked, notes), request, self._settings, self._sandbox, notes)
+        note_isolation(asked, self._sandbox, notes)
+        technology = await self._detect_technology(store, base.commit)
         command = config.gate.test or technology.test_command
         if command is None:
             notes.append("No test command was found, so the gate runs nothing; set `[gate] test` in baton.toml.")
         status = self._sandbox.status
-        if not status.isolated:
+        if not status.is_isolated:
             notes.append(status.reason)
         notes += self._sandbox.toolchains.notes
 
@@ -77,7 +77,7 @@ class RepositoryActivities:
         if submodules:
             notes.append(
                 "The repository has submodules; the branch keeps each as it is, whatever agents do at its place: "
-                + named(describe(submodules), 5)
+                + join_names(describe_submodules(submodules), 5)
             )
         roles = await pin_roles(store, base.commit, request, self._settings, self._prices)
         notes += roles.notes
@@ -99,9 +99,9 @@ class RepositoryActivities:
             begins=True,
         )
         integration = naming.integration_ref(request.run)
-        if await store.head(integration) is None:
-            await store.move(integration, base.commit, expected=None)
-        plan_commit = await Checkpoints(store).begin(Lane(request.run, naming.PLAN_TASK), base.commit, at=at)
+        if await store.read_head(integration) is None:
+            await store.move_ref(integration, base.commit, expected=None)
+        plan_commit = await Checkpoints(store).begin_lane(Lane(request.run, naming.PLAN_TASK), base.commit, at=at)
         return Prepared(
             base_commit=base.commit,
             base_ref=base.ref,
@@ -112,20 +112,20 @@ class RepositoryActivities:
             sandboxed=status.kind != "none",
             binds=config.sandbox.binds,
             notes=notes,
-            web_ui=self._link(request.run),
+            web_ui=self._web_ui_link(request.run),
             quiet_seconds=self._settings.github_quiet,
         )
 
     @step("read_plan")
     async def read_plan(self, read: ReadPlanInput) -> Plan:
         """Read the accepted plan, write a file for each task, and return the plan without instructions."""
-        store = await self._stores.get(read.repo)
-        async with holding(store, read.run, naming.PLAN_TASK, read.commit):
-            data = await store.read(read.commit, read.path)
+        store = await self._stores.open_store(read.repo)
+        async with hold_lane(store, read.run, naming.PLAN_TASK, read.commit):
+            data = await store.read_file(read.commit, read.path)
         if data is None:
             raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")
         report = OrchestratorReport.model_validate(json.loads(data))
-        ordered = in_order(report.tasks)
+        ordered = order_tasks(report.tasks)
         await write_run_files(
             store,
             read.run,
@@ -137,22 +137,22 @@ class RepositoryActivities:
             activity.info().scheduled_time,
         )
         return Plan(
-            summary=cut(report.summary, 1_000),
+            summary=cut_text(report.summary, 1_000),
             tasks=[
                 PlannedTask(id=task.id, title=task.title, role=task.role, depends_on=list(task.depends_on))
                 for task in ordered
             ],
         )
 
-    def _link(self, run: str) -> str:
+    def _web_ui_link(self, run: str) -> str:
         namespace = activity.info().workflow_namespace
         return f"{self._settings.web_ui}/namespaces/{namespace}/workflows/{run}" if self._settings.web_ui else ""
 
-    def _sandboxed(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
+    def _grant_network(self, config: ProjectConfig, notes: list[str]) -> ProjectConfig:
         """Return the configuration with the network as the settings grant it."""
         if not config.sandbox.network:
             return config
-        if not self._sandbox.status.isolated:
+        if not self._sandbox.status.is_isolated:
             notes.append("Without a sandbox the network is open to commands, the services of this machine included.")
             return config
         closed = config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"network": False})})
@@ -175,13 +175,13 @@ class RepositoryActivities:
 
     async def _pinned_base(self, store: Store, run: str) -> str | None:
         """Return the base commit that an earlier attempt pinned; None at the first one."""
-        return await run_base(store, run) if await run_file(store, run, REQUEST) else None
+        return await read_run_base(store, run) if await read_run_file(store, run, REQUEST) else None
 
-    async def _technology(self, store: Store, commit: str) -> Technology:
-        paths = await store.paths(commit)
+    async def _detect_technology(self, store: Store, commit: str) -> Technology:
+        paths = await store.list_paths(commit)
         manifests: dict[str, str] = {}
-        for path in wanted(paths):
-            data = await store.read(commit, path)
+        for path in wanted_manifests(paths):
+            data = await store.read_file(commit, path)
             if data is not None:
                 manifests[path] = lenient_text(data[:_MAX_MANIFEST])
-        return detect(paths, manifests)
+        return detect_technology(paths, manifests)

@@ -2,18 +2,18 @@
 
 import json
 
-from activities.runtime.stores import run_file
+from activities.runtime.stores import read_run_file
 from baton.steps.store_paths import SUBMODULES
 from workspaces.store.store import Store
-from workspaces.store.submodules import Filling, Submodule, lay_out
+from workspaces.store.submodules import Submodule, SubmoduleContents, lay_out_submodules
 
 
-async def recorded(store: Store, run: str) -> list[Submodule]:
+async def recorded_submodules(store: Store, run: str) -> list[Submodule]:
     """Return the submodules of a run's base, as they were at its start."""
-    data = await run_file(store, run, SUBMODULES)
+    data = await read_run_file(store, run, SUBMODULES)
     return [Submodule.model_validate(one) for one in json.loads(data)] if data else []
 
 
-async def submodules_of(store: Store, run: str) -> dict[str, Filling]:
+async def fetched_submodules(store: Store, run: str) -> dict[str, SubmoduleContents]:
     """Return the contents of the fetched submodules by path; fetch them again if another host had them."""
-    return await lay_out(store, await recorded(store, run))
+    return await lay_out_submodules(store, await recorded_submodules(store, run))

@@ -68,7 +68,7 @@ _redact = Redactor()
 _log = get_logger(__name__)
 
 
-def posture_of(error: BaseException) -> ApplicationError:
+def to_application_error(error: BaseException) -> ApplicationError:
     """Return an error as the ApplicationError that Temporal gets: its type, its details, and whether it is final."""
     message = _redact(str(error)) or type(error).__name__
     name = type(error).__name__
@@ -98,10 +98,10 @@ def posture_of(error: BaseException) -> ApplicationError:
 
 def count_failure(error: Exception) -> ApplicationError:
     """Count and log the failure of the running attempt, and return the error that Temporal gets."""
-    failure = posture_of(error)
+    failure = to_application_error(error)
     kind = failure.type if failure.type in _CLASSES else "unexpected"
     again = not failure.non_retryable
-    metrics.attempt_failed(activity.info().activity_type, kind, again=again)
+    metrics.count_failed_attempt(activity.info().activity_type, kind, again=again)
     _log.info("an attempt failed", kind=kind, again=again, error=failure.message)
     if not isinstance(error, (BatonError, ApplicationError, OSError)):
         _log.error("unexpected error in an activity", error=_redact("".join(traceback.format_exception(error))))

@@ -14,25 +14,28 @@ from typing import Any
 
 from temporalio import activity
 
-from baton.policies import HEARTBEAT_EVERY, HEARTBEAT_FIRST
-from baton.steps.session import Doing
+from baton.policies import HEARTBEAT_DELAY, HEARTBEAT_INTERVAL
+from baton.steps.session import HeartbeatDetails
 
 
 @dataclass
-class _Now:
-    stage: Doing
+class _CurrentWork:
+    stage: HeartbeatDetails
     began: float
 
-    def details(self) -> dict[str, Any]:
+    def heartbeat_details(self) -> dict[str, Any]:
         self.stage.seconds = round(time.monotonic() - self.began, 1)
         return self.stage.model_dump(exclude_defaults=True)
 
 
-_doing: ContextVar[_Now] = ContextVar("baton_doing")
+_doing: ContextVar[_CurrentWork] = ContextVar("baton_doing")
 
 
-def doing(**now: Any) -> None:
-    """Set fields of the heartbeat details (`Doing`); the next heartbeat sends them. Outside an activity a no-op."""
+def report_progress(**now: Any) -> None:
+    """Set fields of the heartbeat details (`HeartbeatDetails`); the next heartbeat sends them.
+
+    Outside an activity a no-op.
+    """
     current = _doing.get(None)
     if current is not None:
         if now.keys() & {"stage", "tool"}:
@@ -42,16 +45,16 @@ def doing(**now: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
+async def send_heartbeats() -> AsyncIterator[None]:
     """Send heartbeats until the block ends. By them Temporal delivers a cancellation, also of an attempt it gave up."""
-    now = _Now(Doing(), time.monotonic())
+    now = _CurrentWork(HeartbeatDetails(), time.monotonic())
     token = _doing.set(now)
 
     async def beat() -> None:
-        await asyncio.sleep(HEARTBEAT_FIRST.total_seconds())
+        await asyncio.sleep(HEARTBEAT_DELAY.total_seconds())
         while True:
-            activity.heartbeat(now.details())
-            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
+            activity.heartbeat(now.heartbeat_details())
+            await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
 
     beating = asyncio.create_task(beat())
     try:

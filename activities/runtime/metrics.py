@@ -21,61 +21,61 @@ _OTHER = "other"
 _models: set[str] = set()
 
 
-def answered(role: str, model: str, usage: Usage, usd: float, seconds: float) -> None:
+def count_answer(role: str, model: str, usage: Usage, usd: float, seconds: float) -> None:
     """Count an answer of the model: its cost, its time, its tokens."""
-    labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "model": _model(model)}
-    _histogram("baton_call_usd", "USD of a model call", "USD").record(usd, labels)
-    _histogram("baton_model_seconds", "Seconds of a model call", "s").record(seconds, labels)
-    tokens = _counter("baton_tokens", "Tokens by the kind in which they are billed")
+    labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "model": _model_label(model)}
+    _make_histogram("baton_call_usd", "USD of a model call", "USD").record(usd, labels)
+    _make_histogram("baton_model_seconds", "Seconds of a model call", "s").record(seconds, labels)
+    tokens = _make_counter("baton_tokens", "Tokens by the kind in which they are billed")
     for kind in Usage.model_fields:
         tokens.add(getattr(usage, kind), {**labels, "kind": kind.removesuffix("_tokens")})
 
 
-def turn_ended(role: str, outcome: str) -> None:
+def count_turn(role: str, outcome: str) -> None:
     """Count a turn by its outcome."""
     labels: MetricAttributes = {"role": role if role in ROLES else _OTHER, "outcome": outcome}
-    _counter("baton_turns", "Turns by how they ended").add(1, labels)
+    _make_counter("baton_turns", "Turns by how they ended").add(1, labels)
 
 
-def tool_ran(tool: str, seconds: float, *, error: bool) -> None:
+def count_tool_call(tool: str, seconds: float, *, error: bool) -> None:
     """Record the time of a tool call that has ended."""
     labels: MetricAttributes = {"tool": tool if tool in _TOOLS else _OTHER, "error": error}
-    _histogram("baton_tool_seconds", "Seconds of a tool call", "s").record(seconds, labels)
+    _make_histogram("baton_tool_seconds", "Seconds of a tool call", "s").record(seconds, labels)
 
 
 @contextmanager
-def checkpointing(side: str) -> Iterator[None]:
+def time_checkpoint(side: str) -> Iterator[None]:
     """Record the time of the block, in which one side of a turn is committed."""
     began = time.monotonic()
     yield
     seconds = time.monotonic() - began
-    _histogram("baton_checkpoint_seconds", "Seconds of a checkpoint", "s").record(seconds, {"side": side})
+    _make_histogram("baton_checkpoint_seconds", "Seconds of a checkpoint", "s").record(seconds, {"side": side})
 
 
-def gate_ran(seconds: float, *, green: bool) -> None:
+def count_gate(seconds: float, *, green: bool) -> None:
     """Record the time of a gate."""
-    _histogram("baton_gate_seconds", "Seconds of a gate", "s").record(seconds, {"green": green})
+    _make_histogram("baton_gate_seconds", "Seconds of a gate", "s").record(seconds, {"green": green})
 
 
-def attempt_failed(step: str, kind: str, *, again: bool) -> None:
+def count_failed_attempt(step: str, kind: str, *, again: bool) -> None:
     """Count a failed attempt of a step. `kind` is a name of the error tree, `again` whether it is retried."""
     labels: MetricAttributes = {"step": step, "class": kind, "again": again}
-    _counter("baton_failed_attempts", "Failed attempts by the class of their error").add(1, labels)
+    _make_counter("baton_failed_attempts", "Failed attempts by the class of their error").add(1, labels)
 
 
-def _model(name: str) -> str:
+def _model_label(name: str) -> str:
     if len(_models) < _MAX_MODELS:
         _models.add(name)
     return name if name in _models else _OTHER
 
 
-def _meter() -> MetricMeter:
+def _current_meter() -> MetricMeter:
     return activity.metric_meter() if activity.in_activity() else MetricMeter.noop
 
 
-def _counter(name: str, description: str) -> MetricCounter:
-    return _meter().create_counter(name, description)
+def _make_counter(name: str, description: str) -> MetricCounter:
+    return _current_meter().create_counter(name, description)
 
 
-def _histogram(name: str, description: str, unit: str) -> MetricHistogramFloat:
-    return _meter().create_histogram_float(name, description, unit)
+def _make_histogram(name: str, description: str, unit: str) -> MetricHistogramFloat:
+    return _current_meter().create_histogram_float(name, description, unit)

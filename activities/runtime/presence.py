@@ -16,10 +16,10 @@ from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.runtime.failures import WORKER_SHUTDOWN
-from activities.runtime.heartbeat import doing
+from activities.runtime.heartbeat import report_progress
 from activities.runtime.step import step
-from baton.policies import LOOK_EVERY, MAX_LEFT_LYING
-from baton.steps.task import AttendInput
+from baton.policies import MAX_IDLE_FINDINGS, PRESENCE_INTERVAL
+from baton.steps.task import AttendStepInput
 
 MAX_ATTENDED = 10_000
 """Maximum of steps that wait for one worker, or have waited and run. Each costs a timer and a heartbeat."""
@@ -28,24 +28,24 @@ WAITS = "waits for a slot on its host"
 
 
 @dataclass
-class Slots(Interceptor):
+class ActivitySlots(Interceptor):
     """The activity slots of a worker, with a count of the activities that run."""
 
     total: int
     taken: int = 0
 
     @property
-    def free(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Whether the worker has a slot for one more activity."""
         return self.taken < self.total
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Count each activity from its beginning to its end."""
-        return _Counted(next, self)
+        return _SlotCounter(next, self)
 
 
-class _Counted(ActivityInboundInterceptor):
-    def __init__(self, inner: ActivityInboundInterceptor, slots: Slots) -> None:
+class _SlotCounter(ActivityInboundInterceptor):
+    def __init__(self, inner: ActivityInboundInterceptor, slots: ActivitySlots) -> None:
         super().__init__(inner)
         self._slots = slots
 
@@ -60,21 +60,21 @@ class _Counted(ActivityInboundInterceptor):
 class PresenceActivities:
     """The activity `attend_step`, on the queue of the host's presence."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: ActivitySlots) -> None:
         self._slots = slots
 
     @step("attend_step")
-    async def attend_step(self, attend: AttendInput) -> None:
+    async def attend_step(self, attend: AttendStepInput) -> None:
         """Stay until the workflow cancels it. Return only where this host has free slots and does not take the step.
 
         Such a worker is alive, but cut off from its queue: without this the run would wait for it without end.
         """
-        doing(stage=WAITS)
+        report_progress(stage=WAITS)
         lying = 0
         try:
-            while lying < MAX_LEFT_LYING:
-                await asyncio.sleep(LOOK_EVERY.total_seconds())
-                lying = lying + 1 if self._slots.free and await _waits(attend.step) else 0
+            while lying < MAX_IDLE_FINDINGS:
+                await asyncio.sleep(PRESENCE_INTERVAL.total_seconds())
+                lying = lying + 1 if self._slots.has_free_slot and await _is_waiting(attend.step) else 0
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():
                 # Another worker of this host may take over; where there is none, the time-out informs the workflow.
@@ -85,7 +85,7 @@ class PresenceActivities:
             # The attempt was given up: the step and its workflow have ended, or another worker of this host took over.
 
 
-async def _waits(step: str) -> bool:
+async def _is_waiting(step: str) -> bool:
     """Whether a step of the same workflow is still scheduled. False where the server does not answer: no evidence."""
     info = activity.info()
     handle = activity.client().get_workflow_handle(str(info.workflow_id), run_id=info.workflow_run_id)

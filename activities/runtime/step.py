@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.runtime.failures import WORKER_SHUTDOWN, count_failure
-from activities.runtime.heartbeat import heartbeats
+from activities.runtime.heartbeat import send_heartbeats
 from baton import naming
 
 P = ParamSpec("P")
@@ -31,7 +31,7 @@ def step(name: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitab
             # Never unbound: the SDK runs each activity in a task of its own, and logs its end in the same task.
             structlog.contextvars.bind_contextvars(**_log_context(args))
             try:
-                async with heartbeats():
+                async with send_heartbeats():
                     return await function(*args, **kwargs)
             except asyncio.CancelledError:
                 if activity.is_worker_shutdown():

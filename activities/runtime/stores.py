@@ -8,15 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from activities.runtime.superseded import still_wanted
+from activities.runtime.superseded import ensure_not_superseded
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.store_paths import CONFIG, REQUEST, SAVED
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.workspace import exclusive
+from workspaces.checkpoints.workspace import hold_workspace
 from workspaces.git.credentials import Credentials
 from workspaces.project.baton_toml import ProjectConfig
-from workspaces.store.run_records import damaged, read_json
+from workspaces.store.run_records import damaged_record, read_json
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
@@ -42,7 +42,7 @@ class Stores:
         self._open: dict[str, Store] = {}
         self._lock = asyncio.Lock()
 
-    async def get(self, repo: str) -> Store:
+    async def open_store(self, repo: str) -> Store:
         """Return the store of a target repository; create it where there is none."""
         if repo not in self._open:
             async with self._lock:
@@ -52,60 +52,60 @@ class Stores:
                     )
         return self._open[repo]
 
-    def has(self, repo: str) -> bool:
+    def has_store(self, repo: str) -> bool:
         """Whether this home has a store of a target repository."""
         return (self.home / "stores" / naming.repo_key(repo)).is_dir()
 
-    async def checkpoints(self, repo: str) -> Checkpoints:
+    async def open_checkpoints(self, repo: str) -> Checkpoints:
         """Return the checkpoints in the store of a target repository."""
-        return Checkpoints(await self.get(repo))
+        return Checkpoints(await self.open_store(repo))
 
 
 @asynccontextmanager
-async def holding(store: Store, run: str, task: str, *needed: str) -> AsyncIterator[Checkpoints]:
+async def hold_lane(store: Store, run: str, task: str, *needed: str) -> AsyncIterator[Checkpoints]:
     """Lock a task's lane for a step that reads or writes it, after fetching the commits that other hosts wrote.
 
     Raises WorkElsewhere if one of the commits `needed` is on no host that can be reached.
     """
     lane = Lane(run, task)
-    async with exclusive(store, lane):
+    async with hold_workspace(store, lane):
         checkpoints = Checkpoints(store)
-        await checkpoints.claim(lane, still_wanted)
-        store.require(run, *needed)
+        await checkpoints.claim_lane(lane, ensure_not_superseded)
+        store.require_commits(run, *needed)
         yield checkpoints
 
 
-async def run_file(store: Store, run: str, path: str) -> bytes | None:
+async def read_run_file(store: Store, run: str, path: str) -> bytes | None:
     """Return the current content of one of the run's own files; None if there is no such file."""
-    head = await store.head(naming.run_ref(run))
-    return await store.read(head, path) if head else None
+    head = await store.read_head(naming.run_ref(run))
+    return await store.read_file(head, path) if head else None
 
 
-async def run_json(store: Store, run: str, path: str) -> Any:
+async def read_run_json(store: Store, run: str, path: str) -> Any:
     """Return the value of one of the run's own JSON files.
 
     Raises WorkElsewhere if it is missing, StoreDamaged if it is no JSON.
     """
-    data = await run_file(store, run, path)
+    data = await read_run_file(store, run, path)
     if data is None:
-        raise store.elsewhere(run, path)
+        raise store.work_elsewhere(run, path)
     try:
         return read_json(data)
     except ValueError as error:
-        raise damaged(path, run, error) from error
+        raise damaged_record(path, run, error) from error
 
 
-async def run_base(store: Store, run: str) -> str:
-    """Return the base commit of a run, as it was pinned at its start; raises as `run_json` does."""
-    pinned = (await run_json(store, run, REQUEST)).get("base_commit")
+async def read_run_base(store: Store, run: str) -> str:
+    """Return the base commit of a run, as it was pinned at its start; raises as `read_run_json` does."""
+    pinned = (await read_run_json(store, run, REQUEST)).get("base_commit")
     if not isinstance(pinned, str):
-        raise damaged(REQUEST, run, ValueError("it names no base_commit"))
+        raise damaged_record(REQUEST, run, ValueError("it names no base_commit"))
     return pinned
 
 
-async def run_config(store: Store, run: str) -> ProjectConfig:
+async def read_run_config(store: Store, run: str) -> ProjectConfig:
     """Return the project's configuration as it was granted at the base commit."""
-    return ProjectConfig.model_validate(await run_json(store, run, CONFIG))
+    return ProjectConfig.model_validate(await read_run_json(store, run, CONFIG))
 
 
 async def write_run_files(
@@ -126,28 +126,28 @@ async def write_run_files(
     attempts was given up.
     """
     ref = naming.run_ref(run)
-    head = await store.head(ref)
+    head = await store.read_head(ref)
     if head is None and not begins:
         await store.catch_up(run)
-        head = await store.head(ref)
+        head = await store.read_head(ref)
         if head is None:
-            raise store.elsewhere(run, "file")
-    seen = await store.read(head, alone) if head and alone else None
+            raise store.work_elsewhere(run, "file")
+    seen = await store.read_file(head, alone) if head and alone else None
     for _ in range(_MAX_RACES):
         if head and state_of and await _is_later(store, head, state_of):
             raise StaleAttempt(f"A later state of run {run} is stored already: this attempt was given up, and ends.")
         try:
             return await store.commit_files(ref, expected=head, files=files, message=message, at=at)
         except StaleAttempt:
-            head = await store.head(ref)
-            if head and alone and await store.read(head, alone) != seen:
+            head = await store.read_head(ref)
+            if head and alone and await store.read_file(head, alone) != seen:
                 raise
     raise WorkspaceError(f"The files of run {run} kept being written by others; try again.")
 
 
 async def _is_later(store: Store, head: str, moment: datetime) -> bool:
     """Whether the stored state is later than `moment`: a worker that was suspended may resume with an old state."""
-    data = await store.read(head, SAVED)
+    data = await store.read_file(head, SAVED)
     try:
         return data is not None and datetime.fromisoformat(read_json(data)["at"]) > moment
     except (ValueError, KeyError, TypeError):

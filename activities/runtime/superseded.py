@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from baton.errors import StaleAttempt
 
 
-async def still_wanted() -> None:
+async def ensure_not_superseded() -> None:
     """Return if this attempt still counts. Raises StaleAttempt if the server has given it up.
 
     A process that was suspended resumes with attempts that were given up meanwhile, and learns that only by its next

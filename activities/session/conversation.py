@@ -25,11 +25,11 @@ def is_paused_by_server(answer: Message | None, stop_reason: str = "pause_turn")
     """
     if answer is None or answer["role"] != "assistant" or stop_reason != "pause_turn":
         return False
-    blocks = _sendable(answer["content"])
-    return any(block.get("type") == "server_tool_use" for block in blocks) and not _asks(blocks)
+    blocks = _sendable_blocks(answer["content"])
+    return any(block.get("type") == "server_tool_use" for block in blocks) and not _has_tool_use(blocks)
 
 
-def add_user(messages: list[Message], user: Message | None) -> None:
+def append_user(messages: list[Message], user: Message | None) -> None:
     """Append the user's side of a turn; without one append `GO_ON`, unless the API continues its own pause."""
     if user is not None:
         messages.append(user)
@@ -37,15 +37,15 @@ def add_user(messages: list[Message], user: Message | None) -> None:
         messages.append({"role": "user", "content": [{"type": "text", "text": GO_ON}]})
 
 
-def extend(messages: list[Message], user: Message | None, answer: Message) -> None:
+def append_turn(messages: list[Message], user: Message | None, answer: Message) -> None:
     """Append a turn, without the blocks that the API would refuse; an answer without blocks is left out."""
-    add_user(messages, user)
-    content = _sendable(answer["content"])
+    append_user(messages, user)
+    content = _sendable_blocks(answer["content"])
     if content:
         messages.append(answer if content == answer["content"] else {**answer, "content": content})
 
 
-def take_back(results: list[dict[str, Any]], answer: Message) -> list[dict[str, Any]]:
+def reject_hand_off(results: list[dict[str, Any]], answer: Message) -> list[dict[str, Any]]:
     """Return the tool results of a turn that ended with a hand-off, with the hand-off's own replaced by a refusal."""
     calls = {
         block["id"]
@@ -60,7 +60,7 @@ def take_back(results: list[dict[str, Any]], answer: Message) -> list[dict[str, 
     ]
 
 
-def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _sendable_blocks(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the blocks that the API accepts back: no empty text, and no thinking without its signature."""
     return [
         block
@@ -70,6 +70,6 @@ def _sendable(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _asks(blocks: list[dict[str, Any]]) -> bool:
+def _has_tool_use(blocks: list[dict[str, Any]]) -> bool:
     """Whether the blocks call a tool of ours, which needs a result."""
     return any(block.get("type") == "tool_use" for block in blocks)

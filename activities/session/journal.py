@@ -16,19 +16,19 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from activities.runtime.superseded import still_wanted
-from activities.session.conversation import Message, extend
-from activities.session.left_out_paths import Book
-from agents.messages.request import Prefix
+from activities.runtime.superseded import ensure_not_superseded
+from activities.session.conversation import Message, append_turn
+from activities.session.left_out_paths import LeftOutList
+from agents.messages.request import FrozenPrefix
 from baton.errors import ConversationLost, StaleAttempt
-from baton.records.run import Contract, Usage
+from baton.records.run import Record, Usage
 from baton.steps.session import LeftOut, SessionKey, TurnInput, TurnResult
 from baton.steps.store_paths import LEFT_OUT, answer_file, cut_file, prefix_file, refused_file, user_file
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.workspace import Snapshot
+from workspaces.checkpoints.workspace import WorkspaceSnapshot
 
 
-class UserEntry(Contract):
+class UserEntry(Record):
     """The user's side of a turn: tool results and messages; without a message the model continues its own pause."""
 
     turn: int
@@ -52,7 +52,7 @@ class UserEntry(Contract):
     turn sends the content of this one to the model."""
 
 
-class LostCall(Contract):
+class LostCall(Record):
     """A call of a turn that ended without an answer: its stream broke, or its worker ended."""
 
     call: str
@@ -62,7 +62,7 @@ class LostCall(Contract):
     """USD: the maximum that it can have cost."""
 
 
-class AssistantEntry(Contract):
+class AssistantEntry(Record):
     """The model's side of a turn."""
 
     turn: int
@@ -92,7 +92,7 @@ class AssistantEntry(Contract):
     """None in a cut answer, which ends no turn."""
 
 
-class Position(Contract):
+class TurnPosition(Record):
     """The last step of a turn that an earlier attempt has committed."""
 
     state: Literal["fresh", "asked", "ended"]
@@ -107,9 +107,9 @@ class TranscriptCache:
 
     def __init__(self, size: int = 64) -> None:
         self._size = size
-        self._kept: OrderedDict[str, tuple[int, Prefix, list[Message]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, FrozenPrefix, list[Message]]] = OrderedDict()
 
-    def get(self, key: str, turns: int) -> tuple[Prefix, list[Message]] | None:
+    def get(self, key: str, turns: int) -> tuple[FrozenPrefix, list[Message]] | None:
         """Return prefix and messages of the first `turns` turns; None if another number of turns is cached."""
         kept = self._kept.get(key)
         if kept is None or kept[0] != turns:
@@ -117,7 +117,7 @@ class TranscriptCache:
         self._kept.move_to_end(key)
         return kept[1], kept[2]
 
-    def put(self, key: str, turns: int, prefix: Prefix, messages: list[Message]) -> None:
+    def put(self, key: str, turns: int, prefix: FrozenPrefix, messages: list[Message]) -> None:
         """Cache a transcript; evict the least recently used one."""
         self._kept[key] = (turns, prefix, messages)
         self._kept.move_to_end(key)
@@ -141,45 +141,45 @@ class Journal:
         self.lane = Lane(key.run, key.task)
         self._head: str | None = None
 
-    async def position(self, turn: TurnInput) -> Position:
+    async def claim_position(self, turn: TurnInput) -> TurnPosition:
         """Claim the lane for this attempt, and return the position of the turn.
 
         Raises StaleAttempt if another attempt has moved the lane on, and WorkElsewhere if the lane is on no host that
         can be reached.
         """
-        self._head = head = await self._checkpoints.claim(self.lane, still_wanted)
+        self._head = head = await self._checkpoints.claim_lane(self.lane, ensure_not_superseded)
         if head is None:
-            raise self._store.elsewhere(self._key.run, f"checkpoint of task {self._key.task}")
-        self._store.require(self._key.run, turn.expected)
+            raise self._store.work_elsewhere(self._key.run, f"checkpoint of task {self._key.task}")
+        self._store.require_commits(self._key.run, turn.expected)
         if self._checkpoints.stands_at(head, turn.expected):
-            return Position(state="fresh", head=head)
-        user = await self.user(head, turn.turn)
+            return TurnPosition(state="fresh", head=head)
+        user = await self.read_user(head, turn.turn)
         if user is None or user.expected != turn.expected:
             raise StaleAttempt(f"Another attempt has taken over {self._key.workflow_id} at turn {turn.turn}.")
         if user.result is not None:
-            return Position(state="ended", head=head, user=user, result=user.result)
-        answer = await self.last_answer(head, turn.turn)
+            return TurnPosition(state="ended", head=head, user=user, result=user.result)
+        answer = await self.read_answer(head, turn.turn)
         if answer is not None:
-            return Position(state="ended", head=head, user=user, result=answer.result)
-        return Position(state="asked", head=head, user=user, cuts=await self._cuts(head, turn.turn))
+            return TurnPosition(state="ended", head=head, user=user, result=answer.result)
+        return TurnPosition(state="asked", head=head, user=user, cuts=await self._read_cuts(head, turn.turn))
 
-    async def prefix(self, head: str, opening: UserEntry | None = None) -> Prefix | None:
+    async def read_prefix(self, head: str, opening: UserEntry | None = None) -> FrozenPrefix | None:
         """Return the frozen part of every request since a start of the session; None before its first turn.
 
         `opening` is the first entry of that start; without it the first start of the session is meant.
         """
         start = opening.start if opening is not None and opening.level else 0
-        data = await self._store.read(head, prefix_file(self._key.session, start))
-        return Prefix.from_json(data) if data is not None else None
+        data = await self._store.read_file(head, prefix_file(self._key.session_name, start))
+        return FrozenPrefix.from_json(data) if data is not None else None
 
-    async def transcript(self, head: str, turns: int) -> tuple[Prefix, list[Message]]:
+    async def read_transcript(self, head: str, turns: int) -> tuple[FrozenPrefix, list[Message]]:
         """Return the frozen prefix and the messages of the first `turns` turns. Raises ConversationLost."""
         cached = self._cache.get(self._cache_key, turns)
         if cached is not None:
             return cached[0], list(cached[1])
         pairs: list[tuple[UserEntry, AssistantEntry]] = []
         for number in range(turns, 0, -1):
-            user, answer = await self.user(head, number), await self.last_answer(head, number)
+            user, answer = await self.read_user(head, number), await self.read_answer(head, number)
             if user is not None and user.result is not None and answer is None:
                 continue  # It has no answer, and was sent with a later turn.
             if user is None or answer is None:
@@ -187,32 +187,32 @@ class Journal:
             pairs.append((user, answer))
             if user.level:
                 break
-        prefix = await self.prefix(head, pairs[-1][0] if pairs else None)
+        prefix = await self.read_prefix(head, pairs[-1][0] if pairs else None)
         if prefix is None:
             raise ConversationLost(f"The store has no transcript of {self._key.workflow_id}.")
         messages: list[Message] = []
         for user, answer in reversed(pairs):
-            extend(messages, user.message, answer.message)
+            append_turn(messages, user.message, answer.message)
         return prefix, messages
 
-    async def left_out(self) -> Book:
+    async def read_left_out(self) -> LeftOutList:
         """Return the list of paths that are not kept, as of the newest checkpoint of the lane."""
-        data = await self._store.read(self._head, LEFT_OUT) if self._head else None
-        return Book.model_validate_json(data) if data is not None else Book()
+        data = await self._store.read_file(self._head, LEFT_OUT) if self._head else None
+        return LeftOutList.model_validate_json(data) if data is not None else LeftOutList()
 
-    async def last_answer(self, head: str, turn: int) -> AssistantEntry | None:
+    async def read_answer(self, head: str, turn: int) -> AssistantEntry | None:
         """Return the answer that ended a turn; None if the turn has none."""
-        data = await self._store.read(head, answer_file(self._key.session, turn))
+        data = await self._store.read_file(head, answer_file(self._key.session_name, turn))
         return AssistantEntry.model_validate_json(data) if data is not None else None
 
-    async def before(self, head: str, turn: int) -> tuple[AssistantEntry | None, list[UserEntry]]:
+    async def read_before(self, head: str, turn: int) -> tuple[AssistantEntry | None, list[UserEntry]]:
         """Return the last answer before a turn, and the turns since it, each of which ended a session that went on."""
         ended: list[UserEntry] = []
         for number in range(turn - 1, 0, -1):
-            answer = await self.last_answer(head, number)
+            answer = await self.read_answer(head, number)
             if answer is not None:
                 return answer, ended
-            user = await self.user(head, number)
+            user = await self.read_user(head, number)
             if user is None or user.result is None:
                 break
             ended.insert(0, user)
@@ -223,20 +223,20 @@ class Journal:
         entry: UserEntry,
         *,
         at: datetime,
-        snapshot: Snapshot | None,
-        prefix: Prefix | None = None,
+        snapshot: WorkspaceSnapshot | None,
+        prefix: FrozenPrefix | None = None,
         files: dict[str, bytes] | None = None,
     ) -> str:
         """Commit the user's side of a turn together with the workspace after its tools."""
-        session, path = self._key.session, user_file(self._key.session, entry.turn)
+        session, path = self._key.session_name, user_file(self._key.session_name, entry.turn)
         contents = {path: entry.model_dump_json(exclude_defaults=True).encode()}
         if prefix is not None:
             contents[prefix_file(session, entry.start if entry.level else 0)] = prefix.to_json()
-        if entry.level and self._head and (refused := await self._store.read(self._head, path)):
+        if entry.level and self._head and (refused := await self._store.read_file(self._head, path)):
             contents[refused_file(session, entry.turn, entry.start)] = refused
         contents.update(files or {})
         names = ", ".join(str(tool["name"]) for tool in entry.tools)
-        return await self._checkpoints.record(
+        return await self._checkpoints.record_checkpoint(
             self.lane,
             # Not `entry.expected`: the takeover of a lane by this host adds a commit to it.
             expected=self._head or entry.expected,
@@ -248,48 +248,50 @@ class Journal:
 
     async def record_cut(self, head: str, entry: AssistantEntry, count: int, *, at: datetime) -> str:
         """Commit an answer that max_tokens cut off: it is paid for, and its tool calls do not run."""
-        path = cut_file(self._key.session, entry.turn, count)
+        path = cut_file(self._key.session_name, entry.turn, count)
         return await self._record_answer(head, path, entry, "answer cut off", at, {})
 
     async def record_answer(
         self, head: str, entry: AssistantEntry, *, at: datetime, files: dict[str, bytes] | None = None
     ) -> str:
         """Commit the model's answer, after which the call is never made again."""
-        path = answer_file(self._key.session, entry.turn)
+        path = answer_file(self._key.session_name, entry.turn)
         return await self._record_answer(head, path, entry, f"answer ({entry.stop_reason})", at, files or {})
 
     async def _record_answer(
         self, head: str, path: str, entry: AssistantEntry, about: str, at: datetime, files: dict[str, bytes]
     ) -> str:
-        return await self._checkpoints.record(
+        return await self._checkpoints.record_checkpoint(
             self.lane,
             expected=head,
             files={path: entry.model_dump_json(exclude_defaults=True).encode(), **files},
             workspace=None,
-            summary=f"{self._key.session} turn {entry.turn}: {about}",
+            summary=f"{self._key.session_name} turn {entry.turn}: {about}",
             at=at,
         )
 
-    def remember(self, turns: int, prefix: Prefix, messages: list[Message]) -> None:
+    def remember_transcript(self, turns: int, prefix: FrozenPrefix, messages: list[Message]) -> None:
         """Cache the transcript for the next turn on this worker."""
         self._cache.put(self._cache_key, turns, prefix, messages)
 
-    def forget(self) -> None:
+    def forget_transcript(self) -> None:
         """Evict the transcript of the session from the cache."""
         self._cache.drop(self._cache_key)
 
-    async def user(self, head: str, turn: int) -> UserEntry | None:
+    async def read_user(self, head: str, turn: int) -> UserEntry | None:
         """Return the user's side of a turn; None if it is not committed."""
-        data = await self._store.read(head, user_file(self._key.session, turn))
+        data = await self._store.read_file(head, user_file(self._key.session_name, turn))
         return UserEntry.model_validate_json(data) if data is not None else None
 
-    async def _cuts(self, head: str, turn: int) -> list[AssistantEntry]:
+    async def _read_cuts(self, head: str, turn: int) -> list[AssistantEntry]:
         cuts: list[AssistantEntry] = []
-        while (data := await self._store.read(head, cut_file(self._key.session, turn, len(cuts) + 1))) is not None:
+        while (
+            data := await self._store.read_file(head, cut_file(self._key.session_name, turn, len(cuts) + 1))
+        ) is not None:
             cuts.append(AssistantEntry.model_validate_json(data))
         return cuts
 
 
-def dump(value: Any) -> bytes:
+def dump_json(value: Any) -> bytes:
     """Return a report as the JSON of the store."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

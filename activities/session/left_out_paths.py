@@ -8,16 +8,16 @@ from collections.abc import Callable, Collection, Mapping
 
 from pydantic import Field
 
-from baton.records.left_out import by_name, is_minor, read_path, show_path, with_reasons, words
-from baton.records.run import Contract
+from baton.records.left_out import describe_reason, group_by_name, is_minor, read_path, show_path, with_reasons
+from baton.records.run import Record
 from baton.steps.session import LeftOut, SessionKey
-from baton.text.truncation import MAX_NAMED, bullets, named, short
+from baton.text.truncation import MAX_NAMED, bullet_list, cut_item, join_names
 
 _MAX_KEPT = 500
 """Maximum of paths in the list; of more it has the number."""
 
 
-class Path(Contract):
+class LeftOutPath(Record):
     """A path that is not kept."""
 
     reason: str
@@ -33,48 +33,48 @@ class Path(Contract):
         return not self.written and is_minor(path, self.reason)
 
 
-_NONE = Path(reason="")
+_NONE = LeftOutPath(reason="")
 
 
-class Book(Contract):
+class LeftOutList(Record):
     """The list of one lane, by path as `show_path` shows it."""
 
-    paths: dict[str, Path] = Field(default_factory=dict)
+    paths: dict[str, LeftOutPath] = Field(default_factory=dict)
     more: int = 0
     """Number of further paths that are not kept, beyond the maximum of the list."""
     run: str = ""
     """The run to whose people the list was reported; in a fork it is another run."""
 
-    def known(self) -> list[str]:
+    def known_paths(self) -> list[str]:
         """Return the paths as git has them."""
         return [read_path(shown) for shown in self.paths]
 
-    def news(self) -> LeftOut:
+    def to_left_out(self) -> LeftOut:
         """Return the list for people, bounded because histories hold it, with one cache of each name."""
         major = {shown: path.reason for shown, path in sorted(self.paths.items()) if not path.is_minor(shown)}
-        named_so = {_name(shown): shown for shown, path in sorted(self.paths.items()) if path.is_minor(shown)}
+        named_so = {_base_name(shown): shown for shown, path in sorted(self.paths.items()) if path.is_minor(shown)}
         minor = sorted(named_so.values())
         return LeftOut(
-            paths={short(shown): major[shown] for shown in list(major)[:MAX_NAMED]},
-            minor=list(map(short, minor[:MAX_NAMED])),
+            paths={cut_item(shown): major[shown] for shown in list(major)[:MAX_NAMED]},
+            minor=list(map(cut_item, minor[:MAX_NAMED])),
             more=max(0, len(major) - MAX_NAMED) + max(0, len(minor) - MAX_NAMED) + self.more,
         )
 
 
-class Changes:
+class LeftOutChanges:
     """The changes that a turn's tool calls make to the list of a lane."""
 
-    def __init__(self, book: Book, key: SessionKey) -> None:
+    def __init__(self, book: LeftOutList, key: SessionKey) -> None:
         self.before = book
         self.after = book
-        self.seen: dict[str, Path] = {}
+        self.seen: dict[str, LeftOutPath] = {}
         """Paths of the list that these calls wrote or changed, reported before or not."""
-        self.fresh: dict[str, Path] = {}
+        self.fresh: dict[str, LeftOutPath] = {}
         """Paths that were not reported to this session before, and those that a file tool wrote again."""
         self._key = key
         self._untold = 0
 
-    def take(
+    def take_snapshot(
         self,
         unkept: Mapping[str, str],
         states: Mapping[str, str],
@@ -91,10 +91,10 @@ class Changes:
         `written` are the paths that file tools wrote; `whole` is whether the snapshot covers the whole workspace;
         `holds` tests whether a path is kept; `files_in` returns the files of a directory, None if there are many.
         """
-        paths: dict[str, Path] = {}
+        paths: dict[str, LeftOutPath] = {}
         for path, known in ((read_path(shown), known) for shown, known in self.before.paths.items()):
             deleted = path in before and path not in states
-            if path not in unkept and (deleted or holds(path) or (whole and _is_over(known, path, unkept, states))):
+            if path not in unkept and (deleted or holds(path) or (whole and _is_obsolete(known, path, unkept, states))):
                 continue
             paths[path] = known
         unkept = {path: reason for path, reason in unkept.items() if not _is_named(path, paths, files_in)}
@@ -103,7 +103,7 @@ class Changes:
         new: set[str] = set()
         for path, reason in unkept.items():
             known = paths.get(path, _NONE)
-            now = Path(reason=reason, state=states.get(path, ""), written=path in written or known.written)
+            now = LeftOutPath(reason=reason, state=states.get(path, ""), written=path in written or known.written)
             now.told = known.told if reason == known.reason else ""
             if path in written or (reason, now.state) != (known.reason, known.state):
                 new.add(path)
@@ -115,10 +115,10 @@ class Changes:
         self.fresh = {
             path: kept[path]
             for path in sorted(unkept.keys() & kept.keys())
-            if path in written or kept[path].told != self._key.session
+            if path in written or kept[path].told != self._key.session_name
         }
-        told = {"told": self._key.session}
-        self.after = Book(
+        told = {"told": self._key.session_name}
+        self.after = LeftOutList(
             paths={
                 show_path(path): known.model_copy(update=told) if path in self.fresh else known
                 for path, known in kept.items()
@@ -128,55 +128,55 @@ class Changes:
         )
 
     @property
-    def news(self) -> LeftOut | None:
+    def changed_list(self) -> LeftOut | None:
         """The whole list for people; None if it is the one that they know."""
-        now = self.after.news()
-        if self.before.run == self._key.run and now == self.before.news():
+        now = self.after.to_left_out()
+        if self.before.run == self._key.run and now == self.before.to_left_out():
             return None
         return now if now != LeftOut() or self.before.paths else None
 
     @property
-    def weighty(self) -> bool:
+    def is_important(self) -> bool:
         """Whether the session must read about a path before it may hand off."""
         return any(not known.is_minor(path) for path, known in self.seen.items() if path in self.fresh)
 
-    def remark(self) -> str:
+    def remark_text(self) -> str:
         """Return the remark for the session's next message, with each path once; empty if there is no new path."""
         weighty = {show_path(path): known.reason for path, known in self.fresh.items() if not known.is_minor(path)}
-        minor = by_name(show_path(path) for path, known in self.fresh.items() if known.is_minor(path))
+        minor = group_by_name(show_path(path) for path, known in self.fresh.items() if known.is_minor(path))
         lines = []
         if weighty:
             lines += [
                 "The engine does NOT keep these paths: they will not be in the branch, and the engine's own test run"
                 " does not have them:",
-                bullets(with_reasons(weighty), more=self._untold),
+                bullet_list(with_reasons(weighty), more=self._untold),
                 "If the change needs one, put it where the project keeps it (another name or place, a smaller file, a"
                 " changed .gitignore); if not, leave or delete it. Say in your hand-off what is missing.",
             ]
         if minor:
-            lines.append(f"Not kept, as is usual for caches and empty directories: {named(minor)}.")
+            lines.append(f"Not kept, as is usual for caches and empty directories: {join_names(minor)}.")
         return "\n".join(lines)
 
 
-def told_of_file(reason: str) -> str:
+def file_note(reason: str) -> str:
     """Return the line for the result of a file tool whose file is not kept."""
-    return f"NOT KEPT: {words(reason)}, so this file will not be in the branch."
+    return f"NOT KEPT: {describe_reason(reason)}, so this file will not be in the branch."
 
 
-def told_of_command(seen: Mapping[str, Path]) -> str:
+def command_note(seen: Mapping[str, LeftOutPath]) -> str:
     """Return the line for the result of a command that wrote paths that are not kept; empty if there are none."""
     weighty = {show_path(path): known.reason for path, known in seen.items() if not known.is_minor(path)}
-    return f"[NOT KEPT, so not in the branch: {named(with_reasons(weighty), 5)}]" if weighty else ""
+    return f"[NOT KEPT, so not in the branch: {join_names(with_reasons(weighty), 5)}]" if weighty else ""
 
 
-def _is_over(known: Path, path: str, unkept: Mapping[str, str], states: Mapping[str, str]) -> bool:
+def _is_obsolete(known: LeftOutPath, path: str, unkept: Mapping[str, str], states: Mapping[str, str]) -> bool:
     """Whether a path that a snapshot of the whole workspace does not name leaves the list."""
     if any(other.endswith("/") and path.startswith(other) for other in unkept):
         return False  # named with its directory
     return path in states or known.is_minor(path)
 
 
-def _is_named(path: str, paths: Mapping[str, Path], files_in: Callable[[str], Collection[str] | None]) -> bool:
+def _is_named(path: str, paths: Mapping[str, LeftOutPath], files_in: Callable[[str], Collection[str] | None]) -> bool:
     """Whether all files of an ignored directory are in the list one by one."""
     if not path.endswith("/") or not any(known.startswith(path) and known != path for known in paths):
         return False
@@ -184,5 +184,5 @@ def _is_named(path: str, paths: Mapping[str, Path], files_in: Callable[[str], Co
     return files is not None and paths.keys() >= set(files)
 
 
-def _name(path: str) -> str:
+def _base_name(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]

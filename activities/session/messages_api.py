@@ -16,7 +16,7 @@ import httpx2
 from pydantic import Field
 
 from activities.session.conversation import WHOLE
-from activities.session.received_answer import InputsApart, clean, take
+from activities.session.received_answer import InputSplitStream, clean_text, receive_answer
 from baton.errors import (
     AnswerTruncated,
     ModelError,
@@ -26,8 +26,8 @@ from baton.errors import (
     UsageLimitReached,
 )
 from baton.policies import MODEL_CONNECT_TIMEOUT, MODEL_READ_TIMEOUT
-from baton.records.run import Contract, Usage
-from baton.text.truncation import cut
+from baton.records.run import Record, Usage
+from baton.text.truncation import cut_text
 
 if TYPE_CHECKING:
     import anthropic
@@ -44,7 +44,7 @@ _MAX_RETRY_AFTER = timedelta(minutes=2)
 """A `retry-after` beyond this is a usage limit: the workflow waits for it on a durable timer."""
 
 
-class Meter:
+class CallMeter:
     """The progress of a call, by which it is billed even if it ends without an answer."""
 
     def __init__(self) -> None:
@@ -54,23 +54,23 @@ class Meter:
         """Tokens of the prompt as billed, and of the part of the answer that came; None before an answer began."""
         self.model = ""
 
-    def failed(self, error: Exception) -> None:
+    def record_failure(self, error: Exception) -> None:
         """Record the error with which a call ended."""
         import anthropic
 
         unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
         self.free = self.begun is None and (isinstance(error, anthropic.APIStatusError) or unsent)
 
-    def read(self, message: "anthropic.types.Message", inputs: Mapping[int, str]) -> None:
+    def record_answer(self, message: "anthropic.types.Message", inputs: Mapping[int, str]) -> None:
         """Record the part of an answer that has come, with the inputs of its tool calls."""
         self.begun = usage_of(message.usage)
-        self.model = clean(str(message.model))
-        texts = [json.dumps(block, ensure_ascii=False, default=str) for block in _blocks(message)]
+        self.model = clean_text(str(message.model))
+        texts = [json.dumps(block, ensure_ascii=False, default=str) for block in _content_blocks(message)]
         seen = sum(map(len, [*texts, *inputs.values()])) // _CHARACTERS_PER_TOKEN
         self.begun = self.begun.model_copy(update={"output_tokens": max(self.begun.output_tokens, seen)})
 
 
-class Answer(Contract):
+class ModelAnswer(Record):
     """A complete answer of the model, in a form that can be stored and sent back."""
 
     content: list[dict[str, Any]]
@@ -100,9 +100,9 @@ def make_client(api_key: str | None, base_url: str | None) -> "AsyncAnthropic":
     )
 
 
-async def ask(
-    client: "AsyncAnthropic", request: Mapping[str, Any], headers: Mapping[str, str], meter: Meter | None = None
-) -> Answer:
+async def ask_model(
+    client: "AsyncAnthropic", request: Mapping[str, Any], headers: Mapping[str, str], meter: CallMeter | None = None
+) -> ModelAnswer:
     """Make one call and return the complete answer. Raises ModelError only.
 
     The meter has the billed tokens, also if the call fails.
@@ -111,54 +111,54 @@ async def ask(
     from anthropic.lib.streaming import AsyncMessageStream
 
     started = time.monotonic()
-    meter = meter or Meter()
+    meter = meter or CallMeter()
     begun = False
     try:
-        inputs = InputsApart(await client.messages.create(**request, stream=True, extra_headers=dict(headers)))
+        inputs = InputSplitStream(await client.messages.create(**request, stream=True, extra_headers=dict(headers)))
         begun = True
         async with AsyncMessageStream(cast(Any, inputs), output_format=anthropic.NOT_GIVEN) as stream:
             try:
                 message: anthropic.types.Message = await stream.get_final_message()
             finally:
                 with suppress(AssertionError):  # No event has come yet.
-                    meter.read(stream.current_message_snapshot, inputs.texts)
+                    meter.record_answer(stream.current_message_snapshot, inputs.input_texts)
             request_id = stream.request_id
     except (anthropic.AnthropicError, httpx2.HTTPError) as error:
-        meter.failed(error)
-        raise translate(error) from error
+        meter.record_failure(error)
+        raise translate_error(error) from error
     except Exception as error:
         # On an invalid event or invalid JSON the SDK raises exceptions of many types.
-        meter.failed(error)
-        raise _unreadable(error, begun=begun) from error
+        meter.record_failure(error)
+        raise _unreadable_error(error, begun=begun) from error
     if message.stop_reason is None:
         # A clean end without `message_stop` raises nothing in the SDK: tool input may be cut in the middle.
         raise AnswerTruncated(
             "The answer of the Messages API ended before it was complete.", kind="truncated", request_id=request_id
         )
-    taken = take(_blocks(message), inputs.texts, uncut=message.stop_reason in WHOLE)
-    details = clean(message.to_dict(warnings=False).get("stop_details"))
-    return Answer(
+    taken = receive_answer(_content_blocks(message), inputs.input_texts, uncut=message.stop_reason in WHOLE)
+    details = clean_text(message.to_dict(warnings=False).get("stop_details"))
+    return ModelAnswer(
         content=taken.content,
         faults=taken.faults,
         fault=taken.fault,
         unsent=taken.unsent,
-        stop_reason=clean(str(message.stop_reason)),
+        stop_reason=clean_text(str(message.stop_reason)),
         stop_details=details if isinstance(details, dict) else None,
-        model=clean(str(message.model)),
+        model=clean_text(str(message.model)),
         request_id=request_id,
         usage=usage_of(message.usage),
         seconds=time.monotonic() - started,
     )
 
 
-def _blocks(message: "anthropic.types.Message") -> list[dict[str, Any]]:
-    """Return the blocks of an answer exactly as they came, without the inputs that `InputsApart` holds."""
+def _content_blocks(message: "anthropic.types.Message") -> list[dict[str, Any]]:
+    """Return the blocks of an answer exactly as they came, without the inputs that `InputSplitStream` holds."""
     # Not through JSON: a text may hold half of a surrogate pair.
     content = message.to_dict(warnings=False)["content"]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
-def _unreadable(error: Exception, *, begun: bool) -> ModelError:
+def _unreadable_error(error: Exception, *, begun: bool) -> ModelError:
     """Return the error for a request that cannot be serialised, or an answer that cannot be parsed."""
     kind = type(error).__name__
     if not begun:
@@ -186,7 +186,7 @@ def usage_of(usage: "anthropic.types.Usage") -> Usage:
     )
 
 
-def translate(error: Exception) -> ModelError:
+def translate_error(error: Exception) -> ModelError:
     """Return an error of the SDK or the transport as a ModelError: retryable (and when) or final."""
     import anthropic
 
@@ -211,7 +211,7 @@ def _translate_status(error: "anthropic.APIStatusError") -> ModelError:
     detail = detail if isinstance(detail, dict) else {}
     # An error event in the middle of a stream is a status error with code 200, so its type counts.
     kind = str(error.type or detail.get("type") or f"http_{error.status_code}")
-    said = cut(str(detail.get("message") or error.message), 500)
+    said = cut_text(str(detail.get("message") or error.message), 500)
     message = f"The Messages API answered {error.status_code} {kind}: {said}"
     headers = error.response.headers
     retry_after = _retry_after(headers)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic_core import from_json
 
-from baton.text.truncation import cut
-from baton.text.untrusted import mend_json, whole
+from baton.text.truncation import cut_text
+from baton.text.untrusted import repair_json, replace_surrogates
 
 if TYPE_CHECKING:
     from anthropic import AsyncStream
@@ -38,7 +38,7 @@ _BOUND = frozenset({"thinking", "redacted_thinking"})
 """Blocks that the API accepts back only unchanged, and only after unchanged blocks."""
 
 
-class InputsApart:
+class InputSplitStream:
     """A stream of events without the text of tool inputs, which it collects by the number of their block."""
 
     def __init__(self, stream: "AsyncStream[RawMessageStreamEvent]") -> None:
@@ -62,13 +62,13 @@ class InputsApart:
         await self._stream.close()
 
     @property
-    def texts(self) -> dict[int, str]:
+    def input_texts(self) -> dict[int, str]:
         """The part of each block's input that has come, as text."""
         return {index: "".join(pieces) for index, pieces in self._pieces.items()}
 
 
 @dataclass
-class Taken:
+class ReceivedAnswer:
     """The content of an answer in a form that can be stored and sent back, with its faults for the model."""
 
     content: list[dict[str, Any]] = field(default_factory=list)
@@ -80,16 +80,16 @@ class Taken:
     """That content, for people."""
 
 
-def take(content: list[dict[str, Any]], texts: dict[int, str], *, uncut: bool) -> Taken:
+def receive_answer(content: list[dict[str, Any]], texts: dict[int, str], *, uncut: bool) -> ReceivedAnswer:
     """Parse the inputs of an answer's tool calls, by the number of their block, and repair its blocks for the store.
 
     An answer that is not `uncut` may end within an input: the part that has come is kept, and the call does not run.
     """
-    taken = Taken()
+    taken = ReceivedAnswer()
     seen: set[str] = set()
     altered = False
     for index, block in enumerate(content):
-        mended = _mend(block, texts.get(index, ""), uncut=uncut)
+        mended = _repair_block(block, texts.get(index, ""), uncut=uncut)
         kind, call = block.get("type"), str(mended.block.get("id", ""))
         if kind == "tool_use":
             if not _BLOCK_ID.fullmatch(call) or call in seen:
@@ -113,74 +113,74 @@ def take(content: list[dict[str, Any]], texts: dict[int, str], *, uncut: bool) -
 
 
 @dataclass
-class _Mended:
+class _ReceivedBlock:
     block: dict[str, Any]
     fault: str = ""
     altered: bool = False
     """Whether it differs from the block that the model wrote."""
 
 
-def _mend(block: dict[str, Any], text: str, *, uncut: bool) -> _Mended:
+def _repair_block(block: dict[str, Any], text: str, *, uncut: bool) -> _ReceivedBlock:
     kind = block.get("type")
     if kind not in ("tool_use", "server_tool_use"):
-        cleaned, bad = clean(block), _unfit(block)
+        cleaned, bad = clean_text(block), _storage_fault(block)
         # Text is repaired in place; a number or depth that cannot be stored makes the block invalid.
-        return _Mended(cleaned, "a part of it cannot be stored" if bad else "", altered=cleaned != block)
+        return _ReceivedBlock(cleaned, "a part of it cannot be stored" if bad else "", altered=cleaned != block)
     given = {name: value for name, value in block.items() if name != "input"}
-    cleaned = clean(given)
+    cleaned = clean_text(given)
     value, reason = _read_input(text, block.get("input"), uncut=uncut)
     fault = f"the input of this call was not valid JSON: {reason}" if reason else ""
     if kind == "tool_use" and not _TOOL_NAME.fullmatch(name := str(cleaned.get("name"))):
         cleaned["name"] = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
-        fault = fault or f"there is no tool {cut(name, 60)!r}"
+        fault = fault or f"there is no tool {cut_text(name, 60)!r}"
     if fault and kind == "tool_use":
         fault = f"{fault[0].upper()}{fault[1:]}. The call was not made. Fix it and call again."
     # In the order of the API's own fields.
-    mended = {clean(name): value if name == "input" else cleaned[clean(name)] for name in block}
+    mended = {clean_text(name): value if name == "input" else cleaned[clean_text(name)] for name in block}
     mended.setdefault("input", value)
-    return _Mended(mended, fault, altered=bool(reason) or cleaned != given)
+    return _ReceivedBlock(mended, fault, altered=bool(reason) or cleaned != given)
 
 
 def _read_input(text: str, given: Any, *, uncut: bool) -> tuple[dict[str, Any], str]:
     """Return the input of a call, and its fault; with a fault the input is an object that holds the text."""
-    text = _joined(text)
+    text = _join_surrogates(text)
     if text.strip():
         try:
             value = from_json(text.encode())
         except ValueError as error:
-            value, reason = None, _named(error, text)
+            value, reason = None, _parser_reason(error, text)
             if not uncut:
-                value, reason = _part(text), ""
+                value, reason = _read_partial(text), ""
         else:
-            reason = _doubled(text)
+            reason = _duplicate_name(text)
     else:
         # Some gateways send the whole input with the start of the block, and no deltas.
-        value = clean(given) if given is not None else {}
+        value = clean_text(given) if given is not None else {}
         reason = "" if given in (None, value) else "it holds what no JSON can"
         text = json.dumps(value)
-    reason = reason or _unfit(value)
+    reason = reason or _storage_fault(value)
     if not reason and not isinstance(value, dict):
         reason = f"it must be an object, and it is {_KINDS.get(type(value), 'something else')}"
-    return (value, "") if not reason else ({INVALID_JSON: whole(text)}, reason)
+    return (value, "") if not reason else ({INVALID_JSON: replace_surrogates(text)}, reason)
 
 
-def _named(error: ValueError, text: str) -> str:
+def _parser_reason(error: ValueError, text: str) -> str:
     """Return the parser's reason; half of a surrogate pair is named as such."""
-    if isinstance(error, UnicodeEncodeError) or mend_json(text.encode()) != text.encode():
+    if isinstance(error, UnicodeEncodeError) or repair_json(text.encode()) != text.encode():
         return r"it holds half of a surrogate pair (such as \ud800), which stands for no character"
-    return cut(str(error), 300)
+    return cut_text(str(error), 300)
 
 
-def _part(text: str) -> Any:
+def _read_partial(text: str) -> Any:
     """Return the part of an input that was cut off; its text within an object if it cannot be parsed."""
     try:
         value = from_json(text.encode(), allow_partial=True)
     except ValueError:
         value = None
-    return value if isinstance(value, dict) and not _unfit(value) else {INVALID_JSON: whole(text)}
+    return value if isinstance(value, dict) and not _storage_fault(value) else {INVALID_JSON: replace_surrogates(text)}
 
 
-def _doubled(text: str) -> str:
+def _duplicate_name(text: str) -> str:
     """Return the fault of an input with a duplicate key, since either value could be meant; empty if there is none."""
     found: list[str] = []
 
@@ -190,10 +190,10 @@ def _doubled(text: str) -> str:
 
     with suppress(ValueError, RecursionError):  # It was parsed already; this only counts keys.
         json.loads(text, object_pairs_hook=note)
-    return f"the name {cut(found[0], 60)!r} stands twice in an object" if found else ""
+    return f"the name {cut_text(found[0], 60)!r} stands twice in an object" if found else ""
 
 
-def _unfit(value: Any) -> str:
+def _storage_fault(value: Any) -> str:
     """Return the reason why a value cannot be stored and sent as JSON; empty if it can."""
     rest = [(value, 0)]
     while rest:
@@ -210,22 +210,22 @@ def _unfit(value: Any) -> str:
     return ""
 
 
-def clean(value: Any) -> Any:
+def clean_text(value: Any) -> Any:
     """Return the value with every text in valid Unicode, and None for values deeper than `_MAX_DEPTH`."""
-    return _cleaned(value, 0)
+    return _clean_nested(value, 0)
 
 
-def _cleaned(value: Any, depth: int) -> Any:
+def _clean_nested(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return whole(_joined(value))
+        return replace_surrogates(_join_surrogates(value))
     if depth > _MAX_DEPTH:
         return None
     if isinstance(value, dict):
-        return {_cleaned(name, depth): _cleaned(inner, depth + 1) for name, inner in value.items()}
-    return [_cleaned(inner, depth + 1) for inner in value] if isinstance(value, list) else value
+        return {_clean_nested(name, depth): _clean_nested(inner, depth + 1) for name, inner in value.items()}
+    return [_clean_nested(inner, depth + 1) for inner in value] if isinstance(value, list) else value
 
 
-def _joined(text: str) -> str:
+def _join_surrogates(text: str) -> str:
     """Return the text with each surrogate pair as one character: a pair may come in two pieces."""
     if text.isascii():
         return text

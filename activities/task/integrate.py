@@ -8,15 +8,15 @@ from temporalio import activity
 
 from activities.runtime.engine_tasks import write_engine_task
 from activities.runtime.step import step
-from activities.runtime.stores import Stores, holding
-from activities.session.journal import dump
+from activities.runtime.stores import Stores, hold_lane
+from activities.session.journal import dump_json
 from baton import naming
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.store_paths import conflict_file
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge
+from workspaces.delivery.merge import begin_from_conflict, commit_tree, merge_commits
 from workspaces.sandbox.output_capture import cut_middle
 from workspaces.store.store import Store
 
@@ -33,20 +33,20 @@ class IntegrationActivities:
     @step("open_task")
     async def open_task(self, task: OpenTaskInput) -> TaskOpened:
         """Open a task's lane on the integrated commit; a retry returns the lane that exists."""
-        store = await self._stores.get(task.repo)
+        store = await self._stores.open_store(task.repo)
         lane = Lane(task.run, task.task)
-        async with holding(store, task.run, task.task) as checkpoints:
-            existing = await checkpoints.head(lane)
+        async with hold_lane(store, task.run, task.task) as checkpoints:
+            existing = await checkpoints.read_head(lane)
             if existing is not None:
                 base = checkpoints.project_commit(existing)
                 return TaskOpened(commit=existing, base=base)
-            base = await self._integrated(store, task.run)
-            return TaskOpened(commit=await checkpoints.begin(lane, base, at=task.at), base=base)
+            base = await self._integrated_head(store, task.run)
+            return TaskOpened(commit=await checkpoints.begin_lane(lane, base, at=task.at), base=base)
 
     @step("open_repair")
     async def open_repair(self, repair: RepairInput) -> None:
         """Write a repair task of the engine's own: the merged result fails although every part passed."""
-        store = await self._stores.get(repair.repo)
+        store = await self._stores.open_store(repair.repo)
         evidence = repair.evidence
         await write_engine_task(
             store,
@@ -68,50 +68,52 @@ class IntegrationActivities:
     @step("integrate_task")
     async def integrate_task(self, integrate: IntegrateInput) -> Integrated:
         """Merge an approved candidate into the integrated line; a conflict becomes a workspace for its maker."""
-        store = await self._stores.get(integrate.repo)
+        store = await self._stores.open_store(integrate.repo)
         needed = (integrate.candidate, integrate.base, integrate.checkpoint)
-        async with holding(store, integrate.run, integrate.task, *needed) as checkpoints:
-            return await self._integrate(store, checkpoints, integrate)
+        async with hold_lane(store, integrate.run, integrate.task, *needed) as checkpoints:
+            return await self._integrate_candidate(store, checkpoints, integrate)
 
-    async def _integrate(self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput) -> Integrated:
+    async def _integrate_candidate(
+        self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput
+    ) -> Integrated:
         ref = naming.integration_ref(integrate.run)
         at = activity.info().scheduled_time
         for _ in range(_MAX_RACES):
-            head = await self._integrated(store, integrate.run)
-            landed = await self._landed(store, integrate, head)
+            head = await self._integrated_head(store, integrate.run)
+            landed = await self._landed_commit(store, integrate, head)
             if landed:
                 return Integrated(commit=landed)
             if head == integrate.base:
                 target = integrate.candidate
             else:
-                merged = await merge(store, base=integrate.base, ours=head, theirs=integrate.candidate)
+                merged = await merge_commits(store, base=integrate.base, ours=head, theirs=integrate.candidate)
                 if merged.tree is None:
                     tree = merged.conflict_tree
-                    return await self._conflict(store, checkpoints, integrate, head, merged.conflicts, tree)
-                message = await store.message(integrate.candidate)
+                    return await self._record_conflict(store, checkpoints, integrate, head, merged.conflicts, tree)
+                message = await store.commit_message(integrate.candidate)
                 target = await commit_tree(store, merged.tree, [head], message, at)
                 # Before the line moves, so that a retry recognises the commit of an attempt that died right after.
                 landing = naming.landing_ref(integrate.run, integrate.task, integrate.round, target)
-                await store.move(landing, target, expected=None)
+                await store.move_ref(landing, target, expected=None)
             try:
-                await store.move(ref, target, expected=head)
+                await store.move_ref(ref, target, expected=head)
             except StaleAttempt:
                 continue
             return Integrated(commit=target)
         raise WorkspaceError("Other tasks kept being integrated at the same moment; try again.")
 
-    async def _integrated(self, store: Store, run: str) -> str:
-        head = await store.head(naming.integration_ref(run))
+    async def _integrated_head(self, store: Store, run: str) -> str:
+        head = await store.read_head(naming.integration_ref(run))
         if head is None:
-            raise store.elsewhere(run, "integrated commit")
+            raise store.work_elsewhere(run, "integrated commit")
         return head
 
-    async def _landed(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
+    async def _landed_commit(self, store: Store, integrate: IntegrateInput, head: str) -> str | None:
         """Return the commit as which an earlier attempt integrated this round of the task; None if there is none."""
-        intended = {integrate.candidate, *landings(store, integrate.run, integrate.task, integrate.round)}
-        return next((commit for commit in await store.line(head, integrate.base) if commit in intended), None)
+        intended = {integrate.candidate, *landing_commits(store, integrate.run, integrate.task, integrate.round)}
+        return next((commit for commit in await store.first_parents(head, integrate.base) if commit in intended), None)
 
-    async def _conflict(
+    async def _record_conflict(
         self,
         store: Store,
         checkpoints: Checkpoints,
@@ -121,7 +123,7 @@ class IntegrationActivities:
         tree: str,
     ) -> Integrated:
         lane = Lane(integrate.run, integrate.task)
-        current = await checkpoints.head(lane)
+        current = await checkpoints.read_head(lane)
         standing = current is not None and checkpoints.stands_at(current, integrate.checkpoint)
         record = {"paths": paths, "ours": head, "theirs": integrate.candidate}
         checkpoint = await begin_from_conflict(
@@ -130,13 +132,13 @@ class IntegrationActivities:
             expected=current if current is not None and standing else integrate.checkpoint,
             tree=tree,
             project_base=head,
-            files={conflict_file(integrate.round): dump(record)},
+            files={conflict_file(integrate.round): dump_json(record)},
             at=activity.info().scheduled_time,
         )
-        return Integrated(conflicts=first(paths, 50), checkpoint=checkpoint, base=head)
+        return Integrated(conflicts=first_items(paths, 50), checkpoint=checkpoint, base=head)
 
 
-def landings(store: Store, run: str, task: str, round_number: int) -> list[str]:
+def landing_commits(store: Store, run: str, task: str, round_number: int) -> list[str]:
     """Return the commits that attempts made to integrate a round of a task; not all of them were integrated."""
     prefix = naming.landing_ref(run, task, round_number, "")
-    return [ref.removeprefix(prefix) for ref in store.refs(run) if ref.startswith(prefix)]
+    return [ref.removeprefix(prefix) for ref in store.list_refs(run) if ref.startswith(prefix)]

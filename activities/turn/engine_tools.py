@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.session.journal import dump
+from activities.session.journal import dump_json
 from agents.reports import (
     GuidanceReport,
     MakerReport,
@@ -19,7 +19,7 @@ from agents.reports import (
 from baton.steps.session import Escalation, HandOff, SessionKey
 from baton.steps.store_paths import handed_off_file
 from baton.text.redaction import Redactor
-from baton.text.truncation import cut, first
+from baton.text.truncation import cut_text, first_items
 
 ToolUse = dict[str, Any]
 
@@ -40,31 +40,31 @@ def hand_off_of(key: SessionKey, call: ToolUse, redact: Redactor) -> HandOffVerd
     if call["name"] != "hand_off":
         return None
     try:
-        report = parse_report(key.kind, call["input"])
+        report = parse_report(key.report_kind, call["input"])
     except ReportInvalid as fault:
         return HandOffVerdict(fault=str(fault))
-    path = handed_off_file(key.session)
-    accepted = HandOff(path=path, **_gist(report, redact))
-    return HandOffVerdict(accepted=accepted, files={path: dump(report.model_dump(mode="json"))})
+    path = handed_off_file(key.session_name)
+    accepted = HandOff(path=path, **_report_summary(report, redact))
+    return HandOffVerdict(accepted=accepted, files={path: dump_json(report.model_dump(mode="json"))})
 
 
-def _gist(report: Report, redact: Redactor) -> dict[str, Any]:
+def _report_summary(report: Report, redact: Redactor) -> dict[str, Any]:
     match report:
         case OrchestratorReport():
-            return {"summary": _short(report.summary, redact)}
+            return {"summary": _short_text(report.summary, redact)}
         case MakerReport():
-            return {"summary": _short(report.implemented, redact)}
+            return {"summary": _short_text(report.implemented, redact)}
         case TesterReport():
             return {
                 "verdict": report.verdict,
-                "summary": _short(report.summary, redact),
+                "summary": _short_text(report.summary, redact),
                 "blocking": len(report.failures),
             }
         case GuidanceReport():
-            return {"verdict": report.action, "summary": _short(report.reason, redact)}
+            return {"verdict": report.action, "summary": _short_text(report.reason, redact)}
         case ReviewerReport():
             blocking = sum(finding.severity == "blocking" for finding in report.findings)
-            return {"verdict": report.verdict, "summary": _short(report.summary, redact), "blocking": blocking}
+            return {"verdict": report.verdict, "summary": _short_text(report.summary, redact), "blocking": blocking}
 
 
 def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
@@ -76,10 +76,10 @@ def escalation_of(call: ToolUse, redact: Redactor) -> Escalation | None:
     except ReportInvalid:
         return None
     return Escalation(
-        error_type=cut(redact(report.error_type), 100),
-        question=cut(redact(report.question), 2_000),
-        attempted=_few(report.attempted, redact),
-        suggestions=_few(report.suggestions, redact),
+        error_type=cut_text(redact(report.error_type), 100),
+        question=cut_text(redact(report.question), 2_000),
+        attempted=_few_texts(report.attempted, redact),
+        suggestions=_few_texts(report.suggestions, redact),
         choices=[redact(text)[:200] for text in report.choices[:10]],
         architectural=report.architectural,
     )
@@ -94,12 +94,12 @@ def escalation_fault(call: ToolUse) -> str:
     return "The escalation was not taken up; go on, or call `escalate` again on its own."
 
 
-def _few(texts: Sequence[str], redact: Redactor) -> list[str]:
+def _few_texts(texts: Sequence[str], redact: Redactor) -> list[str]:
     """Return at most ten texts, redacted; the last one says how many more there are."""
-    shown = [cut(redact(text), 500) for text in texts]
-    return shown if len(shown) <= 10 else first(shown, 9)
+    shown = [cut_text(redact(text), 500) for text in texts]
+    return shown if len(shown) <= 10 else first_items(shown, 9)
 
 
-def _short(text: str, redact: Redactor) -> str:
+def _short_text(text: str, redact: Redactor) -> str:
     flat = " ".join(redact(text).split())
     return flat if len(flat) <= _MAX_SUMMARY else flat[: _MAX_SUMMARY - 1] + "…"

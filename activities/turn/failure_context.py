@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from agents.failure_classifier import FailureClass, classify
+from agents.failure_classifier import FailureClass, classify_failure
 from baton.steps.session import Escalation
 from baton.text.redaction import Redactor
-from baton.text.truncation import cut
+from baton.text.truncation import cut_text
 
 Message = dict[str, Any]
 
@@ -18,19 +18,19 @@ _DATABASE_URL = re.compile(
 )
 
 
-def diagnose(escalation: Escalation, messages: list[Message], redact: Redactor) -> Escalation:
+def diagnose_escalation(escalation: Escalation, messages: list[Message], redact: Redactor) -> Escalation:
     """Return the escalation with the class and context of the last failed tool calls; credentials are masked."""
     output = "\n".join(_failing_output(messages))
-    diagnosis = classify("\n".join([output, escalation.question]))
+    diagnosis = classify_failure("\n".join([output, escalation.question]))
     context: dict[str, str] = {}
     path = _last_file(messages)
     if path:
-        context["file"] = cut(redact(path), 300)
+        context["file"] = cut_text(redact(path), 300)
     url = _DATABASE_URL.search(output)
     if url:
         context["database_url"] = redact(url.group())
     if diagnosis.symptoms:
-        context["symptom"] = cut(redact(diagnosis.symptoms[-1]), 300)
+        context["symptom"] = cut_text(redact(diagnosis.symptoms[-1]), 300)
     known = "" if diagnosis.kind is FailureClass.UNKNOWN else diagnosis.kind.value
     return escalation.model_copy(update={"failure_class": known, "context": context})
 

@@ -7,24 +7,24 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class Keeping:
+class PaidAnswer:
     """The state of an answer between its receipt and its commit; only in between is a cancellation delayed."""
 
     def __init__(self) -> None:
         self._here = False
         self._cancelled = False
 
-    def answered(self) -> None:
+    def mark_received(self) -> None:
         """Mark that an answer is received."""
         self._here = True
 
-    def kept(self) -> None:
+    def mark_stored(self) -> None:
         """Mark that the answer is in the store. Raises CancelledError if a cancellation came meanwhile."""
         self._here = False
         if self._cancelled:
             raise asyncio.CancelledError
 
-    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def run_uncancelled(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run the work and return its result, also if a cancellation came after the answer."""
         task = asyncio.ensure_future(work)
         while not task.done():

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 from activities.run.pinned_roles import read_role
-from activities.run.submodules import recorded
-from activities.runtime.stores import Stores, run_config, run_json
+from activities.run.submodules import recorded_submodules
+from activities.runtime.stores import Stores, read_run_config, read_run_json
 from agents.detection.detect import Technology
-from agents.failure_classifier import FailureClass, classify
+from agents.failure_classifier import FailureClass, classify_failure
 from agents.messages.brief_inputs import (
-    Feedback,
+    MakerFeedback,
     MakerInput,
     PlanInput,
     ReviewerInput,
@@ -28,9 +28,9 @@ from agents.messages.first_messages import (
     tester_brief,
     with_machine,
 )
-from agents.messages.request import Prefix, freeze_prefix
-from agents.messages.restart_message import Done, bounded, restarted_brief
-from agents.plan import PlannedTask
+from agents.messages.request import FrozenPrefix, freeze_prefix
+from agents.messages.restart_message import SessionPast, bound_brief, restarted_brief
+from agents.plan import PlanTask
 from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
@@ -51,19 +51,19 @@ from baton.steps.store_paths import (
     task_file,
 )
 from baton.steps.task import GateResult
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 from workspaces.checkpoints.checkpoints import Checkpoints
 from workspaces.delivery.filter_attributes import ATTRIBUTES_FILE, filter_lines
 from workspaces.project.scopes import scope_for
 from workspaces.store.diffs import diff_text
 from workspaces.store.store import Store
-from workspaces.store.submodules import describe, find_submodules
+from workspaces.store.submodules import describe_submodules, find_submodules
 
 _MAX_ATTRIBUTES = 200
 """Maximum of attribute files that are read for a first message."""
 
 
-class Opener:
+class SessionStart:
     """The start of sessions of all roles."""
 
     def __init__(self, stores: Stores, settings: Settings, prices: PriceList, *, isolated: bool) -> None:
@@ -72,49 +72,53 @@ class Opener:
         self._prices = prices
         self._isolated = isolated
 
-    async def open(
-        self, key: SessionKey, checkpoint: str, *, level: int = 0, done: Done | None = None
-    ) -> tuple[Prefix, str]:
+    async def open_session(
+        self, key: SessionKey, checkpoint: str, *, level: int = 0, done: SessionPast | None = None
+    ) -> tuple[FrozenPrefix, str]:
         """Return the frozen prefix and the first message of a session that starts at this checkpoint.
 
         A new start of a session gets a message of the given level, with a summary of the work that was `done` before.
         """
-        store = await self._stores.get(key.repo)
-        technology = Technology.model_validate(await run_json(store, key.run, TECHNOLOGY))
-        models = await run_json(store, key.run, MODELS)
-        config = await run_config(store, key.run)
+        store = await self._stores.open_store(key.repo)
+        technology = Technology.model_validate(await read_run_json(store, key.run, TECHNOLOGY))
+        models = await read_run_json(store, key.run, MODELS)
+        config = await read_run_config(store, key.run)
         prefix = freeze_prefix(
             await read_role(store, key.run, key.role),
-            key.kind,
-            model=str(models[key.role]) if done is None else await self._model_now(store, key, str(models[key.role])),
+            key.report_kind,
+            model=str(models[key.role])
+            if done is None
+            else await self._current_model(store, key, str(models[key.role])),
             max_tokens=self._settings.max_output_tokens,
-            scope=scope_for(key.role, config).describe(),
+            scope=scope_for(key.role, config).describe_scope(),
             technology=technology,
             isolated=self._isolated,
         )
-        brief = await self._brief(store, key, checkpoint, technology, level)
+        brief = await self._write_brief(store, key, checkpoint, technology, level)
         brief = with_machine(brief, binds=config.sandbox.binds, isolated=self._isolated)
         return prefix, brief if done is None else restarted_brief(brief, done, level)
 
-    async def _model_now(self, store: Store, key: SessionKey, pinned: str) -> str:
+    async def _current_model(self, store: Store, key: SessionKey, pinned: str) -> str:
         """Return the model of a new start: the one that the settings name now, unless the run's request names one.
 
         The pinned model may be the reason of the new start: it is retired, or its context is too small.
         """
-        asked = (await run_json(store, key.run, REQUEST)).get("models") or {}
-        if asked.get(key.role) or not self._settings.model_for(key.role):
+        asked = (await read_run_json(store, key.run, REQUEST)).get("models") or {}
+        if asked.get(key.role) or not self._settings.model_of_role(key.role):
             return pinned
         return model_of(key.role, None, "", {}, self._settings, self._prices).id
 
-    async def _brief(self, store: Store, key: SessionKey, checkpoint: str, technology: Technology, level: int) -> str:
-        if key.kind == GUIDANCE:
-            stuck = StuckInput.model_validate(await run_json(store, key.run, stuck_file(key.round)))
-            return guidance_brief(bounded(stuck, level))
-        request = await run_json(store, key.run, REQUEST)
-        submodules = await self._submodules(store, key, checkpoint)
+    async def _write_brief(
+        self, store: Store, key: SessionKey, checkpoint: str, technology: Technology, level: int
+    ) -> str:
+        if key.report_kind == GUIDANCE:
+            stuck = StuckInput.model_validate(await read_run_json(store, key.run, stuck_file(key.round)))
+            return guidance_brief(bound_brief(stuck, level))
+        request = await read_run_json(store, key.run, REQUEST)
+        submodules = await self._submodule_lines(store, key, checkpoint)
         if key.role == "orchestrator":
-            files = [path.removeprefix("workspace/") for path in await store.paths(checkpoint, "workspace")]
-            filters = await _Lane(store, checkpoint).filters()
+            files = [path.removeprefix("workspace/") for path in await store.list_paths(checkpoint, "workspace")]
+            filters = await _LaneFiles(store, checkpoint).filter_rules()
             plan = PlanInput(
                 task=str(request["task"]),
                 technology=technology,
@@ -122,44 +126,48 @@ class Opener:
                 filters=filters,
                 submodules=submodules,
             )
-            return plan_brief(bounded(plan, level))
-        lane = _Lane(store, checkpoint)
-        task = PlannedTask.model_validate(await run_json(store, key.run, task_file(key.task)))
+            return plan_brief(bound_brief(plan, level))
+        lane = _LaneFiles(store, checkpoint)
+        task = PlanTask.model_validate(await read_run_json(store, key.run, task_file(key.task)))
         match key.role:
             case "tester":
-                tester = await self._tester(lane, key, task)
-                return tester_brief(bounded(tester.model_copy(update={"submodules": submodules}), level))
+                tester = await self._tester_input(lane, key, task)
+                return tester_brief(bound_brief(tester.model_copy(update={"submodules": submodules}), level))
             case "reviewer":
-                reviewer = await self._reviewer(lane, key, task)
-                return reviewer_brief(bounded(reviewer.model_copy(update={"submodules": submodules}), level))
+                reviewer = await self._reviewer_input(lane, key, task)
+                return reviewer_brief(bound_brief(reviewer.model_copy(update={"submodules": submodules}), level))
             case _:
-                maker = await self._maker(lane, key, task)
-                return maker_brief(bounded(maker.model_copy(update={"submodules": submodules}), level))
+                maker = await self._maker_input(lane, key, task)
+                return maker_brief(bound_brief(maker.model_copy(update={"submodules": submodules}), level))
 
-    async def _submodules(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
+    async def _submodule_lines(self, store: Store, key: SessionKey, checkpoint: str) -> list[str]:
         """Return the submodules of the workspace, a line each: those of the base, unless others changed them since."""
-        links = Checkpoints(store).meta(checkpoint).gitlinks
+        links = Checkpoints(store).read_metadata(checkpoint).gitlinks
         if not links:
             return []
-        known = await recorded(store, key.run)
+        known = await recorded_submodules(store, key.run)
         if {one.path: one.commit for one in known} != {show_path(path): oid for path, oid in links.items()}:
             found = await find_submodules(store.source, Checkpoints(store).project_commit(checkpoint))
             before = {(one.path, one.commit): one for one in known}
             moved = "not the commit that the run began with"
             known = [before.get((one.path, one.commit)) or one.model_copy(update={"reason": moved}) for one in found]
-        return describe(known)
+        return describe_submodules(known)
 
-    async def _maker(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> MakerInput:
+    async def _maker_input(self, lane: "_LaneFiles", key: SessionKey, task: PlanTask) -> MakerInput:
         last = key.round - 1
-        review, test, gate = await lane.review(last), await lane.test(last), await lane.gate(last)
-        conflict = await lane.conflict(last)
-        red = gate is not None and not gate.green
-        feedback = Feedback(
+        review, test, gate = (
+            await lane.read_review(last),
+            await lane.read_test_report(last),
+            await lane.read_evidence(last),
+        )
+        conflict = await lane.read_conflict(last)
+        red = gate is not None and not gate.is_green
+        feedback = MakerFeedback(
             findings=review.findings if review else [],
             failures=test.failures if test else [],
             gate=gate if red else None,
             conflicts=conflict,
-            notes=_diagnosis(gate.log_tail) if gate and red else [],
+            notes=_diagnosis_notes(gate.log_tail) if gate and red else [],
         )
         return MakerInput(
             role=task.role,
@@ -169,46 +177,48 @@ class Opener:
             round=key.round,
             rounds=max(3, key.round),
             feedback=feedback,
-            previous=await lane.maker(last, task.role),
-            filters=await lane.filters(),
+            previous=await lane.read_maker_report(last, task.role),
+            filters=await lane.filter_rules(),
         )
 
-    async def _tester(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> TesterInput:
-        made = await lane.maker(key.round, task.role)
-        earlier, review = await lane.test(key.round - 1), await lane.review(key.round - 1)
+    async def _tester_input(self, lane: "_LaneFiles", key: SessionKey, task: PlanTask) -> TesterInput:
+        made = await lane.read_maker_report(key.round, task.role)
+        earlier, review = await lane.read_test_report(key.round - 1), await lane.read_review(key.round - 1)
         return TesterInput(
             title=task.title,
             instructions=task.instructions,
             acceptance=list(task.acceptance),
-            files_changed=await lane.changed(),
+            files_changed=await lane.changed_paths(),
             needs_testing=made.needs_testing if made else [],
             role=task.role,
             round=key.round,
             rounds=max(3, key.round),
-            gate=await lane.gate(key.round - 1),
+            gate=await lane.read_evidence(key.round - 1),
             earlier_failures=earlier.failures if earlier else [],
             earlier_findings=review.findings if review else [],
-            filters=await lane.filters(),
+            filters=await lane.filter_rules(),
         )
 
-    async def _reviewer(self, lane: "_Lane", key: SessionKey, task: PlannedTask) -> ReviewerInput:
-        result = await lane.gate_result(key.round)
+    async def _reviewer_input(self, lane: "_LaneFiles", key: SessionKey, task: PlanTask) -> ReviewerInput:
+        result = await lane.read_gate_result(key.round)
         if result is None:
             raise WorkspaceError(f"There is no gate of round {key.round} for the review of {key.workflow_id}.")
         return ReviewerInput(
             title=task.title,
             acceptance=list(task.acceptance),
-            diff=await lane.diff(result.candidate),
+            diff=await lane.diff_to(result.candidate),
             evidence=result.evidence,
-            tester=await lane.test(key.round),
+            tester=await lane.read_test_report(key.round),
             round=key.round,
             rounds=max(3, key.round),
-            earlier_findings=[finding for number in range(1, key.round) for finding in await lane.findings(number)],
-            filters=await lane.filters(),
+            earlier_findings=[
+                finding for number in range(1, key.round) for finding in await lane.read_findings(number)
+            ],
+            filters=await lane.filter_rules(),
         )
 
 
-class _Lane:
+class _LaneFiles:
     """The files of earlier sessions in a task's lane, at one checkpoint."""
 
     def __init__(self, store: Store, checkpoint: str) -> None:
@@ -216,59 +226,59 @@ class _Lane:
         self._checkpoint = checkpoint
         self._base = Checkpoints(store).project_commit(checkpoint)
 
-    async def maker(self, round_number: int, role: str) -> MakerReport | None:
-        data = await self._json(handed_off_file(session_name(round_number, role)))
+    async def read_maker_report(self, round_number: int, role: str) -> MakerReport | None:
+        data = await self._read_json(handed_off_file(session_name(round_number, role)))
         return None if data is None else MakerReport.model_validate(data)
 
-    async def test(self, round_number: int) -> TesterReport | None:
-        data = await self._json(handed_off_file(session_name(round_number, "tester")))
+    async def read_test_report(self, round_number: int) -> TesterReport | None:
+        data = await self._read_json(handed_off_file(session_name(round_number, "tester")))
         return None if data is None else TesterReport.model_validate(data)
 
-    async def review(self, round_number: int) -> ReviewerReport | None:
-        data = await self._json(handed_off_file(session_name(round_number, "reviewer")))
+    async def read_review(self, round_number: int) -> ReviewerReport | None:
+        data = await self._read_json(handed_off_file(session_name(round_number, "reviewer")))
         return None if data is None else ReviewerReport.model_validate(data)
 
-    async def findings(self, round_number: int) -> list[Any]:
-        review = await self.review(round_number)
+    async def read_findings(self, round_number: int) -> list[Any]:
+        review = await self.read_review(round_number)
         return list(review.findings) if review else []
 
-    async def gate_result(self, round_number: int) -> GateResult | None:
-        data = await self._json(gate_file(round_number))
+    async def read_gate_result(self, round_number: int) -> GateResult | None:
+        data = await self._read_json(gate_file(round_number))
         return None if data is None else GateResult.model_validate(data)
 
-    async def gate(self, round_number: int) -> Evidence | None:
-        result = await self.gate_result(round_number)
+    async def read_evidence(self, round_number: int) -> Evidence | None:
+        result = await self.read_gate_result(round_number)
         return result.evidence if result else None
 
-    async def conflict(self, round_number: int) -> list[str]:
-        data = await self._json(conflict_file(round_number))
+    async def read_conflict(self, round_number: int) -> list[str]:
+        data = await self._read_json(conflict_file(round_number))
         return [str(path) for path in data["paths"]] if data else []
 
-    async def filters(self) -> list[str]:
+    async def filter_rules(self) -> list[str]:
         """Return the lines about filters in the `.gitattributes` of the workspace and of the task's base."""
         found: dict[str, None] = {}
-        for tree in (Checkpoints(self._store).tree(self._checkpoint), self._store.tree(self._base)):
-            paths = [path for path in await self._store.paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
-            files = {path: await self._store.read(tree, path) or b"" for path in paths[:_MAX_ATTRIBUTES]}
+        for tree in (Checkpoints(self._store).workspace_tree(self._checkpoint), self._store.find_tree(self._base)):
+            paths = [path for path in await self._store.list_paths(tree) if path.rpartition("/")[2] == ATTRIBUTES_FILE]
+            files = {path: await self._store.read_file(tree, path) or b"" for path in paths[:_MAX_ATTRIBUTES]}
             found |= dict.fromkeys(filter_lines(files))
         return list(found)
 
-    async def changed(self) -> list[str]:
+    async def changed_paths(self) -> list[str]:
         """Return the project paths that differ from the task's base, at most 300."""
-        tree = Checkpoints(self._store).tree(self._checkpoint)
-        return first(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
+        tree = Checkpoints(self._store).workspace_tree(self._checkpoint)
+        return first_items(list(map(show_path, await self._store.changed_paths(self._base, tree))), 300)
 
-    async def diff(self, candidate: str) -> str:
+    async def diff_to(self, candidate: str) -> str:
         return await diff_text(self._store, self._base, candidate, DIFF_LIMIT)
 
-    async def _json(self, path: str) -> Any:
-        data = await self._store.read(self._checkpoint, path)
+    async def _read_json(self, path: str) -> Any:
+        data = await self._store.read_file(self._checkpoint, path)
         return None if data is None else json.loads(data)
 
 
-def _diagnosis(log: str) -> list[str]:
+def _diagnosis_notes(log: str) -> list[str]:
     """Return the class of a failed test run and its suggestions; empty if the class is unknown."""
-    diagnosis = classify(log)
+    diagnosis = classify_failure(log)
     if diagnosis.kind is FailureClass.UNKNOWN:
         return []
     return [f"The log looks like this: {diagnosis.kind.value}.", *diagnosis.suggestions]

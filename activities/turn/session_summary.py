@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from activities.runtime.stores import Stores, run_file
+from activities.runtime.stores import Stores, read_run_file
 from activities.session.journal import AssistantEntry, Journal, UserEntry
-from agents.messages.restart_message import Done, message_lines
+from agents.messages.restart_message import SessionPast, message_lines
 from baton.naming import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState
 from baton.steps.session import TurnInput
 from baton.steps.store_paths import DECISIONS
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 from workspaces.checkpoints.checkpoints import Checkpoints
 
 _MAX_TURNS = 200
@@ -23,7 +23,7 @@ _MAX_MESSAGES = 12
 _MAX_FILES = 300
 
 
-class Past:
+class SessionHistory:
     """The history of a session before a turn that is the first of a new start."""
 
     def __init__(self, journal: Journal, stores: Stores, turn: TurnInput) -> None:
@@ -31,33 +31,35 @@ class Past:
         self._stores = stores
         self._turn = turn
 
-    async def read(self) -> Done:
+    async def read_history(self) -> SessionPast:
         """Return the summary, as of the checkpoint that the turn starts from."""
         turn, head = self._turn, self._turn.expected
-        entries = [await self._entry(head, number) for number in range(max(1, turn.turn - _MAX_TURNS), turn.turn + 1)]
+        entries = [
+            await self._read_turn(head, number) for number in range(max(1, turn.turn - _MAX_TURNS), turn.turn + 1)
+        ]
         people: list[str] = []
         messages: list[str] = []
         asked: dict[str, Any] = {}
         for number, (user, answer) in enumerate(entries):
             # Messages of the refused turn are among those of the new start.
             if user is not None and answer is not None:
-                people += _heard(user)
-            people += _answers(user, asked)
-            asked = _questions(answer)
+                people += _messages_of_people(user)
+            people += _answers_to_questions(user, asked)
+            asked = _open_questions(answer)
             if number >= len(entries) - _MAX_MESSAGES and not (user and (user.level or user.turn == 1)):
                 messages += message_lines(user.message if user else None)
             if number >= len(entries) - _MAX_MESSAGES:
                 messages += message_lines(answer.message if answer else None)
-        return Done(
+        return SessionPast(
             start=turn.start,
             turns=sum(answer is not None for _, answer in entries) + max(0, turn.turn - _MAX_TURNS - 1),
-            changed=await self._changed(),
+            changed=await self._changed_paths(),
             people=people,
-            decisions=await self._decisions(),
+            decisions=await self._answered_decisions(),
             left_out=with_reasons(
                 {
                     path: kept.reason
-                    for path, kept in (await self._journal.left_out()).paths.items()
+                    for path, kept in (await self._journal.read_left_out()).paths.items()
                     if not kept.is_minor(path)
                 }
             ),
@@ -65,28 +67,28 @@ class Past:
             answer=turn.answer or "",
         )
 
-    async def _entry(self, head: str, number: int) -> tuple[UserEntry | None, AssistantEntry | None]:
+    async def _read_turn(self, head: str, number: int) -> tuple[UserEntry | None, AssistantEntry | None]:
         """Return both sides of a turn; None for both if it cannot be parsed, the possible reason of the new start."""
         try:
-            user = await self._journal.user(head, number)
-            answer = await self._journal.last_answer(head, number)
+            user = await self._journal.read_user(head, number)
+            answer = await self._journal.read_answer(head, number)
         except ValidationError:
             return None, None
         return user, answer
 
-    async def _changed(self) -> list[str]:
+    async def _changed_paths(self) -> list[str]:
         """Return the project paths that differ from the task's base."""
-        store = await self._stores.get(self._turn.key.repo)
+        store = await self._stores.open_store(self._turn.key.repo)
         checkpoints = Checkpoints(store)
         base = checkpoints.project_commit(self._turn.expected)
-        paths = await store.changed_paths(base, checkpoints.tree(self._turn.expected))
-        return first(list(map(show_path, paths)), _MAX_FILES)
+        paths = await store.changed_paths(base, checkpoints.workspace_tree(self._turn.expected))
+        return first_items(list(map(show_path, paths)), _MAX_FILES)
 
-    async def _decisions(self) -> list[str]:
+    async def _answered_decisions(self) -> list[str]:
         """Return the answered questions about the task, as they were last saved."""
         key = self._turn.key
-        store = await self._stores.get(key.repo)
-        data = await run_file(store, key.run, DECISIONS)
+        store = await self._stores.open_store(key.repo)
+        data = await read_run_file(store, key.run, DECISIONS)
         try:
             decisions = [Decision.model_validate(one) for one in json.loads(data or b"[]")]
         except (ValueError, TypeError):
@@ -96,7 +98,7 @@ class Past:
         return [f"{one.question}\nThe answer: {one.choice}. {one.note}".strip() for one in mine]
 
 
-def _heard(user: UserEntry) -> list[str]:
+def _messages_of_people(user: UserEntry) -> list[str]:
     """Return the messages of people in a turn: its last texts, as many as the entry counts."""
     content = (user.message or {}).get("content")
     if not user.heard or not isinstance(content, list):
@@ -104,7 +106,7 @@ def _heard(user: UserEntry) -> list[str]:
     return [str(block.get("text", "")) for block in content[-user.heard :] if block.get("type") == "text"]
 
 
-def _questions(answer: AssistantEntry | None) -> dict[str, Any]:
+def _open_questions(answer: AssistantEntry | None) -> dict[str, Any]:
     """Return the inputs of the `escalate` calls in an answer, by the id of the call."""
     content = answer.message.get("content") if answer else None
     return {
@@ -114,7 +116,7 @@ def _questions(answer: AssistantEntry | None) -> dict[str, Any]:
     }
 
 
-def _answers(user: UserEntry | None, asked: dict[str, Any]) -> list[str]:
+def _answers_to_questions(user: UserEntry | None, asked: dict[str, Any]) -> list[str]:
     """Return the questions in `asked` that a turn answers, each with its answer."""
     content = (user.message or {}).get("content") if user else None
     found = []

@@ -10,13 +10,13 @@ Kind = Literal["framework", "database", "orm", "validation", "authentication", "
 Ecosystem = Literal["python", "node", "go", "rust", "java", "ruby", "php", "dotnet"]
 
 
-class Catalogue:
+class PackageCatalogue:
     """Package names of one ecosystem with their labels, by kind; an earlier entry takes precedence."""
 
     def __init__(self, kinds: Mapping[Kind, Mapping[str, str]]) -> None:
         self._kinds = kinds
 
-    def find(self, kind: Kind, names: Collection[str]) -> list[str]:
+    def find_labels(self, kind: Kind, names: Collection[str]) -> list[str]:
         """Return the labels of the packages, each once. A key that ends with `*` matches names by prefix."""
         found: dict[str, None] = {}
         for package, label in self._kinds.get(kind, {}).items():
@@ -27,13 +27,13 @@ class Catalogue:
 
     def find_first(self, kind: Kind, names: Collection[str]) -> str | None:
         """Return the label that takes precedence; None if no package has one."""
-        return next(iter(self.find(kind, names)), None)
+        return next(iter(self.find_labels(kind, names)), None)
 
 
 @cache
-def read_catalogue(ecosystem: Ecosystem) -> Catalogue:
+def read_catalogue(ecosystem: Ecosystem) -> PackageCatalogue:
     """Return the catalogue of an ecosystem, from `packages.toml`."""
-    return Catalogue(_read_data()[ecosystem])
+    return PackageCatalogue(_read_data()[ecosystem])
 
 
 def database_of_image(name: str) -> str | None:

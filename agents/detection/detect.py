@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.detection import languages as stacks
 from agents.detection.languages import Stack
-from agents.detection.manifests import Sources
-from baton.text.truncation import cut, first
+from agents.detection.manifests import ManifestFiles
+from baton.text.truncation import cut_text, first_items
 
 MANIFESTS = (
     "pyproject.toml",
@@ -66,13 +66,13 @@ class Technology(BaseModel):
     """Sentences about manifests that were left out, and about other test commands."""
 
 
-def wanted(paths: Iterable[str]) -> list[str]:
+def wanted_manifests(paths: Iterable[str]) -> list[str]:
     """Return the paths of the manifests that `detect` needs, those near the root first."""
     manifests = [path for path in paths if _is_manifest(path)]
     return sorted(manifests, key=lambda path: (path.count("/"), path))[:_MAX_WANTED]
 
 
-def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
+def detect_technology(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     """Detect the technology from all paths of a repository and the texts of its manifests by path."""
     notes = [f"{path} is too long and was not read." for path in read if len(read[path]) > MAX_MANIFEST]
     texts = {path: text.removeprefix("\ufeff") for path, text in read.items() if len(text) <= MAX_MANIFEST}
@@ -85,12 +85,12 @@ def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     shared = _databases_of_services(texts)
     found: list[Stack] = []
     for directory, manifests in by_directory.items():
-        sources = Sources(manifests, _below(usable, directory))
+        sources = ManifestFiles(manifests, _paths_below(usable, directory))
         for finder in stacks.FINDERS:
             stack = finder(sources)
             # A manifest below the root that adds neither a framework nor tests is part of the stack above it.
             if stack is not None and (not directory or stack.framework or stack.tests or not found):
-                databases = _unique([*stack.database, *(shared if not found else [])])
+                databases = _unique_names([*stack.database, *(shared if not found else [])])
                 found.append(stack.model_copy(update={"directory": directory, "database": databases}))
     if not found and (only := _from_suffixes(usable, shared)):
         found.append(only)
@@ -100,17 +100,17 @@ def detect(paths: Sequence[str], read: Mapping[str, str]) -> Technology:
     return Technology(stacks=found[:_MAX_STACKS], test_command=command, notes=[*notes, *more])
 
 
-def describe(technology: Technology) -> str:
+def describe_technology(technology: Technology) -> str:
     """Return the technology as text for prompts, bounded and without markup from manifests."""
     if not technology.stacks:
         lines = ["The manifests name no known technology; read the repository before you choose one."]
     else:
         lines = [_describe_stack(stack) for stack in technology.stacks]
     if technology.test_command:
-        lines.append(f"The engine tests with: {_plain(technology.test_command)}")
+        lines.append(f"The engine tests with: {_plain_text(technology.test_command)}")
     else:
         lines.append("The engine found no test command.")
-    lines.extend(_plain(note) for note in first(technology.notes, 5))
+    lines.extend(_plain_text(note) for note in first_items(technology.notes, 5))
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -123,13 +123,13 @@ def _describe_stack(stack: Stack) -> str:
         "authentication": ", ".join(stack.authentication),
         "tests": stack.tests,
     }
-    known = "; ".join(f"{name}: {_plain(value)}" for name, value in facts.items() if value)
-    where = f" in {_plain(stack.directory)}/" if stack.directory else ""
+    known = "; ".join(f"{name}: {_plain_text(value)}" for name, value in facts.items() if value)
+    where = f" in {_plain_text(stack.directory)}/" if stack.directory else ""
     return f"{stack.language}{where}" + (f" ({known})" if known else "")
 
 
-def _plain(text: str) -> str:
-    return _PLAIN.sub("?", cut(" ".join(text.split()), 200))
+def _plain_text(text: str) -> str:
+    return _PLAIN.sub("?", cut_text(" ".join(text.split()), 200))
 
 
 def _is_manifest(path: str) -> bool:
@@ -139,7 +139,7 @@ def _is_manifest(path: str) -> bool:
     return parts[-1] in MANIFESTS or any(fnmatchcase(parts[-1], pattern) for pattern in _PATTERNS)
 
 
-def _below(paths: Sequence[str], directory: str) -> list[str]:
+def _paths_below(paths: Sequence[str], directory: str) -> list[str]:
     prefix = f"{directory}/" if directory else ""
     return [path[len(prefix) :] for path in paths if path.startswith(prefix)]
 
@@ -147,7 +147,7 @@ def _below(paths: Sequence[str], directory: str) -> list[str]:
 def _databases_of_services(texts: Mapping[str, str]) -> list[str]:
     """Return the databases that compose files and Prisma's schema name; they belong to no language."""
     names = [name for path, text in texts.items() for name in stacks.databases_of_file(PurePosixPath(path).name, text)]
-    return _unique(names)
+    return _unique_names(names)
 
 
 def _from_suffixes(paths: Sequence[str], databases: list[str]) -> Stack | None:
@@ -180,5 +180,5 @@ def _test_command(found: Sequence[Stack], makefile: str) -> tuple[str | None, li
     return (commands[0] if commands else None), notes
 
 
-def _unique(names: Iterable[str]) -> list[str]:
+def _unique_names(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.detection import manifests
 from agents.detection.catalogue import Ecosystem, database_of_image, read_catalogue
-from agents.detection.manifests import Sources
+from agents.detection.manifests import ManifestFiles
 
 LANGUAGE_OF_SUFFIX = {
     ".py": "Python",
@@ -57,32 +57,32 @@ def _make_stack(
     return Stack(
         language=language,
         framework=catalogue.find_first("framework", names),
-        database=catalogue.find("database", names),
+        database=catalogue.find_labels("database", names),
         orm=catalogue.find_first("orm", names),
         validation=catalogue.find_first("validation", names),
-        authentication=catalogue.find("authentication", names),
+        authentication=catalogue.find_labels("authentication", names),
         tests=tests,
         test_command=command,
     )
 
 
-def python(sources: Sources) -> Stack | None:
+def find_python(sources: ManifestFiles) -> Stack | None:
     """Find Python by pyproject, requirements, setup files, Pipfile or tox."""
     files = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "tox.ini", "pytest.ini")
-    if not sources.has(*files) and not any(name.startswith("requirements") for name in sources.texts):
+    if not sources.has_file(*files) and not any(name.startswith("requirements") for name in sources.texts):
         return None
     names = manifests.python_names(sources)
     tests, command = _python_tests(sources, names)
     return _make_stack("Python", names, "python", tests, command)
 
 
-def _python_tests(sources: Sources, names: Collection[str]) -> tuple[str | None, str | None]:
-    pyproject = manifests.toml(sources.text("pyproject.toml"))
-    tox = manifests.ini_sections(sources.text("tox.ini"))
+def _python_tests(sources: ManifestFiles, names: Collection[str]) -> tuple[str | None, str | None]:
+    pyproject = manifests.parse_toml(sources.read_manifest("pyproject.toml"))
+    tox = manifests.ini_sections(sources.read_manifest("tox.ini"))
     configured = (
-        sources.has("pytest.ini", "conftest.py")
-        or bool(manifests.table(pyproject, "tool", "pytest"))
-        or "tool:pytest" in manifests.ini_sections(sources.text("setup.cfg"))
+        sources.has_file("pytest.ini", "conftest.py")
+        or bool(manifests.nested_table(pyproject, "tool", "pytest"))
+        or "tool:pytest" in manifests.ini_sections(sources.read_manifest("setup.cfg"))
         or "pytest" in tox
     )
     has_tests = any(_PYTHON_TEST.fullmatch(path) for path in sources.paths)
@@ -111,15 +111,15 @@ def _only_other_names(paths: Sequence[str]) -> str:
     return " ".join(sorted(found))
 
 
-def node(sources: Sources) -> Stack | None:
+def find_node(sources: ManifestFiles) -> Stack | None:
     """Find JavaScript and TypeScript by package.json, with npm, pnpm, yarn or bun."""
     if "package.json" not in sources.texts:
         return None
-    package = manifests.json_object(sources.text("package.json"))
+    package = manifests.parse_json_object(sources.read_manifest("package.json"))
     names = manifests.node_names(package)
-    typed = "typescript" in names or sources.has("tsconfig.json")
+    typed = "typescript" in names or sources.has_file("tsconfig.json")
     manager = _node_manager(sources, package)
-    script = manifests.table(package, "scripts").get("test")
+    script = manifests.nested_table(package, "scripts").get("test")
     script = script[:_MAX_SCRIPT] if isinstance(script, str) else ""
     runner = read_catalogue("node").find_first("tests", names)
     command = None
@@ -134,92 +134,92 @@ def node(sources: Sources) -> Stack | None:
     return _make_stack("TypeScript" if typed else "JavaScript", names, "node", runner, command)
 
 
-def _node_manager(sources: Sources, package: Mapping[str, object]) -> str:
+def _node_manager(sources: ManifestFiles, package: Mapping[str, object]) -> str:
     declared = package.get("packageManager")
     if isinstance(declared, str) and (match := re.match(r"(npm|pnpm|yarn|bun)@", declared)):
         # `bun test` is bun's own runner, whatever the project's script calls.
         return "bun run" if match[1] == "bun" else match[1]
-    if sources.has("pnpm-lock.yaml"):
+    if sources.has_file("pnpm-lock.yaml"):
         return "pnpm"
-    if sources.has("yarn.lock"):
+    if sources.has_file("yarn.lock"):
         return "yarn"
-    return "bun run" if sources.has("bun.lock", "bun.lockb") else "npm"
+    return "bun run" if sources.has_file("bun.lock", "bun.lockb") else "npm"
 
 
-def go(sources: Sources) -> Stack | None:
+def find_go(sources: ManifestFiles) -> Stack | None:
     """Find Go by go.mod."""
     if "go.mod" not in sources.texts:
         return None
     has_tests = any(path.endswith("_test.go") for path in sources.paths)
     found = ("go test", "go test ./...") if has_tests else (None, None)
-    return _make_stack("Go", manifests.go_names(sources.text("go.mod")), "go", *found)
+    return _make_stack("Go", manifests.go_names(sources.read_manifest("go.mod")), "go", *found)
 
 
-def rust(sources: Sources) -> Stack | None:
+def find_rust(sources: ManifestFiles) -> Stack | None:
     """Find Rust by Cargo.toml. Its unit tests are inside the sources, so there is always a test command."""
     if "Cargo.toml" not in sources.texts:
         return None
-    names = manifests.cargo_names(sources.text("Cargo.toml"))
+    names = manifests.cargo_names(sources.read_manifest("Cargo.toml"))
     return _make_stack("Rust", names, "rust", "cargo test", "cargo test")
 
 
-def java(sources: Sources) -> Stack | None:
+def find_java(sources: ManifestFiles) -> Stack | None:
     """Find Java and Kotlin by the files of Maven and Gradle; their wrappers take precedence."""
-    gradle = [sources.text(name) for name in ("build.gradle", "build.gradle.kts") if name in sources.texts]
+    gradle = [sources.read_manifest(name) for name in ("build.gradle", "build.gradle.kts") if name in sources.texts]
     if "pom.xml" not in sources.texts and not gradle:
         return None
-    names = manifests.java_names(sources.text("pom.xml"), gradle)
+    names = manifests.java_names(sources.read_manifest("pom.xml"), gradle)
     kotlin = any(path.endswith(".kt") for path in sources.paths)
     if "pom.xml" in sources.texts:
-        command = "./mvnw -q -B test" if sources.has("mvnw") else "mvn -q -B test"
+        command = "./mvnw -q -B test" if sources.has_file("mvnw") else "mvn -q -B test"
     else:
-        command = "./gradlew test" if sources.has("gradlew") else "gradle test"
+        command = "./gradlew test" if sources.has_file("gradlew") else "gradle test"
     has_tests = any(f"/{path}".find("/src/test/") >= 0 for path in sources.paths)
     runner = (read_catalogue("java").find_first("tests", names) or "JUnit") if has_tests else None
     return _make_stack("Kotlin" if kotlin else "Java", names, "java", runner, command if has_tests else None)
 
 
-def ruby(sources: Sources) -> Stack | None:
+def find_ruby(sources: ManifestFiles) -> Stack | None:
     """Find Ruby by Gemfile, with RSpec, Rails' runner or rake."""
     if "Gemfile" not in sources.texts:
         return None
-    names = manifests.ruby_names(sources.text("Gemfile"))
+    names = manifests.ruby_names(sources.read_manifest("Gemfile"))
     tests: tuple[str | None, str | None] = (None, None)
     if {"rspec", "rspec-rails"} & names or any(path.startswith("spec/") for path in sources.paths):
         tests = ("RSpec", "bundle exec rspec")
     elif "rails" in names:
         tests = ("Rails' test runner", "bin/rails test")
-    elif sources.has("Rakefile") and any(path.startswith("test/") for path in sources.paths):
+    elif sources.has_file("Rakefile") and any(path.startswith("test/") for path in sources.paths):
         tests = ("minitest", "bundle exec rake test")
     return _make_stack("Ruby", names, "ruby", *tests)
 
 
-def php(sources: Sources) -> Stack | None:
+def find_php(sources: ManifestFiles) -> Stack | None:
     """Find PHP by composer.json, with its test script, Laravel's runner, Pest or PHPUnit."""
     if "composer.json" not in sources.texts:
         return None
-    composer = manifests.json_object(sources.text("composer.json"))
+    composer = manifests.parse_json_object(sources.read_manifest("composer.json"))
     names = manifests.php_names(composer)
     runner = read_catalogue("php").find_first("tests", names)
     tests: tuple[str | None, str | None] = (runner, None)
-    if manifests.table(composer, "scripts").get("test"):
+    if manifests.nested_table(composer, "scripts").get("test"):
         tests = (runner or "composer test", "composer test")
-    elif sources.has("artisan"):
+    elif sources.has_file("artisan"):
         tests = (runner or "PHPUnit", "php artisan test")
     elif runner is not None:
         tests = (runner, "vendor/bin/pest" if runner == "Pest" else "vendor/bin/phpunit")
     return _make_stack("PHP", names, "php", *tests)
 
 
-def dotnet(sources: Sources) -> Stack | None:
+def find_dotnet(sources: ManifestFiles) -> Stack | None:
     """Find .NET by project files, with `dotnet test` in the directory of the solution or project."""
-    projects = [*sources.named(".csproj"), *sources.named(".fsproj")]
+    projects = [*sources.texts_by_suffix(".csproj"), *sources.texts_by_suffix(".fsproj")]
     if not projects:
         return None
     names = manifests.dotnet_names(projects)
     runner = read_catalogue("dotnet").find_first("tests", names)
     return _make_stack(
-        "F#" if not sources.named(".csproj") else "C#",
+        "F#" if not sources.texts_by_suffix(".csproj") else "C#",
         names,
         "dotnet",
         runner,
@@ -227,7 +227,16 @@ def dotnet(sources: Sources) -> Stack | None:
     )
 
 
-FINDERS: tuple[Callable[[Sources], Stack | None], ...] = (python, node, go, rust, java, ruby, php, dotnet)
+FINDERS: tuple[Callable[[ManifestFiles], Stack | None], ...] = (
+    find_python,
+    find_node,
+    find_go,
+    find_rust,
+    find_java,
+    find_ruby,
+    find_php,
+    find_dotnet,
+)
 """The finders in the order in which they list the stacks of a directory."""
 
 

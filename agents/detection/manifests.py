@@ -23,26 +23,26 @@ _PYTHON_REQUIRES = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9._-]*) ?(?:\[[^\]\n]*
 
 
 @dataclass(frozen=True)
-class Sources:
+class ManifestFiles:
     """The manifests of one directory by file name, and all paths below it."""
 
     texts: Mapping[str, str]
     paths: Sequence[str]
 
-    def has(self, *names: str) -> bool:
+    def has_file(self, *names: str) -> bool:
         """Whether one of these files is directly in the directory."""
         return any(name in self.texts for name in names) or any(path in names for path in self.paths)
 
-    def text(self, name: str) -> str:
+    def read_manifest(self, name: str) -> str:
         """Return the text of a manifest; empty if it does not exist."""
         return self.texts.get(name, "")
 
-    def named(self, suffix: str) -> list[str]:
+    def texts_by_suffix(self, suffix: str) -> list[str]:
         """Return the texts of all manifests with this suffix."""
         return [text for name, text in self.texts.items() if name.endswith(suffix)]
 
 
-def toml(text: str) -> dict[str, object]:
+def parse_toml(text: str) -> dict[str, object]:
     """Parse a TOML document; empty if it is invalid."""
     # The parser takes quadratic time for a key of many parts: 43 s for one of 100 kB.
     if any(part.count(".") > _MAX_DOTS for line in text.splitlines() for part in line.split("=")):
@@ -53,7 +53,7 @@ def toml(text: str) -> dict[str, object]:
         return {}
 
 
-def json_object(text: str) -> dict[str, object]:
+def parse_json_object(text: str) -> dict[str, object]:
     """Parse a JSON object; empty if it is invalid or another value."""
     try:
         value = json.loads(text)
@@ -62,14 +62,14 @@ def json_object(text: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def table(value: object, *keys: str) -> dict[str, object]:
+def nested_table(value: object, *keys: str) -> dict[str, object]:
     """Return the table below these keys; empty if there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 
 
-def texts(value: object) -> list[str]:
+def text_items(value: object) -> list[str]:
     """Return the texts of a list; empty if it is no list."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
@@ -85,27 +85,34 @@ def ini_sections(text: str) -> dict[str, dict[str, str]]:
         return {}
 
 
-def python_names(sources: Sources) -> set[str]:
+def python_names(sources: ManifestFiles) -> set[str]:
     """Return the normalised names of distributions that a Python project requires to run, test or build."""
-    project = toml(sources.text("pyproject.toml"))
-    lines: list[str] = texts(table(project, "project").get("dependencies"))
-    for groups in (table(project, "project", "optional-dependencies"), table(project, "dependency-groups")):
-        lines.extend(line for group in groups.values() for line in texts(group))
-    poetry = table(project, "tool", "poetry")
-    names = list(table(poetry, "dependencies")) + list(table(poetry, "dev-dependencies"))
-    for group in table(poetry, "group").values():
-        names.extend(table(group, "dependencies"))
-    lines.extend(line for group in table(project, "tool", "pdm", "dev-dependencies").values() for line in texts(group))
-    lines.extend(texts(table(project, "tool", "uv").get("dev-dependencies")))
-    pipfile = toml(sources.text("Pipfile"))
-    names.extend([*table(pipfile, "packages"), *table(pipfile, "dev-packages")])
+    project = parse_toml(sources.read_manifest("pyproject.toml"))
+    lines: list[str] = text_items(nested_table(project, "project").get("dependencies"))
+    for groups in (
+        nested_table(project, "project", "optional-dependencies"),
+        nested_table(project, "dependency-groups"),
+    ):
+        lines.extend(line for group in groups.values() for line in text_items(group))
+    poetry = nested_table(project, "tool", "poetry")
+    names = list(nested_table(poetry, "dependencies")) + list(nested_table(poetry, "dev-dependencies"))
+    for group in nested_table(poetry, "group").values():
+        names.extend(nested_table(group, "dependencies"))
+    lines.extend(
+        line
+        for group in nested_table(project, "tool", "pdm", "dev-dependencies").values()
+        for line in text_items(group)
+    )
+    lines.extend(text_items(nested_table(project, "tool", "uv").get("dev-dependencies")))
+    pipfile = parse_toml(sources.read_manifest("Pipfile"))
+    names.extend([*nested_table(pipfile, "packages"), *nested_table(pipfile, "dev-packages")])
     for name, text in sources.texts.items():
         if name.startswith("requirements"):
             lines.extend(text.splitlines())
-    setup = ini_sections(sources.text("setup.cfg"))
+    setup = ini_sections(sources.read_manifest("setup.cfg"))
     lines.extend(setup.get("options", {}).get("install_requires", "").splitlines())
     lines.extend(line for value in setup.get("options.extras_require", {}).values() for line in value.splitlines())
-    names.extend(_PYTHON_REQUIRES.findall(sources.text("setup.py")))
+    names.extend(_PYTHON_REQUIRES.findall(sources.read_manifest("setup.py")))
     names.extend(match[1] for line in lines if (match := _REQUIREMENT.match(line)))
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
@@ -113,7 +120,7 @@ def python_names(sources: Sources) -> set[str]:
 def node_names(package: Mapping[str, object]) -> set[str]:
     """Return the names of all kinds of dependencies in a package.json."""
     kinds = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
-    return {name.lower() for kind in kinds for name in table(package, kind)}
+    return {name.lower() for kind in kinds for name in nested_table(package, kind)}
 
 
 def go_names(text: str) -> set[str]:
@@ -123,9 +130,9 @@ def go_names(text: str) -> set[str]:
 
 def cargo_names(text: str) -> set[str]:
     """Return the crates that a Cargo.toml and its workspace depend on."""
-    document = toml(text)
-    tables = [table(document, key) for key in ("dependencies", "dev-dependencies", "build-dependencies")]
-    tables.append(table(document, "workspace", "dependencies"))
+    document = parse_toml(text)
+    tables = [nested_table(document, key) for key in ("dependencies", "dev-dependencies", "build-dependencies")]
+    tables.append(nested_table(document, "workspace", "dependencies"))
     return {name.lower() for names in tables for name in names}
 
 
@@ -146,7 +153,7 @@ def ruby_names(text: str) -> set[str]:
 
 def php_names(composer: Mapping[str, object]) -> set[str]:
     """Return the packages that a composer.json requires."""
-    return {name.lower() for kind in ("require", "require-dev") for name in table(composer, kind)}
+    return {name.lower() for kind in ("require", "require-dev") for name in nested_table(composer, kind)}
 
 
 def dotnet_names(projects: Iterable[str]) -> set[str]:

@@ -21,7 +21,7 @@ def added_lines(patch: str) -> Iterator[tuple[str, str]]:
                 old, new = int(hunk[1] or 1), int(hunk[2] or 1)
                 continue
             if line.startswith("+++ "):
-                file = _name(line[4:])
+                file = _file_name(line[4:])
                 continue
         if line.startswith("+"):
             new -= 1
@@ -32,13 +32,13 @@ def added_lines(patch: str) -> Iterator[tuple[str, str]]:
             old, new = old - 1, new - 1
 
 
-def _name(text: str) -> str:
+def _file_name(text: str) -> str:
     """Return the name in a header; git ends a name with blanks with a tab, and quotes special characters."""
     if text.startswith('"'):
-        text = _QUOTED.sub(_character, text.rstrip("\t")[1:-1])
+        text = _QUOTED.sub(_unquote_character, text.rstrip("\t")[1:-1])
     return text.rstrip("\t").removeprefix("b/")
 
 
-def _character(found: re.Match[str]) -> str:
+def _unquote_character(found: re.Match[str]) -> str:
     code = found[1]
     return chr(int(code, 8) & 0xFF) if len(code) == 3 else _LETTERS.get(code, code)

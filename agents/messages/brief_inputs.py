@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.detection.detect import Technology
 from agents.messages.added_lines import added_lines
-from agents.reports import Failure, Finding, MakerReport, TesterReport
+from agents.reports import MakerReport, ReviewFinding, TesterReport, TestFailure
 from baton.records.run import Evidence, Maker
-from baton.text.truncation import cut
+from baton.text.truncation import cut_text
 
 _PUTS_OFF = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
 
@@ -34,12 +34,12 @@ class PlanInput(_RepositoryInput):
     """Lines of `.gitattributes` that put files behind a git filter."""
 
 
-class Feedback(_BriefInput):
+class MakerFeedback(_BriefInput):
     """The reasons why a task returns to its maker; empty in the first round."""
 
-    findings: list[Finding] = Field(default_factory=list)
+    findings: list[ReviewFinding] = Field(default_factory=list)
     """Findings of the reviewer; only blocking ones must be fixed."""
-    failures: list[Failure] = Field(default_factory=list)
+    failures: list[TestFailure] = Field(default_factory=list)
     """Failures that the tester found."""
     gate: Evidence | None = None
     """The engine's own test run, if it was red."""
@@ -51,9 +51,9 @@ class Feedback(_BriefInput):
     """Notes of the engine: restored paths, the class of a failure, suggestions."""
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no reason."""
-        return self == Feedback()
+        return self == MakerFeedback()
 
 
 class MakerInput(_RepositoryInput):
@@ -65,7 +65,7 @@ class MakerInput(_RepositoryInput):
     acceptance: list[str]
     round: int = 1
     rounds: int = 3
-    feedback: Feedback = Field(default_factory=Feedback)
+    feedback: MakerFeedback = Field(default_factory=MakerFeedback)
     previous: MakerReport | None = None
     """The maker's report of the previous round."""
     filters: list[str] = Field(default_factory=list)
@@ -84,8 +84,8 @@ class TesterInput(_RepositoryInput):
     round: int = 1
     rounds: int = 3
     gate: Evidence | None = None
-    earlier_failures: list[Failure] = Field(default_factory=list)
-    earlier_findings: list[Finding] = Field(default_factory=list)
+    earlier_failures: list[TestFailure] = Field(default_factory=list)
+    earlier_findings: list[ReviewFinding] = Field(default_factory=list)
     guidance: list[str] = Field(default_factory=list)
     filters: list[str] = Field(default_factory=list)
 
@@ -100,14 +100,16 @@ class ReviewerInput(_RepositoryInput):
     tester: TesterReport | None = None
     round: int = 1
     rounds: int = 3
-    earlier_findings: list[Finding] = Field(default_factory=list)
+    earlier_findings: list[ReviewFinding] = Field(default_factory=list)
     guidance: list[str] = Field(default_factory=list)
     filters: list[str] = Field(default_factory=list)
 
     @property
     def left_open(self) -> list[str]:
         """Lines `file: text` that the diff adds and that postpone work."""
-        return [f"{file}: {cut(text.strip(), 200)}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)]
+        return [
+            f"{file}: {cut_text(text.strip(), 200)}" for file, text in added_lines(self.diff) if _PUTS_OFF.search(text)
+        ]
 
 
 class StuckInput(_BriefInput):

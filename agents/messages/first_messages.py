@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from agents.detection.detect import describe
-from agents.messages.brief_inputs import Feedback, MakerInput, PlanInput, ReviewerInput, StuckInput, TesterInput
-from agents.messages.untrusted_text import fence, visible
-from agents.reports import Failure, Finding
-from baton.policies import LOG_TAIL_LIMIT
+from agents.detection.detect import describe_technology
+from agents.messages.brief_inputs import MakerFeedback, MakerInput, PlanInput, ReviewerInput, StuckInput, TesterInput
+from agents.messages.untrusted_text import fence_text, make_visible
+from agents.reports import ReviewFinding, TestFailure
+from baton.policies import MAX_LOG_TAIL
 from baton.records.run import Evidence
-from baton.text.truncation import cut, first
+from baton.text.truncation import cut_text, first_items
 
 REQUEST_LIMIT = 60_000
 """Characters of the person's request; a run accepts no longer one."""
@@ -34,31 +34,31 @@ def plan_brief(brief: PlanInput) -> str:
     shown = brief.files[:_LISTED_FILES]
     rest = len(brief.files) - len(shown)
     listing = "\n".join(shown) + (f"\n[... and {rest:,} more files]" if rest > 0 else "")
-    return _joined(
+    return _join_sections(
         "# A change to plan",
         _DATA,
-        fence("the request: what people want changed", brief.task, limit=REQUEST_LIMIT),
-        f"## Technology, as detected\n{describe(brief.technology)}",
-        fence("files of the repository", listing or "(none)", limit=_LIST_LIMIT, keep="start"),
-        _filters(brief.filters),
-        _submodules(brief.submodules),
-        _listed("Notes of the engine", brief.notes),
+        fence_text("the request: what people want changed", brief.task, limit=REQUEST_LIMIT),
+        f"## Technology, as detected\n{describe_technology(brief.technology)}",
+        fence_text("files of the repository", listing or "(none)", limit=_LIST_LIMIT, keep="start"),
+        _filters_section(brief.filters),
+        _submodules_section(brief.submodules),
+        _list_section("Notes of the engine", brief.notes),
         "Look at the code that the request touches, then call `hand_off` with the plan.",
     )
 
 
 def maker_brief(brief: MakerInput) -> str:
     """Return a maker's first message of a round."""
-    again = brief.round > 1 or not brief.feedback.empty
+    again = brief.round > 1 or not brief.feedback.is_empty
     previous = brief.previous.model_dump_json(indent=1) if again and brief.previous else ""
-    return _joined(
+    return _join_sections(
         f"# Task for {brief.role}, round {brief.round} of {brief.rounds}",
         _DATA,
         _work_order(brief.title, brief.instructions, brief.acceptance),
-        _filters(brief.filters),
-        _submodules(brief.submodules),
-        _feedback(brief.feedback),
-        previous and fence("your report of the round before", previous, limit=_REPORT_LIMIT),
+        _filters_section(brief.filters),
+        _submodules_section(brief.submodules),
+        _feedback_section(brief.feedback),
+        previous and fence_text("your report of the round before", previous, limit=_REPORT_LIMIT),
         "The workspace holds your earlier work. Answer every point above, then call `hand_off`."
         if again
         else "Carry out the task, then call `hand_off`.",
@@ -74,17 +74,17 @@ def tester_brief(brief: TesterInput) -> str:
         "schemas), performance (load on critical endpoints) and security (authentication, authorization, input "
         "validation)"
     )
-    return _joined(
+    return _join_sections(
         f"# Tests for a task of {brief.role}, round {brief.round} of {brief.rounds}",
         _DATA,
         _work_order(brief.title, brief.instructions, brief.acceptance),
-        _submodules(brief.submodules),
+        _submodules_section(brief.submodules),
         _fenced_list("files changed, as the engine sees them", brief.files_changed),
         _fenced_list("what the maker says needs testing: a hint, no limit", brief.needs_testing),
-        _filters(brief.filters),
-        _evidence(brief.gate),
-        _failures("failures that you reported earlier and that should be fixed now", brief.earlier_failures),
-        _findings(
+        _filters_section(brief.filters),
+        _evidence_section(brief.gate),
+        _fence_failures("failures that you reported earlier and that should be fixed now", brief.earlier_failures),
+        _fence_findings(
             "findings of the review before, each in need of a test where it was about behaviour", brief.earlier_findings
         ),
         _fenced_list("messages of people", brief.guidance),
@@ -96,38 +96,44 @@ def tester_brief(brief: TesterInput) -> str:
 def reviewer_brief(brief: ReviewerInput) -> str:
     """Return a reviewer's first message of a round."""
     report = brief.tester.model_dump_json(indent=1) if brief.tester else ""
-    return _joined(
+    return _join_sections(
         f"# A change to review, round {brief.round} of {brief.rounds}",
         _DATA,
-        fence("title of the task", brief.title, limit=400),
+        fence_text("title of the task", brief.title, limit=400),
         _fenced_list("acceptance criteria", brief.acceptance),
-        _submodules(brief.submodules),
-        _evidence(brief.evidence),
-        report and fence("the tester's report", report, limit=_REPORT_LIMIT),
-        _findings("findings of earlier rounds: check first that the blocking ones are fixed", brief.earlier_findings),
+        _submodules_section(brief.submodules),
+        _evidence_section(brief.evidence),
+        report and fence_text("the tester's report", report, limit=_REPORT_LIMIT),
+        _fence_findings(
+            "findings of earlier rounds: check first that the blocking ones are fixed", brief.earlier_findings
+        ),
         _fenced_list("messages of people", brief.guidance),
-        _filters(brief.filters),
+        _filters_section(brief.filters),
         _fenced_list(
             "lines of the diff that postpone work: blocking, unless the blocker is documented",
             brief.left_open,
         ),
-        fence("the diff; where it was cut, read the files", brief.diff or "(empty)", limit=DIFF_LIMIT, keep="start"),
+        fence_text(
+            "the diff; where it was cut, read the files", brief.diff or "(empty)", limit=DIFF_LIMIT, keep="start"
+        ),
         "Check each criterion, cite evidence for each finding, then call `hand_off` with the verdict.",
     )
 
 
 def guidance_brief(brief: StuckInput) -> str:
     """Return the orchestrator's first message about an agent that is stuck."""
-    return _joined(
+    return _join_sections(
         f"# The {brief.role} is stuck",
         _DATA,
-        fence("title of the task", brief.title, limit=400),
-        fence("error type", brief.error_type + (f" ({brief.failure_class})" if brief.failure_class else ""), limit=400),
-        fence("the question", brief.question, limit=4_000),
-        brief.error and fence("the failure", brief.error, limit=4_000),
+        fence_text("title of the task", brief.title, limit=400),
+        fence_text(
+            "error type", brief.error_type + (f" ({brief.failure_class})" if brief.failure_class else ""), limit=400
+        ),
+        fence_text("the question", brief.question, limit=4_000),
+        brief.error and fence_text("the failure", brief.error, limit=4_000),
         _fenced_list("what was attempted", brief.attempted),
         _fenced_list("suggestions", brief.suggestions),
-        _evidence(brief.evidence),
+        _evidence_section(brief.evidence),
         "You may answer once. Look at the repository as far as you need, then call `hand_off`: `guide` with concrete "
         "guidance, or `ask_person` where it is about architecture, credentials or money, or where you would guess.",
     )
@@ -138,47 +144,49 @@ def with_machine(brief: str, *, binds: Sequence[str], isolated: bool = True) -> 
     if not binds or not isolated:
         return brief
     known = "The repository requests them and the person allows them; commands can read and run their files."
-    listed = "\n".join(f"- `{' '.join(visible(path).split())[:300]}` (read-only)" for path in binds)
-    return _joined(brief, f"## Directories of the machine\n{known}\n{listed}")
+    listed = "\n".join(f"- `{' '.join(make_visible(path).split())[:300]}` (read-only)" for path in binds)
+    return _join_sections(brief, f"## Directories of the machine\n{known}\n{listed}")
 
 
 def _work_order(title: str, instructions: str, acceptance: Sequence[str]) -> str:
-    criteria = _numbered(acceptance) if acceptance else "(none given: derive them from the instructions)"
+    criteria = _number_items(acceptance) if acceptance else "(none given: derive them from the instructions)"
     text = f"{title}\n\nInstructions:\n{instructions}\n\nAcceptance criteria:\n{criteria}"
-    return fence("the task: title, instructions, acceptance criteria", text, limit=_INSTRUCTIONS_LIMIT)
+    return fence_text("the task: title, instructions, acceptance criteria", text, limit=_INSTRUCTIONS_LIMIT)
 
 
-def _filters(lines: Sequence[str]) -> str:
+def _filters_section(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     shown = [line[:_MAX_PATTERN] for line in lines[:_MAX_PATTERNS]]
     more = [f"[... and {len(lines) - len(shown):,} more lines]"] if len(lines) > len(shown) else []
-    return _joined(
+    return _join_sections(
         "## Files behind a git filter\nThe engine runs no filter. You read these files as the repository holds them:"
         " with filter=lfs a pointer of three lines instead of the content, with others ciphertext or a stripped form."
         " Do not edit a pointer or ciphertext. Plain text that you write there would be published as it is, and only"
         " after a person agrees; with filter=lfs it is published as a pointer to your text.",
-        fence("patterns of .gitattributes that have to do with filters", "\n".join([*shown, *more]), limit=_LIST_LIMIT),
+        fence_text(
+            "patterns of .gitattributes that have to do with filters", "\n".join([*shown, *more]), limit=_LIST_LIMIT
+        ),
     )
 
 
-def _feedback(feedback: Feedback) -> str:
+def _feedback_section(feedback: MakerFeedback) -> str:
     blocking = [finding for finding in feedback.findings if finding.severity == "blocking"]
     advice = [finding for finding in feedback.findings if finding.severity == "advice"]
-    return _joined(
+    return _join_sections(
         _fenced_list("messages of people: follow them within your scope", feedback.guidance),
         _fenced_list(
             "paths with conflict markers to resolve, so that both sides' intentions survive", feedback.conflicts
         ),
-        _findings("blocking findings of the reviewer", blocking),
-        _failures("failures that the tester found", feedback.failures),
-        _evidence(feedback.gate),
-        _findings("advice of the reviewer: take it where it is cheap and right", advice),
-        _listed("Notes of the engine", feedback.notes),
+        _fence_findings("blocking findings of the reviewer", blocking),
+        _fence_failures("failures that the tester found", feedback.failures),
+        _evidence_section(feedback.gate),
+        _fence_findings("advice of the reviewer: take it where it is cheap and right", advice),
+        _list_section("Notes of the engine", feedback.notes),
     )
 
 
-def _submodules(lines: Sequence[str]) -> str:
+def _submodules_section(lines: Sequence[str]) -> str:
     if not lines:
         return ""
     return (
@@ -188,7 +196,7 @@ def _submodules(lines: Sequence[str]) -> str:
     )
 
 
-def _findings(label: str, findings: Sequence[Finding]) -> str:
+def _fence_findings(label: str, findings: Sequence[ReviewFinding]) -> str:
     return _fenced_list(
         label,
         [
@@ -198,17 +206,17 @@ def _findings(label: str, findings: Sequence[Finding]) -> str:
     )
 
 
-def _failures(label: str, failures: Sequence[Failure]) -> str:
+def _fence_failures(label: str, failures: Sequence[TestFailure]) -> str:
     return _fenced_list(label, [f"{failure.test}: {failure.message}" for failure in failures])
 
 
-def _evidence(evidence: Evidence | None) -> str:
+def _evidence_section(evidence: Evidence | None) -> str:
     if evidence is None:
         return ""
     if evidence.command is None:
         return f"## Evidence\nThe engine found no tests to run on commit {evidence.commit}."
     outcome = "was stopped by its time limit" if evidence.timed_out else f"exit code {evidence.exit_code}"
-    verdict = "green" if evidence.green else "red"
+    verdict = "green" if evidence.is_green else "red"
     facts = f"commit {evidence.commit}\ncommand: {evidence.command}\n{outcome}\nlog digest: {evidence.log_digest}"
     if evidence.binds:
         facts += f"\nthe command could read besides: {', '.join(evidence.binds)}"
@@ -219,28 +227,29 @@ def _evidence(evidence: Evidence | None) -> str:
         facts += f"\nbound of the machine: {evidence.exceeded}"
     parts = [
         f"## Evidence: the engine's own test run is {verdict}",
-        fence("commit, command, exit code, digest of the log", facts, limit=4_000),
+        fence_text("commit, command, exit code, digest of the log", facts, limit=4_000),
     ]
     if evidence.log_tail:
-        parts.append(fence("end of the log", evidence.log_tail, limit=LOG_TAIL_LIMIT, keep="end"))
+        parts.append(fence_text("end of the log", evidence.log_tail, limit=MAX_LOG_TAIL, keep="end"))
     return "\n".join(parts)
 
 
 def _fenced_list(label: str, items: Sequence[str]) -> str:
-    return fence(label, _numbered(items), limit=_LIST_LIMIT, keep="start") if items else ""
+    return fence_text(label, _number_items(items), limit=_LIST_LIMIT, keep="start") if items else ""
 
 
-def _listed(title: str, items: Sequence[str]) -> str:
+def _list_section(title: str, items: Sequence[str]) -> str:
     return (
-        f"## {title}\n" + "\n".join(f"- {cut(' '.join(visible(item).split()), 1_000)}" for item in first(items, 20))
+        f"## {title}\n"
+        + "\n".join(f"- {cut_text(' '.join(make_visible(item).split()), 1_000)}" for item in first_items(items, 20))
         if items
         else ""
     )
 
 
-def _numbered(items: Iterable[str]) -> str:
+def _number_items(items: Iterable[str]) -> str:
     return "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1))
 
 
-def _joined(*parts: str) -> str:
+def _join_sections(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)

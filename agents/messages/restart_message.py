@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.messages.untrusted_text import clip, fence
-from baton.text.truncation import cut, first
+from agents.messages.untrusted_text import clip_text, fence_text
+from baton.text.truncation import cut_text, first_items
 
 Brief = TypeVar("Brief", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class _Bounds:
+class _BriefBounds:
     """The bounds of a first message at a level, in characters and items."""
 
     text: int
@@ -34,15 +34,15 @@ class _Bounds:
 
 
 _BOUNDS = {
-    1: _Bounds(text=0, items=0, files=300, people=20, message=2_000, last=12),
-    2: _Bounds(text=8_000, items=60, files=100, people=10, message=1_000, last=4),
-    3: _Bounds(text=2_000, items=15, files=30, people=5, message=400, last=0),
+    1: _BriefBounds(text=0, items=0, files=300, people=20, message=2_000, last=12),
+    2: _BriefBounds(text=8_000, items=60, files=100, people=10, message=1_000, last=4),
+    3: _BriefBounds(text=2_000, items=15, files=30, people=5, message=400, last=0),
 }
 SHORTEST = max(_BOUNDS)
 """The level beyond which no first message gets shorter."""
 
 
-class Done(BaseModel):
+class SessionPast(BaseModel):
     """The past of a session before its new start, from the engine's own records."""
 
     model_config = ConfigDict(frozen=True)
@@ -70,13 +70,13 @@ def next_level(level: int, *, opening: bool) -> int:
     return min(max(2, level + 1), SHORTEST) if opening else 1
 
 
-def bounded(brief: Brief, level: int) -> Brief:
+def bound_brief(brief: Brief, level: int) -> Brief:
     """Return the input of a role's brief with its texts and lists cut to the bounds of a level."""
     bounds = _BOUNDS.get(level)
     return brief if bounds is None or not bounds.text else _cut_model(brief, bounds)
 
 
-def restarted_brief(brief: str, done: Done, level: int) -> str:
+def restarted_brief(brief: str, done: SessionPast, level: int) -> str:
     """Return the first message of a new start: the role's brief, then its past work, which the workspace holds."""
     bounds = _BOUNDS[min(level, SHORTEST)]
     shortened = (
@@ -92,12 +92,16 @@ def restarted_brief(brief: str, done: Done, level: int) -> str:
         " could not be continued, so it begins anew here. The workspace is as you left it; do not do again what is"
         " there. Tool calls that are not answered below were not run.",
         shortened,
-        _listed("files changed since the task began, as the engine sees them", done.changed, bounds.files, 300),
-        _listed("paths written that will not be kept", done.left_out, bounds.files, 300),
-        _listed("answered questions about this task", done.decisions[-bounds.people :], bounds.people, bounds.message),
-        _listed("messages of people that you have received before", *_last(done.people, bounds.people, bounds.message)),
-        _listed("the end of the earlier conversation", *_last(done.messages, bounds.last, bounds.message)),
-        done.answer and fence("the answer to your last question", done.answer, limit=4_000),
+        _fence_items("files changed since the task began, as the engine sees them", done.changed, bounds.files, 300),
+        _fence_items("paths written that will not be kept", done.left_out, bounds.files, 300),
+        _fence_items(
+            "answered questions about this task", done.decisions[-bounds.people :], bounds.people, bounds.message
+        ),
+        _fence_items(
+            "messages of people that you have received before", *_last_items(done.people, bounds.people, bounds.message)
+        ),
+        _fence_items("the end of the earlier conversation", *_last_items(done.messages, bounds.last, bounds.message)),
+        done.answer and fence_text("the answer to your last question", done.answer, limit=4_000),
         "Look at the workspace where you are not sure how far you got. Then go on, and call `hand_off` when the work"
         " is done.",
     ]
@@ -121,43 +125,45 @@ def message_lines(message: Mapping[str, Any] | None) -> list[str]:
                 lines.append(f"{who} called {name}: {given}")
             case {"type": "tool_result"}:
                 failed = " (an error)" if block.get("is_error") else ""
-                lines.append(f"result{failed}: {_result(block.get('content'))}")
+                lines.append(f"result{failed}: {_result_text(block.get('content'))}")
     return lines
 
 
-def _result(content: Any) -> str:
+def _result_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     texts = [part.get("text", f"[{part.get('type')}]") for part in content or [] if isinstance(part, dict)]
     return "\n".join(map(str, texts))
 
 
-def _last(items: Sequence[str], count: int, length: int) -> tuple[list[str], int, int]:
+def _last_items(items: Sequence[str], count: int, length: int) -> tuple[list[str], int, int]:
     """Return the last items, with a line that says how many came before."""
     shown = list(items[len(items) - count :]) if count else []
     left = len(items) - len(shown)
     return ([f"[... {left:,} before these ...]", *shown] if left and shown else shown), count + 1, length
 
 
-def _listed(label: str, items: Sequence[str], count: int, length: int) -> str:
+def _fence_items(label: str, items: Sequence[str], count: int, length: int) -> str:
     if not items:
         return ""
-    lines = [f"{number}. {clip(item, length)}" for number, item in enumerate(first(items, count), 1)]
-    return fence(label, "\n".join(lines), limit=(count + 1) * (length + 100), keep="start")
+    lines = [f"{number}. {clip_text(item, length)}" for number, item in enumerate(first_items(items, count), 1)]
+    return fence_text(label, "\n".join(lines), limit=(count + 1) * (length + 100), keep="start")
 
 
-def _cut_model(model: Brief, bounds: _Bounds) -> Brief:
-    return model.model_copy(update={name: _cut(getattr(model, name), bounds) for name in type(model).model_fields})
+def _cut_model(model: Brief, bounds: _BriefBounds) -> Brief:
+    return model.model_copy(
+        update={name: _cut_value(getattr(model, name), bounds) for name in type(model).model_fields}
+    )
 
 
-def _cut(value: Any, bounds: _Bounds) -> Any:
+def _cut_value(value: Any, bounds: _BriefBounds) -> Any:
     match value:
         case str():
-            return cut(value, bounds.text)
+            return cut_text(value, bounds.text)
         case list() if all(isinstance(item, str) for item in value):
-            return first([cut(item, bounds.message) for item in value], bounds.items)
+            return first_items([cut_text(item, bounds.message) for item in value], bounds.items)
         case list():
-            return [_cut(item, bounds) for item in value[: bounds.items]]
+            return [_cut_value(item, bounds) for item in value[: bounds.items]]
         case BaseModel():
             return _cut_model(value, bounds)
     return value

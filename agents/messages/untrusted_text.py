@@ -13,13 +13,13 @@ _INVISIBLE = re.compile(
 Keep = Literal["start", "both", "end"]
 
 
-def fence(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
+def fence_text(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
     """Return the text as data between two markers that hold its digest, so that the text cannot contain its end.
 
     The same text gives the same fence, so that a retry sends the same bytes. `limit` is in characters; `keep` names the
     part of a longer text that stays.
     """
-    body = clip(visible(text), limit, keep)
+    body = clip_text(make_visible(text), limit, keep)
     attempt = 0
     while True:
         marker = hashlib.sha256(f"{attempt}:{label}:{body}".encode()).hexdigest()[:16]
@@ -29,13 +29,13 @@ def fence(label: str, text: str, *, limit: int, keep: Keep = "both") -> str:
     return f"<data {marker}: {_one_line(label)}>\n{body}\n</data {marker}>"
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     """Return the text with `\\n` as line ends; characters that hide or reorder others become `<U+202E>`."""
     text = text.replace("\r\n", "\n")
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
-def clip(text: str, limit: int, keep: Keep = "both") -> str:
+def clip_text(text: str, limit: int, keep: Keep = "both") -> str:
     """Return at most about `limit` characters; a line says how many are left out."""
     if len(text) <= limit:
         return text
@@ -50,4 +50,4 @@ def clip(text: str, limit: int, keep: Keep = "both") -> str:
 
 
 def _one_line(label: str) -> str:
-    return " ".join(visible(label).replace("<", "(").replace(">", ")").split())[:120]
+    return " ".join(make_visible(label).replace("<", "(").replace(">", ")").split())[:120]

@@ -68,7 +68,7 @@ class AgentDefinition(BaseModel):
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     """The other documented fields, unchanged. Baton keeps them, and they have no effect."""
 
-    def grants(self) -> dict[ToolName, list[str] | None]:
+    def patterns_by_tool(self) -> dict[ToolName, list[str] | None]:
         """Return the granted tools in their fixed order, each with its patterns; None for an unrestricted tool."""
         granted: dict[ToolName, list[str] | None] = {}
         for name in TOOL_NAMES:

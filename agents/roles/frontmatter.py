@@ -29,20 +29,20 @@ class Frontmatter:
     warnings: list[str] = field(default_factory=list)
 
 
-class _Unreadable(Exception):
+class _FrontmatterUnreadable(Exception):
     """The text is no YAML that a frontmatter may contain."""
 
 
-class _Loader(yaml.BaseLoader):
+class _TextLoader(yaml.BaseLoader):
     """Reads scalars as text (`no`, `1.0`, dates) and refuses aliases, which can expand without bounds."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise _Unreadable("aliases are not admitted")
+            raise _FrontmatterUnreadable("aliases are not admitted")
         return super().compose_node(parent, index)
 
 
-def split(text: str, origin: str) -> Frontmatter:
+def split_frontmatter(text: str, origin: str) -> Frontmatter:
     """Separate and read the frontmatter. Raises AgentFileError if there is none or if it is unreadable."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     warnings: list[str] = []
@@ -59,19 +59,19 @@ def split(text: str, origin: str) -> Frontmatter:
     if len(raw) > _MAX_FRONTMATTER:
         raise AgentFileError(f"{origin}: the frontmatter is longer than {_MAX_FRONTMATTER} characters.")
     result = Frontmatter({}, stripped[closing.end() :].strip(), warnings)
-    result.fields = _read(raw, origin, warnings)
+    result.fields = _read_fields(raw, origin, warnings)
     return result
 
 
-def _read(raw: str, origin: str, warnings: list[str]) -> dict[str, JsonValue]:
+def _read_fields(raw: str, origin: str, warnings: list[str]) -> dict[str, JsonValue]:
     try:
-        return _strict(raw, warnings)
-    except _Unreadable as error:
+        return _parse_yaml(raw, warnings)
+    except _FrontmatterUnreadable as error:
         fault = str(error)
     try:
-        fields = _strict(_requoted(raw), warnings)
-    except _Unreadable:
-        fields = _scanned(raw)
+        fields = _parse_yaml(_quote_values(raw), warnings)
+    except _FrontmatterUnreadable:
+        fields = _scan_lines(raw)
         if not fields:
             raise AgentFileError(f"{origin}: the frontmatter is not YAML ({fault}).") from None
         warnings.append(f"the frontmatter is not valid YAML ({fault}); its known fields were read line by line")
@@ -80,51 +80,51 @@ def _read(raw: str, origin: str, warnings: list[str]) -> dict[str, JsonValue]:
     return fields
 
 
-def _strict(raw: str, warnings: list[str]) -> dict[str, JsonValue]:
+def _parse_yaml(raw: str, warnings: list[str]) -> dict[str, JsonValue]:
     found: list[str] = []
     try:
-        loader = _Loader(raw)
+        loader = _TextLoader(raw)
         try:
             node = loader.get_single_node()
-            value = None if node is None else _value(node, found)
+            value = None if node is None else _node_value(node, found)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 2}" if error.problem_mark else ""
-        raise _Unreadable(f"{error.problem or 'syntax error'}{line}") from error
+        raise _FrontmatterUnreadable(f"{error.problem or 'syntax error'}{line}") from error
     except yaml.YAMLError as error:
-        raise _Unreadable("it contains characters that YAML does not admit") from error
+        raise _FrontmatterUnreadable("it contains characters that YAML does not admit") from error
     except RecursionError as error:
-        raise _Unreadable("it is nested too deeply") from error
+        raise _FrontmatterUnreadable("it is nested too deeply") from error
     except (ValueError, IndexError, OverflowError) as error:
         # PyYAML lets these through for odd escapes (`"\UFFFFFFFF"`).
-        raise _Unreadable("it contains an escape that YAML does not admit") from error
+        raise _FrontmatterUnreadable("it contains an escape that YAML does not admit") from error
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _Unreadable("it is not a list of `key: value`")
+        raise _FrontmatterUnreadable("it is not a list of `key: value`")
     warnings.extend(found)
     return value
 
 
-def _value(node: yaml.Node, warnings: list[str]) -> JsonValue:
+def _node_value(node: yaml.Node, warnings: list[str]) -> JsonValue:
     if isinstance(node, yaml.ScalarNode):
         text = str(node.value)
         return None if node.style is None and text in _NULLS else text
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, warnings) for item in node.value]
+        return [_node_value(item, warnings) for item in node.value]
     fields: dict[str, JsonValue] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            raise _Unreadable("a key is not plain text")
+            raise _FrontmatterUnreadable("a key is not plain text")
         key = str(key_node.value)
         if key in fields:
             warnings.append(f"`{key}` is given more than once; the last one counts")
-        fields[key] = _value(value_node, warnings)
+        fields[key] = _node_value(value_node, warnings)
     return fields
 
 
-def _requoted(raw: str) -> str:
+def _quote_values(raw: str) -> str:
     """Return the text with quotes around values of `key: value` lines that have special characters."""
     lines = []
     for line in raw.split("\n"):
@@ -141,7 +141,7 @@ def _is_quoted(value: str) -> bool:
     return len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
 
 
-def _scanned(raw: str) -> dict[str, JsonValue]:
+def _scan_lines(raw: str) -> dict[str, JsonValue]:
     """Return the known keys at the beginning of lines, each with the text up to the next known key."""
     collected: dict[str, list[str]] = {}
     current: list[str] | None = None
@@ -157,12 +157,12 @@ def _scanned(raw: str) -> dict[str, JsonValue]:
 def _scanned_value(lines: list[str]) -> JsonValue:
     first, rest = lines[0], [line for line in lines[1:] if line]
     if not first and rest and all(line.startswith("- ") for line in rest):
-        return [_unquoted(line[2:].strip()) for line in rest]
+        return [_strip_quotes(line[2:].strip()) for line in rest]
     if first in {"|", ">", "|-", ">-", "|+", ">+"}:
         first = ""
     text = " ".join(part for part in (first, *rest) if part)
-    return _unquoted(text) or None
+    return _strip_quotes(text) or None
 
 
-def _unquoted(value: str) -> str:
+def _strip_quotes(value: str) -> str:
     return value[1:-1] if _is_quoted(value) else value

@@ -32,7 +32,7 @@ class LoadedAgent:
 
 
 @dataclass(frozen=True)
-class Problem:
+class AgentFileProblem:
     """A file that defines no agent, with the reason."""
 
     source: str
@@ -44,7 +44,7 @@ class AgentDirectory:
     """The contents of a directory: agents by name, files that define none, and files that are no Markdown."""
 
     agents: dict[str, LoadedAgent]
-    problems: list[Problem]
+    problems: list[AgentFileProblem]
     ignored: list[str] = field(default_factory=list)
 
 
@@ -56,16 +56,16 @@ def parse_agent(text: str, origin: str) -> LoadedAgent:
         digest = content_hash(text)
     except UnicodeEncodeError as error:
         raise AgentFileError(f"{origin} is not valid Unicode text.") from error
-    parts = frontmatter.split(text, origin)
+    parts = frontmatter.split_frontmatter(text, origin)
     fields, warnings = parts.fields, list(parts.warnings)
     tools = read_tools(fields, origin, warnings)
     definition = AgentDefinition(
-        name=_name(fields, origin, warnings),
-        description=_line(fields, "description", warnings) or "",
-        model=_line(fields, "model", warnings),
+        name=_read_name(fields, origin, warnings),
+        description=_read_line(fields, "description", warnings) or "",
+        model=_read_line(fields, "model", warnings),
         tools=tools,
-        max_turns=_max_turns(fields, warnings),
-        effort=_effort(fields, warnings),
+        max_turns=_read_max_turns(fields, warnings),
+        effort=_read_effort(fields, warnings),
         prompt=parts.body,
         source=origin,
         digest=digest,
@@ -77,7 +77,7 @@ def parse_agent(text: str, origin: str) -> LoadedAgent:
         warnings.append("there is no prompt below the frontmatter")
     for key in fields:
         if key not in DOCUMENTED_FIELDS:
-            warnings.append(f"the field `{_shown(key)}` is unknown and was left out")
+            warnings.append(f"the field `{_display_key(key)}` is unknown and was left out")
         elif key not in _USED | _HARMLESS:
             warnings.append(f"`{key}` has no effect in Baton")
     return LoadedAgent(definition, warnings)
@@ -92,7 +92,7 @@ def load_directory(path: Path) -> AgentDirectory:
     if not root.is_dir():
         raise AgentFileError(f"{path} is not a directory with agent files.")
     agents: dict[str, LoadedAgent] = {}
-    problems: list[Problem] = []
+    problems: list[AgentFileProblem] = []
     ignored: list[str] = []
     try:
         found = sorted(entry for entry in root.rglob("*") if not entry.is_dir())
@@ -104,14 +104,16 @@ def load_directory(path: Path) -> AgentDirectory:
             ignored.append(source)
             continue
         try:
-            agent = parse_agent(_read(entry, root, source), source)
+            agent = parse_agent(_read_file(entry, root, source), source)
         except AgentFileError as error:
-            problems.append(Problem(source, str(error)))
+            problems.append(AgentFileProblem(source, str(error)))
             continue
         name = agent.definition.name
         if name in agents:
             first = agents[name].definition.source
-            problems.append(Problem(source, f"{source}: the name `{name}` is taken by {first}; this file is not used."))
+            problems.append(
+                AgentFileProblem(source, f"{source}: the name `{name}` is taken by {first}; this file is not used.")
+            )
         else:
             agents[name] = agent
     return AgentDirectory(agents, problems, ignored)
@@ -135,7 +137,7 @@ def builtin_agents() -> dict[str, LoadedAgent]:
     return {role: builtin_agent(role) for role in ROLES}
 
 
-def _read(entry: Path, root: Path, source: str) -> str:
+def _read_file(entry: Path, root: Path, source: str) -> str:
     try:
         # A link could show any file of this machine, and a pipe would block.
         if not entry.resolve().is_relative_to(root) or not entry.is_file():
@@ -149,8 +151,8 @@ def _read(entry: Path, root: Path, source: str) -> str:
         raise AgentFileError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _name(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> str:
-    name = _line(fields, "name", warnings)
+def _read_name(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> str:
+    name = _read_line(fields, "name", warnings)
     if not name:
         name = _CONTROL.sub(" ", PurePath(origin).stem).strip()
         if not name:
@@ -161,7 +163,7 @@ def _name(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> str
     return name
 
 
-def _line(fields: dict[str, JsonValue], key: str, warnings: list[str]) -> str | None:
+def _read_line(fields: dict[str, JsonValue], key: str, warnings: list[str]) -> str | None:
     """Return a field as one line of text; None if it is missing or no text."""
     value = fields.get(key)
     if value is None:
@@ -172,7 +174,7 @@ def _line(fields: dict[str, JsonValue], key: str, warnings: list[str]) -> str | 
     return " ".join(_CONTROL.sub(" ", value).split()) or None
 
 
-def _max_turns(fields: dict[str, JsonValue], warnings: list[str]) -> int | None:
+def _read_max_turns(fields: dict[str, JsonValue], warnings: list[str]) -> int | None:
     value = fields.get("maxTurns")
     if value is None:
         return None
@@ -182,7 +184,7 @@ def _max_turns(fields: dict[str, JsonValue], warnings: list[str]) -> int | None:
     return None
 
 
-def _effort(fields: dict[str, JsonValue], warnings: list[str]) -> Effort | None:
+def _read_effort(fields: dict[str, JsonValue], warnings: list[str]) -> Effort | None:
     value = fields.get("effort")
     if value is None:
         return None
@@ -193,5 +195,5 @@ def _effort(fields: dict[str, JsonValue], warnings: list[str]) -> Effort | None:
     return None
 
 
-def _shown(key: str) -> str:
+def _display_key(key: str) -> str:
     return _CONTROL.sub(" ", key)[:60]

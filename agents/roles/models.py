@@ -33,7 +33,7 @@ def model_of(
     """
     places = (
         (f"the model that was asked for as {role}", asked.get(role)),
-        (f"BATON_{role.upper()}_MODEL", settings.model_for(role)),
+        (f"BATON_{role.upper()}_MODEL", settings.model_of_role(role)),
     )
     where, wanted = next((place for place in places if place[1]), (path, own))
     try:
@@ -55,15 +55,15 @@ def resolve_model(raw: str | None, prices: PriceList, default: str, *, exact: bo
     that names exactly one alias gives that model. Any other text gives the default; with `exact`, for a name that a
     person chose, it raises ConfigurationError.
     """
-    plain = _plain(default, prices)
+    plain = _resolve_plain(default, prices)
     if plain is None:
         raise ConfigurationError(f"The default model {default[:80]!r} is neither an alias nor a model id.")
     written = " ".join((raw or "").split())[:200]
     if not written:
-        return ResolvedModel(plain.id, _join(f"No model is named; {plain.id} is used.", plain.note))
+        return ResolvedModel(plain.id, _join_notes(f"No model is named; {plain.id} is used.", plain.note))
     if written.lower() == "inherit":
-        return ResolvedModel(plain.id, _join(f"The model is inherited: {plain.id}.", plain.note))
-    named = _plain(written, prices)
+        return ResolvedModel(plain.id, _join_notes(f"The model is inherited: {plain.id}.", plain.note))
+    named = _resolve_plain(written, prices)
     if named is not None:
         return named
     aliases = sorted(set(_WORD.findall(written.lower())) & set(prices.aliases))
@@ -76,29 +76,29 @@ def resolve_model(raw: str | None, prices: PriceList, default: str, *, exact: bo
             f"{written[:80]!r} is no model: write an alias ({known}), or the id of a model that has a price."
         )
     why = f"names several models ({', '.join(aliases)})" if aliases else "names no known model"
-    return ResolvedModel(plain.id, _join(f"The model {written!r} {why}; {plain.id} is used.", plain.note))
+    return ResolvedModel(plain.id, _join_notes(f"The model {written!r} {why}; {plain.id} is used.", plain.note))
 
 
-def _plain(written: str, prices: PriceList) -> ResolvedModel | None:
+def _resolve_plain(written: str, prices: PriceList) -> ResolvedModel | None:
     """Return the model of an alias or id, None for other text. Raises ConfigurationError for an id without a price."""
     name = written.strip().lower()
     if name in prices.aliases:
-        prices.require(prices.aliases[name])
+        prices.require_price(prices.aliases[name])
         return ResolvedModel(prices.aliases[name])
     dated = _DATED.fullmatch(name)
     for candidate in (name, dated["id"] if dated else name):
         if candidate in prices.retired:
             successor = prices.retired[candidate]
             successor = prices.aliases.get(successor, successor)
-            prices.require(successor)
+            prices.require_price(successor)
             return ResolvedModel(successor, f"{written} is retired; {successor} is used instead.")
     for known in (written.strip(), name):
-        if prices.knows(known):
+        if prices.has_model(known):
             return ResolvedModel(known)
     if _FULL_ID.fullmatch(name):
-        prices.require(name)
+        prices.require_price(name)
     return None
 
 
-def _join(*notes: str | None) -> str:
+def _join_notes(*notes: str | None) -> str:
     return " ".join(note for note in notes if note)

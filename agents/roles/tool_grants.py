@@ -49,9 +49,11 @@ _FOREIGN = frozenset(
 
 def read_tools(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -> list[ToolGrant]:
     """Return the tools that a file grants; all if `tools` is missing or `*`. Raises AgentFileError if none is left."""
-    granted = _granted(fields.get("tools"), origin, warnings)
+    granted = _read_granted(fields.get("tools"), origin, warnings)
     withheld = {
-        grant.name for item in _items(fields.get("disallowedTools"), origin) for grant in _withheld(item, warnings)
+        grant.name
+        for item in _split_items(fields.get("disallowedTools"), origin)
+        for grant in _parse_withheld(item, warnings)
     }
     kept = [grant for grant in granted if grant.name not in withheld]
     if not kept:
@@ -59,16 +61,16 @@ def read_tools(fields: dict[str, JsonValue], origin: str, warnings: list[str]) -
     return kept
 
 
-def _granted(value: JsonValue, origin: str, warnings: list[str]) -> list[ToolGrant]:
+def _read_granted(value: JsonValue, origin: str, warnings: list[str]) -> list[ToolGrant]:
     everything = [ToolGrant(name=name) for name in TOOL_NAMES]
     if value is None:
         return everything
-    items = _items(value, origin)
+    items = _split_items(value, origin)
     if "*" in items:
         return everything
     granted: list[ToolGrant] = []
     for item in items:
-        grant = _grant(item, warnings)
+        grant = _parse_grant(item, warnings)
         if grant is not None and grant not in granted:
             granted.append(grant)
     if not granted:
@@ -76,7 +78,7 @@ def _granted(value: JsonValue, origin: str, warnings: list[str]) -> list[ToolGra
     return granted
 
 
-def _items(value: JsonValue, origin: str) -> list[str]:
+def _split_items(value: JsonValue, origin: str) -> list[str]:
     """Return the entries of a comma-separated text or a list; commas inside parentheses belong to an entry."""
     if value is None:
         return []
@@ -104,7 +106,7 @@ def _outside_parentheses(text: str) -> list[str]:
     return [*items, current]
 
 
-def _grant(item: str, warnings: list[str]) -> ToolGrant | None:
+def _parse_grant(item: str, warnings: list[str]) -> ToolGrant | None:
     match = _ITEM.fullmatch(item)
     shown = item[:80]
     if match is None:
@@ -128,7 +130,7 @@ def _grant(item: str, warnings: list[str]) -> ToolGrant | None:
     return ToolGrant(name=known, pattern=pattern)
 
 
-def _withheld(item: str, warnings: list[str]) -> list[ToolGrant]:
+def _parse_withheld(item: str, warnings: list[str]) -> list[ToolGrant]:
     if item == "*":
         return [ToolGrant(name=name) for name in TOOL_NAMES]
     match = _ITEM.fullmatch(item)

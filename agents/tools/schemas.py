@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from agents.reports import GUIDANCE, Escalation, report_model
+from agents.reports import GUIDANCE, EscalationInput, report_model
 from agents.roles.definition import AgentDefinition
 from agents.tools.json_schema import flat_schema
-from baton.policies import COMMAND_TIMEOUT, COMMAND_TIMEOUT_MAX, TOOL_OUTPUT_LIMIT
+from baton.policies import COMMAND_TIMEOUT, MAX_COMMAND_TIMEOUT, MAX_TOOL_OUTPUT
 from baton.tool_inputs import INPUTS, ToolName
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HAND_OFF = "hand_off"
 ESCALATE = "escalate"
 
-_LIMIT = f"{TOOL_OUTPUT_LIMIT:,} characters"
+_LIMIT = f"{MAX_TOOL_OUTPUT:,} characters"
 
 _DESCRIPTIONS: dict[ToolName, str] = {
     "Read": (
@@ -43,7 +43,7 @@ _DESCRIPTIONS: dict[ToolName, str] = {
         "directory, variable or background process survives it. {isolation} Standard output and "
         f"error come back together with the exit code, cut to {_LIMIT} in the middle. The time limit is "
         f"{int(COMMAND_TIMEOUT.total_seconds())} s unless you give another, at most "
-        f"{int(COMMAND_TIMEOUT_MAX.total_seconds())} s; then the command and its children are killed. Never start "
+        f"{int(MAX_COMMAND_TIMEOUT.total_seconds())} s; then the command and its children are killed. Never start "
         "anything that waits for input. What a command changes outside your scope is put back after the turn."
     ),
 }
@@ -77,8 +77,8 @@ def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = Tru
     commands run in the sandbox.
     """
     report = report_model(kind)
-    granted = definition.grants().items()
-    tools = [_tool(name, _description(name, patterns, isolated), INPUTS[name]) for name, patterns in granted]
+    granted = definition.patterns_by_tool().items()
+    tools = [_tool_param(name, _describe_tool(name, patterns, isolated), INPUTS[name]) for name, patterns in granted]
     hand_off = (
         f"{_HAND_OFF[kind]} Call it once, alone, when everything is done; nothing follows after it is accepted. "
         "Every field is required. If one is invalid, the result names the fault: correct it and call again."
@@ -89,10 +89,10 @@ def tool_schemas(definition: AgentDefinition, kind: str, *, isolated: bool = Tru
         "the result of this call; the rest of the run goes on meanwhile. Call it alone, and do not use it for what "
         "the repository or the instructions answer."
     )
-    return [*tools, _tool(HAND_OFF, hand_off, report), _tool(ESCALATE, escalate, Escalation)]
+    return [*tools, _tool_param(HAND_OFF, hand_off, report), _tool_param(ESCALATE, escalate, EscalationInput)]
 
 
-def _description(name: ToolName, patterns: list[str] | None, isolated: bool) -> str:
+def _describe_tool(name: ToolName, patterns: list[str] | None, isolated: bool) -> str:
     text = _DESCRIPTIONS[name].replace("{isolation}", _ISOLATION[isolated])
     if patterns is None:
         return text
@@ -103,5 +103,5 @@ def _description(name: ToolName, patterns: list[str] | None, isolated: bool) -> 
     )
 
 
-def _tool(name: str, description: str, model: type[BaseModel]) -> "ToolParam":
+def _tool_param(name: str, description: str, model: type[BaseModel]) -> "ToolParam":
     return {"name": name, "description": description, "input_schema": flat_schema(model)}

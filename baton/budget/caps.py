@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.records.run import Contract, Limits, RunDocument
+from baton.records.run import Record, RunDocument, RunLimits
 from system.durations import GRAMMAR, parse_duration
 
 Scope = Literal["session", "task", "run", "day"]
@@ -43,7 +43,7 @@ _UNIT_NAMES: dict[Unit, str] = {"usd": "USD", "turns": "turns", "seconds": "time
 _UNBOUNDED = re.compile(r"\b(?:inf|infinity|infinite|nan|unlimited)\b|\u221e", re.IGNORECASE)
 
 
-class Reached(Contract):
+class CapReached(Record):
     """A cap that does not permit the next call or step."""
 
     scope: Scope
@@ -68,26 +68,26 @@ class Reached(Contract):
         return cap_key(self.scope, self.unit, self.name)
 
     @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether the cap also holds for other tasks."""
         return self.scope in ("run", "day")
 
     @property
-    def least(self) -> float:
+    def least_raise(self) -> float:
         """The minimum raise, in USD, that permits the next call."""
         return max(0.0, self.spent + self.unconfirmed + self.worst - self.cap)
 
 
-class Caps(Contract):
+class Caps(Record):
     """The run's file `limits.json`: its first limits, and the amounts that people have added since."""
 
-    limits: Limits = Field(default_factory=Limits)
+    limits: RunLimits = Field(default_factory=RunLimits)
     raised: dict[str, float] = Field(default_factory=dict)
     """Added amount by the cap's key."""
 
-    def raise_by(self, reached: Reached, note: str) -> float:
+    def raise_by(self, reached: CapReached, note: str) -> float:
         """Raise a cap by the amount in the note, else by its step; return the amount."""
-        amount = amount_in(note, reached.unit) or reached.step
+        amount = parse_amount(note, reached.unit) or reached.step
         self.raised[reached.key] = round(self.raised.get(reached.key, 0.0) + amount, 9)
         return amount
 
@@ -106,7 +106,7 @@ class Cap:
 
 
 @dataclass(frozen=True)
-class Spending:
+class ScopeSpending:
     """The spending in a scope."""
 
     known: float = 0.0
@@ -124,7 +124,7 @@ def cap_key(scope: Scope, unit: Unit, name: str) -> str:
     return f"{unit}:{scope}:{name}".rstrip(":")
 
 
-def caps_of(
+def caps_for_call(
     caps: Caps, *, task: str, session: str, day: str, usd_per_day: float | None, turns_per_day: int | None
 ) -> list[Cap]:
     """Return the caps that hold for a call of this session on this day, the narrowest first."""
@@ -146,13 +146,15 @@ def caps_of(
     return found
 
 
-def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Reached | Literal["wait", "clear"]:
+def judge_call(
+    cap: Cap, spent: ScopeSpending, worst_usd: float, *, new_turn: bool
+) -> CapReached | Literal["wait", "clear"]:
     """Return `clear` if a cap permits a call, `wait` if it may after the calls in flight, else the reached cap."""
     # The comparisons are written so that NaN counts as reached: a cap fails closed.
     if cap.unit == "turns":
         if not new_turn or spent.turns + 1 <= cap.amount:
             return "clear"
-        return Reached(
+        return CapReached(
             scope=cap.scope,
             unit="turns",
             name=cap.name,
@@ -162,7 +164,7 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
             raised=cap.raised,
         )
     if not spent.known + spent.unconfirmed + worst_usd <= cap.amount + _ROUNDING:
-        return Reached(
+        return CapReached(
             scope=cap.scope,
             unit="usd",
             name=cap.name,
@@ -170,7 +172,7 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
             spent=round(spent.known, 6),
             unconfirmed=round(spent.unconfirmed, 6),
             worst=round(worst_usd, 6),
-            step=_enough(cap.step, spent.known + spent.unconfirmed + worst_usd - cap.amount),
+            step=_sufficient_raise(cap.step, spent.known + spent.unconfirmed + worst_usd - cap.amount),
             raised=cap.raised,
         )
     if not spent.known + spent.unconfirmed + spent.in_flight + worst_usd <= cap.amount + _ROUNDING:
@@ -178,12 +180,12 @@ def judge(cap: Cap, spent: Spending, worst_usd: float, *, new_turn: bool) -> Rea
     return "clear"
 
 
-def _enough(step: float, needed: float) -> float:
+def _sufficient_raise(step: float, needed: float) -> float:
     """Return the amount that `raise` adds: enough for the next call, so that the person is not asked again at once."""
     return max(step, math.ceil(needed * 10_000) / 10_000) if math.isfinite(needed) else step
 
 
-def amount_in(note: str, unit: Unit) -> float | None:
+def parse_amount(note: str, unit: Unit) -> float | None:
     """Return the amount that a note consists of (`5`, `$2.50`, `3 USD`, `40 turns`, `30m`) in a unit, else None.
 
     An amount in another unit is None, too: `30m` is no amount in USD.
@@ -210,7 +212,7 @@ def amount_fault(note: str, unit: Unit | None) -> str | None:
     """
     numbers = any(character.isnumeric() for character in note) or _UNBOUNDED.search(note)
     units: list[Unit] = [unit] if unit else ["usd", "turns", "seconds"]
-    if not numbers or any(amount_in(note, one) is not None for one in units):
+    if not numbers or any(parse_amount(note, one) is not None for one in units):
         return None
     kind = f" as {_UNIT_NAMES[unit]}" if unit else ""
     examples = "; ".join(_EXAMPLES[one] for one in units)
@@ -220,7 +222,7 @@ def amount_fault(note: str, unit: Unit | None) -> str | None:
     )
 
 
-def question(reached: Reached) -> str:
+def cap_question(reached: CapReached) -> str:
     """Return the question to the person, with the amounts."""
     whose = {
         "session": f"The session {reached.name}",
@@ -232,34 +234,36 @@ def question(reached: Reached) -> str:
         case "turns":
             return f"{whose} has taken {reached.spent:.0f} turns; its cap is {reached.cap:.0f}. Raise the cap?"
         case "seconds":
-            return f"{whose} has worked for {_span(reached.spent)}; its cap is {_span(reached.cap)}. Let it go on?"
+            spent, cap = _format_span(reached.spent), _format_span(reached.cap)
+            return f"{whose} has worked for {spent}; its cap is {cap}. Let it go on?"
     unconfirmed = (
-        f", up to {_usd(reached.unconfirmed)} more may be billed for calls whose end was not seen"
+        f", up to {_format_usd(reached.unconfirmed)} more may be billed for calls whose end was not seen"
         if reached.unconfirmed
         else ""
     )
     return (
-        f"{whose} has spent {_usd(reached.spent)} of its cap of {_usd(reached.cap)}{unconfirmed}, and the next model "
-        f"call can cost up to {_usd(reached.worst)}. Raise the cap?"
+        f"{whose} has spent {_format_usd(reached.spent)} of its cap of {_format_usd(reached.cap)}{unconfirmed}, and"
+        " the next model "
+        f"call can cost up to {_format_usd(reached.worst)}. Raise the cap?"
     )
 
 
-def suggestions(reached: Reached) -> list[str]:
+def cap_suggestions(reached: CapReached) -> list[str]:
     """Return the effects of the choices, for the person who decides."""
     if reached.unit == "usd":
-        step, least = _usd(reached.step), f"; the next call needs at least {_usd(reached.least)}"
+        step, least = _format_usd(reached.step), f"; the next call needs at least {_format_usd(reached.least_raise)}"
     else:
-        step = _span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
+        step = _format_span(reached.step) if reached.unit == "seconds" else f"{reached.step:.0f} turns"
         least = ""
     said = [f"`raise` adds {step}, or an amount given alone in the note (such as {_EXAMPLES[reached.unit]}){least}"]
     if reached.scope == "day":
         said.append("`retry` tries again; a new day begins at midnight UTC")
-    if reached.shared:
+    if reached.is_shared:
         said.append("`skip` gives up the tasks that wait for this")
     return said
 
 
-class Cost(Contract):
+class SessionCost(Record):
     """The cost of one session, from the ledger."""
 
     task: str
@@ -269,7 +273,7 @@ class Cost(Contract):
     unconfirmed: float = 0.0
 
 
-def with_costs(document: RunDocument, costs: list[Cost]) -> RunDocument:
+def with_costs(document: RunDocument, costs: list[SessionCost]) -> RunDocument:
     """Return the document with the ledger's costs, which include calls without a result.
 
     A ledger with a lower total than the document is incomplete, because another host did a part: it is ignored.
@@ -297,9 +301,9 @@ def with_costs(document: RunDocument, costs: list[Cost]) -> RunDocument:
     )
 
 
-def _usd(amount: float) -> str:
+def _format_usd(amount: float) -> str:
     return f"${amount:.2f}" if math.isclose(amount, round(amount, 2), abs_tol=1e-7) else f"${amount:.4f}"
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))

@@ -20,7 +20,7 @@ _PER_MILLION = 1_000_000
 Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
-class Tier(BaseModel):
+class PriceTier(BaseModel):
     """Prices in USD per million tokens, for prompts up to a size."""
 
     model_config = ConfigDict(extra="forbid")
@@ -39,11 +39,11 @@ class ModelPrices(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tiers: list[Tier] = Field(min_length=1)
+    tiers: list[PriceTier] = Field(min_length=1)
 
     @field_validator("tiers")
     @classmethod
-    def _for_every_prompt(cls, tiers: list[Tier]) -> list[Tier]:
+    def _for_every_prompt(cls, tiers: list[PriceTier]) -> list[PriceTier]:
         bounds = [tier.up_to_prompt_tokens for tier in tiers]
         known = [bound for bound in bounds[:-1] if bound is not None]
         if bounds[-1] is not None or len(known) < len(bounds) - 1 or known != sorted(set(known)):
@@ -62,7 +62,7 @@ class PriceList(BaseModel):
     retired: dict[str, str] = Field(default_factory=dict)
     models: dict[str, ModelPrices]
 
-    def tier(self, model: str, prompt_tokens: int) -> Tier:
+    def find_tier(self, model: str, prompt_tokens: int) -> PriceTier:
         """Return the tier at which a prompt of this size is billed.
 
         A model that answered in place of the requested one may be unknown. Each class of its tokens is billed at the
@@ -71,8 +71,8 @@ class PriceList(BaseModel):
         prices = self.models.get(model)
         if prices is None:
             tiers = [tier for known in self.models.values() for tier in known.tiers]
-            kinds = [name for name in Tier.model_fields if name != "up_to_prompt_tokens"]
-            return Tier(**{kind: max(getattr(tier, kind) for tier in tiers) for kind in kinds})
+            kinds = [name for name in PriceTier.model_fields if name != "up_to_prompt_tokens"]
+            return PriceTier(**{kind: max(getattr(tier, kind) for tier in tiers) for kind in kinds})
         return next(
             tier
             for tier in prices.tiers
@@ -81,7 +81,7 @@ class PriceList(BaseModel):
 
     def cost_usd(self, model: str, usage: Usage) -> float:
         """Return the cost of one call. Add up the costs of several calls, because each prompt has its own tier."""
-        tier = self.tier(model, usage.prompt_tokens)
+        tier = self.find_tier(model, usage.prompt_tokens)
         return (
             usage.input_tokens * tier.input
             + usage.cache_write_5m_tokens * tier.cache_write_5m
@@ -98,20 +98,20 @@ class PriceList(BaseModel):
         `answers_as` is the model that has answered in place of `model` so far; the more expensive of the two counts.
         Raises ConfigurationError if `model` has no price.
         """
-        self.require(model)
+        self.require_price(model)
         costs = []
-        for tier in (self.tier(name, prompt_tokens) for name in (model, answers_as or model)):
+        for tier in (self.find_tier(name, prompt_tokens) for name in (model, answers_as or model)):
             max_input = max(tier.input, tier.cache_write_5m, tier.cache_write_1h)
             costs.append((prompt_tokens * max_input + max_output_tokens * tier.output) / _PER_MILLION)
         return max(costs)
 
-    def knows(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         """Whether the list has prices for this id."""
         return model in self.models
 
-    def require(self, model: str) -> None:
+    def require_price(self, model: str) -> None:
         """Raise ConfigurationError, with the remedy, if a model has no price."""
-        if not self.knows(model):
+        if not self.has_model(model):
             raise ConfigurationError(
                 f"The model {model[:130]} has no price, so no cap could hold its calls back and none is made: name"
                 " another model, or give its prices in a file that BATON_PRICES names."
@@ -121,7 +121,7 @@ class PriceList(BaseModel):
         """Whether two models cost the same, as an alias and the dated id behind it do."""
         return self.models.get(one) == self.models.get(other) is not None
 
-    def on_top_of(self, other: "PriceList") -> "PriceList":
+    def overlay_on(self, other: "PriceList") -> "PriceList":
         """Return this list, completed with the entries that only the other one has."""
         return self.model_copy(
             update={
@@ -155,7 +155,7 @@ def load_prices(override: Path | None) -> PriceList:
     if override is None:
         return shipped_prices()
     try:
-        return parse_prices(override.read_text(), str(override)).on_top_of(shipped_prices())
+        return parse_prices(override.read_text(), str(override)).overlay_on(shipped_prices())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(f"The price list {override} cannot be read: {reason}") from error

@@ -9,8 +9,8 @@ from baton.decision_book import example_choice
 from baton.records.issue import GitHubIssue
 from baton.records.run import Decision, DecisionState, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.text.decision_lines import decision_lines
-from baton.text.markdown import code, quiet
-from baton.text.truncation import cut
+from baton.text.markdown import escape_for_github, inline_code
+from baton.text.truncation import cut_text
 
 _MAX_NOTES = 8
 _MAX_ANSWERED = 5
@@ -43,7 +43,7 @@ On the first line of a comment, by people who may write to the repository:
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:\[bot\])?")
 
 
-class Report(BaseModel):
+class CommentContent(BaseModel):
     """The content of the comment."""
 
     document: RunDocument
@@ -56,48 +56,48 @@ class Report(BaseModel):
     """Sentences on the events of the pull request, newest last; names in them are escaped."""
 
 
-def comment(report: Report) -> str:
+def render_comment(report: CommentContent) -> str:
     """Return the body of the comment, without its marker."""
     document = report.document
     open_ones = [decision for decision in report.decisions if decision.state is DecisionState.OPEN]
-    lines = [_headline(report, len(open_ones))]
+    lines = [_render_headline(report, len(open_ones))]
     for decision in open_ones:
-        lines += _decision(decision, report.issue)
+        lines += _render_decision(decision, report.issue)
     if document.tasks:
-        lines += ["", "#### Plan", *map(_task, document.tasks)]
+        lines += ["", "#### Plan", *map(_render_task, document.tasks)]
     answered = [decision for decision in report.decisions if decision.state is DecisionState.ANSWERED]
     if answered:
-        lines += ["", "#### Decided", *_newest(list(map(_answered, answered)), _MAX_ANSWERED)]
+        lines += ["", "#### Decided", *_keep_newest(list(map(_render_answered, answered)), _MAX_ANSWERED)]
     if report.events:
-        lines += ["", "#### Pull request", *_newest([f"- {event}" for event in report.events], _MAX_NOTES)]
+        lines += ["", "#### Pull request", *_keep_newest([f"- {event}" for event in report.events], _MAX_NOTES)]
     if report.refusals:
-        refused = [f"- {quiet(cut(refusal, 300))}" for refusal in report.refusals]
-        lines += ["", "#### Not done", *_newest(refused, _MAX_REFUSALS)]
+        refused = [f"- {escape_for_github(cut_text(refusal, 300))}" for refusal in report.refusals]
+        lines += ["", "#### Not done", *_keep_newest(refused, _MAX_REFUSALS)]
     if document.notes:
         lines += [
             "",
             "#### To know",
-            *_newest([f"- {quiet(cut(note, 1_000))}" for note in document.notes], _MAX_NOTES),
+            *_keep_newest([f"- {escape_for_github(cut_text(note, 1_000))}" for note in document.notes], _MAX_NOTES),
         ]
     return "\n".join([*lines, "", COMMANDS])
 
 
-def _newest(lines: list[str], limit: int) -> list[str]:
+def _keep_newest(lines: list[str], limit: int) -> list[str]:
     """Return the newest lines of a list, after a line with the number of older ones."""
     older = len(lines) - limit
-    return [f"- ({older} older, see {code('baton show')})", *lines[-limit:]] if older > 0 else lines
+    return [f"- ({older} older, see {inline_code('baton show')})", *lines[-limit:]] if older > 0 else lines
 
 
-def mention(login: str) -> str:
+def render_mention(login: str) -> str:
     """Return an account's name so that GitHub notifies it; a text that is no account name is escaped."""
-    return f"@{login}" if _LOGIN.fullmatch(login) else quiet(login)
+    return f"@{login}" if _LOGIN.fullmatch(login) else escape_for_github(login)
 
 
-def _headline(report: Report, questions: int) -> str:
+def _render_headline(report: CommentContent, questions: int) -> str:
     document = report.document
     status = _STATUS[document.status]
     if document.status is RunStatus.WAITING:
-        waiting = quiet(cut("; ".join(document.waiting_for.values()), 200)) or "to go on"
+        waiting = escape_for_github(cut_text("; ".join(document.waiting_for.values()), 200)) or "to go on"
         status = "waits for a decision" if questions else f"waits for {waiting}"
     done = sum(task.state is TaskState.DONE for task in document.tasks)
     parts = [f"**Baton** {status}"]
@@ -111,44 +111,46 @@ def _headline(report: Report, questions: int) -> str:
     return " · ".join(parts)
 
 
-def _decision(decision: Decision, issue: GitHubIssue) -> list[str]:
-    task = f" (task {quiet(decision.task_id)})" if decision.task_id else ""
+def _render_decision(decision: Decision, issue: GitHubIssue) -> list[str]:
+    task = f" (task {escape_for_github(decision.task_id)})" if decision.task_id else ""
     again = f" This is reminder {decision.reminders}." if decision.reminders else ""
     lines = [
         "",
         f"#### Decision {decision.id}{task}",
-        f"{mention(issue.requester.login)}: {quiet(cut(decision.question, _MAX_QUESTION))}{again}",
+        f"{render_mention(issue.requester.login)}:"
+        f" {escape_for_github(cut_text(decision.question, _MAX_QUESTION))}{again}",
         "",
-        *(f"- {code(choice)}" for choice in decision.choices),
+        *(f"- {inline_code(choice)}" for choice in decision.choices),
         "",
-        f"Answer with a comment: {code(command(decision, example_choice(decision)))}",
+        f"Answer with a comment: {inline_code(render_answer_command(decision, example_choice(decision)))}",
     ]
-    helps = decision_lines(decision, lambda text: quiet(cut(text, 300)), code, max_texts=3)
+    helps = decision_lines(decision, lambda text: escape_for_github(cut_text(text, 300)), inline_code, max_texts=3)
     return [*lines, "", *(f"- {line}" for line in helps)] if helps else lines
 
 
-def command(decision: Decision, choice: str) -> str:
+def render_answer_command(decision: Decision, choice: str) -> str:
     """Return the comment line that answers a decision; a choice of several words is quoted by a mark that it lacks."""
     words = " ".join(choice.split())
     quote = "" if re.fullmatch(r"[^\s\"'`]+", words) else next((mark for mark in "\"'`" if mark not in words), "")
     return f"/baton decide {decision.id} {quote}{words}{quote}"
 
 
-def _task(task: TaskDocument) -> str:
+def _render_task(task: TaskDocument) -> str:
     mark = "x" if task.state is TaskState.DONE else " "
-    stage = f", {quiet(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
+    stage = f", {escape_for_github(task.stage)}" if task.stage and task.state is TaskState.WORKING else ""
     rounds = f", round {task.rounds}" if task.rounds > 1 else ""
     cost = f", ${task.cost_usd:.2f}" if task.cost_usd else ""
-    return f"- [{mark}] **{quiet(task.id)}** {quiet(task.title)}: {task.state.words}{stage}{rounds}{cost}"
+    name = f"**{escape_for_github(task.id)}** {escape_for_github(task.title)}"
+    return f"- [{mark}] {name}: {task.state.display_text}{stage}{rounds}{cost}"
 
 
-def _answered(decision: Decision) -> str:
-    by = f", by {quiet(decision.by)}" if decision.by else ""
-    note = f": {quiet(cut(decision.note, 200))}" if decision.note else ""
-    return f"- {decision.id}: {code(decision.choice or '')}{by}{note}"
+def _render_answered(decision: Decision) -> str:
+    by = f", by {escape_for_github(decision.by)}" if decision.by else ""
+    note = f": {escape_for_github(cut_text(decision.note, 200))}" if decision.note else ""
+    return f"- {decision.id}: {inline_code(decision.choice or '')}{by}{note}"
 
 
-def listed(items: Sequence[str]) -> str:
+def join_first_five(items: Sequence[str]) -> str:
     """Return the first five names for a sentence, and the number of the others."""
     shown = ", ".join(items[:5])
     return shown if len(items) <= 5 else f"{shown} and {len(items) - 5} more"

@@ -6,23 +6,23 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 
-class Contract(BaseModel):
+class Record(BaseModel):
     """Base of every record: it drops unknown fields, so that an older worker can read a newer record."""
 
     model_config = ConfigDict(extra="ignore", frozen=False, validate_assignment=False)
 
 
-class StrictContract(BaseModel):
+class StrictRecord(BaseModel):
     """Base of the messages that people send: an unknown field is an error, because it is most likely a misspelling."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-def _iso(moment: datetime) -> str:
+def _format_iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+Moment = Annotated[datetime, PlainSerializer(_format_iso, return_type=str, when_used="json")]
 """A point in time; ISO 8601 in UTC with a trailing Z in JSON."""
 
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -38,7 +38,7 @@ ShortText = Annotated[str, StringConstraints(max_length=2_000)]
 """Text that may stand in a workflow history: bounded, never a transcript."""
 
 
-class Usage(Contract):
+class Usage(Record):
     """Tokens of one or more model calls, in the classes in which the API bills them."""
 
     input_tokens: int = 0

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from baton.records.base import Contract
+from baton.records.base import Record
 
-TITLE_LIMIT = 300
+MAX_TITLE = 300
 """Characters of an issue's title."""
-BODY_LIMIT = 40_000
+MAX_BODY = 40_000
 """Characters of an issue's body; GitHub takes 65,536."""
-TEXT_LIMIT = 10_000
+MAX_TEXT = 10_000
 """Characters of a comment, a review, or a command's text."""
 
-REMOVED_LIMIT = 5_000
+MAX_REMOVED = 5_000
 """Repositories that one delivery can remove."""
 CHECK_NAME = "Baton"
 """Name of Baton's check run, and context of its commit status."""
@@ -27,12 +27,12 @@ DELIVERY_WORKFLOW = "Delivery"
 
 _BRANCH = re.compile(r"baton/issue-([1-9][0-9]{0,9})-[a-z0-9][a-z0-9-]{0,99}")
 
-Title = Annotated[str, StringConstraints(max_length=TITLE_LIMIT)]
-Body = Annotated[str, StringConstraints(max_length=BODY_LIMIT)]
-Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
+Title = Annotated[str, StringConstraints(max_length=MAX_TITLE)]
+Body = Annotated[str, StringConstraints(max_length=MAX_BODY)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 
 
-class Sender(Contract):
+class Sender(Record):
     """The GitHub account that caused a delivery."""
 
     login: str
@@ -41,7 +41,7 @@ class Sender(Contract):
     """GitHub's `type: Bot`, or a login that ends in `[bot]`."""
 
 
-class Repository(Contract):
+class Repository(Record):
     """A repository on GitHub, and the App installation that gives access to it."""
 
     owner: str
@@ -57,7 +57,7 @@ class Repository(Contract):
         return f"{self.owner}/{self.name}"
 
 
-class Command(Contract):
+class BatonCommand(Record):
     """A command on the first line of a comment: `/baton decide D1 postgres we run it already`.
 
     `help` with a text stands for a line that begins like a command and is none; the text is that line.
@@ -71,7 +71,7 @@ class Command(Contract):
     choice: str = ""
 
 
-class Start(Contract):
+class RunRequested(Record):
     """A request for a run on an issue, by the label or by `/baton run`."""
 
     kind: Literal["start"] = "start"
@@ -90,27 +90,27 @@ class Start(Contract):
     """Id of the comment that holds the command."""
 
 
-class Said(Contract):
+class CommentCommand(Record):
     """A command for a run, in a comment on its issue or its pull request."""
 
     kind: Literal["command"] = "command"
     number: int = Field(ge=1)
     """Of the issue or pull request that was commented on."""
     on_pull: bool = False
-    command: Command
+    command: BatonCommand
     comment: int
 
 
-class Stop(Contract):
+class StopRequested(Record):
     """A request to stop the run of an issue that was closed, deleted or transferred, or lost its label."""
 
     kind: Literal["stop"] = "stop"
     number: int = Field(ge=1)
     reason: Literal["unlabeled", "closed", "removed"]
-    """`removed`: the App lost access to the repository; the engine derives it from a `Removed`."""
+    """`removed`: the App lost access to the repository; the engine derives it from a `RepositoriesRemoved`."""
 
 
-class Review(Contract):
+class ReviewEvent(Record):
     """A review of a pull request of Baton, or a comment of one."""
 
     kind: Literal["review"] = "review"
@@ -127,7 +127,7 @@ class Review(Contract):
     id: int
 
 
-class Check(Contract):
+class CheckEvent(Record):
     """A foreign check that failed on a head commit of Baton, or a request to run Baton's own check again."""
 
     kind: Literal["check"] = "check"
@@ -147,7 +147,7 @@ class Check(Contract):
     url: str = ""
 
 
-class Pull(Contract):
+class PullRequestEvent(Record):
     """A pull request of Baton was merged, closed or reopened, or others have pushed to its branch."""
 
     kind: Literal["pull"] = "pull"
@@ -158,18 +158,21 @@ class Pull(Contract):
     """The branch's head after the event."""
 
 
-class Removed(Contract):
+class RepositoriesRemoved(Record):
     """The App lost access to repositories; their runs end."""
 
     kind: Literal["removed"] = "removed"
-    repositories: list[str] = Field(max_length=REMOVED_LIMIT)
+    repositories: list[str] = Field(max_length=MAX_REMOVED)
     """`owner/name` each, or `owner/*` for all of an account. The delivery's repository names the account only."""
 
 
-Matter = Annotated[Start | Said | Stop | Review | Check | Pull | Removed, Field(discriminator="kind")]
+EventPayload = Annotated[
+    RunRequested | CommentCommand | StopRequested | ReviewEvent | CheckEvent | PullRequestEvent | RepositoriesRemoved,
+    Field(discriminator="kind"),
+]
 
 
-class Delivery(Contract):
+class Delivery(Record):
     """Input of the workflow `Delivery`: one webhook request that concerns Baton."""
 
     id: str
@@ -178,7 +181,7 @@ class Delivery(Contract):
     """Event and action: `issues.labeled`."""
     repository: Repository
     sender: Sender
-    matter: Matter
+    matter: EventPayload
 
     @property
     def workflow_id(self) -> str:
@@ -186,7 +189,7 @@ class Delivery(Contract):
         return f"gh-delivery-{self.id}"
 
 
-class GitHubIssue(Contract):
+class GitHubIssue(Record):
     """The issue that a run works for; part of `RunRequest`."""
 
     repository: Repository
@@ -203,13 +206,13 @@ class GitHubIssue(Contract):
         return f"{self.repository.full_name}#{self.number}".lower()
 
 
-class Notice(Contract):
+class GitHubSignal(Record):
     """Input of the signal `github` to a run: the event of a delivery."""
 
     delivery: str
     """X-GitHub-Delivery; a run processes each one once."""
     sender: Sender
-    matter: Matter
+    matter: EventPayload
     refused: str = ""
     """The reason why the command in it was refused; the run only shows it."""
 

@@ -16,7 +16,7 @@ NESTED = "nested"
 EMPTY = "empty"
 REFUSED = "refused"
 
-WORDS: Mapping[str, str] = {
+REASONS: Mapping[str, str] = {
     IGNORED: "a .gitignore leaves it out",
     LARGE: "larger than 100 MiB",
     NAME: "its name can stand for .git, or is no path of a project",
@@ -38,9 +38,9 @@ _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 _ESCAPED = re.compile(rb"\\(?:([0-7]{3})|(.))", re.DOTALL)
 
 
-def words(reason: str) -> str:
+def describe_reason(reason: str) -> str:
     """Return the explanation of a reason."""
-    return WORDS.get(reason, "not kept")
+    return REASONS.get(reason, "not kept")
 
 
 def is_minor(path: str, reason: str) -> bool:
@@ -58,17 +58,17 @@ def show_path(path: str) -> str:
     """
     if path.isprintable() and not any(mark in path for mark in '"\\'):
         return path
-    return '"' + "".join(map(_escape, path)) + '"'
+    return '"' + "".join(map(_escape_character, path)) + '"'
 
 
 def read_path(shown: str) -> str:
     """Return the path of a text that `show_path` has returned."""
     if len(shown) < 2 or not (shown.startswith('"') and shown.endswith('"')):
         return shown
-    return os.fsdecode(_ESCAPED.sub(_unescape, os.fsencode(shown[1:-1])))
+    return os.fsdecode(_ESCAPED.sub(_unescape_match, os.fsencode(shown[1:-1])))
 
 
-def _escape(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]
     if character.isprintable():
@@ -76,7 +76,7 @@ def _escape(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def _unescape(found: "re.Match[bytes]") -> bytes:
+def _unescape_match(found: "re.Match[bytes]") -> bytes:
     if found[1] is not None:
         return bytes([int(found[1], 8) & 255])
     return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(found[2], found[2])
@@ -84,10 +84,10 @@ def _unescape(found: "re.Match[bytes]") -> bytes:
 
 def with_reasons(paths: Mapping[str, str]) -> list[str]:
     """Return paths with their reasons, as `path (reason)`, in the same order."""
-    return [f"{path} ({words(reason)})" for path, reason in paths.items()]
+    return [f"{path} ({describe_reason(reason)})" for path, reason in paths.items()]
 
 
-def by_name(paths: Iterable[str]) -> list[str]:
+def group_by_name(paths: Iterable[str]) -> list[str]:
     """Return paths grouped by their last name, sorted, with the number of places of a name that occurs repeatedly."""
     count: dict[str, int] = {}
     whole: dict[str, str] = {}

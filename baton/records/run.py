@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from baton.records.base import Contract as Contract
 from baton.records.base import Count as Count
 from baton.records.base import Moment as Moment
+from baton.records.base import Record as Record
 from baton.records.base import Seconds as Seconds
 from baton.records.base import ShortText as ShortText
-from baton.records.base import StrictContract as StrictContract
+from baton.records.base import StrictRecord as StrictRecord
 from baton.records.base import Usage as Usage
 from baton.records.base import Usd as Usd
 from baton.records.issue import GitHubIssue
@@ -54,7 +54,7 @@ class TaskState(StrEnum):
         return self in (TaskState.DONE, TaskState.SKIPPED, TaskState.FAILED, TaskState.STOPPED)
 
     @property
-    def words(self) -> str:
+    def display_text(self) -> str:
         """The state as people read it on GitHub and in the Web UI."""
         said = {"pending": "waits for its turn", "working": "at work", "waiting": "waits for a decision"}
         return said.get(self.value, self.value)
@@ -75,7 +75,7 @@ ROLES = ("orchestrator", "backend", "frontend", "tester", "reviewer")
 """The five roles, in the order of the pipeline."""
 
 
-class Evidence(Contract):
+class Evidence(Record):
     """The result of a gate: a command that the engine ran on an exact commit. Its exit code is the verdict."""
 
     commit: str
@@ -102,12 +102,12 @@ class Evidence(Contract):
     """Sentences on the hosts that the commands reached by an open network, and those that were refused."""
 
     @property
-    def green(self) -> bool:
+    def is_green(self) -> bool:
         """Whether the commit passes: the command succeeded, or there is none to run."""
         return self.command is None or self.exit_code == 0
 
 
-class GateDocument(Contract):
+class GateDocument(Record):
     """The part of `Evidence` that the run's document contains."""
 
     commit: str
@@ -118,12 +118,12 @@ class GateDocument(Contract):
     """Directories of the machine that the command could read."""
 
     @classmethod
-    def of(cls, evidence: Evidence) -> "GateDocument":
+    def from_evidence(cls, evidence: Evidence) -> "GateDocument":
         """Return the document's part of the evidence."""
         return cls(**evidence.model_dump(include=set(cls.model_fields)))
 
 
-class ErrorRecord(Contract):
+class ErrorRecord(Record):
     """One entry of `errors` in `state.json`. Its fields are fixed: none is added or removed."""
 
     timestamp: Moment
@@ -135,7 +135,7 @@ class ErrorRecord(Contract):
     resolution: str = ""
 
 
-class Decision(Contract):
+class Decision(Record):
     """A question to a person. The engine reminds the person, and never chooses an answer by itself."""
 
     id: str
@@ -160,7 +160,7 @@ class Decision(Contract):
     reminders: int = 0
 
 
-class Decide(StrictContract):
+class Decide(StrictRecord):
     """Input of the signal `decide` and the update `submit_decision`."""
 
     decision_id: str
@@ -171,14 +171,14 @@ class Decide(StrictContract):
     """The commit that the person has seen, or its beginning; the answer is refused if the decision is about another."""
 
 
-class Guide(StrictContract):
+class Guide(StrictRecord):
     """Input of the signal `guide`: a message to the running agents, which they read at their next turn."""
 
     text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
     task_id: str | None = None
 
 
-class Bounds(Contract):
+class Bounds(Record):
     """Limits that a request, `baton.toml` and the settings can name; None means not named."""
 
     usd: Usd | None = None
@@ -202,7 +202,7 @@ class Bounds(Contract):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class Limits(Bounds):
+class RunLimits(Bounds):
     """Maximums of a run; None means no maximum."""
 
     turns: Count = 80
@@ -220,7 +220,7 @@ Fallback = Literal["retry", "skip", "abort"]
 """A default choice that a person has set for decisions whose deadline passes: one that every decision offers."""
 
 
-class DecisionPolicy(Contract):
+class DecisionPolicy(Record):
     """Deadline, default and reminders of decisions. Without a deadline a decision waits without end."""
 
     default: Fallback | None = None
@@ -230,7 +230,7 @@ class DecisionPolicy(Contract):
     """Until the first reminder; each further one takes twice as long."""
 
 
-class Fork(Contract):
+class Fork(Record):
     """The point of another run of the same repository from which a forked run continues."""
 
     run: str
@@ -265,7 +265,7 @@ class RunRequest(Bounds):
     """The issue that the run works for; None for a run without GitHub."""
 
 
-class RoundDocument(Contract):
+class RoundDocument(Record):
     """The results of a round of a task so far."""
 
     round: int
@@ -278,7 +278,7 @@ class RoundDocument(Contract):
     """Blocking findings of the review."""
 
 
-class TaskDocument(Contract):
+class TaskDocument(Record):
     """A task in the run's document."""
 
     id: str
@@ -296,7 +296,7 @@ class TaskDocument(Contract):
     """The results of its rounds, in order."""
 
 
-class RunDocument(Contract):
+class RunDocument(Record):
     """The run's document: `run --json`, `demo --json` and `show RUN --json` print it, the query `state` returns it."""
 
     run: str

@@ -1,6 +1,6 @@
 """Rules for the directories of the machine that may be mounted for commands of agents and gates, by path alone.
 
-`refuse_bind` refuses paths that cannot be a toolchain, also in a repository's `baton.toml`. `refuse_place` refuses
+`refuse_bind` refuses paths that cannot be a toolchain, also in a repository's `baton.toml`. `refuse_directory` refuses
 the directories that are never mounted, too, so that the setting of a person is held to them.
 """
 
@@ -81,7 +81,7 @@ def refuse_bind(text: str, *, names: bool = True) -> str | None:
     return None
 
 
-def refuse_place(
+def refuse_directory(
     text: str, *, baton_home: Path | None, own_home: Path | None, homes: Iterable[Path] = ()
 ) -> str | None:
     """Return the reason why a directory is never mounted, even on a person's request; None if it may be. Pure.
@@ -109,20 +109,20 @@ def refuse_place(
 
 
 def refuse_for_this_account(directory: Path, *, baton_home: Path | None) -> str | None:
-    """Apply `refuse_place` for the account of this process, to the path as written and to the path behind its links."""
+    """Apply `refuse_directory` for the account of this process, to the path as written and behind its links."""
     faults = (
-        refuse_place(
+        refuse_directory(
             str(path),
             baton_home=None if baton_home is None else baton_home.resolve(),
-            own_home=home_of_this_account(),
-            homes=_homes_of_persons(),
+            own_home=find_own_home(),
+            homes=_list_homes(),
         )
         for path in dict.fromkeys([directory, directory.resolve()])
     )
     return next(filter(None, faults), None)
 
 
-def home_of_this_account() -> Path | None:
+def find_own_home() -> Path | None:
     """Return the home directory of the account of this process; None if it has none of its own."""
     try:
         home = Path.home().resolve()
@@ -131,7 +131,7 @@ def home_of_this_account() -> Path | None:
     return None if home == Path("/") else home
 
 
-def _homes_of_persons() -> list[Path]:
+def _list_homes() -> list[Path]:
     """Return the home directories of persons in /etc/passwd; a directory service is not asked, for it may be slow."""
     try:
         lines = _ACCOUNTS.read_text(errors="replace").splitlines()[:10_000]

@@ -31,10 +31,10 @@ from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.choices import SandboxMode as SandboxMode
 from baton.settings.encryption_keys import KeyRing
 from baton.settings.github import WEB_ADDRESS, GitHubSettings
-from baton.settings.home_directory import default_home, require_writable
+from baton.settings.home_directory import find_default_home, require_writable
 from baton.settings.network_names import parse_grants
-from baton.settings.variables import cap, variables_of
-from baton.text.key_masking import Masker
+from baton.settings.variables import cap_field, variables_of
+from baton.text.key_masking import KeyMasker
 from baton.text.redaction import url_secrets
 from system.durations import GRAMMAR, parse_duration
 
@@ -56,7 +56,7 @@ class Settings(GitHubSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", env_ignore_empty=True, populate_by_name=True)
 
     home: Path = Field(
-        default_factory=default_home,
+        default_factory=find_default_home,
         description="Stores, workspaces and the embedded server's state",
     )
     sandbox: SandboxMode = Field(default=SandboxMode.AUTO, description="auto, bwrap or none")
@@ -82,17 +82,19 @@ class Settings(GitHubSettings):
     tester_model: str | None = Field(default=None, description="Model of the tester, before its file")
     reviewer_model: str | None = Field(default=None, description="Model of the reviewer, before its file")
 
-    usd_per_run: Usd | None = cap("MAX_USD", "USD_PER_RUN", "Maximum USD of one run")
-    usd_per_task: Usd | None = cap("MAX_USD_PER_TASK", "USD_PER_TASK", "Maximum USD of one task")
-    usd_per_session: Usd | None = cap("MAX_USD_PER_SESSION", "USD_PER_SESSION", "Maximum USD of one session")
-    usd_per_day: Usd | None = cap(
+    usd_per_run: Usd | None = cap_field("MAX_USD", "USD_PER_RUN", "Maximum USD of one run")
+    usd_per_task: Usd | None = cap_field("MAX_USD_PER_TASK", "USD_PER_TASK", "Maximum USD of one task")
+    usd_per_session: Usd | None = cap_field("MAX_USD_PER_SESSION", "USD_PER_SESSION", "Maximum USD of one session")
+    usd_per_day: Usd | None = cap_field(
         "MAX_USD_PER_DAY", "USD_PER_DAY", "Maximum USD of a UTC day, over all runs of this home"
     )
-    turns_per_run: Count | None = cap("MAX_TURNS_PER_RUN", "TURNS_PER_RUN", "Maximum turns of one run")
-    turns_per_session: Count | None = cap("MAX_TURNS", "TURNS_PER_SESSION", "Maximum turns of one session")
-    wall_clock: timedelta | None = cap("MAX_WALL_CLOCK", "WALL_CLOCK", f"Maximum time that a run may work: {GRAMMAR}")
-    turns_per_task: Count | None = cap("MAX_TURNS_PER_TASK", "TURNS_PER_TASK", "Maximum turns of one task")
-    turns_per_day: Count | None = cap(
+    turns_per_run: Count | None = cap_field("MAX_TURNS_PER_RUN", "TURNS_PER_RUN", "Maximum turns of one run")
+    turns_per_session: Count | None = cap_field("MAX_TURNS", "TURNS_PER_SESSION", "Maximum turns of one session")
+    wall_clock: timedelta | None = cap_field(
+        "MAX_WALL_CLOCK", "WALL_CLOCK", f"Maximum time that a run may work: {GRAMMAR}"
+    )
+    turns_per_task: Count | None = cap_field("MAX_TURNS_PER_TASK", "TURNS_PER_TASK", "Maximum turns of one task")
+    turns_per_day: Count | None = cap_field(
         "MAX_TURNS_PER_DAY", "TURNS_PER_DAY", "Maximum turns of a UTC day, over all runs of this home"
     )
     sandbox_network: Literal["repository", "never"] = Field(
@@ -274,7 +276,7 @@ class Settings(GitHubSettings):
 
     @model_validator(mode="after")
     def _check_binds(self) -> "Settings":
-        for directory in self.allowed_binds():
+        for directory in self.list_allowed_binds():
             fault = refuse_for_this_account(directory, baton_home=self.home)
             if fault:
                 raise ConfigurationError(
@@ -283,12 +285,12 @@ class Settings(GitHubSettings):
                 )
         return self
 
-    def allowed_binds(self) -> tuple[Path, ...]:
+    def list_allowed_binds(self) -> tuple[Path, ...]:
         """Return the directories that `baton.toml` may mount for commands, themselves or a directory below."""
         entries = [entry.strip() for entry in self.sandbox_binds.split(":")]
         return tuple(dict.fromkeys(Path(entry).expanduser() for entry in entries if entry))
 
-    def model_for(self, role: str) -> str | None:
+    def model_of_role(self, role: str) -> str | None:
         """Return the model that `BATON_<ROLE>_MODEL` names for a role; None where it is not set."""
         value = getattr(self, f"{role}_model", None)
         return value if isinstance(value, str) else None
@@ -307,26 +309,32 @@ class Settings(GitHubSettings):
             wall_clock_seconds=self.wall_clock.total_seconds() if self.wall_clock else None,
         )
 
-    def for_service(self) -> "Settings":
+    def adapt_to_service(self) -> "Settings":
         """Return the settings of a service: `BATON_SERVICE_LOG*` hold where `BATON_LOG*` are not set."""
         own = {"log": self.service_log, "log_level": self.service_log_level}
         return self.model_copy(
             update={name: value for name, value in own.items() if value and name not in self.model_fields_set}
         )
 
-    def secrets(self) -> list[str]:
+    def list_secrets(self) -> list[str]:
         """Return the values that must never be stored or shown."""
         own = [secret.get_secret_value() for secret in (self.api_key, self.codec_token) if secret]
         keys = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         encoded = [entry.partition(":")[2].strip() for entry in re.split(r"[,\n]", keys)]
         proxy = url_secrets(self.https_proxy.get_secret_value()) if self.https_proxy else []
-        return [*own, *filter(None, encoded), *url_secrets(self.state_remote or ""), *proxy, *self.github_credentials()]
+        return [
+            *own,
+            *filter(None, encoded),
+            *url_secrets(self.state_remote or ""),
+            *proxy,
+            *self.list_github_credentials(),
+        ]
 
     def require_home(self) -> None:
         """Raise NoHome if this user can neither write to the home nor make it."""
         require_writable(self.home, named="home" in self.model_fields_set)
 
-    def masker(self) -> Masker:
+    def make_masker(self) -> KeyMasker:
         """Return the masker of these secrets in texts of people; it names the setting of each."""
         known = (
             ("ANTHROPIC_API_KEY", [self.api_key.get_secret_value()] if self.api_key else []),
@@ -336,12 +344,12 @@ class Settings(GitHubSettings):
             ("BATON_GITHUB_TOKEN", [self.github_token.get_secret_value()] if self.github_token else []),
         )
         named = {value: name for name, values in known for value in values}
-        github = dict.fromkeys(self.github_credentials(), "BATON_GITHUB_PRIVATE_KEY")
-        return Masker({**dict.fromkeys(self.secrets(), "BATON_ENCRYPTION_KEYS"), **github, **named})
+        github = dict.fromkeys(self.list_github_credentials(), "BATON_GITHUB_PRIVATE_KEY")
+        return KeyMasker({**dict.fromkeys(self.list_secrets(), "BATON_ENCRYPTION_KEYS"), **github, **named})
 
-    def key_ring(self) -> KeyRing | None:
+    def make_key_ring(self) -> KeyRing | None:
         """Return the keys that encrypt payloads for the Temporal server; None where payloads are not encrypted."""
-        return KeyRing.parse(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
+        return KeyRing.parse_keys(self.encryption_keys.get_secret_value()) if self.encryption_keys else None
 
 
 def read_settings(**overrides: object) -> Settings:

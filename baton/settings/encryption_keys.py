@@ -25,7 +25,7 @@ class KeyRing:
         return f"KeyRing({', '.join(self.keys)})"
 
     @classmethod
-    def parse(cls, text: str) -> "KeyRing":
+    def parse_keys(cls, text: str) -> "KeyRing":
         """Parse keys as `ID:BASE64`, one a line or separated by commas; the first is current. `#` begins a comment.
 
         Raises ConfigurationError, which never repeats a key.
@@ -40,13 +40,13 @@ class KeyRing:
                 raise ConfigurationError(f"Encryption key {number} is invalid: write ID:BASE64 ({_REMEDY}).")
             if name in keys:
                 raise ConfigurationError(f"There are two encryption keys with the id {name}.")
-            keys[name] = _decoded(name, encoded.strip())
+            keys[name] = _decode_key(name, encoded.strip())
         if not keys:
             raise ConfigurationError(f"BATON_ENCRYPTION_KEYS holds no key: write ID:BASE64 ({_REMEDY}).")
         return cls(next(iter(keys)), keys)
 
 
-def _decoded(name: str, encoded: str) -> bytes:
+def _decode_key(name: str, encoded: str) -> bytes:
     try:
         key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:

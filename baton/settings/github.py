@@ -72,8 +72,10 @@ class GitHubSettings(BaseSettings):
             file = getattr(self, f"{name}_file")
             if file is not None:
                 if getattr(self, name) is not None:
-                    raise ConfigurationError(f"{_variable(name)} and {_variable(name)}_FILE are both set: unset one.")
-                setattr(self, name, SecretStr(_read(f"{name}_file", file)))
+                    raise ConfigurationError(
+                        f"{_variable_name(name)} and {_variable_name(name)}_FILE are both set: unset one."
+                    )
+                setattr(self, name, SecretStr(_read_secret_file(f"{name}_file", file)))
         if self.github_private_key is not None:
             key = self.github_private_key.get_secret_value().replace("\\n", "\n").strip() + "\n"
             if not key.startswith("-----BEGIN "):
@@ -95,14 +97,14 @@ class GitHubSettings(BaseSettings):
     @property
     def github_bot_logins(self) -> frozenset[str]:
         """Logins of bots that may trigger, in lower case."""
-        return _words(self.github_bots)
+        return _split_words(self.github_bots)
 
     @property
     def github_served(self) -> frozenset[str]:
         """Repositories to serve, in lower case; empty: all."""
-        return _words(self.github_repositories)
+        return _split_words(self.github_repositories)
 
-    def github_credentials(self) -> list[str]:
+    def list_github_credentials(self) -> list[str]:
         """Return the values that must never be stored or shown."""
         values = list(self.github_webhook_secrets)
         if self.github_token is not None:
@@ -113,22 +115,22 @@ class GitHubSettings(BaseSettings):
         return values
 
 
-def _words(text: str) -> frozenset[str]:
+def _split_words(text: str) -> frozenset[str]:
     return frozenset(word for word in re.split(r"[,\s]+", text.lower()) if word)
 
 
-def _variable(name: str) -> str:
+def _variable_name(name: str) -> str:
     return f"BATON_{name.upper()}"
 
 
-def _read(name: str, file: Path) -> str:
+def _read_secret_file(name: str, file: Path) -> str:
     try:
         text = file.expanduser().read_text().strip()
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         if isinstance(error, RuntimeError):
             reason = "the home directory that `~` stands for is not known"
-        raise ConfigurationError(f"{_variable(name)} names {file}, which cannot be read: {reason}.") from error
+        raise ConfigurationError(f"{_variable_name(name)} names {file}, which cannot be read: {reason}.") from error
     if not text:
-        raise ConfigurationError(f"{_variable(name)} names {file}, which is empty.")
+        raise ConfigurationError(f"{_variable_name(name)} names {file}, which is empty.")
     return text

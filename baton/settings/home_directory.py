@@ -8,7 +8,7 @@ import platformdirs
 from baton.errors import NoHome
 
 
-def default_home() -> Path:
+def find_default_home() -> Path:
     """Return the directory of this user's data; raises NoHome if the user has no home directory.
 
     A uid that is not in /etc/passwd (`docker -u`, OpenShift, LDAP) has none unless `HOME` says so.

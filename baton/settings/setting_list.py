@@ -28,7 +28,7 @@ class ListedSetting:
 
 def list_settings(settings: Settings) -> list[ListedSetting]:
     """List every setting; those of GitHub come last."""
-    redact = Redactor(settings.secrets())
+    redact = Redactor(settings.list_secrets())
     listed = []
     for name, field in sorted(Settings.model_fields.items(), key=lambda item: item[0].startswith("github_")):
         variable = variables_of(name, field)[0]

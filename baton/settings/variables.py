@@ -6,7 +6,7 @@ from pydantic import AliasChoices, Field
 from pydantic.fields import FieldInfo
 
 
-def cap(name: str, old_name: str, description: str) -> Any:
+def cap_field(name: str, old_name: str, description: str) -> Any:
     """Return the field of a maximum that is set by `BATON_<name>`, and by an older name that keeps working."""
     return Field(
         default=None,

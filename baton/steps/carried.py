@@ -9,14 +9,14 @@ from typing import Literal
 from pydantic import Field
 
 from baton.budget.caps import Caps
-from baton.records.issue import Check
+from baton.records.issue import CheckEvent
 from baton.records.run import Decision, Moment, RunDocument
 from baton.steps.github import FeedbackItem
-from baton.steps.session import Lean, LeftOut, PutBack
+from baton.steps.session import CompactRecord, LeftOut, PutBack
 from baton.steps.task import Prepared
 
 
-class CarriedPutBack(Lean):
+class CarriedPutBack(CompactRecord):
     """The paths of a task that were put back for a role."""
 
     task: str
@@ -24,7 +24,7 @@ class CarriedPutBack(Lean):
     put_back: PutBack
 
 
-class CarriedNotes(Lean):
+class CarriedNotes(CompactRecord):
     """Paths that are not in the branch, by task and role, and the notes about them."""
 
     left_out: dict[str, LeftOut] = Field(default_factory=dict)
@@ -32,7 +32,7 @@ class CarriedNotes(Lean):
     notes: dict[str, str] = Field(default_factory=dict)
 
 
-class CarriedClock(Lean):
+class CarriedClock(CompactRecord):
     """The wall clock of a run, in seconds."""
 
     limit: float | None = None
@@ -40,7 +40,7 @@ class CarriedClock(Lean):
     worked: float = 0.0
 
 
-class CarriedLane(Lean):
+class CarriedLane(CompactRecord):
     """The orchestrator's lane."""
 
     commit: str = ""
@@ -50,22 +50,22 @@ class CarriedLane(Lean):
     adrift: bool = False
 
 
-class CarriedFeedback(Lean):
+class CarriedFeedback(CompactRecord):
     """A review, message or failing check that is not dealt with."""
 
     item: FeedbackItem
-    check: Check | None = None
+    check: CheckEvent | None = None
     asks: bool = True
 
 
-class CarriedEnding(Lean):
+class CarriedEnding(CompactRecord):
     """An end that GitHub has told of."""
 
     kind: Literal["merged", "closed", "stopped"]
     reason: str
 
 
-class CarriedInbox(Lean):
+class CarriedInbox(CompactRecord):
     """The inbox of a run on GitHub."""
 
     seen: list[str] = Field(default_factory=list)
@@ -82,7 +82,7 @@ class CarriedInbox(Lean):
     over: CarriedEnding | None = None
 
 
-class CarriedComment(Lean):
+class CarriedComment(CompactRecord):
     """The run's comment on its issue."""
 
     id: int | None = None
@@ -91,7 +91,7 @@ class CarriedComment(Lean):
     link: str = ""
 
 
-class CarriedPullRequest(Lean):
+class CarriedPullRequest(CompactRecord):
     """The run's pull request and its check run."""
 
     number: int | None = None
@@ -100,7 +100,7 @@ class CarriedPullRequest(Lean):
     summary: str = ""
 
 
-class CarriedRounds(Lean):
+class CarriedRounds(CompactRecord):
     """The rounds on the pull request so far, and how many may come before a person is asked."""
 
     left_alone: bool = False
@@ -111,7 +111,7 @@ class CarriedRounds(Lean):
     max_reviews: int = 0
 
 
-class CarriedGitHub(Lean):
+class CarriedGitHub(CompactRecord):
     """A run's side of its issue."""
 
     inbox: CarriedInbox
@@ -122,7 +122,7 @@ class CarriedGitHub(Lean):
     """When a person last said that GitHub accepts the credential again."""
 
 
-class CarriedRun(Lean):
+class CarriedRun(CompactRecord):
     """Second argument of the workflow `Pipeline`, for an execution that goes on from another one."""
 
     document: RunDocument

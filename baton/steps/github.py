@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from baton.records.issue import Check, Matter, Repository, Sender, Text
+from baton.records.issue import CheckEvent, EventPayload, Repository, Sender, Text
 from baton.records.run import Moment, RunRequest, ShortText
-from baton.steps.session import Lean
+from baton.steps.session import CompactRecord
 
 COMMENT_LIMIT = 65_536
 """Characters of a comment, or of a pull request's body, that GitHub takes."""
@@ -16,21 +16,21 @@ SUMMARY_LIMIT = 65_535
 Reaction = Literal["eyes", "confused"]
 
 
-class WhoAsks(Lean):
+class CheckPermissionInput(CompactRecord):
     """Input of `check_permission`."""
 
     repository: Repository
     sender: Sender
 
 
-class Permission(Lean):
+class Permission(CompactRecord):
     """Whether a person may start a run, and the reason for a refusal."""
 
     allowed: bool
     reason: str = ""
 
 
-class EarlierInput(Lean):
+class ReadCommentsInput(CompactRecord):
     """Input of `read_comments`: the comments on an issue before a run was asked for, and whether it still is."""
 
     repository: Repository
@@ -42,7 +42,7 @@ class EarlierInput(Lean):
     """Whether the issue was closed when the run was asked for; then it may be so still."""
 
 
-class Earlier(Lean):
+class EarlierComments(CompactRecord):
     """Comments of people who may write to the repository, none of them edited since; each with its author."""
 
     text: str = Field(default="", max_length=20_000)
@@ -50,14 +50,14 @@ class Earlier(Lean):
     """The reason why the run is no longer wanted."""
 
 
-class PullNumber(Lean):
+class ReadPullInput(CompactRecord):
     """Input of `read_pull`."""
 
     repository: Repository
     number: int
 
 
-class PullState(Lean):
+class PullState(CompactRecord):
     """A pull request as it is on GitHub."""
 
     number: int
@@ -69,20 +69,20 @@ class PullState(Lean):
     draft: bool = False
 
 
-class FailedCheck(Lean):
+class ReadFailureInput(CompactRecord):
     """Input of `read_failure`."""
 
     repository: Repository
-    check: Check
+    check: CheckEvent
 
 
-class FailureLog(Lean):
+class FailureLog(CompactRecord):
     """The end of a failed check's log, or else the check's own summary."""
 
     text: Text = ""
 
 
-class FindRun(Lean):
+class FindRunInput(CompactRecord):
     """Input of `find_run`: the run of an issue."""
 
     repository: Repository
@@ -91,7 +91,7 @@ class FindRun(Lean):
     """Whether a run is about to start where none is open."""
 
 
-class FoundRun(Lean):
+class FoundRun(CompactRecord):
     """The open run of an issue, or the id that its next run will have."""
 
     run: str
@@ -103,17 +103,17 @@ class FoundRun(Lean):
     """The reason why no run can be found or started: another workflow has its id."""
 
 
-class Deliver(Lean):
+class DeliverInput(CompactRecord):
     """Input of `deliver`: a delivery for a run, and the run to start where there is none."""
 
     run: str
     delivery: str
     sender: Sender
-    matter: Matter
+    matter: EventPayload
     start: RunRequest | None = None
 
 
-class Delivered(Lean):
+class DeliveryResult(CompactRecord):
     """Result of `deliver`."""
 
     refused: str = ""
@@ -122,7 +122,7 @@ class Delivered(Lean):
     """The run has ended meanwhile, or another one has its id: look again."""
 
 
-class Removal(Lean):
+class StopRunsInput(CompactRecord):
     """Input of `stop_runs_of`: repositories that were taken away, `owner/*` for all of an account."""
 
     repositories: list[str]
@@ -130,13 +130,13 @@ class Removal(Lean):
     delivery: str
 
 
-class Stopped(Lean):
+class StoppedRuns(CompactRecord):
     """The runs that were stopped."""
 
     runs: list[str] = Field(default_factory=list)
 
 
-class React(Lean):
+class ReactionInput(CompactRecord):
     """Input of `react`: a reaction to an issue, or to a comment where one is given."""
 
     repository: Repository
@@ -145,7 +145,7 @@ class React(Lean):
     content: Reaction = "eyes"
 
 
-class CommentInput(Lean):
+class CommentInput(CompactRecord):
     """Input of `write_comment`: the one comment of a run on its issue."""
 
     repository: Repository
@@ -157,13 +157,13 @@ class CommentInput(Lean):
     body: str
 
 
-class Commented(Lean):
+class CommentWritten(CompactRecord):
     """Where the comment is."""
 
     id: int
 
 
-class PullInput(Lean):
+class PullInput(CompactRecord):
     """Input of `write_pull`: open a run's pull request, or bring it up to date."""
 
     repository: Repository
@@ -176,7 +176,7 @@ class PullInput(Lean):
     """Of the pull request, once it is known."""
 
 
-class CheckInput(Lean):
+class CheckInput(CompactRecord):
     """Input of `write_check`: the check run of a workflow on a commit."""
 
     repository: Repository
@@ -190,11 +190,11 @@ class CheckInput(Lean):
     """To the run in the Web UI."""
 
 
-class CheckWritten(Lean):
+class CheckWritten(CompactRecord):
     """Result of `write_check`: the check run or the commit status is written."""
 
 
-class Handled(Lean):
+class DeliveryOutcome(CompactRecord):
     """Result of the workflow `Delivery`."""
 
     outcome: Literal["started", "told", "stopped", "answered", "refused", "ignored", "failed"]
@@ -202,7 +202,7 @@ class Handled(Lean):
     reason: str = ""
 
 
-class TakeInInput(Lean):
+class SyncBranchInput(CompactRecord):
     """Input of `take_in`: bring commits of others on a published branch into the integrated line."""
 
     run: str
@@ -216,7 +216,7 @@ class TakeInInput(Lean):
     """Who gets it, where the paths do not say."""
 
 
-class TakenIn(Lean):
+class BranchSynced(CompactRecord):
     """Result of `take_in`: the state of the branch, and the commits that were merged from it."""
 
     relation: Literal["same", "ahead", "rewritten", "gone"]
@@ -229,7 +229,7 @@ class TakenIn(Lean):
     role: str = ""
 
 
-class ResetInput(Lean):
+class TakeBranchInput(CompactRecord):
     """Input of `take_theirs`: set the integrated line to the branch as others have rewritten it."""
 
     run: str
@@ -237,7 +237,7 @@ class ResetInput(Lean):
     branch: str
 
 
-class FeedbackItem(Lean):
+class FeedbackItem(CompactRecord):
     """One remark of a person or a check about a pull request."""
 
     source: str
@@ -247,7 +247,7 @@ class FeedbackItem(Lean):
     line: int | None = None
 
 
-class OpenRoundInput(Lean):
+class OpenRoundInput(CompactRecord):
     """Input of `open_round`: a task of the engine's own that answers feedback on the pull request."""
 
     run: str
@@ -259,7 +259,7 @@ class OpenRoundInput(Lean):
     items: list[FeedbackItem]
 
 
-class RoundOpened(Lean):
+class RoundOpened(CompactRecord):
     """Who the task is for."""
 
     role: str

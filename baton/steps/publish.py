@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from baton.steps.session import Lean
+from baton.steps.session import CompactRecord
 
 
-class PublishInput(Lean):
+class PublishInput(CompactRecord):
     """Input of `publish_run`."""
 
     run: str
@@ -21,7 +21,7 @@ class PublishInput(Lean):
     """The commit whose LFS pointers a person lets be published before their contents are there."""
 
 
-class Published(Lean):
+class Published(CompactRecord):
     """The branch as it lies in the target repository."""
 
     branch: str
@@ -30,7 +30,7 @@ class Published(Lean):
     """What a person should know of it."""
 
 
-class LeaveOutInput(Lean):
+class LeaveOutInput(CompactRecord):
     """Input of `leave_out`: a commit is to be published without its changes to files behind filters."""
 
     run: str
@@ -41,7 +41,7 @@ class LeaveOutInput(Lean):
     """Whether LFS pointers are meant, and not the files that would be published without their filter."""
 
 
-class Reduced(Lean):
+class ReducedCommit(CompactRecord):
     """The integrated commit without those changes."""
 
     commit: str
@@ -54,7 +54,7 @@ class Reduced(Lean):
     """The commits of tasks that were made anew, by their ids before."""
 
 
-class CleanUpInput(Lean):
+class CleanUpInput(CompactRecord):
     """Input of `clean_up`: the run is over; its workspaces go, its checkpoints stay."""
 
     run: str

@@ -8,12 +8,12 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from baton import naming
-from baton.budget.caps import Reached
-from baton.records.run import Contract, ShortText, Usage
+from baton.budget.caps import CapReached
+from baton.records.run import Record, ShortText, Usage
 from baton.text.truncation import MAX_NAMED
 
 
-class Lean(Contract):
+class CompactRecord(Record):
     """A record that leaves out fields at their defaults when it is written."""
 
     @model_serializer(mode="wrap")
@@ -29,7 +29,7 @@ class Lean(Contract):
         }
 
 
-class SessionKey(Lean):
+class SessionKey(CompactRecord):
     """The key of a session: one role at work on one task of a run."""
 
     run: str
@@ -41,12 +41,12 @@ class SessionKey(Lean):
     """Empty: the role's own work. `guidance`: the orchestrator answers an agent that is stuck."""
 
     @property
-    def kind(self) -> str:
+    def report_kind(self) -> str:
         """Which report ends the session."""
         return self.purpose or self.role
 
     @property
-    def session(self) -> str:
+    def session_name(self) -> str:
         """`<round>-<role>`."""
         return naming.session_name(self.round, self.role)
 
@@ -56,7 +56,7 @@ class SessionKey(Lean):
         return naming.session_workflow_id(self.run, self.task, self.round, self.role)
 
 
-class Escalation(Lean):
+class Escalation(CompactRecord):
     """The reason why work cannot go on without help, and the ways out."""
 
     error_type: str
@@ -72,7 +72,7 @@ class Escalation(Lean):
     """One of the known classes (`agents.failure_classifier`), or empty."""
     context: dict[str, str] = Field(default_factory=dict)
     """What else identifies the failure, credentials masked."""
-    reached: Reached | None = None
+    reached: CapReached | None = None
     """The cap that it is about."""
     anew: bool = False
     """The conversation cannot go on as it is: the session starts anew from its last checkpoint."""
@@ -83,7 +83,7 @@ class Escalation(Lean):
         return not self.operation
 
 
-class HandOff(Lean):
+class HandOff(CompactRecord):
     """The part of a hand-off that the workflow decides by; the whole report is in the store at `path`."""
 
     path: str
@@ -93,7 +93,7 @@ class HandOff(Lean):
     """Blocking findings of a review, or failures of a test report."""
 
 
-class TurnInput(Lean):
+class TurnInput(CompactRecord):
     """Input of `take_turn`."""
 
     key: SessionKey
@@ -116,7 +116,7 @@ class TurnInput(Lean):
     """The session's turns are used up: the pending tools run, for a hand-off is among them, but no model is asked."""
 
 
-class LeftOut(Lean):
+class LeftOut(CompactRecord):
     """The paths of a task's workspace that the branch will not have: the whole list as it is now, bounded."""
 
     paths: dict[str, str] = Field(default_factory=dict)
@@ -127,7 +127,7 @@ class LeftOut(Lean):
     """Paths that are not named."""
 
 
-class PutBack(Lean):
+class PutBack(CompactRecord):
     """Paths that the engine put back, since the role may not change them; bounded."""
 
     paths: list[str] = Field(default_factory=list)
@@ -143,7 +143,7 @@ TurnOutcome = Literal[
 ]
 
 
-class TurnResult(Lean):
+class TurnResult(CompactRecord):
     """The result of a turn."""
 
     commit: str
@@ -159,7 +159,7 @@ class TurnResult(Lean):
     """What a reader should know, for instance which paths were put back."""
     unheard: int = 0
     """How many of the last messages came after the turn's tool results were committed; the next turn takes them in."""
-    reached: Reached | None = None
+    reached: CapReached | None = None
     """The cap that does not allow the model call of this turn."""
     left_out: LeftOut | None = None
     """What is written and not kept, where that has changed."""
@@ -171,12 +171,12 @@ class TurnResult(Lean):
     """Of a refusal of the model's: the answer before was one as well, so going on as it is leads nowhere."""
 
     @property
-    def asked(self) -> bool:
+    def asked_model(self) -> bool:
         """Whether the model was asked: no call is without tokens."""
         return self.usage != Usage()
 
 
-class SessionInput(Lean):
+class SessionInput(CompactRecord):
     """Input of the workflow `AgentSession`, and its state when it continues as new."""
 
     key: SessionKey
@@ -203,7 +203,7 @@ class SessionInput(Lean):
     put_back: PutBack | None = None
 
 
-class SessionResult(Lean):
+class SessionResult(CompactRecord):
     """How a session ended."""
 
     outcome: Literal["handed_off", "escalated"]
@@ -227,7 +227,7 @@ class SessionResult(Lean):
     """All that was put back during the session."""
 
 
-class SessionStatus(Contract):
+class SessionStatus(Record):
     """Answer of the session's query `status`."""
 
     run: str
@@ -244,7 +244,7 @@ class SessionStatus(Contract):
     waiting_for: str = ""
 
 
-class Doing(Contract):
+class HeartbeatDetails(Record):
     """Heartbeat details of an activity: its present stage. The Web UI shows them, and so does the live table."""
 
     stage: str = ""

@@ -4,18 +4,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PlainSerializer
 
-from baton.budget.caps import Caps, Cost
+from baton.budget.caps import Caps, SessionCost
 from baton.records.run import (
     Decision,
     DecisionPolicy,
     Evidence,
     Fork,
-    Limits,
     Moment,
     RunDocument,
+    RunLimits,
     RunRequest,
 )
-from baton.steps.session import Escalation, Lean, LeftOut, PutBack, SessionKey
+from baton.steps.session import CompactRecord, Escalation, LeftOut, PutBack, SessionKey
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -28,33 +28,33 @@ Short = Annotated[Record, PlainSerializer(_without_defaults, return_type=dict[st
 """A record inside of one for the history: what equals a default is not written, at any depth."""
 
 
-class HostGranted(Lean):
+class HostGranted(CompactRecord):
     """Which host's queue the workspace work of a run goes to."""
 
     queue: str
 
 
-class AttendInput(Lean):
+class AttendStepInput(CompactRecord):
     """Input of `attend_step`."""
 
     step: str
     """Id of the activity that waits in the host's queue."""
 
 
-class PrepareInput(Lean):
+class PrepareInput(CompactRecord):
     """Input of `prepare_run`."""
 
     request: RunRequest
 
 
-class Prepared(Lean):
+class Prepared(CompactRecord):
     """The facts about the target repository that a run starts with."""
 
     base_commit: str
     base_ref: str = ""
     plan_commit: str
     """Checkpoint 0 of the orchestrator's lane."""
-    limits: Limits
+    limits: RunLimits
     decisions: DecisionPolicy = Field(default_factory=DecisionPolicy)
     models: dict[str, str] = Field(default_factory=dict)
     sandboxed: bool = True
@@ -67,7 +67,7 @@ class Prepared(Lean):
     """Without a further comment for so long, what was said on a pull request becomes a round."""
 
 
-class PlannedTask(Lean):
+class PlannedTask(CompactRecord):
     """A task of the plan, as far as the workflow needs it; instructions are in the store."""
 
     id: str
@@ -76,7 +76,7 @@ class PlannedTask(Lean):
     depends_on: list[str] = Field(default_factory=list)
 
 
-class ReadPlanInput(Lean):
+class ReadPlanInput(CompactRecord):
     """Input of `read_plan`."""
 
     run: str
@@ -85,14 +85,14 @@ class ReadPlanInput(Lean):
     path: str
 
 
-class Plan(Lean):
+class Plan(CompactRecord):
     """The validated plan."""
 
     summary: str = ""
     tasks: list[PlannedTask] = Field(default_factory=list)
 
 
-class StuckReport(Lean):
+class WriteReportInput(CompactRecord):
     """Input of `write_report`: the report to the orchestrator about an agent that cannot go on."""
 
     run: str
@@ -108,7 +108,7 @@ class StuckReport(Lean):
     evidence_round: int = 0
 
 
-class ReadGuidanceInput(Lean):
+class ReadGuidanceInput(CompactRecord):
     """Input of `read_guidance`."""
 
     run: str
@@ -117,7 +117,7 @@ class ReadGuidanceInput(Lean):
     path: str
 
 
-class Guidance(Lean):
+class Guidance(CompactRecord):
     """The orchestrator's answer to a report."""
 
     text: str = ""
@@ -125,7 +125,7 @@ class Guidance(Lean):
     reason: str = ""
 
 
-class OpenTaskInput(Lean):
+class OpenTaskInput(CompactRecord):
     """Input of `open_task`: a workspace for a task, from the integrated commit."""
 
     run: str
@@ -134,7 +134,7 @@ class OpenTaskInput(Lean):
     at: Moment
 
 
-class TaskOpened(Lean):
+class TaskOpened(CompactRecord):
     """A task's workspace."""
 
     commit: str
@@ -142,7 +142,7 @@ class TaskOpened(Lean):
     """The project commit it started from."""
 
 
-class GateInput(Lean):
+class GateInput(CompactRecord):
     """Input of `run_gate`: for a task's checkpoint, or (without one) for the integrated commit."""
 
     run: str
@@ -157,7 +157,7 @@ class GateInput(Lean):
     """On the integrated commit: paths that tasks wrote and that were not kept with them."""
 
 
-class GateResult(Lean):
+class GateResult(CompactRecord):
     """Evidence, and where the task stands after it was recorded."""
 
     evidence: Evidence
@@ -167,10 +167,10 @@ class GateResult(Lean):
     filtered: list[str] = Field(default_factory=list)
     """On the integrated commit: a few of the changed files that are behind a git filter, for people."""
     kept: list[str] = Field(default_factory=list)
-    """Those of `left_out` that the commit has after all."""
+    """Those of `read_left_out` that the commit has after all."""
 
 
-class IntegrateInput(Lean):
+class IntegrateInput(CompactRecord):
     """Input of `integrate_task`."""
 
     run: str
@@ -182,7 +182,7 @@ class IntegrateInput(Lean):
     checkpoint: str
 
 
-class Integrated(Lean):
+class Integrated(CompactRecord):
     """The integrated commit of a task, or the conflicts that prevent it."""
 
     commit: str = ""
@@ -192,7 +192,7 @@ class Integrated(Lean):
     base: str = ""
 
 
-class RepairInput(Lean):
+class RepairInput(CompactRecord):
     """Input of `open_repair`: a task made by the engine because the merged result fails its tests."""
 
     run: str
@@ -203,7 +203,7 @@ class RepairInput(Lean):
     evidence: Evidence
 
 
-class SaveInput(Lean):
+class SaveInput(CompactRecord):
     """Input of `save_state`: the run's own files."""
 
     run: str
@@ -217,15 +217,15 @@ class SaveInput(Lean):
     """Whether the run ends here: its costs are then taken from the ledger, to the last call."""
 
 
-class Saved(Lean):
+class StateSaved(CompactRecord):
     """The commit that holds the run's own files."""
 
     commit: str
-    costs: list[Cost] = Field(default_factory=list)
+    costs: list[SessionCost] = Field(default_factory=list)
     """At the end of a run: what the ledger has, as it was written into `state.json`."""
 
 
-class SetCapsInput(Lean):
+class SetCapsInput(CompactRecord):
     """Input of `set_caps`: the caps of a run after a person has raised one."""
 
     run: str
@@ -237,7 +237,7 @@ class SetCapsInput(Lean):
 Stage = Literal["open", "make", "test", "gate", "review", "integrate"]
 
 
-class TaskProgress(Lean):
+class TaskProgress(CompactRecord):
     """Where a task stands inside its rounds: enough to go on from there, also in a new execution."""
 
     round: int = 1
@@ -265,7 +265,7 @@ class TaskProgress(Lean):
     """Whether the session at this stage ended without a word, so that its last checkpoint must be looked up first."""
 
 
-class ForkInput(Lean):
+class ForkInput(CompactRecord):
     """Input of `adopt_fork`."""
 
     run: str
@@ -275,7 +275,7 @@ class ForkInput(Lean):
     """The commit that both runs start from."""
 
 
-class Forked(Lean):
+class Forked(CompactRecord):
     """The plan, commits and progress that a forked run takes over."""
 
     plan: Plan
@@ -285,20 +285,20 @@ class Forked(Lean):
     """Where the forked task goes on."""
 
 
-class TaskInput(Lean):
+class TaskInput(CompactRecord):
     """Input of the workflow `Task`."""
 
     run: str
     repo: str
     task: PlannedTask
-    limits: Short[Limits]
+    limits: Short[RunLimits]
     queue: str
     progress: TaskProgress = Field(default_factory=TaskProgress)
     merges_news: bool = False
     """Whether one signal tells how a session ended and which stage begins; false in histories of before."""
 
 
-class FindSessionInput(Lean):
+class FindSessionInput(CompactRecord):
     """Input of `find_session`: where a session stood when it was last heard of."""
 
     key: SessionKey
@@ -308,7 +308,7 @@ class FindSessionInput(Lean):
     """How often the session is to have started anew; it does so now where the store does not know of that start."""
 
 
-class FoundSession(Lean):
+class FoundSession(CompactRecord):
     """Where a session goes on: its next turn, and the checkpoint that this turn starts from."""
 
     commit: str
@@ -317,7 +317,7 @@ class FoundSession(Lean):
     """Set where this turn is the first of a new start: how short its brief must be."""
 
 
-class TaskNews(Lean):
+class TaskProgressSignal(CompactRecord):
     """Signal `news` of a task to its pipeline: the stage that begins, and the result and cost of the last session."""
 
     task: str
@@ -349,7 +349,7 @@ class TaskNews(Lean):
     """Where the task stands, without evidence: enough to go on from there if this execution ends without a word."""
 
 
-class TaskResult(Lean):
+class TaskResult(CompactRecord):
     """The end of a task's execution: done, or a question for the orchestrator or a person."""
 
     outcome: Literal["done", "escalated"]
@@ -362,7 +362,7 @@ class TaskResult(Lean):
     """Who escalated."""
     evidence: Evidence | None = None
     """Only in histories of before; see `last_evidence`."""
-    news: TaskNews | None = None
+    news: TaskProgressSignal | None = None
     """The progress that no signal has told yet; only where the input asks for merged signals."""
 
     @property

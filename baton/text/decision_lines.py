@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from baton.records.run import Decision
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 
 
 def decision_lines(
@@ -14,8 +14,8 @@ def decision_lines(
     `quote` makes a text of a model safe for the place where it is shown, `code` a name. Of the attempts and of the
     suggestions there are at most `max_texts`; the last line of each says how many are left out.
     """
-    lines = [f"tried: {quote(text)}" for text in first(decision.attempted, max_texts)]
-    lines += [f"suggested: {quote(text)}" for text in first(decision.suggestions, max_texts)]
+    lines = [f"tried: {quote(text)}" for text in first_items(decision.attempted, max_texts)]
+    lines += [f"suggested: {quote(text)}" for text in first_items(decision.suggestions, max_texts)]
     if decision.commit:
         lines.append(f"about commit {code(decision.commit[:12])}")
     if decision.default and decision.deadline:

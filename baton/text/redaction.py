@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from baton.text.key_masking import SHORTEST, forms
+from baton.text.key_masking import MIN_SECRET, encoded_forms
 
 MASK = "***"
 
@@ -40,10 +40,10 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first: a secret may contain another.
         given = {secret for secret in secrets if len(secret) >= 6}
-        encoded = {form for secret in given if len(secret) >= SHORTEST for form in forms(secret)}
+        encoded = {form for secret in given if len(secret) >= MIN_SECRET for form in encoded_forms(secret)}
         self._secrets = sorted(given | encoded, key=len, reverse=True)
 
-    def secrets(self, text: str) -> str:
+    def mask_secrets(self, text: str) -> str:
         """Return a text with only the given secrets masked."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
@@ -51,7 +51,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return a text with the given secrets, and texts with the shape of a credential, masked."""
-        text = self.secrets(text)
+        text = self.mask_secrets(text)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
         return text

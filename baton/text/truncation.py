@@ -8,7 +8,7 @@ _MAX_ITEM = 400
 """Characters of an item that are shown."""
 
 
-def cut(text: str, limit: int) -> str:
+def cut_text(text: str, limit: int) -> str:
     """Return at most `limit` characters of a text; the end of a cut text states how many are missing."""
     if len(text) <= limit:
         return text
@@ -17,7 +17,7 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:kept]}[... {len(text) - kept:,} characters more]"[:limit]
 
 
-def end_of(text: str, limit: int) -> str:
+def cut_beginning(text: str, limit: int) -> str:
     """Return at most the last `limit` characters of a log; the beginning of a cut one states how many are missing."""
     if len(text) <= limit:
         return text
@@ -26,26 +26,26 @@ def end_of(text: str, limit: int) -> str:
     return f"[... {len(text) - kept:,} characters before]{text[len(text) - kept :]}"
 
 
-def short(text: str) -> str:
+def cut_item(text: str) -> str:
     """Return an item of a list, cut to a length that leaves space for others."""
-    return cut(text, _MAX_ITEM)
+    return cut_text(text, _MAX_ITEM)
 
 
-def first(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> list[str]:
+def first_items(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> list[str]:
     """Return the first items, and a last one with the number of the others; `more` adds items that are not passed."""
     left = max(0, len(items) - limit) + more
     return [*items[:limit], *([f"and {left:,} more"] if left else [])]
 
 
-def named(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
+def join_names(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
     """Return the first items for a sentence, and the number of the others."""
-    shown = ", ".join(map(short, items[:limit]))
+    shown = ", ".join(map(cut_item, items[:limit]))
     left = max(0, len(items) - limit) + more
     if not left:
         return shown
     return f"{shown} and {left:,} more" if shown else f"{left:,} in all"
 
 
-def bullets(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
+def bullet_list(items: Sequence[str], limit: int = MAX_NAMED, more: int = 0) -> str:
     """Return the first items, and the number of the others, as lines of a list."""
-    return "\n".join(f"- {short(item)}" for item in first(items, limit, more))
+    return "\n".join(f"- {cut_item(item)}" for item in first_items(items, limit, more))

@@ -30,7 +30,7 @@ _CLEANED_FACTOR = 8
 """Multiple of its limit to which a text is cut before it is cleaned, which bounds the time."""
 
 
-def freeze(text: str | None, limit: int) -> str:
+def sanitise(text: str | None, limit: int) -> str:
     """Return at most `limit` visible characters of a text; a cut text ends with `…`."""
     if not text:
         return ""
@@ -41,18 +41,18 @@ def freeze(text: str | None, limit: int) -> str:
     return visible if len(visible) <= limit else visible[: limit - 1].rstrip() + "…"
 
 
-def freeze_line(text: str | None, limit: int) -> str:
+def sanitise_line(text: str | None, limit: int) -> str:
     """Return at most `limit` visible characters of a text, on one line."""
-    flat = " ".join(freeze(text, limit).split())
+    flat = " ".join(sanitise(text, limit).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Return a text with a replacement character for each lone surrogate, which UTF-8 cannot encode."""
     return _HALF.sub("\ufffd", text)
 
 
-def mend_json(data: bytes) -> bytes:
+def repair_json(data: bytes) -> bytes:
     """Return JSON with a replacement for each escaped lone surrogate, which parsers refuse, and for invalid UTF-8."""
     repaired = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], data)
     return repaired.decode("utf-8", "replace").encode()

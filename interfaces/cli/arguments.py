@@ -10,9 +10,9 @@ from baton.errors import UsageError
 from baton.logs import configure_logging
 from baton.naming import is_workflow_id, workflow_id_of
 from baton.settings.core import Settings, read_settings
-from baton.text.key_masking import told
+from baton.text.key_masking import masked_notice
 from baton.text.redaction import Redactor
-from interfaces.cli.terminal.output import message, read_verbosity
+from interfaces.cli.terminal.output import read_verbosity, write_message
 from interfaces.cli.terminal.stdio import log_stream
 from system.durations import GRAMMAR, parse_duration
 
@@ -28,10 +28,10 @@ def load_settings(*, service: bool = False, **overrides: object) -> Settings:
     """
     read = read_settings(**{name: value for name, value in overrides.items() if value is not None})
     if service:
-        read = read.for_service()
+        read = read.adapt_to_service()
     verbosity = read_verbosity()
     level = "debug" if verbosity > 1 else "info" if verbosity == 1 else read.log_level
-    configure_logging(read.log, level, Redactor(read.secrets()), cast(TextIO, log_stream()))
+    configure_logging(read.log, level, Redactor(read.list_secrets()), cast(TextIO, log_stream()))
     if not service and verbosity < 1 and "log_level" not in read.model_fields_set:
         logging.getLogger("temporalio").setLevel(logging.ERROR)
         # These commands show errors and reminders of workflow code themselves.
@@ -65,7 +65,7 @@ def require_model_access(read: Settings) -> None:
 
 def mask_keys(read: Settings, model: Model, where: str, *, leave: tuple[str, ...] = ()) -> Model:
     """Return the texts of a person with keys masked, and say which were; raises UsageError if one cannot be masked."""
-    cleaned, names = read.masker().model(model, leave=leave)
+    cleaned, names = read.make_masker().mask_model(model, leave=leave)
     if names:
-        message(f"In {where}, {told(names)}", always=True)
+        write_message(f"In {where}, {masked_notice(names)}", always=True)
     return cleaned

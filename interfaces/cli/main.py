@@ -8,9 +8,9 @@ import typer
 
 from baton import __version__
 from baton.errors import ExitCode
-from interfaces.cli.terminal.output import change_verbosity, message, one_line
-from interfaces.cli.terminal.process_end import explain, leave
-from interfaces.cli.terminal.stdio import fit_streams
+from interfaces.cli.terminal.output import change_verbosity, one_line, write_message
+from interfaces.cli.terminal.process_end import end_process, explain_error
+from interfaces.cli.terminal.stdio import prepare_streams
 from interfaces.cli.usage import development, maintenance, runs, services
 from interfaces.cli.usage.command_group import CommandGroup, Panel, Quiet, Verbose
 
@@ -38,7 +38,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _read_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -48,7 +48,7 @@ def _options(
     change_verbosity(verbose - quiet)
 
 
-def run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code; an expected error becomes one sentence on stderr, others are raised."""
     try:
         code = app(arguments, prog_name="baton", standalone_mode=False)
@@ -59,37 +59,37 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return ExitCode.DONE
     except typer.TyperException as error:
-        return _refuse(error)
+        return _refuse_arguments(error)
     except Exception as error:
         # Every error that is raised on purpose has a sentence; an error without one is a fault of Baton.
-        known = explain(error)
+        known = explain_error(error)
         if known is None:
             raise
-        message(f"baton: {known[0]}", always=True)
+        write_message(f"baton: {known[0]}", always=True)
         return known[1]
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _refuse(error: typer.TyperException) -> int:
+def _refuse_arguments(error: typer.TyperException) -> int:
     """Write why the arguments are invalid, and return the exit code."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":  # typer does not export it; its message is the help text
-        message(error.format_message(), always=True)
+        write_message(error.format_message(), always=True)
     else:
         sentence = one_line(error.format_message(), 500).replace("Value error, ", "").removesuffix(".")
         hint = f" `{context.command_path} --help` shows how it is called." if context else ""
-        message(f"baton: {sentence}.{hint}", always=True)
+        write_message(f"baton: {sentence}.{hint}", always=True)
     return error.exit_code
 
 
 def main() -> NoReturn:
     """Run the command of this process and end the process."""
-    fit_streams()
+    prepare_streams()
     try:
-        code = run(sys.argv[1:])
+        code = run_command(sys.argv[1:])
     except Exception:
         # The process must not go through the interpreter's shutdown (see `leave`), so the traceback is printed here.
         traceback.print_exc()
-        message("baton: this is a fault in Baton, and the lines above say where.", always=True)
+        write_message("baton: this is a fault in Baton, and the lines above say where.", always=True)
         code = ExitCode.FAILED
-    leave(code)
+    end_process(code)

@@ -5,8 +5,8 @@ A command begins its comment; in a quote, in a code block, in backticks or furth
 
 import re
 
-from baton.records.issue import TEXT_LIMIT, Command
-from baton.text.untrusted import freeze
+from baton.records.issue import MAX_TEXT, BatonCommand
+from baton.text.untrusted import sanitise
 
 # Four spaces or a tab would make it a code block: https://spec.commonmark.org/0.31.2/#indented-code-blocks
 _BEGINS = re.compile(r"(?:[ \t]*\r?\n)* {0,3}/baton(?=[ \t\r\n]|\Z)")
@@ -16,7 +16,7 @@ _CHOICE = re.compile(r"""(?P<quote>["'`])(?P<quoted>.+?)(?P=quote)(?=\s|\Z)|(?P<
 _CHOICE_LIMIT = 200
 
 
-def parse(comment: str | None) -> Command | None:
+def parse_comment(comment: str | None) -> BatonCommand | None:
     """Return the command that a comment begins with; None if it begins with none.
 
     A line that begins like a command and has an unknown name or wrong arguments is `help`, with that line as its text.
@@ -25,35 +25,35 @@ def parse(comment: str | None) -> Command | None:
     if begins is None:
         return None
     # The raw text decides whether it is a command; its arguments come from the visible text.
-    said = freeze(f"/baton{(comment or '')[begins.end() :]}", TEXT_LIMIT).removeprefix("/baton")
+    said = sanitise(f"/baton{(comment or '')[begins.end() :]}", MAX_TEXT).removeprefix("/baton")
     first, _, below = said.partition("\n")
     name, rest = (*first.split(None, 1), "", "")[:2]
     rest = rest.strip()
-    command: Command | None
+    command: BatonCommand | None
     match name:
         case "run":
-            command = Command(name="run", text=_joined(rest, below))
+            command = BatonCommand(name="run", text=_join_text(rest, below))
         case "guide":
-            text = _joined(rest, below)
-            command = Command(name="guide", text=text) if text else None
+            text = _join_text(rest, below)
+            command = BatonCommand(name="guide", text=text) if text else None
         case "decide":
-            command = _decide(rest)
+            command = _parse_decide(rest)
         case "retry":
-            command = _retry(rest)
+            command = _parse_retry(rest)
         case "status" | "stop" | "help":
-            command = None if rest else Command(name=name)
+            command = None if rest else BatonCommand(name=name)
         case "":
-            command = Command(name="help")
+            command = BatonCommand(name="help")
         case _:
             command = None
-    return command or Command(name="help", text=first.strip())
+    return command or BatonCommand(name="help", text=first.strip())
 
 
-def _joined(rest: str, below: str) -> str:
+def _join_text(rest: str, below: str) -> str:
     return f"{rest}\n{below}".strip()
 
 
-def _decide(rest: str) -> Command | None:
+def _parse_decide(rest: str) -> BatonCommand | None:
     decision, _, answer = rest.partition(" ")
     choice = _CHOICE.match(answer.strip())
     if not _DECISION.fullmatch(decision) or choice is None:
@@ -62,10 +62,10 @@ def _decide(rest: str) -> Command | None:
     if not chosen or len(chosen) > _CHOICE_LIMIT:
         return None
     note = answer.strip()[choice.end() :].strip()
-    return Command(name="decide", decision_id=decision.upper(), choice=chosen, text=note)
+    return BatonCommand(name="decide", decision_id=decision.upper(), choice=chosen, text=note)
 
 
-def _retry(rest: str) -> Command | None:
+def _parse_retry(rest: str) -> BatonCommand | None:
     if not rest:
-        return Command(name="retry")
-    return Command(name="retry", decision_id=rest.upper()) if _DECISION.fullmatch(rest) else None
+        return BatonCommand(name="retry")
+    return BatonCommand(name="retry", decision_id=rest.upper()) if _DECISION.fullmatch(rest) else None

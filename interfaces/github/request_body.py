@@ -8,7 +8,7 @@ from datetime import timedelta
 from starlette.requests import Request
 
 from interfaces.github.parse_request import MAX_BODY
-from interfaces.github.verdicts import Reject
+from interfaces.github.verdicts import RejectRequest
 
 BODY_TIMEOUT = timedelta(seconds=10)
 """For a body to arrive; GitHub itself gives up then."""
@@ -17,7 +17,7 @@ MAX_HELD = 4 * MAX_BODY
 """Bytes of all bodies that are being read or judged at one moment."""
 
 
-class Bodies:
+class RequestBodies:
     """The bodies in memory; one object for all requests of a server."""
 
     def __init__(self, max_held: int = MAX_HELD, limit: timedelta = BODY_TIMEOUT) -> None:
@@ -26,7 +26,7 @@ class Bodies:
         """Bytes in memory now."""
 
     @asynccontextmanager
-    async def read(self, request: Request, *, keep: bool = True) -> AsyncIterator[bytes | Reject]:
+    async def read_body(self, request: Request, *, keep: bool = True) -> AsyncIterator[bytes | RejectRequest]:
         """Give the whole body while the block runs, or its refusal. Raises ClientDisconnect.
 
         Without `keep` the body is read and discarded, and empty. A body that is too large is read to its end, up to
@@ -38,49 +38,49 @@ class Bodies:
             pieces[:] = [b"".join(pieces)]
             yield pieces[0] if refusal is None else refusal
         finally:
-            self._drop(pieces)
+            self._drop_pieces(pieces)
 
-    async def _within_limit(self, pieces: list[bytes], request: Request, keep: bool) -> Reject | None:
+    async def _within_limit(self, pieces: list[bytes], request: Request, keep: bool) -> RejectRequest | None:
         try:
             async with asyncio.timeout(self._limit.total_seconds()):
-                return await self._fill(pieces, request, keep)
+                return await self._read_pieces(pieces, request, keep)
         except TimeoutError:
-            return Reject(408, f"The body did not arrive within {self._limit.total_seconds():g} seconds.")
+            return RejectRequest(408, f"The body did not arrive within {self._limit.total_seconds():g} seconds.")
 
-    async def _fill(self, pieces: list[bytes], request: Request, keep: bool) -> Reject | None:
-        if _announced(request) > 2 * MAX_BODY:
+    async def _read_pieces(self, pieces: list[bytes], request: Request, keep: bool) -> RejectRequest | None:
+        if _announced_length(request) > 2 * MAX_BODY:
             return _too_large()
-        refusal: Reject | None = None
+        refusal: RejectRequest | None = None
         size = 0
         async for piece in request.stream():
             size += len(piece)
             if size > 2 * MAX_BODY:
                 break
-            refusal = refusal or self._refusal(size, len(piece) if keep else 0)
+            refusal = refusal or self._refuse_size(size, len(piece) if keep else 0)
             if refusal is None and keep:
                 pieces.append(piece)
                 self.held += len(piece)
             else:
-                self._drop(pieces)
+                self._drop_pieces(pieces)
         return refusal
 
-    def _drop(self, pieces: list[bytes]) -> None:
+    def _drop_pieces(self, pieces: list[bytes]) -> None:
         self.held -= sum(map(len, pieces))
         pieces.clear()
 
-    def _refusal(self, size: int, more: int) -> Reject | None:
+    def _refuse_size(self, size: int, more: int) -> RejectRequest | None:
         if size > MAX_BODY:
             return _too_large()
         if self.held + more > self._max_held:
-            return Reject(503, "Too many large deliveries at once: send it again.")
+            return RejectRequest(503, "Too many large deliveries at once: send it again.")
         return None
 
 
-def _announced(request: Request) -> int:
+def _announced_length(request: Request) -> int:
     length = request.headers.get("content-length", "0")
     # The HTTP parser has refused a header that is not a number.
     return int(length[:20]) if length.isdecimal() else 0
 
 
-def _too_large() -> Reject:
-    return Reject(413, f"The body is larger than {MAX_BODY} bytes.")
+def _too_large() -> RejectRequest:
+    return RejectRequest(413, f"The body is larger than {MAX_BODY} bytes.")

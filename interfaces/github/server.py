@@ -34,7 +34,9 @@ _SHUTDOWN_TIMEOUT = timedelta(seconds=10)
 class GuardedProtocol(H11Protocol):
     """uvicorn's HTTP protocol with a timeout for the request head. One connection is one request."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, patience: timedelta, queue: "Queue") -> None:
+    def __init__(
+        self, config: uvicorn.Config, state: ServerState, patience: timedelta, queue: "WaitingConnections"
+    ) -> None:
         super().__init__(config, state, {})
         self._patience = patience
         self._queue = queue
@@ -42,13 +44,13 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timeout, and queue the connection."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(self._patience.total_seconds(), self._give_up)
-        self._queue.enter(self)
+        self._timer = self.loop.call_later(self._patience.total_seconds(), self._drop_if_silent)
+        self._queue.add_connection(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timeout, and leave the queue."""
         self._timer.cancel()
-        self._queue.leave(self)
+        self._queue.remove_connection(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,18 +58,18 @@ class GuardedProtocol(H11Protocol):
         super().data_received(data)
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and not cycle.more_body:
-            self._queue.leave(self)
+            self._queue.remove_connection(self)
 
-    def let_go(self) -> None:
+    def drop_connection(self) -> None:
         """Drop the connection in favour of others."""
         self.transport.abort()
 
-    def _give_up(self) -> None:
+    def _drop_if_silent(self) -> None:
         if cast("RequestResponseCycle | None", self.cycle) is None:
             self.transport.abort()
 
 
-class Queue:
+class WaitingConnections:
     """The connections whose request has not arrived whole, in the order in which they came."""
 
     def __init__(self, maximum: int) -> None:
@@ -77,34 +79,34 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, connection: GuardedProtocol) -> None:
+    def add_connection(self, connection: GuardedProtocol) -> None:
         """Add a connection; beyond the maximum drop the oldest one."""
         self._waiting[connection] = None
         while len(self._waiting) > self._maximum:
             first = next(iter(self._waiting))
             del self._waiting[first]
-            first.let_go()
+            first.drop_connection()
 
-    def leave(self, connection: GuardedProtocol) -> None:
+    def remove_connection(self, connection: GuardedProtocol) -> None:
         """Remove a connection; a no-op if it is not in the queue."""
         self._waiting.pop(connection, None)
 
 
-def room_for_waiting() -> int:
+def max_waiting_connections() -> int:
     """Return the maximum of waiting connections: at most a quarter of the files that this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_WAITING if soft == resource.RLIM_INFINITY else max(16, min(MAX_WAITING, soft // 4))
 
 
 @asynccontextmanager
-async def serve(
+async def serve_webhook(
     application: ASGIApp, host: str, port: int, *, patience: timedelta = HEAD_TIMEOUT
 ) -> AsyncIterator[str]:
     """Serve while the block runs, which gets the address: `http://127.0.0.1:8473`. Port 0 takes a free one.
 
     Raises UsageError if it cannot listen. On leaving, requests under way are answered first.
     """
-    sock = _listen(host, port)
+    sock = _open_socket(host, port)
     config = uvicorn.Config(
         application,
         ws="none",
@@ -120,8 +122,8 @@ async def serve(
     config.load()
     state = ServerState()
     state.default_headers = [(b"connection", b"close")]
-    maximum = room_for_waiting()
-    queue = Queue(maximum)
+    maximum = max_waiting_connections()
+    queue = WaitingConnections(maximum)
     server = await asyncio.get_running_loop().create_server(
         lambda: GuardedProtocol(config, state, patience, queue), sock=sock, backlog=min(_BACKLOG, maximum)
     )
@@ -139,7 +141,7 @@ async def serve(
             await asyncio.wait(state.tasks)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _open_socket(host: str, port: int) -> socket.socket:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, proto)

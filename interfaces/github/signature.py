@@ -26,10 +26,10 @@ def is_signed(body: bytes, header: str | None, secrets: Iterable[str]) -> bool:
     matched = False
     for secret in secrets:
         # All are compared, each in constant time, so that the time does not reveal which one matched.
-        matched |= bool(secret) and hmac.compare_digest(sign(body, secret), header)
+        matched |= bool(secret) and hmac.compare_digest(sign_body(body, secret), header)
     return matched
 
 
-def sign(body: bytes, secret: str) -> str:
+def sign_body(body: bytes, secret: str) -> str:
     """Return the header's value for a body."""
     return "sha256=" + hmac.new(secret.encode("utf-8", "surrogateescape"), body, hashlib.sha256).hexdigest()

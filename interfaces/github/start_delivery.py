@@ -28,7 +28,7 @@ PROBE_LIFETIME = timedelta(seconds=1)
 """For an answer to `ready` to be reused: the endpoint is open to all."""
 
 
-class Desk:
+class DeliveryStarter:
     """Starter of the workflows of deliveries."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Desk:
         self._asked, self._ready = float("-inf"), False
         self._probe = asyncio.Lock()
 
-    async def take(self, delivery: Delivery) -> bool:
+    async def start_delivery(self, delivery: Delivery) -> bool:
         """Start the workflow of a delivery; False if it was started before.
 
         Raises TemporalUnreachable if the start is not confirmed: then the delivery must be sent again.
@@ -62,16 +62,16 @@ class Desk:
             raise TemporalUnreachable(f"Temporal does not take the delivery: {error.message}.") from error
         return True
 
-    async def ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Whether Temporal answers."""
         async with self._probe:
             now = asyncio.get_running_loop().time()
             if now - self._asked > PROBE_LIFETIME.total_seconds():
-                self._ready = await self._answers()
+                self._ready = await self._check_health()
                 self._asked = asyncio.get_running_loop().time()
             return self._ready
 
-    async def _answers(self) -> bool:
+    async def _check_health(self) -> bool:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT.total_seconds()):
                 return await self._client.service_client.check_health(timeout=PROBE_TIMEOUT)

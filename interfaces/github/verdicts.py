@@ -5,32 +5,32 @@ from dataclasses import dataclass, field
 from baton.errors import ConfigurationError
 from baton.records.issue import Delivery, Repository
 from baton.settings.core import Settings
-from baton.text.key_masking import Masker
+from baton.text.key_masking import KeyMasker
 
 
 @dataclass(frozen=True)
-class Start:
+class StartRun:
     """A delivery that requests a run on an issue."""
 
     delivery: Delivery
 
 
 @dataclass(frozen=True)
-class Signal:
+class SignalRun:
     """A delivery about an event that concerns a run, if there is one."""
 
     delivery: Delivery
 
 
 @dataclass(frozen=True)
-class Ignore:
+class IgnoreDelivery:
     """A signed delivery that concerns no run."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Reject:
+class RejectRequest:
     """A request that is not a signed delivery, or cannot be read."""
 
     status: int
@@ -38,11 +38,11 @@ class Reject:
     reason: str
 
 
-Verdict = Start | Signal | Ignore | Reject
+Verdict = StartRun | SignalRun | IgnoreDelivery | RejectRequest
 
 
 @dataclass(frozen=True)
-class Policy:
+class WebhookPolicy:
     """The settings of the webhook's operator."""
 
     secrets: tuple[str, ...]
@@ -53,11 +53,11 @@ class Policy:
     """`owner/name` or `owner/*` in lower case; empty: all."""
     app_id: int | None = None
     url: str = "https://github.com"
-    masker: Masker = field(default_factory=lambda: Masker({}), repr=False, compare=False)
+    masker: KeyMasker = field(default_factory=lambda: KeyMasker({}), repr=False, compare=False)
     """Masks secrets of the settings in text of others."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Policy":
+    def from_settings(cls, settings: Settings) -> "WebhookPolicy":
         """Return the policy of the settings; raises ConfigurationError if there is no secret to trust a delivery by."""
         if not settings.github_webhook_secrets:
             raise ConfigurationError(
@@ -71,10 +71,10 @@ class Policy:
             served=settings.github_served,
             app_id=settings.github_app_id,
             url=settings.github_url,
-            masker=settings.masker(),
+            masker=settings.make_masker(),
         )
 
-    def serves(self, repository: Repository) -> bool:
+    def serves_repository(self, repository: Repository) -> bool:
         """Whether runs may be made for this repository."""
         names = {repository.full_name.lower(), f"{repository.owner.lower()}/*"}
         return not self.served or not names.isdisjoint(self.served)

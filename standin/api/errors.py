@@ -61,7 +61,7 @@ class ApiError(Exception):
         super().__init__(self.message)
 
 
-def invalid(message: str) -> ApiError:
+def invalid_request(message: str) -> ApiError:
     """Return a 400 `invalid_request_error` with this message."""
     return ApiError(400, message)
 

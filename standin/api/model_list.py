@@ -11,21 +11,21 @@ MIN_CACHEABLE_TOKENS = 512
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ModelCatalogue:
     """The ids of the served models: those of the price list, and those that a scenario adds."""
 
     extra: tuple[str, ...] = ()
     context_window: int = 1_000_000
 
-    def serves(self, model: str) -> bool:
+    def serves_model(self, model: str) -> bool:
         """Whether requests for this model are answered; retired and unknown ids are not served."""
-        return shipped_prices().knows(model) or model in self.extra
+        return shipped_prices().has_model(model) or model in self.extra
 
-    def ids(self) -> list[str]:
+    def list_ids(self) -> list[str]:
         """Return every id, sorted."""
         return sorted({*shipped_prices().models, *self.extra})
 
-    def info(self, model: str) -> dict[str, Any]:
+    def describe_model(self, model: str) -> dict[str, Any]:
         """Return the API's description of a model."""
         words = model.removeprefix("claude-").split("-")
         return {
@@ -42,7 +42,12 @@ class Catalogue:
             "capabilities": None,
         }
 
-    def page(self) -> dict[str, Any]:
+    def list_models(self) -> dict[str, Any]:
         """Return the API's list of models, on one page."""
-        ids = self.ids()
-        return {"data": [self.info(i) for i in ids], "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
+        ids = self.list_ids()
+        return {
+            "data": [self.describe_model(i) for i in ids],
+            "has_more": False,
+            "first_id": ids[0],
+            "last_id": ids[-1],
+        }

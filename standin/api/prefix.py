@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from standin.api.errors import invalid
+from standin.api.errors import invalid_request
 
 Ttl = Literal["5m", "1h"]
 
@@ -28,7 +28,7 @@ _TOOL_USE_OVERHEAD = 290
 
 
 @dataclass(frozen=True)
-class Position:
+class BlockPosition:
     """The position in a request at the end of a block."""
 
     digest: bytes
@@ -40,10 +40,10 @@ class Position:
 
 
 @dataclass
-class Prefix:
+class HashedPrefix:
     """The positions of all blocks of one request."""
 
-    positions: list[Position] = field(default_factory=list)
+    positions: list[BlockPosition] = field(default_factory=list)
 
     @property
     def digest(self) -> bytes:
@@ -70,7 +70,7 @@ def last_text(request: dict[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def canonical(block: dict[str, Any]) -> bytes:
+def canonical_bytes(block: dict[str, Any]) -> bytes:
     """Return the bytes of a block that are hashed: without cache marks and absent fields, its own fields sorted."""
     kept = {name: block[name] for name in sorted(block) if name != "cache_control" and block[name] is not None}
     if block.get("type") == "tool_result" and isinstance(kept.get("content"), list):
@@ -92,30 +92,30 @@ def cache_mark(block: dict[str, Any]) -> Ttl | None:
     return mark.get("ttl", "5m") if mark else None
 
 
-def tokens_of(data: bytes) -> int:
+def estimate_tokens(data: bytes) -> int:
     """Estimate the number of tokens of a text."""
     return len(data) // _BYTES_PER_TOKEN + 3
 
 
-def extend(digest: bytes, role: str, data: bytes) -> bytes:
+def extend_digest(digest: bytes, role: str, data: bytes) -> bytes:
     """Return the hash after one more block. Consecutive messages of a role are one turn, so only the role is hashed."""
     return hashlib.sha256(digest + role.encode() + b"\0" + data).digest()
 
 
-def sign(digest: bytes, thinking: str) -> str:
+def sign_thinking(digest: bytes, thinking: str) -> str:
     """Return the signature of thinking that follows the prefix with this hash."""
     mac = hmac.new(_SECRET, digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     return base64.b64encode(b"\x12\x48\x0a\x46" + mac + digest).decode()
 
 
-def seal(digest: bytes, thinking: str) -> str:
+def seal_thinking(digest: bytes, thinking: str) -> str:
     """Return the `data` of a redacted thinking block that follows the prefix with this hash."""
     return base64.b64encode(
         hmac.new(_SECRET, b"redacted" + digest + thinking.encode(*ANY_TEXT), hashlib.sha512).digest()
     ).decode()
 
 
-def _sections(request: dict[str, Any]) -> Iterator[tuple[Literal["tools", "system", "messages"], str, str, Any]]:
+def _iterate_blocks(request: dict[str, Any]) -> Iterator[tuple[Literal["tools", "system", "messages"], str, str, Any]]:
     for index, tool in enumerate(request.get("tools") or ()):
         yield "tools", "tools", f"tools.{index}", tool
     for index, block in enumerate(blocks_of(request.get("system"))):
@@ -125,23 +125,23 @@ def _sections(request: dict[str, Any]) -> Iterator[tuple[Literal["tools", "syste
             yield "messages", message["role"], f"messages.{index}.content.{inner}", block
 
 
-def read_prefix(request: dict[str, Any], *, sealed: frozenset[str] | set[str] = frozenset()) -> Prefix:
+def read_prefix(request: dict[str, Any], *, sealed: frozenset[str] | set[str] = frozenset()) -> HashedPrefix:
     """Hash the blocks of a checked request; raises ApiError (400) for a thinking block in a changed position.
 
     `sealed` holds the redacted blocks of earlier answers with the hash before them, because only their data comes back.
     """
-    prefix = Prefix()
+    prefix = HashedPrefix()
     digest, tokens = _SEED, 0
     if request.get("tools"):
         tokens += _TOOL_USE_OVERHEAD
-    for section, role, place, block in _sections(request):
+    for section, role, place, block in _iterate_blocks(request):
         kind = block.get("type")
-        if kind == "thinking" and block["signature"] != sign(digest, block["thinking"]):
-            raise invalid(f"{place}: Invalid `signature` in `thinking` block")
+        if kind == "thinking" and block["signature"] != sign_thinking(digest, block["thinking"]):
+            raise invalid_request(f"{place}: Invalid `signature` in `thinking` block")
         if kind == "redacted_thinking" and digest.hex() + block["data"] not in sealed:
-            raise invalid(f"{place}: Invalid `data` in `redacted_thinking` block")
-        data = canonical(block)
-        digest = extend(digest, role, data)
-        tokens += tokens_of(data)
-        prefix.positions.append(Position(digest, tokens, section, cache_mark(block)))
+            raise invalid_request(f"{place}: Invalid `data` in `redacted_thinking` block")
+        data = canonical_bytes(block)
+        digest = extend_digest(digest, role, data)
+        tokens += estimate_tokens(data)
+        prefix.positions.append(BlockPosition(digest, tokens, section, cache_mark(block)))
     return prefix

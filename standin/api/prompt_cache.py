@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from baton.records.run import Usage
 from standin.api.model_list import MIN_CACHEABLE_TOKENS
-from standin.api.prefix import Prefix, Ttl
+from standin.api.prefix import HashedPrefix, Ttl
 
 LOOK_BACK = 20
 """Positions that a breakpoint tries to read, its own first."""
@@ -30,7 +30,7 @@ class _Entry:
 
 
 @dataclass
-class Outcome:
+class CacheOutcome:
     """The bill of a request's prompt, and its writes to the cache once its answer begins."""
 
     usage: Usage
@@ -49,12 +49,12 @@ class PromptCache:
         """Remove all prefixes."""
         self._entries.clear()
 
-    def account(self, request: dict[str, Any], prefix: Prefix) -> Outcome:
+    def account_request(self, request: dict[str, Any], prefix: HashedPrefix) -> CacheOutcome:
         """Return the bill of a request; the cache does not change before `commit`."""
-        keys = _keys(request, prefix)
+        keys = _cache_keys(request, prefix)
         tokens = [position.tokens for position in prefix.positions]
-        marks = _breakpoints(request, prefix)
-        hit = max((self._longest(keys, index) for index, _ in marks), default=-1)
+        marks = _find_breakpoints(request, prefix)
+        hit = max((self._find_longest(keys, index) for index, _ in marks), default=-1)
         writable = [(index, ttl) for index, ttl in marks if tokens[index] >= MIN_CACHEABLE_TOKENS]
         beyond = [(index, ttl) for index, ttl in writable if index > hit]
         read = tokens[hit] if hit >= 0 else 0
@@ -67,9 +67,9 @@ class PromptCache:
             cache_read_tokens=read,
         )
         renews = [keys[index] for index, _ in writable if index <= hit] + ([keys[hit]] if hit >= 0 else [])
-        return Outcome(usage, [(keys[index], ttl) for index, ttl in beyond], renews)
+        return CacheOutcome(usage, [(keys[index], ttl) for index, ttl in beyond], renews)
 
-    def commit(self, outcome: Outcome) -> None:
+    def commit_outcome(self, outcome: CacheOutcome) -> None:
         """Make the writes of a request readable, because its answer has begun."""
         now = self._clock()
         for key, ttl in outcome.writes:
@@ -79,7 +79,7 @@ class PromptCache:
             if entry is not None:
                 entry.expires = now + _SECONDS[entry.ttl]
 
-    def _longest(self, keys: list[bytes], index: int) -> int:
+    def _find_longest(self, keys: list[bytes], index: int) -> int:
         now = self._clock()
         for candidate in range(index, max(-1, index - LOOK_BACK), -1):
             entry = self._entries.get(keys[candidate])
@@ -88,7 +88,7 @@ class PromptCache:
         return -1
 
 
-def _keys(request: dict[str, Any], prefix: Prefix) -> list[bytes]:
+def _cache_keys(request: dict[str, Any], prefix: HashedPrefix) -> list[bytes]:
     """Return the cache keys of all positions.
 
     All depend on the model; those of messages also on the `tool_choice` and `thinking` of the request.
@@ -101,7 +101,7 @@ def _keys(request: dict[str, Any], prefix: Prefix) -> list[bytes]:
     ]
 
 
-def _breakpoints(request: dict[str, Any], prefix: Prefix) -> list[tuple[int, Ttl]]:
+def _find_breakpoints(request: dict[str, Any], prefix: HashedPrefix) -> list[tuple[int, Ttl]]:
     marks = [(index, position.ttl) for index, position in enumerate(prefix.positions) if position.ttl is not None]
     automatic = request.get("cache_control")
     last = len(prefix.positions) - 1

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, T
 from pydantic_core import from_json
 from typing_extensions import TypedDict, is_typeddict
 
-from standin.api.errors import invalid
+from standin.api.errors import invalid_request
 
 _HIDDEN = "\x00"
 """Prefix of union tags that the API does not show in the place of an error."""
@@ -60,7 +60,7 @@ def _any_of(choices: tuple[Any, ...]) -> Any:
     return Union[choices]  # noqa: UP007 - the members are known at run time only
 
 
-def _literals(annotation: Any, field: str) -> tuple[str, ...]:
+def _literal_values(annotation: Any, field: str) -> tuple[str, ...]:
     """Return the values of a `Literal` field of a TypedDict; empty for other fields."""
     hint = get_type_hints(annotation).get(field)
     if get_origin(hint) in (Union, UnionType):
@@ -68,28 +68,30 @@ def _literals(annotation: Any, field: str) -> tuple[str, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
-def _tagged(members: list[Any], field: str, hidden: str, discriminate: Callable[[Any], str | None]) -> Any:
+def _tagged_union(members: list[Any], field: str, hidden: str, discriminate: Callable[[Any], str | None]) -> Any:
     choices = tuple(
-        Annotated[_strict(member), Tag(hidden + value)] for member in members for value in _literals(member, field)
+        Annotated[_strict_type(member), Tag(hidden + value)]
+        for member in members
+        for value in _literal_values(member, field)
     )
     return Annotated[_any_of(choices), Discriminator(discriminate)]
 
 
-def _objects(members: list[Any]) -> Any:
+def _object_union(members: list[Any]) -> Any:
     """Return a union of JSON objects, discriminated by their `role` or `type`."""
     if len(members) == 1:
-        return _strict(members[0])
-    if all(_literals(member, "role") for member in members):
-        return _tagged(members, "role", _HIDDEN, _by_role)
+        return _strict_type(members[0])
+    if all(_literal_values(member, "role") for member in members):
+        return _tagged_union(members, "role", _HIDDEN, _by_role)
     if ToolParam in members:
-        return _tagged(members, "type", "", _by_tool_type)
-    if all(_literals(member, "type") for member in members):
-        choices = tuple(_strict(member) for member in members)
+        return _tagged_union(members, "type", "", _by_tool_type)
+    if all(_literal_values(member, "type") for member in members):
+        choices = tuple(_strict_type(member) for member in members)
         return Annotated[_any_of(choices), Field(discriminator="type")]
-    return _any_of(tuple(_strict(member) for member in members))
+    return _any_of(tuple(_strict_type(member) for member in members))
 
 
-def _union(members: list[Any]) -> Any:
+def _strict_union(members: list[Any]) -> Any:
     objects = [member for member in members if is_typeddict(member)]
     lists = [member for member in members if _is_list(member)]
     texts = [member for member in members if member is str]
@@ -98,9 +100,9 @@ def _union(members: list[Any]) -> Any:
     if texts:
         shapes.append(("str", str))
     if lists:
-        shapes.append(("list", _strict(lists[0])))
+        shapes.append(("list", _strict_type(lists[0])))
     if objects:
-        shapes.append(("dict", _objects(objects)))
+        shapes.append(("dict", _object_union(objects)))
     if not shapes:
         plain = tuple(literals) or tuple(m for m in members if m in (int, float, bool))
         return _any_of(plain)
@@ -118,7 +120,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 @cache
-def _closed(original: Any) -> Any:
+def _closed_twin(original: Any) -> Any:
     """Return a copy of a TypedDict that refuses unknown keys and has strict fields."""
     hints = get_type_hints(original, include_extras=True)
     fields: dict[str, Any] = {}
@@ -130,7 +132,7 @@ def _closed(original: Any) -> Any:
         if get_origin(hint) in (Required, NotRequired):
             hint = get_args(hint)[0]
         narrower = _NARROWER.get((original.__name__, name))
-        kind = _strict(narrower if narrower is not None else hint)
+        kind = _strict_type(narrower if narrower is not None else hint)
         fields[name] = Required[kind] if needed else NotRequired[kind]
     if original is MessageCreateParamsBase:
         fields["stream"] = NotRequired[bool]
@@ -141,15 +143,15 @@ def _closed(original: Any) -> Any:
     return twin
 
 
-def _strict(annotation: Any) -> Any:
+def _strict_type(annotation: Any) -> Any:
     if is_typeddict(annotation):
-        return _closed(annotation)
+        return _closed_twin(annotation)
     origin = get_origin(annotation)
     if origin is Annotated:
         constraints = [
             extra for extra in annotation.__metadata__ if isinstance(extra, StringConstraints | type(Field()))
         ]
-        inner = _strict(get_args(annotation)[0])
+        inner = _strict_type(get_args(annotation)[0])
         for constraint in constraints:
             inner = Annotated[inner, constraint]
         return inner
@@ -157,27 +159,27 @@ def _strict(annotation: Any) -> Any:
         members = list(get_args(annotation))
         optional = NoneType in members
         members = [member for member in members if member is not NoneType]
-        inner = _strict(members[0]) if len(members) == 1 else _union(members)
+        inner = _strict_type(members[0]) if len(members) == 1 else _strict_union(members)
         return inner | None if optional else inner
     if _is_list(annotation):
-        return list[_strict(get_args(annotation)[0])]  # type: ignore[misc]
+        return list[_strict_type(get_args(annotation)[0])]  # type: ignore[misc]
     return annotation
 
 
 @cache
-def _adapter(counting: bool) -> TypeAdapter[dict[str, Any]]:
+def _build_adapter(counting: bool) -> TypeAdapter[dict[str, Any]]:
     original: Any = MessageCountTokensParams if counting else MessageCreateParamsBase
-    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(_closed(original))
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(_closed_twin(original))
     return adapter
 
 
-def prepare() -> None:
+def build_adapters() -> None:
     """Build the type adapters in advance; it takes about 100 ms, which the first request would wait."""
-    _adapter(False)
-    _adapter(True)
+    _build_adapter(False)
+    _build_adapter(True)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _format_place(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location if not (isinstance(part, str) and part.startswith(_HIDDEN)))
 
 
@@ -189,17 +191,17 @@ def parse_request(body: bytes, *, counting: bool = False) -> dict[str, Any]:
     try:
         data = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise invalid(f"The request body is not valid JSON: {error}") from error
+        raise invalid_request(f"The request body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
-        raise invalid("The request body must be a JSON object")
+        raise invalid_request("The request body must be a JSON object")
     _check_numbers(data)
     _check_roles(data.get("messages"))
     try:
-        return _adapter(counting).validate_python(data, strict=True)
+        return _build_adapter(counting).validate_python(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = _place(first["loc"])
-        raise invalid(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        place = _format_place(first["loc"])
+        raise invalid_request(f"{place}: {first['msg']}" if place else first["msg"]) from error
 
 
 def _check_numbers(data: Any) -> None:
@@ -212,7 +214,7 @@ def _check_numbers(data: Any) -> None:
         elif isinstance(value, list):
             rest += value
         elif isinstance(value, int | float) and not -sys.float_info.max <= value <= sys.float_info.max:
-            raise invalid("The request body is not valid JSON: number is infinity when parsed as double")
+            raise invalid_request("The request body is not valid JSON: number is infinity when parsed as double")
 
 
 def _check_roles(messages: Any) -> None:
@@ -220,6 +222,8 @@ def _check_roles(messages: Any) -> None:
     for index, message in enumerate(messages if isinstance(messages, list) else ()):
         role = message.get("role") if isinstance(message, dict) else None
         if isinstance(message, dict) and "role" not in message:
-            raise invalid(f"messages.{index}.role: Field required")
+            raise invalid_request(f"messages.{index}.role: Field required")
         if isinstance(role, str) and role not in ("user", "assistant", "system"):
-            raise invalid(f'messages: Unexpected role "{role}". Allowed roles are "user", "assistant" or "system"')
+            raise invalid_request(
+                f'messages: Unexpected role "{role}". Allowed roles are "user", "assistant" or "system"'
+            )

@@ -7,14 +7,22 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from standin.api.prefix import ANY_TEXT, Prefix, canonical, extend, seal, sign, tokens_of
-from standin.script.scenario import Step
+from standin.api.prefix import (
+    ANY_TEXT,
+    HashedPrefix,
+    canonical_bytes,
+    estimate_tokens,
+    extend_digest,
+    seal_thinking,
+    sign_thinking,
+)
+from standin.script.scenario import ScriptedStep
 
 _ALPHABET = string.ascii_letters + string.digits
 
 
 @dataclass
-class Block:
+class AnswerBlock:
     """One content block."""
 
     body: dict[str, Any]
@@ -23,12 +31,12 @@ class Block:
 
 
 @dataclass
-class Answer:
+class ScriptedAnswer:
     """The model's answer to one request."""
 
     message_id: str
     model: str
-    blocks: list[Block]
+    blocks: list[AnswerBlock]
     stop_reason: str
     stop_details: dict[str, Any] | None
     output_tokens: int
@@ -37,12 +45,12 @@ class Answer:
     sealed: list[str]
     """Redacted blocks, each after the hash of the prefix before it."""
 
-    def content(self) -> list[dict[str, Any]]:
+    def content_blocks(self) -> list[dict[str, Any]]:
         """Return the content blocks of an answer that is not streamed."""
         return [block.body for block in self.blocks]
 
 
-def token(seed: bytes, length: int = 22) -> str:
+def derive_token(seed: bytes, length: int = 22) -> str:
     """Return letters and digits that are derived from a seed."""
     number = int.from_bytes(hashlib.sha512(seed).digest(), "big")
     letters = []
@@ -52,20 +60,22 @@ def token(seed: bytes, length: int = 22) -> str:
     return "".join(letters)
 
 
-def fill(value: Any, names: dict[str, str]) -> Any:
+def fill_template(value: Any, names: dict[str, str]) -> Any:
     """Replace `${turn}` and the other names in every text of a value; other `${...}` stay as they are."""
     if isinstance(value, str):
         for name, text in names.items():
             value = value.replace("${" + name + "}", text)
         return value
     if isinstance(value, list):
-        return [fill(item, names) for item in value]
+        return [fill_template(item, names) for item in value]
     if isinstance(value, dict):
-        return {key: fill(item, names) for key, item in value.items()}
+        return {key: fill_template(item, names) for key, item in value.items()}
     return value
 
 
-def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str, str], identity: str) -> Answer:
+def compose_answer(
+    step: ScriptedStep, request: dict[str, Any], prefix: HashedPrefix, names: dict[str, str], identity: str
+) -> ScriptedAnswer:
     """Return the answer of a step to a checked request; the same request of the same `identity` gets the same ids."""
     digest = prefix.digest
     seed = digest + identity.encode()
@@ -73,25 +83,27 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
     bodies: list[dict[str, Any]] = []
     raws: dict[str, str] = {}
     if step.thinking is not None:
-        thinking = fill(step.thinking, names)
+        thinking = fill_template(step.thinking, names)
         if step.redacted:
-            data = seal(digest, thinking)
+            data = seal_thinking(digest, thinking)
             sealed.append(digest.hex() + data)
             bodies.append({"type": "redacted_thinking", "data": data})
         else:
-            bodies.append({"type": "thinking", "thinking": thinking, "signature": sign(digest, thinking)})
+            bodies.append({"type": "thinking", "thinking": thinking, "signature": sign_thinking(digest, thinking)})
     if step.text:
-        bodies.append({"type": "text", "text": fill(step.text, names)})
+        bodies.append({"type": "text", "text": fill_template(step.text, names)})
     for number, call in enumerate(step.calls):
         kind, start = ("server_tool_use", "srvtoolu_01") if call.server else ("tool_use", "toolu_01")
-        call_id = start + token(seed + b"call" + str(number).encode())
-        bodies.append({"type": kind, "id": call_id, "name": call.name, "input": fill(call.input, names)})
+        call_id = start + derive_token(seed + b"call" + str(number).encode())
+        bodies.append({"type": kind, "id": call_id, "name": call.name, "input": fill_template(call.input, names)})
         if call.raw is not None:
-            raws[call_id] = fill(call.raw, names)
+            raws[call_id] = fill_template(call.raw, names)
             bodies[-1]["input"] = {}
 
-    blocks = [Block(body, raws.get(body.get("id", ""))) for body in bodies]
-    costs = [tokens_of(canonical(block.body) + (block.partial_input or "").encode(*ANY_TEXT)) for block in blocks]
+    blocks = [AnswerBlock(body, raws.get(body.get("id", ""))) for body in bodies]
+    costs = [
+        estimate_tokens(canonical_bytes(block.body) + (block.partial_input or "").encode(*ANY_TEXT)) for block in blocks
+    ]
     ours = any(not call.server for call in step.calls)
     stop_reason = step.stop_reason or ("tool_use" if ours else "end_turn")
     budget = request["max_tokens"]
@@ -99,11 +111,11 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
     if stop_reason == "max_tokens" and costs:
         budget = min(budget, sum(costs) - max(1, costs[-1] // 2))
     if sum(costs) > budget:
-        blocks, stop_reason = _cut(blocks, costs, budget), "max_tokens"
+        blocks, stop_reason = _cut_blocks(blocks, costs, budget), "max_tokens"
     for block in blocks:
-        digest = extend(digest, "assistant", canonical(block.body))
-    return Answer(
-        message_id="msg_01" + token(seed + b"message"),
+        digest = extend_digest(digest, "assistant", canonical_bytes(block.body))
+    return ScriptedAnswer(
+        message_id="msg_01" + derive_token(seed + b"message"),
         model=step.answers_as or request["model"],
         blocks=blocks,
         stop_reason=stop_reason,
@@ -114,9 +126,9 @@ def compose(step: Step, request: dict[str, Any], prefix: Prefix, names: dict[str
     )
 
 
-def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
+def _cut_blocks(blocks: list[AnswerBlock], costs: list[int], budget: int) -> list[AnswerBlock]:
     """Return the blocks that fit into a budget of tokens, the last one cut."""
-    kept: list[Block] = []
+    kept: list[AnswerBlock] = []
     for block, cost in zip(blocks, costs, strict=True):
         if cost <= budget:
             kept.append(block)
@@ -126,12 +138,12 @@ def _cut(blocks: list[Block], costs: list[int], budget: int) -> list[Block]:
         body = block.body
         if body["type"] == "tool_use" and budget > 0:
             whole = to_json(body["input"]).decode() if block.partial_input is None else block.partial_input
-            kept.append(Block({**body, "input": {}}, partial_input=whole[: int(len(whole) * share)]))
+            kept.append(AnswerBlock({**body, "input": {}}, partial_input=whole[: int(len(whole) * share)]))
         elif body["type"] == "text" and int(len(body["text"]) * share):
-            kept.append(Block({**body, "text": body["text"][: int(len(body["text"]) * share)]}))
+            kept.append(AnswerBlock({**body, "text": body["text"][: int(len(body["text"]) * share)]}))
         elif body["type"] == "thinking" and int(len(body["thinking"]) * share):
             # The signature would come last and is missing: a client cannot send this block back.
             cut = body["thinking"][: int(len(body["thinking"]) * share)]
-            kept.append(Block({**body, "thinking": cut, "signature": ""}))
+            kept.append(AnswerBlock({**body, "thinking": cut, "signature": ""}))
         break
     return kept

@@ -4,24 +4,24 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from standin.api.errors import ApiError, invalid
-from standin.api.prefix import blocks_of, canonical
-from standin.script.answer import Answer
+from standin.api.errors import ApiError, invalid_request
+from standin.api.prefix import blocks_of, canonical_bytes
+from standin.script.answer import ScriptedAnswer
 
 _THINKING = ("thinking", "redacted_thinking")
 _ABOUT_THE_REQUEST = frozenset({"invalid_request_error", "not_found_error", "request_too_large"})
 
 
-def _thinking(blocks: list[dict[str, Any]]) -> bytes:
+def _hash_thinking(blocks: list[dict[str, Any]]) -> bytes:
     digest = hashlib.sha256()
     for block in blocks:
         if block["type"] in _THINKING:
-            digest.update(hashlib.sha256(canonical(block)).digest())
+            digest.update(hashlib.sha256(canonical_bytes(block)).digest())
     return digest.digest()
 
 
 @dataclass
-class Memory:
+class Obligations:
     """The obligations from all answers so far; each answer adds some bytes."""
 
     sealed: set[str] = field(default_factory=set)
@@ -43,16 +43,16 @@ class Memory:
         if error is not None:
             raise error
 
-    def keep(self, answer: Answer) -> None:
+    def keep_answer(self, answer: ScriptedAnswer) -> None:
         """Keep the parts of an answer that the caller must send back."""
         self.sealed.update(answer.sealed)
-        blocks = answer.content()
+        blocks = answer.content_blocks()
         # The API accepts only a pause in one of its own tools; any other answer as the last message is a prefill.
         if answer.stop_reason == "pause_turn" and any(block["type"] == "server_tool_use" for block in blocks):
             self.paused.add(answer.digest)
         for block in blocks:
             if block["type"] == "tool_use":
-                self._before[block["id"]] = _thinking(blocks)
+                self._before[block["id"]] = _hash_thinking(blocks)
 
     def check_thinking_is_kept(self, request: dict[str, Any]) -> None:
         """Refuse a request that omits thinking blocks; raises ApiError (400).
@@ -63,8 +63,8 @@ class Memory:
             blocks = blocks_of(message["content"]) if message["role"] == "assistant" else []
             first = next((block["id"] for block in blocks if block["type"] == "tool_use"), "")
             given = self._before.get(first)
-            if given is not None and _thinking(blocks) != given:
-                raise invalid(
+            if given is not None and _hash_thinking(blocks) != given:
+                raise invalid_request(
                     f"messages.{index}.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant "
                     "message cannot be modified. These blocks must remain as they were in the original response."
                 )

@@ -21,7 +21,7 @@ class _Strict(BaseModel):
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
-class Call:
+class ScriptedCall:
     """One tool call of an answer; `${run}`, `${role}`, `${task}`, `${round}`, `${turn}` in its input are replaced."""
 
     name: str
@@ -98,7 +98,7 @@ class Fault(_Strict):
         return self
 
     @property
-    def cut(self) -> tuple[str, int] | None:
+    def stream_cut(self) -> tuple[str, int] | None:
         """The way in which the stream is cut, and the number of events before the cut; None if it is not cut."""
         for name in ("error_event_after", "reset_after", "fin_after", "clean_end_after", "stall_after"):
             value = getattr(self, name)
@@ -107,7 +107,7 @@ class Fault(_Strict):
         return None
 
 
-class Step(_Strict):
+class ScriptedStep(_Strict):
     """One answer, for requests with `X-Baton-*` headers of the run, role, task, round and turn that are set."""
 
     run: str | None = None
@@ -125,7 +125,7 @@ class Step(_Strict):
     redacted: bool = False
     """Whether the thinking is sent as a `redacted_thinking` block."""
     text: str | None = None
-    calls: list[Call] = Field(default_factory=list)
+    calls: list[ScriptedCall] = Field(default_factory=list)
     stop_reason: StopReason | None = None
     """By default `tool_use` for an answer with calls, else `end_turn`. `max_tokens` cuts the last block in half."""
     stop_details: dict[str, Any] | None = None
@@ -139,12 +139,12 @@ class Step(_Strict):
     """The faults of the first, second, ... request for this step; null for none."""
 
     @model_validator(mode="after")
-    def _turn_or_repeat(self) -> "Step":
+    def _turn_or_repeat(self) -> "ScriptedStep":
         if self.turn is not None and self.repeat is not None:
             raise ValueError("a step has a turn or a repeat, not both")
         return self
 
-    def fault(self, request: int) -> Fault | None:
+    def fault_of_request(self, request: int) -> Fault | None:
         """Return the fault of the n-th request for this step, counted from 1; None for no fault."""
         for fault in self.faults:
             request -= fault.times if fault is not None else 1
@@ -157,8 +157,8 @@ class Scenario(_Strict):
     """The steps of a scripted model; the first step that matches and is not used up answers a request."""
 
     name: str = ""
-    steps: list[Step] = Field(default_factory=list)
-    default: Step | None = None
+    steps: list[ScriptedStep] = Field(default_factory=list)
+    default: ScriptedStep | None = None
     """The answer to requests that no step matches; without it they are refused."""
     seconds: float = Field(default=0.0, ge=0)
     """Duration of the answers of steps without `seconds`."""

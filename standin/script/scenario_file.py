@@ -59,7 +59,7 @@ def parse_scenario(text: str, origin: str) -> Scenario:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "scenario"
-        line = _line(tree, first["loc"])
+        line = _find_line(tree, first["loc"])
         raise ConfigurationError(f"{origin}, line {line}: {place}: {first['msg']}.") from error
 
 
@@ -91,7 +91,7 @@ def _refuse_doubles(node: yaml.Node | None, origin: str, above: tuple[int, ...] 
             _refuse_doubles(value, origin, above)
 
 
-def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
+def _find_line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
     """Return the line of the innermost node on the path to an error."""
     line = node.start_mark.line + 1 if node is not None else 1
     for part in location:

@@ -12,20 +12,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from standin.api.errors import ApiError, error_body
-from standin.api.model_list import Catalogue
+from standin.api.model_list import ModelCatalogue
 from standin.api.prefix import last_text, read_prefix
 from standin.api.prompt_cache import PromptCache
 from standin.api.rules import check_model, check_rules, check_size
 from standin.api.schema import parse_request
-from standin.script.answer import compose, token
-from standin.script.obligations import Memory
-from standin.script.player import Player, Turn, read_caller
-from standin.script.scenario import Scenario, Step
+from standin.script.answer import compose_answer, derive_token
+from standin.script.obligations import Obligations
+from standin.script.player import PlayedStep, Player, read_caller
+from standin.script.scenario import Scenario, ScriptedStep
 from standin.server.endpoint import MessagesEndpoint
 from standin.server.events import Event, message_body, stream_events
 from standin.server.fault_errors import raise_status
-from standin.server.request_log import Log, RequestRecord
-from standin.server.wire import Wire
+from standin.server.request_log import RequestLog, RequestRecord
+from standin.server.wire import ClientConnection
 
 _RATE_LIMITS = {"requests": 4_000, "tokens": 4_800_000, "input-tokens": 4_000_000, "output-tokens": 800_000}
 
@@ -40,15 +40,15 @@ class StandIn:
         self.base_url = ""
         """URL at which it is served; the server sets it."""
         self._number = 0
-        self._catalogue = Catalogue(tuple(scenario.models), scenario.context_window)
-        self.reset()
+        self._catalogue = ModelCatalogue(tuple(scenario.models), scenario.context_window)
+        self.reset_scenario()
 
-    def reset(self) -> None:
+    def reset_scenario(self) -> None:
         """Restart the scenario, with an empty log and an empty cache."""
         self.player = Player(self.scenario)
-        self.log = Log()
+        self.log = RequestLog()
         self.cache.clear()
-        self._memory = Memory()
+        self._memory = Obligations()
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -60,24 +60,24 @@ class StandIn:
         """The total cost of all requests."""
         return sum(record.cost_usd for record in self.requests)
 
-    def application(self) -> Starlette:
+    def build_application(self) -> Starlette:
         """Return the ASGI application."""
         return Starlette(
             routes=[
                 Route("/v1/messages", MessagesEndpoint(self, counting=False)),
                 Route("/v1/messages/count_tokens", MessagesEndpoint(self, counting=True)),
-                Route("/v1/models", self._models, methods=["GET"]),
-                Route("/v1/models/{model_id:path}", self._model, methods=["GET"]),
-                Route("/standin/requests", self._show, methods=["GET"]),
-                Route("/standin/reset", self._reset, methods=["POST"]),
-                Route("/{path:path}", self._unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+                Route("/v1/models", self._list_models, methods=["GET"]),
+                Route("/v1/models/{model_id:path}", self._show_model, methods=["GET"]),
+                Route("/standin/requests", self._show_log, methods=["GET"]),
+                Route("/standin/reset", self._handle_reset, methods=["POST"]),
+                Route("/{path:path}", self._refuse_path, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
             ]
         )
 
     def new_request_id(self) -> str:
         """Return a unique id: `req_` and letters."""
         self._number += 1
-        return "req_011C" + token(f"request {self._number} {id(self)}".encode(), 20)
+        return "req_011C" + derive_token(f"request {self._number} {id(self)}".encode(), 20)
 
     def common_headers(self, request_id: str) -> dict[str, str]:
         """Return the headers that every answer of the API has."""
@@ -99,7 +99,7 @@ class StandIn:
         if self.scenario.keys is not None and given not in self.scenario.keys:
             raise ApiError(401, "Invalid bearer token" if key else "invalid x-api-key")
 
-    async def count(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
+    async def count_tokens(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
         """Answer `count_tokens`; raises ApiError."""
         request = parse_request(body, counting=True)
         record.model = request["model"]
@@ -107,7 +107,9 @@ class StandIn:
         check_rules(request)
         return {"input_tokens": read_prefix(request, sealed=self._memory.sealed).tokens}
 
-    async def answer(self, body: bytes, headers: Headers, record: RequestRecord, wire: Wire) -> None:
+    async def answer_message(
+        self, body: bytes, headers: Headers, record: RequestRecord, wire: ClientConnection
+    ) -> None:
         """Answer one request to `/v1/messages`; raises ApiError if it is refused."""
         request = parse_request(body)
         record.model, record.stream = request["model"], request.get("stream", False)
@@ -125,16 +127,16 @@ class StandIn:
         caller = read_caller(headers)
         self._memory.check_is_not_refused(caller.run, body)
         now = time.monotonic()
-        turn = self.player.play(caller, prefix.digest, request["max_tokens"], now, last_text(request))
+        turn = self.player.play_request(caller, prefix.digest, request["max_tokens"], now, last_text(request))
         record.step, record.attempt = turn.index, turn.attempt
         fault = turn.fault
         if fault is not None:
             record.fault = ", ".join(
                 f"{name}={value}" for name, value in fault.model_dump(exclude_defaults=True).items()
             )
-            await wire.pause(fault.delay)
-            if fault.reset_before_response or (fault.cut and not record.stream):
-                await wire.reset()
+            await wire.wait_or_gone(fault.delay)
+            if fault.reset_before_response or (fault.stream_cut and not record.stream):
+                await wire.reset_connection()
             reset = self.player.resets_at(caller, prefix.digest, fault, now) - now
             try:
                 raise_status(fault, timedelta(seconds=reset))
@@ -142,63 +144,65 @@ class StandIn:
                 self._memory.keep_refusal(caller.run, body, error)
                 raise
 
-        answer = compose(turn.step, request, prefix, caller.names(), json.dumps(caller.names(), sort_keys=True))
-        outcome = self.cache.account(request, prefix)
+        answer = compose_answer(
+            turn.step, request, prefix, caller.template_names(), json.dumps(caller.template_names(), sort_keys=True)
+        )
+        outcome = self.cache.account_request(request, prefix)
         usage = outcome.usage.model_copy(update={"output_tokens": answer.output_tokens})
-        self.cache.commit(outcome)
-        record.bill(answer.model, usage)
+        self.cache.commit_outcome(outcome)
+        record.bill_usage(answer.model, usage)
         record.status, record.message_id, record.stop_reason = 200, answer.message_id, answer.stop_reason
-        record.tools = [block["name"] for block in answer.content() if block["type"] == "tool_use"]
-        self._memory.keep(answer)
+        record.tools = [block["name"] for block in answer.content_blocks() if block["type"] == "tool_use"]
+        self._memory.keep_answer(answer)
         if record.stream:
             events = list(stream_events(answer, usage))
-            await wire.stream(events, self._pace(turn, events), fault, record.request_id)
+            await wire.send_stream(events, self._event_pace(turn, events), fault, record.request_id)
         else:
-            await wire.pause(self._seconds(turn.step))
-            await wire.json(200, message_body(answer, usage))
+            await wire.wait_or_gone(self._answer_seconds(turn.step))
+            await wire.send_json(200, message_body(answer, usage))
         record.whole = True
 
-    def _seconds(self, step: Step) -> float:
+    def _answer_seconds(self, step: ScriptedStep) -> float:
         return self.scenario.seconds if step.seconds is None else step.seconds
 
-    def _pace(self, turn: Turn, events: list[Event]) -> float:
+    def _event_pace(self, turn: PlayedStep, events: list[Event]) -> float:
         if turn.fault is not None and turn.fault.pace is not None:
             return turn.fault.pace
-        return self._seconds(turn.step) / len(events)
+        return self._answer_seconds(turn.step) / len(events)
 
-    def _allow(self, request: Request) -> Response | None:
+    def _check_access(self, request: Request) -> Response | None:
         try:
             self.check_key(request.headers)
         except ApiError as error:
-            return self._refusal(error)
+            return self._refusal_response(error)
         return None
 
-    def _refusal(self, error: ApiError) -> Response:
+    def _refusal_response(self, error: ApiError) -> Response:
         request_id = self.new_request_id()
         return JSONResponse(
             error_body(error, request_id), error.status, headers={**self.common_headers(request_id), **error.headers}
         )
 
-    async def _models(self, request: Request) -> Response:
-        return self._allow(request) or JSONResponse(
-            self._catalogue.page(), headers=self.common_headers(self.new_request_id())
+    async def _list_models(self, request: Request) -> Response:
+        return self._check_access(request) or JSONResponse(
+            self._catalogue.list_models(), headers=self.common_headers(self.new_request_id())
         )
 
-    async def _model(self, request: Request) -> Response:
-        refused = self._allow(request)
+    async def _show_model(self, request: Request) -> Response:
+        refused = self._check_access(request)
         if refused is not None:
             return refused
         model = request.path_params["model_id"]
-        if not self._catalogue.serves(model):
-            return self._refusal(ApiError(404, f"model: {model}"))
-        return JSONResponse(self._catalogue.info(model), headers=self.common_headers(self.new_request_id()))
+        if not self._catalogue.serves_model(model):
+            return self._refusal_response(ApiError(404, f"model: {model}"))
+        return JSONResponse(self._catalogue.describe_model(model), headers=self.common_headers(self.new_request_id()))
 
-    async def _show(self, _request: Request) -> Response:
-        return JSONResponse(self.log.document())
+    async def _show_log(self, _request: Request) -> Response:
+        return JSONResponse(self.log.to_document())
 
-    async def _reset(self, _request: Request) -> Response:
-        self.reset()
+    async def _handle_reset(self, _request: Request) -> Response:
+        self.reset_scenario()
         return JSONResponse({"reset": True})
 
-    async def _unknown(self, _request: Request) -> Response:
-        return self._refusal(ApiError(404, "Not found"))
+    async def _refuse_path(self, _request: Request) -> Response:
+        return self._refusal_response(ApiError(404, "Not found"))

@@ -7,19 +7,19 @@ from typing import Any, Protocol
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from standin.api.errors import ApiError, invalid
+from standin.api.errors import ApiError, invalid_request
 from standin.script.player import read_caller
-from standin.server.request_log import Log, RequestRecord, masked
-from standin.server.wire import Gone, Wire
+from standin.server.request_log import RequestLog, RequestRecord, mask_headers
+from standin.server.wire import ClientConnection, ConnectionGone
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 _DRAIN_BYTES = 8 * MAX_BODY_BYTES
 
 
-class Answering(Protocol):
+class MessagesBackend(Protocol):
     """The part of the stand-in that the endpoint uses."""
 
-    log: Log
+    log: RequestLog
 
     def new_request_id(self) -> str:
         """Return a unique id."""
@@ -33,11 +33,13 @@ class Answering(Protocol):
         """Check the API key; raises ApiError (401)."""
         ...
 
-    async def count(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
+    async def count_tokens(self, body: bytes, record: RequestRecord) -> dict[str, Any]:
         """Answer `count_tokens`; raises ApiError."""
         ...
 
-    async def answer(self, body: bytes, headers: Headers, record: RequestRecord, wire: Wire) -> None:
+    async def answer_message(
+        self, body: bytes, headers: Headers, record: RequestRecord, wire: ClientConnection
+    ) -> None:
         """Answer `messages` over the connection; raises ApiError."""
         ...
 
@@ -45,7 +47,7 @@ class Answering(Protocol):
 class MessagesEndpoint:
     """One of the two endpoints; it logs every request, including refused ones."""
 
-    def __init__(self, standin: Answering, *, counting: bool) -> None:
+    def __init__(self, standin: MessagesBackend, *, counting: bool) -> None:
         self._standin, self._counting = standin, counting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,28 +59,28 @@ class MessagesEndpoint:
         record = RequestRecord(
             number=len(log.requests) + 1,
             path=scope["path"],
-            headers=masked(dict(headers)),
+            headers=mask_headers(dict(headers)),
             request_id=request_id,
         )
         log.requests.append(record)
-        wire = Wire(scope, receive, send, standin.common_headers(request_id))
+        wire = ClientConnection(scope, receive, send, standin.common_headers(request_id))
         try:
             body = await _read_body(receive)
             record.name_caller(read_caller(headers))
             standin.check_key(headers)
             _check_headers(scope["method"], headers)
             if self._counting:
-                counted = await standin.count(body, record)
+                counted = await standin.count_tokens(body, record)
                 record.status = 200
-                await wire.json(200, counted)
+                await wire.send_json(200, counted)
                 record.whole = True
             else:
-                await standin.answer(body, headers, record, wire)
+                await standin.answer_message(body, headers, record, wire)
         except ApiError as error:
             record.status, record.error_type, record.error_message = error.status, error.kind, error.message
-            with suppress(Gone):
-                await wire.error(error, request_id)
-        except Gone:
+            with suppress(ConnectionGone):
+                await wire.send_error(error, request_id)
+        except ConnectionGone:
             pass
         finally:
             record.seconds = time.monotonic() - started
@@ -94,7 +96,7 @@ async def _read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ConnectionGone
         size += len(message.get("body", b""))
         if size <= MAX_BODY_BYTES:
             pieces.append(message.get("body", b""))
@@ -111,6 +113,6 @@ def _check_headers(method: str, headers: Headers) -> None:
     if method != "POST":
         raise ApiError(405, "Method Not Allowed")
     if "anthropic-version" not in headers:
-        raise invalid("anthropic-version: header is required")
+        raise invalid_request("anthropic-version: header is required")
     if not headers.get("content-type", "").startswith("application/json"):
-        raise invalid("content-type: must be application/json")
+        raise invalid_request("content-type: must be application/json")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from baton.records.run import Usage
-from standin.script.answer import Answer, Block
+from standin.script.answer import AnswerBlock, ScriptedAnswer
 
 Event = tuple[str, dict[str, Any]]
 
@@ -20,7 +20,7 @@ _MIN_PIECE = 24
 """Characters of the shortest delta but the last."""
 
 
-def encode(event: Event) -> bytes:
+def encode_event(event: Event) -> bytes:
     """Return the bytes of an event."""
     name, data = event
     return b"event: " + name.encode() + b"\ndata: " + json_bytes(data) + b"\n\n"
@@ -52,14 +52,14 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     }
 
 
-def message_body(answer: Answer, usage: Usage) -> dict[str, Any]:
+def message_body(answer: ScriptedAnswer, usage: Usage) -> dict[str, Any]:
     """Return the answer to a request that does not stream."""
     body: dict[str, Any] = {
         "model": answer.model,
         "id": answer.message_id,
         "type": "message",
         "role": "assistant",
-        "content": answer.content(),
+        "content": answer.content_blocks(),
         "stop_reason": answer.stop_reason,
         "stop_sequence": None,
         "usage": usage_body(usage),
@@ -69,13 +69,13 @@ def message_body(answer: Answer, usage: Usage) -> dict[str, Any]:
     return body
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _split_pieces(text: str) -> Iterator[str]:
     size = max(_MIN_PIECE, -(-len(text) // _PIECES))
     for start in range(0, len(text), size):
         yield text[start : start + size]
 
 
-def _block_events(index: int, block: Block) -> Iterator[Event]:
+def _block_events(index: int, block: AnswerBlock) -> Iterator[Event]:
     body = block.body
     kind = body["type"]
     empty: dict[str, dict[str, Any]] = {
@@ -89,19 +89,19 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
     yield PING
     deltas: list[dict[str, Any]] = []
     if kind == "text":
-        deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(body["text"])]
+        deltas = [{"type": "text_delta", "text": piece} for piece in _split_pieces(body["text"])]
     elif kind == "thinking":
-        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(body["thinking"])]
+        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _split_pieces(body["thinking"])]
         deltas += [{"type": "signature_delta", "signature": body["signature"]}] if body["signature"] else []
     elif kind in ("tool_use", "server_tool_use"):
         text = to_json(body["input"]).decode() if block.partial_input is None else block.partial_input
-        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(text))]
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *_split_pieces(text))]
     for delta in deltas:
         yield "content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}
     yield "content_block_stop", {"type": "content_block_stop", "index": index}
 
 
-def stream_events(answer: Answer, usage: Usage) -> Iterator[Event]:
+def stream_events(answer: ScriptedAnswer, usage: Usage) -> Iterator[Event]:
     """Yield the events of a streamed answer, including pings."""
     started = usage.model_copy(update={"output_tokens": min(1, usage.output_tokens)})
     message = message_body(answer, started) | {"content": [], "stop_reason": None}

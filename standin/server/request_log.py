@@ -54,18 +54,18 @@ class RequestRecord(BaseModel):
         self.run, self.role, self.task = caller.run, caller.role, caller.task
         self.round, self.turn = caller.round, caller.turn
 
-    def bill(self, model: str, usage: Usage) -> None:
+    def bill_usage(self, model: str, usage: Usage) -> None:
         """Bill the request for tokens of the answering model, even if its answer does not arrive."""
         self.usage = usage
         self.cost_usd = shipped_prices().cost_usd(model, usage)
 
 
-class Log(BaseModel):
+class RequestLog(BaseModel):
     """All requests of a stand-in, in the form of `GET /standin/requests`."""
 
     requests: list[RequestRecord] = Field(default_factory=list)
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """Return counts, tokens, costs and all requests, as JSON values."""
         billed = [record for record in self.requests if record.path == "/v1/messages"]
         usage = sum((record.usage for record in billed), Usage())
@@ -82,6 +82,6 @@ class Log(BaseModel):
 _SECRET_HEADERS = ("authorization", "x-api-key", "proxy-authorization", "cookie")
 
 
-def masked(headers: dict[str, str]) -> dict[str, str]:
+def mask_headers(headers: dict[str, str]) -> dict[str, str]:
     """Return headers with their credentials masked."""
     return {name: "***" if name in _SECRET_HEADERS else value for name, value in headers.items()}

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from baton.errors import UsageError
-from standin.api.schema import prepare
+from standin.api.schema import build_adapters
 from standin.script.scenario import Scenario
 from standin.script.scenario_file import load_scenario
 from standin.server.app import StandIn
@@ -34,7 +34,7 @@ class _Protocol(H11Protocol):
         self.app = with_transport
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     # asyncio sets TCP_NODELAY only on sockets with IPPROTO_TCP. Without it an answer takes 40 ms longer.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -50,7 +50,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve(
+async def serve_scenario(
     scenario: Scenario, port: int = 0, host: str = "127.0.0.1", *, keep_bodies: bool = False
 ) -> AsyncIterator[StandIn]:
     """Serve a scenario during a block; `base_url` is its URL, `requests` is its log.
@@ -61,13 +61,18 @@ async def serve(
     standin = StandIn(scenario, keep_bodies=keep_bodies)
     # Without a log configuration uvicorn does not change the process's logging.
     config = uvicorn.Config(
-        standin.application(), log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=3600
+        standin.build_application(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=3600,
     )
     config.load()
-    prepare()
+    build_adapters()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    sock = _listen(host, port)
+    sock = _bind_socket(host, port)
     server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), sock=sock, backlog=512)
     name = f"[{host}]" if ":" in host else host
     standin.base_url = f"http://{name}:{sock.getsockname()[1]}"
@@ -87,7 +92,7 @@ async def _until_stopped(scenario: Scenario, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with serve(scenario, port=port, host=host) as standin:
+    async with serve_scenario(scenario, port=port, host=host) as standin:
         print(f"Stand-in for the Messages API: {standin.base_url} (scripted answers, no model)", flush=True)  # noqa: T201
         await stopped.wait()
 

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
-from activities.github.branch_sync import UpstreamActivities
+from activities.github.branch_sync import BranchSyncActivities
 from activities.runtime.stores import Stores, to_json, write_run_files
 from baton import naming
-from baton.steps.github import FeedbackItem, OpenRoundInput, ResetInput, TakeInInput
+from baton.steps.github import FeedbackItem, OpenRoundInput, SyncBranchInput, TakeBranchInput
 from baton.steps.store_paths import CONFIG, REQUEST, task_file
 from tests.support.repositories import git, make_repository
 from workspaces.project.baton_toml import parse_config
@@ -27,14 +27,14 @@ class Scene:
 
     def __init__(self, repo: Path, stores: Stores, store: Store) -> None:
         self.repo, self.store = repo, store
-        self._activities = UpstreamActivities(stores)
+        self._activities = BranchSyncActivities(stores)
         self.published = ""
 
     async def run(self, name: str, argument: Any) -> Any:
         return await ActivityEnvironment().run(getattr(self._activities, name), argument)
 
     async def take_in(self, task: str = "merge") -> Any:
-        taking = TakeInInput(
+        taking = SyncBranchInput(
             run=RUN, repo=str(self.repo), branch=BRANCH, published=self.published, task=task, role="backend"
         )
         return await self.run("take_in", taking)
@@ -51,8 +51,8 @@ class Scene:
         """A commit of the run's own that is integrated and not pushed."""
         made = self.commit(parent, text)
         git(self.repo, "branch", "-f", "ours", made)
-        await self.store.fetch(None)
-        await self.store.move(naming.integration_ref(RUN), made, expected=parent)
+        await self.store.fetch_base(None)
+        await self.store.move_ref(naming.integration_ref(RUN), made, expected=parent)
         return made
 
     def push(self, commit: str) -> str:
@@ -60,22 +60,22 @@ class Scene:
         return commit
 
     async def integrated(self) -> str:
-        return str(await self.store.head(naming.integration_ref(RUN)))
+        return str(await self.store.read_head(naming.integration_ref(RUN)))
 
 
 @pytest_asyncio.fixture
 async def scene(tmp_path: Path) -> Scene:
     repo = make_repository(tmp_path / "shop")
     stores = Stores(tmp_path / "home")
-    store = await stores.get(str(repo))
-    base = await store.fetch(None)
+    store = await stores.open_store(str(repo))
+    base = await store.fetch_base(None)
     made = Scene(repo, stores, store)
-    config = parse_config(await store.read(base.commit, "baton.toml"))
+    config = parse_config(await store.read_file(base.commit, "baton.toml"))
     files = {REQUEST: to_json({"base_commit": base.commit}), CONFIG: to_json(config.model_dump(mode="json"))}
     await write_run_files(store, RUN, files, "begin", AT, begins=True)
     made.published = made.push(made.commit("main", "page size 20\n"))
-    await store.fetch(None)
-    await store.move(naming.integration_ref(RUN), made.published, expected=None)
+    await store.fetch_base(None)
+    await store.move_ref(naming.integration_ref(RUN), made.published, expected=None)
     return made
 
 
@@ -100,9 +100,9 @@ async def test_both_sides_are_merged_and_ours_comes_first(scene: Scene) -> None:
         assert (taken.head, taken.conflicts) == (theirs, [])
         heads.add(await scene.integrated())
     (merged,) = heads
-    assert await scene.store.parents(merged) == [ours, theirs]
-    assert await scene.store.read(merged, "A.md") == b"a\n"
-    assert await scene.store.read(merged, "src/pages.txt") == b"page size 30\n"
+    assert await scene.store.list_parents(merged) == [ours, theirs]
+    assert await scene.store.read_file(merged, "A.md") == b"a\n"
+    assert await scene.store.read_file(merged, "src/pages.txt") == b"page size 30\n"
 
 
 @pytest.mark.parametrize("crashed", [False, True])
@@ -112,19 +112,19 @@ async def test_a_conflict_is_a_task_on_top_of_theirs(scene: Scene, crashed: bool
     await scene.take_in()
     if crashed:
         # The lane was open, and the line not yet moved.
-        await scene.store.move(naming.integration_ref(RUN), ours, expected=theirs)
+        await scene.store.move_ref(naming.integration_ref(RUN), ours, expected=theirs)
     taken = await scene.take_in()
     assert (taken.head, taken.conflicts, taken.role) == (theirs, ["src/pages.txt"], "backend")
     assert await scene.integrated() == theirs
-    lane = await scene.store.head(naming.task_ref(RUN, "merge"))
+    lane = await scene.store.read_head(naming.task_ref(RUN, "merge"))
     assert lane is not None
-    marked = (await scene.store.read(lane, "workspace/src/pages.txt") or b"").decode()
+    marked = (await scene.store.read_file(lane, "workspace/src/pages.txt") or b"").decode()
     assert "page size 30" in marked
     assert "page size 50" in marked
     assert "<<<<<<<" in marked
-    head = await scene.store.head(naming.run_ref(RUN))
+    head = await scene.store.read_head(naming.run_ref(RUN))
     assert head is not None
-    task = json.loads(await scene.store.read(head, task_file("merge")) or b"")
+    task = json.loads(await scene.store.read_file(head, task_file("merge")) or b"")
     assert task["role"] == "backend"
 
 
@@ -133,7 +133,7 @@ async def test_a_rewritten_branch_is_left_alone_until_somebody_says(scene: Scene
     taken = await scene.take_in()
     assert (taken.relation, taken.head) == ("rewritten", theirs)
     assert await scene.integrated() == scene.published
-    reset = ResetInput(run=RUN, repo=str(scene.repo), branch=BRANCH)
+    reset = TakeBranchInput(run=RUN, repo=str(scene.repo), branch=BRANCH)
     for _ in range(2):
         assert (await scene.run("take_theirs", reset)).head == theirs
         assert await scene.integrated() == theirs
@@ -142,7 +142,7 @@ async def test_a_rewritten_branch_is_left_alone_until_somebody_says(scene: Scene
 async def test_a_branch_that_is_gone(scene: Scene) -> None:
     git(scene.repo, "branch", "-D", BRANCH)
     assert (await scene.take_in()).relation == "gone"
-    reset = ResetInput(run=RUN, repo=str(scene.repo), branch=BRANCH)
+    reset = TakeBranchInput(run=RUN, repo=str(scene.repo), branch=BRANCH)
     assert (await scene.run("take_theirs", reset)).relation == "gone"
     assert await scene.integrated() == scene.published
 
@@ -168,9 +168,9 @@ async def test_feedback_is_data_and_bounded(scene: Scene) -> None:
     items = [FeedbackItem(source=f"review of @eve{n}", text=hostile, path="src/pages.txt", line=n) for n in range(40)]
     opening = OpenRoundInput(run=RUN, repo=str(scene.repo), task="follow-up", title="T", role="backend", items=items)
     await scene.run("open_round", opening)
-    head = await scene.store.head(naming.run_ref(RUN))
+    head = await scene.store.read_head(naming.run_ref(RUN))
     assert head is not None
-    task = json.loads(await scene.store.read(head, task_file("follow-up")) or b"")
+    task = json.loads(await scene.store.read_file(head, task_file("follow-up")) or b"")
     assert len(task["instructions"]) <= 20_000
     assert task["instructions"].count("<data ") >= 20
     assert "on src/pages.txt, line 3" in task["instructions"]

@@ -3,7 +3,7 @@
 import pytest
 
 from activities.run.limits import limits_of
-from baton.records.run import Bounds, Limits, RunRequest
+from baton.records.run import Bounds, RunLimits, RunRequest
 from baton.settings.core import Settings
 from workspaces.project.baton_toml import LimitsConfig, parse_config
 
@@ -37,7 +37,7 @@ def test_baton_toml_names_the_same_limits_as_a_request() -> None:
 
 
 def test_without_a_source_the_defaults_hold() -> None:
-    assert limits_of(request(), config(), settings()) == Limits()
+    assert limits_of(request(), config(), settings()) == RunLimits()
 
 
 @pytest.mark.parametrize("name", NAMES)

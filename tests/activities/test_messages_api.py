@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from activities.runtime.failures import ASKED_TO_WAIT, USAGE_LIMIT, posture_of
-from activities.session.messages_api import Meter, ask, make_client
+from activities.runtime.failures import ASKED_TO_WAIT, USAGE_LIMIT, to_application_error
+from activities.session.messages_api import CallMeter, ask_model, make_client
 from baton import errors
 from baton.errors import AnswerTruncated, ModelRefused, ModelUnavailable, RequestRefused, UsageLimitReached
-from standin.script.scenario import Call, Fault, Scenario, Step
-from standin.server.server import serve
+from standin.script.scenario import Fault, Scenario, ScriptedCall, ScriptedStep
+from standin.server.server import serve_scenario
 
 REQUEST: dict[str, Any] = {
     "model": "claude-sonnet-5-5",
@@ -23,11 +23,11 @@ REQUEST: dict[str, Any] = {
 
 
 async def failure(fault: Fault) -> Exception:
-    async with serve(Scenario(steps=[Step(text="Hello to you", faults=[fault])])) as standin:
+    async with serve_scenario(Scenario(steps=[ScriptedStep(text="Hello to you", faults=[fault])])) as standin:
         client = make_client("sk-ant-test-key", standin.base_url)
         try:
             with pytest.raises(errors.ModelError) as caught:
-                await ask(client, REQUEST, {})
+                await ask_model(client, REQUEST, {})
             assert len(standin.requests) == 1, "the client must not retry by itself"
             return caught.value
         finally:
@@ -53,7 +53,7 @@ async def test_passing_faults_may_be_tried_again(fault: Fault, kind: str) -> Non
     error = await failure(fault)
     assert isinstance(error, ModelUnavailable)
     assert error.kind == kind
-    posture = posture_of(error)
+    posture = to_application_error(error)
     # What names a time to wait leaves the retries to the workflow's timer.
     assert posture.non_retryable == (posture.type == ASKED_TO_WAIT) == (error.retry_after is not None)
 
@@ -62,7 +62,7 @@ async def test_passing_faults_may_be_tried_again(fault: Fault, kind: str) -> Non
 async def test_what_cannot_succeed_is_not_tried_again(status: int) -> None:
     error = await failure(Fault(status=status))
     assert isinstance(error, ModelRefused)
-    assert posture_of(error).non_retryable
+    assert to_application_error(error).non_retryable
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_which_refusals_have_their_cause_in_what_is_sent(fault: Fault, abo
 
 
 async def test_retry_after_is_waited_for_by_the_workflow_and_counts_as_no_attempt() -> None:
-    posture = posture_of(await failure(Fault(status=429, retry_after=7)))
+    posture = to_application_error(await failure(Fault(status=429, retry_after=7)))
     assert (posture.type, posture.non_retryable) == (ASKED_TO_WAIT, True)
     assert list(posture.details) == ["rate_limit_error", 7.0]
 
@@ -104,7 +104,7 @@ async def test_a_usage_limit_with_a_stated_reset_is_waited_for() -> None:
     error = await failure(Fault(usage_limit=600))
     told = datetime.now(UTC)
     assert isinstance(error, UsageLimitReached)
-    posture = posture_of(error)
+    posture = to_application_error(error)
     assert (posture.type, posture.non_retryable) == (USAGE_LIMIT, True)
     reset = datetime.fromisoformat(str(posture.details[0]))
     # The API says whole seconds.
@@ -120,15 +120,15 @@ async def test_a_spend_limit_is_final() -> None:
 async def test_an_unreachable_address_is_a_passing_fault_with_advice() -> None:
     client = make_client("sk-ant-test-key", "http://127.0.0.1:9")
     with pytest.raises(ModelUnavailable, match="ANTHROPIC_BASE_URL"):
-        await ask(client, REQUEST, {})
+        await ask_model(client, REQUEST, {})
     await client.close()
 
 
 async def test_a_wrong_key_is_named_and_never_shown() -> None:
-    async with serve(Scenario(steps=[Step(text="Hello")], keys=["sk-ant-the-right-one"])) as standin:
+    async with serve_scenario(Scenario(steps=[ScriptedStep(text="Hello")], keys=["sk-ant-the-right-one"])) as standin:
         client = make_client("sk-ant-the-wrong-one", standin.base_url)
         with pytest.raises(ModelRefused, match="ANTHROPIC_API_KEY") as caught:
-            await ask(client, REQUEST, {})
+            await ask_model(client, REQUEST, {})
         await client.close()
     assert "sk-ant-the-wrong-one" not in str(caught.value)
 
@@ -147,7 +147,7 @@ def test_every_error_of_the_tree_has_a_posture() -> None:
             error = error_type("m", ["a"])
         else:
             error = error_type("m")
-        posture = posture_of(error)
+        posture = to_application_error(error)
         assert posture.type
         assert posture.message == "m"
         # A live attempt that lost a race goes on from what the winner did; to any other nobody listens.
@@ -162,7 +162,7 @@ def test_every_error_of_the_tree_has_a_posture() -> None:
 
 
 def test_a_full_disk_is_named() -> None:
-    posture = posture_of(OSError(28, "No space left on device"))
+    posture = to_application_error(OSError(28, "No space left on device"))
     assert posture.type == "DiskFull"
     assert not posture.non_retryable
 
@@ -207,14 +207,14 @@ START = (
 )  # fmt: skip
 async def test_what_is_no_stream_of_events_is_an_error_of_ours(body: bytes, kind: str, begun: bool) -> None:
     """And what was billed of it is known: the tokens that the answer began with."""
-    meter = Meter()
+    meter = CallMeter()
     async with says(body) as address:
         client = make_client("sk-ant-test-key", address)
         with pytest.raises(ModelUnavailable) as caught:
-            await ask(client, REQUEST, {}, meter)
+            await ask_model(client, REQUEST, {}, meter)
         await client.close()
     assert caught.value.kind == kind
-    assert not posture_of(caught.value).non_retryable
+    assert not to_application_error(caught.value).non_retryable
     assert not meter.free
     assert (meter.begun is not None) is begun
     if meter.begun is not None:
@@ -222,21 +222,23 @@ async def test_what_is_no_stream_of_events_is_an_error_of_ours(body: bytes, kind
 
 
 async def test_a_request_that_cannot_be_written_is_not_sent() -> None:
-    async with serve(Scenario()) as standin:
+    async with serve_scenario(Scenario()) as standin:
         client = make_client("sk-ant-test-key", standin.base_url)
         with pytest.raises(ModelRefused):
-            await ask(client, {**REQUEST, "messages": [{"role": "user", "content": "\ud800"}]}, {})
+            await ask_model(client, {**REQUEST, "messages": [{"role": "user", "content": "\ud800"}]}, {})
         await client.close()
         assert standin.requests == []
 
 
 async def test_the_text_of_a_tools_input_counts_where_the_stream_breaks() -> None:
-    meter = Meter()
-    step = Step(calls=[Call("Write", raw='{"content": "' + "\\ud800" * 4_000)], faults=[Fault(reset_after=8)])
-    async with serve(Scenario(steps=[step])) as standin:
+    meter = CallMeter()
+    step = ScriptedStep(
+        calls=[ScriptedCall("Write", raw='{"content": "' + "\\ud800" * 4_000)], faults=[Fault(reset_after=8)]
+    )
+    async with serve_scenario(Scenario(steps=[step])) as standin:
         client = make_client("sk-ant-test-key", standin.base_url)
         with pytest.raises(ModelUnavailable):
-            await ask(client, REQUEST, {}, meter)
+            await ask_model(client, REQUEST, {}, meter)
         await client.close()
     assert meter.begun is not None
     assert meter.begun.output_tokens > 500

@@ -8,9 +8,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.run.prepare import RepositoryActivities
-from activities.run.publish import PublishingActivities
-from activities.runtime.stores import Stores, run_json, to_json, write_run_files
+from activities.run.prepare import PrepareActivities
+from activities.run.publish import PublishActivities
+from activities.runtime.stores import Stores, read_run_json, to_json, write_run_files
 from activities.task.gate import GateActivities
 from baton import naming
 from baton.budget.pricing import load_prices
@@ -35,9 +35,9 @@ class Scene:
         settings = Settings(home=tmp_path / "home")
         self.stores = Stores(settings.home)
         redact = Redactor([])
-        self.prepare = RepositoryActivities(self.stores, sandbox, load_prices(None), settings).prepare_run
+        self.prepare = PrepareActivities(self.stores, sandbox, load_prices(None), settings).prepare_run
         self.gate = GateActivities(self.stores, sandbox, redact, settings).run_gate
-        self.publish = PublishingActivities(self.stores).publish_run
+        self.publish = PublishActivities(self.stores).publish_run
 
     async def prepared(self) -> Prepared:
         request = RunRequest(task="Add pages", repo=self.repo, run=RUN)
@@ -45,15 +45,15 @@ class Scene:
         return found
 
     async def lose_base(self) -> None:
-        store = await self.stores.get(self.repo)
-        request = await run_json(store, RUN, REQUEST)
+        store = await self.stores.open_store(self.repo)
+        request = await read_run_json(store, RUN, REQUEST)
         del request["base_commit"]
         await write_run_files(store, RUN, {REQUEST: to_json(request)}, "damage", AT)
 
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path, await Sandbox.open(Settings().sandbox))
+    return Scene(tmp_path, await Sandbox.open_sandbox(Settings().sandbox))
 
 
 async def test_a_retry_keeps_the_base_although_the_branch_has_moved(scene: Scene) -> None:
@@ -79,6 +79,6 @@ async def test_a_request_without_its_base_commit_is_damage(scene: Scene, step: s
     assert "request.json of the run shop-1 is damaged" in raised.value.message
     assert "base_commit" in raised.value.message
     assert "doctor --store --repair" in raised.value.message
-    store = await scene.stores.get(scene.repo)
-    assert await store.head(naming.integration_ref(RUN)) == first.base_commit
-    assert "base_commit" not in json.dumps(await run_json(store, RUN, REQUEST))
+    store = await scene.stores.open_store(scene.repo)
+    assert await store.read_head(naming.integration_ref(RUN)) == first.base_commit
+    assert "base_commit" not in json.dumps(await read_run_json(store, RUN, REQUEST))

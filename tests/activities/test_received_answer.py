@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from activities.session.received_answer import INVALID_JSON, take
+from activities.session.received_answer import INVALID_JSON, receive_answer
 from tests.pipelines.failures.test_odd_answers import BAD, GOOD
 
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
@@ -24,7 +24,7 @@ def stored(content: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("bad", [one for one in BAD.values() if one.raw], ids=[n for n, one in BAD.items() if one.raw])
 def test_an_input_that_is_no_json_is_kept_as_text(bad) -> None:  # type: ignore[no-untyped-def]
-    taken = take([THINKING, call(bad.name)], {1: bad.raw}, uncut=True)
+    taken = receive_answer([THINKING, call(bad.name)], {1: bad.raw}, uncut=True)
     stored(taken.content)
     assert taken.content[0] == THINKING
     assert (taken.fault, taken.unsent) == ("", [])
@@ -33,14 +33,14 @@ def test_an_input_that_is_no_json_is_kept_as_text(bad) -> None:  # type: ignore[
     assert set(kept) == {INVALID_JSON}
     assert kept[INVALID_JSON] == bad.raw.replace("\ud800", "\ufffd")
     # A cut answer's calls do not run: what has come of them counts, or else their text.
-    cut = take([call(bad.name)], {0: bad.raw}, uncut=False)
+    cut = receive_answer([call(bad.name)], {0: bad.raw}, uncut=False)
     stored(cut.content)
     assert isinstance(cut.content[0]["input"], dict)
 
 
 @pytest.mark.parametrize("good", GOOD.values(), ids=GOOD)
 def test_an_input_that_is_json_is_what_it_says(good) -> None:  # type: ignore[no-untyped-def]
-    taken = take([call(good.name), THINKING], {0: good.raw}, uncut=True)
+    taken = receive_answer([call(good.name), THINKING], {0: good.raw}, uncut=True)
     stored(taken.content)
     assert (taken.fault, taken.faults) == ("", {})
     assert taken.content[0]["input"] == json.loads(good.raw.strip() or "{}")
@@ -48,13 +48,13 @@ def test_an_input_that_is_json_is_what_it_says(good) -> None:  # type: ignore[no
 
 def test_names_that_are_none_never_become_those_of_tools() -> None:
     for name in ("", "hand off", "hand_off\n", "\ud800", "Glob" * 100, "mcp.tool"):
-        taken = take([call(name, {"pattern": "*"})], {}, uncut=True)
+        taken = receive_answer([call(name, {"pattern": "*"})], {}, uncut=True)
         stored(taken.content)
         (block,) = taken.content
         assert 1 <= len(block["name"]) <= 128
         assert block["input"] == {"pattern": "*"}
         assert "no tool" in taken.faults["toolu_1"]
-    assert take([call("Glob", {"pattern": "*"})], {}, uncut=True).faults == {}
+    assert receive_answer([call("Glob", {"pattern": "*"})], {}, uncut=True).faults == {}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_names_that_are_none_never_become_those_of_tools() -> None:
     [({"a": "\ud800"}, False), ({"a": float("nan")}, False), ([], False), ({"a": [1]}, True), ("", False)],
 )
 def test_an_input_that_comes_with_its_block_is_read_too(given: Any, kept: bool) -> None:
-    taken = take([call("Glob", given)], {}, uncut=True)
+    taken = receive_answer([call("Glob", given)], {}, uncut=True)
     stored(taken.content)
     assert (taken.faults == {}) is kept
     assert (taken.content[0]["input"] == given) is kept
@@ -84,7 +84,7 @@ def test_an_input_that_comes_with_its_block_is_read_too(given: Any, kept: bool) 
     ],
 )
 def test_what_cannot_be_sent_back_is_left_out_whole(content: list[dict[str, Any]]) -> None:
-    taken = take([{"type": "text", "text": "First."}, *content], {}, uncut=True)
+    taken = receive_answer([{"type": "text", "text": "First."}, *content], {}, uncut=True)
     assert (taken.content, taken.faults) == ([], {})
     assert "cannot take your last answer" in taken.fault
     stored(taken.unsent)
@@ -93,6 +93,6 @@ def test_what_cannot_be_sent_back_is_left_out_whole(content: list[dict[str, Any]
 
 def test_text_is_mended_and_pairs_are_joined() -> None:
     content = [THINKING, {"type": "text", "text": "a\ud83d\ude00\ud800b\x00"}]
-    taken = take(content, {}, uncut=True)
+    taken = receive_answer(content, {}, uncut=True)
     assert taken.content == [THINKING, {"type": "text", "text": "a\U0001f600\ufffdb\x00"}]
     assert (taken.fault, taken.faults) == ("", {})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.failure_classifier import SUGGESTIONS, FailureClass, classify
+from agents.failure_classifier import SUGGESTIONS, FailureClass, classify_failure
 from baton.text.redaction import MASK
 from tests.support.growth import assert_linear
 
@@ -137,7 +137,7 @@ out."""
 
 @pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.stem)
 def test_captured_outputs_are_classified(path: Path) -> None:
-    diagnosis = classify(path.read_text())
+    diagnosis = classify_failure(path.read_text())
     assert diagnosis.kind is OUTPUTS[path.parent.name]
     assert diagnosis.symptoms
     assert {found.parent.name for found in CAPTURED} == OUTPUTS.keys()
@@ -145,7 +145,7 @@ def test_captured_outputs_are_classified(path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "output"), [(kind, output) for kind, outputs in CASES.items() for output in outputs])
 def test_real_outputs_are_classified(kind: FailureClass, output: str) -> None:
-    diagnosis = classify(output)
+    diagnosis = classify_failure(output)
     assert diagnosis.kind == kind
     assert diagnosis.suggestions == SUGGESTIONS[kind]
     assert bool(diagnosis.symptoms) == (kind is not FailureClass.UNKNOWN)
@@ -173,26 +173,26 @@ def test_symptoms_are_masked_bounded_and_few() -> None:
         'psycopg.OperationalError: connection to server at "db" failed: postgres://app:hunter22@db/orders '
         + "x" * 9_000
     )
-    diagnosis = classify("\n".join(f"{number} {line}" for number in range(50)))
+    diagnosis = classify_failure("\n".join(f"{number} {line}" for number in range(50)))
     assert len(diagnosis.symptoms) == 3
     assert all(len(symptom) <= 300 and MASK in symptom for symptom in diagnosis.symptoms)
     assert "hunter22" not in str(diagnosis)
 
 
 def test_a_migration_conflict_wins_over_what_follows_from_it() -> None:
-    assert classify(UNDEFINED + DJANGO_LEAVES + REQUESTS).kind == FailureClass.MIGRATION_CONFLICT
-    assert classify(REQUESTS + PSYCOPG).kind == FailureClass.DATABASE
+    assert classify_failure(UNDEFINED + DJANGO_LEAVES + REQUESTS).kind == FailureClass.MIGRATION_CONFLICT
+    assert classify_failure(REQUESTS + PSYCOPG).kind == FailureClass.DATABASE
 
 
 @pytest.mark.parametrize(
     "piece", ["migration ", "postgres ", 'database "', "connection to server at ", ":5432 ", "psycopg.a"]
 )
 def test_the_time_for_long_outputs_grows_with_their_length(piece: str) -> None:
-    assert_linear(lambda words: classify((piece * words + "\n") * 20), 300, 600)
-    assert_linear(lambda lines: classify((piece * 30 + "\n") * lines), 100, 200)
+    assert_linear(lambda words: classify_failure((piece * words + "\n") * 20), 300, 600)
+    assert_linear(lambda lines: classify_failure((piece * 30 + "\n") * lines), 100, 200)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters()))
 def test_nothing_raises(output: str) -> None:
-    classify(output)
+    classify_failure(output)

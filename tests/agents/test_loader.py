@@ -108,9 +108,9 @@ def test_what_is_disallowed_is_never_granted(line: str) -> None:
 
 def test_patterns_of_one_tool_add_up() -> None:
     definition = parse_agent(with_fields("tools: Bash(git log:*), Read, Bash(pytest:*)"), "x").definition
-    assert definition.grants() == {"Read": None, "Bash": ["git log:*", "pytest:*"]}
+    assert definition.patterns_by_tool() == {"Read": None, "Bash": ["git log:*", "pytest:*"]}
     whole = parse_agent(with_fields("tools: Bash(git log:*), Bash"), "x").definition
-    assert whole.grants() == {"Bash": None}
+    assert whole.patterns_by_tool() == {"Bash": None}
 
 
 def test_what_even_requoting_cannot_mend_is_read_line_by_line() -> None:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.plan import PlannedTask, find_cycle, in_order, plan_faults, require_plan
+from agents.plan import PlanTask, find_cycle, order_tasks, plan_faults, require_plan
 from baton.errors import PlanError
 from baton.policies import MAX_PLAN_TASKS
 
 
-def task(name: str, *depends_on: str) -> PlannedTask:
-    return PlannedTask(
+def task(name: str, *depends_on: str) -> PlanTask:
+    return PlanTask(
         id=name, title=name or "t", role="backend", instructions="do", acceptance=[], depends_on=list(depends_on)
     )
 
@@ -37,7 +37,7 @@ def test_a_good_plan_has_no_faults() -> None:
         ([task("x"), task("a", "b"), task("b", "c"), task("c", "a")], "(a -> b -> c -> a)"),
     ],
 )
-def test_a_fault_is_named_with_its_place(tasks: list[PlannedTask], fault: str) -> None:
+def test_a_fault_is_named_with_its_place(tasks: list[PlanTask], fault: str) -> None:
     assert fault in "\n".join(plan_faults(tasks))
     with pytest.raises(PlanError):
         require_plan(tasks)
@@ -49,14 +49,14 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_the_order_follows_the_dependencies() -> None:
     plan = [task("c", "b"), task("b", "a"), task("a"), task("d")]
-    assert [each.id for each in in_order(plan)] == ["a", "b", "c", "d"]
+    assert [each.id for each in order_tasks(plan)] == ["a", "b", "c", "d"]
 
 
 def test_the_order_of_a_circle_is_an_error() -> None:
     with pytest.raises(PlanError, match="a -> b -> a"):
-        in_order([task("a", "b"), task("b", "a")])
+        order_tasks([task("a", "b"), task("b", "a")])
     with pytest.raises(PlanError, match="no task 'z'"):
-        in_order([task("a", "z")])
+        order_tasks([task("a", "z")])
 
 
 @settings(deadline=None)
@@ -66,7 +66,7 @@ def test_a_plan_has_an_order_exactly_when_it_has_no_circle(edges: list[list[int]
     plan = [task(f"t{index}", *(f"t{other % count}" for other in others)) for index, others in enumerate(edges)]
     cycle = find_cycle(plan)
     if cycle is None:
-        ordered = [each.id for each in in_order(plan)]
+        ordered = [each.id for each in order_tasks(plan)]
         assert sorted(ordered) == sorted(each.id for each in plan)
         for each in plan:
             assert all(ordered.index(name) < ordered.index(each.id) for name in each.depends_on)
@@ -75,4 +75,4 @@ def test_a_plan_has_an_order_exactly_when_it_has_no_circle(edges: list[list[int]
         assert cycle[0] == cycle[-1]
         assert all(following in needs[name] for name, following in pairwise(cycle))
         with pytest.raises(PlanError):
-            in_order(plan)
+            order_tasks(plan)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.reports import REPORTS, Escalation
+from agents.reports import REPORTS, EscalationInput
 from agents.roles.definition import DOCUMENTED_FIELDS
 from agents.roles.loader import builtin_agents
 
@@ -104,7 +104,7 @@ def test_every_role_knows_its_tools_scope_gate_and_evidence(role: str) -> None:
     prompt = flat(agent.prompt)
     for field in REPORTS[role].model_fields:
         assert f"`{field}`" in agent.prompt
-    for field in set(Escalation.model_fields) - {"architectural"}:
+    for field in set(EscalationInput.model_fields) - {"architectural"}:
         assert f"`{field}`" in agent.prompt
     for fact in (
         "`hand_off` once, alone",

@@ -8,16 +8,16 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
-from agents.detection.detect import detect
-from agents.messages.request import CacheTtl, Prefix, build_request, freeze_prefix
+from agents.detection.detect import detect_technology
+from agents.messages.request import CacheTtl, FrozenPrefix, build_request, freeze_prefix
 from agents.roles.loader import builtin_agent, parse_agent
 from baton.errors import WorkspaceError
 
 LOOK_BACK = 20
 
 
-def prefix(role: str = "backend") -> Prefix:
-    technology = detect(["requirements.txt"], {"requirements.txt": "fastapi\npsycopg\n"})
+def prefix(role: str = "backend") -> FrozenPrefix:
+    technology = detect_technology(["requirements.txt"], {"requirements.txt": "fastapi\npsycopg\n"})
     definition = builtin_agent(role).definition
     return freeze_prefix(
         definition, role, model="claude-sonnet-5-5", max_tokens=32_000, scope="Everything.", technology=technology
@@ -51,17 +51,17 @@ def marks(request: dict[str, Any]) -> list[tuple[int, int]]:
 def test_a_prefix_keeps_its_bytes() -> None:
     frozen = prefix()
     stored = frozen.to_json()
-    again = Prefix.from_json(stored)
+    again = FrozenPrefix.from_json(stored)
     assert again == frozen
     assert again.to_json() == stored
     assert prefix().to_json() == stored
-    assert again.digest == frozen.digest
+    assert again.content_digest == frozen.content_digest
 
 
 def test_changing_what_tools_gives_does_not_change_the_prefix() -> None:
     frozen = prefix()
     before = frozen.to_json()
-    frozen.tools.clear()
+    frozen.parse_tools.clear()
     request = build_request(frozen, conversation(1, 1), "5m")
     request["tools"][0]["name"] = "Other"
     request["system"][0]["text"] = "Other"
@@ -71,9 +71,9 @@ def test_changing_what_tools_gives_does_not_change_the_prefix() -> None:
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b"[" * 100_000, b'{"model": 1}'])
 def test_a_stored_prefix_that_was_changed_is_refused(data: bytes) -> None:
     with pytest.raises(WorkspaceError, match="prefix"):
-        Prefix.from_json(data)
+        FrozenPrefix.from_json(data)
     with pytest.raises(WorkspaceError, match="changed"):
-        Prefix.from_json(prefix().to_json().replace(b'"model":', b'"model": '))
+        FrozenPrefix.from_json(prefix().to_json().replace(b'"model":', b'"model": '))
 
 
 def test_the_system_prompt_holds_role_technology_scope_and_rules() -> None:
@@ -85,7 +85,9 @@ def test_the_system_prompt_holds_role_technology_scope_and_rules() -> None:
 
 def test_an_agent_without_a_prompt_has_no_empty_block() -> None:
     definition = parse_agent("---\nname: a\ndescription: d\n---\n", "x").definition
-    frozen = freeze_prefix(definition, "tester", model="m", max_tokens=9, scope="Tests.", technology=detect([], {}))
+    frozen = freeze_prefix(
+        definition, "tester", model="m", max_tokens=9, scope="Tests.", technology=detect_technology([], {})
+    )
     assert len(frozen.system) == 1
 
 
@@ -165,6 +167,8 @@ def test_a_request_is_what_the_sdk_takes() -> None:
 
 def test_effort_is_sent_only_where_the_file_asks_for_it() -> None:
     definition = parse_agent("---\nname: a\ndescription: d\neffort: high\n---\nx", "x").definition
-    frozen = freeze_prefix(definition, "tester", model="m", max_tokens=9, scope="Tests.", technology=detect([], {}))
+    frozen = freeze_prefix(
+        definition, "tester", model="m", max_tokens=9, scope="Tests.", technology=detect_technology([], {})
+    )
     assert build_request(frozen, conversation(0, 0), "5m")["output_config"] == {"effort": "high"}
-    assert Prefix.from_json(frozen.to_json()).effort == "high"
+    assert FrozenPrefix.from_json(frozen.to_json()).effort == "high"

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from agents.detection.detect import detect, wanted
+from agents.detection.detect import detect_technology, wanted_manifests
 from agents.detection.setup.derive import derive_setup, readable_files
 from agents.detection.setup.plan import SetupPlan
 
 
 def derived(files: dict[str, str], *more: str) -> SetupPlan:
     paths = [*files, *more]
-    read = {path: files[path] for path in [*readable_files(paths), *wanted(paths)] if path in files}
-    return derive_setup(paths, read, detect(paths, {path: files[path] for path in wanted(paths)}))
+    read = {path: files[path] for path in [*readable_files(paths), *wanted_manifests(paths)] if path in files}
+    return derive_setup(paths, read, detect_technology(paths, {path: files[path] for path in wanted_manifests(paths)}))
 
 
 def commands(files: dict[str, str], *more: str) -> list[str]:

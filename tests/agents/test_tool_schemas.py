@@ -8,7 +8,7 @@ import pytest
 from anthropic.types import ToolParam
 from pydantic import TypeAdapter
 
-from agents.reports import REPORTS, Escalation, parse_escalation, parse_report
+from agents.reports import REPORTS, EscalationInput, parse_escalation, parse_report
 from agents.roles.loader import builtin_agents, parse_agent
 from agents.tools.schemas import tool_schemas
 from baton.errors import UsageError
@@ -74,7 +74,7 @@ def test_the_schema_of_hand_off_asks_for_what_the_check_takes(role: str, example
 
 def test_the_schema_of_escalate_asks_for_what_the_check_takes() -> None:
     schema: Any = next(tool["input_schema"] for tool in offered("tester") if tool["name"] == "escalate")
-    assert set(schema["required"]) == set(Escalation.model_fields)
+    assert set(schema["required"]) == set(EscalationInput.model_fields)
     parse_escalation(ESCALATION)
 
 

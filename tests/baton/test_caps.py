@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from baton.budget.caps import (
     Cap,
+    CapReached,
     Caps,
-    Cost,
-    Reached,
-    Spending,
+    ScopeSpending,
+    SessionCost,
     amount_fault,
-    amount_in,
-    caps_of,
-    judge,
-    question,
-    suggestions,
+    cap_question,
+    cap_suggestions,
+    caps_for_call,
+    judge_call,
+    parse_amount,
     with_costs,
 )
-from baton.records.run import Limits, RunDocument, RunStatus, TaskDocument
+from baton.records.run import RunDocument, RunLimits, RunStatus, TaskDocument
 
 MONEY = st.floats(0, 100, allow_nan=False)
 
@@ -33,8 +33,8 @@ def usd(amount: float) -> Cap:
 def test_what_is_let_through_fits_under_the_cap_even_if_all_goes_badly(
     cap: float, known: float, unconfirmed: float, in_flight: float, worst: float
 ) -> None:
-    spent = Spending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
-    verdict = judge(usd(cap), spent, worst, new_turn=True)
+    spent = ScopeSpending(known=known, unconfirmed=unconfirmed, in_flight=in_flight)
+    verdict = judge_call(usd(cap), spent, worst, new_turn=True)
     everything = known + unconfirmed + in_flight + worst
     if verdict == "clear":
         assert everything <= cap + 1e-6
@@ -46,27 +46,27 @@ def test_what_is_let_through_fits_under_the_cap_even_if_all_goes_badly(
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
 def test_a_figure_that_is_no_number_stands_in_the_way(odd: float) -> None:
-    assert isinstance(judge(usd(1.0), Spending(known=odd), 0.1, new_turn=True), Reached)
-    assert isinstance(judge(usd(1.0), Spending(), odd, new_turn=True), Reached)
+    assert isinstance(judge_call(usd(1.0), ScopeSpending(known=odd), 0.1, new_turn=True), CapReached)
+    assert isinstance(judge_call(usd(1.0), ScopeSpending(), odd, new_turn=True), CapReached)
 
 
 def test_turns_count_once_however_often_they_are_tried() -> None:
     cap = Cap("task", "turns", "t1", 3, 3)
-    assert judge(cap, Spending(turns=2), 1.0, new_turn=True) == "clear"
-    assert judge(cap, Spending(turns=3), 1.0, new_turn=False) == "clear"
-    reached = judge(cap, Spending(turns=3), 1.0, new_turn=True)
-    assert isinstance(reached, Reached)
-    assert question(reached) == "Task t1 has taken 3 turns; its cap is 3. Raise the cap?"
+    assert judge_call(cap, ScopeSpending(turns=2), 1.0, new_turn=True) == "clear"
+    assert judge_call(cap, ScopeSpending(turns=3), 1.0, new_turn=False) == "clear"
+    reached = judge_call(cap, ScopeSpending(turns=3), 1.0, new_turn=True)
+    assert isinstance(reached, CapReached)
+    assert cap_question(reached) == "Task t1 has taken 3 turns; its cap is 3. Raise the cap?"
 
 
 def test_the_question_has_the_figures() -> None:
-    reached = judge(usd(0.5), Spending(known=0.3125, unconfirmed=0.1), 0.3312, new_turn=True)
-    assert isinstance(reached, Reached)
-    said = question(reached)
+    reached = judge_call(usd(0.5), ScopeSpending(known=0.3125, unconfirmed=0.1), 0.3312, new_turn=True)
+    assert isinstance(reached, CapReached)
+    said = cap_question(reached)
     for figure in ("$0.3125", "$0.50", "$0.10", "$0.3312"):
         assert figure in said
-    assert reached.least == pytest.approx(0.2437)
-    assert "$0.2437" in suggestions(reached)[0]
+    assert reached.least_raise == pytest.approx(0.2437)
+    assert "$0.2437" in cap_suggestions(reached)[0]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_question_has_the_figures() -> None:
     ],
 )
 def test_amounts_in_notes(note: str, unit: str, amount: float | None) -> None:
-    assert amount_in(note, unit) == amount  # type: ignore[arg-type]
+    assert parse_amount(note, unit) == amount  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,31 +131,33 @@ def test_an_amount_and_mere_words_are_none() -> None:
 
 
 def test_raising_adds_the_same_again_or_what_the_note_says() -> None:
-    caps = Caps(limits=Limits(usd=2.0, usd_per_task=1.0))
-    run = Reached(scope="run", unit="usd", cap=2.0, spent=2.0, worst=0.1, step=2.0)
+    caps = Caps(limits=RunLimits(usd=2.0, usd_per_task=1.0))
+    run = CapReached(scope="run", unit="usd", cap=2.0, spent=2.0, worst=0.1, step=2.0)
     assert caps.raise_by(run, "please") == 2.0
     assert caps.raise_by(run, "0.5") == 0.5
     caps.raise_by(run.model_copy(update={"scope": "task", "name": "t1", "step": 1.0}), "")
     for task, expected in (("t1", 2.0), ("t2", 1.0)):
-        found = caps_of(caps, task=task, session="1-backend", day="2026-11-01", usd_per_day=9.0, turns_per_day=None)
+        found = caps_for_call(
+            caps, task=task, session="1-backend", day="2026-11-01", usd_per_day=9.0, turns_per_day=None
+        )
         assert {cap.scope: cap.amount for cap in found} == {"task": expected, "run": 4.5, "day": 9.0}
     assert Caps.model_validate_json(caps.model_dump_json()) == caps
 
 
 def test_raising_is_enough_for_the_next_call() -> None:
-    caps = Caps(limits=Limits(usd=0.001))
-    (cap,) = caps_of(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
-    reached = judge(cap, Spending(known=0.0005), 0.7301234, new_turn=True)
-    assert isinstance(reached, Reached)
+    caps = Caps(limits=RunLimits(usd=0.001))
+    (cap,) = caps_for_call(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
+    reached = judge_call(cap, ScopeSpending(known=0.0005), 0.7301234, new_turn=True)
+    assert isinstance(reached, CapReached)
     caps.raise_by(reached, "")
-    (cap,) = caps_of(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
-    assert judge(cap, Spending(known=0.0005), 0.7301234, new_turn=True) == "clear"
+    (cap,) = caps_for_call(caps, task="t", session="1-x", day="2026-11-01", usd_per_day=None, turns_per_day=None)
+    assert judge_call(cap, ScopeSpending(known=0.0005), 0.7301234, new_turn=True) == "clear"
 
 
 def test_a_raised_day_is_that_day_only() -> None:
     caps = Caps(raised={"usd:day:2026-11-01": 5.0})
     for day, amount in (("2026-11-01", 8.0), ("2026-11-02", 3.0)):
-        (cap,) = caps_of(caps, task="t", session="1-x", day=day, usd_per_day=3.0, turns_per_day=None)
+        (cap,) = caps_for_call(caps, task="t", session="1-x", day=day, usd_per_day=3.0, turns_per_day=None)
         assert cap.amount == amount
 
 
@@ -168,8 +170,8 @@ def test_the_ledger_has_the_last_word_on_costs_unless_it_knows_less() -> None:
         tasks=[TaskDocument(id="t1", title="T", role="backend", cost_usd=0.7)],
     )
     costs = [
-        Cost(task="plan", role="orchestrator", model="m", usd=0.3),
-        Cost(task="t1", role="backend", model="n", usd=0.9, unconfirmed=0.2),
+        SessionCost(task="plan", role="orchestrator", model="m", usd=0.3),
+        SessionCost(task="t1", role="backend", model="n", usd=0.9, unconfirmed=0.2),
     ]
     final = with_costs(document, costs)
     assert (final.cost_usd, final.tasks[0].cost_usd, final.unconfirmed_usd) == (1.2, 0.9, 0.2)

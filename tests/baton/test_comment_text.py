@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.github.commit_text import coauthor, without_references
+from activities.github.commit_text import coauthor_trailer, without_references
 from baton import naming
 from baton.github.app import EVENTS, PERMISSIONS, missing_events, missing_permissions
-from baton.github.comment_text import Report, command, comment
-from baton.github.pull_request_text import Change, pull_body, pull_title
+from baton.github.comment_text import CommentContent, render_answer_command, render_comment
+from baton.github.pull_request_text import PullRequestContent, render_body, render_title
 from baton.records.issue import GitHubIssue, Repository, Sender, issue_of_branch
 from baton.records.run import Decision, GateDocument, RunDocument, RunStatus, TaskDocument, TaskState
-from interfaces.github.comment_command import parse
+from interfaces.github.comment_command import parse_comment
 
 HOSTILE = "@eve fixes #12, GH-3, o/r#4 <img src=x> [x](https://e.example) ![y](z) `code` | a\n\n# Heading\n- [ ] item"
 ISSUE = GitHubIssue(
@@ -62,8 +62,8 @@ def harmless(text: str) -> None:
 def test_foreign_text_in_the_comment_reaches_nobody() -> None:
     answered = decision("a").model_copy(update={"state": "answered", "choice": "a", "by": "@eve", "note": HOSTILE})
     asked = decision("a", question=HOSTILE * 100)
-    report = Report(document=document(), decisions=[asked, answered], refusals=[HOSTILE] * 9, issue=ISSUE)
-    said = comment(report)
+    report = CommentContent(document=document(), decisions=[asked, answered], refusals=[HOSTILE] * 9, issue=ISSUE)
+    said = render_comment(report)
     harmless(said)
     assert "@ada: " in said
     assert len(said) < 65_000
@@ -71,19 +71,19 @@ def test_foreign_text_in_the_comment_reaches_nobody() -> None:
 
 def test_the_pull_request_names_what_is_not_kept() -> None:
     paths = [f"config/{number:02}.env" for number in range(30)]
-    body = pull_body(Change(document=document().model_copy(update={"left_out": paths}), issue=ISSUE))
+    body = render_body(PullRequestContent(document=document().model_copy(update={"left_out": paths}), issue=ISSUE))
     assert "- `config/00.env`" in body
     assert "and 10 more" in body
-    assert "Written and not kept" not in pull_body(Change(document=document(), issue=ISSUE))
+    assert "Written and not kept" not in render_body(PullRequestContent(document=document(), issue=ISSUE))
 
 
 def test_foreign_text_in_the_pull_request_closes_one_issue_only() -> None:
-    body = pull_body(Change(document=document(), issue=ISSUE, summary=HOSTILE))
+    body = render_body(PullRequestContent(document=document(), issue=ISSUE, summary=HOSTILE))
     harmless(body)
     assert body.startswith("Closes #7\n")
     assert len(body) < 65_000
-    assert pull_title(ISSUE) == HOSTILE[:240]
-    assert pull_title(ISSUE.model_copy(update={"title": ""})) == "Changes for issue 7"
+    assert render_title(ISSUE) == HOSTILE[:240]
+    assert render_title(ISSUE.model_copy(update={"title": ""})) == "Changes for issue 7"
 
 
 @given(st.text(min_size=1, max_size=60))
@@ -92,7 +92,7 @@ def test_the_line_that_answers_is_understood(choice: str) -> None:
     own = " ".join(choice.split())
     if not own or not own.isprintable() or all(mark in own for mark in "\"'`"):
         return
-    said = parse(command(decision(own), own))
+    said = parse_comment(render_answer_command(decision(own), own))
     assert said is not None
     assert (said.name, said.decision_id, said.choice, said.text) == ("decide", "D1", own, "")
 
@@ -124,7 +124,7 @@ def test_a_runs_id_is_one_whatever_the_repository_is_called(owner: str, name: st
     ],
 )
 def test_the_requester_is_named_in_a_commit(requester: Sender, trailer: str | None) -> None:
-    assert coauthor(requester, "https://github.com") == trailer
+    assert coauthor_trailer(requester, "https://github.com") == trailer
 
 
 def test_a_commit_closes_no_issue() -> None:
@@ -148,6 +148,6 @@ def test_a_reminder_says_so() -> None:
     again = decision("a").model_copy(
         update={"reminders": 2, "default": "skip", "deadline": datetime(2026, 1, 2, tzinfo=UTC)}
     )
-    said = comment(Report(document=document(), decisions=[again], issue=ISSUE))
+    said = render_comment(CommentContent(document=document(), decisions=[again], issue=ISSUE))
     assert "This is reminder 2." in said
     assert "- unanswered until 2026-01-02 00:00 UTC, `skip` is taken" in said

@@ -26,7 +26,7 @@ def test_each_secret_may_lie_in_a_file_and_all_are_masked(tmp_path: Path, monkey
     assert settings.github_token is not None
     assert settings.github_token.get_secret_value() == "canary-token"
     assert "canary" not in repr(settings)
-    masked = Redactor(settings.secrets())(f"canary-old canary-new canary-token {'canarykey' * 7} {KEY}")
+    masked = Redactor(settings.list_secrets())(f"canary-old canary-new canary-token {'canarykey' * 7} {KEY}")
     assert "canary" not in masked
 
 

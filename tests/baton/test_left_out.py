@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from baton.records.left_out import IGNORED, by_name, is_minor, read_path, show_path
-from baton.text.truncation import bullets, cut, end_of, first, named, short
+from baton.records.left_out import IGNORED, group_by_name, is_minor, read_path, show_path
+from baton.text.truncation import bullet_list, cut_beginning, cut_item, cut_text, first_items, join_names
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_plain_paths_are_shown_as_they_are() -> None:
 
 def test_what_is_not_named_is_counted() -> None:
     names = [f"f{number}" for number in range(30)]
-    assert named(names).endswith("f19 and 10 more")
-    assert named(names, 2, more=5) == "f0, f1 and 33 more"
-    assert named(["a"], more=0) == "a"
-    assert bullets(names).splitlines()[-1] == "- and 10 more"
-    assert "more characters" not in short("x" * 400)
-    assert short("x" * 1_000) == "x" * 373 + "[... 627 characters more]"
-    assert len(cut("x" * 10**6, 50)) <= 50
-    assert end_of("x" * 1_000, 100) == "[... 929 characters before]" + "x" * 71
-    assert first(["a", "b", "c"], 2) == ["a", "b", "and 1 more"]
+    assert join_names(names).endswith("f19 and 10 more")
+    assert join_names(names, 2, more=5) == "f0, f1 and 33 more"
+    assert join_names(["a"], more=0) == "a"
+    assert bullet_list(names).splitlines()[-1] == "- and 10 more"
+    assert "more characters" not in cut_item("x" * 400)
+    assert cut_item("x" * 1_000) == "x" * 373 + "[... 627 characters more]"
+    assert len(cut_text("x" * 10**6, 50)) <= 50
+    assert cut_beginning("x" * 1_000, 100) == "[... 929 characters before]" + "x" * 71
+    assert first_items(["a", "b", "c"], 2) == ["a", "b", "and 1 more"]
 
 
 def test_caches_are_known_by_their_names_and_only_where_the_project_ignores_them() -> None:
@@ -60,4 +60,4 @@ def test_caches_are_known_by_their_names_and_only_where_the_project_ignores_them
     assert not is_minor("build/", IGNORED)
     assert not is_minor(".env", IGNORED)
     assert not is_minor("node_modules/big.bin", "large")
-    assert by_name(["a/__pycache__/", "b/__pycache__/", ".venv/"]) == [".venv/", "__pycache__/ (in 2 places)"]
+    assert group_by_name(["a/__pycache__/", "b/__pycache__/", ".venv/"]) == [".venv/", "__pycache__/ (in 2 places)"]

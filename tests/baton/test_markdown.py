@@ -5,9 +5,9 @@ import re
 import pytest
 
 from baton.records.run import Decision, RunDocument, RunRequest, RunStatus, TaskDocument
-from baton.text.markdown import code, escape
+from baton.text.markdown import escape_markdown, inline_code
 from baton.text.request_details import request_details
-from workflows.state.visibility import details
+from workflows.state.visibility import run_details
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from workflows.state.visibility import details
     ],
 )
 def test_markup_is_escaped(hostile: str) -> None:
-    shown = escape(hostile)
+    shown = escape_markdown(hostile)
     assert not re.search(r"(?<!\\)[<>&\[\]()#!]", shown)
     assert "\n" not in shown
     assert "://" not in shown
@@ -39,8 +39,8 @@ def test_what_was_asked_for_is_shown_as_text_whole_and_bounded() -> None:
 
 
 def test_code_cannot_be_closed_from_inside() -> None:
-    assert code("a ``` b") == "````a ``` b````"
-    assert code("`x`") == "`` `x` ``"
+    assert inline_code("a ``` b") == "````a ``` b````"
+    assert inline_code("`x`") == "`` `x` ``"
 
 
 def test_details_name_the_command_that_answers_and_stay_small() -> None:
@@ -51,7 +51,7 @@ def test_details_name_the_command_that_answers_and_stay_small() -> None:
         tasks=[TaskDocument(id=f"t{n}", title="<b>title</b> " * 50, role="backend") for n in range(30)],
         notes=["x" * 5_000] * 10,
     )
-    text = details(document, [Decision(id="D1", question="<img src=x>?", choices=["a", "retry"])])
+    text = run_details(document, [Decision(id="D1", question="<img src=x>?", choices=["a", "retry"])])
     assert "baton decide shop-x-ab12 D1 CHOICE" in text
     assert '{"decision_id": "D1", "choice": "a"}' in text
     assert not re.search(r"(?<!\\)<", text)

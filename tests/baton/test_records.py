@@ -38,7 +38,7 @@ def test_ids_that_a_schedule_makes_have_names_in_refs(name: str, time: str) -> N
     assert not naming.is_workflow_id(key), "no run can have the name of another one"
     assert (naming.run_key(key), naming.workflow_id_of(key)) == (key, run)
     assert naming.task_ref(run, "t1") == f"refs/baton/{key}/t1/head"
-    for name in (naming.branch(run), naming.run_ref(run)):
+    for name in (naming.branch_name(run), naming.run_ref(run)):
         subprocess.run(["git", "check-ref-format", "--allow-onelevel", name], check=True)
     child = naming.session_workflow_id(run, "t1", 2, "tester")
     assert naming.place_of(child) == {"run": key, "task": "t1", "round": "2", "role": "tester"}

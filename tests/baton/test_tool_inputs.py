@@ -105,8 +105,8 @@ def test_a_call_by_the_schema_is_read(name: ToolName) -> None:
 
 def test_what_models_write_beyond_the_schema() -> None:
     assert ReadInput.model_validate({"path": "a", "start_line": 0, "limit": 10**30}).file_path == "a"
-    assert BashInput.model_validate({"cmd": "a", "timeout": 10**9}).seconds == 600
-    assert BashInput.model_validate({"command": "a"}).seconds == 120
+    assert BashInput.model_validate({"cmd": "a", "timeout": 10**9}).time_limit_seconds == 600
+    assert BashInput.model_validate({"command": "a"}).time_limit_seconds == 120
     assert GrepInput.model_validate({"regex": "a", "-i": True, "-C": 3}).around == 3
     for wrong in ({"command": "a", "timeout": 0}, {"command": ""}, {"command": "a", "cwd": "b"}):
         with pytest.raises(ValidationError):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baton.text.untrusted import freeze, freeze_line
+from baton.text.untrusted import sanitise, sanitise_line
 
 PIECES = ["<!--", "-->", "--!>", "<!-->", "<!-", "-", ">", "<", "!", "\u200b", "\u202e", "\r", "\n", "\x00", "x", " "]
 PIECES += ["[//]: # (x)", "\u2028", "\U000e0041", "\ufe0f", "\ud800", "é", "👩\u200d💻"]
@@ -16,7 +16,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=60).map(
 @given(TEXTS, st.integers(2, 200))
 @settings(deadline=None)
 def test_frozen_text_never_holds_what_it_must_not(text: str, limit: int) -> None:
-    for frozen, line_end in ((freeze(text, limit), "\n"), (freeze_line(text, limit), "")):
+    for frozen, line_end in ((sanitise(text, limit), "\n"), (sanitise_line(text, limit), "")):
         assert len(frozen) <= limit
         assert "<!--" not in frozen
         assert all(
@@ -34,7 +34,7 @@ _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="<["), max_size=200))
 @settings(deadline=None)
 def test_plain_text_stays_as_it_is(text: str) -> None:
-    assert freeze(text, 200) == text.strip()
+    assert sanitise(text, 200) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_what_goes_and_what_stays(text: str | None, frozen: str) -> None:
-    assert freeze(text, 100) == frozen
+    assert sanitise(text, 100) == frozen
 
 
 def test_hostile_lengths_are_quick() -> None:
@@ -70,4 +70,4 @@ def test_hostile_lengths_are_quick() -> None:
         "[x]: #" * 100_000,
         "\u200b" * 10**6,
     ):
-        assert len(freeze(text, 40_000)) <= 40_000
+        assert len(sanitise(text, 40_000)) <= 40_000

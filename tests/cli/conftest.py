@@ -15,15 +15,15 @@ import pytest_asyncio
 from interfaces.cli.runs.sample_repository import make_repository
 from standin.script.scenario_file import load_scenario
 from standin.server.app import StandIn
-from standin.server.server import serve
-from tests.conftest import HANGS, reach
-from tests.support.forked import Command, nursery
+from standin.server.server import serve_scenario
+from tests.conftest import HANGS, server_environment
+from tests.support.forked import PipedProcess, fork_server
 
 BATON = Path(sys.executable).parent / "baton"
 FORKED = Path("baton")
 """The command without the start of Python: what it does is the same, and the tests call it some hundred times."""
 
-Process = asyncio.subprocess.Process | Command
+Process = asyncio.subprocess.Process | PipedProcess
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Cli:
         return process
 
     async def _start(self, arguments: Sequence[str], cwd: Path, program: Sequence[str]) -> Process:
-        self.env |= reach(self.env["TEMPORAL_ADDRESS"]) if "TEMPORAL_ADDRESS" in self.env else {}
+        self.env |= server_environment(self.env["TEMPORAL_ADDRESS"]) if "TEMPORAL_ADDRESS" in self.env else {}
         if not program and self.program is FORKED:
-            return await nursery().piped(self.env, cwd, be="baton", arguments=arguments)
+            return await fork_server().start_piped(self.env, cwd, be="baton", arguments=arguments)
         return await asyncio.create_subprocess_exec(
             *(program or [str(self.program)]),
             *arguments,
@@ -111,7 +111,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest_asyncio.fixture(loop_scope="session")
 async def standin() -> AsyncIterator[StandIn]:
     """The demo's scripted model, without its pauses."""
-    async with serve(load_scenario("demo").model_copy(update={"seconds": 0.0})) as served:
+    async with serve_scenario(load_scenario("demo").model_copy(update={"seconds": 0.0})) as served:
         yield served
 
 

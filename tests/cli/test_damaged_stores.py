@@ -38,7 +38,7 @@ class Home:
     async def damage_record(self, name: str, data: bytes, run: str = BAD) -> None:
         """Let a file of the bad store's run be this, in a commit on top, as a hand or a disk would have it."""
         ref = naming.run_ref(run)
-        head = await self.bad.head(ref)
+        head = await self.bad.read_head(ref)
         await self.bad.commit_files(ref, expected=head, files={name: data}, message="x", at=AT)
 
 
@@ -46,7 +46,7 @@ async def make(cli: Cli, place: Path, name: str, *runs: str) -> Store:
     project = Project(place / name)
     first = project.commit({"README.md": b"x\n"}, "first")
     store = await Store.open(cli.home, str(project.path))
-    await store.fetch(None)
+    await store.fetch_base(None)
     for run in runs:
         document = RunDocument(
             run=run, status=RunStatus.DONE, repo=store.repo, base_commit=first, task=f"task of {run}"
@@ -60,10 +60,12 @@ async def make(cli: Cli, place: Path, name: str, *runs: str) -> Store:
         }
         files["request.json"] = json.dumps({**json.loads(files["request.json"]), "base_commit": first}).encode()
         await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-        await store.move(naming.integration_ref(run), first, expected=None)
-        began = await Checkpoints(store).begin(Lane(run, "t1"), first, at=AT)
+        await store.move_ref(naming.integration_ref(run), first, expected=None)
+        began = await Checkpoints(store).begin_lane(Lane(run, "t1"), first, at=AT)
         turn = {"transcript/1-backend/00001-user.json": b'{"turn": 1, "message": {"role": "user", "content": "hi"}}'}
-        await Checkpoints(store).record(Lane(run, "t1"), expected=began, files=turn, workspace=None, summary="1", at=AT)
+        await Checkpoints(store).record_checkpoint(
+            Lane(run, "t1"), expected=began, files=turn, workspace=None, summary="1", at=AT
+        )
     return store
 
 
@@ -286,14 +288,14 @@ async def test_a_damaged_record_is_a_finding_and_comes_back(home: Home, name: st
         assert "Traceback" not in result.err, (words, result.err)
         if words[0] in ("log", "diff"):
             assert result.code == 0, (words, result.err)
-    lost = await home.bad.head(naming.run_ref(BAD))
+    lost = await home.bad.read_head(naming.run_ref(BAD))
 
     mended = await home.cli("doctor", "--store", "--repair", "--json")
     assert mended.code == 0, mended.out
     assert (await home.cli("show", BAD, "--state")).code == 0
     after = await Store.open(home.cli.home, home.bad.repo)
-    head = await after.head(naming.run_ref(BAD))
-    assert lost in await after.parents(str(head))  # nothing is deleted: what was damaged is one commit before
+    head = await after.read_head(naming.run_ref(BAD))
+    assert lost in await after.list_parents(str(head))  # nothing is deleted: what was damaged is one commit before
 
 
 async def test_a_record_that_was_never_whole_is_said_plainly(home: Home) -> None:
@@ -318,7 +320,7 @@ async def test_a_run_that_is_nowhere_may_be_in_a_store_that_cannot_be_read(home:
 async def test_a_listing_opens_each_store_once_and_only_for_what_it_shows(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from interfaces.cli.runs.stored_run import Shelf
+    from interfaces.cli.runs.stored_run import OpenStores
 
     opened: list[str] = []
     real = Store.open
@@ -328,12 +330,12 @@ async def test_a_listing_opens_each_store_once_and_only_for_what_it_shows(
         return await real(root, repo)
 
     monkeypatch.setattr(Store, "open", counting)
-    shelf = Shelf(home.cli.home)
+    shelf = OpenStores(home.cli.home)
     for _ in range(3):
         for run in (GOOD, OLD):
-            assert await shelf.document(home.good.repo, run) is not None
+            assert await shelf.read_document(home.good.repo, run) is not None
     assert opened == [home.good.repo]
-    assert await shelf.document("/not/here", GOOD) is None
+    assert await shelf.read_document("/not/here", GOOD) is None
     assert len(opened) == 1
     waiting = await home.cli("list", "--status", "waiting", "--json")
     assert (waiting.code, json.loads(waiting.out)) == (0, [])
@@ -371,10 +373,10 @@ async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_m
 @pytest.mark.parametrize("lost", ["state.json", "commit", "transcript"])
 async def test_a_lost_object_is_a_finding_and_ends_no_command(home: Home, lost: str) -> None:
     ref = naming.task_ref(BAD, "t1") if lost == "transcript" else naming.run_ref(BAD)
-    oid = str(await home.bad.head(ref))
+    oid = str(await home.bad.read_head(ref))
     if lost != "commit":
         path = "transcript/1-backend/00001-user.json" if lost == "transcript" else lost
-        entry = home.bad.objects.entry(home.bad.objects.tree_of(oid), path)
+        entry = home.bad.objects.find_entry(home.bad.objects.tree_of(oid), path)
         assert entry is not None
         oid = entry.oid
     await apart(home.bad.path)

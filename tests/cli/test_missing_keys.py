@@ -8,7 +8,7 @@ import pytest
 
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
-from workers.embedded.server import embedded_server
+from workers.embedded.server import use_embedded_server
 
 pytestmark = pytest.mark.server
 
@@ -25,7 +25,7 @@ async def test_other_runs_are_shown(scripted: Cli, repository: Path) -> None:
         started = await scripted("run", f"Do {name}", "--repo", str(repository), "--detach", "--json")
         assert started.code == 0, started.err
         runs.append(json.loads(started.out)["run"])
-    async with embedded_server(read_settings(home=scripted.home)):
+    async with use_embedded_server(read_settings(home=scripted.home)):
         await look_at(scripted, runs)
 
 

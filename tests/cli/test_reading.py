@@ -38,15 +38,15 @@ class Scene:
             document.decisions = [Decision(id="D1", question="Which?", choices=["retry", "skip"])]
         files = {**run_files(run, self.store.repo), "state.json": document.model_dump_json().encode()}
         ref = naming.run_ref(run)
-        await self.store.commit_files(ref, expected=await self.store.head(ref), files=files, message="r", at=AT)
+        await self.store.commit_files(ref, expected=await self.store.read_head(ref), files=files, message="r", at=AT)
 
     async def add_message(self, run: str, number: int, text: str) -> None:
         """Add a message to the transcript of the run's task."""
         lane = Lane(run, "t1")
-        before = self.heads.get(run) or await Checkpoints(self.store).begin(lane, self.base, at=AT)
+        before = self.heads.get(run) or await Checkpoints(self.store).begin_lane(lane, self.base, at=AT)
         turn: dict[str, Any] = {"turn": number, "message": {"role": "user", "content": text}}
         files = {f"transcript/1-backend/{number:05}-user.json": json.dumps(turn).encode()}
-        self.heads[run] = await Checkpoints(self.store).record(
+        self.heads[run] = await Checkpoints(self.store).record_checkpoint(
             lane, expected=before, files=files, workspace=None, summary="1", at=AT
         )
 
@@ -57,11 +57,11 @@ async def scene(cli: Cli, tmp_path: Path) -> Scene:
     base = project.commit({"README.md": b"x\n"}, "first")
     change = project.commit({"README.md": b"changed\n"}, "second")
     store = await Store.open(cli.home, str(project.path))
-    await store.fetch(None)
+    await store.fetch_base(None)
     scene = Scene(cli, store, base, change)
     for run, status, began in ((DONE, RunStatus.DONE, BEGAN), (WAITING, RunStatus.WAITING, BEGAN + timedelta(days=1))):
         await scene.save(run, status, began)
-        await store.move(naming.integration_ref(run), change, expected=None)
+        await store.move_ref(naming.integration_ref(run), change, expected=None)
         await scene.add_message(run, 1, f"words of {run}")
     return scene
 

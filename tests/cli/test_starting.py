@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from baton.errors import UsageError
-from interfaces.cli.runs.start import UNSTARTED, see_through
+from interfaces.cli.runs.start import UNSTARTED, complete_start
 from interfaces.cli.terminal.runner import Farewell
 
 
@@ -19,7 +19,7 @@ async def test_a_start_that_is_under_way_is_completed_before_the_farewell(monkey
     async def start() -> None:
         await answered.wait()
 
-    command = asyncio.create_task(see_through(start(), "shop-x7k2", farewell))
+    command = asyncio.create_task(complete_start(start(), "shop-x7k2", farewell))
     await asyncio.sleep(0)
     command.cancel()
     await asyncio.sleep(0)
@@ -39,5 +39,5 @@ async def test_a_start_that_fails_leaves_no_run() -> None:
         raise UsageError("There is a run already.")
 
     with pytest.raises(UsageError):
-        await see_through(start(), "shop-x7k2", farewell)
+        await complete_start(start(), "shop-x7k2", farewell)
     assert farewell.text == UNSTARTED

@@ -22,7 +22,7 @@ from baton.records.run import RunDocument, RunStatus
 from baton.settings.core import read_settings
 from standin.script.scenario import Fault
 from standin.server.app import StandIn
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.cli.conftest import Cli, Process
 from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import SECRET, encode, headers, issue, payload
@@ -30,9 +30,9 @@ from tests.interfaces.github.http import post
 from tests.support.ports import reserve_port
 from tests.support.repositories import make_repository
 from tests.support.scripts import bash, plan, scenario, simple_task, task, write
-from workers.connection import connect_to
-from workers.embedded.server import running_server
-from workers.http_server import http_server
+from workers.connection import connect_to_address
+from workers.embedded.server import find_running_server
+from workers.http_server import serve_http
 
 pytestmark = pytest.mark.server
 
@@ -66,9 +66,9 @@ async def run_once(cli: Cli, repository: Path) -> tuple[RunDocument, str]:
     """A run from the command line, on the worker of `baton up`; its document, and the metrics page afterwards."""
     started = await cli("run", TASK, "--repo", str(repository), "--detach")
     assert started.code == 0, started.err
-    server = running_server(read_settings(home=cli.home))
+    server = find_running_server(read_settings(home=cli.home))
     assert server is not None
-    client = await connect_to(server.address)
+    client = await connect_to_address(server.address)
     handle = client.get_workflow_handle(started.out.strip(), result_type=RunDocument)
     document: RunDocument = await asyncio.wait_for(handle.result(), HANGS.total_seconds())
 
@@ -94,8 +94,8 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
         plan(task("t1"), faults=[Fault(status=529)]), simple_task("t1", write("src/a.txt", "a\n"), bash("true"))
     )
     async with (
-        serve(script) as standin,
-        http_server(collector(spans), "127.0.0.1", 0, "collector") as otlp,
+        serve_scenario(script) as standin,
+        serve_http(collector(spans), "127.0.0.1", 0, "collector") as otlp,
     ):
         cli = Cli(
             tmp_path / "home",
@@ -134,7 +134,7 @@ async def test_metrics_traces_and_logs_of_one_run(tmp_path: Path, spans: list[Sp
 async def test_log_lines_of_services_are_kept_from_the_commands_of_people(tmp_path: Path) -> None:
     """A container has one environment for its worker and for those who look in by `docker exec`."""
     script = scenario(plan(task("t1")), simple_task("t1", write("src/a.txt", "a\n")))
-    async with serve(script) as standin:
+    async with serve_scenario(script) as standin:
         cli = Cli(
             tmp_path / "home",
             ANTHROPIC_BASE_URL=standin.base_url,

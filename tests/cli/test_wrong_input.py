@@ -12,7 +12,7 @@ import pytest
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli, Result, nothing_runs
 from tests.conftest import assert_eventually
-from workers.embedded.server import embedded_server
+from workers.embedded.server import use_embedded_server
 
 KEY = "sk-ant-some-key-0000000000"
 
@@ -200,7 +200,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 @pytest.mark.server
 async def test_a_run_that_is_not_there(cli: Cli) -> None:
     # One server for all of them; otherwise each would start its own.
-    async with embedded_server(read_settings(home=cli.home)):
+    async with use_embedded_server(read_settings(home=cli.home)):
         said = await asyncio.gather(*[cli(name, "no-such-run", *more) for name, more in COMMANDS.items()])
     for result in said:
         refused(result, 2, "no-such-run", "baton list")

@@ -22,11 +22,11 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, Process
 from tests.cli.test_help import commands
-from tests.conftest import HANGS, reach
+from tests.conftest import HANGS, server_environment
 from tests.support.ports import reserve_port
-from workers.connection import connect_to
+from workers.connection import connect_to_address
 from workers.embedded.server import find_temporal
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+[\w.-]*")
@@ -127,10 +127,10 @@ async def test_the_containers_commands_work_as_processes(project: dict[str, Any]
     (secrets / "baton_encryption_keys").write_text("k1:" + "A" * 43 + "=\n")
     (secrets / "baton_github_token").write_text("")
     (secrets / "baton_github_webhook_secret").write_text("a-secret-of-some-length\n")
-    async with temporal_service(read_settings(home=tmp_path / "server"), embedded_only=True) as service:
+    async with connect_service(read_settings(home=tmp_path / "server"), embedded_only=True) as service:
         local = {"TEMPORAL_ADDRESS": service.address, "BATON_SECRETS_DIR": str(secrets)}
         prepare_namespace(project["services"]["namespace"], service.address)
-        client = await connect_to(service.address, namespace="baton")
+        client = await connect_to_address(service.address, namespace="baton")
         described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="baton"))
         assert described.config.workflow_execution_retention_ttl.ToTimedelta().days == 90
 
@@ -170,7 +170,7 @@ def prepare_namespace(service: dict[str, Any], address: str) -> None:
     (mount,) = service["volumes"]
     script = Path(mount["source"]) / Path(service["command"][1]).relative_to(mount["target"])
     path = f"{find_temporal().parent}:{os.defpath}"
-    env = {**service["environment"], **reach(address), "PATH": path, "HOME": "/nonexistent"}
+    env = {**service["environment"], **server_environment(address), "PATH": path, "HOME": "/nonexistent"}
     for _ in range(2):
         done = subprocess.run(
             [service["command"][0], script], env=env, capture_output=True, text=True, timeout=HANGS.total_seconds()

@@ -13,7 +13,7 @@ SHELL_TURN = "1-backend turn 3: Bash"
 ANSWER = "1-backend turn 2: answer"
 
 IN_TOOL = Moment(
-    "workspaces.tools.toolbox:Toolbox.run", "during", match="Bash", until="workspaces/*/*/work/src/started"
+    "workspaces.tools.toolbox:Toolbox.run_tool", "during", match="Bash", until="workspaces/*/*/work/src/started"
 )
 ADDING = Moment(
     "workspaces.checkpoints.workspace:add_all", "during", until="workspaces/*/*/quarantine/objects/*/tmp_obj_*"
@@ -57,9 +57,9 @@ TOOLS = [
         "mid-tool; tools done, nothing looked at; after write-tree; after the commit",
         [
             IN_TOOL,
-            Moment("workspaces.checkpoints.workspace:Workspace.snapshot", match="None"),
+            Moment("workspaces.checkpoints.workspace:Workspace.take_snapshot", match="None"),
             Moment("workspaces.checkpoints.sandboxed_git:adopt_objects"),
-            Moment("workspaces.git.object_database:Objects.commit", "after", match=SHELL_TURN),
+            Moment("workspaces.git.object_database:ObjectDatabase.write_commit", "after", match=SHELL_TURN),
         ],
         played=_paused,
     ),
@@ -69,7 +69,7 @@ TOOLS = [
             ADDING,
             Moment("workspaces.checkpoints.sandboxed_git:check_object", nth=3),
             Moment("workspaces.checkpoints.sandboxed_git:adopt_objects", "after"),
-            Moment("workspaces.store.store:Store.commit", "after", match=SHELL_TURN),
+            Moment("workspaces.store.store:Store.commit_tree", "after", match=SHELL_TURN),
         ],
         played=partial(script, numbers=1_200_000),
     ),
@@ -77,7 +77,7 @@ TOOLS = [
         "while putting back; objects stored, not synced; while the ref is locked; workspace marked clean",
         [
             Moment("workspaces.checkpoints.snapshots:put_back_path", nth=2),
-            Moment("workspaces.git.object_database:Objects.sync"),
+            Moment("workspaces.git.object_database:ObjectDatabase.sync_objects"),
             Moment("pathlib:Path.replace", match="/t1/head.lock'"),
             Moment("workspaces.checkpoints.workspace:Workspace.mark_clean", "after"),
         ],
@@ -90,8 +90,8 @@ MODEL = [
         [
             Moment("activities.turn.take_turn:ask", "during", match="'X-Baton-Turn': '2'"),
             Moment("activities.turn.take_turn:ask", "after", match="'X-Baton-Turn': '2'"),
-            Moment("workspaces.git.object_database:Objects.commit", "after", match=ANSWER),
-            Moment("workspaces.store.store:Store.commit", "after", match=ANSWER),
+            Moment("workspaces.git.object_database:ObjectDatabase.write_commit", "after", match=ANSWER),
+            Moment("workspaces.store.store:Store.commit_tree", "after", match=ANSWER),
         ],
         # Once for each worker that had asked and not committed; the last one had.
         repeats=3,
@@ -128,9 +128,9 @@ def _step(method: str, match: str = "", nth: int = 1) -> list[Moment]:
 
 
 _STEPS = {
-    "prepare": _step("activities.run.prepare:RepositoryActivities.prepare_run"),
+    "prepare": _step("activities.run.prepare:PrepareActivities.prepare_run"),
     "plan": _step("activities.turn.take_turn:TurnActivities.take_turn", "orchestrator"),
-    "read the plan": _step("activities.run.prepare:RepositoryActivities.read_plan"),
+    "read the plan": _step("activities.run.prepare:PrepareActivities.read_plan"),
     "open": _step("activities.task.integrate:IntegrationActivities.open_task"),
     "make": _step("activities.turn.take_turn:TurnActivities.take_turn", "backend", nth=2),
     "test": _step("activities.turn.take_turn:TurnActivities.take_turn", "tester"),
@@ -138,9 +138,9 @@ _STEPS = {
     "review": _step("activities.turn.take_turn:TurnActivities.take_turn", "reviewer"),
     "integrate": _step("activities.task.integrate:IntegrationActivities.integrate_task"),
     "final gate": _step("activities.task.gate:GateActivities.run_gate", "task='gate'"),
-    "publish": _step("activities.run.publish:PublishingActivities.publish_run"),
+    "publish": _step("activities.run.publish:PublishActivities.publish_run"),
     "save state": _step("activities.run.state_files:StateActivities.save_state"),
-    "clean up": _step("activities.run.publish:PublishingActivities.clean_up"),
+    "clean up": _step("activities.run.publish:PublishActivities.clean_up"),
 }
 """Every activity of a run: killed when it has begun, and when it is done but nobody knows."""
 
@@ -162,9 +162,9 @@ INSIDE = [
     Case(
         "prepare: fetched; run files kept; integration begun",
         [
-            Moment("workspaces.store.store:Store.fetch", "after"),
+            Moment("workspaces.store.store:Store.fetch_base", "after"),
             Moment("activities.run.prepare:write_run_files", "after"),
-            Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
+            Moment("workspaces.store.store:Store.move_ref", "after", match="/integration/head"),
         ],
     ),
     Case(
@@ -173,7 +173,7 @@ INSIDE = [
             Moment("activities.task.gate:project_commit", "after"),
             Moment("activities.task.gate:run_gate", "during", until="gates/*/*/gate.log"),
             Moment("activities.task.gate:run_gate", "after"),
-            Moment("workspaces.store.store:Store.commit", "after", match="gate, round 1"),
+            Moment("workspaces.store.store:Store.commit_tree", "after", match="gate, round 1"),
             Moment("workspaces.delivery.push_branch:git", "after"),
         ],
     ),
@@ -181,7 +181,7 @@ INSIDE = [
         "save state: kept; integrate: on the line; publish: pushing",
         [
             Moment("activities.run.state_files:write_run_files", "after", match="'planning: "),
-            Moment("workspaces.store.store:Store.move", "after", match="/integration/head"),
+            Moment("workspaces.store.store:Store.move_ref", "after", match="/integration/head"),
             Moment("workspaces.delivery.push_branch:git", "during", seconds=0.01),
         ],
     ),

@@ -17,15 +17,15 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from baton import naming
 from baton.records.run import RunDocument, RunRequest
-from standin.script.scenario import Scenario, Step
+from standin.script.scenario import Scenario, ScriptedStep
 from standin.server.app import StandIn
-from standin.server.server import serve
-from tests.conftest import HANGS, reach
+from standin.server.server import serve_scenario
+from tests.conftest import HANGS, server_environment
 from tests.faults.injection import Moment
-from tests.support.forked import Forked, Nursery, inherited
+from tests.support.forked import BatonProcess, ForkServer, inherited_environment
 from tests.support.repositories import git
 from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
-from workers.connection import connect_to
+from workers.connection import connect_to_address
 from workers.search_attributes import ensure_search_attributes
 from workflows.pipeline import Pipeline
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -49,7 +49,7 @@ def script(*, pause: float = 0.0, numbers: int = 1_000, thinking: float = 0.0) -
     `pause` is how long the shell sleeps, `numbers` how much it writes, `thinking` how long the answer that asks for
     the shell takes.
     """
-    shell = Step(calls=[bash(SHELL.format(pause=pause, numbers=numbers))], seconds=thinking)
+    shell = ScriptedStep(calls=[bash(SHELL.format(pause=pause, numbers=numbers))], seconds=thinking)
     expectation = write("tests/one.expect", "src/one.txt one\n")
     last = [bash("seq 1 10 > src/numbers.txt"), made()]
     return scenario(
@@ -61,16 +61,16 @@ def script(*, pause: float = 0.0, numbers: int = 1_000, thinking: float = 0.0) -
 
 
 @dataclass
-class Scene:
+class FaultScene:
     """One run among faults."""
 
     client: Client
     standin: StandIn
-    nursery: Nursery
+    nursery: ForkServer
     directory: Path
     environment: dict[str, str]
     run: str
-    workers: list[Forked] = field(default_factory=list)
+    workers: list[BatonProcess] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -82,7 +82,7 @@ class Scene:
         """The target repository."""
         return self.directory / "shop"
 
-    async def begin(self, **request: Any) -> WorkflowHandle[Pipeline, RunDocument]:
+    async def start_run(self, **request: Any) -> WorkflowHandle[Pipeline, RunDocument]:
         """Start the run; nothing happens until there is a worker."""
         return await self.client.start_workflow(
             Pipeline.run,
@@ -91,15 +91,15 @@ class Scene:
             task_queue=naming.TASK_QUEUE,
         )
 
-    async def worker(self, moment: Moment | None = None, **environment: str) -> Forked:
+    async def worker(self, moment: Moment | None = None, **environment: str) -> BatonProcess:
         """Start a worker; with a moment, it dies there."""
         log = self.directory / "worker.log"
-        settings = inherited(**{**self.environment, **environment})
-        worker = self.nursery.logged(settings, log, be="worker", moment=asdict(moment) if moment else None)
+        settings = inherited_environment(**{**self.environment, **environment})
+        worker = self.nursery.start_logged(settings, log, be="worker", moment=asdict(moment) if moment else None)
         self.workers.append(worker)
         return worker
 
-    async def outcome(self, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
+    async def wait_for_document(self, handle: WorkflowHandle[Pipeline, RunDocument]) -> RunDocument:
         """The run's document once it has ended."""
         async with asyncio.timeout(HANGS.total_seconds()):
             with suppress(WorkflowFailureError):
@@ -110,7 +110,7 @@ class Scene:
         """How often each turn was asked of the model."""
         return collections.Counter((r.task, r.role, r.round, r.turn) for r in self.standin.requests)
 
-    def repeated(self) -> dict[Asked, int]:
+    def repeated_requests(self) -> dict[Asked, int]:
         """The requests that were made more than once."""
         return {asked: count for asked, count in self.asked().items() if count > 1}
 
@@ -120,12 +120,12 @@ class Scene:
         checkpoints = Checkpoints(await Store.open(self.home, str(self.repo)))
         committed: dict[Asked, str] = {}
         for name in {str(asked[0]) for asked in last}:
-            head = await checkpoints.head(Lane(self.run, name))
-            for path in await checkpoints.store.paths(head, "transcript") if head else []:
+            head = await checkpoints.read_head(Lane(self.run, name))
+            for path in await checkpoints.store.list_paths(head, "transcript") if head else []:
                 if path.endswith("-assistant.json"):
                     _, session, turn = path.split("/")
                     round_number, _, role = session.partition("-")
-                    entry = json.loads(await checkpoints.store.read(str(head), path) or b"")
+                    entry = json.loads(await checkpoints.store.read_file(str(head), path) or b"")
                     committed[name, role, int(round_number), int(turn.split("-")[0])] = entry["request_id"]
         assert committed.keys() == last.keys(), "every turn that was asked has its answer"
         return [asked for asked, request in committed.items() if request != last[asked]]
@@ -134,11 +134,11 @@ class Scene:
         """The id of the tree that was published."""
         return git(self.repo, "rev-parse", f"{document.branch}^{{tree}}")
 
-    async def kept(self) -> str | None:
+    async def read_state(self) -> str | None:
         """`state.json` as it lies in the store."""
         store = await Store.open(self.home, str(self.repo))
-        head = await store.head(naming.run_ref(self.run))
-        data = await store.read(head, "state.json") if head else None
+        head = await store.read_head(naming.run_ref(self.run))
+        data = await store.read_file(head, "state.json") if head else None
         return data.decode() if data else None
 
     def refs(self) -> dict[str, str]:
@@ -161,34 +161,34 @@ class Scene:
 async def new_namespace(address: str) -> Client:
     """A namespace of its own on a server, ready for runs."""
     name = f"faults-{secrets.token_hex(4)}"
-    root = await connect_to(address)
+    root = await connect_to_address(address)
     retention = Duration(seconds=86_400)
     await root.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
     )
-    client = await connect_to(address, namespace=name)
+    client = await connect_to_address(address, namespace=name)
     await ensure_search_attributes(client)
     return client
 
 
 @asynccontextmanager
 async def scene(
-    client: Client, address: str, nursery: Nursery, template: Path, directory: Path, played: Scenario, **more: str
-) -> AsyncIterator[Scene]:
+    client: Client, address: str, nursery: ForkServer, template: Path, directory: Path, played: Scenario, **more: str
+) -> AsyncIterator[FaultScene]:
     """Everything for a run in this namespace; its workers end with it."""
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copytree(template, directory / "shop")
-    async with serve(played) as standin:
+    async with serve_scenario(played) as standin:
         environment = {
             "BATON_HOME": str(directory / "home"),
             "ANTHROPIC_API_KEY": "sk-ant-faults",
             "ANTHROPIC_BASE_URL": standin.base_url,
-            **reach(address),
+            **server_environment(address),
             "TEMPORAL_NAMESPACE": client.namespace,
             **more,
         }
         run = f"fault-{secrets.token_hex(4)}"
-        opened = Scene(client, standin, nursery, directory, environment, run)
+        opened = FaultScene(client, standin, nursery, directory, environment, run)
         try:
             yield opened
         finally:

@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from baton.naming import slug
+from baton.naming import make_slug
 from baton.records.run import RunStatus
 from standin.script.scenario import Scenario
 from tests.conftest import HANGS
 from tests.faults.injection import Moment
-from tests.faults.scene import Scene, script
+from tests.faults.scene import FaultScene, script
 
 SIDE_BY_SIDE = 8
 """Cases at once in one test: most of a case is waiting for the heartbeat of a dead worker to be missed."""
@@ -32,9 +32,9 @@ class Case:
     played: Callable[[], Scenario] = field(default=script)
 
 
-async def survive(scene: Scene, case: Case, tree: str) -> str:
+async def survive(scene: FaultScene, case: Case, tree: str) -> str:
     """Carry the case out; an empty text, or what is wrong."""
-    handle = await scene.begin()
+    handle = await scene.start_run()
     for number, moment in enumerate(case.moments):
         worker = await scene.worker(moment)
         try:
@@ -48,7 +48,7 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
             case.loses[number](scene.home)
     await scene.worker()
     try:
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
     except TimeoutError:
         return f"the run did not end; asked so far: {dict(scene.asked())}\n{scene.log()}"
     wrong = []
@@ -56,7 +56,7 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
         wrong.append(f"the run ended as {document}")
     elif scene.tree(document) != tree:
         wrong.append(f"the published tree {scene.tree(document)} is not that of an undisturbed run, {tree}")
-    repeated = scene.repeated()
+    repeated = scene.repeated_requests()
     if sum(repeated.values()) - len(repeated) != case.repeats:
         wrong.append(f"repeated model calls: {repeated or 'none'}; there should be {case.repeats}")
     if not wrong and (again := await scene.called_again()):
@@ -65,13 +65,13 @@ async def survive(scene: Scene, case: Case, tree: str) -> str:
 
 
 async def survive_all(
-    scenes: Callable[..., AbstractAsyncContextManager[Scene]], cases: Sequence[Case], tree: str
+    scenes: Callable[..., AbstractAsyncContextManager[FaultScene]], cases: Sequence[Case], tree: str
 ) -> None:
     """Carry cases out side by side, and say of each that went wrong what it was."""
     room = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def one(case: Case) -> str:
-        async with room, scenes(slug(case.name, 60), case.played()) as scene:
+        async with room, scenes(make_slug(case.name, 60), case.played()) as scene:
             wrong = await survive(scene, case, tree)
             return f"{case.name}: {wrong}" if wrong else ""
 

@@ -14,8 +14,8 @@ import pytest
 from baton.records.run import RunStatus
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
-from tests.faults.scene import Scene, script
-from tests.support.forked import inherited
+from tests.faults.scene import FaultScene, script
+from tests.support.forked import inherited_environment
 
 DAY = 86_400
 
@@ -50,13 +50,13 @@ def clock(tmp_path: Path) -> Clock:
 
 
 @asynccontextmanager
-async def worker(scene: Scene, clock: Clock) -> AsyncIterator[None]:
+async def worker(scene: FaultScene, clock: Clock) -> AsyncIterator[None]:
     """`baton worker` under this clock."""
     with (scene.directory / "worker.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from interfaces.cli.main import main; main()", "worker"),
             cwd=Path(__file__).parents[2],
-            env=inherited(**scene.environment, **clock.environment()),
+            env=inherited_environment(**scene.environment, **clock.environment()),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -83,12 +83,12 @@ async def test_the_clock_is_wrong_and_jumps(scenes: Scenes, clock: Clock) -> Non
     """A day behind from the start, then two days forwards, then one backwards, in the middle of a turn each."""
     clock.set(-DAY)
     async with scenes("run", script(pause=1.5, thinking=1.5)) as scene, worker(scene, clock):
-        handle = await scene.begin()
+        handle = await scene.start_run()
         await assert_eventually(lambda: ("t1", "backend", 1, 2) in scene.asked())
         clock.set(DAY)
         await assert_eventually(lambda: any(scene.home.glob("workspaces/*/*/work/src/started")))
         clock.set(0)
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
         assert document.status is RunStatus.DONE, (document, scene.log())
         assert not document.errors
-        assert not scene.repeated()
+        assert not scene.repeated_requests()

@@ -14,13 +14,13 @@ from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import Decide, DecisionState, RunDocument, RunStatus
 from baton.settings.core import read_settings
-from standin.script.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.faults.conftest import Scenes
-from tests.faults.scene import Scene
+from tests.faults.scene import FaultScene
 from tests.pipelines.conftest import events
 from tests.support.scripts import made, plan, reviewed, scenario, session, task, tested, write
-from workers.worker import running_worker
+from workers.worker import run_worker
 from workflows.pipeline import Pipeline
 
 TASKS = 4
@@ -68,7 +68,7 @@ def befallen(faults: Sequence[list[Fault | None]], tasks: int) -> Scenario:
     parts = [plan(*(task(f"t{number}") for number in range(tasks)))]
     for number in range(tasks):
         turns = [
-            Step(calls=[write(f"src/{number}-{turn}.txt", "x\n")], faults=fault)
+            ScriptedStep(calls=[write(f"src/{number}-{turn}.txt", "x\n")], faults=fault)
             for turn, fault in enumerate(faults[number::tasks])
         ]
         parts.append(session("backend", f"t{number}", [*turns, [made()]]))
@@ -77,7 +77,7 @@ def befallen(faults: Sequence[list[Fault | None]], tasks: int) -> Scenario:
     return scenario(*parts)
 
 
-def asked(scene: Scene) -> dict[tuple[str, int], int]:
+def asked(scene: FaultScene) -> dict[tuple[str, int], int]:
     """How often each turn of the makers was asked."""
     return dict(collections.Counter((str(r.task), r.turn or 0) for r in scene.standin.requests if r.role == "backend"))
 
@@ -92,13 +92,13 @@ def expected(counts: Sequence[int], tasks: int) -> dict[tuple[str, int], int]:
 
 
 @asynccontextmanager
-async def playing(scene: Scene) -> AsyncIterator[None]:
+async def playing(scene: FaultScene) -> AsyncIterator[None]:
     """A worker in this process whose client of the Messages API loses patience soon."""
     timeout = httpx2.Timeout(READ_TIMEOUT, connect=60)
     url = scene.standin.base_url
     async with (
         AsyncAnthropic(api_key="sk-ant-faults", base_url=url, max_retries=0, timeout=timeout) as model,
-        running_worker(scene.client, read_settings(home=scene.home), model=model),
+        run_worker(scene.client, read_settings(home=scene.home), model=model),
     ):
         yield
 
@@ -108,8 +108,8 @@ async def test_faults_that_pass_are_retried(scenes: Scenes) -> None:
     cases = [(times, fault) for times in (1, 2) for fault in PASSING.values()]
     faults: list[list[Fault | None]] = [[Fault(**fault, times=times)] for times, fault in cases]
     async with scenes("run", befallen(faults, TASKS)) as scene, playing(scene):
-        handle = await scene.begin(parallel=TASKS)
-        document = await scene.outcome(handle)
+        handle = await scene.start_run(parallel=TASKS)
+        document = await scene.wait_for_document(handle)
         sessions = [scene.client.get_workflow_handle(f"{scene.run}/t{n}/1-backend") for n in range(TASKS)]
         started = [e for one in sessions for e in await events(one, EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)]
         attempts = collections.Counter(event.activity_task_started_event_attributes.attempt for event in started)
@@ -145,10 +145,10 @@ async def test_what_cannot_succeed_is_asked_once(scenes: Scenes) -> None:
 
 async def answered_whenever_asked(
     scenes: Scenes, faults: Sequence[list[Fault | None]], attempted: list[list[str]]
-) -> tuple[RunDocument, Scene]:
+) -> tuple[RunDocument, FaultScene]:
     """A run in which every fault leads to a decision, which is answered: try again."""
     async with scenes("run", befallen(faults, TASKS)) as scene, playing(scene):
-        handle = await scene.begin(parallel=TASKS)
+        handle = await scene.start_run(parallel=TASKS)
         for turn in range(0, len(faults), TASKS):
             now = len(faults[turn : turn + TASKS])
 
@@ -160,7 +160,7 @@ async def answered_whenever_asked(
             for decision in await handle.query(Pipeline.decisions):
                 if decision.state is DecisionState.OPEN:
                     await handle.signal(Pipeline.decide, Decide(decision_id=decision.id, choice="retry"))
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
         assert document.status is RunStatus.DONE, document
         assert [decision.attempted for decision in document.decisions] == attempted
         return document, scene

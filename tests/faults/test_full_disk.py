@@ -51,7 +51,7 @@ async def test_the_disk_is_full_in_a_tool(scenes: Scenes, disk: Path) -> None:
     """When an answer arrives: see `tests/pipelines/failures/test_poor_places.py`."""
     ballast = Ballast(disk)
     async with scenes("run", script(pause=2.0), BATON_HOME=str(disk / "home"), BATON_DISK_FLOOR_GB="0") as scene:
-        handle = await scene.begin()
+        handle = await scene.start_run()
         await scene.worker()
         await assert_eventually(lambda: any(scene.home.glob("workspaces/*/*/work/src/started")))
         ballast.fill()
@@ -69,10 +69,10 @@ async def test_the_disk_is_full_in_a_tool(scenes: Scenes, disk: Path) -> None:
 
         ballast.drop()
         await handle.signal(Pipeline.decide, Decide(decision_id=decision.id, choice="retry"))
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
         assert document.status is RunStatus.DONE, (document, scene.log())
         assert await scene.called_again() == []
-        assert not scene.repeated()
+        assert not scene.repeated_requests()
         assert len(document.errors) == 1
 
 
@@ -80,7 +80,7 @@ async def test_room_is_made_in_time(scenes: Scenes, disk: Path) -> None:
     """Within the two retries nobody needs to be asked."""
     ballast = Ballast(disk)
     async with scenes("run", script(pause=1.0), BATON_HOME=str(disk / "home"), BATON_DISK_FLOOR_GB="0") as scene:
-        handle = await scene.begin()
+        handle = await scene.start_run()
         await scene.worker()
         await assert_eventually(lambda: any(scene.home.glob("workspaces/*/*/work/src/started")))
         ballast.fill()
@@ -92,9 +92,9 @@ async def test_room_is_made_in_time(scenes: Scenes, disk: Path) -> None:
 
         await assert_eventually(failed_once)
         ballast.drop()
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
         assert document.status is RunStatus.DONE, (document, scene.log())
         assert not document.decisions
         # An answer that came while there was no room is asked for again, and nothing else.
-        assert set(scene.repeated().values()) <= {2}
-        assert len(scene.repeated()) <= 1
+        assert set(scene.repeated_requests().values()) <= {2}
+        assert len(scene.repeated_requests()) <= 1

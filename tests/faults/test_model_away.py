@@ -16,7 +16,7 @@ from standin.script.scenario import Scenario
 from tests.conftest import HANGS, assert_eventually
 from tests.faults.conftest import Scenes
 from tests.faults.scene import script
-from tests.support.forked import Nursery, inherited
+from tests.support.forked import ForkServer, inherited_environment
 from tests.support.ports import reserve_port
 from workflows.pipeline import Pipeline
 
@@ -41,14 +41,14 @@ async def requests(port: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("back", ["at once", "after a decision"])
-async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tmp_path: Path, back: str) -> None:
+async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: ForkServer, tmp_path: Path, back: str) -> None:
     port, log = reserve_port(), tmp_path / "standin.log"
     played = tmp_path / "played.yaml"
     # It dies before the answer ends, however late the test hears of the request; its successor is quick.
     played.write_text(dumped(script(thinking=HANGS.total_seconds())))
-    standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
+    standin = workers.start_logged(inherited_environment(), log, be="standin", scenario=str(played), port=port)
     async with scenes("run", script(), ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}") as scene:
-        handle = await scene.begin()
+        handle = await scene.start_run()
         worker = await scene.worker()
         before: list[dict[str, Any]] = []
 
@@ -67,14 +67,14 @@ async def test_the_model_dies_in_mid_stream(scenes: Scenes, workers: Nursery, tm
                 return (await handle.query(Pipeline.state)).status is RunStatus.WAITING
 
             await assert_eventually(waiting)
-        standin = workers.logged(inherited(), log, be="standin", scenario=str(played), port=port)
+        standin = workers.start_logged(inherited_environment(), log, be="standin", scenario=str(played), port=port)
         await assert_eventually(lambda: _listens(port))
         worker.send_signal(signal.SIGCONT)
         if back == "after a decision":
             (decision,) = await handle.query(Pipeline.decisions)
             assert "cannot be reached" in decision.question
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
         after = await requests(port)
         assert document.status is RunStatus.DONE, (document, scene.log())
         assert len(document.decisions) == (1 if back == "after a decision" else 0)

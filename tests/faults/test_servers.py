@@ -17,12 +17,12 @@ from baton.records.run import Decide, RunDocument, RunStatus
 from baton.settings.core import read_settings
 from standin.script.scenario import Scenario
 from tests.conftest import assert_eventually
-from tests.faults.scene import Scene, new_namespace, scene, script
-from tests.support.forked import Nursery
+from tests.faults.scene import FaultScene, new_namespace, scene, script
+from tests.support.forked import ForkServer
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
-from workers.connection import connect_to
+from workers.connection import connect_to_address
 from workers.embedded.server_files import ServerFiles, read_record
-from workers.temporal_service import TemporalService, temporal_service
+from workers.temporal_service import TemporalService, connect_service
 from workflows.pipeline import Pipeline
 
 Handle = WorkflowHandle[Pipeline, RunDocument]
@@ -31,7 +31,7 @@ Handle = WorkflowHandle[Pipeline, RunDocument]
 @pytest.fixture
 async def own(tmp_path: Path, clean_environment: None) -> AsyncIterator[TemporalService]:
     """A server that only this test uses."""
-    async with temporal_service(read_settings(home=tmp_path / "server"), embedded_only=True) as running:
+    async with connect_service(read_settings(home=tmp_path / "server"), embedded_only=True) as running:
         yield running
 
 
@@ -58,16 +58,16 @@ async def eventually(condition: Any) -> None:
 
 @pytest.mark.parametrize("victims", ["server", "server and workers", "keeper, server and workers"])
 async def test_the_server_is_killed(
-    own: TemporalService, tmp_path: Path, workers: Nursery, template: Path, victims: str
+    own: TemporalService, tmp_path: Path, workers: ForkServer, template: Path, victims: str
 ) -> None:
-    files = ServerFiles.under(tmp_path / "server")
+    files = ServerFiles.open_home(tmp_path / "server")
     async with AsyncExitStack() as stack:
 
-        async def begin(name: str, played: Scenario) -> tuple[Scene, Handle]:
+        async def begin(name: str, played: Scenario) -> tuple[FaultScene, Handle]:
             client = await new_namespace(own.address)
             directory = tmp_path / name
             opened = await stack.enter_async_context(scene(client, own.address, workers, template, directory, played))
-            handle = await opened.begin()
+            handle = await opened.start_run()
             await opened.worker()
             return opened, handle
 
@@ -99,7 +99,7 @@ async def test_the_server_is_killed(
             if record is None or record.state != "running" or record.server == before.server:
                 return False
             with suppress(TemporalUnreachable):
-                await connect_to(own.address)
+                await connect_to_address(own.address)
                 return True
             return False
 
@@ -117,13 +117,13 @@ async def test_the_server_is_killed(
 
         await eventually(answered)
         for opened, handle in scenes:
-            document = await opened.outcome(handle)
+            document = await opened.wait_for_document(handle)
             assert document.status is RunStatus.DONE, (document, opened.log())
             assert await opened.called_again() == []
         assert document.decisions[0].choice == "sqlite"
-        assert not tool.repeated()
-        assert not waiting.repeated()
+        assert not tool.repeated_requests()
+        assert not waiting.repeated_requests()
         # The workers that lived on kept the answer that came while the server was away.
-        assert sum(call.repeated().values()) == (2 if "workers" in victims else 0)
+        assert sum(call.repeated_requests().values()) == (2 if "workers" in victims else 0)
         expected = tool.tree(await scenes[0][1].query(Pipeline.state))
         assert call.tree(await scenes[1][1].query(Pipeline.state)) == expected

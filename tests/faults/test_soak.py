@@ -7,7 +7,7 @@ import pytest
 
 from baton.records.run import RunStatus
 from tests.faults.conftest import Scenes
-from tests.faults.scene import Scene, script
+from tests.faults.scene import FaultScene, script
 from tests.faults.surviving import SIDE_BY_SIDE
 
 RUNS = 10
@@ -16,25 +16,25 @@ LONGEST_LIFE = 4.0
 """Seconds until a worker that is to die does; a run by itself takes about three."""
 
 
-async def torment(scene: Scene, seed: int, tree: str) -> str:
+async def torment(scene: FaultScene, seed: int, tree: str) -> str:
     """One run whose workers are killed at random; an empty text, or what is wrong."""
     dice = random.Random(seed)
     lives = [dice.uniform(0.1, LONGEST_LIFE) for _ in range(dice.randint(1, MOST_KILLS))]
-    handle = await scene.begin()
+    handle = await scene.start_run()
     for life in lives:
         worker = await scene.worker()
         await asyncio.sleep(life)
         await worker.kill()
     await scene.worker()
     try:
-        document = await scene.outcome(handle)
+        document = await scene.wait_for_document(handle)
     except TimeoutError:
         return f"the run did not end; asked so far: {dict(scene.asked())}\n{scene.log()}"
     if document.status is not RunStatus.DONE or document.errors or document.decisions:
         return f"the run ended as {document}\n{scene.log()}"
     if scene.tree(document) != tree:
         return f"the published tree {scene.tree(document)} is not that of an undisturbed run, {tree}"
-    repeated = scene.repeated()
+    repeated = scene.repeated_requests()
     if sum(repeated.values()) - len(repeated) > len(lives):
         return f"more model calls were repeated than workers killed: {repeated}"
     if again := await scene.called_again():

@@ -9,8 +9,8 @@ from temporalio.client import WorkflowExecutionStatus
 from activities.github.comment_marker import MARKER
 from baton import naming
 from baton.records.run import RunStatus
-from baton.steps.github import Handled
-from standin.script.scenario import Fault, Step
+from baton.steps.github import DeliveryOutcome
+from standin.script.scenario import Fault, ScriptedStep
 from tests.support.github.emulator import BOT, OWNER, token_of
 from tests.support.github.world import World
 from tests.support.repositories import CONFIG, git
@@ -117,7 +117,7 @@ async def test_a_decision_is_asked_answered_and_refused_on_the_issue(world) -> N
 
 async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_an_app(world) -> None:  # type: ignore[no-untyped-def]
     """Each with an id of its own, all at once: what makes them one is the id of the run."""
-    first = Step(calls=[write("src/pages.txt", "pages\n")], faults=[Fault(status=400)])
+    first = ScriptedStep(calls=[write("src/pages.txt", "pages\n")], faults=[Fault(status=400)])
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [first, [made()]]),
@@ -151,7 +151,9 @@ async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_a
 
         await says("Decision D1")
         for answer in said:
-            handled = await w.client.get_workflow_handle(answer.json()["workflow"], result_type=Handled).result()
+            handled = await w.client.get_workflow_handle(
+                answer.json()["workflow"], result_type=DeliveryOutcome
+            ).result()
             assert (handled.outcome in ("started", "told"), handled.run) == (True, run), handled
         assert await w.runs() == [run]
         # A token's comments are its person's: the marker tells them from what the person says.

@@ -5,7 +5,7 @@ from pathlib import Path
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.support.github.emulator import OWNER
 from tests.support.github.world import World
@@ -13,12 +13,12 @@ from tests.support.repositories import git
 from tests.support.scripts import made, plan, reviewed, scenario, session, simple_task, task, tested, write
 
 
-def round_of(task_id: str, text: str) -> list[Step]:
+def round_of(task_id: str, text: str) -> list[ScriptedStep]:
     """A round that takes long enough for somebody to push meanwhile."""
     return [
         *session("backend", task_id, [[write("src/pages.txt", text)], [made()]]),
         *session("tester", task_id, [[tested()]]),
-        *session("reviewer", task_id, [Step(calls=[reviewed()], faults=[Fault(delay=1.5)])]),
+        *session("reviewer", task_id, [ScriptedStep(calls=[reviewed()], faults=[Fault(delay=1.5)])]),
     ]
 
 
@@ -49,7 +49,7 @@ async def test_commits_of_others_stay(world, tmp_path: Path) -> None:  # type: i
         round_of("follow-up", "page size 30\n"),
         round_of("follow-up-2", "page size 40\n"),
         simple_task("merge", write("src/pages.txt", "page size 45\n")),
-        session("backend", "follow-up-3", [Step(calls=[made()], faults=[Fault(delay=20.0)])]),
+        session("backend", "follow-up-3", [ScriptedStep(calls=[made()], faults=[Fault(delay=20.0)])]),
     )
     async with world(script) as w:
         number = await w.issue("Add pages")

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from baton.settings.core import Settings
 from interfaces.cli.commands.doctor.github import check_github
 from tests.cli.conftest import Cli, cli
-from tests.conftest import reach
+from tests.conftest import server_environment
 from tests.support.github.emulator import BOT, OWNER, token_of
 from tests.support.github.hub import Fault
 from tests.support.github.world import World
@@ -24,7 +24,7 @@ def examine(
     service: TemporalService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bare_world: World
 ) -> Any:
     """The checks by name, for settings like these, and the exit code."""
-    for name, value in reach(service.address).items():
+    for name, value in server_environment(service.address).items():
         monkeypatch.setenv(name, value)
 
     async def look(**more: Any) -> tuple[int, dict[str, dict[str, str]]]:

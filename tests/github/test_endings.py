@@ -4,8 +4,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import Guide, RunRequest, RunStatus
-from baton.steps.github import Handled
-from standin.script.scenario import Fault, Step
+from baton.steps.github import DeliveryOutcome
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.support.repositories import git
 from tests.support.scripts import made, plan, scenario, session, simple_task, task, write
@@ -14,7 +14,7 @@ from workflows.pipeline import Pipeline
 
 async def test_a_run_without_its_label_stops_and_the_next_one_is_merged_in_the_middle_of_a_round(world) -> None:  # type: ignore[no-untyped-def]
     """The second run has a branch and a comment of its own. What is there when it is merged is what they wanted."""
-    slow = Step(calls=[made()], faults=[Fault(delay=20.0)])
+    slow = ScriptedStep(calls=[made()], faults=[Fault(delay=20.0)])
     script = scenario(
         plan(task("t1")),
         simple_task("t1", write("src/pages.txt", "page size 20\n")),
@@ -69,7 +69,7 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
             return any(f"/comments/{comment}" in place and said == "confused" for place, _, said in w.hub.reactions)
 
         await w.until(confused, lambda: "the reaction")
-        (handled,) = [entry for entry in await w.handled() if isinstance(entry, Handled)]
+        (handled,) = [entry for entry in await w.handled() if isinstance(entry, DeliveryOutcome)]
         assert handled.outcome == "refused"
         assert "belongs to a run of another/repository" in handled.reason
         # An issue that no run ever was for is closed: nothing is made for its repository here.
@@ -87,7 +87,7 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
             issue = await w.api("GET", f"/issues/{mistaken}")
             await w.api("DELETE", f"/issues/{mistaken}/labels/baton")
         said = await w.deliver("issues", {"action": "labeled", "issue": issue, "label": {"name": "baton"}})
-        delivery = w.client.get_workflow_handle(said.json()["workflow"], result_type=Handled)
+        delivery = w.client.get_workflow_handle(said.json()["workflow"], result_type=DeliveryOutcome)
         handled = await delivery.result()
         assert (handled.outcome, handled.reason) == ("refused", "the label was taken away before the run could start")
         assert await w.runs() == [w.run_id(number)]
@@ -96,7 +96,7 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
         sender = {"login": "eve", "id": 3, "type": "User"}
         asked = {"action": "labeled", "issue": issue, "label": {"name": "baton"}, "sender": sender}
         said = await w.deliver("issues", asked)
-        handled = await w.client.get_workflow_handle(said.json()["workflow"], result_type=Handled).result()
+        handled = await w.client.get_workflow_handle(said.json()["workflow"], result_type=DeliveryOutcome).result()
         assert (handled.outcome, handled.reason) == ("refused", f"eve may not write to {w.full_name}")
 
         events = [event async for event in other.fetch_history_events()]
@@ -105,7 +105,7 @@ async def test_the_id_belongs_to_another_repository(world) -> None:  # type: ign
         account = {"login": "Another", "id": 9, "type": "Organization"}
         gone = {"action": "deleted", "installation": {"id": 101, "account": account}}
         said = await w.deliver("installation", gone)
-        handled = await w.client.get_workflow_handle(said.json()["workflow"], result_type=Handled).result()
+        handled = await w.client.get_workflow_handle(said.json()["workflow"], result_type=DeliveryOutcome).result()
         assert (handled.outcome, handled.reason) == ("stopped", w.run_id(number))
         events = [event async for event in other.fetch_history_events()]
         kinds = [event.event_type for event in events[2:]]

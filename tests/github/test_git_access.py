@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from activities.github.client import GitHub, http_client
+from activities.github.client import GitHubClient, make_http_client
 from baton.errors import GitHubDenied, RepositoryAway, RepositoryError
 from tests.support.git_over_http import serving
 from tests.support.github.emulator import OWNER, token_of
@@ -15,7 +15,7 @@ from tests.support.github.opening import make_for_git
 from tests.support.github.world import World
 from tests.support.leftovers import commands_with
 from tests.support.repositories import git, make_repository
-from workspaces.delivery.push_branch import publish
+from workspaces.delivery.push_branch import push_branch
 from workspaces.store.store import Store
 
 BRANCH = "baton/issue-1-add-pages"
@@ -24,12 +24,12 @@ BRANCH = "baton/issue-1-add-pages"
 async def test_fetch_and_push_with_a_token_of_their_own(bare_world: World, tmp_path: Path) -> None:
     w = bare_world
     make_for_git(w, tmp_path, None)
-    async with http_client() as http:
-        github = GitHub(w.settings, http)
+    async with make_http_client() as http:
+        github = GitHubClient(w.settings, http)
         store = await Store.open(tmp_path / "home", w.clone_url, credentials=github.git_header)
         # Slow, so that there is time to look at the processes.
         w.hub.faults = [Fault(".*/info/refs", status_kept=True, delay=1.0)]
-        fetching = asyncio.create_task(store.fetch(None))
+        fetching = asyncio.create_task(store.fetch_base(None))
         seen: list[str] = []
         while not fetching.done():
             seen += commands_with(w.clone_url)
@@ -44,13 +44,13 @@ async def test_fetch_and_push_with_a_token_of_their_own(bare_world: World, tmp_p
 
         made = git(w.bare, "commit-tree", f"{base.commit}^{{tree}}", "-p", base.commit, "-m", "made")
         git(w.bare, "branch", "elsewhere", made)
-        await store.fetch(None)
-        published = await publish(store, made, BRANCH, expected=None)
+        await store.fetch_base(None)
+        published = await push_branch(store, made, BRANCH, expected=None)
         assert not published.already
         assert w.head(BRANCH) == made
         # The answer to the push gets lost: the branch is there, and that is found out.
         w.hub.faults = [Fault(".*/git-receive-pack", after=True)]
-        again = await publish(store, base.commit, "baton/issue-1-again", expected=None)
+        again = await push_branch(store, base.commit, "baton/issue-1-again", expected=None)
         assert w.head("baton/issue-1-again") == again.commit
         assert len(set(w.hub.minted)) == len(w.hub.minted)
         files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
@@ -60,11 +60,11 @@ async def test_fetch_and_push_with_a_token_of_their_own(bare_world: World, tmp_p
         # GitHub is away, and does not let us in.
         w.hub.faults = [Fault(".*/info/refs", status=503)]
         with pytest.raises(RepositoryAway):
-            await store.fetch(None)
-        bad = GitHub(w.settings.model_copy(update=by_token("wrong")), http)
+            await store.fetch_base(None)
+        bad = GitHubClient(w.settings.model_copy(update=by_token("wrong")), http)
         stranger = await Store.open(tmp_path / "other", w.clone_url, credentials=bad.git_header)
         with pytest.raises(GitHubDenied, match="renew the credential") as denied:
-            await stranger.fetch(None)
+            await stranger.fetch_base(None)
         assert "wrong" not in str(denied.value)
 
 
@@ -74,8 +74,8 @@ def by_token(token: str) -> dict[str, object]:
 
 async def test_only_repositories_on_github_get_a_token(bare_world: World) -> None:
     w = bare_world
-    async with http_client() as http:
-        app = GitHub(w.settings, http)
+    async with make_http_client() as http:
+        app = GitHubClient(w.settings, http)
         assert (await app.git_header(w.clone_url) or "").startswith("Authorization: Basic ")
         others = (
             f"https://example.org/{w.full_name}.git",
@@ -89,9 +89,9 @@ async def test_only_repositories_on_github_get_a_token(bare_world: World) -> Non
         for url in others:
             assert await app.git_header(url) is None, url
         assert len(w.hub.minted) == before
-        nobody = GitHub(w.settings.model_copy(update={**by_token("x"), "github_token": None}), http)
+        nobody = GitHubClient(w.settings.model_copy(update={**by_token("x"), "github_token": None}), http)
         assert await nobody.git_header(w.clone_url) is None
-        person = GitHub(w.settings.model_copy(update=by_token(token_of(OWNER))), http)
+        person = GitHubClient(w.settings.model_copy(update=by_token(token_of(OWNER))), http)
         assert await person.git_header(w.clone_url) is not None
 
 
@@ -112,6 +112,6 @@ async def test_a_helper_of_the_persons_git_gets_none_of_our_keys(
     with serving(repositories) as port:
         store = await Store.open(tmp_path / "home", f"http://127.0.0.1:{port}/shop.git")
         with pytest.raises(RepositoryError, match="access was denied"):
-            await store.fetch(None)
+            await store.fetch_base(None)
     assert "PATH=" in seen.read_text()
     assert "canary-" not in seen.read_text()

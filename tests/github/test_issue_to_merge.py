@@ -9,9 +9,9 @@ from temporalio.client import WorkflowExecutionStatus
 
 from baton.records.run import RunStatus
 from interfaces.cli.commands.list import run_row
-from interfaces.cli.views.run_summary import ending
+from interfaces.cli.views.run_summary import ending_lines
 from standin.script.scenario import Fault as ModelFault
-from standin.script.scenario import Scenario, Step
+from standin.script.scenario import Scenario, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.support.github.emulator import BOT
 from tests.support.github.hub import Fault
@@ -23,7 +23,9 @@ from tests.support.worker_process import WorkerProcess
 
 def script(*, slow: bool = False) -> Scenario:
     """One task, and one round for a review."""
-    first = Step(calls=[write("src/pages.txt", "page size 20\n")], faults=[ModelFault(delay=3.0)] if slow else [])
+    first = ScriptedStep(
+        calls=[write("src/pages.txt", "page size 20\n")], faults=[ModelFault(delay=3.0)] if slow else []
+    )
     return scenario(
         plan(task("t1")),
         session("backend", "t1", [first, [made(implemented="Pages. Fixes #77, says @eve.")]]),
@@ -58,7 +60,7 @@ async def test_from_the_label_to_the_merge(world, service) -> None:  # type: ign
         assert document.branch == branch
         assert document.waiting_for == {"run": "a review, or the merge, of the pull request"}
         # The command line shows it, too.
-        shown = "\n".join(ending(document))
+        shown = "\n".join(ending_lines(document))
         assert "The run waits for a review, or the merge, of the pull request; nothing is spent" in shown
         assert f"pull      {pull['html_url']}" in shown
         query = f"WorkflowId = '{w.run_id(number)}'"

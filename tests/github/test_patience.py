@@ -9,11 +9,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.github.client import GitHub, http_client
-from activities.github.reads import ReadingActivities
+from activities.github.client import GitHubClient, make_http_client
+from activities.github.reads import GitHubReadActivities
 from baton.naming import GITHUB_READS
-from baton.records.issue import Delivery, Repository, Sender, Start
-from baton.steps.github import Handled
+from baton.records.issue import Delivery, Repository, RunRequested, Sender
+from baton.steps.github import DeliveryOutcome
 from tests.support.github.emulator import OWNER
 from tests.support.github.hub import Fault
 from tests.support.github.world import World
@@ -44,15 +44,15 @@ async def test_a_delivery_waits(bare_world: World, faults: list[Fault], waits: l
         event="issues.labeled",
         repository=repository,
         sender=Sender(login="eve"),
-        matter=Start(number=1, title="x"),
+        matter=RunRequested(number=1, title="x"),
     )
     async with (
         await WorkflowEnvironment.start_time_skipping(
             data_converter=pydantic_data_converter, test_server_existing_path=str(SERVER)
         ) as env,
-        http_client() as http,
+        make_http_client() as http,
     ):
-        reading = ReadingActivities(GitHub(w.settings, http), frozenset())
+        reading = GitHubReadActivities(GitHubClient(w.settings, http), frozenset())
         async with (
             Worker(env.client, task_queue="baton", workflows=[DeliveryWorkflow]),
             Worker(env.client, task_queue=GITHUB_READS, activities=[reading.check_permission]),
@@ -60,7 +60,7 @@ async def test_a_delivery_waits(bare_world: World, faults: list[Fault], waits: l
             handle = await env.client.start_workflow(DeliveryWorkflow.run, delivery, id="d", task_queue="baton")
             handled = await handle.result()
             nonsense = await env.client.execute_workflow(
-                "Delivery", args=["nonsense", 7], id="n", task_queue="baton", result_type=Handled
+                "Delivery", args=["nonsense", 7], id="n", task_queue="baton", result_type=DeliveryOutcome
             )
             timers = [
                 event.timer_started_event_attributes.start_to_fire_timeout.seconds

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
-from activities.github.client import GitHub, http_client
-from activities.github.reads import ReadingActivities
-from baton.records.issue import Check, Repository, Sender
-from baton.steps.github import EarlierInput, FailedCheck, PullNumber, WhoAsks
+from activities.github.client import GitHubClient, make_http_client
+from activities.github.reads import GitHubReadActivities
+from baton.records.issue import CheckEvent, Repository, Sender
+from baton.steps.github import CheckPermissionInput, ReadCommentsInput, ReadFailureInput, ReadPullInput
 from tests.support.github.emulator import OWNER
 from tests.support.github.world import World
 
@@ -19,7 +19,7 @@ from tests.support.github.world import World
 class Reader:
     """The activities of one repository, as a worker would call them."""
 
-    def __init__(self, world: World, activities: ReadingActivities) -> None:
+    def __init__(self, world: World, activities: GitHubReadActivities) -> None:
         self.world = world
         self.repository = Repository(owner=OWNER, name=world.name, clone_url=world.clone_url, installation=100)
         self._activities = activities
@@ -29,15 +29,15 @@ class Reader:
 
     async def failure(self, **check: Any) -> str:
         known = {"branch": "baton/issue-1-x", "commit": "a" * 40, "name": "build", "outcome": "failed", "id": 77}
-        asked = FailedCheck(repository=self.repository, check=Check.model_validate({**known, **check}))
+        asked = ReadFailureInput(repository=self.repository, check=CheckEvent.model_validate({**known, **check}))
         return str((await self.run("read_failure", asked)).text)
 
 
 @pytest_asyncio.fixture
 async def reader(bare_world: World) -> AsyncIterator[Reader]:
-    async with http_client() as http:
-        github = GitHub(bare_world.settings, http)
-        yield Reader(bare_world, ReadingActivities(github, frozenset({"renovate[bot]"})))
+    async with make_http_client() as http:
+        github = GitHubClient(bare_world.settings, http)
+        yield Reader(bare_world, GitHubReadActivities(github, frozenset({"renovate[bot]"})))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def reader(bare_world: World) -> AsyncIterator[Reader]:
     ],
 )
 async def test_who_may_ask(reader: Reader, login: str, bot: bool, allowed: bool) -> None:
-    asks = WhoAsks(repository=reader.repository, sender=Sender(login=login, bot=bot))
+    asks = CheckPermissionInput(repository=reader.repository, sender=Sender(login=login, bot=bot))
     assert (await reader.run("check_permission", asks)).allowed is allowed
 
 
@@ -74,7 +74,7 @@ async def test_who_may_ask(reader: Reader, login: str, bot: bool, allowed: bool)
 async def test_what_githubs_words_for_permissions_mean(reader: Reader, answer: dict[str, str], allowed: bool) -> None:
     path = f"/repos/{reader.world.full_name}/collaborators/carl/permission"
     reader.world.hub.answers[path] = answer
-    asks = WhoAsks(repository=reader.repository, sender=Sender(login="carl"))
+    asks = CheckPermissionInput(repository=reader.repository, sender=Sender(login="carl"))
     assert (await reader.run("check_permission", asks)).allowed is allowed
 
 
@@ -86,7 +86,7 @@ async def test_earlier_comments_are_those_of_writers_unedited_and_from_before(re
     await w.comment(number, "<!-- baton-run: x -->\nOurs.")
     await w.comment(number, "/baton status")
     await w.comment(number, "Long: " + "x" * 9_000, who="ben")
-    asked = EarlierInput(repository=reader.repository, number=number, before=datetime.now(UTC))
+    asked = ReadCommentsInput(repository=reader.repository, number=number, before=datetime.now(UTC))
     said = (await reader.run("read_comments", asked)).text
     assert said.startswith("Comment of ben:\nOf a writer.\n\nComment of ben:\nLong: xxx")
     assert len(said) < 4_200
@@ -132,5 +132,5 @@ async def test_a_pull_request_of_a_fork_has_no_branch_of_ours(reader: Reader) ->
     w = reader.world
     head = {"ref": "baton/issue-1-x", "repo": {"full_name": "eve/shop"}}
     w.hub.answers[f"/repos/{w.full_name}/pulls/5"] = {"number": 5, "state": "open", "head": head, "draft": False}
-    pull = await reader.run("read_pull", PullNumber(repository=reader.repository, number=5))
+    pull = await reader.run("read_pull", ReadPullInput(repository=reader.repository, number=5))
     assert (pull.branch, pull.state, pull.merged) == ("", "open", False)

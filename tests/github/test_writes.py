@@ -11,11 +11,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.github.checks import CheckActivities
-from activities.github.client import GitHub, http_client
-from activities.github.writes import WritingActivities
+from activities.github.client import GitHubClient, make_http_client
+from activities.github.writes import GitHubWriteActivities
 from baton.records.issue import Repository
 from baton.settings.core import Settings
-from baton.steps.github import CheckInput, CommentInput, PullInput, React
+from baton.steps.github import CheckInput, CommentInput, PullInput, ReactionInput
 from tests.support.github.emulator import BOT, OWNER, token_of
 from tests.support.github.hub import Fault
 from tests.support.github.world import World
@@ -30,7 +30,7 @@ class Writer:
     """The activities of one repository, as a worker would call them."""
 
     world: World
-    github: GitHub
+    github: GitHubClient
     number: int
 
     @property
@@ -42,11 +42,11 @@ class Writer:
 
     async def comment(self, body: str, **more: Any) -> Any:
         asked = CommentInput(repository=self.repository, number=self.number, run="gh-run-1", body=body, **more)
-        return await self.run(WritingActivities(self.github).write_comment, asked)
+        return await self.run(GitHubWriteActivities(self.github).write_comment, asked)
 
     async def pull(self, body: str = "body", **more: Any) -> Any:
         asked = PullInput(repository=self.repository, branch=BRANCH, base="main", title="Title", body=body, **more)
-        return await self.run(WritingActivities(self.github).write_pull, asked)
+        return await self.run(GitHubWriteActivities(self.github).write_pull, asked)
 
     async def check(self, conclusion: str | None = "success", **more: Any) -> Any:
         fields = {"title": "Tests succeed", "summary": "all of them", **more}
@@ -60,8 +60,8 @@ class Writer:
 
 @pytest_asyncio.fixture
 async def writer(bare_world: World) -> AsyncIterator[Writer]:
-    async with http_client() as http:
-        yield Writer(bare_world, GitHub(bare_world.settings, http), await bare_world.issue(label=None))
+    async with make_http_client() as http:
+        yield Writer(bare_world, GitHubClient(bare_world.settings, http), await bare_world.issue(label=None))
 
 
 def failed(error: pytest.ExceptionInfo[ApplicationError]) -> str:
@@ -102,8 +102,8 @@ async def test_reactions_are_there_once(writer: Writer) -> None:
     comment = await w.comment(writer.number, "/baton status")
     for _ in range(2):
         for target in (None, comment):
-            react = React(repository=writer.repository, number=writer.number, comment=target, content="eyes")
-            await writer.run(WritingActivities(writer.github).react, react)
+            react = ReactionInput(repository=writer.repository, number=writer.number, comment=target, content="eyes")
+            await writer.run(GitHubWriteActivities(writer.github).react, react)
     mine = [reaction for reaction in w.hub.reactions if w.name in reaction[0]]
     root = f"/repos/{w.full_name}/issues"
     assert mine == [(f"{root}/{writer.number}", BOT, "eyes"), (f"{root}/comments/{comment}", BOT, "eyes")]
@@ -164,11 +164,11 @@ async def test_the_check_run_is_made_once_and_concluded(writer: Writer) -> None:
 async def test_a_token_writes_statuses_for_it_may_write_no_check_runs(writer: Writer) -> None:
     w = writer.world
     update = {"github_app_id": None, "github_private_key": None, "github_token": SecretStr(token_of(OWNER))}
-    async with http_client() as http:
-        writer.github = GitHub(w.settings.model_copy(update=update), http)
+    async with make_http_client() as http:
+        writer.github = GitHubClient(w.settings.model_copy(update=update), http)
         for conclusion in (None, "success", "success"):
             await writer.check(conclusion, link="https://temporal.example.org/run")
-        assert await writer.github.login() == OWNER
+        assert await writer.github.read_login() == OWNER
     states = [(status["state"], status["context"], status["target_url"]) for status in w.hub.statuses[COMMIT]]
     link = "https://temporal.example.org/run"
     assert states == [("success", "Baton", link), ("pending", "Baton", link)]
@@ -208,24 +208,25 @@ async def test_what_an_answer_means(writer: Writer, fault: dict[str, Any], kind:
 
 async def test_nobody_answers_and_answers_that_are_none(writer: Writer) -> None:
     away = writer.world.settings.model_copy(update={"github_api_url": "http://127.0.0.1:9"})
-    async with http_client() as http:
-        github = GitHub(away, http)
+    async with make_http_client() as http:
+        github = GitHubClient(away, http)
         with pytest.raises(ApplicationError, match="does not answer") as error:
             await writer.run(
-                WritingActivities(github).react, React(repository=writer.repository, number=1, content="eyes")
+                GitHubWriteActivities(github).react,
+                ReactionInput(repository=writer.repository, number=1, content="eyes"),
             )
         assert error.value.type == "GitHubAway"
         bad = writer.world.settings.model_copy(update={"github_private_key": SecretStr("-----BEGIN nothing")})
         with pytest.raises(ApplicationError, match="BATON_GITHUB_PRIVATE_KEY is no private key"):
             await writer.run(
-                WritingActivities(GitHub(bad, http)).react,
-                React(repository=writer.repository, number=1, content="eyes"),
+                GitHubWriteActivities(GitHubClient(bad, http)).react,
+                ReactionInput(repository=writer.repository, number=1, content="eyes"),
             )
         none = Settings(home=away.home)
         with pytest.raises(ApplicationError, match="has no credential for GitHub"):
             await writer.run(
-                WritingActivities(GitHub(none, http)).react,
-                React(repository=writer.repository, number=1, content="eyes"),
+                GitHubWriteActivities(GitHubClient(none, http)).react,
+                ReactionInput(repository=writer.repository, number=1, content="eyes"),
             )
 
 

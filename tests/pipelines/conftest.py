@@ -17,10 +17,10 @@ from baton.records.run import RunDocument, RunRequest
 from baton.settings.core import Settings
 from standin.script.scenario import Scenario
 from standin.server.app import StandIn
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.conftest import HANGS
 from tests.support.repositories import make_repository
-from workers.worker import WorkerHandle, running_worker
+from workers.worker import WorkerHandle, run_worker
 from workflows.pipeline import Pipeline
 from workflows.session import AgentSession
 from workspaces.store.store import Store
@@ -72,7 +72,7 @@ class Stage:
 
     def worker(self) -> AbstractAsyncContextManager[WorkerHandle]:
         """Another worker of this process with the test's settings: for what must happen while there is none."""
-        return running_worker(self.client, self.settings)
+        return run_worker(self.client, self.settings)
 
     def session(self, task: str, name: str) -> WorkflowHandle[AgentSession, Any]:
         """The handle of a session's workflow."""
@@ -108,13 +108,13 @@ def staged(client: Client, settings: Settings, repo: Path, run_id: str) -> Any:
 
     @asynccontextmanager
     async def open_stage(script: Scenario, *, worker: bool = True, **more: Any) -> AsyncIterator[Stage]:
-        async with serve(script, keep_bodies=True) as standin:
+        async with serve_scenario(script, keep_bodies=True) as standin:
             own = settings.model_copy(update={"api_key": SecretStr(CANARY), "base_url": standin.base_url, **more})
             stage = Stage(client, own, standin, repo, run_id)
             if not worker:
                 yield stage
                 return
-            async with running_worker(client, own):
+            async with run_worker(client, own):
                 yield stage
 
     return open_stage

@@ -27,7 +27,7 @@ from baton.records.run import (
     TaskDocument,
     TaskState,
 )
-from tests.conftest import assert_eventually, reach
+from tests.conftest import assert_eventually, server_environment
 from tests.support.scripts import bash, escalate, made, plan, scenario, session, task
 from workers.search_attributes import SEARCH_ATTRIBUTES
 from workers.temporal_service import TemporalService
@@ -72,7 +72,7 @@ async def temporal(service: TemporalService, line: str) -> str:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name(program)),
         *(*arguments, "--address", service.address, "--disable-config-file"),
-        env={**os.environ, **reach(service.address)},
+        env={**os.environ, **server_environment(service.address)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

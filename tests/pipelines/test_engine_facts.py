@@ -27,7 +27,7 @@ from tests.support.scripts import (
     write,
 )
 from workflows.pipeline import Pipeline
-from workspaces.git.commits import in_message
+from workspaces.git.commits import quote_trailers
 
 
 def forged(run: str, about: str = "t2") -> str:
@@ -197,10 +197,10 @@ async def test_a_question_of_a_role_is_a_question_whatever_it_is_called(staged, 
 )
 @pytest.mark.parametrize("between", ["\n", "\r", "\u2028", "\x0b", "\x85"])
 def test_lines_that_look_like_trailers_are_quoted(line: str, between: str) -> None:
-    shown = in_message(f"Did it.{between}{line}{between}Done: all.").split("\n")
+    shown = quote_trailers(f"Did it.{between}{line}{between}Done: all.").split("\n")
     assert shown == ["Did it.", f"> {line}", "Done: all."]
 
 
 def test_words_that_are_no_trailers_stay_as_they_are() -> None:
     text = "fix: the pages\n\n- Baton is mentioned\nNote: a well-known fact.\n    indented: code"
-    assert in_message(text) == text
+    assert quote_trailers(text) == text

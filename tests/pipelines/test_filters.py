@@ -9,7 +9,7 @@ import pytest
 
 from baton import naming
 from baton.records.run import Decide, Fork, RunRequest, RunStatus
-from standin.script.scenario import Call
+from standin.script.scenario import ScriptedCall
 from tests.support.repositories import CONFIG, git, make_repository
 from tests.support.scripts import (
     bash,
@@ -24,7 +24,7 @@ from tests.support.scripts import (
     write,
 )
 from workflows.pipeline import Pipeline
-from workspaces.delivery.lfs_store import kept_contents, pointer_to
+from workspaces.delivery.lfs_store import find_contents, pointer_to
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
@@ -210,7 +210,11 @@ async def test_large_files_are_published_as_pointers_and_uploaded(staged, repo: 
         session("backend", "t1", [[write("src/asset.bin", asset), write("src/tail.bin", "tail\n")], [made()]]),
         session("tester", "t1", [[write("tests/asset.expect", "src/asset.bin mesh of the shop\n")], [tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
-        session("backend", "t2", [[Call("Read", {"file_path": "src/asset.bin"})], [bash("rm src/tail.bin")], [made()]]),
+        session(
+            "backend",
+            "t2",
+            [[ScriptedCall("Read", {"file_path": "src/asset.bin"})], [bash("rm src/tail.bin")], [made()]],
+        ),
         session("tester", "t2", [[tested()]]),
         session("reviewer", "t2", [[reviewed()]]),
     )
@@ -266,10 +270,10 @@ async def test_contents_of_large_files_go_with_a_fork_and_to_another_host(staged
         store = await stage.store()
         pointer = pointer_to(asset.encode())
         for run in (stage.run, forked):
-            assert set(await kept_contents(store, run)) == {pointer}
+            assert set(await find_contents(store, run)) == {pointer}
         other = await Store.open(tmp_path / "other", str(repo), StateRemote.parse(remote, "other"))
         for run in (stage.run, forked):
-            await other.fetch(None)
+            await other.fetch_base(None)
             await other.catch_up(run)
-            contents = await kept_contents(other, run)
-            assert [other.objects.data(blob) for blob in contents.values()] == [asset.encode()]
+            contents = await find_contents(other, run)
+            assert [other.objects.read_blob(blob) for blob in contents.values()] == [asset.encode()]

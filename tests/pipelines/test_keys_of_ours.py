@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from baton.records.run import Decide, Guide, RunStatus
-from baton.text.key_masking import Masker, forms, masked_names
-from standin.script.scenario import Step
+from baton.text.key_masking import KeyMasker, encoded_forms, masked_names
+from standin.script.scenario import ScriptedStep
 from tests.pipelines.conftest import CANARY
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workflows.pipeline import Pipeline
@@ -30,10 +30,10 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_is_masked_and_named(name: str) -> None:
-    masked = Masker(NAMES)(f"Use {FORMS[name]} for it.")
+    masked = KeyMasker(NAMES)(f"Use {FORMS[name]} for it.")
     assert masked_names(masked) in (["ANTHROPIC_API_KEY"], ["BATON_GITHUB_TOKEN"])
     for secret in NAMES:
-        assert not any(form in masked for form in forms(secret))
+        assert not any(form in masked for form in encoded_forms(secret))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_every_form_is_masked_and_named(name: str) -> None:
     ],
 )
 def test_keys_of_others_are_known_by_their_shape(key: str) -> None:
-    masked = Masker({})(f"Use {key}")
+    masked = KeyMasker({})(f"Use {key}")
     assert masked == "Use [masked: a key]"
 
 
@@ -57,7 +57,7 @@ def test_keys_of_others_are_known_by_their_shape(key: str) -> None:
     "text", ["Rename the field password: str", "x = sk-ant", "a\n***\nb", "https://a:b@host/x", "é😀"]
 )
 def test_other_words_stay(text: str) -> None:
-    assert Masker(NAMES)(text) == text
+    assert KeyMasker(NAMES)(text) == text
 
 
 async def test_what_any_client_sends_is_masked_before_it_is_kept_or_shown(staged) -> None:  # type: ignore[no-untyped-def]
@@ -65,7 +65,7 @@ async def test_what_any_client_sends_is_masked_before_it_is_kept_or_shown(staged
     ask = escalate("Which?", "one", "two")
     script = scenario(
         plan(task("t1")),
-        session("backend", "t1", [[ask], Step(calls=[made()])]),
+        session("backend", "t1", [[ask], ScriptedStep(calls=[made()])]),
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
     )
@@ -82,7 +82,7 @@ async def test_what_any_client_sends_is_masked_before_it_is_kept_or_shown(staged
     said = document.model_dump_json()
     assert "ANTHROPIC_API_KEY" in "".join(document.notes)
     assert "masked" in asked
-    wanted = sorted({form for secret in NAMES for form in forms(secret)})
+    wanted = sorted({form for secret in NAMES for form in encoded_forms(secret)})
     assert not [form for form in wanted if form in said or form in asked]
     patterns = [word for form in wanted for word in ("-e", form)]
     found = subprocess.run(["grep", "-rlaF", *patterns, str(home)], capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@ import pytest
 
 from baton import naming
 from baton.records.run import RunStatus, TaskState
-from baton.text.markdown import escape
+from baton.text.markdown import escape_markdown
 from tests.support.repositories import git
 from tests.support.scripts import (
     bash,
@@ -32,8 +32,8 @@ async def test_a_change_becomes_a_tested_reviewed_branch(staged) -> None:  # typ
         document = await stage.finish()
         child = await stage.client.get_workflow_handle(naming.task_workflow_id(stage.run, "t1")).describe()
         # The Web UI renders it as Markdown.
-        assert await child.static_summary() == f"t1: {escape(title)}"
-        assert "](https://e" not in escape(title)
+        assert await child.static_summary() == f"t1: {escape_markdown(title)}"
+        assert "](https://e" not in escape_markdown(title)
 
     assert document.status is RunStatus.DONE, document
     assert document.branch == f"baton/{stage.run}"

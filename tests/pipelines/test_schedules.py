@@ -54,10 +54,10 @@ async def test_a_schedule_of_temporals_starts_a_run(staged) -> None:  # type: ig
             await schedule.delete()
         assert document.status is RunStatus.DONE, document
         assert document.run == run
-        assert document.branch == naming.branch(run) == f"baton/{run.replace(':', '+')}"
+        assert document.branch == naming.branch_name(run) == f"baton/{run.replace(':', '+')}"
         shown = ["git", "-C", str(stage.repo), "show", f"{document.branch}:src/one.txt"]
         assert subprocess.run(shown, check=True, capture_output=True, text=True).stdout == "one\n"
         for name in (run, naming.run_key(run)):
             archive = await find_run(stage.settings.home, name)
-            assert (await archive.document()).run == run
-            assert await archive.transcript("t1")
+            assert (await archive.read_document()).run == run
+            assert await archive.read_transcript("t1")

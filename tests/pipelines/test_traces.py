@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.records.run import Decide, RunStatus
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, Stage
 from tests.support.repositories import git
@@ -65,7 +65,7 @@ async def test_every_log_line_says_where_it_belongs_and_no_key_is_left_anywhere(
         plan(task("t1"), task("t2", role="frontend", depends_on=["t1"]), faults=[Fault(status=529)]),
         session("backend", "t1", [[bash(LOOK)], [escalate(question, "yes", "no")], [made()]]),
         session("tester", "t1", [[bash(LOOK)], [tested()]]),
-        session("reviewer", "t1", [Step(calls=[bash(LOOK)]), [reviewed()]]),
+        session("reviewer", "t1", [ScriptedStep(calls=[bash(LOOK)]), [reviewed()]]),
         session("frontend", "t2", [[bash(LOOK)], [made()]]),
         simple_task("t2")[1:],
     )

@@ -8,7 +8,7 @@ from anthropic import OverloadedError
 from pydantic_core import to_json
 
 from baton.records.run import Usage
-from standin import Call, Fault, Scenario, Step, serve
+from standin import Fault, Scenario, ScriptedCall, ScriptedStep, serve_scenario
 from standin.api.prefix import read_prefix
 from standin.api.prompt_cache import PromptCache
 from standin.api.schema import parse_request
@@ -39,8 +39,8 @@ def cache(clock: Clock) -> PromptCache:
 def pay(cache: PromptCache, body: dict[str, Any]) -> Usage:
     """What a request is billed, and its effect on the cache."""
     checked = parse_request(to_json(body))
-    outcome = cache.account(checked, read_prefix(checked))
-    cache.commit(outcome)
+    outcome = cache.account_request(checked, read_prefix(checked))
+    cache.commit_outcome(outcome)
     return outcome.usage
 
 
@@ -135,14 +135,14 @@ def test_changes_lose_what_comes_after_them(cache: PromptCache) -> None:
 
 def turns(calls: int, *, layout: bool) -> Scenario:
     """A session whose every turn thinks and calls so many tools in parallel."""
-    step = {"thinking": "Hm.", "calls": [Call("Read", {"file_path": f"f{n}"}) for n in range(calls)]}
-    return Scenario(name=f"layout={layout}", steps=[Step(repeat=6, **step)])
+    step = {"thinking": "Hm.", "calls": [ScriptedCall("Read", {"file_path": f"f{n}"}) for n in range(calls)]}
+    return Scenario(name=f"layout={layout}", steps=[ScriptedStep(repeat=6, **step)])
 
 
 async def session(sdk: Any, calls: int, *, layout: bool) -> list[Usage]:
     """Six turns; usage per turn. With `layout` breakpoints stand where the engine sets them."""
     history: list[dict[str, Any]] = [user(text("Begin. " + LONG))]
-    async with serve(turns(calls, layout=layout)) as standin, sdk(standin) as client:
+    async with serve_scenario(turns(calls, layout=layout)) as standin, sdk(standin) as client:
         for turn in range(1, 7):
             sent = [{**message, "content": [dict(block) for block in message["content"]]} for message in history]
             system = [text(LONG)]
@@ -190,9 +190,9 @@ async def test_the_engines_layout_hits_however_many_calls_a_turn_has(sdk: Any, c
 
 
 async def test_a_request_that_fails_before_its_answer_writes_nothing(sdk: Any) -> None:
-    scenario = Scenario(default=Step(text="x", faults=[Fault(status=529)]))
+    scenario = Scenario(default=ScriptedStep(text="x", faults=[Fault(status=529)]))
     body = request(messages=[user(text(LONG, FIVE))])
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         with pytest.raises(OverloadedError):
             await client.messages.create(**body)
         message = await client.messages.create(**body)

@@ -12,7 +12,7 @@ import pytest
 
 import standin
 from agents.reports import parse_escalation, parse_report
-from standin.script.scenario import Scenario, Step
+from standin.script.scenario import Scenario, ScriptedStep
 from tests.conftest import HANGS
 from workspaces.project.scopes import scope_for
 
@@ -25,13 +25,13 @@ def workspace(tmp_path: Path) -> Path:
     return shutil.copytree(SAMPLE, tmp_path / "workspace", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def steps_of(scenario: Scenario, task: str, round_number: int | None, role: str) -> list[Step]:
+def steps_of(scenario: Scenario, task: str, round_number: int | None, role: str) -> list[ScriptedStep]:
     found = [s for s in scenario.steps if (s.task, s.role) == (task, role) and s.round == round_number]
     assert [step.turn for step in found if step.contains is None] == list(range(1, 1 + len({s.turn for s in found})))
     return found
 
 
-def apply(step: Step, workspace: Path) -> None:
+def apply(step: ScriptedStep, workspace: Path) -> None:
     """What the engine's Write and Edit do, and no more: a Read must find its file, an Edit its text, once."""
     for call in step.calls:
         data: dict[str, Any] = call.input
@@ -39,7 +39,9 @@ def apply(step: Step, workspace: Path) -> None:
             assert (workspace / data["file_path"]).is_file(), data["file_path"]
         if call.name in ("Write", "Edit"):
             assert step.role is not None
-            assert scope_for(step.role).allows(data["file_path"]), f"{step.role} may not change {data['file_path']}"
+            assert scope_for(step.role).allows_path(data["file_path"]), (
+                f"{step.role} may not change {data['file_path']}"
+            )
         if call.name == "Write":
             (workspace / data["file_path"]).write_text(data["content"], encoding="utf-8")
         if call.name == "Edit":
@@ -74,7 +76,7 @@ def play(workspace: Path, task: str, round_number: int, *roles: str, choice: str
             apply(step, workspace)
 
 
-def _key(step: Step) -> tuple[str | None, int | None, str | None, int | None]:
+def _key(step: ScriptedStep) -> tuple[str | None, int | None, str | None, int | None]:
     return step.task, step.round, step.role, step.turn
 
 
@@ -145,7 +147,7 @@ def test_both_tasks_fit_together(workspace: Path) -> None:
     assert code == 0, output
 
 
-def _calls(name: str) -> Iterator[tuple[Step, dict[str, Any]]]:
+def _calls(name: str) -> Iterator[tuple[ScriptedStep, dict[str, Any]]]:
     for step in DEMO.steps:
         for call in step.calls:
             if call.name == name:

@@ -9,7 +9,7 @@ import anthropic
 import httpx2
 import pytest
 
-from standin import Call, Fault, Scenario, Step, serve
+from standin import Fault, Scenario, ScriptedCall, ScriptedStep, serve_scenario
 from tests.conftest import HANGS, assert_eventually
 from tests.standin.conftest import request
 
@@ -19,7 +19,7 @@ IMPATIENT = httpx2.Timeout(0.3, connect=60)
 STEP: dict[str, Any] = {
     "thinking": "Well.",
     "text": "A text that comes in a few pieces, for it is not that short.",
-    "calls": [Call("Write", {"file_path": "a.txt", "content": "x" * 300})],
+    "calls": [ScriptedCall("Write", {"file_path": "a.txt", "content": "x" * 300})],
 }
 
 
@@ -54,7 +54,10 @@ STATUSES: list[tuple[Fault, type[Exception], str, str | None, str | None]] = [
 async def test_a_status_before_the_body(
     sdk: Any, fault: Fault, raised: type[Exception], kind: str, after: str | None, retry: str | None
 ) -> None:
-    async with serve(Scenario(default=Step(faults=[fault], **STEP))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=[fault], **STEP))) as standin,
+        sdk(standin) as client,
+    ):
         with pytest.raises(raised) as caught:
             await ask(client)
         error: Any = caught.value
@@ -69,14 +72,19 @@ async def test_a_status_before_the_body(
 
 async def test_a_status_with_words_of_its_own(sdk: Any) -> None:
     fault = Fault(status=503, message="Soon.", error_code="compaction_unavailable")
-    async with serve(Scenario(default=Step(faults=[fault], **STEP))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=[fault], **STEP))) as standin,
+        sdk(standin) as client,
+    ):
         with pytest.raises(anthropic.InternalServerError) as caught:
             await ask(client)
         assert (caught.value.api_message, caught.value.error_code) == ("Soon.", "compaction_unavailable")
 
 
 async def test_the_connection_is_reset_before_the_answer(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(faults=[Fault(reset_before_response=True)], **STEP))) as standin:
+    async with serve_scenario(
+        Scenario(default=ScriptedStep(faults=[Fault(reset_before_response=True)], **STEP))
+    ) as standin:
         async with sdk(standin) as client:
             with pytest.raises(anthropic.APIConnectionError) as caught:
                 await ask(client)
@@ -86,7 +94,7 @@ async def test_the_connection_is_reset_before_the_answer(sdk: Any) -> None:
 
 
 async def test_the_first_byte_is_slow(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(faults=[Fault(delay=3_600)], **STEP))) as standin:
+    async with serve_scenario(Scenario(default=ScriptedStep(faults=[Fault(delay=3_600)], **STEP))) as standin:
         async with sdk(standin, timeout=IMPATIENT) as client:
             with pytest.raises(anthropic.APITimeoutError):
                 await ask(client)
@@ -98,7 +106,10 @@ async def test_the_first_byte_is_slow(sdk: Any) -> None:
 
 async def test_an_error_event_in_the_stream(sdk: Any) -> None:
     faults = [Fault(error_event_after=4), Fault(error_event_after=1, error_type="api_error", message="Oh.")]
-    async with serve(Scenario(default=Step(faults=list(faults), **STEP))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=list(faults), **STEP))) as standin,
+        sdk(standin) as client,
+    ):
         for kind, words in (("overloaded_error", "Overloaded"), ("api_error", "Oh.")):
             with pytest.raises(anthropic.APIStatusError) as caught:
                 await ask(client)
@@ -114,7 +125,10 @@ async def test_an_error_event_in_the_stream(sdk: Any) -> None:
 )
 async def test_the_connection_breaks_in_the_stream(sdk: Any, name: str, raised: type[Exception], after: int) -> None:
     fault = Fault.model_validate({name: after})
-    async with serve(Scenario(default=Step(faults=[fault], **STEP))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=[fault], **STEP))) as standin,
+        sdk(standin) as client,
+    ):
         stream = await client.messages.create(**request(), stream=True)
         seen: list[Any] = []
         with pytest.raises(raised):
@@ -126,8 +140,8 @@ async def test_the_connection_breaks_in_the_stream(sdk: Any, name: str, raised: 
 
 
 async def test_the_stream_stalls(sdk: Any) -> None:
-    scenario = Scenario(default=Step(faults=[Fault(stall_after=3)], **STEP))
-    async with serve(scenario) as standin, sdk(standin) as client:
+    scenario = Scenario(default=ScriptedStep(faults=[Fault(stall_after=3)], **STEP))
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         async with sdk(standin, timeout=IMPATIENT) as impatient:
             with pytest.raises(httpx2.ReadTimeout):
                 await ask(impatient)
@@ -136,7 +150,7 @@ async def test_the_stream_stalls(sdk: Any) -> None:
 
 @pytest.mark.parametrize("after", [1, 3, 12])
 async def test_a_clean_end_before_the_message_stops_raises_nothing(sdk: Any, after: int) -> None:
-    async with serve(Scenario(default=Step(faults=[Fault(clean_end_after=after)], **STEP))) as standin:
+    async with serve_scenario(Scenario(default=ScriptedStep(faults=[Fault(clean_end_after=after)], **STEP))) as standin:
         async with sdk(standin) as client:
             message = await ask(client)
             assert message.stop_reason is None
@@ -145,7 +159,7 @@ async def test_a_clean_end_before_the_message_stops_raises_nothing(sdk: Any, aft
 
 async def test_pings_only_and_a_slow_pace(sdk: Any) -> None:
     faults: list[Fault | None] = [Fault(pings=6), Fault(pace=0.05), None]
-    async with serve(Scenario(default=Step(faults=faults, **STEP))) as standin:
+    async with serve_scenario(Scenario(default=ScriptedStep(faults=faults, **STEP))) as standin:
         async with sdk(standin, timeout=httpx2.Timeout(5)) as client:
             for _ in range(3):
                 assert (await ask(client)).stop_reason == "tool_use"
@@ -157,7 +171,10 @@ async def test_pings_only_and_a_slow_pace(sdk: Any) -> None:
 
 async def test_a_usage_limit_holds_until_its_reset(sdk: Any) -> None:
     fault = Fault(usage_limit=1.2)
-    async with serve(Scenario(steps=[Step(turn=1, faults=[fault], **STEP)])) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(steps=[ScriptedStep(turn=1, faults=[fault], **STEP)])) as standin,
+        sdk(standin) as client,
+    ):
         headers = {"X-Baton-Turn": "1"}
         began, refused, answer = datetime.now(UTC), 0, None
         while answer is None:
@@ -178,7 +195,7 @@ async def test_a_usage_limit_holds_until_its_reset(sdk: Any) -> None:
 
 
 async def test_a_spend_limit_has_no_reset(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(faults=[Fault(spend_limit=True)], **STEP))) as standin:
+    async with serve_scenario(Scenario(default=ScriptedStep(faults=[Fault(spend_limit=True)], **STEP))) as standin:
         async with sdk(standin) as client:
             with pytest.raises(anthropic.RateLimitError) as caught:
                 await ask(client)
@@ -187,13 +204,16 @@ async def test_a_spend_limit_has_no_reset(sdk: Any) -> None:
 
 
 async def test_a_request_that_does_not_stream_is_cut_before_its_body(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(faults=[Fault(reset_after=3)], **STEP))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=[Fault(reset_after=3)], **STEP))) as standin,
+        sdk(standin) as client,
+    ):
         with pytest.raises(anthropic.APIConnectionError):
             await client.messages.create(**request())
 
 
 async def test_a_client_that_leaves_is_noticed(sdk: Any) -> None:
-    async with serve(Scenario(seconds=20, default=Step(**STEP))) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(seconds=20, default=ScriptedStep(**STEP))) as standin, sdk(standin) as client:
         task = asyncio.create_task(ask(client))
         while not standin.requests:
             await asyncio.sleep(0.01)
@@ -208,7 +228,7 @@ async def test_leaving_does_not_wait_for_open_answers(sdk: Any) -> None:
     async with AsyncExitStack() as stack:
         async with (
             asyncio.timeout(HANGS.total_seconds()),
-            serve(Scenario(seconds=3_600, default=Step(**STEP))) as standin,
+            serve_scenario(Scenario(seconds=3_600, default=ScriptedStep(**STEP))) as standin,
         ):
             client = await stack.enter_async_context(sdk(standin))
             task = asyncio.create_task(ask(client))
@@ -222,7 +242,10 @@ async def test_leaving_does_not_wait_for_open_answers(sdk: Any) -> None:
 
 async def test_faults_befall_requests_in_their_order(sdk: Any) -> None:
     faults: list[Fault | None] = [None, Fault(status=529, times=2), Fault(status=500)]
-    async with serve(Scenario(default=Step(faults=faults, text="x"))) as standin, sdk(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(faults=faults, text="x"))) as standin,
+        sdk(standin) as client,
+    ):
         for _ in range(5):
             try:
                 await client.messages.create(**request())
@@ -239,7 +262,10 @@ async def test_a_run_meets_a_final_refusal_again_with_the_same_bytes(sdk: Any) -
         (Fault(status=400, should_retry=True), 200),
         (Fault(status=401), 200),
     ):
-        async with serve(Scenario(default=Step(faults=[fault], **STEP))) as standin, sdk(standin) as client:
+        async with (
+            serve_scenario(Scenario(default=ScriptedStep(faults=[fault], **STEP))) as standin,
+            sdk(standin) as client,
+        ):
             for _ in range(2):
                 with suppress(anthropic.APIStatusError):
                     await client.messages.create(**request(), extra_headers=headers)

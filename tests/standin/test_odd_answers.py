@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from standin import Call, Scenario, Step, serve
+from standin import Scenario, ScriptedCall, ScriptedStep, serve_scenario
 from tests.standin.conftest import request
 
 RAW = [
@@ -27,16 +27,18 @@ def events(text: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("given", RAW)
 async def test_raw_input_is_streamed_as_it_is(raw, given: str) -> None:  # type: ignore[no-untyped-def]
-    scenario = Scenario(steps=[Step(calls=[Call("Bash", raw=given)])])
-    async with serve(scenario) as standin, raw(standin) as client:
+    scenario = Scenario(steps=[ScriptedStep(calls=[ScriptedCall("Bash", raw=given)])])
+    async with serve_scenario(scenario) as standin, raw(standin) as client:
         answer = await client.post(request(stream=True))
     deltas = [event["delta"] for event in events(answer.text) if event["type"] == "content_block_delta"]
     assert "".join(delta["partial_json"] for delta in deltas) == given
 
 
 async def test_half_a_surrogate_pair_is_sent_as_an_escape(raw) -> None:  # type: ignore[no-untyped-def]
-    scenario = Scenario(steps=[Step(thinking="a\ud800", text="b\udfff", calls=[Call("x\ud800", raw="{\ud83d}")])])
-    async with serve(scenario) as standin, raw(standin) as client:
+    scenario = Scenario(
+        steps=[ScriptedStep(thinking="a\ud800", text="b\udfff", calls=[ScriptedCall("x\ud800", raw="{\ud83d}")])]
+    )
+    async with serve_scenario(scenario) as standin, raw(standin) as client:
         for stream in (True, False):
             answer = await client.post(request(stream=stream))
             assert answer.status_code == 200
@@ -65,7 +67,7 @@ async def test_what_is_no_input_is_not_taken_back(raw, given: bytes, words: str)
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}]},
     ]
     body = json.dumps(request(messages=messages)).encode().replace(b'"HERE"', given)
-    async with serve(Scenario(default=Step(text="Hm."))) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="Hm."))) as standin, raw(standin) as client:
         answer = await client.post(body)
         assert answer.status_code == 400
         assert words in answer.json()["error"]["message"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from standin import Call, Scenario, StandIn, Step, serve
+from standin import Scenario, ScriptedCall, ScriptedStep, StandIn, serve_scenario
 from tests.standin.conftest import MODEL, request
 
 TEXT = {"type": "text", "text": "Hello"}
@@ -223,7 +223,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("body", "words"), [(body, words) for _, body, words in REFUSED], ids=[n for n, _, _ in REFUSED]
 )
 async def test_invalid_requests_are_refused(raw: Any, body: dict[str, Any], words: str) -> None:
-    async with serve(Scenario(default=Step(text="never"))) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="never"))) as standin, raw(standin) as client:
         answer = await client.post(body)
         document = answer.json()
         assert answer.status_code == 400, document
@@ -267,7 +267,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("body", [body for _, body in VALID], ids=[name for name, _ in VALID])
 async def test_valid_requests_are_answered(raw: Any, body: dict[str, Any]) -> None:
-    async with serve(Scenario(default=Step(text="Hello."))) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="Hello."))) as standin, raw(standin) as client:
         answer = await client.post(body)
         assert answer.status_code == 200, answer.text
         document = answer.json()
@@ -283,8 +283,8 @@ async def test_valid_requests_are_answered(raw: Any, body: dict[str, Any]) -> No
 
 
 async def test_headers_keys_and_bodies(raw: Any) -> None:
-    scenario = Scenario(default=Step(text="Hello."), keys=["sk-right"])
-    async with serve(scenario) as standin, raw(standin) as client:
+    scenario = Scenario(default=ScriptedStep(text="Hello."), keys=["sk-right"])
+    async with serve_scenario(scenario) as standin, raw(standin) as client:
         cases: list[tuple[int, str, str, dict[str, Any]]] = [
             (401, "authentication_error", "x-api-key header is required", {"authorization": None}),
             (401, "authentication_error", "Invalid bearer token", {}),
@@ -310,7 +310,10 @@ def bearer(key: str) -> dict[str, Any]:
 
 
 async def test_models_and_paths(raw: Any) -> None:
-    async with serve(Scenario(default=Step(text="x"), models=["claude-next-9"])) as standin, raw(standin) as client:
+    async with (
+        serve_scenario(Scenario(default=ScriptedStep(text="x"), models=["claude-next-9"])) as standin,
+        raw(standin) as client,
+    ):
         answer = await client.post(request(model="claude-2"))
         assert (answer.status_code, answer.json()["error"]) == (
             404,
@@ -329,7 +332,7 @@ async def test_models_and_paths(raw: Any) -> None:
 
 
 async def test_more_than_32_mb_are_refused(raw: Any) -> None:
-    async with serve(Scenario(default=Step(text="x"))) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="x"))) as standin, raw(standin) as client:
         answer = await client.post(request(messages=[{"role": "user", "content": "x" * 33 * 1024 * 1024}]))
         assert answer.status_code == 413
         assert answer.json()["error"]["type"] == "request_too_large"
@@ -354,9 +357,9 @@ def talking(history: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
 
 SCRIPT = Scenario(
     steps=[
-        Step(turn=1, thinking="First.", calls=[Call("Read", {"file_path": "a"})]),
-        Step(turn=2, thinking="Second.", text="Now b.", calls=[Call("Read", {"file_path": "b"})]),
-        Step(turn=3, text="Done."),
+        ScriptedStep(turn=1, thinking="First.", calls=[ScriptedCall("Read", {"file_path": "a"})]),
+        ScriptedStep(turn=2, thinking="Second.", text="Now b.", calls=[ScriptedCall("Read", {"file_path": "b"})]),
+        ScriptedStep(turn=3, text="Done."),
     ]
 )
 
@@ -394,7 +397,7 @@ def _swapped_order(history: list[dict[str, Any]]) -> None:
     [_changed_text, _changed_thinking, _changed_result, _dropped_first, _dropped_last, _dropped_turn, _swapped_order],
 )
 async def test_thinking_is_bound_to_all_before_it(raw: Any, change: Any) -> None:
-    async with serve(SCRIPT) as standin, raw(standin) as client:
+    async with serve_scenario(SCRIPT) as standin, raw(standin) as client:
         history = await talk(client, standin)
         change(history)
         answer = await client.post(talking(history), x_baton_turn="3")
@@ -404,7 +407,7 @@ async def test_thinking_is_bound_to_all_before_it(raw: Any, change: Any) -> None
 
 
 async def test_thinking_is_bound_to_system_and_tools(raw: Any) -> None:
-    async with serve(SCRIPT) as standin, raw(standin) as client:
+    async with serve_scenario(SCRIPT) as standin, raw(standin) as client:
         history = await talk(client, standin)
         other = {**TOOL, "description": "Reads."}
         for change in ({"system": "Be long."}, {"system": ...}, {"tools": [other]}, {"tools": ...}):
@@ -418,7 +421,7 @@ async def test_thinking_is_bound_to_system_and_tools(raw: Any) -> None:
 
 async def test_what_does_not_change_the_prefix_is_allowed(raw: Any) -> None:
     """Cache marks may move, keys may be sorted, a system prompt may be text or one block, messages may be joined."""
-    async with serve(SCRIPT) as standin, raw(standin) as client:
+    async with serve_scenario(SCRIPT) as standin, raw(standin) as client:
         history = await talk(client, standin)
         history[0]["content"] = "Hello"
         history[2]["content"][0]["cache_control"] = EPHEMERAL
@@ -431,16 +434,18 @@ async def test_what_does_not_change_the_prefix_is_allowed(raw: Any) -> None:
 
 
 async def test_a_restarted_stand_in_knows_its_signatures(raw: Any) -> None:
-    async with serve(SCRIPT) as standin, raw(standin) as client:
+    async with serve_scenario(SCRIPT) as standin, raw(standin) as client:
         history = await talk(client, standin)
-    async with serve(SCRIPT) as standin, raw(standin) as client:
+    async with serve_scenario(SCRIPT) as standin, raw(standin) as client:
         assert (await client.post(talking(history), x_baton_turn="3")).status_code == 200
 
 
 async def test_a_paused_turn_is_taken_back_as_it_is(raw: Any) -> None:
-    search = Call("web_search", {"query": "pagination"}, server=True)
-    scenario = Scenario(steps=[Step(text="Wait.", calls=[search], stop_reason="pause_turn"), Step(text="Done.")])
-    async with serve(scenario) as standin, raw(standin) as client:
+    search = ScriptedCall("web_search", {"query": "pagination"}, server=True)
+    scenario = Scenario(
+        steps=[ScriptedStep(text="Wait.", calls=[search], stop_reason="pause_turn"), ScriptedStep(text="Done.")]
+    )
+    async with serve_scenario(scenario) as standin, raw(standin) as client:
         answer = (await client.post(request())).json()
         assert answer["stop_reason"] == "pause_turn"
         history = [{"role": "user", "content": "Hello"}, assistant(*answer["content"])]
@@ -451,7 +456,10 @@ async def test_a_paused_turn_is_taken_back_as_it_is(raw: Any) -> None:
 
 
 async def test_a_pause_without_a_tool_of_the_api_is_not_taken_back(raw: Any) -> None:
-    async with serve(Scenario(steps=[Step(text="Wait.", stop_reason="pause_turn")])) as standin, raw(standin) as client:
+    async with (
+        serve_scenario(Scenario(steps=[ScriptedStep(text="Wait.", stop_reason="pause_turn")])) as standin,
+        raw(standin) as client,
+    ):
         answer = (await client.post(request())).json()
         history = [{"role": "user", "content": "Hello"}, assistant(*answer["content"])]
         refused = await client.post(request(messages=history))

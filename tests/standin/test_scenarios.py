@@ -10,14 +10,14 @@ import pytest
 
 from baton.errors import ConfigurationError
 from standin import (
-    Call,
     Fault,
     Scenario,
+    ScriptedCall,
+    ScriptedStep,
     StandIn,
-    Step,
     load_scenario,
     parse_scenario,
-    serve,
+    serve_scenario,
     shipped_scenario,
     shipped_scenarios,
 )
@@ -92,8 +92,10 @@ steps:
     assert parse_scenario(text, "both.yaml") == Scenario(
         name="both",
         steps=[
-            Step(role="backend", task="t1", turn=1, thinking="Hm.", calls=[Call("Read", {"file_path": "a"})]),
-            Step(text="Done.", faults=[Fault(status=529, retry_after=1), None, Fault(pace=0.1)]),
+            ScriptedStep(
+                role="backend", task="t1", turn=1, thinking="Hm.", calls=[ScriptedCall("Read", {"file_path": "a"})]
+            ),
+            ScriptedStep(text="Done.", faults=[Fault(status=529, retry_after=1), None, Fault(pace=0.1)]),
         ],
     )
 
@@ -109,8 +111,8 @@ async def ask(client: anthropic.AsyncAnthropic, content: Any = "Hello", **header
     return str(block.text)
 
 
-def said(text: str, **matchers: Any) -> Step:
-    return Step(text=text, **matchers)
+def said(text: str, **matchers: Any) -> ScriptedStep:
+    return ScriptedStep(text=text, **matchers)
 
 
 async def test_steps_are_matched_on_the_headers_they_name(sdk: Any) -> None:
@@ -122,7 +124,7 @@ async def test_steps_are_matched_on_the_headers_they_name(sdk: Any) -> None:
         ],
         default=said("default"),
     )
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         assert await ask(client, run="r", role="tester", task="t1", round=2, turn=3) == "exact"
         assert await ask(client, run="r", role="tester", task="t2", round=2, turn=3) == "round"
         assert await ask(client, run="r", role="tester", task="t1", round=1, turn=3) == "role"
@@ -134,7 +136,7 @@ async def test_a_repeated_request_gets_the_same_step(sdk: Any) -> None:
     scenario = Scenario(
         steps=[said("first", role="tester"), said("second", role="tester"), said("third", role="tester")]
     )
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         one, two = {"role": "tester", "turn": 1}, {"role": "tester", "turn": 2}
         assert [await ask(client, **headers) for headers in (one, two, one, two, one)] == [
             "first", "second", "first", "second", "first",
@@ -147,7 +149,7 @@ async def test_a_repeated_request_gets_the_same_step(sdk: Any) -> None:
 
 async def test_without_a_turn_the_content_tells_requests_apart(sdk: Any) -> None:
     scenario = Scenario(steps=[said("first"), said("second")])
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         assert [await ask(client, content=c) for c in ("a", "b", "a", "b")] == ["first", "second", "first", "second"]
 
 
@@ -155,7 +157,7 @@ async def test_steps_for_many_turns(sdk: Any) -> None:
     scenario = Scenario(
         steps=[said("${role} works, turn ${turn} of ${task}", repeat=500), said("done", turn=501)],
     )
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         for run in ("r1", "r2"):
             for turn in (1, 2, 500, 2):
                 assert await ask(client, run=run, role="backend", task="t", turn=turn) == (
@@ -166,14 +168,14 @@ async def test_steps_for_many_turns(sdk: Any) -> None:
 
 async def test_steps_can_wait_for_what_was_said(sdk: Any) -> None:
     scenario = Scenario(steps=[said("sqlite it is", turn=1, contains="sqlite"), said("postgres it is", turn=1)])
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         assert await ask(client, content="The person decided: postgres", run="a", turn=1) == "postgres it is"
         assert await ask(client, content="The person decided: sqlite", run="b", turn=1) == "sqlite it is"
 
 
 async def test_a_request_without_a_step_is_refused_with_its_headers(sdk: Any) -> None:
     scenario = Scenario(name="small", steps=[said("only", role="tester", turn=1)])
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         with pytest.raises(anthropic.BadRequestError) as caught:
             await ask(client, run="r", role="backend", task="t1", round=2, turn=4)
         assert caught.value.api_message == (
@@ -183,7 +185,7 @@ async def test_a_request_without_a_step_is_refused_with_its_headers(sdk: Any) ->
 
 
 async def test_used_up_steps_are_named(sdk: Any) -> None:
-    async with serve(Scenario(steps=[said("only", role="tester")])) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(steps=[said("only", role="tester")])) as standin, sdk(standin) as client:
         await ask(client, role="tester", turn=1)
         with pytest.raises(anthropic.BadRequestError, match="Steps that match are used up: 0"):
             await ask(client, role="tester", turn=2)
@@ -191,7 +193,7 @@ async def test_used_up_steps_are_named(sdk: Any) -> None:
 
 async def test_many_sessions_at_once_get_their_own_steps(sdk: Any) -> None:
     scenario = Scenario(steps=[said("run ${run} turn ${turn}", role="backend", repeat=10)])
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
 
         async def session(run: str) -> None:
             for turn in range(1, 11):
@@ -208,6 +210,6 @@ def _whole(standin: StandIn) -> int:
 async def test_an_emoji_that_json_writes_as_two_escapes_is_one_character(sdk: Any) -> None:
     text = json.dumps({"name": "emoji", "steps": [{"text": "Done \N{PARTY POPPER}"}]})
     assert "\\ud83c\\udf89" in text
-    async with serve(parse_scenario(text, "emoji.json")) as standin, sdk(standin) as client:
+    async with serve_scenario(parse_scenario(text, "emoji.json")) as standin, sdk(standin) as client:
         answer = await client.messages.create(**request())
     assert answer.content[0].text == "Done \N{PARTY POPPER}"

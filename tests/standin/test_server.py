@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from baton.errors import UsageError
-from standin import Scenario, Step, serve
+from standin import Scenario, ScriptedStep, serve_scenario
 from tests.conftest import HANGS
 from tests.standin.conftest import request
 
@@ -71,23 +71,26 @@ async def test_it_runs_alone_and_tells_what_was_asked(tmp_path: Path) -> None:
 
 
 async def test_a_port_that_is_taken() -> None:
-    scenario = Scenario(default=Step(text="x"))
-    async with serve(scenario) as standin:
+    scenario = Scenario(default=ScriptedStep(text="x"))
+    async with serve_scenario(scenario) as standin:
         port = int(standin.base_url.rpartition(":")[2])
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: .* Choose another port"):
-            async with serve(scenario, port=port):
+            async with serve_scenario(scenario, port=port):
                 pass
 
 
 async def test_bodies_are_kept_where_asked(raw: Any) -> None:
     for keep in (False, True):
-        async with serve(Scenario(default=Step(text="x")), keep_bodies=keep) as standin, raw(standin) as client:
+        async with (
+            serve_scenario(Scenario(default=ScriptedStep(text="x")), keep_bodies=keep) as standin,
+            raw(standin) as client,
+        ):
             await client.post(request())
             assert standin.requests[0].body == (request() if keep else None)
 
 
 async def test_ipv6() -> None:
-    async with serve(Scenario(default=Step(text="x")), host="::1") as standin:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="x")), host="::1") as standin:
         assert standin.base_url.startswith("http://[::1]:")
         async with httpx2.AsyncClient(base_url=standin.base_url) as client:
             assert (await client.post("/v1/messages", json=request(), headers=KEY)).status_code == 200
@@ -96,11 +99,11 @@ async def test_ipv6() -> None:
 async def test_the_time_for_a_conversation_grows_with_its_length(raw: Any) -> None:
     """10 MB of history, as after 500 turns with 20 kB each: well under a second."""
     bodies = {turns: conversation(turns) for turns in (250, 500)}
-    async with serve(Scenario(default=Step(text="x"))) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="x"))) as standin, raw(standin) as client:
         assert "prompt is too long" in (await client.post(bodies[500])).text
-    wide = Scenario(default=Step(text="x"), context_window=5_000_000)
+    wide = Scenario(default=ScriptedStep(text="x"), context_window=5_000_000)
     taken: dict[int, list[float]] = {turns: [] for turns in bodies}
-    async with serve(wide) as standin, raw(standin) as client:
+    async with serve_scenario(wide) as standin, raw(standin) as client:
         for _ in range(3):
             for turns, body in bodies.items():
                 began = time.process_time()

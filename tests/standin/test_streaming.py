@@ -8,21 +8,21 @@ import pytest
 from anthropic.types import RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from standin import Call, Scenario, Step, serve
+from standin import Scenario, ScriptedCall, ScriptedStep, serve_scenario
 from tests.standin.conftest import request
 
 WRITE = {"file_path": "dir/ä.py", "content": 'x = "${turn}"\n' * 200, "flags": [1, 2.5, None, True], "deep": {"a": {}}}
-STEP = Step(
+STEP = ScriptedStep(
     turn=7,
     thinking="I think — carefully. " * 20,
     text="Grüße 👋 from turn ${turn} of ${role}, ${HOME} stays. " * 10,
-    calls=[Call("Write", WRITE), Call("Bash", {"command": "echo ${turn}"}), Call("Glob")],
+    calls=[ScriptedCall("Write", WRITE), ScriptedCall("Bash", {"command": "echo ${turn}"}), ScriptedCall("Glob")],
 )
 HEADERS = {"X-Baton-Run": "r1", "X-Baton-Role": "backend", "X-Baton-Turn": "7"}
 
 
 async def test_the_sdk_gets_exact_blocks(sdk: Any) -> None:
-    async with serve(Scenario(steps=[STEP])) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(steps=[STEP])) as standin, sdk(standin) as client:
         async with client.messages.stream(**request(), extra_headers=HEADERS) as stream:
             message = await stream.get_final_message()
             assert stream.request_id == standin.requests[0].request_id
@@ -47,7 +47,7 @@ async def test_the_sdk_gets_exact_blocks(sdk: Any) -> None:
 
 
 async def test_events_come_in_the_order_of_the_api(raw: Any) -> None:
-    async with serve(Scenario(steps=[STEP])) as standin, raw(standin) as client:
+    async with serve_scenario(Scenario(steps=[STEP])) as standin, raw(standin) as client:
         answer = await client.post(request(stream=True), x_baton_turn="7")
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = []
@@ -85,13 +85,13 @@ async def test_stop_reasons_and_odd_blocks(sdk: Any) -> None:
     refusal = {"type": "refusal", "category": "cyber", "explanation": "No."}
     scenario = Scenario(
         steps=[
-            Step(turn=1, stop_reason="refusal", stop_details=refusal),
-            Step(turn=2, thinking="", text="Quiet."),
-            Step(turn=3, thinking="sealed", redacted=True, text="Hidden."),
-            Step(turn=4, stop_reason="model_context_window_exceeded", text="..."),
+            ScriptedStep(turn=1, stop_reason="refusal", stop_details=refusal),
+            ScriptedStep(turn=2, thinking="", text="Quiet."),
+            ScriptedStep(turn=3, thinking="sealed", redacted=True, text="Hidden."),
+            ScriptedStep(turn=4, stop_reason="model_context_window_exceeded", text="..."),
         ]
     )
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
 
         async def ask(turn: int) -> Any:
             async with client.messages.stream(**request(), extra_headers={"X-Baton-Turn": str(turn)}) as stream:
@@ -119,11 +119,14 @@ async def test_stop_reasons_and_odd_blocks(sdk: Any) -> None:
 
 async def test_max_tokens_cut_a_tool_call_in_the_middle(sdk: Any) -> None:
     """Asked again for more tokens in the same turn, the model goes on with the next step."""
-    call = Call("Write", {"file_path": "a.txt", "content": "x" * 400})
+    call = ScriptedCall("Write", {"file_path": "a.txt", "content": "x" * 400})
     scenario = Scenario(
-        steps=[Step(turn=1, text="Now.", calls=[call], stop_reason="max_tokens"), Step(turn=1, calls=[call])]
+        steps=[
+            ScriptedStep(turn=1, text="Now.", calls=[call], stop_reason="max_tokens"),
+            ScriptedStep(turn=1, calls=[call]),
+        ]
     )
-    async with serve(scenario) as standin, sdk(standin) as client:
+    async with serve_scenario(scenario) as standin, sdk(standin) as client:
         headers = {"X-Baton-Turn": "1"}
         for _ in range(2):
             async with client.messages.stream(**request(), extra_headers=headers) as stream:
@@ -137,7 +140,7 @@ async def test_max_tokens_cut_a_tool_call_in_the_middle(sdk: Any) -> None:
 
 
 async def test_an_answer_that_does_not_fit_is_cut(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(text="word " * 200))) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="word " * 200))) as standin, sdk(standin) as client:
         message = await client.messages.create(**request(max_tokens=50))
         assert message.stop_reason == "max_tokens"
         assert message.usage.output_tokens == 50
@@ -147,7 +150,7 @@ async def test_an_answer_that_does_not_fit_is_cut(sdk: Any) -> None:
 
 
 async def test_headers_and_models(sdk: Any) -> None:
-    async with serve(Scenario(default=Step(text="x"))) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(default=ScriptedStep(text="x"))) as standin, sdk(standin) as client:
         answer = await client.messages.with_raw_response.create(**request())
         assert answer.headers["request-id"].startswith("req_")
         assert int(answer.headers["anthropic-ratelimit-input-tokens-remaining"]) > 0
@@ -159,7 +162,7 @@ async def test_headers_and_models(sdk: Any) -> None:
 
 
 async def test_an_answer_takes_its_time(sdk: Any) -> None:
-    async with serve(Scenario(seconds=0.3, default=Step(text="x"))) as standin, sdk(standin) as client:
+    async with serve_scenario(Scenario(seconds=0.3, default=ScriptedStep(text="x"))) as standin, sdk(standin) as client:
         async with client.messages.stream(**request()) as stream:
             await stream.get_final_message()
         await client.messages.create(**request())

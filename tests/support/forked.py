@@ -22,16 +22,16 @@ from tests.support.time_limits import HANGS
 _OURS = ("BATON_", "ANTHROPIC_", "TEMPORAL_")
 
 
-def inherited(**settings: str) -> dict[str, str]:
+def inherited_environment(**settings: str) -> dict[str, str]:
     """The environment of the tests with these settings, and no others of ours than the (empty) Temporal profile."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return {**kept, "TEMPORAL_CONFIG_FILE": os.environ["TEMPORAL_CONFIG_FILE"], **settings}
 
 
-class Forked:
+class BatonProcess:
     """One process."""
 
-    def __init__(self, nursery: "Nursery", number: int, pid: int) -> None:
+    def __init__(self, nursery: "ForkServer", number: int, pid: int) -> None:
         self._nursery = nursery
         self.number = number
         self.pid = pid
@@ -39,11 +39,11 @@ class Forked:
     @property
     def returncode(self) -> int | None:
         """Its exit code once it has ended, negative where a signal ended it."""
-        return self.ended(0)
+        return self.wait_for_exit(0)
 
-    def ended(self, within: float) -> int | None:
+    def wait_for_exit(self, within: float) -> int | None:
         """Its exit code; None where it lives on so many seconds."""
-        return self._nursery.ended(self.number, within)
+        return self._nursery.wait_for_exit(self.number, within)
 
     async def wait(self) -> int:
         """Its exit code, however long that takes."""
@@ -72,7 +72,7 @@ class Forked:
             return -signal.SIGKILL
 
 
-class Command(Forked):
+class PipedProcess(BatonProcess):
     """A process whose streams are pipes; it is used as an `asyncio.subprocess.Process` is."""
 
     stdin: asyncio.StreamWriter
@@ -115,7 +115,7 @@ async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTr
     return reader, transport
 
 
-class Nursery:
+class ForkServer:
     """`tests.support.nursery`: forks processes of Baton, which spares each the seconds that its imports take."""
 
     def __init__(self) -> None:
@@ -134,7 +134,9 @@ class Nursery:
         self._ended: dict[int, int] = {}
         self._number = 0
 
-    def start(self, environment: dict[str, str], streams: Sequence[int], cwd: Path | None = None, **be: Any) -> Forked:
+    def start(
+        self, environment: dict[str, str], streams: Sequence[int], cwd: Path | None = None, **be: Any
+    ) -> BatonProcess:
         """Start a process with this environment, and these descriptors as its stdin, stdout and stderr."""
         self._number += 1
         place = {"environment": environment, "cwd": str(cwd or Path.cwd()), "refused": is_refused()}
@@ -142,25 +144,25 @@ class Nursery:
         socket.send_fds(self._socket, [json.dumps(order).encode()], list(streams))
         while self._number not in self._begun:
             self._listen(None)
-        return Forked(self, self._number, self._begun[self._number])
+        return BatonProcess(self, self._number, self._begun[self._number])
 
-    async def piped(self, environment: dict[str, str], cwd: Path, **be: Any) -> Command:
+    async def start_piped(self, environment: dict[str, str], cwd: Path, **be: Any) -> PipedProcess:
         """Start a process whose streams are pipes to here."""
         pipes = [os.pipe() for _ in range(3)]
         (given, to_it), (out, from_it), (err, also) = pipes
         begun = self.start(environment, [given, from_it, also], cwd, **be)
         for theirs in (given, from_it, also):
             os.close(theirs)
-        command = Command(self, begun.number, begun.pid)
+        command = PipedProcess(self, begun.number, begun.pid)
         await command.attach(to_it, out, err)
         return command
 
-    def logged(self, environment: dict[str, str], log: Path, **be: Any) -> Forked:
+    def start_logged(self, environment: dict[str, str], log: Path, **be: Any) -> BatonProcess:
         """Start a process that says what it has to say in a file."""
         with open(os.devnull, "rb") as nothing, log.open("ab") as out:
             return self.start(environment, [nothing.fileno(), out.fileno(), out.fileno()], **be)
 
-    def ended(self, number: int, within: float) -> int | None:
+    def wait_for_exit(self, number: int, within: float) -> int | None:
         """The exit code of a process; None where it lives on so many seconds."""
         deadline = time.monotonic() + within
         while number not in self._ended:
@@ -184,8 +186,8 @@ class Nursery:
 
 
 @cache
-def nursery() -> Nursery:
+def fork_server() -> ForkServer:
     """The one of this test process."""
-    made = Nursery()
+    made = ForkServer()
     atexit.register(made.close)
     return made

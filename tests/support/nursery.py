@@ -65,7 +65,7 @@ import workers.temporal_service
 import workers.worker
 from baton.settings.core import read_settings
 from interfaces.cli import main as command
-from interfaces.cli.runs.runtime import serving
+from interfaces.cli.runs.runtime import use_service
 from standin.server.server import run_forever
 from tests.faults.injection import Moment, arm
 from tests.support.server_guard import refuse_servers
@@ -82,7 +82,7 @@ _PR_SET_PDEATHSIG = 1
 async def _work() -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with serving(read_settings()):
+    async with use_service(read_settings()):
         print("ready", flush=True)
         await stopped.wait()
 

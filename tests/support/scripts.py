@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedCall, ScriptedStep
 
 NOTHING: dict[str, Any] = {
     "files_changed": [],
@@ -29,52 +29,54 @@ def task(task_id: str, *, role: str = "backend", depends_on: Sequence[str] = ())
     }
 
 
-def plan(*tasks: dict[str, Any], faults: list[Fault | None] | None = None) -> list[Step]:
+def plan(*tasks: dict[str, Any], faults: list[Fault | None] | None = None) -> list[ScriptedStep]:
     """The orchestrator hands off a plan at once."""
-    call = Call("hand_off", {"summary": "The plan.", "tasks": list(tasks) or [task("t1")]})
-    return [Step(role="orchestrator", turn=1, calls=[call], faults=faults or [])]
+    call = ScriptedCall("hand_off", {"summary": "The plan.", "tasks": list(tasks) or [task("t1")]})
+    return [ScriptedStep(role="orchestrator", turn=1, calls=[call], faults=faults or [])]
 
 
-def session(role: str, task_id: str, calls: Sequence[Sequence[Call] | Step], *, round_number: int = 1) -> list[Step]:
+def session(
+    role: str, task_id: str, calls: Sequence[Sequence[ScriptedCall] | ScriptedStep], *, round_number: int = 1
+) -> list[ScriptedStep]:
     """One session: each entry is a turn."""
     steps = []
     for number, entry in enumerate(calls, start=1):
-        step = entry if isinstance(entry, Step) else Step(calls=list(entry))
+        step = entry if isinstance(entry, ScriptedStep) else ScriptedStep(calls=list(entry))
         steps.append(step.model_copy(update={"role": role, "task": task_id, "round": round_number, "turn": number}))
     return steps
 
 
-def made(**fields: Any) -> Call:
+def made(**fields: Any) -> ScriptedCall:
     """A maker's hand-off."""
-    return Call("hand_off", {**NOTHING, **fields})
+    return ScriptedCall("hand_off", {**NOTHING, **fields})
 
 
-def tested(verdict: str = "pass", failures: Sequence[dict[str, str]] = ()) -> Call:
+def tested(verdict: str = "pass", failures: Sequence[dict[str, str]] = ()) -> ScriptedCall:
     """A tester's hand-off."""
     report = {"verdict": verdict, "summary": "Tested.", "tests_added": [], "failures": list(failures)}
-    return Call("hand_off", report)
+    return ScriptedCall("hand_off", report)
 
 
-def reviewed(*blocking: str) -> Call:
+def reviewed(*blocking: str) -> ScriptedCall:
     """A reviewer's hand-off: approval, or a blocking finding a text."""
     findings = [{"severity": "blocking", "file": "src/orders.txt", "line": 1, "message": text} for text in blocking]
     verdict = "request_changes" if blocking else "approve"
-    return Call("hand_off", {"verdict": verdict, "summary": "Reviewed.", "findings": findings})
+    return ScriptedCall("hand_off", {"verdict": verdict, "summary": "Reviewed.", "findings": findings})
 
 
-def write(path: str, content: str) -> Call:
+def write(path: str, content: str) -> ScriptedCall:
     """Write a file."""
-    return Call("Write", {"file_path": path, "content": content})
+    return ScriptedCall("Write", {"file_path": path, "content": content})
 
 
-def bash(command: str, **more: Any) -> Call:
+def bash(command: str, **more: Any) -> ScriptedCall:
     """Run a shell command."""
-    return Call("Bash", {"command": command, **more})
+    return ScriptedCall("Bash", {"command": command, **more})
 
 
-def escalate(question: str, *choices: str, error_type: str = "architecture") -> Call:
+def escalate(question: str, *choices: str, error_type: str = "architecture") -> ScriptedCall:
     """Ask for help."""
-    return Call(
+    return ScriptedCall(
         "escalate",
         {
             "error_type": error_type,
@@ -87,7 +89,9 @@ def escalate(question: str, *choices: str, error_type: str = "architecture") -> 
     )
 
 
-def simple_task(task_id: str = "t1", *calls: Call, role: str = "backend", round_number: int = 1) -> list[Step]:
+def simple_task(
+    task_id: str = "t1", *calls: ScriptedCall, role: str = "backend", round_number: int = 1
+) -> list[ScriptedStep]:
     """A task that succeeds in one round: the maker's calls, then hand-offs all the way."""
     return [
         *session(role, task_id, [list(calls), [made()]] if calls else [[made()]], round_number=round_number),
@@ -96,6 +100,6 @@ def simple_task(task_id: str = "t1", *calls: Call, role: str = "backend", round_
     ]
 
 
-def scenario(*parts: list[Step]) -> Scenario:
+def scenario(*parts: list[ScriptedStep]) -> Scenario:
     """A scenario of these parts."""
     return Scenario(steps=[step for part in parts for step in part])

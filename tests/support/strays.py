@@ -14,12 +14,12 @@ from pathlib import Path
 _PLACES = ("cmdline", "environ", "mountinfo")
 
 
-def running() -> set[int]:
+def running_processes() -> set[int]:
     """Return the ids of all processes of the machine."""
     return {int(name) for name in os.listdir("/proc") if name.isdecimal()}
 
 
-def strays(directory: Path, among: Iterable[int]) -> dict[int, str]:
+def find_strays(directory: Path, among: Iterable[int]) -> dict[int, str]:
     """Return those of the given processes that belong to a directory, with their command lines.
 
     This process and those above it, such as a `timeout` with the directory among its arguments, are none.
@@ -36,7 +36,7 @@ def strays_that_stay(directory: Path, among: Iterable[int], within: timedelta) -
     """Return the stray processes of a directory that have not ended after a while; those that end by then are none."""
     deadline = time.monotonic() + within.total_seconds()
     pids = set(among)
-    while (left := strays(directory, pids)) and time.monotonic() < deadline:
+    while (left := find_strays(directory, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
         pids = set(left)
     return left

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from baton.settings.core import Settings
-from tests.conftest import reach
-from tests.support.forked import Forked, inherited, nursery
+from tests.conftest import server_environment
+from tests.support.forked import BatonProcess, fork_server, inherited_environment
 from tests.support.time_limits import HANGS
 
 
@@ -16,11 +16,11 @@ def environment(settings: Settings, address: str) -> dict[str, str]:
     """The environment of a worker process: these settings and no others."""
     assert settings.api_key is not None
     assert settings.base_url is not None
-    return inherited(
+    return inherited_environment(
         BATON_HOME=str(settings.home),
         ANTHROPIC_API_KEY=settings.api_key.get_secret_value(),
         ANTHROPIC_BASE_URL=settings.base_url,
-        **reach(address),
+        **server_environment(address),
         BATON_LOG=settings.log,
         BATON_LOG_LEVEL=settings.log_level,
         BATON_MAX_ACTIVITIES=str(settings.max_activities),
@@ -56,13 +56,15 @@ class WorkerProcess:
         self._settings = settings
         self._address = address
         self._log = log
-        self._process: subprocess.Popen[bytes] | Forked | None = None
+        self._process: subprocess.Popen[bytes] | BatonProcess | None = None
 
     def start(self) -> None:
         """Start the worker; it polls a second or two later."""
         told = environment(self._settings, self._address)
         if not self._within:
-            self._process = nursery().logged(told, self._log, be="baton", arguments=["worker", *self._arguments])
+            self._process = fork_server().start_logged(
+                told, self._log, be="baton", arguments=["worker", *self._arguments]
+            )
             return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -99,7 +101,7 @@ class WorkerProcess:
         return code
 
     @property
-    def _started(self) -> subprocess.Popen[bytes] | Forked:
+    def _started(self) -> subprocess.Popen[bytes] | BatonProcess:
         assert self._process is not None
         return self._process
 
@@ -108,8 +110,8 @@ class WorkerProcess:
 
     def _end(self, within: float) -> int | None:
         process = self._started
-        if isinstance(process, Forked):
-            return process.ended(within)
+        if isinstance(process, BatonProcess):
+            return process.wait_for_exit(within)
         try:
             return process.wait(within)
         except subprocess.TimeoutExpired:

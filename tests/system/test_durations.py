@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from baton.budget.caps import amount_in
+from baton.budget.caps import parse_amount
 from baton.settings.core import read_settings
 from system.durations import GRAMMAR, parse_duration
 from workspaces.project.baton_toml import GateConfig, parse_config
@@ -64,7 +64,7 @@ def test_settings_baton_toml_and_notes_read_the_same(text: str, monkeypatch: pyt
     assert read_settings().wall_clock == span
     assert parse_config(f"[limits]\nwall_clock = '{text}'\n".encode()).limits.wall_clock == span
     assert span is not None
-    assert amount_in(text, "seconds") == span.total_seconds()
+    assert parse_amount(text, "seconds") == span.total_seconds()
 
 
 def test_a_project_file_survives_its_json() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from system.path_patterns import PathPattern, Rules
+from system.path_patterns import PathPattern, PathRules
 from tests.support.growth import assert_linear
 
 
@@ -27,19 +27,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 def test_patterns_that_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="The pattern"):
-        Rules([pattern])
+        PathRules([pattern])
 
 
 def test_the_time_for_a_hostile_path_grows_with_its_length() -> None:
     patterns = ["*a*a*a*a*a/**/*a*a*b/**/x*y*z", "**/*a*a*a*a*a*a*b/**/*a*c/**/d", "?*" * 100 + "b", "**/" * 60 + "b"]
-    rules = Rules(patterns)
+    rules = PathRules(patterns)
     for path in (
         lambda n: "a" * n,
         lambda n: "/".join(["a" * 63] * (n // 4)),
         lambda n: "/".join("a" * 8 * n),
         lambda n: "a/" * 8 * n + "ab",
     ):
-        assert_linear(rules.match, path(125), path(250))
+        assert_linear(rules.includes_path, path(125), path(250))
 
 
 NAMES = st.sampled_from(
@@ -73,8 +73,10 @@ def test_patterns_mean_what_they_mean_to_git(
     )
     theirs = set(asked.stdout.split("\0")) - {""}
     pattern = _parse(text)
-    assert {path for path in paths if pattern and pattern.covers(path)} == theirs
-    assert {path for path in paths if pattern and any(pattern.matches(*above) for above in _upwards(path))} == theirs
+    assert {path for path in paths if pattern and pattern.covers_path(path)} == theirs
+    assert {
+        path for path in paths if pattern and any(pattern.matches_path(*above) for above in _upwards(path))
+    } == theirs
 
 
 def _parse(text: str) -> PathPattern | None:

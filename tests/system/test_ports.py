@@ -1,16 +1,16 @@
 import pytest
 
-from system.ports import PortTaken, free_port, is_free, listen
+from system.ports import PortTaken, free_port, is_free, listen_on
 
 
 def test_a_port_is_taken_while_somebody_listens() -> None:
     port = free_port()
     assert is_free(port)
-    with listen(port):
+    with listen_on(port):
         assert not is_free(port)
         assert free_port(port) != port
         with pytest.raises(PortTaken):
-            listen(port)
+            listen_on(port)
     assert free_port(port) == port
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from system.uncancellable import finish, in_thread, provide_threads
+from system.uncancellable import finish_work, provide_threads, run_in_thread
 from tests.conftest import HANGS
 
 
@@ -16,7 +16,7 @@ async def test_a_second_and_a_third_cancellation_are_waited_through() -> None:
         go.wait(HANGS.total_seconds())
         done.append(True)
 
-    waiter = asyncio.create_task(in_thread(work))
+    waiter = asyncio.create_task(run_in_thread(work))
     for _ in range(3):
         await asyncio.sleep(0.02)
         waiter.cancel()
@@ -35,7 +35,7 @@ async def test_the_cancellation_takes_the_place_of_an_error() -> None:
         await go.wait()
         raise OSError("full")
 
-    waiter = asyncio.create_task(finish(work()))
+    waiter = asyncio.create_task(finish_work(work()))
     await asyncio.sleep(0)
     waiter.cancel()
     await asyncio.sleep(0)
@@ -43,20 +43,20 @@ async def test_the_cancellation_takes_the_place_of_an_error() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiter
     with pytest.raises(OSError, match="full"):
-        await finish(work())
+        await finish_work(work())
 
 
 async def test_a_loop_gets_threads_for_its_steps_and_keeps_them() -> None:
     """Also where a second worker of the process wants fewer, and while the threads of before are at work."""
     provide_threads(3)
     early = threading.Event()
-    before = [asyncio.create_task(in_thread(early.wait, 60)) for _ in range(3)]
+    before = [asyncio.create_task(run_in_thread(early.wait, 60)) for _ in range(3)]
     await asyncio.sleep(0)
     provide_threads(100)
     provide_threads(1)
     together = threading.Barrier(100)
     # Each returns only once all are there at once.
-    places = await asyncio.gather(*(in_thread(together.wait, 60) for _ in range(100)))
+    places = await asyncio.gather(*(run_in_thread(together.wait, 60) for _ in range(100)))
     assert sorted(places) == list(range(100))
     early.set()
     assert await asyncio.gather(*before) == [True] * 3

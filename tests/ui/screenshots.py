@@ -21,13 +21,13 @@ from baton.text.redaction import Redactor
 from interfaces.cli.commands.demo import TASK
 from interfaces.cli.runs.sample_repository import make_repository
 from interfaces.cli.runs.start import start_run
-from interfaces.cli.runs.web_ui_links import links
+from interfaces.cli.runs.web_ui_links import make_links
 from standin.script.scenario_file import load_scenario
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.ui.browser import chromium, find_chromium, open_page
 from tests.ui.test_answer import fill_signal, submit_signal
-from workers.temporal_service import TemporalService, temporal_service
-from workers.worker import running_worker
+from workers.temporal_service import TemporalService, connect_service
+from workers.worker import run_worker
 from workflows.pipeline import Pipeline
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -81,7 +81,7 @@ async def take(service: TemporalService, camera: Camera, repository: Path) -> No
     handle = service.client.get_workflow_handle_for(Pipeline.run, RUN)
 
     document = await until_asked(service)
-    found = {link.name: link.url for link in links(service, usd=0.1, today=datetime.now(UTC))}
+    found = {link.name: link.url for link in make_links(service, usd=0.1, today=datetime.now(UTC))}
     await camera.shoot(await camera.open_list(found["waiting for a person"]), "waiting")
     details = await camera.open(RUN, "User Metadata", 1_500)
     await camera.shoot(details, "decision")
@@ -110,12 +110,12 @@ async def main() -> None:
         configure_logging("console", "error", Redactor([]), sys.stderr)
         logging.getLogger("temporalio").setLevel(logging.CRITICAL)
         async with (
-            serve(load_scenario("demo")) as standin,
-            temporal_service(settings, embedded_only=True) as service,
+            serve_scenario(load_scenario("demo")) as standin,
+            connect_service(settings, embedded_only=True) as service,
             chromium(path) as browser,
         ):
             own = settings.model_copy(update={"base_url": standin.base_url, "api_key": SecretStr("sk-ant-scripted")})
-            async with running_worker(service.client, own):
+            async with run_worker(service.client, own):
                 await take(service, Camera(browser, service), repository)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Browser, Locator, Page, expect
 
 from baton.records.run import DecisionState, RunStatus
-from interfaces.cli.runs.web_ui_links import links
+from interfaces.cli.runs.web_ui_links import make_links
 from tests.support.scripts import escalate, plan, scenario, session, simple_task, task, write
 from tests.ui.browser import PATIENCE, open_page
 from workers.temporal_service import TemporalService
@@ -49,7 +49,7 @@ async def test_a_run_is_found_read_and_answered_in_the_web_ui(  # type: ignore[n
     async with staged(script()) as stage:
         handle = await stage.start()
         await stage.until_waiting(handle)
-        lists = {link.name: link.url for link in links(service, 5.0, datetime.now(UTC))}
+        lists = {link.name: link.url for link in make_links(service, 5.0, datetime.now(UTC))}
         page = await open_page(browser, lists["waiting for a person"])
         await page.get_by_role("link", name=stage.run).first.click()
 

@@ -17,11 +17,11 @@ from tests.cli.conftest import Cli, nothing_runs
 from tests.conftest import HANGS, assert_eventually
 from workers.embedded import server, supervisor
 from workers.embedded.certificates import ensure_credentials
-from workers.embedded.server import embedded_server, find_temporal
+from workers.embedded.server import find_temporal, use_embedded_server
 from workers.embedded.server_files import (
-    FileLock,
     ServerFiles,
     ServerRecord,
+    UserLock,
     is_held,
     read_record,
     write_record,
@@ -81,23 +81,23 @@ async def test_a_server_that_dies_at_its_first_start_is_said_with_its_last_words
     settings: Settings, binary: Binary
 ) -> None:
     binary.break_it()
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     for attempt in (1, 2):
         with pytest.raises(ServerStartFailed) as failed:
-            async with embedded_server(settings):
+            async with use_embedded_server(settings):
                 pass
         assert str(files.log) in str(failed.value)
         assert "boom: the database is broken" in str(failed.value)
         assert binary.starts == attempt
-    assert not is_held(files.keeper_lock)
+    assert not is_held(files.supervisor_lock)
     binary.mend()
-    async with embedded_server(settings):
+    async with use_embedded_server(settings):
         assert record_of(files).state == "running"
 
 
 async def test_a_keeper_goes_on_for_ever_with_longer_waits_and_says_so(settings: Settings, binary: Binary) -> None:
-    files = ServerFiles.under(settings.home)
-    users = FileLock(files.users_lock)
+    files = ServerFiles.open_home(settings.home)
+    users = UserLock(files.users_lock)
     assert users.try_shared()
     ensure_credentials(files)
     with files.log.open("ab") as log:
@@ -133,11 +133,11 @@ async def test_a_keeper_goes_on_for_ever_with_longer_waits_and_says_so(settings:
 
 
 def test_the_waits_grow_to_a_bound(settings: Settings) -> None:
-    made = supervisor.Keeper(ServerFiles.under(settings.home), 0, 0, 0, ["false"])
+    made = supervisor.Supervisor(ServerFiles.open_home(settings.home), 0, 0, 0, ["false"])
     waits = []
     for deaths in range(30):
         made.deaths = deaths
-        waits.append(made._wait())
+        waits.append(made._next_wait())
     assert waits[: len(supervisor.RESTART_WAITS)] == list(supervisor.RESTART_WAITS)
     assert waits == sorted(waits)
     assert waits[-1] == supervisor.LONGEST_WAIT
@@ -149,31 +149,31 @@ async def test_a_server_that_lives_for_a_while_has_its_deaths_forgiven(
     settings: Settings, binary: Binary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "HEALTHY_AFTER", 0.0)
-    made = supervisor.Keeper(ServerFiles.under(settings.home), 0, 0, 0, [str(binary.path)])
+    made = supervisor.Supervisor(ServerFiles.open_home(settings.home), 0, 0, 0, [str(binary.path)])
     made.deaths = 5
 
     looks = iter([False, False, True])
     monkeypatch.setattr(made.server, "is_running", lambda: True)
     monkeypatch.setattr(made.server, "door_has_ended", lambda: False)
     monkeypatch.setattr(made, "_abandoned", lambda: next(looks))
-    made._watch()
+    made._watch_server()
     assert made.deaths == 0
     for lock in (made.lock, made.users, made.server.lock):
         lock.close()
 
 
 async def test_users_replace_a_keeper_ever_more_rarely_and_say_why(settings: Settings, binary: Binary) -> None:
-    files = ServerFiles.under(settings.home)
-    users = FileLock(files.users_lock)
+    files = ServerFiles.open_home(settings.home)
+    users = UserLock(files.users_lock)
     assert users.try_shared()
     binary.break_it()
-    guard = server._Guard(files, settings)
+    guard = server._SupervisorGuard(files, settings)
     waits = []
     with capture_logs() as said:
         for _ in range(5):
-            waits.append(guard.look())
+            waits.append(guard.check_supervisor())
             await assert_eventually(lambda: binary.starts == len(waits))
-            await assert_eventually(lambda: not is_held(files.keeper_lock))
+            await assert_eventually(lambda: not is_held(files.supervisor_lock))
     assert waits == [server.GUARD * 2**power for power in range(5)]
     assert binary.starts == 5
     assert said, "nothing was said"
@@ -185,36 +185,36 @@ async def test_users_replace_a_keeper_ever_more_rarely_and_say_why(settings: Set
 
 @pytest.mark.server
 async def test_a_log_that_cannot_be_opened_is_said_and_ends_no_guard(settings: Settings) -> None:
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     files.log.mkdir()
-    guard = server._Guard(files, settings)
+    guard = server._SupervisorGuard(files, settings)
     with capture_logs() as said:
-        assert guard.look() < guard.look() < guard.look()
+        assert guard.check_supervisor() < guard.check_supervisor() < guard.check_supervisor()
     assert all("log" in entry["event"] for entry in said)
     assert said
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(OSError, match="log"):
-            async with embedded_server(settings):
+            async with use_embedded_server(settings):
                 pass
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
 async def test_what_ails_the_server_is_said_once_and_its_return_too(settings: Settings) -> None:
-    files = ServerFiles.under(settings.home)
-    held = FileLock(files.keeper_lock)
+    files = ServerFiles.open_home(settings.home)
+    held = UserLock(files.supervisor_lock)
     assert held.try_exclusive()
     record = ServerRecord(id="x", state="ailing", keeper=os.getpid(), deaths=6, message="It died. Its log is /x/log.")
     write_record(files, record)
-    guard = server._Guard(files, settings)
+    guard = server._SupervisorGuard(files, settings)
     with capture_logs() as said:
         for _ in range(5):
-            guard.look()
+            guard.check_supervisor()
         write_record(files, replace(record, deaths=7, message="It died again. Its log is /x/log."))
-        guard.look()
+        guard.check_supervisor()
         write_record(files, replace(record, state="running", deaths=0, message=""))
         for _ in range(5):
-            guard.look()
+            guard.check_supervisor()
     held.close()
     assert [entry["event"] for entry in said] == [
         "It died. Its log is /x/log.",
@@ -228,8 +228,8 @@ async def test_a_command_says_what_ails_the_server_and_helps_once_that_is_mended
     settings: Settings, binary: Binary
 ) -> None:
     cli = Cli(settings.home)
-    files = ServerFiles.under(settings.home)
-    async with embedded_server(settings):
+    files = ServerFiles.open_home(settings.home)
+    async with use_embedded_server(settings):
         binary.break_it()
         os.kill(record_of(files).server, signal.SIGKILL)
         await assert_eventually(lambda: record_of(files).state == "ailing")

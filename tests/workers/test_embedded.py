@@ -13,16 +13,16 @@ from temporalio.client import Client
 from baton.errors import ServerStartFailed, UsageError
 from baton.settings.core import Settings, read_settings
 from tests.conftest import HANGS, assert_eventually
-from workers.embedded.server import embedded_server, running_server
+from workers.embedded.server import find_running_server, use_embedded_server
 from workers.embedded.server_files import (
-    FileLock,
     ServerFiles,
     ServerRecord,
+    UserLock,
     is_held,
     read_record,
     write_record,
 )
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 
 pytestmark = pytest.mark.server
 
@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
 
 
 def record_of(home: Path) -> ServerRecord:
-    record = read_record(ServerFiles.under(home))
+    record = read_record(ServerFiles.open_home(home))
     assert record is not None
     return record
 
@@ -93,8 +93,8 @@ async def test_two_commands_share_one_server_and_the_last_one_stops_it(settings:
     assert not alive(record.server)
     assert not alive(record.keeper)
     assert not answers(address)
-    assert running_server(settings) is None
-    assert not ServerFiles.under(settings.home).record.exists()
+    assert find_running_server(settings) is None
+    assert not ServerFiles.open_home(settings.home).record.exists()
 
 
 async def test_commands_that_start_at_the_same_moment_get_the_same_server(settings: Settings) -> None:
@@ -102,11 +102,11 @@ async def test_commands_that_start_at_the_same_moment_get_the_same_server(settin
     assert len({address for _, address in users}) == 1
     await asyncio.gather(*(end_user(process) for process, _ in users))
     # Of keepers that were started together one may look for the lock only now, and finds that nobody is left.
-    await assert_eventually(lambda: not is_held(ServerFiles.under(settings.home).keeper_lock))
+    await assert_eventually(lambda: not is_held(ServerFiles.open_home(settings.home).supervisor_lock))
 
 
 async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -> None:
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     keeper = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "workers.embedded.supervisor", str(files.directory), "0", "0", "0", "--", "false")
     )
@@ -116,13 +116,13 @@ async def test_a_keeper_that_comes_too_late_starts_nothing(settings: Settings) -
 
 async def test_a_newcomer_during_the_stop_gets_a_new_server(settings: Settings) -> None:
     for _ in range(3):
-        async with embedded_server(settings):
+        async with use_embedded_server(settings):
             pass
         # The last user has waited for the end above; here the end is under way when the newcomer arrives.
         process, _ = await start_user(settings.home)
         process.kill()
         await process.wait()
-        async with embedded_server(settings) as server:
+        async with use_embedded_server(settings) as server:
             assert answers(server.address)
 
 
@@ -136,7 +136,7 @@ async def test_the_server_goes_when_its_only_user_is_killed(settings: Settings) 
 
 
 async def test_a_killed_server_is_back_on_the_same_port_with_its_data(settings: Settings) -> None:
-    async with temporal_service(settings) as service:
+    async with connect_service(settings) as service:
         await start_a_workflow(service.client, "survivor")
         before = record_of(settings.home)
         os.kill(before.server, signal.SIGKILL)
@@ -144,35 +144,35 @@ async def test_a_killed_server_is_back_on_the_same_port_with_its_data(settings: 
         assert (await service.client.get_workflow_handle("survivor").describe()).id == "survivor"
         assert record_of(settings.home).address == before.address
         # It writes ahead, which is as safe as a rollback journal and much quicker: https://www.sqlite.org/fileformat.html
-        assert ServerFiles.under(settings.home).database.read_bytes()[18:20] == b"\x02\x02"
+        assert ServerFiles.open_home(settings.home).database.read_bytes()[18:20] == b"\x02\x02"
 
 
 async def test_a_killed_keeper_is_replaced_and_leaves_no_second_server(settings: Settings) -> None:
-    async with temporal_service(settings) as service:
+    async with connect_service(settings) as service:
         await start_a_workflow(service.client, "survivor")
         before = record_of(settings.home)
         os.kill(before.keeper, signal.SIGKILL)
 
         def replaced() -> bool:
-            now = read_record(ServerFiles.under(settings.home))
+            now = read_record(ServerFiles.open_home(settings.home))
             return now is not None and now.keeper != before.keeper and now.state == "running"
 
         await assert_eventually(replaced)
         assert not alive(before.server)
         assert record_of(settings.home).address == before.address
         assert (await service.client.get_workflow_handle("survivor").describe()).id == "survivor"
-    assert not is_held(ServerFiles.under(settings.home).keeper_lock)
+    assert not is_held(ServerFiles.open_home(settings.home).supervisor_lock)
 
 
 async def test_an_orphaned_server_is_ended_before_another_one_opens_its_database(settings: Settings) -> None:
     """Where the kernel does not tell the server of its keeper's death, the lock it inherited gives it away."""
-    files = ServerFiles.under(settings.home)
-    held = FileLock(files.server_lock)
+    files = ServerFiles.open_home(settings.home)
+    held = UserLock(files.server_lock)
     assert held.try_exclusive()
     orphan = await asyncio.create_subprocess_exec("sleep", "600", pass_fds=(held.descriptor,))
     held.close()
     write_record(files, ServerRecord(id="old", state="running", keeper=1, server=orphan.pid, address="127.0.0.1:1"))
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         assert answers(server.address)
         assert await asyncio.wait_for(orphan.wait(), HANGS.total_seconds()) == -signal.SIGTERM
 
@@ -184,31 +184,31 @@ async def test_a_port_in_use_is_one_clear_sentence(settings: Settings, name: str
         occupied.listen()
         port = occupied.getsockname()[1]
         with pytest.raises(ServerStartFailed, match=f"^Port {port} is in use by another program: set BATON_"):
-            async with embedded_server(read_settings(home=settings.home, **{name: port})):
+            async with use_embedded_server(read_settings(home=settings.home, **{name: port})):
                 pass
     # The old failure says nothing about the next attempt.
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         assert answers(server.address)
 
 
 async def test_a_running_server_does_not_move_to_other_ports(settings: Settings) -> None:
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         with pytest.raises(UsageError, match=f"already runs at {server.address}"):
-            async with embedded_server(read_settings(home=settings.home, server_port=1)):
+            async with use_embedded_server(read_settings(home=settings.home, server_port=1)):
                 pass
         assert answers(server.address)
 
 
 async def test_a_broken_record_is_as_good_as_none(settings: Settings) -> None:
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     files.record.write_text('{"id": ')
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         assert answers(server.address)
 
 
 async def test_only_the_owner_may_read_what_the_server_keeps(settings: Settings) -> None:
-    async with embedded_server(settings):
-        files = ServerFiles.under(settings.home)
+    async with use_embedded_server(settings):
+        files = ServerFiles.open_home(settings.home)
         assert files.directory.stat().st_mode & 0o077 == 0
         assert files.record.stat().st_mode & 0o077 == 0
 

@@ -23,20 +23,20 @@ from baton.records.run import Decide, Guide, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing
 from interfaces.cli.runs.start import start_run
-from standin.server.server import serve
-from tests.conftest import HANGS, reach
+from standin.server.server import serve_scenario
+from tests.conftest import HANGS, server_environment
 from tests.pipelines.conftest import Stage
 from tests.support.repositories import make_repository
 from tests.support.scripts import escalate, scenario, session
-from workers.codec_server import codec_app
-from workers.connection import connect_to
-from workers.embedded.codec_endpoint import codec_endpoint
+from workers.codec_server import build_codec_app
+from workers.connection import connect_to_address
+from workers.embedded.codec_endpoint import make_codec_endpoint
 from workers.embedded.server import find_temporal
 from workers.embedded.server_files import ServerFiles
 from workers.encryption import EncryptionCodec
-from workers.http_server import http_server
-from workers.temporal_service import temporal_service
-from workers.worker import running_worker
+from workers.http_server import serve_http
+from workers.temporal_service import connect_service
+from workers.worker import run_worker
 from workflows.pipeline import Pipeline
 
 FIXED = base64.b64encode(bytes(32)).decode()
@@ -47,7 +47,7 @@ def key(name: str) -> str:
 
 
 def ring(*keys: str) -> KeyRing:
-    return KeyRing.parse(",".join(keys))
+    return KeyRing.parse_keys(",".join(keys))
 
 
 def canary(name: str) -> str:
@@ -56,7 +56,7 @@ def canary(name: str) -> str:
 
 def stored(home: Path, text: str) -> bool:
     """Whether a text stands anywhere in the server's database."""
-    files = ServerFiles.under(home).database.parent.glob("temporal.sqlite*")
+    files = ServerFiles.open_home(home).database.parent.glob("temporal.sqlite*")
     return any(text.encode() in file.read_bytes() for file in files)
 
 
@@ -103,12 +103,12 @@ async def web_ui_reads(web_ui: str, run: str) -> str:
 
 async def command_reads(home: Path, address: str, run: str) -> str:
     """The start of a run, as the `temporal` command shows it with the codec server."""
-    port, token = ServerFiles.under(home).codec.read_text().split()
+    port, token = ServerFiles.open_home(home).codec.read_text().split()
     codec = ["--codec-endpoint", f"http://127.0.0.1:{port}", "--codec-auth", f"Bearer {token}"]
     command = ["workflow", "show", "--workflow-id", run, "--address", address, "--output", "json", *codec]
     process = await asyncio.create_subprocess_exec(
         *(str(find_temporal()), *command, "--disable-config-file"),
-        env={**os.environ, **reach(address)},
+        env={**os.environ, **server_environment(address)},
         stdout=asyncio.subprocess.PIPE,
     )
     history = json.loads((await process.communicate())[0])["events"]
@@ -123,11 +123,11 @@ async def test_no_plain_text_reaches_the_database(tmp_path: Path) -> None:
     names = ("task", "question", "choice", "guidance", "note", "by", "failure")
     words = {name: canary(name) for name in names}
     script = scenario(session("orchestrator", "plan", [[escalate(words["question"], words["choice"])]]))
-    async with serve(script) as standin, temporal_service(settings, embedded_only=True) as service:
+    async with serve_scenario(script) as standin, connect_service(settings, embedded_only=True) as service:
         own = settings.model_copy(update={"base_url": standin.base_url, "api_key": SecretStr("sk-ant-x")})
         run = new_run_id(str(repo), words["task"], discreet=True)
         stage = Stage(service.client, own, standin, repo, run)
-        async with running_worker(service.client, own):
+        async with run_worker(service.client, own):
             request = RunRequest(task=words["task"], repo=str(repo), run=run, started_by=words["by"])
             await start_run(service, request)
             handle = service.client.get_workflow_handle_for(Pipeline.run, run)
@@ -146,7 +146,7 @@ async def test_no_plain_text_reaches_the_database(tmp_path: Path) -> None:
             (row,) = [found async for found in service.client.list_workflows(f"WorkflowId = '{run}'")]
             memo = await row.memo()
         # What a person without the keys sees, and what the search would find were it there.
-        blind = await connect_to(service.address)
+        blind = await connect_to_address(service.address)
         with pytest.raises(ConfigurationError, match="encrypted with the key 'k1'"):
             await (await blind.get_workflow_handle(bad.run).describe()).memo()
         open_word = canary("open")
@@ -200,7 +200,7 @@ async def test_keys_rotate() -> None:
 )
 def test_keys_that_do_not_fit_are_refused_without_being_repeated(text: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as refused:
-        KeyRing.parse(text)
+        KeyRing.parse_keys(text)
     assert not [part for part in text.replace(":", ",").split(",") if len(part) > 6 and part in str(refused.value)]
 
 
@@ -209,11 +209,11 @@ def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "anthropic_api_key").write_text("sk-ant-from-a-file\n")
     monkeypatch.setenv("BATON_SECRETS_DIR", str(tmp_path))
     settings = read_settings()
-    found = settings.key_ring()
+    found = settings.make_key_ring()
     assert found is not None
     assert (found.current, list(found.keys)) == ("new", ["new", "old"])
     assert settings.api_key == SecretStr("sk-ant-from-a-file")
-    assert base64.b64encode(found.keys["old"]).decode() in settings.secrets()
+    assert base64.b64encode(found.keys["old"]).decode() in settings.list_secrets()
     monkeypatch.setenv("BATON_SECRETS_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match="BATON_SECRETS_DIR is invalid"):
         read_settings()
@@ -221,9 +221,9 @@ def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kept", ["", "no port", "99999999 token", "-5 token", "1 2 3"])
 def test_a_damaged_note_of_the_codec_server_gives_a_new_endpoint(tmp_path: Path, kept: str) -> None:
-    files = ServerFiles.under(tmp_path)
+    files = ServerFiles.open_home(tmp_path)
     files.codec.write_text(kept)
-    endpoint = codec_endpoint(files, read_settings(home=tmp_path, encryption_keys=SecretStr(key("k"))))
+    endpoint = make_codec_endpoint(files, read_settings(home=tmp_path, encryption_keys=SecretStr(key("k"))))
     assert endpoint is not None
     assert 0 < endpoint.port < 65_536
     assert endpoint.token
@@ -235,7 +235,7 @@ async def test_the_codec_server_opens_to_its_token_only() -> None:
     plain = MessageToDict(Payload(metadata={"encoding": b"json/plain"}, data=b"1"))
     (foreign,) = await EncryptionCodec(ring(key("other"))).encode([Payload(data=b"2")])
     body = {"payloads": [plain]}
-    async with http_server(codec_app(ring(current), token, ["https://ui"]), "127.0.0.1", 0, "codec") as url:
+    async with serve_http(build_codec_app(ring(current), token, ["https://ui"]), "127.0.0.1", 0, "codec") as url:
 
         def talk() -> None:
             auth = {"Authorization": f"Bearer {token}"}

@@ -3,9 +3,9 @@
 import pytest
 
 from baton.settings.core import read_settings
-from workers.embedded.server import embedded_server
+from workers.embedded.server import use_embedded_server
 from workers.embedded.server_files import ServerFiles
-from workers.engine_ports import engine_services
+from workers.engine_ports import read_engine_services
 
 pytestmark = pytest.mark.server
 
@@ -19,10 +19,10 @@ async def test_a_running_server_and_what_the_settings_name(tmp_path_factory, mon
         base_url="http://localhost:4000",
         web_ui="https://ui.example.org",
     )
-    assert engine_services(settings).ports == {9464, 8091, 4000}
-    async with embedded_server(settings) as server:
-        (ServerFiles.under(settings.home).codec).write_text("4321 a-token")
-        found = engine_services(settings)
+    assert read_engine_services(settings).ports == {9464, 8091, 4000}
+    async with use_embedded_server(settings) as server:
+        (ServerFiles.open_home(settings.home).codec).write_text("4321 a-token")
+        found = read_engine_services(settings)
     own = {int(place.rpartition(":")[2]) for place in (server.address, server.web_ui)}
     assert found.ports == {9464, 8091, 4000, 4321, *own}
     assert {("temporal.example.org", 7233), ("ui.example.org", 443)} <= found.places

@@ -21,14 +21,14 @@ from temporalio.service import TLSConfig
 from baton.errors import TemporalUnreachable
 from baton.settings.core import Settings, read_settings
 from tests.cli.conftest import Cli, cli
-from tests.conftest import HANGS, assert_eventually, reach
-from workers.connection import connect_to
+from tests.conftest import HANGS, assert_eventually, server_environment
+from workers.connection import connect_to_address
 from workers.embedded import certificates
 from workers.embedded.certificates import ensure_credentials
-from workers.embedded.private_network import Users, place, tables
-from workers.embedded.server import EmbeddedServer, embedded_server, find_temporal
+from workers.embedded.private_network import ConnectionOwners, kernel_address, open_tables
+from workers.embedded.server import EmbeddedServer, find_temporal, use_embedded_server
 from workers.embedded.server_files import ServerFiles, read_record, write_record
-from workers.temporal_service import TemporalService, temporal_service
+from workers.temporal_service import TemporalService, connect_service
 
 __all__ = ["cli"]
 
@@ -49,11 +49,11 @@ async def refused(address: str, tls: TLSConfig | bool) -> bool:
 
 @pytest.mark.server
 async def test_without_the_certificate_of_this_home_nobody_gets_in(settings: Settings, tmp_path: Path) -> None:
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         assert server.credentials is not None
         good = server.credentials.tls()
         assert not await refused(server.address, good)
-        other = ensure_credentials(ServerFiles.under(tmp_path / "other")).tls()
+        other = ensure_credentials(ServerFiles.open_home(tmp_path / "other")).tls()
         own = server.credentials.directory
         no_client = TLSConfig(
             server_root_ca_cert=good.server_root_ca_cert,
@@ -73,8 +73,8 @@ async def test_without_the_certificate_of_this_home_nobody_gets_in(settings: Set
 
 @pytest.mark.server
 async def test_the_server_has_no_port_that_others_reach(settings: Settings) -> None:
-    async with embedded_server(settings) as server:
-        record = read_record(ServerFiles.under(settings.home))
+    async with use_embedded_server(settings) as server:
+        record = read_record(ServerFiles.open_home(settings.home))
         assert record is not None
         assert server.warnings == ()
         assert record.inner_port == 0
@@ -152,7 +152,7 @@ async def test_the_web_ui_admits_the_same_user_and_root_only(service: TemporalSe
 
 
 def test_the_owner_of_a_connection_is_known_while_it_lasts() -> None:
-    users = Users(tables())
+    users = ConnectionOwners(open_tables())
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")):
         with socket.socket() as listener, socket.socket(family) as client:
             listener.bind(("127.0.0.1", 0))
@@ -160,17 +160,17 @@ def test_the_owner_of_a_connection_is_known_while_it_lasts() -> None:
             client.connect((host, listener.getsockname()[1]))
             near, peer = listener.accept()
             with near:
-                ends = place(peer), place(near.getsockname())
-                assert users.owner(*ends) == os.getuid()
+                ends = kernel_address(peer), kernel_address(near.getsockname())
+                assert users.find_owner(*ends) == os.getuid()
                 client.close()
-                assert users.owner(*ends) is None
+                assert users.find_owner(*ends) is None
 
 
 async def test_the_temporal_command_gets_in_by_the_profile_or_by_variables(service: TemporalService) -> None:
     assert service.server is not None
     line = [str(find_temporal()), "operator", "namespace", "list", "--output", "json"]
     plain = {"PATH": os.defpath, "HOME": "/nonexistent"}
-    for env in ({"TEMPORAL_CONFIG_FILE": str(service.server.profile)}, reach(service.address)):
+    for env in ({"TEMPORAL_CONFIG_FILE": str(service.server.profile)}, server_environment(service.address)):
         said = await asyncio.to_thread(subprocess.run, line, env={**plain, **env}, capture_output=True, text=True)
         assert said.returncode == 0, said.stderr
         assert "default" in said.stdout
@@ -182,8 +182,8 @@ async def test_the_temporal_command_gets_in_by_the_profile_or_by_variables(servi
 
 @pytest.mark.server
 async def test_a_door_that_is_killed_is_replaced_with_its_server(settings: Settings) -> None:
-    async with temporal_service(settings) as service:
-        files = ServerFiles.under(settings.home)
+    async with connect_service(settings) as service:
+        files = ServerFiles.open_home(settings.home)
         before = read_record(files)
         assert before is not None
         (door,) = processes_below(before.server)[1:]
@@ -203,7 +203,7 @@ async def test_a_door_that_is_killed_is_replaced_with_its_server(settings: Setti
 async def test_keys_are_made_once_for_the_owner_only_and_renewed_in_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     made = ensure_credentials(files)
     before = {path.name: path.read_bytes() for path in made.directory.iterdir()}
     assert set(before) == {"ca.pem", "server.pem", "server.key", "client.pem", "client.key"}
@@ -260,36 +260,36 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
 
 @pytest.mark.server
 async def test_a_named_server_of_this_home_is_entered_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         monkeypatch.setattr("workers.embedded.server._used", {})
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address.replace("127.0.0.1", "localhost"))
-        async with temporal_service(settings) as service:
+        async with connect_service(settings) as service:
             assert not service.embedded
 
 
 async def test_a_record_of_an_older_baton_asks_for_no_certificate(settings: Settings) -> None:
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     (files.record).write_text('{"id": "a", "state": "running", "keeper": 1, "address": "127.0.0.1:7", "web_ui": ""}')
     record = read_record(files)
     assert record is not None
-    assert EmbeddedServer.of(files, record).credentials is None
+    assert EmbeddedServer.from_record(files, record).credentials is None
     write_record(files, record)
 
 
 @pytest.mark.server
 async def test_doctor_and_up_say_how_to_get_in(cli: Cli) -> None:
-    async with embedded_server(read_settings(home=cli.home)) as server:
+    async with use_embedded_server(read_settings(home=cli.home)) as server:
         said = await cli("doctor")
     assert f"TEMPORAL_CONFIG_FILE={server.profile}" in said.out
 
 
 @pytest.mark.server
 async def test_a_certificate_that_is_gone_is_one_clear_sentence(settings: Settings) -> None:
-    async with embedded_server(settings) as server:
+    async with use_embedded_server(settings) as server:
         assert server.credentials is not None
         kept = server.credentials.key.read_bytes()
         server.credentials.key.unlink()
         with pytest.raises(TemporalUnreachable, match=r"asks for a certificate, and .*client\.key cannot be read"):
-            await connect_to(server.address)
+            await connect_to_address(server.address)
         server.credentials.key.write_bytes(kept)
-        await connect_to(server.address, timedelta(seconds=60))
+        await connect_to_address(server.address, timedelta(seconds=60))

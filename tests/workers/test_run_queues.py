@@ -25,7 +25,7 @@ def test_a_host_needs_the_work_of_a_run(
     tmp_path: Path, scheme: str, host: str, has_state_remote: bool, expected: bool
 ) -> None:
     repo = URL if scheme == URL else f"{scheme}{tmp_path}"
-    origin = RunOrigin.here(repo, host)
+    origin = RunOrigin.from_here(repo, host)
     assert origin.machine == ("" if repo == URL else socket.gethostname())
     assert RunOrigin.from_memo(origin.to_memo()) == origin
     assert origin.may_be_continued(HERE, has_state_remote=has_state_remote) is expected

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from baton.errors import ConfigurationError, TemporalUnreachable
 from tests.conftest import HANGS
-from workers.connection import connect_to
+from workers.connection import connect_to_address
 from workers.search_attributes import SEARCH_ATTRIBUTES, ensure_search_attributes
 from workers.temporal_service import TemporalService
 
@@ -69,10 +69,10 @@ async def test_a_wrong_type_is_a_clear_error(service: TemporalService) -> None:
 
 async def test_a_namespace_that_is_not_there_is_named(service: TemporalService) -> None:
     with pytest.raises(TemporalUnreachable, match="has no namespace nowhere"):
-        await connect_to(service.address, namespace="nowhere")
+        await connect_to_address(service.address, namespace="nowhere")
 
 
 @pytest.mark.parametrize("address", ["not an address", "127.0.0.1:notaport", ""])
 async def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(TemporalUnreachable, match="set TEMPORAL_ADDRESS"):
-        await connect_to(address)
+        await connect_to_address(address)

@@ -8,7 +8,7 @@ from tests.conftest import assert_eventually
 from tests.pipelines.conftest import repo, staged  # noqa: F401
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from tests.support.worker_process import WorkerProcess
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 from workflows.pipeline import Pipeline
 
 
@@ -22,7 +22,7 @@ async def test_an_open_run_goes_on_with_the_new_version(staged, tmp_path, settin
     )
     # A server of its own: a current version would hold for every other test on the shared one.
     own_server = settings.model_copy(update={"home": tmp_path / "server"})
-    async with temporal_service(own_server) as service, staged(script, worker=False) as stage:
+    async with connect_service(own_server) as service, staged(script, worker=False) as stage:
         stage.client = service.client
         old, new = (
             WorkerProcess(stage.settings, service.address, tmp_path / "log", "--build-id", name, "--promote")

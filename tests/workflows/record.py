@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from baton import naming
 from baton.settings.core import read_settings
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.pipelines.conftest import Stage
 from tests.support.github.npm import install
 from tests.support.github.opening import app_settings, open_forge, open_world
@@ -25,7 +25,7 @@ from tests.support.repositories import make_repository
 from tests.workflows import histories
 from tests.workflows.runs import ON_GITHUB, RUNS, Recorded, RecordedOnGitHub
 from workers.embedded.server import find_temporal
-from workers.host_id import host_id
+from workers.host_id import read_host_id
 from workers.search_attributes import ensure_search_attributes
 
 _SUGGEST_AFTER = 34
@@ -36,7 +36,7 @@ async def record(run: Recorded, env: WorkflowEnvironment, place: Path) -> list[W
     """Carry a run out and fetch the histories of all its workflows, the pipeline's first."""
     repo = make_repository(place / run.name / "shop")
     settings = read_settings(home=place / run.name / "home", api_key=SecretStr("sk-ant-recording"))
-    async with serve(run.script) as standin:
+    async with serve_scenario(run.script) as standin:
         settings = settings.model_copy(update={"base_url": standin.base_url})
         stage = Stage(env.client, settings, standin, repo, f"recorded-{run.name}")
         async with stage.worker() as worker:
@@ -62,7 +62,7 @@ async def record_on_github(run: RecordedOnGitHub, env: WorkflowEnvironment, plac
     names = {
         forge.address: "https://github.example.org",
         world.standin.base_url: "https://api.example.org",
-        naming.host_queue(host_id(settings.home)): "baton-ws-recorded",
+        naming.host_queue(read_host_id(settings.home)): "baton-ws-recorded",
         socket.gethostname(): "host",
     }
     found = await _histories(env, world.run_id(1), 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 from baton.records.run import Decide, Fork, Guide, RunDocument, RunStatus, TaskState
-from standin.script.scenario import Call, Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedCall, ScriptedStep
 from tests.conftest import HANGS
 from tests.faults.injection import Moment, arm
 from tests.pipelines.conftest import Stage
@@ -25,7 +25,7 @@ from tests.support.scripts import (
     tested,
     write,
 )
-from workflows.calls.cancellation import Cancellation
+from workflows.calls.cancellation import CancellationGuard
 from workflows.pipeline import Pipeline
 
 REPORT = {"test": "pages", "message": "no page size"}
@@ -94,7 +94,7 @@ async def stopped_late(stage: Stage) -> None:
 async def went_on(stage: Stage) -> None:
     """The same, as it was before such a stop counted: the run goes on to its end."""
     # The workflow code of then, as far as it differs: only that leaves a history without the patch's marker.
-    with patch.object(Cancellation, "check", lambda _: None):
+    with patch.object(CancellationGuard, "check", lambda _: None):
         document = await _stop_at_the_end_of_a_step(stage)
     assert document.status is RunStatus.DONE, document
 
@@ -161,20 +161,20 @@ async def forked(stage: Stage) -> None:
 
 _TWO_AT_ONCE = scenario(
     plan(task("t1"), task("t2")),
-    session("backend", "t1", [Step(calls=[made()], faults=[Fault(stall_after=1)])]),
+    session("backend", "t1", [ScriptedStep(calls=[made()], faults=[Fault(stall_after=1)])]),
     session("backend", "t2", [[escalate("Which?", "this", "that")]]),
 )
 
 
-def _unclear(question: str) -> Call:
+def _unclear(question: str) -> ScriptedCall:
     """A question that the orchestrator may answer."""
     call = escalate(question, "date", "price", error_type="unclear")
-    return Call("escalate", {**call.input, "architectural": False})
+    return ScriptedCall("escalate", {**call.input, "architectural": False})
 
 
-def _guide(text: str) -> Call:
+def _guide(text: str) -> ScriptedCall:
     """The orchestrator's answer to a report."""
-    return Call("hand_off", {"action": "guide", "guidance": text, "reason": "The task says so."})
+    return ScriptedCall("hand_off", {"action": "guide", "guidance": text, "reason": "The task says so."})
 
 
 RUNS = [
@@ -204,7 +204,7 @@ RUNS = [
             session(
                 "backend",
                 "t1",
-                [[escalate("Which?", "this", "that")], Step(calls=[made()], faults=[Fault(status=400)])],
+                [[escalate("Which?", "this", "that")], ScriptedStep(calls=[made()], faults=[Fault(status=400)])],
             ),
             simple_task("t1")[1:],
         ),
@@ -217,7 +217,9 @@ RUNS = [
         scenario(
             plan(task("t1"), faults=[Fault(status=529), Fault(reset_before_response=True)]),
             session(
-                "backend", "t1", [Step(calls=[bash("echo x > web/x.txt")], faults=[Fault(usage_limit=2)]), [made()]]
+                "backend",
+                "t1",
+                [ScriptedStep(calls=[bash("echo x > web/x.txt")], faults=[Fault(usage_limit=2)]), [made()]],
             ),
             simple_task("t1")[1:],
         ),
@@ -266,7 +268,11 @@ RUNS = [
         "raised",
         scenario(
             plan(task("t1")),
-            session("backend", "t1", [[write("src/t1.txt", "one\n")], Step(calls=[made()], faults=[Fault(delay=300)])]),
+            session(
+                "backend",
+                "t1",
+                [[write("src/t1.txt", "one\n")], ScriptedStep(calls=[made()], faults=[Fault(delay=300)])],
+            ),
             simple_task("t1")[1:],
         ),
         raised,

@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from baton import naming
-from baton.records.run import DecisionPolicy, Evidence, Limits
-from baton.steps.github import CheckWritten, Commented, OpenRoundInput, PullState, RoundOpened, TakenIn
+from baton.records.run import DecisionPolicy, Evidence, RunLimits
+from baton.steps.github import BranchSynced, CheckWritten, CommentWritten, OpenRoundInput, PullState, RoundOpened
 from baton.steps.publish import Published, PublishInput
 from baton.steps.session import Escalation, HandOff, TurnInput, TurnResult
 from baton.steps.task import (
@@ -26,8 +26,8 @@ from baton.steps.task import (
     Plan,
     PlannedTask,
     Prepared,
-    Saved,
     SaveInput,
+    StateSaved,
 )
 
 BASE = "b" * 40
@@ -50,7 +50,7 @@ class Script:
 
     client: Client
     stops: dict[str, Stop] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)
     calls: Counter[str] = field(default_factory=Counter)
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     saved: dict[str, str] = field(default_factory=dict)
@@ -162,20 +162,20 @@ class Script:
             case "publish_run":
                 return Published(branch=read(PublishInput).branch or f"baton/{run}", commit="c" * 40)
             case "take_in":
-                return TakenIn(relation="same")
+                return BranchSynced(relation="same")
             case "open_round":
                 self.opened[run] += 1
                 self.feedback[run] += [item.text for item in read(OpenRoundInput).items]
                 return RoundOpened(role="backend")
             case "write_comment":
-                return Commented(id=1)
+                return CommentWritten(id=1)
             case "write_pull" | "read_pull":
                 return PullState(number=8, url="https://github.example.org/ada/shop/pull/8")
             case "write_check":
                 return CheckWritten(id=2)
             case "save_state":
                 self.saved[run] = read(SaveInput).state.status.value
-                return Saved(commit="e" * 40)
+                return StateSaved(commit="e" * 40)
         return None
 
     def _turn(self, turn: TurnInput) -> TurnResult:

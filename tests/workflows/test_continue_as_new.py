@@ -11,8 +11,16 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from baton import naming
-from baton.records.issue import GitHubIssue, Matter, Notice, Pull, Repository, Review, Sender
-from baton.records.run import Decide, Guide, Limits, RunDocument, RunRequest, RunStatus, TaskState
+from baton.records.issue import (
+    EventPayload,
+    GitHubIssue,
+    GitHubSignal,
+    PullRequestEvent,
+    Repository,
+    ReviewEvent,
+    Sender,
+)
+from baton.records.run import Decide, Guide, RunDocument, RunLimits, RunRequest, RunStatus, TaskState
 from tests.support.history_size import read_history_size
 from tests.workflows.scripted import Script
 from workers.embedded.server import find_temporal
@@ -43,7 +51,7 @@ async def script() -> AsyncIterator[Script]:
         dev_server_extra_args=extra,
     ) as env:
         await ensure_search_attributes(env.client)
-        script = Script(env.client, asks=False, limits=Limits(rounds=10, wall_clock_seconds=86_400))
+        script = Script(env.client, asks=False, limits=RunLimits(rounds=10, wall_clock_seconds=86_400))
         queues = (naming.TASK_QUEUE, naming.GITHUB_QUEUE, naming.GITHUB_READS)
         workers = [
             Worker(env.client, task_queue=queue, workflows=WORKFLOWS, activities=[script.step]) for queue in queues
@@ -66,14 +74,14 @@ class Run:
         request = RunRequest(task="Add pages", repo=REPOSITORY.clone_url, github=issue)
         await self.script.client.start_workflow(Pipeline.run, request, id=self.run, task_queue=naming.TASK_QUEUE)
 
-    async def tell(self, matter: Matter, *, delivery: str = "") -> str:
+    async def tell(self, matter: EventPayload, *, delivery: str = "") -> str:
         self.deliveries += 1
         delivery = delivery or f"delivery-{self.deliveries}"
-        await self.handle.signal("github", Notice(delivery=delivery, sender=ADA, matter=matter))
+        await self.handle.signal("github", GitHubSignal(delivery=delivery, sender=ADA, matter=matter))
         return delivery
 
     async def review(self, text: str, *, delivery: str = "") -> str:
-        review = Review(pull=8, branch=BRANCH, state="changes_requested", body=text, id=1)
+        review = ReviewEvent(pull=8, branch=BRANCH, state="changes_requested", body=text, id=1)
         return await self.tell(review, delivery=delivery)
 
     async def until_answered(self, rounds: int) -> RunDocument:
@@ -121,7 +129,7 @@ async def check_reviews(script: Script, run_id: str, rounds: int) -> None:
     assert len(document.tasks) <= min(2 + rounds + 1, 100)
     asked = script.feedback[run_id]
     assert asked == [*(f"Review {number}" for number in range(1, rounds + 1)), "One thing more."]
-    await run.tell(Pull(branch=BRANCH, outcome="merged"))
+    await run.tell(PullRequestEvent(branch=BRANCH, outcome="merged"))
     async with asyncio.timeout(300):
         document = await run.handle.result()
     assert document.status is RunStatus.DONE

@@ -9,8 +9,8 @@ from baton.records.run import RunStatus
 from workflows.calls.workspace_host import StepFailed
 from workflows.decisions.escalation import Abort, Skip
 from workflows.endings import FINISHED, STOPPED_BY_HAND, RunEnding, ending_of
-from workflows.github.inbox import Ending
-from workflows.github.issue_run import Over
+from workflows.github.inbox import GitHubEnding
+from workflows.github.issue_run import EndedByGitHub
 
 FAILED_STEP = StepFailed("No space is left on the disk.", "DiskFull", retried=False)
 
@@ -34,11 +34,14 @@ def cancelled_activity() -> ActivityError:
     ("error", "ending"),
     [
         (
-            Over(Ending("merged", "The pull request was merged.")),
+            EndedByGitHub(GitHubEnding("merged", "The pull request was merged.")),
             RunEnding(RunStatus.DONE, "The pull request was merged.", "returns", set_aside=True),
         ),
-        (Over(Ending("closed", "It was closed.")), RunEnding(RunStatus.STOPPED, "It was closed.")),
-        (Over(Ending("stopped", "The issue was closed.")), RunEnding(RunStatus.STOPPED, "The issue was closed.")),
+        (EndedByGitHub(GitHubEnding("closed", "It was closed.")), RunEnding(RunStatus.STOPPED, "It was closed.")),
+        (
+            EndedByGitHub(GitHubEnding("stopped", "The issue was closed.")),
+            RunEnding(RunStatus.STOPPED, "The issue was closed."),
+        ),
         (
             Abort("The run was stopped at decision D1."),
             RunEnding(RunStatus.STOPPED, "The run was stopped at decision D1."),

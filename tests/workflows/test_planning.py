@@ -5,7 +5,7 @@ import pytest
 from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.steps.session import Escalation
 from baton.steps.task import PlannedTask
-from workflows.budget.cap_decisions import CapKeeper
+from workflows.budget.cap_decisions import CapDecisions
 from workflows.budget.wall_clock import WallClock
 from workflows.decisions.escalation import Escalations
 from workflows.stages.planning import Orchestrator
@@ -19,7 +19,7 @@ def passes_on(kind: str, *, architectural: bool = False, operation: str = "") ->
     document = RunDocument(run="r", status=RunStatus.PLANNING, repo="/srv/shop")
     context = RunContext(RunRequest(task="x", repo="/srv/shop"), document)
     escalations = Escalations(context)
-    caps = CapKeeper(context, escalations, WallClock(context))
+    caps = CapDecisions(context, escalations, WallClock(context))
     orchestrator = Orchestrator(context, escalations, caps)
     escalation = Escalation(error_type=kind, question="Which?", architectural=architectural, operation=operation)
     return orchestrator.passes_on(TASK, escalation)

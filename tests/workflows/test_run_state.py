@@ -7,25 +7,25 @@ import pytest
 from baton.policies import MAX_PLAN_TASKS
 from baton.records.run import Decision, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.steps.task import Plan, PlannedTask
-from workflows.calls.workspace_host import Host
-from workflows.state.run_state import Books, status_of
+from workflows.calls.workspace_host import WorkspaceHost
+from workflows.state.run_state import RunState, status_of
 
 
 @pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+def books(monkeypatch: pytest.MonkeyPatch) -> RunState:
     monkeypatch.setattr("temporalio.workflow.upsert_search_attributes", lambda _: None)
     monkeypatch.setattr("temporalio.workflow.set_current_details", lambda _: None)
-    return Books(RunDocument(run="r", status=RunStatus.WAITING, repo="/srv/shop"), Host(), lean=True)
+    return RunState(RunDocument(run="r", status=RunStatus.WAITING, repo="/srv/shop"), WorkspaceHost(), lean=True)
 
 
-def follow_up(books: Books, name: str = "follow-up") -> str:
+def follow_up(books: RunState, name: str = "follow-up") -> str:
     """Let the engine make a task of its own; its id."""
     task_id = books.free_task_id(name)
     books.document.tasks.append(TaskDocument(id=task_id, title=task_id, role="backend", state=TaskState.DONE))
     return task_id
 
 
-def test_a_document_of_months_keeps_the_plan_and_the_latest_tasks(books: Books) -> None:
+def test_a_document_of_months_keeps_the_plan_and_the_latest_tasks(books: RunState) -> None:
     for number in range(1, 4):
         books.document.tasks.append(TaskDocument(id=f"t{number}", title="x", role="backend", state=TaskState.DONE))
     made = []
@@ -46,7 +46,7 @@ def test_a_document_of_months_keeps_the_plan_and_the_latest_tasks(books: Books) 
     assert note.startswith(f"{3 + 501 - len(books.document.tasks)} earlier tasks")
 
 
-def test_the_id_of_a_task_that_is_not_listed_any_more_is_not_free(books: Books) -> None:
+def test_the_id_of_a_task_that_is_not_listed_any_more_is_not_free(books: RunState) -> None:
     for _ in range(MAX_PLAN_TASKS):
         follow_up(books, "plan")
     assert follow_up(books, "merge") == "merge"
@@ -82,18 +82,18 @@ def test_the_status_follows_from_the_phase(
     assert status_of(phase, tasks, waits=waits) is status
 
 
-def test_a_run_that_was_asked_goes_on_in_its_phase(books: Books) -> None:
+def test_a_run_that_was_asked_goes_on_in_its_phase(books: RunState) -> None:
     books.set_plan(Plan(tasks=[PlannedTask(id="t1", title="x", role="backend")]), {"t1": "c" * 40})
-    books.set_status(RunStatus.PUBLISHING)
-    books.decisions.open(Decision(id="", question="Which?", choices=["this"]))
-    books.changed()
+    books.enter_phase(RunStatus.PUBLISHING)
+    books.decisions.open_decision(Decision(id="", question="Which?", choices=["this"]))
+    books.mark_changed()
     assert books.document.status == "waiting"
-    books.decisions.withdraw("D1", datetime.now(UTC))
-    books.changed()
+    books.decisions.withdraw_decision("D1", datetime.now(UTC))
+    books.mark_changed()
     assert books.document.status == "publishing"
 
 
-def test_a_remark_stands_once(books: Books) -> None:
-    books.note("The branch was not published.")
-    books.note("The branch was not published.", "It has no tests.")
+def test_a_remark_stands_once(books: RunState) -> None:
+    books.add_notes("The branch was not published.")
+    books.add_notes("The branch was not published.", "It has no tests.")
     assert books.document.notes == ["The branch was not published.", "It has no tests."]

@@ -13,15 +13,15 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.worker import Worker
 
 from baton import naming
-from baton.records.run import Decide, Limits, RunDocument, RunRequest, RunStatus, TaskState
+from baton.records.run import Decide, RunDocument, RunLimits, RunRequest, RunStatus, TaskState
 from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import events
 from tests.workflows.scripted import How, Script, Stop, all_closed
 from workflows.budget.wall_clock import WallClock
-from workflows.github.integration import Alone
+from workflows.github.integration import NoIntegration
 from workflows.pipeline import Pipeline
 from workflows.registry import WORKFLOWS
-from workflows.state.state_file import Saver
+from workflows.state.state_file import StateWriter
 
 
 @pytest_asyncio.fixture
@@ -129,7 +129,7 @@ async def test_a_stop_at_every_single_step_ends_the_run(script: Script, run_id: 
 @pytest.mark.parametrize("step", ["take_turn", "run_gate", "final gate"])
 async def test_a_stop_while_the_clock_breaks_a_step_off_counts(script: Script, run_id: str, step: str) -> None:
     """Both come at the same time: the run is stopped, and asks nothing."""
-    script.asks, script.halted, script.limits = False, step, Limits(wall_clock_seconds=3)
+    script.asks, script.halted, script.limits = False, step, RunLimits(wall_clock_seconds=3)
     handle = await start(script, run_id)
     async with asyncio.timeout(HANGS.total_seconds()):
         while not script.halting:
@@ -212,7 +212,7 @@ async def test_a_fault_in_the_background_fails_the_workflow_task(
     script: Script, run_id: str, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not vanish: the run stands still where people see it, and goes on once the fault is mended."""
-    where = {"saving": Saver, "reporting": Alone, "clock": WallClock}[task]
+    where = {"saving": StateWriter, "reporting": NoIntegration, "clock": WallClock}[task]
     mended = where.run  # type: ignore[attr-defined]
 
     async def fails(*_: Any) -> None:

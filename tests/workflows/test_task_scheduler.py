@@ -3,13 +3,13 @@
 import pytest
 
 from baton.records.run import Guide, RunDocument, RunRequest, RunStatus, TaskDocument, TaskState
-from baton.steps.task import PlannedTask, TaskNews, TaskProgress
-from workflows.budget.cap_decisions import CapKeeper
+from baton.steps.task import PlannedTask, TaskProgress, TaskProgressSignal
+from workflows.budget.cap_decisions import CapDecisions
 from workflows.budget.wall_clock import WallClock
 from workflows.calls.child_workflows import ChildEnded
 from workflows.decisions.escalation import Escalations
 from workflows.stages.planning import Orchestrator
-from workflows.stages.task_scheduler import Driver
+from workflows.stages.task_scheduler import TaskScheduler
 from workflows.state.run_context import RunContext
 
 
@@ -25,34 +25,34 @@ def context(monkeypatch: pytest.MonkeyPatch) -> RunContext:
 
 
 @pytest.fixture
-def scheduler(context: RunContext) -> Driver:
+def scheduler(context: RunContext) -> TaskScheduler:
     escalations = Escalations(context)
-    caps = CapKeeper(context, escalations, WallClock(context))
-    return Driver(context, escalations, caps, Orchestrator(context, escalations, caps))
+    caps = CapDecisions(context, escalations, WallClock(context))
+    return TaskScheduler(context, escalations, caps, Orchestrator(context, escalations, caps))
 
 
-def test_a_message_reaches_one_task_or_all(context: RunContext, scheduler: Driver) -> None:
-    assert scheduler.hear(Guide(text="Both."))
-    assert scheduler.hear(Guide(text="One.", task_id="t2"))
+def test_a_message_reaches_one_task_or_all(context: RunContext, scheduler: TaskScheduler) -> None:
+    assert scheduler.take_message(Guide(text="Both."))
+    assert scheduler.take_message(Guide(text="One.", task_id="t2"))
     assert context.inboxes == {"t1": ["Both."], "t2": ["Both.", "One."]}
 
 
-def test_a_message_for_a_task_that_has_ended_reaches_nobody(context: RunContext, scheduler: Driver) -> None:
+def test_a_message_for_a_task_that_has_ended_reaches_nobody(context: RunContext, scheduler: TaskScheduler) -> None:
     context.books.set_task("t1", TaskState.DONE)
-    assert not scheduler.hear(Guide(text="Late.", task_id="t1"))
-    assert not scheduler.hear(Guide(text="Unknown.", task_id="t9"))
-    assert scheduler.hear(Guide(text="All that are left."))
+    assert not scheduler.take_message(Guide(text="Late.", task_id="t1"))
+    assert not scheduler.take_message(Guide(text="Unknown.", task_id="t9"))
+    assert scheduler.take_message(Guide(text="All that are left."))
     assert context.inboxes == {"t1": [], "t2": ["All that are left."]}
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_task_that_was_ended_from_outside_goes_on_from_where_it_told_last(
-    context: RunContext, scheduler: Driver, told: bool
+    context: RunContext, scheduler: TaskScheduler, told: bool
 ) -> None:
     given = TaskProgress(stage="make", round=1, commit="a" * 40)
     last = TaskProgress(stage="review", round=2, commit="b" * 40)
     if told:
-        context.books.take(TaskNews(task="t1", stage="review", round=2, progress=last))
+        context.books.take_progress(TaskProgressSignal(task="t1", stage="review", round=2, progress=last))
     task = PlannedTask(id="t1", title="t1", role="backend")
     result = scheduler._cut_off(task, given, ChildEnded("r/t1", "was terminated"))
     assert result.outcome == "escalated"

@@ -6,7 +6,7 @@ import pytest
 
 from baton.decision_book import DecisionBook
 from baton.records.run import Decision, RunDocument, RunStatus
-from workflows.state.visibility import Board
+from workflows.state.visibility import Visibility
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def document(**more: Any) -> RunDocument:
 
 
 def test_the_first_update_has_all_attributes(written: list[dict[str, Any]]) -> None:
-    assert Board(document(), lean=True).show([])
+    assert Visibility(document(), lean=True).show_run([])
     assert written == [
         {"BatonRepo": "/srv/shop", "BatonStatus": "planning", "BatonPendingDecisions": 0, "BatonCostUsd": 0.0}
     ]
@@ -35,39 +35,39 @@ def test_the_first_update_has_all_attributes(written: list[dict[str, Any]]) -> N
 
 def test_only_what_has_changed_is_written(written: list[dict[str, Any]]) -> None:
     shown, book = document(), DecisionBook()
-    board = Board(shown, lean=True)
-    board.show(book.all())
-    assert not board.show(book.all())
+    board = Visibility(shown, lean=True)
+    board.show_run(book.list_all())
+    assert not board.show_run(book.list_all())
     shown.status = RunStatus.WORKING
-    assert board.show(book.all())
-    book.open(Decision(id="", question="Which?", choices=["this"]))
-    assert not board.show(book.all())
+    assert board.show_run(book.list_all())
+    book.open_decision(Decision(id="", question="Which?", choices=["this"]))
+    assert not board.show_run(book.list_all())
     assert written[1:] == [{"BatonStatus": "working"}, {"BatonPendingDecisions": 1}]
 
 
 def test_a_cost_waits_for_the_next_save(written: list[dict[str, Any]]) -> None:
     shown = document()
-    board = Board(shown, lean=True)
-    board.show([])
+    board = Visibility(shown, lean=True)
+    board.show_run([])
     shown.cost_usd = 0.5
-    board.show([])
+    board.show_run([])
     assert written[1:] == []
-    board.show([], cost=True)
+    board.show_run([], cost=True)
     assert written[1:] == [{"BatonCostUsd": 0.5}]
 
 
 def test_a_history_of_before_shows_each_cost(written: list[dict[str, Any]]) -> None:
     shown = document()
-    board = Board(shown)
-    board.show([])
+    board = Visibility(shown)
+    board.show_run([])
     shown.cost_usd = 0.5
-    board.show([])
+    board.show_run([])
     assert written[1:] == [{"BatonCostUsd": 0.5}]
 
 
 def test_an_execution_that_continues_another_writes_nothing_anew(written: list[dict[str, Any]]) -> None:
     shown = document(status=RunStatus.WAITING, cost_usd=0.5)
-    board = Board(shown, lean=True)
-    board.skip([])
-    assert not board.show([], cost=True)
+    board = Visibility(shown, lean=True)
+    board.take_as_shown([])
+    assert not board.show_run([], cost=True)
     assert written == []

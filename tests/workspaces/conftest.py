@@ -18,9 +18,9 @@ import pytest
 from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode
-from workspaces.checkpoints.checkpoints import Checkpoints, Lane, Snapshot
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane, WorkspaceSnapshot
 from workspaces.checkpoints.workspace import Workspace
-from workspaces.git.run import git
+from workspaces.git.run import call_git
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 
@@ -106,10 +106,10 @@ class Lab:
         return Checkpoints(self.store)
 
     async def workspace(self, checkpoint: str | None = None) -> Workspace:
-        return await Workspace.materialise(self.store, self.lane, checkpoint or self.checkpoint, sandbox=self.sandbox)
+        return await Workspace.open_at(self.store, self.lane, checkpoint or self.checkpoint, sandbox=self.sandbox)
 
-    async def record(self, workspace: Workspace, snapshot: Snapshot, name: str = "turn") -> str:
-        self.checkpoint = await self.checkpoints.record(
+    async def record(self, workspace: Workspace, snapshot: WorkspaceSnapshot, name: str = "turn") -> str:
+        self.checkpoint = await self.checkpoints.record_checkpoint(
             self.lane,
             expected=self.checkpoint,
             files={f"transcript/{name}.json": b"{}"},
@@ -122,10 +122,10 @@ class Lab:
 
     async def rebase(self, run: str) -> None:
         """Begin another lane on what the project's HEAD is now."""
-        base = await self.store.fetch(None)
+        base = await self.store.fetch_base(None)
         self.base = base.commit
         self.lane = Lane(run, self.lane.task)
-        self.checkpoint = await self.checkpoints.begin(self.lane, base.commit, at=AT)
+        self.checkpoint = await self.checkpoints.begin_lane(self.lane, base.commit, at=AT)
 
 
 async def apart(repository: Path) -> None:
@@ -133,7 +133,7 @@ async def apart(repository: Path) -> None:
     for packed in [*(repository / "objects/pack").glob("*.pack")]:
         moved = packed.rename(repository / packed.name)
         packed.with_suffix(".idx").unlink()
-        await git(["unpack-objects", "-q"], git_dir=repository, stdin=moved.read_bytes())
+        await call_git(["unpack-objects", "-q"], git_dir=repository, stdin=moved.read_bytes())
         moved.unlink()
 
 
@@ -147,7 +147,7 @@ async def records(lab: Lab, count: int, size: int = 100) -> list[str]:
     made = []
     for number in range(count):
         files = {f"transcript/{number}": os.urandom(size)}
-        lab.checkpoint = await lab.checkpoints.record(
+        lab.checkpoint = await lab.checkpoints.record_checkpoint(
             lab.lane, expected=lab.checkpoint, files=files, workspace=None, summary=str(number), at=AT
         )
         made.append(lab.checkpoint)
@@ -203,8 +203,8 @@ def shelf() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 async def machine_sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -222,9 +222,9 @@ async def store(tmp_path: Path, project: Project) -> Store:
 
 @pytest.fixture
 async def lab(tmp_path: Path, project: Project, store: Store, machine_sandbox: Sandbox) -> Lab:
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     lane = Lane("run-1", "task-1")
-    checkpoint = await Checkpoints(store).begin(lane, base.commit, at=AT)
+    checkpoint = await Checkpoints(store).begin_lane(lane, base.commit, at=AT)
     return Lab(tmp_path / "home", project, store, lane, machine_sandbox, checkpoint, base.commit)
 
 

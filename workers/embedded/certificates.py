@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baton.errors import ServerStartFailed
-from workers.embedded.server_files import FileLock, ServerFiles
+from workers.embedded.server_files import ServerFiles, UserLock
 
 if TYPE_CHECKING:
     from temporalio.service import TLSConfig
@@ -29,7 +29,7 @@ _LOCK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Credentials:
+class ServerCredentials:
     """The files by which a process of this home authenticates at its embedded server."""
 
     directory: Path
@@ -68,12 +68,12 @@ class Credentials:
         }
 
 
-def ensure_credentials(files: ServerFiles) -> Credentials:
+def ensure_credentials(files: ServerFiles) -> ServerCredentials:
     """Return the files of this home, made anew where they are missing, broken or about to expire.
 
     Raises ServerStartFailed if another process holds their lock for too long.
     """
-    lock = FileLock(files.directory / "tls.lock")
+    lock = UserLock(files.directory / "tls.lock")
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not lock.try_exclusive():
@@ -83,10 +83,10 @@ def ensure_credentials(files: ServerFiles) -> Credentials:
                 )
             time.sleep(0.02)
         if not _are_valid(files.tls):
-            _make(files.tls)
+            _make_certificates(files.tls)
     finally:
         lock.close()
-    return Credentials(files.tls)
+    return ServerCredentials(files.tls)
 
 
 def _are_valid(directory: Path) -> bool:
@@ -108,7 +108,7 @@ def _are_valid(directory: Path) -> bool:
     return True
 
 
-def _make(directory: Path) -> None:
+def _make_certificates(directory: Path) -> None:
     """Make both pairs in a draft directory and rename it, so that no partial set is ever seen."""
     import ipaddress
 
@@ -147,7 +147,7 @@ def _make(directory: Path) -> None:
         signs = x509.KeyUsage(digital_signature=not yes, key_cert_sign=yes, crl_sign=yes, **usage)
         return [(x509.BasicConstraints(ca=yes, path_length=0 if yes else None), True), (signs, True)]
 
-    _write(draft / "ca.pem", sign(issuer, issuer_key, *is_authority(True)))
+    _write_private(draft / "ca.pem", sign(issuer, issuer_key, *is_authority(True)))
     own = [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(it)) for it in ("127.0.0.1", "::1"))]
     for name, purpose in (("server", ExtendedKeyUsageOID.SERVER_AUTH), ("client", ExtendedKeyUsageOID.CLIENT_AUTH)):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -155,16 +155,16 @@ def _make(directory: Path) -> None:
         extensions = [*is_authority(False), (x509.ExtendedKeyUsage([purpose]), False)]
         if name == "server":
             extensions.append((x509.SubjectAlternativeName(own), False))
-        _write(draft / f"{name}.pem", sign(subject, key, *extensions))
+        _write_private(draft / f"{name}.pem", sign(subject, key, *extensions))
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        _write(draft / f"{name}.key", private)
+        _write_private(draft / f"{name}.key", private)
     shutil.rmtree(directory, ignore_errors=True)
     draft.rename(directory)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_private(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

@@ -28,11 +28,11 @@ class CodecEndpoint:
         return {"BATON_ENCRYPTION_KEYS": self.keys, "BATON_CODEC_TOKEN": self.token}
 
 
-def codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | None:
+def make_codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | None:
     """Return the endpoint for a server that is about to start; None where encryption is off."""
     if settings.encryption_keys is None:
         return None
-    port, token = _last(files)
+    port, token = _read_last(files)
     port = free_port(port)
     if settings.codec_token is not None:
         token = settings.codec_token.get_secret_value()
@@ -42,7 +42,7 @@ def codec_endpoint(files: ServerFiles, settings: Settings) -> CodecEndpoint | No
     return CodecEndpoint(port, token, settings.encryption_keys.get_secret_value())
 
 
-def _last(files: ServerFiles) -> tuple[int, str]:
+def _read_last(files: ServerFiles) -> tuple[int, str]:
     try:
         port, token = files.codec.read_text().split()
         return int(port), token

@@ -29,7 +29,7 @@ class CodecProcess:
         """Start the codec server for pages of the Web UI on this port, unless it was started before."""
         if self._port and self._process is None:
             self._origins = [f"http://{host}:{ui_port}" for host in ("127.0.0.1", "localhost")]
-            self._start()
+            self._start_process()
 
     def restart_if_dead(self) -> None:
         """Start the codec server again if it has died and its wait is over."""
@@ -42,15 +42,15 @@ class CodecProcess:
             f"the codec server ended with {self._process.returncode} and is started again;"
             f" the next time not before {wait:g} s"
         )
-        self._start()
+        self._start_process()
 
-    def stop(self) -> None:
+    def stop_process(self) -> None:
         """Stop the codec server; a no-op where none was started."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
 
-    def _start(self) -> None:
+    def _start_process(self) -> None:
         # Unlike the server's, its environment has the encryption keys.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workers.codec_server", str(self._port), *self._origins],

@@ -41,10 +41,10 @@ _REFUSAL = (
 )
 
 
-class End(asyncio.Protocol):
+class RelayEnd(asyncio.Protocol):
     """One end of a forwarded connection: it passes its data to the other end, with the other's flow control."""
 
-    def __init__(self, other: "End | None" = None) -> None:
+    def __init__(self, other: "RelayEnd | None" = None) -> None:
         self.other = other
         self.transport: asyncio.Transport | None = None
 
@@ -77,10 +77,10 @@ class End(asyncio.Protocol):
         self.transport = None
 
 
-class Near(End):
+class ClientEnd(RelayEnd):
     """The end towards a client; the other one is made when the client is admitted."""
 
-    def __init__(self, port: int, users: "Users | None" = None) -> None:
+    def __init__(self, port: int, users: "ConnectionOwners | None" = None) -> None:
         super().__init__()
         self._port = port
         self._users = users
@@ -90,17 +90,17 @@ class Near(End):
         """Admit or refuse the client; with TLS its certificate was checked before."""
         super().connection_made(transport)
         assert self.transport is not None
-        if self._users is not None and not self._users.admit(transport):
+        if self._users is not None and not self._users.is_admitted(transport):
             self.transport.write(_REFUSAL)
             self.transport.close()
             return
         self.transport.pause_reading()
-        self._joining = asyncio.get_running_loop().create_task(self._join())
+        self._joining = asyncio.get_running_loop().create_task(self._connect_server())
 
-    async def _join(self) -> None:
+    async def _connect_server(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _transport, far = await loop.create_connection(lambda: End(self), "127.0.0.1", self._port)
+            _transport, far = await loop.create_connection(lambda: RelayEnd(self), "127.0.0.1", self._port)
         except OSError:
             if self.transport is not None:
                 self.transport.close()
@@ -113,20 +113,20 @@ class Near(End):
             self.transport.resume_reading()
 
 
-class Users:
+class ConnectionOwners:
     """The users of connections, from the kernel's tables: https://man7.org/linux/man-pages/man5/proc_net.5.html"""
 
     def __init__(self, tables: "list[int]") -> None:
         self._tables = tables
 
-    def admit(self, transport: asyncio.BaseTransport) -> bool:
+    def is_admitted(self, transport: asyncio.BaseTransport) -> bool:
         """Whether the other end belongs to this user or to root; True where there are no tables to read."""
         if not self._tables:
             return True
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        return self.owner(place(peer), place(own)) in (os.getuid(), 0)
+        return self.find_owner(kernel_address(peer), kernel_address(own)) in (os.getuid(), 0)
 
-    def owner(self, local: str, remote: str) -> "int | None":
+    def find_owner(self, local: str, remote: str) -> "int | None":
         """Return the user id of an established connection; None for an ended one, which is listed as root's."""
         for table in self._tables:
             os.lseek(table, 0, os.SEEK_SET)
@@ -144,13 +144,13 @@ MAPPED = "0000000000000000FFFF0000"
 """Prefix of an IPv4 address in the table of IPv6."""
 
 
-def place(address: "tuple[str, int]") -> str:
+def kernel_address(address: "tuple[str, int]") -> str:
     """Return an IPv4 address and port as the kernel's tables write them."""
     number = struct.unpack("=I", socket.inet_aton(address[0]))[0]
     return f"{number:08X}:{address[1]:04X}"
 
 
-def tables() -> "list[int]":
+def open_tables() -> "list[int]":
     """Open the tables of connections, before the namespace is entered: a table is that of the opener's namespace."""
     found = []
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -167,16 +167,16 @@ def enter_namespace() -> bool:
     probe = os.fork()
     if probe == 0:
         with contextlib.suppress(OSError):
-            _unshare()
+            _unshare_network()
             os._exit(0)
         os._exit(1)
     if os.waitpid(probe, 0)[1] != 0:
         return False
-    _unshare()
+    _unshare_network()
     return True
 
 
-def _unshare() -> None:
+def _unshare_network() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(_CLONE_NEWNET) != 0:
@@ -197,13 +197,13 @@ def free_ports() -> "tuple[int, int]":
         return one.getsockname()[1], two.getsockname()[1]
 
 
-def listens(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Whether a server listens on a port of the loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def context_of(directory: Path) -> ssl.SSLContext:
+def make_tls_context(directory: Path) -> ssl.SSLContext:
     """Return the TLS context that requires a client certificate of this home's authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.pem", directory / "server.key")
@@ -213,27 +213,27 @@ def context_of(directory: Path) -> ssl.SSLContext:
     return context
 
 
-async def keep(
+async def serve_door(
     api: socket.socket,
     ui: socket.socket,
     ports: "tuple[int, int]",
     tls: Path,
-    users: Users,
+    users: ConnectionOwners,
     ready: "list[str]",
     status: int,
 ) -> None:
     """Serve until killed; write `ready` to the supervisor as soon as the server answers."""
     loop = asyncio.get_running_loop()
-    context = context_of(tls)
+    context = make_tls_context(tls)
     deadline = time.monotonic() + START_LIMIT
-    while not all(map(listens, ports)):
+    while not all(map(is_listening, ports)):
         if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.02)
     await loop.create_server(
-        lambda: Near(ports[0]), sock=api, ssl=context, ssl_handshake_timeout=HANDSHAKE_LIMIT, backlog=512
+        lambda: ClientEnd(ports[0]), sock=api, ssl=context, ssl_handshake_timeout=HANDSHAKE_LIMIT, backlog=512
     )
-    await loop.create_server(lambda: Near(ports[1], users), sock=ui, backlog=512)
+    await loop.create_server(lambda: ClientEnd(ports[1], users), sock=ui, backlog=512)
     os.write(status, (" ".join(["ready", *ready]) + "\n").encode())
     await asyncio.Event().wait()
 
@@ -244,7 +244,7 @@ def main(arguments: "list[str]") -> None:
     tls, command = Path(arguments[4]), arguments[6:]
     for descriptor in (status, api, ui):
         os.set_inheritable(descriptor, False)
-    known = tables()
+    known = open_tables()
     isolated = enter_namespace()
     ports = INNER_PORTS if isolated else free_ports()
     server = os.getpid()
@@ -256,7 +256,7 @@ def main(arguments: "list[str]") -> None:
             ready = [str(0 if isolated else ports[0]), str(int(bool(known)))]
             sockets = (socket.socket(fileno=api), socket.socket(fileno=ui))
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(keep(*sockets, ports, tls, Users(known), ready, status))
+                asyncio.run(serve_door(*sockets, ports, tls, ConnectionOwners(known), ready, status))
         os._exit(1)
     if sys.platform == "linux":
         # A change of credentials (unshare) may have cleared it.

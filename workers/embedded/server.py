@@ -15,10 +15,10 @@ from pathlib import Path
 from baton.errors import BatonError, ServerStartFailed, UsageError
 from baton.logs import get_logger
 from baton.settings.core import Settings
-from workers.embedded.certificates import Credentials, ensure_credentials
-from workers.embedded.codec_endpoint import codec_endpoint
-from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, is_held, read_record
-from workers.embedded.server_log import last_words
+from workers.embedded.certificates import ServerCredentials, ensure_credentials
+from workers.embedded.codec_endpoint import make_codec_endpoint
+from workers.embedded.server_files import ServerFiles, ServerRecord, UserLock, is_held, read_record
+from workers.embedded.server_log import describe_last_line
 from workers.embedded.supervisor import NUDGE
 from workers.search_attributes import SEARCH_ATTRIBUTES
 
@@ -72,14 +72,14 @@ class EmbeddedServer:
     address: str
     web_ui: str
     log: Path
-    credentials: Credentials | None = None
+    credentials: ServerCredentials | None = None
     """None for a server that an older Baton started: it asks for no certificate."""
     profile: Path | None = None
     warnings: tuple[str, ...] = ()
     """Sentences on the accesses that other users of this machine have."""
 
     @classmethod
-    def of(cls, files: ServerFiles, record: ServerRecord) -> "EmbeddedServer":
+    def from_record(cls, files: ServerFiles, record: ServerRecord) -> "EmbeddedServer":
         """Return the server of a record."""
         warnings = []
         if record.inner_port:
@@ -93,7 +93,7 @@ class EmbeddedServer:
             record.address,
             record.web_ui,
             files.log,
-            Credentials(files.tls) if record.tls else None,
+            ServerCredentials(files.tls) if record.tls else None,
             files.profile if record.tls else None,
             tuple(warnings),
         )
@@ -127,44 +127,44 @@ def find_temporal() -> Path:
     return Path(found)
 
 
-def running_server(settings: Settings) -> EmbeddedServer | None:
+def find_running_server(settings: Settings) -> EmbeddedServer | None:
     """Return the server of this home if it runs now; it is not started."""
-    files = ServerFiles.under(settings.home)
+    files = ServerFiles.open_home(settings.home)
     record = read_record(files)
-    if record is None or record.state != "running" or not is_held(files.keeper_lock):
+    if record is None or record.state != "running" or not is_held(files.supervisor_lock):
         return None
-    return EmbeddedServer.of(files, record)
+    return EmbeddedServer.from_record(files, record)
 
 
-def trouble(settings: Settings) -> str | None:
+def server_failure(settings: Settings) -> str | None:
     """Return the sentence on why the server of this home does not run; None where it runs or is being started."""
-    record = read_record(ServerFiles.under(settings.home))
+    record = read_record(ServerFiles.open_home(settings.home))
     return record.message if record is not None and record.state in ("ailing", "failed") else None
 
 
 @asynccontextmanager
-async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
+async def use_embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
     """Use the server of this home, and start it if it does not run; the last user to leave waits until it has stopped.
 
     Raises ServerStartFailed if it does not come up, and UsageError if it runs on other ports than configured.
     """
     settings.require_home()
-    files = ServerFiles.under(settings.home)
-    lock = FileLock(files.users_lock)
+    files = ServerFiles.open_home(settings.home)
+    lock = UserLock(files.users_lock)
     try:
-        await _join(lock, files)
+        await _take_users_lock(lock, files)
         record = await _await_running(files, settings)
         _compare_ports(record, settings)
-        guard = asyncio.create_task(_Guard(files, settings).keep_watch())
+        guard = asyncio.create_task(_SupervisorGuard(files, settings).watch_supervisor())
         try:
-            yield EmbeddedServer.of(files, record)
+            yield EmbeddedServer.from_record(files, record)
         finally:
             guard.cancel()
     finally:
-        await _leave(lock, files)
+        await _release_server(lock, files)
 
 
-async def _join(lock: FileLock, files: ServerFiles) -> None:
+async def _take_users_lock(lock: UserLock, files: ServerFiles) -> None:
     """Take the users' lock, shared; waits while an earlier server is being stopped."""
     deadline = asyncio.get_running_loop().time() + START_LIMIT
     while not lock.try_shared():
@@ -176,12 +176,12 @@ async def _join(lock: FileLock, files: ServerFiles) -> None:
 async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord:
     deadline = asyncio.get_running_loop().time() + START_LIMIT
     # The record of a supervisor that has ended says nothing about the next one.
-    stale = None if is_held(files.keeper_lock) else read_record(files)
+    stale = None if is_held(files.supervisor_lock) else read_record(files)
     keeper: subprocess.Popen[bytes] | None = None
     deaths: int | None = None
     while asyncio.get_running_loop().time() < deadline:
         record = read_record(files)
-        held = is_held(files.keeper_lock)
+        held = is_held(files.supervisor_lock)
         if record is not None and (stale is None or record.id != stale.id):
             if record.state == "running" and held:
                 return record
@@ -198,14 +198,14 @@ async def _await_running(files: ServerFiles, settings: Settings) -> ServerRecord
         if not held and (keeper is None or keeper.poll() is not None):
             if keeper is not None and keeper.returncode != 0:
                 raise ServerStartFailed(
-                    f"The supervisor of the embedded server ended with {keeper.returncode}. {last_words(files)}"
+                    f"The supervisor of the embedded server ended with {keeper.returncode}. {describe_last_line(files)}"
                 )
-            keeper = _start_keeper(files, settings)
+            keeper = _start_supervisor(files, settings)
         await asyncio.sleep(POLL)
-    raise ServerStartFailed(f"The embedded Temporal server did not come up in time. {last_words(files)}")
+    raise ServerStartFailed(f"The embedded Temporal server did not come up in time. {describe_last_line(files)}")
 
 
-class _Guard:
+class _SupervisorGuard:
     """Guard of the supervisor for as long as this process uses the server: it replaces a dead one, and logs faults."""
 
     def __init__(self, files: ServerFiles, settings: Settings) -> None:
@@ -215,20 +215,20 @@ class _Guard:
         self._attempts = 0
         self._steady = 0
 
-    async def keep_watch(self) -> None:
+    async def watch_supervisor(self) -> None:
         """Start another supervisor when one was killed (it takes over ports and database); log when the server ails."""
         wait = GUARD
         while True:
             await asyncio.sleep(wait)
-            wait = self.look()
+            wait = self.check_supervisor()
 
-    def look(self) -> float:
+    def check_supervisor(self) -> float:
         """Check once, act if needed, and return the seconds until the next check."""
         record = read_record(self._files)
-        if is_held(self._files.keeper_lock):
+        if is_held(self._files.supervisor_lock):
             if record is not None and record.state == "ailing":
                 self._steady = 0
-                self._tell(record.message)
+                self._log_once(record.message)
             elif record is not None and record.state == "running":
                 self._steady += 1
                 if self._steady > STEADY_LOOKS:
@@ -242,20 +242,26 @@ class _Guard:
         wait = min(GUARD * 2.0 ** (self._attempts - 1), LONGEST_GUARD)
         try:
             if self._attempts > 1:  # a supervisor that was killed is no fault of the server
-                why = record.message if record is not None and record.state == "failed" else last_words(self._files)
-                self._tell(f"The embedded Temporal server does not stay: {why} It is started again every {wait:g} s.")
-            _start_keeper(self._files, self._settings)
+                why = (
+                    record.message
+                    if record is not None and record.state == "failed"
+                    else describe_last_line(self._files)
+                )
+                self._log_once(
+                    f"The embedded Temporal server does not stay: {why} It is started again every {wait:g} s."
+                )
+            _start_supervisor(self._files, self._settings)
         except (BatonError, OSError) as error:
-            self._tell(f"The embedded Temporal server cannot be started again: {error} Tried again in {wait:g} s.")
+            self._log_once(f"The embedded Temporal server cannot be started again: {error} Tried again in {wait:g} s.")
         return wait
 
-    def _tell(self, sentence: str) -> None:
+    def _log_once(self, sentence: str) -> None:
         if sentence != self._said:
             self._said = sentence
             _log.error(sentence)
 
 
-def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
+def _start_supervisor(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
     ensure_credentials(files)
     server = [str(find_temporal()), "server", "start-dev", "--db-filename", str(files.database), "--ip", "127.0.0.1"]
     server += ["--log-level", "error", "--ui-disable-news-fetch", "--disable-config-file", "--disable-config-env"]
@@ -265,7 +271,7 @@ def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[by
         server += ["--dynamic-config-value", f"{key}={value}"]
     for pragma, setting in SQLITE_PRAGMAS.items():
         server += ["--sqlite-pragma", f"{pragma}={setting}"]
-    codec = codec_endpoint(files, settings)
+    codec = make_codec_endpoint(files, settings)
     if codec is not None:
         server += ["--ui-codec-endpoint", codec.url]
     ports = (str(settings.server_port or 0), str(settings.ui_port or 0), str(codec.port if codec else 0))
@@ -298,10 +304,10 @@ def _compare_ports(record: ServerRecord, settings: Settings) -> None:
             )
 
 
-async def _leave(lock: FileLock, files: ServerFiles) -> None:
+async def _release_server(lock: UserLock, files: ServerFiles) -> None:
     """Release the users' lock. The last user stops the supervisor and waits for its end, so that no process remains."""
     try:
-        turn = FileLock(files.leavers_lock)
+        turn = UserLock(files.leavers_lock)
     except OSError:
         lock.close()
         raise
@@ -317,11 +323,11 @@ async def _leave(lock: FileLock, files: ServerFiles) -> None:
             lock.close()
         record = read_record(files)
         if ending and record is not None:
-            if last and is_held(files.keeper_lock):
+            if last and is_held(files.supervisor_lock):
                 # No user can come while we hold the lock alone, so the supervisor need not check it.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(record.keeper, signal.SIGTERM)
-            await _until_gone(files, record)
+            await _wait_for_end(files, record)
     finally:
         turn.close()
         lock.close()
@@ -330,11 +336,11 @@ async def _leave(lock: FileLock, files: ServerFiles) -> None:
             _keepers.remove(keeper)
 
 
-async def _until_gone(files: ServerFiles, record: ServerRecord) -> None:
+async def _wait_for_end(files: ServerFiles, record: ServerRecord) -> None:
     """Wait until this supervisor has ended, or another one has replaced it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LEAVE_LIMIT):
-            while is_held(files.keeper_lock):
+            while is_held(files.supervisor_lock):
                 now = read_record(files)
                 if now is not None and now.id != record.id:
                     return

@@ -22,7 +22,7 @@ class ServerFiles:
     directory: Path
 
     @classmethod
-    def under(cls, home: Path) -> "ServerFiles":
+    def open_home(cls, home: Path) -> "ServerFiles":
         """Return the files of this home; make the directory if it is missing."""
         close_home(home)
         directory = home / "server"
@@ -40,7 +40,7 @@ class ServerFiles:
         return self.directory / "leavers.lock"
 
     @property
-    def keeper_lock(self) -> Path:
+    def supervisor_lock(self) -> Path:
         """Held exclusively by the supervisor."""
         return self.directory / "keeper.lock"
 
@@ -85,7 +85,7 @@ class ServerFiles:
         return self.directory / "log"
 
 
-class FileLock:
+class UserLock:
     """An advisory lock (flock) on a file that never waits; the kernel releases it when the process ends."""
 
     def __init__(self, path: Path) -> None:
@@ -94,13 +94,13 @@ class FileLock:
 
     def try_shared(self) -> bool:
         """Take the lock shared; False if another process holds it exclusively."""
-        return self._try(fcntl.LOCK_SH)
+        return self._try_lock(fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
         """Take the lock exclusively; False if another process holds it. A failed attempt may lose a shared lock."""
-        return self._try(fcntl.LOCK_EX)
+        return self._try_lock(fcntl.LOCK_EX)
 
-    def _try(self, kind: int) -> bool:
+    def _try_lock(self, kind: int) -> bool:
         try:
             fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -116,7 +116,7 @@ class FileLock:
 
 def is_held(path: Path) -> bool:
     """Whether another process holds the lock exclusively now."""
-    lock = FileLock(path)
+    lock = UserLock(path)
     try:
         return not lock.try_shared()
     finally:

@@ -21,7 +21,7 @@ def write_note(text: str) -> None:
     sys.stderr.flush()
 
 
-def last_words(files: ServerFiles) -> str:
+def describe_last_line(files: ServerFiles) -> str:
     """Return a sentence with the path of the log and the last line that the server wrote into it."""
     try:
         with files.log.open("rb") as log:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.embedded.child_process import die_with_parent, wait_until
-from workers.embedded.server_files import FileLock, ServerFiles
+from workers.embedded.server_files import ServerFiles, UserLock
 
 START_LIMIT = 30.0
 """Seconds for the server to answer."""
@@ -42,7 +42,7 @@ class ServerProcess:
 
     def __init__(self, files: ServerFiles) -> None:
         self._files = files
-        self.lock = FileLock(files.server_lock)
+        self.lock = UserLock(files.server_lock)
         self.started = 0.0
         """Time of the last start (`time.monotonic`)."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,7 +58,7 @@ class ServerProcess:
         """Whether the server process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, command: Sequence[str], api: socket.socket, ui: socket.socket) -> int:
+    def start_process(self, command: Sequence[str], api: socket.socket, ui: socket.socket) -> int:
         """Start the server behind its door, which takes the listening sockets over; return the process id.
 
         Raises CannotStart if the command cannot be executed.
@@ -104,7 +104,7 @@ class ServerProcess:
             return os.read(self._door, 100) == b""
         return False
 
-    def stop(self) -> None:
+    def stop_process(self) -> None:
         """Stop the server, by SIGKILL after `STOP_LIMIT`; a no-op where none runs."""
         if self._door >= 0:
             os.close(self._door)

@@ -15,11 +15,11 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from system.ports import PortTaken, free_port, is_free, listen
+from system.ports import PortTaken, free_port, is_free, listen_on
 from workers.embedded.child_process import is_alive, wait_until
 from workers.embedded.codec_process import CodecProcess
-from workers.embedded.server_files import FileLock, ServerFiles, ServerRecord, read_record, write_record
-from workers.embedded.server_log import last_words, write_note
+from workers.embedded.server_files import ServerFiles, ServerRecord, UserLock, read_record, write_record
+from workers.embedded.server_log import describe_last_line, write_note
 from workers.embedded.server_process import CannotStart, Readiness, ServerProcess
 
 POLL = 0.1
@@ -41,15 +41,15 @@ NUDGE = signal.SIGUSR1
 """By this signal a new user asks for an immediate attempt: the cause of the deaths may have been removed."""
 
 
-class Keeper:
+class Supervisor:
     """The supervisor's state: its locks, its record, and the processes of server and codec server."""
 
     def __init__(self, files: ServerFiles, port: int, ui_port: int, codec_port: int, command: list[str]) -> None:
         self.files = files
         self.wanted = (port, ui_port)
         self.command = command
-        self.lock = FileLock(files.keeper_lock)
-        self.users = FileLock(files.users_lock)
+        self.lock = UserLock(files.supervisor_lock)
+        self.users = UserLock(files.users_lock)
         self.server = ServerProcess(files)
         self.codec = CodecProcess(codec_port, files.directory)
         self.record = ServerRecord(id=uuid.uuid4().hex, state="starting", keeper=os.getpid())
@@ -62,29 +62,29 @@ class Keeper:
         """Run the server until its last user has left; return the exit code of the process."""
         if not self._take_lock():
             return 0
-        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGTERM, self._request_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(NUDGE, self._hurry)
+        signal.signal(NUDGE, self._request_attempt)
         try:
-            if self._abandoned():
+            if self._is_abandoned():
                 # Of several supervisors that were started at once this one waited, and all users have left meanwhile.
                 return 0
             earlier = read_record(self.files)
             orphan = earlier.server if earlier else 0
-            self._say(state="starting", server=orphan)
+            self._update_record(state="starting", server=orphan)
             self.server.stop_orphan(orphan)
-            self._start()
-            self._watch()
+            self._start_server()
+            self._watch_server()
         except CannotStart as error:
-            self.server.stop()
-            self._say(state="failed", message=str(error))
+            self.server.stop_process()
+            self._update_record(state="failed", message=str(error))
             return 1
         else:
-            self.server.stop()
+            self.server.stop_process()
             self.files.record.unlink(missing_ok=True)
             return 0
         finally:
-            self.codec.stop()
+            self.codec.stop_process()
             # In this order: a process that gets the users' lock after this one finds no supervisor.
             self.lock.close()
             self.users.close()
@@ -102,95 +102,95 @@ class Keeper:
             time.sleep(0.02)
         return True
 
-    def _stop(self, _signal: int, _frame: object) -> None:
+    def _request_stop(self, _signal: int, _frame: object) -> None:
         self.told_to_stop = True
 
-    def _hurry(self, _signal: int, _frame: object) -> None:
+    def _request_attempt(self, _signal: int, _frame: object) -> None:
         self.nudged = True
 
-    def _say(self, **changes: object) -> None:
+    def _update_record(self, **changes: object) -> None:
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
         write_record(self.files, self.record)
 
-    def _abandoned(self) -> bool:
+    def _is_abandoned(self) -> bool:
         return self.told_to_stop or self.users.try_exclusive()
 
-    def _watch(self) -> None:
-        while not self._abandoned():
+    def _watch_server(self) -> None:
+        while not self._is_abandoned():
             if self.server.is_running() and self.server.door_has_ended():
                 write_note("the process in front of the server (its door) is gone")
-                self.server.stop()
+                self.server.stop_process()
             if not self.server.is_running():
-                self._restart()
+                self._restart_server()
                 continue
             if time.monotonic() - self.server.started > HEALTHY_AFTER and self.deaths:
                 self.deaths = 0
-                self._say(deaths=0)
+                self._update_record(deaths=0)
             self.codec.restart_if_dead()
             time.sleep(POLL)
 
-    def _restart(self) -> None:
+    def _restart_server(self) -> None:
         """Start a server that died, after a wait that grows with the deaths in a row. It never gives up."""
-        wait = self._wait()
+        wait = self._next_wait()
         code = self.server.exit_code
         ended = "" if code is None else f" with {code}"
         write_note(f"the server ended{ended} and is started again in {wait:g} s")
-        self.server.stop()
+        self.server.stop_process()
         self.deaths += 1
         # Before the record says that the server ails: its readers may ask for an attempt at once.
         self.nudged = False
         if self.deaths > len(RESTART_WAITS):
             # No passing fault any more: the commands that use the server warn their users.
-            self._say(
+            self._update_record(
                 state="ailing",
                 deaths=self.deaths,
                 server=0,
                 message=f"The embedded Temporal server died {self.deaths} times in a row; it is started again in"
-                f" {wait:g} s, or when a command asks for it. {last_words(self.files)}",
+                f" {wait:g} s, or when a command asks for it. {describe_last_line(self.files)}",
             )
         else:
-            self._say(deaths=self.deaths)
-        if wait_until(lambda: self.nudged or self._abandoned(), wait) and not self.nudged:
+            self._update_record(deaths=self.deaths)
+        if wait_until(lambda: self.nudged or self._is_abandoned(), wait) and not self.nudged:
             return
         try:
-            self._start()
+            self._start_server()
         except CannotStart as error:
             write_note(f"the server did not come up: {error}")
-            self.server.stop()
+            self.server.stop_process()
 
-    def _wait(self) -> float:
+    def _next_wait(self) -> float:
         """Return the seconds before the next restart."""
         if self.deaths < len(RESTART_WAITS):
             return RESTART_WAITS[self.deaths]
         return min(RESTART_WAITS[-1] * 2.0 ** (self.deaths - len(RESTART_WAITS) + 1), LONGEST_WAIT)
 
-    def _start(self) -> None:
+    def _start_server(self) -> None:
         """Start the server and wait until it answers. After a restart the ports stay the same."""
         known = self.record.address != ""
         for attempt in range(3):
-            port, ui_port = self._last_ports() if known else self._ports()
+            port, ui_port = self._last_ports() if known else self._choose_ports()
             taken, ready = False, None
             try:
-                with listen(port) as api, listen(ui_port) as ui:
-                    self._say(server=self.server.start(self.command, api, ui))
+                with listen_on(port) as api, listen_on(ui_port) as ui:
+                    self._update_record(server=self.server.start_process(self.command, api, ui))
                 ready = self.server.wait_until_ready(lambda: self.told_to_stop)
             except PortTaken:
                 taken = True
             if ready is not None:
                 self._announce(port, ui_port, ready)
                 return
-            self.server.stop()
+            self.server.stop_process()
             # Again only where another program took a port first: a server that dies does so at any port.
             if not taken or known or 0 not in self.wanted or attempt == 2:
                 break
-        raise CannotStart(f"The embedded Temporal server did not come up. {last_words(self.files)}")
+        raise CannotStart(f"The embedded Temporal server did not come up. {describe_last_line(self.files)}")
 
     def _announce(self, port: int, ui_port: int, ready: Readiness) -> None:
         """Write ports, profile and record for the users, and start the codec server."""
         self.files.ports.write_text(f"{port} {ui_port}\n")
         self.codec.ensure_started(ui_port)
         self._write_profile(f"127.0.0.1:{port}")
-        self._say(
+        self._update_record(
             state="running",
             message="",
             address=f"127.0.0.1:{port}",
@@ -209,7 +209,7 @@ class Keeper:
         draft.write_text("\n".join([*lines, ""]))
         draft.replace(self.files.profile)
 
-    def _ports(self) -> tuple[int, int]:
+    def _choose_ports(self) -> tuple[int, int]:
         """Return the ports of API and Web UI for a first start; raises CannotStart if a configured one is in use."""
         for port, setting in zip(self.wanted, ("BATON_SERVER_PORT (--port)", "BATON_UI_PORT (--ui-port)"), strict=True):
             if port and not is_free(port):
@@ -234,7 +234,7 @@ class Keeper:
 def main(arguments: list[str]) -> int:
     """Run the process with its command-line arguments; return the exit code."""
     directory, port, ui_port, codec_port, _, *command = arguments
-    return Keeper(ServerFiles(Path(directory)), int(port), int(ui_port), int(codec_port), command).run()
+    return Supervisor(ServerFiles(Path(directory)), int(port), int(ui_port), int(codec_port), command).run()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.presence import PresenceActivities
     from baton import naming
-    from baton.policies import ATTEND_TIMEOUT, HEARTBEAT, PRESENCE_ANSWER
-    from baton.steps.task import AttendInput
-    from workflows.calls.cancellation import ended
+    from baton.policies import ATTEND_TIMEOUT, HEARTBEAT_TIMEOUT, PRESENCE_ANSWER
+    from baton.steps.task import AttendStepInput
+    from workflows.calls.cancellation import await_end
 
 Result = TypeVar("Result")
 
@@ -33,11 +33,11 @@ async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHan
     step = begin(step_id)
     attended = workflow.start_activity_method(
         PresenceActivities.attend_step,
-        AttendInput(step=step_id),
+        AttendStepInput(step=step_id),
         task_queue=naming.presence_queue(queue),
         schedule_to_start_timeout=PRESENCE_ANSWER,
         start_to_close_timeout=ATTEND_TIMEOUT,
-        heartbeat_timeout=HEARTBEAT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
         summary="stay while a step waits for a busy host",
@@ -51,8 +51,8 @@ async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHan
     # No `finally`: a workflow that leaves the worker's cache is closed where it waits, and may not wait again.
     step.cancel()
     attended.cancel()
-    await ended(step)
-    await ended(attended)
+    await await_end(step)
+    await await_end(attended)
     if stopped is not None:
         raise stopped
     try:

@@ -21,26 +21,26 @@ _finishes: ContextVar[bool] = ContextVar("finishes", default=False)
 """Whether what runs now is meant to come to its end in spite of a stop: it closes the books."""
 
 
-class _Scope:
+class _CancellationScope:
     over = False
 
 
-_scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
+_scope: ContextVar[_CancellationScope | None] = ContextVar("scope", default=None)
 
 
 def begin_scope() -> None:
     """Begin a scope: the work that the running task starts from now on is given up together."""
-    _scope.set(_Scope())
+    _scope.set(_CancellationScope())
 
 
-def give_up() -> None:
+def close_scope() -> None:
     """Refuse new steps in the scope: its work is over though the workflow is not cancelled."""
     scope = _scope.get()
     if scope is not None:
         scope.over = True
 
 
-class Cancellation:
+class CancellationGuard:
     """A guard that notices a cancellation of the running task from the creation of this object on.
 
     With WAIT_CANCELLATION_COMPLETED an activity that was asked to end, and was done before it heard of it, gives its
@@ -49,34 +49,34 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._before = _requests()
+        self._before = _count_requests()
 
-    def check(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raise CancelledError where one came. Patched, for runs that went on in spite of one before."""
-        if _requests() > self._before and workflow.patched("cancelled-during-a-step"):
+        if _count_requests() > self._before and workflow.patched("cancelled-during-a-step"):
             raise asyncio.CancelledError
 
 
-def check_stop() -> None:
+def raise_if_stopped() -> None:
     """Raise CancelledError where the workflow, its work as a whole or the running task was asked to end before.
 
     Patched, for a run that went on in spite of it before. Only a run that was stopped gets the marker.
     """
     scope = _scope.get()
-    stopped = workflow.cancellation_reason() is not None or (scope is not None and scope.over) or _requests() > 0
+    stopped = workflow.cancellation_reason() is not None or (scope is not None and scope.over) or _count_requests() > 0
     if stopped and not _finishes.get() and workflow.patched(_PATCH):
         raise asyncio.CancelledError
 
 
-async def finishing(work: Coroutine[Any, Any, Result]) -> Result:
+async def run_in_spite_of_stop(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of work that begins new steps in spite of a stop; for a task of its own."""
     _finishes.set(True)
     return await work
 
 
-async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+async def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of work that a stop does not break off: how the workflow ends is decided when it begins."""
-    task = asyncio.create_task(finishing(work))
+    task = asyncio.create_task(run_in_spite_of_stop(work))
     while True:
         try:
             return await asyncio.shield(task)
@@ -88,7 +88,7 @@ async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
                 return await task
 
 
-async def ended(work: "asyncio.Future[Any]") -> None:
+async def await_end(work: "asyncio.Future[Any]") -> None:
     """Return once interrupted work has ended, with any result, and in spite of further cancellations."""
     while not work.done():
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -97,6 +97,6 @@ async def ended(work: "asyncio.Future[Any]") -> None:
         work.exception()  # looked at, so that the event loop does not miss it
 
 
-def _requests() -> int:
+def _count_requests() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0

@@ -17,9 +17,9 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from baton.text.truncation import cut
-    from workflows.calls.cancellation import check_stop, ended
-    from workflows.calls.interruption import Halt
+    from baton.text.truncation import cut_text
+    from workflows.calls.cancellation import await_end, raise_if_stopped
+    from workflows.calls.interruption import Interruption
     from workflows.calls.workspace_host import StepFailed
 
 Result = TypeVar("Result")
@@ -40,10 +40,10 @@ class ChildEnded(StepFailed):
         )
 
 
-async def begin(name: str, start: Callable[[], Awaitable[Handle]]) -> Handle:
+async def start_child(name: str, start: Callable[[], Awaitable[Handle]]) -> Handle:
     """Start a child workflow. An earlier execution of its id that is still about to end is waited for."""
     for wait in (*_CLASH_WAITS, None):
-        check_stop()
+        raise_if_stopped()
         try:
             child = await start()
         except WorkflowAlreadyStartedError as clash:
@@ -55,11 +55,11 @@ async def begin(name: str, start: Callable[[], Awaitable[Handle]]) -> Handle:
     raise AssertionError
 
 
-async def tend(
+async def await_child(
     child: workflow.ChildWorkflowHandle[Any, Result],
     inbox: list[str],
     send: Callable[[str], Awaitable[None]],
-    halt: Halt,
+    halt: Interruption,
     stop: Callable[[], Awaitable[None]],
 ) -> Result:
     """Wait for a child's result; forward the messages that arrive in `inbox` meanwhile, and a halt.
@@ -91,19 +91,19 @@ async def tend(
         return await child
     except asyncio.CancelledError:
         child.cancel()
-        await ended(child)
+        await await_end(child)
         raise
     except ChildWorkflowError as failure:
-        check_stop()
-        raise ChildEnded(failure.workflow_id, _how(failure)) from failure
+        raise_if_stopped()
+        raise ChildEnded(failure.workflow_id, _describe_end(failure)) from failure
 
 
 def _check_stop_but_not_over(child: workflow.ChildWorkflowHandle[Any, Any]) -> None:
     if not child.done():
-        check_stop()
+        raise_if_stopped()
 
 
-def _how(failure: ChildWorkflowError) -> str:
+def _describe_end(failure: ChildWorkflowError) -> str:
     match failure.cause:
         case TerminatedError():
             return "was terminated"
@@ -111,4 +111,4 @@ def _how(failure: ChildWorkflowError) -> str:
             return "was cancelled by itself"
         case TimeoutError():
             return "has timed out"
-    return cut(f"failed: {failure.cause or failure}", 500)
+    return cut_text(f"failed: {failure.cause or failure}", 500)

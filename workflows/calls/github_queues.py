@@ -15,8 +15,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.failures import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
     from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
-    from baton.policies import AWAY_WAITS, GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT
-    from workflows.calls.cancellation import Cancellation, check_stop
+    from baton.policies import GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT_TIMEOUT, UNREACHABLE_WAITS
+    from workflows.calls.cancellation import CancellationGuard, raise_if_stopped
     from workflows.calls.workspace_host import StepFailed, failed_step, retry_policy
 
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ Denied = Callable[[StepFailed, datetime], Awaitable[None]]
 _PASSING = AWAY | {ASKED_TO_WAIT, "Timeout"}
 
 
-class Outward:
+class GitHubQueues:
     """Calls activities on GitHub's queues, and waits while GitHub is unreachable."""
 
     def __init__(self, waits: Callable[[str], None], denied: Denied) -> None:
@@ -35,19 +35,19 @@ class Outward:
         self._waits = waits
         self._denied = denied
 
-    async def read(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+    async def call_read(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
         """The result of a read. Raises StepFailed where GitHub refuses it for good."""
-        return await self.patiently(lambda: self._attempts(method, argument, GITHUB_READS, summary))
+        return await self.await_github(lambda: self._attempt_call(method, argument, GITHUB_READS, summary))
 
-    async def inward(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+    async def call_temporal(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
         """Return the result of a step that needs Temporal only, such as to find a run or to signal it."""
-        return await self.patiently(lambda: self._attempts(method, argument, TASK_QUEUE, summary))
+        return await self.await_github(lambda: self._attempt_call(method, argument, TASK_QUEUE, summary))
 
-    async def write(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
+    async def call_write(self, method: Method[Result], argument: Any, *, summary: str) -> Result:
         """The result of a write, which waits for its turn. Raises StepFailed where GitHub refuses it for good."""
-        return await self.patiently(lambda: self._attempts(method, argument, GITHUB_QUEUE, summary))
+        return await self.await_github(lambda: self._attempt_call(method, argument, GITHUB_QUEUE, summary))
 
-    async def patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+    async def await_github(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of a step that needs GitHub; retried while GitHub is unreachable or denies access."""
         rounds = 0
         while True:
@@ -56,19 +56,19 @@ class Outward:
                 return await step()
             except StepFailed as failure:
                 if failure.kind in _PASSING:
-                    wait = AWAY_WAITS[min(rounds, len(AWAY_WAITS) - 1)]
+                    wait = UNREACHABLE_WAITS[min(rounds, len(UNREACHABLE_WAITS) - 1)]
                     rounds += 1
-                    await self._wait(wait, str(failure))
+                    await self._wait_for_github(wait, str(failure))
                 elif failure.kind == DENIED:
                     await self._denied(failure, began)
                 else:
                     raise
 
-    async def _attempts(self, method: Method[Result], argument: Any, queue: str, summary: str) -> Result:
+    async def _attempt_call(self, method: Method[Result], argument: Any, queue: str, summary: str) -> Result:
         """The usual three attempts. A wait that GitHub asks for and a worker's end are no failures."""
         while True:
-            check_stop()
-            cancellation = Cancellation()
+            raise_if_stopped()
+            cancellation = CancellationGuard()
             try:
                 done = await workflow.execute_activity_method(
                     method,
@@ -76,29 +76,29 @@ class Outward:
                     task_queue=queue,
                     start_to_close_timeout=GITHUB_TIMEOUT,
                     schedule_to_start_timeout=GITHUB_PICKUP,
-                    heartbeat_timeout=HEARTBEAT,
+                    heartbeat_timeout=HEARTBEAT_TIMEOUT,
                     retry_policy=retry_policy(),
                     # So that what is written next does not overtake what was broken off.
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                     summary=summary[:200],
                 )
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 self._waits("")
                 return done
             except ActivityError as error:
                 cause = error.cause
                 if is_cancelled_exception(error):
                     raise
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
                     self._waits(f"a worker with a credential for GitHub (queue {queue}); see baton doctor --github")
                     continue
                 if isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT:
-                    await self._wait(timedelta(seconds=float(cause.details[1])), cause.message)
+                    await self._wait_for_github(timedelta(seconds=float(cause.details[1])), cause.message)
                 elif not (isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN):
                     raise failed_step(cause) from error
 
-    async def _wait(self, wait: timedelta, why: str) -> None:
+    async def _wait_for_github(self, wait: timedelta, why: str) -> None:
         self._waits(f"GitHub: {why}")
         try:
             await workflow.sleep(wait, summary=f"GitHub: {why}"[:200])

@@ -10,31 +10,33 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel, ValidationError
-from baton.text.truncation import cut, first
+from baton.text.truncation import cut_text, first_items
 
 Message = TypeVar("Message", bound=BaseModel)
 
 
-class Unreadable(ValueError):
+class InvalidInput(ValueError):
     """An invalid message; the text says why, and gives the valid form."""
 
 
-def read(kind: type[Message], given: tuple[object, ...]) -> Message:
+def parse_input(kind: type[Message], given: tuple[object, ...]) -> Message:
     """The one message among a handler's arguments; raises Unreadable."""
     wanted = ", ".join(f'"{name}"' for name in kind.model_fields)
     if len(given) != 1:
-        raise Unreadable(f"It must come with one JSON object as its input ({wanted}), not with {len(given)} values.")
+        raise InvalidInput(f"It must come with one JSON object as its input ({wanted}), not with {len(given)} values.")
     try:
         return kind.model_validate(given[0])
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in error.errors()]
-        raise Unreadable(
-            cut(f"It does not fit: {'; '.join(first(faults, 3))}. The input is a JSON object with {wanted}.", 500)
+        raise InvalidInput(
+            cut_text(
+                f"It does not fit: {'; '.join(first_items(faults, 3))}. The input is a JSON object with {wanted}.", 500
+            )
         ) from error
 
 
-def read_text(given: tuple[object, ...], limit: int = 20_000) -> str:
+def parse_text(given: tuple[object, ...], limit: int = 20_000) -> str:
     """The one text among a handler's arguments, bounded; raises Unreadable."""
     if len(given) != 1 or not isinstance(given[0], str) or not given[0].strip():
-        raise Unreadable("It must come with one JSON string as its input.")
+        raise InvalidInput("It must come with one JSON string as its input.")
     return given[0][:limit]

@@ -7,10 +7,10 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from baton.steps.task import TaskNews
+    from baton.steps.task import TaskProgressSignal
 
 
-async def send(pipeline: str, news: TaskNews) -> None:
+async def signal_pipeline(pipeline: str, news: TaskProgressSignal) -> None:
     """Tell a pipeline. One that is gone needs no news."""
     try:
         await workflow.get_external_workflow_handle(pipeline).signal("news", news)
@@ -28,30 +28,30 @@ class ProgressSignals:
     def __init__(self) -> None:
         self._sending: asyncio.Task[None] | None = None
 
-    def send(self, news: TaskNews) -> None:
+    def send_progress(self, news: TaskProgressSignal) -> None:
         """Send progress after the signals before it; a no-op for a task without a parent."""
         parent = workflow.info().parent
         if parent is not None:
-            self._sending = asyncio.create_task(self._send(self._sending, parent.workflow_id, news))
+            self._sending = asyncio.create_task(self._send_in_order(self._sending, parent.workflow_id, news))
 
-    async def flush(self) -> None:
+    async def await_delivery(self) -> None:
         """Wait until all signals are delivered: the server drops those that are pending when the workflow closes."""
         if self._sending is not None:
             await self._sending
 
     @staticmethod
-    async def _send(before: "asyncio.Task[None] | None", pipeline: str, news: TaskNews) -> None:
+    async def _send_in_order(before: "asyncio.Task[None] | None", pipeline: str, news: TaskProgressSignal) -> None:
         if before is not None:
             await before
-        await send(pipeline, news)
+        await signal_pipeline(pipeline, news)
 
 
-def waits_told(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:
-    """Return a callback for `Host` that shows the waits of a child workflow in its run; an empty text ends a wait."""
+def make_wait_reporter(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:
+    """Return a callback for `WorkspaceHost` that shows a child workflow's waits in its run; an empty text ends a wait."""
 
     async def tell(what: str) -> None:
         if workflow.info().parent is None or not workflow.patched("tell-waits"):
             return
-        await send(run, TaskNews(task=task, stage="", round=round_number(), waiting_for=what))
+        await signal_pipeline(run, TaskProgressSignal(task=task, stage="", round=round_number(), waiting_for=what))
 
     return tell

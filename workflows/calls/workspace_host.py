@@ -11,10 +11,17 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.failures import ASKED_TO_WAIT, AWAY, USAGE_LIMIT, WORK_ELSEWHERE, WORKER_SHUTDOWN
     from activities.runtime.host_queue import HostActivities
-    from baton.policies import HEARTBEAT, HOST_ANSWER, OUTSIDE, QUEUE_TIMEOUT, SCHEDULE_TO_START, Retry
-    from baton.replayed_figures import ELSEWHERE_WAITS, MAX_ASKED_WAITS, MAX_LOST_HOSTS, TOLD_WAIT
+    from baton.policies import (
+        HEARTBEAT_TIMEOUT,
+        HOST_ANSWER,
+        OUTSIDE_RETRY,
+        QUEUE_TIMEOUT,
+        SCHEDULE_TO_START,
+        RetryFigures,
+    )
+    from baton.replayed_figures import ELSEWHERE_WAITS, MAX_LOST_HOSTS, MAX_REQUESTED_WAITS, MIN_REPORTED_WAIT
     from workflows.calls.busy_host import HostGone, wait_in_queue
-    from workflows.calls.cancellation import Cancellation, check_stop
+    from workflows.calls.cancellation import CancellationGuard, raise_if_stopped
 
 Result = TypeVar("Result")
 
@@ -31,7 +38,7 @@ class StepFailed(Exception):
         )
 
 
-def retry_policy(retry: Retry = OUTSIDE) -> RetryPolicy:
+def retry_policy(retry: RetryFigures = OUTSIDE_RETRY) -> RetryPolicy:
     """A retry policy of the kernel as Temporal's own."""
     return RetryPolicy(
         initial_interval=retry.initial_interval,
@@ -40,7 +47,7 @@ def retry_policy(retry: Retry = OUTSIDE) -> RetryPolicy:
     )
 
 
-class Host:
+class WorkspaceHost:
     """The host that a workflow's workspace work goes to. Kept across steps; acquired again when it is gone."""
 
     def __init__(self, queue: str = "", tell: Callable[[str], Awaitable[None]] | None = None) -> None:
@@ -54,7 +61,7 @@ class Host:
         self.ask: Callable[[str, StepFailed], Awaitable[None]] | None = None
         """Asks how it should go on where a step has failed for good; returns where it is to be tried again."""
 
-    async def acquire(self) -> str:
+    async def acquire_host(self) -> str:
         """Ask a worker of this run's task queue for its host. Waits, without cost, until there is a worker."""
         try:
             granted = await workflow.execute_activity_method(
@@ -65,21 +72,21 @@ class Host:
                 summary="find a host",
             )
         except ActivityError as error:
-            check_stop()
+            raise_if_stopped()
             if is_cancelled_exception(error):
                 raise
             raise failed_step(error.cause) from error
         self.queue = granted.queue
         return granted.queue
 
-    async def step(
+    async def run_step(
         self,
         method: Callable[[Any, Any], Awaitable[Result]],
         argument: Any,
         *,
         timeout: timedelta,
         summary: str,
-        retry: Retry = OUTSIDE,
+        retry: RetryFigures = OUTSIDE_RETRY,
     ) -> Result:
         """Run a step to its end; one that fails for good is asked about, and tried again if that is the answer.
 
@@ -87,20 +94,20 @@ class Host:
         """
         while True:
             try:
-                return await self.attempt(method, argument, timeout=timeout, summary=summary, retry=retry)
+                return await self.attempt_step(method, argument, timeout=timeout, summary=summary, retry=retry)
             except StepFailed as failure:
                 if self.ask is None:
                     raise
                 await self.ask(summary, failure)
 
-    async def attempt(
+    async def attempt_step(
         self,
         method: Callable[[Any, Any], Awaitable[Result]],
         argument: Any,
         *,
         timeout: timedelta,
         summary: str,
-        retry: Retry = OUTSIDE,
+        retry: RetryFigures = OUTSIDE_RETRY,
     ) -> Result:
         """Run a step to its end, for callers that deal with its failure themselves.
 
@@ -119,55 +126,57 @@ class Host:
                 task_queue=queue,
                 start_to_close_timeout=timeout,
                 schedule_to_start_timeout=QUEUE_TIMEOUT if step_id else SCHEDULE_TO_START,
-                heartbeat_timeout=HEARTBEAT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=retry_policy(retry),
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=summary[:200],
             )
 
         while True:
-            check_stop()
-            queue = self.queue or await self.acquire()
-            check_stop()
-            cancellation = Cancellation()
+            raise_if_stopped()
+            queue = self.queue or await self.acquire_host()
+            raise_if_stopped()
+            cancellation = CancellationGuard()
             try:
                 done = await (wait_in_queue(queue, begin) if busy else begin(None))
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 self._left = ""
                 return done
             except HostGone:
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 busy = False
-                self._leave(queue)
+                self._leave_host(queue)
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 cause = error.cause
                 busy = _not_taken(cause) and (busy or workflow.patched("busy-is-not-dead"))
                 if isinstance(cause, ApplicationError) and cause.type == USAGE_LIMIT:
                     await self._wait_for_reset(cause)
-                elif isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT and waits < MAX_ASKED_WAITS:
+                elif (
+                    isinstance(cause, ApplicationError) and cause.type == ASKED_TO_WAIT and waits < MAX_REQUESTED_WAITS
+                ):
                     waits += 1
                     await self._wait_as_asked(cause)
                 elif isinstance(cause, ApplicationError) and cause.type == WORKER_SHUTDOWN:
-                    self._leave(queue)
+                    self._leave_host(queue)
                 elif isinstance(cause, ApplicationError) and cause.type == WORK_ELSEWHERE and self._left:
                     self.queue = self._left
                     if looks == len(ELSEWHERE_WAITS):
                         raise failed_step(cause) from error
-                    await self._wait(ELSEWHERE_WAITS[looks], "the host that has this run's work")
+                    await self._wait_and_tell(ELSEWHERE_WAITS[looks], "the host that has this run's work")
                     looks += 1
                 elif busy:
                     pass  # it waits in the host's queue from now on
                 elif isinstance(cause, TimeoutError) and lost < MAX_LOST_HOSTS:
                     # A host that took the work and fell silent counts; one that never took it costs nothing.
                     lost += cause.type is not TimeoutType.SCHEDULE_TO_START
-                    self._leave(queue)
+                    self._leave_host(queue)
                 else:
                     raise failed_step(cause) from error
 
-    def _leave(self, queue: str) -> None:
+    def _leave_host(self, queue: str) -> None:
         """Look for another host. The first one that was left is remembered until a step has been done elsewhere."""
         self._left = self._left or queue
         self.queue = ""
@@ -175,15 +184,15 @@ class Host:
     async def _wait_for_reset(self, cause: ApplicationError) -> None:
         until = datetime.fromisoformat(str(cause.details[0]))
         wait = max(until - workflow.now(), timedelta(seconds=1)) + timedelta(seconds=1)
-        await self._wait(wait, f"the usage limit, until {until:%Y-%m-%d %H:%M} UTC")
+        await self._wait_and_tell(wait, f"the usage limit, until {until:%Y-%m-%d %H:%M} UTC")
 
     async def _wait_as_asked(self, cause: ApplicationError) -> None:
         seconds = float(cause.details[1])
         whom = "GitHub" if cause.details[0] in AWAY else "the Messages API"
-        await self._wait(timedelta(seconds=seconds), f"{whom}, which asked to wait {seconds:g} s")
+        await self._wait_and_tell(timedelta(seconds=seconds), f"{whom}, which asked to wait {seconds:g} s")
 
-    async def _wait(self, wait: timedelta, what: str) -> None:
-        tell = self._tell if wait >= TOLD_WAIT else None
+    async def _wait_and_tell(self, wait: timedelta, what: str) -> None:
+        tell = self._tell if wait >= MIN_REPORTED_WAIT else None
         self.waiting_for = what
         try:
             if tell:

@@ -6,16 +6,16 @@ from typing import Literal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from agents.failure_classifier import SUGGESTIONS, FailureClass, classify
-    from baton.budget.caps import RAISE, TURN_LIMIT, amount_in
+    from agents.failure_classifier import SUGGESTIONS, FailureClass, classify_failure
+    from baton.budget.caps import RAISE, TURN_LIMIT, parse_amount
     from baton.decision_book import AmountRefused
     from baton.logs import FIELDS
-    from baton.records.run import Decide, Decision, DecisionPolicy, DecisionState, ErrorRecord, Evidence, Limits
+    from baton.records.run import Decide, Decision, DecisionPolicy, DecisionState, ErrorRecord, Evidence, RunLimits
     from baton.steps.session import Escalation
     from baton.steps.task import Guidance, TaskProgress, TaskResult
     from baton.text.redaction import Redactor
-    from baton.text.truncation import cut
-    from workflows.calls.cancellation import check_stop
+    from baton.text.truncation import cut_text
+    from workflows.calls.cancellation import raise_if_stopped
     from workflows.state.run_context import RunContext
 
 _redact = Redactor()
@@ -24,17 +24,17 @@ _ROUNDS_SPENT = ("gate_red", "review_rejected")
 
 def _class_of(escalation: Escalation, evidence: Evidence | None) -> str:
     """Return the class of a failure by its own text and by the gate's log; of two classes the more specific one."""
-    red = evidence if evidence is not None and not evidence.green else None
+    red = evidence if evidence is not None and not evidence.is_green else None
     # A history of before has the end of the log instead of its class.
     text = [red.log_tail if red else "", escalation.error, escalation.question]
-    found = classify("\n".join(text)).kind.value
+    found = classify_failure("\n".join(text)).kind.value
     classes = [kind.value for kind in FailureClass]
     if red is not None and red.failure_class in classes:
         return min(found, red.failure_class, key=classes.index)
     return found
 
 
-def _known(record: ErrorRecord) -> FailureClass:
+def _class_in(record: ErrorRecord) -> FailureClass:
     try:
         return FailureClass(record.context.get("class", ""))
     except ValueError:
@@ -74,29 +74,29 @@ class Escalations:
         self._books = context.books
         self.policy = DecisionPolicy()
 
-    def refuse(self, text: str) -> None:
+    def record_refusal(self, text: str) -> None:
         """Record that a person's message has no effect: a signal has no answer of its own."""
-        self._books.decisions.refuse(cut(_redact(text), 500))
-        self._books.changed(save=True)
+        self._books.decisions.record_refusal(cut_text(_redact(text), 500))
+        self._books.mark_changed(save=True)
 
-    def answer(self, answer: Decide) -> Decision:
+    def take_answer(self, answer: Decide) -> Decision:
         """Take an answer; raises DecisionRefused where it cannot be taken."""
-        taken = answer.model_copy(update={"note": cut(_redact(answer.note), 2_000), "by": answer.by[:200]})
+        taken = answer.model_copy(update={"note": cut_text(_redact(answer.note), 2_000), "by": answer.by[:200]})
         try:
-            choice = self._books.decisions.check(taken)
+            choice = self._books.decisions.check_answer(taken)
         except AmountRefused:
             # Patched, for a run that has taken such an answer before goes on: by as much again, as without a note.
             if workflow.patched("amounts-with-their-unit"):
                 raise
             choice = RAISE
-        decision = self._books.decisions.take(taken, choice, workflow.now())
+        decision = self._books.decisions.record_answer(taken, choice, workflow.now())
         for record in self._books.document.errors:
             if record.context.get("decision") == decision.id:
                 by = f" by {decision.by}" if decision.by else ""
                 record.resolution = f"answered{by}: {decision.choice}"
         said = {"task": decision.task_id or ""}
         workflow.logger.info("decision %s answered: %s", decision.id, decision.choice, extra={FIELDS: said})
-        self._books.changed(save=True)
+        self._books.mark_changed(save=True)
         return decision
 
     def record_error(
@@ -114,9 +114,9 @@ class Escalations:
             timestamp=workflow.now(),
             agent=agent,
             task=task,
-            error=cut(_redact(error), 2_000),
-            context={"operation": operation, **{key: cut(_redact(value), 500) for key, value in context.items()}},
-            recovery_attempted=cut("; ".join(_redact(text) for text in attempted), 1_000),
+            error=cut_text(_redact(error), 2_000),
+            context={"operation": operation, **{key: cut_text(_redact(value), 500) for key, value in context.items()}},
+            recovery_attempted=cut_text("; ".join(_redact(text) for text in attempted), 1_000),
             resolution=resolution,
         )
         self._books.add_error(record)
@@ -124,7 +124,9 @@ class Escalations:
         workflow.logger.error("error: %s", record.error, extra={FIELDS: said})
         return record
 
-    def record(self, task_id: str, agent: str, escalation: Escalation, evidence: Evidence | None = None) -> ErrorRecord:
+    def record_escalation(
+        self, task_id: str, agent: str, escalation: Escalation, evidence: Evidence | None = None
+    ) -> ErrorRecord:
         """The error record of an escalation, with its class where it is a known one."""
         known = escalation.failure_class or _class_of(escalation, evidence)
         context = {"file": "", **escalation.context, "error_type": escalation.error_type, "class": known}
@@ -139,19 +141,19 @@ class Escalations:
             "reported to the orchestrator",
             **context,
         )
-        self._books.changed(save=True)
+        self._books.mark_changed(save=True)
         return record
 
-    async def ask(
+    async def ask_person(
         self, escalation: Escalation, *, task_id: str | None, agent: str, commit: str, record: ErrorRecord | None = None
     ) -> Decision:
         """Open the decision of a recorded error and wait for its answer. Waiting costs nothing."""
-        check_stop()
-        record = record or self.record(task_id or "run", agent, escalation)
+        raise_if_stopped()
+        record = record or self.record_escalation(task_id or "run", agent, escalation)
         seconds = self.policy.deadline_seconds
         deadline = workflow.now() + timedelta(seconds=seconds) if seconds and self.policy.default else None
-        suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_known(record), [])]
-        decision = self._books.decisions.open(
+        suggestions = [*escalation.suggestions, *SUGGESTIONS.get(_class_in(record), [])]
+        decision = self._books.decisions.open_decision(
             Decision(
                 id="",
                 task_id=task_id,
@@ -171,9 +173,9 @@ class Escalations:
         record.resolution = f"escalated - decision {decision.id}"
         said = {"task": task_id or "", "role": agent}
         workflow.logger.info("decision %s opened: %s", decision.id, decision.question, extra={FIELDS: said})
-        self._books.changed(save=True)
-        await self._answered(decision)
-        check_stop()
+        self._books.mark_changed(save=True)
+        await self._await_answer(decision)
+        raise_if_stopped()
         by = f" by {decision.by}" if decision.by else ""
         if decision.choice == "abort":
             raise Abort(f"The run was stopped at decision {decision.id}{by}; its work is kept in the store.")
@@ -181,7 +183,7 @@ class Escalations:
             raise Skip(f"skipped at decision {decision.id}{by}")
         return decision
 
-    async def _answered(self, decision: Decision) -> None:
+    async def _await_answer(self, decision: Decision) -> None:
         """Wait for an answer; remind of it now and then, and take the default once the deadline has passed."""
         remind = timedelta(seconds=self.policy.remind_seconds)
         while decision.state is DecisionState.OPEN:
@@ -195,30 +197,32 @@ class Escalations:
                 )
             except TimeoutError:
                 if decision.deadline and workflow.now() >= decision.deadline and decision.default:
-                    self.answer(Decide(decision_id=decision.id, choice=decision.default, by="deadline"))
+                    self.take_answer(Decide(decision_id=decision.id, choice=decision.default, by="deadline"))
                     return
                 decision.reminders += 1
                 remind *= 2
                 workflow.logger.warning("decision %s waits for an answer: %s", decision.id, decision.question)
-                self._books.changed(save=True)
+                self._books.mark_changed(save=True)
 
-    async def settle(
-        self, task_id: str, result: TaskResult, limits: Limits, record: ErrorRecord, *, passed_on: str = ""
+    async def settle_task(
+        self, task_id: str, result: TaskResult, limits: RunLimits, record: ErrorRecord, *, passed_on: str = ""
     ) -> TaskProgress:
         """Ask a task's question; returns the progress from which it goes on. Raises Skip or Abort if it does not."""
         escalation = result.escalation
         assert escalation is not None
         progress = result.progress
         if passed_on:
-            record.context["orchestrator"] = cut(_redact(passed_on), 500)
-        decision = await self.ask(escalation, task_id=task_id, agent=result.role, commit=progress.commit, record=record)
-        return self.apply(decision, escalation, progress, limits)
+            record.context["orchestrator"] = cut_text(_redact(passed_on), 500)
+        decision = await self.ask_person(
+            escalation, task_id=task_id, agent=result.role, commit=progress.commit, record=record
+        )
+        return self.apply_answer(decision, escalation, progress, limits)
 
-    def guided(self, result: TaskResult, guidance: Guidance, record: ErrorRecord) -> TaskProgress:
+    def apply_guidance(self, result: TaskResult, guidance: Guidance, record: ErrorRecord) -> TaskProgress:
         """Go on with the orchestrator's guidance: one more round, or the answer to the role's question."""
         escalation, progress = result.escalation, result.progress
         assert escalation is not None
-        record.context["orchestrator"] = cut(_redact(guidance.reason), 500)
+        record.context["orchestrator"] = cut_text(_redact(guidance.reason), 500)
         record.resolution = "guided by the orchestrator"
         if progress.asks:
             progress.answer, progress.asks = f"The orchestrator answers: {guidance.text}", False
@@ -228,10 +232,12 @@ class Escalations:
             progress.last_round = progress.round
         progress.starts += escalation.anew
         progress.conflicts_met = 0
-        self._books.changed(save=True)
+        self._books.mark_changed(save=True)
         return progress
 
-    def apply(self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: Limits) -> TaskProgress:
+    def apply_answer(
+        self, decision: Decision, escalation: Escalation, progress: TaskProgress, limits: RunLimits
+    ) -> TaskProgress:
         """Turn an answer into the place from which a task goes on."""
         said = f"{decision.choice}" + (f". {decision.note}" if decision.note else "")
         # A role may offer `accept`, too, for whatever it asks about; its work is not accepted by that.
@@ -249,7 +255,7 @@ class Escalations:
             return progress
         progress.starts += escalation.anew
         if escalation.error_type == TURN_LIMIT:
-            progress.last_turn += int(amount_in(decision.note, "turns") or limits.turns)
+            progress.last_turn += int(parse_amount(decision.note, "turns") or limits.turns)
         elif escalation.error_type in _ROUNDS_SPENT:
             progress.last_round = progress.round - 1 + limits.rounds
         return progress

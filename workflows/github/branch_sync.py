@@ -5,17 +5,17 @@ from functools import partial
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.github.branch_sync import UpstreamActivities
+    from activities.github.branch_sync import BranchSyncActivities
     from baton.errors import BranchMoved
     from baton.records.run import RunStatus, TaskState
-    from baton.steps.github import ResetInput, TakeInInput, TakenIn
+    from baton.steps.github import BranchSynced, SyncBranchInput, TakeBranchInput
     from baton.steps.publish import Published
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask
-    from baton.text.markdown import code
+    from baton.text.markdown import inline_code
     from workflows.calls.workspace_host import StepFailed
-    from workflows.github.github_context import Ties
-    from workflows.stages.publication import Finish, LeaveOut
+    from workflows.github.github_context import GitHubContext
+    from workflows.stages.publication import LeaveOutRequested, Publication
     from workflows.stages.run_steps import Step
 
 _TAKE_THEIRS = "take theirs"
@@ -23,10 +23,10 @@ _MAX_RACES = 20
 _STUCK = "The pull request is open, but the run cannot go on"
 
 
-class Upstream:
+class BranchSync:
     """Keeps the published branch and the integrated line of a run together."""
 
-    def __init__(self, ties: Ties, finish: Finish) -> None:
+    def __init__(self, ties: GitHubContext, finish: Publication) -> None:
         self._ties = ties
         self._books = ties.context.books
         self._hearing = ties.hearing
@@ -47,38 +47,42 @@ class Upstream:
             if taken.relation == "same":
                 return
             if taken.relation == "ahead":
-                await self._taken(taken, task)
+                await self._merge_taken(taken, task)
                 return
-            await self._rewritten(taken)
+            await self._ask_about_rewrite(taken)
 
-    async def push(self, base_commit: str) -> None:
+    async def push_branch(self, base_commit: str) -> None:
         """Test and publish the integrated commit, with the commits that others push meanwhile; raises Skip or Abort."""
         for _ in range(_MAX_RACES):
             await self.catch_up()
-            self._books.set_status(RunStatus.PUBLISHING)
-            evidence = await self._steps.run_or_ask("gate", lambda: self._finish.prove(base_commit), said=_STUCK)
+            self._books.enter_phase(RunStatus.PUBLISHING)
+            evidence = await self._steps.run_or_ask(
+                "gate", lambda: self._finish.require_green(base_commit), said=_STUCK
+            )
             if evidence.commit == self._hearing.published:
                 return
             try:
-                if await self._steps.run_or_ask("publish", partial(self._push, evidence.commit), said=_STUCK):
+                if await self._steps.run_or_ask("publish", partial(self._push_commit, evidence.commit), said=_STUCK):
                     self._hearing.published = evidence.commit
                     return
-            except LeaveOut as wish:
+            except LeaveOutRequested as wish:
                 left = await self._finish.leave_out(wish)
-                self._hearing.note(f"left out {left.count} file{'s' if left.count > 1 else ''} behind a git filter")
+                self._hearing.note_event(
+                    f"left out {left.count} file{'s' if left.count > 1 else ''} behind a git filter"
+                )
         raise StepFailed(f"Others kept pushing to {self._branch} at the same moment.", BranchMoved.__name__)
 
-    async def _push(self, commit: str) -> Published | None:
+    async def _push_commit(self, commit: str) -> Published | None:
         """Push a commit; returns None if the branch has moved, so that its new commits are merged first."""
         try:
-            return await self._finish.push(commit, expected=self._hearing.published)
+            return await self._finish.push_branch(commit, expected=self._hearing.published)
         except StepFailed as failure:
             if failure.kind == BranchMoved.__name__:
                 return None
             raise
 
-    async def _take_in(self, task: str) -> TakenIn:
-        taking = TakeInInput(
+    async def _take_in(self, task: str) -> BranchSynced:
+        taking = SyncBranchInput(
             run=self._ties.context.request.run,
             repo=self._ties.context.request.repo,
             branch=self._branch,
@@ -86,27 +90,29 @@ class Upstream:
             task=task,
             role=self.last_role(),
         )
-        return await self._steps.run(
-            Step(UpstreamActivities.take_in, taking, f"look at {self._branch}"),
+        return await self._steps.run_step(
+            Step(BranchSyncActivities.take_in, taking, f"look at {self._branch}"),
             operation="commits of others",
             said=_STUCK,
             needs_github=True,
         )
 
-    async def _taken(self, taken: TakenIn, task_id: str) -> None:
+    async def _merge_taken(self, taken: BranchSynced, task_id: str) -> None:
         self._hearing.published = taken.head
         self._books.set_head(taken.head)
         several = "s" if taken.commits > 1 else ""
-        self._hearing.note(f"took in {taken.commits} commit{several} of others, up to {code(taken.head[:12])}")
+        self._hearing.note_event(
+            f"took in {taken.commits} commit{several} of others, up to {inline_code(taken.head[:12])}"
+        )
         if not taken.conflicts:
             return
         title = "Bring our work and what others pushed together"
         document = self._books.add_task(task_id, title, taken.role)
-        await self._ties.driver.drive(PlannedTask(id=task_id, title=title, role=taken.role))
+        await self._ties.driver.run_task(PlannedTask(id=task_id, title=title, role=taken.role))
         if document.state is not TaskState.DONE:
-            self._hearing.note("our last work is left out: it conflicts with what others pushed")
+            self._hearing.note_event("our last work is left out: it conflicts with what others pushed")
 
-    async def _rewritten(self, taken: TakenIn) -> None:
+    async def _ask_about_rewrite(self, taken: BranchSynced) -> None:
         """Ask a person about a branch that others have rewritten or removed. Nothing is forced."""
         branch, known = self._branch, self._hearing.published[:12]
         if taken.relation == "gone":
@@ -125,13 +131,15 @@ class Upstream:
             attempted=["looked whether our commits are still there"],
             operation="push",
         )
-        decision = await self._ties.escalations.ask(
+        decision = await self._ties.escalations.ask_person(
             escalation, task_id=None, agent="engine", commit=self._hearing.published
         )
         if decision.choice == _TAKE_THEIRS:
-            reset = ResetInput(run=self._ties.context.request.run, repo=self._ties.context.request.repo, branch=branch)
-            theirs = await self._steps.run(
-                Step(UpstreamActivities.take_theirs, reset, f"take {branch} as it is"),
+            reset = TakeBranchInput(
+                run=self._ties.context.request.run, repo=self._ties.context.request.repo, branch=branch
+            )
+            theirs = await self._steps.run_step(
+                Step(BranchSyncActivities.take_theirs, reset, f"take {branch} as it is"),
                 operation="take theirs",
                 said=_STUCK,
                 needs_github=True,
@@ -139,4 +147,4 @@ class Upstream:
             if theirs.head:
                 self._hearing.published = theirs.head
                 self._books.set_head(theirs.head)
-                self._hearing.note(f"goes on from what others made of it, {code(theirs.head[:12])}")
+                self._hearing.note_event(f"goes on from what others made of it, {inline_code(theirs.head[:12])}")

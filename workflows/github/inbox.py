@@ -13,14 +13,24 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from baton import naming
     from baton.decision_book import DecisionRefused
-    from baton.records.issue import Check, Command, GitHubIssue, Notice, Pull, Review, Said, Start, Stop
+    from baton.records.issue import (
+        BatonCommand,
+        CheckEvent,
+        CommentCommand,
+        GitHubIssue,
+        GitHubSignal,
+        PullRequestEvent,
+        ReviewEvent,
+        RunRequested,
+        StopRequested,
+    )
     from baton.records.run import Decide, Guide
     from baton.steps.carried import CarriedEnding, CarriedFeedback, CarriedInbox
     from baton.steps.github import FeedbackItem
-    from baton.text.markdown import quiet
-    from baton.text.truncation import cut
+    from baton.text.markdown import escape_for_github
+    from baton.text.truncation import cut_text
     from workflows.decisions.escalation import Escalations
-    from workflows.state.run_state import Books
+    from workflows.state.run_state import RunState
 
 _MAX_SEEN = 2_000
 _MAX_FEEDBACK = 100
@@ -29,7 +39,7 @@ _CARRIED = ("published", "events", "pushed", "rerequested", "report_asked", "clo
 
 
 @dataclass(frozen=True)
-class Ending:
+class GitHubEnding:
     """Why a run is over before its work is."""
 
     kind: Literal["merged", "closed", "stopped"]
@@ -41,16 +51,16 @@ class Feedback:
     """A remark to answer on the pull request; the failure of a check counts for its commit only."""
 
     item: FeedbackItem
-    check: Check | None = None
+    check: CheckEvent | None = None
     asks: bool = True
     """Whether it is a reason for a round; what was only remarked goes along with the next one."""
 
 
-class Hearing:
+class GitHubInbox:
     """The notices of GitHub that a run has not dealt with."""
 
     def __init__(
-        self, issue: GitHubIssue, books: Books, escalations: Escalations, tell: Callable[[Guide], bool]
+        self, issue: GitHubIssue, books: RunState, escalations: Escalations, tell: Callable[[Guide], bool]
     ) -> None:
         self._issue = issue
         self._books = books
@@ -69,9 +79,9 @@ class Hearing:
         self.closed_by = ""
         """Who closed the issue: GitHub does it, too, when a pull request is merged."""
         self.stopped_because = ""
-        self.over: Ending | None = None
+        self.over: GitHubEnding | None = None
 
-    def carry(self) -> CarriedInbox:
+    def carry_inbox(self) -> CarriedInbox:
         """Return the inbox for the next execution of the run."""
         return CarriedInbox(
             seen=self._seen,
@@ -81,15 +91,15 @@ class Hearing:
             **{name: getattr(self, name) for name in _CARRIED},
         )
 
-    def restore(self, carried: CarriedInbox) -> None:
+    def restore_inbox(self, carried: CarriedInbox) -> None:
         """Take over the inbox of the execution that this one continues."""
         self._seen, self._came = list(carried.seen), carried.came
         self._feedback = [Feedback(one.item, one.check, one.asks) for one in carried.feedback]
-        self.over = Ending(carried.over.kind, carried.over.reason) if carried.over else None
+        self.over = GitHubEnding(carried.over.kind, carried.over.reason) if carried.over else None
         for name in _CARRIED:
             setattr(self, name, getattr(carried, name))
 
-    def hear(self, notice: Notice) -> None:
+    def take_notice(self, notice: GitHubSignal) -> None:
         """Take in a notice; one of the same delivery again is a no-op."""
         if notice.delivery in self._seen:
             return
@@ -97,42 +107,42 @@ class Hearing:
         self._seen = [*self._seen[-(_MAX_SEEN - 1) :], notice.delivery]
         who = f"@{notice.sender.login}"
         if notice.refused:
-            self._refuse(who, notice.refused)
+            self._record_refusal(who, notice.refused)
             return
         match notice.matter:
-            case Start() if begins:
+            case RunRequested() if begins:
                 pass  # it is what the run works for
-            case Start(text=text, by=by):
+            case RunRequested(text=text, by=by):
                 if text:
-                    self._guide(who, text)
+                    self._take_guidance(who, text)
                 elif by == "command":
-                    self._refuse(who, "A run is at work on this issue already.")
-            case Said(command=command):
-                self._command(who, command)
-            case Stop(reason="closed"):
+                    self._record_refusal(who, "A run is at work on this issue already.")
+            case CommentCommand(command=command):
+                self._take_command(who, command)
+            case StopRequested(reason="closed"):
                 self.closed_by = who
-            case Stop(reason=reason):
+            case StopRequested(reason=reason):
                 how = "lost its label" if reason == "unlabeled" else "is in a repository that the App was removed from"
                 self.stopped_because = f"The run was stopped, for the issue {how} (by {who}); its work is kept."
-            case Review() as review:
-                self._review(who, review)
-            case Check() as check:
-                self._check(check)
-            case Pull() as pull:
-                self._pull(who, pull)
+            case ReviewEvent() as review:
+                self._take_review(who, review)
+            case CheckEvent() as check:
+                self._take_check(check)
+            case PullRequestEvent() as pull:
+                self._take_pull_event(who, pull)
 
-    def note(self, event: str) -> None:
+    def note_event(self, event: str) -> None:
         """Add an event of the pull request to the comment; Markdown."""
         self.events = [*self.events[-(_MAX_EVENTS - 1) :], event]
-        self._books.changed(save=True)
+        self._books.mark_changed(save=True)
 
     @property
-    def asks(self) -> bool:
+    def asks_for_round(self) -> bool:
         """Whether a remark waits that is a reason for a round."""
-        return any(entry.asks and self._counts(entry) for entry in self._feedback)
+        return any(entry.asks and self._is_current(entry) for entry in self._feedback)
 
     @property
-    def count(self) -> int:
+    def count_received(self) -> int:
         """How much has come so far, whether it was dealt with or not."""
         return self._came
 
@@ -140,9 +150,9 @@ class Hearing:
         """Whether more remarks have come than that."""
         return self._came > count
 
-    def take(self) -> list[Feedback]:
+    def take_feedback(self) -> list[Feedback]:
         """Take all remarks that still count; a failure that is reported in several ways comes once."""
-        taken = [entry for entry in self._feedback if self._counts(entry)]
+        taken = [entry for entry in self._feedback if self._is_current(entry)]
         self._feedback = []
         sources = {entry.check.source for entry in taken if entry.check is not None}
         for better, worse in (({"check_run"}, "workflow_run"), ({"check_run", "workflow_run"}, "check_suite")):
@@ -150,64 +160,64 @@ class Hearing:
                 taken = [entry for entry in taken if entry.check is None or entry.check.source != worse]
         return taken
 
-    def _command(self, who: str, command: Command) -> None:
+    def _take_command(self, who: str, command: BatonCommand) -> None:
         match command.name:
             case "run":
                 if command.text:
-                    self._guide(who, command.text)
+                    self._take_guidance(who, command.text)
                 else:
-                    self._refuse(who, "A run is at work on this issue already.")
+                    self._record_refusal(who, "A run is at work on this issue already.")
             case "guide":
-                self._guide(who, command.text)
+                self._take_guidance(who, command.text)
             case "retry":
-                self._retry(who, command.decision_id)
+                self._take_retry(who, command.decision_id)
             case "stop":
                 self.stopped_because = f"The run was stopped by {who}; its work is kept."
             case "help" if command.text:
-                self._refuse(who, f"{command.text[:100]} is no command.")
+                self._record_refusal(who, f"{command.text[:100]} is no command.")
             case _:
                 self.report_asked = True
-                self._books.changed()
+                self._books.mark_changed()
 
-    def _guide(self, who: str, text: str) -> None:
+    def _take_guidance(self, who: str, text: str) -> None:
         """A message is for the agents at work; with none at work and a pull request open, it asks for a round."""
-        if self._tell(Guide(text=cut(text, 20_000))):
-            self._books.changed()
+        if self._tell(Guide(text=cut_text(text, 20_000))):
+            self._books.mark_changed()
         elif not self.take_message(who, text):
-            self._refuse(who, "The message reached nobody: no agent is at work.")
+            self._record_refusal(who, "The message reached nobody: no agent is at work.")
 
     def take_message(self, who: str, text: str) -> bool:
         """Let a message be a reason for a round; False before there is a pull request."""
         if self.published:
-            self._add(Feedback(FeedbackItem(source=f"message of {who}", text=text)))
+            self._add_feedback(Feedback(FeedbackItem(source=f"message of {who}", text=text)))
         return bool(self.published)
 
-    def _retry(self, who: str, decision_id: str) -> None:
-        waiting = self._books.decisions.open_ones()
+    def _take_retry(self, who: str, decision_id: str) -> None:
+        waiting = self._books.decisions.list_open()
         if not decision_id and len(waiting) != 1:
             names = ", ".join(decision.id for decision in waiting)
-            self._refuse(who, f"Name the decision: {names} are open." if waiting else "No decision is open.")
+            self._record_refusal(who, f"Name the decision: {names} are open." if waiting else "No decision is open.")
             return
         try:
-            self._escalations.answer(Decide(decision_id=decision_id or waiting[0].id, choice="retry", by=who))
+            self._escalations.take_answer(Decide(decision_id=decision_id or waiting[0].id, choice="retry", by=who))
         except DecisionRefused as refusal:
-            self._refuse(who, str(refusal))
+            self._record_refusal(who, str(refusal))
 
-    def _review(self, who: str, review: Review) -> None:
+    def _take_review(self, who: str, review: ReviewEvent) -> None:
         if review.branch != self._issue.branch or not self.published:
             return
         item = FeedbackItem(source=f"review of {who}", text=review.body, path=review.path, line=review.line)
         if review.state == "approved":
-            self.note(f"{quiet(who)} approved {quiet(review.commit[:12])}")
+            self.note_event(f"{escape_for_github(who)} approved {escape_for_github(review.commit[:12])}")
             if review.body:
-                self._add(Feedback(item, asks=False))
+                self._add_feedback(Feedback(item, asks=False))
         elif review.state == "changes_requested":
             text = review.body or "Changes are requested; see the comments on the lines."
-            self._add(Feedback(item.model_copy(update={"text": text})))
+            self._add_feedback(Feedback(item.model_copy(update={"text": text})))
         else:
-            self._add(Feedback(item, asks=bool(review.path)))
+            self._add_feedback(Feedback(item, asks=bool(review.path)))
 
-    def _check(self, check: Check) -> None:
+    def _take_check(self, check: CheckEvent) -> None:
         if check.branch != self._issue.branch:
             return
         if check.outcome == "rerequested":
@@ -218,26 +228,26 @@ class Hearing:
         if check.external_id != naming.run_key(self._books.document.run) or workflow.patched("checks-by-their-app"):
             said = "\n".join(part for part in (check.title, check.summary) if part)
             text = said or f"It ended with {check.conclusion or 'a failure'}."
-            self._add(Feedback(FeedbackItem(source=f"check {check.name}", text=text), check))
+            self._add_feedback(Feedback(FeedbackItem(source=f"check {check.name}", text=text), check))
 
-    def _pull(self, who: str, pull: Pull) -> None:
+    def _take_pull_event(self, who: str, pull: PullRequestEvent) -> None:
         if pull.branch != self._issue.branch or not self.published:
             return
         match pull.outcome:
             case "merged":
-                self.over = self.over or Ending("merged", f"The pull request was merged by {who}.")
+                self.over = self.over or GitHubEnding("merged", f"The pull request was merged by {who}.")
             case "closed":
                 reason = f"The pull request was closed by {who} without being merged; nothing is pushed any more."
-                self.over = self.over or Ending("closed", reason)
+                self.over = self.over or GitHubEnding("closed", reason)
             case "pushed":
                 self.pushed = self.pushed or pull.commit != self.published
 
-    def _add(self, entry: Feedback) -> None:
+    def _add_feedback(self, entry: Feedback) -> None:
         self._came += 1
         self._feedback = [*self._feedback[-(_MAX_FEEDBACK - 1) :], entry]
 
-    def _counts(self, entry: Feedback) -> bool:
+    def _is_current(self, entry: Feedback) -> bool:
         return entry.check is None or entry.check.commit == self.published
 
-    def _refuse(self, who: str, why: str) -> None:
-        self._escalations.refuse(f"{who}: {why}")
+    def _record_refusal(self, who: str, why: str) -> None:
+        self._escalations.record_refusal(f"{who}: {why}")

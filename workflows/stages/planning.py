@@ -5,9 +5,9 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.run.prepare import RepositoryActivities
+    from activities.run.prepare import PrepareActivities
     from activities.run.state_files import StateActivities
-    from activities.turn.resume_point import ResumingActivities
+    from activities.turn.resume_point import ResumeActivities
     from agents.reports import GUIDANCE
     from baton.naming import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
@@ -21,14 +21,14 @@ with workflow.unsafe.imports_passed_through():
         Prepared,
         ReadGuidanceInput,
         ReadPlanInput,
-        StuckReport,
-        TaskNews,
         TaskProgress,
+        TaskProgressSignal,
         TaskResult,
+        WriteReportInput,
     )
-    from baton.text.truncation import cut
-    from workflows.budget.cap_decisions import CapKeeper
-    from workflows.calls.child_workflows import ChildEnded, begin, tend
+    from baton.text.truncation import cut_text
+    from workflows.budget.cap_decisions import CapDecisions
+    from workflows.calls.child_workflows import ChildEnded, await_child, start_child
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Escalations, Skip, with_class
     from workflows.session import AgentSession
@@ -51,7 +51,7 @@ _SUBJECTS = {"architect": "architecture", "credential": "credentials", "permissi
 class Orchestrator:
     """Runs the orchestrator's sessions, one at a time, in a lane of their own."""
 
-    def __init__(self, context: RunContext, escalations: Escalations, caps: CapKeeper) -> None:
+    def __init__(self, context: RunContext, escalations: Escalations, caps: CapDecisions) -> None:
         self._request = context.request
         self._books = context.books
         self._host = context.host
@@ -68,27 +68,27 @@ class Orchestrator:
         self.left_over: list[str] = []
         """Messages of people that came too late for the plan; they are for its tasks."""
 
-    def carry(self) -> CarriedLane:
+    def carry_lane(self) -> CarriedLane:
         """Return where the lane stands, for the next execution of the run."""
         return CarriedLane(commit=self._commit, round=self._round, guided=sorted(self._guided), adrift=self._adrift)
 
-    def restore(self, lane: CarriedLane) -> None:
+    def restore_lane(self, lane: CarriedLane) -> None:
         """Take over the lane of the execution that this one continues."""
         self._commit, self._round, self._adrift = lane.commit, lane.round, lane.adrift
         self._guided = set(lane.guided)
 
-    def begin(self, prepared: Prepared) -> None:
+    def begin_lane(self, prepared: Prepared) -> None:
         """Take over where the orchestrator's lane begins. The first round is the plan's, also where it is a fork's."""
         self._commit, self._round = prepared.plan_commit, 1
 
-    async def plan(self, prepared: Prepared) -> Plan:
+    async def make_plan(self, prepared: Prepared) -> Plan:
         """Run the planning session until it hands a plan off; its escalations become decisions of the run."""
-        self.begin(prepared)
+        self.begin_lane(prepared)
         progress = TaskProgress(stage="make", commit=prepared.plan_commit, last_turn=prepared.limits.turns_of(_ROLE))
         inbox = self._inboxes.setdefault(PLAN_TASK, [])
         while True:
             try:
-                result = await self._session(progress, inbox, purpose="")
+                result = await self._run_session(progress, inbox, purpose="")
             except ChildEnded as end:
                 result = _cut_off(progress, end)
             if result.next_turn > progress.turn:
@@ -100,8 +100,8 @@ class Orchestrator:
                 self._inboxes.pop(PLAN_TASK, None)
                 self.left_over = progress.guidance
                 try:
-                    return await self._host.step(
-                        RepositoryActivities.read_plan,
+                    return await self._host.run_step(
+                        PrepareActivities.read_plan,
                         ReadPlanInput(
                             run=self._request.run,
                             repo=self._request.repo,
@@ -116,15 +116,15 @@ class Orchestrator:
             assert result.escalation is not None
             progress.asks = not result.escalation.operation
             try:
-                if self._caps.concerns(result.escalation):
-                    await self._caps.settle(result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit)
+                if self._caps.is_about_cap(result.escalation):
+                    await self._caps.settle_cap(result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit)
                     continue
-                decision = await self._escalations.ask(
+                decision = await self._escalations.ask_person(
                     result.escalation, task_id=PLAN_TASK, agent=_ROLE, commit=result.commit
                 )
             except Skip as skip:
                 raise Abort(f"Without a plan there is no work: {skip}.") from skip
-            progress = self._escalations.apply(decision, result.escalation, progress, prepared.limits)
+            progress = self._escalations.apply_answer(decision, result.escalation, progress, prepared.limits)
 
     def passes_on(self, task: PlannedTask, escalation: Escalation) -> str:
         """Why a report goes on to a person at once; empty where it may be answered.
@@ -142,7 +142,7 @@ class Orchestrator:
             return ""
         return "a failure of this kind is not helped by guidance"
 
-    async def answer(self, task: PlannedTask, result: TaskResult, failure_class: str) -> Guidance:
+    async def answer_report(self, task: PlannedTask, result: TaskResult, failure_class: str) -> Guidance:
         """Give the orchestrator the report of a task that is stuck; its answer, or why there is none.
 
         The report has the class of the failure, with what is known to help against it.
@@ -153,15 +153,15 @@ class Orchestrator:
         async with self._turn_taking:
             self._round += 1
             try:
-                return await self._answer(task, result, escalation)
+                return await self._ask_for_guidance(task, result, escalation)
             except StepFailed as failure:
                 return Guidance(reason=f"the orchestrator could not be asked: {failure}")
 
-    async def _answer(self, task: PlannedTask, stuck: TaskResult, escalation: Escalation) -> Guidance:
+    async def _ask_for_guidance(self, task: PlannedTask, stuck: TaskResult, escalation: Escalation) -> Guidance:
         run, repo, number = self._request.run, self._request.repo, self._round
-        await self._host.attempt(
+        await self._host.attempt_step(
             StateActivities.write_report,
-            StuckReport(
+            WriteReportInput(
                 run=run,
                 repo=repo,
                 number=number,
@@ -177,28 +177,28 @@ class Orchestrator:
             summary=f"report of {task.id} to the orchestrator",
         )
         progress = TaskProgress(stage="make", round=number, commit=self._commit, last_turn=_GUIDANCE_TURNS)
-        result = await self._session(progress, [], purpose=GUIDANCE)
+        result = await self._run_session(progress, [], purpose=GUIDANCE)
         if result.hand_off is None:
             # A turn that failed leaves its tools' checkpoint in the lane; the next answer starts from there.
             self._adrift = self._adrift or workflow.patched("find-the-lane-after-no-answer")
             why = result.escalation.question if result.escalation else "no answer"
-            return Guidance(reason=cut(f"the orchestrator passed it on: {why}", 500))
+            return Guidance(reason=cut_text(f"the orchestrator passed it on: {why}", 500))
         if result.hand_off.verdict != "guide":
             return Guidance(reason=f"the orchestrator passed it on: {result.hand_off.summary}")
-        return await self._host.attempt(
+        return await self._host.attempt_step(
             StateActivities.read_guidance,
             ReadGuidanceInput(run=run, repo=repo, commit=result.commit, path=result.hand_off.path),
             timeout=GIT_TIMEOUT,
             summary="read the orchestrator's guidance",
         )
 
-    async def _session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
+    async def _run_session(self, progress: TaskProgress, inbox: list[str], *, purpose: str) -> SessionResult:
         run, repo = self._request.run, self._request.repo
         key = SessionKey(run=run, repo=repo, task=PLAN_TASK, round=progress.round, role=_ROLE, purpose=purpose)
         level = 0
         if self._adrift or (progress.starts and workflow.patched("start-sessions-anew")):
-            found = await self._host.attempt(
-                ResumingActivities.find_session,
+            found = await self._host.attempt_step(
+                ResumeActivities.find_session,
                 FindSessionInput(key=key, commit=progress.commit, turn=progress.turn, start=progress.starts),
                 timeout=GIT_TIMEOUT,
                 summary="find the last checkpoint",
@@ -207,7 +207,7 @@ class Orchestrator:
             level = found.level
         guidance, progress.guidance = [*progress.guidance, *inbox], []
         inbox.clear()
-        child = await begin(
+        child = await start_child(
             key.workflow_id,
             lambda: workflow.start_child_workflow(
                 AgentSession.run,
@@ -229,7 +229,7 @@ class Orchestrator:
             ),
         )
         try:
-            result = await tend(
+            result = await await_child(
                 child,
                 inbox,
                 lambda text: child.signal(AgentSession.guide, text),
@@ -239,8 +239,8 @@ class Orchestrator:
         except ChildEnded:
             self._adrift = True
             raise
-        self._books.take(
-            TaskNews(
+        self._books.take_progress(
+            TaskProgressSignal(
                 task=PLAN_TASK,
                 stage="",
                 round=progress.round,
@@ -262,8 +262,8 @@ def _cut_off(progress: TaskProgress, end: StepFailed) -> SessionResult:
     """How a session stands that ended without a word: where it was when it began."""
     escalation = Escalation(
         error_type=end.kind,
-        question=cut(f"The {_ROLE} cannot go on: {end}", 2_000),
-        error=cut(str(end), 2_000),
+        question=cut_text(f"The {_ROLE} cannot go on: {end}", 2_000),
+        error=cut_text(str(end), 2_000),
         attempted=end.attempted,
         operation=f"turn {progress.turn}",
     )

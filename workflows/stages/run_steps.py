@@ -1,6 +1,7 @@
 """The steps of a run, each as data, and the one place where they are run, waited for and asked about.
 
-Below it `Host` has Temporal's retries, lost and busy hosts, usage limits and full disks. Here the rest is added: the
+Below it `WorkspaceHost` has Temporal's retries, lost and busy hosts, usage limits and full disks. Here the rest is
+added: the
 wall clock, a GitHub that is unreachable, and a person's answer.
 """
 
@@ -13,9 +14,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton.policies import GIT_TIMEOUT
-    from workflows.budget.cap_decisions import CapKeeper
+    from workflows.budget.cap_decisions import CapDecisions
     from workflows.calls.workspace_host import StepFailed
-    from workflows.decisions.ask_on_failure import Insistence
+    from workflows.decisions.ask_on_failure import FailureQuestions
     from workflows.state.run_context import RunContext
 
 Result = TypeVar("Result")
@@ -48,13 +49,15 @@ async def no_patience(step: Callable[[], Awaitable[Result]]) -> Result:
 class RunSteps:
     """Takes the steps of a run to their results."""
 
-    def __init__(self, context: RunContext, insistence: Insistence, caps: CapKeeper, patience: Patience) -> None:
+    def __init__(
+        self, context: RunContext, insistence: FailureQuestions, caps: CapDecisions, patience: Patience
+    ) -> None:
         self._host = context.host
         self._insistence = insistence
         self._caps = caps
         self._patience = patience
 
-    async def run(
+    async def run_step(
         self,
         step: Step[Result],
         *,
@@ -72,25 +75,25 @@ class RunSteps:
         """
 
         async def attempt() -> Result:
-            return await self._host.attempt(step.method, step.argument, timeout=step.timeout, summary=step.summary)
+            return await self._host.attempt_step(step.method, step.argument, timeout=step.timeout, summary=step.summary)
 
         async def carry_out() -> Result:
             if interruptible:
-                return await self._caps.within_clock(operation, attempt)
+                return await self._caps.run_within_clock(operation, attempt)
             return await (self._patience(attempt) if needs_github else attempt())
 
         if on_failure == "raise":
             return await carry_out()
         if said:
-            return await self._insistence.insist(operation, carry_out, said=said)
+            return await self._insistence.run_or_ask(operation, carry_out, said=said)
         while True:
             try:
                 return await carry_out()
             except StepFailed as failure:
                 if failure.kind == final:
                     raise
-                await self._insistence.ask(operation or step.summary, failure)
+                await self._insistence.ask_about_failure(operation or step.summary, failure)
 
     async def run_or_ask(self, operation: str, work: Callable[[], Coroutine[Any, Any, Result]], *, said: str) -> Result:
         """Return the result of work that has several steps; its final failure is asked about as a whole."""
-        return await self._insistence.insist(operation, work, said=said)
+        return await self._insistence.run_or_ask(operation, work, said=said)

@@ -7,28 +7,28 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from baton import naming
-    from baton.records.run import GateDocument, Guide, Limits, RunStatus, TaskState
+    from baton.records.run import GateDocument, Guide, RunLimits, RunStatus, TaskState
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask, TaskInput, TaskProgress, TaskResult
-    from baton.text.markdown import escape
-    from baton.text.truncation import cut
-    from workflows.budget.cap_decisions import CapKeeper
-    from workflows.calls.cancellation import check_stop, give_up
-    from workflows.calls.child_workflows import ChildEnded, begin, tend
+    from baton.text.markdown import escape_markdown
+    from baton.text.truncation import cut_text
+    from workflows.budget.cap_decisions import CapDecisions
+    from workflows.calls.cancellation import close_scope, raise_if_stopped
+    from workflows.calls.child_workflows import ChildEnded, await_child, start_child
     from workflows.decisions.escalation import Escalations, Skip
     from workflows.stages.planning import Orchestrator
     from workflows.state.run_context import RunContext
     from workflows.task import Task
 
 
-class Driver:
+class TaskScheduler:
     """Runs each task as a child workflow, again and again until it is done or given up."""
 
     def __init__(
         self,
         context: RunContext,
         escalations: Escalations,
-        caps: CapKeeper,
+        caps: CapDecisions,
         orchestrator: Orchestrator,
     ) -> None:
         self._context = context
@@ -40,11 +40,11 @@ class Driver:
         self._orchestrator = orchestrator
         self._slots = asyncio.Semaphore(1)
 
-    def begin(self, limits: Limits) -> None:
+    def set_parallel(self, limits: RunLimits) -> None:
         """Take over the limits that the run starts with."""
         self._slots = asyncio.Semaphore(limits.parallel)
 
-    def hear(self, message: Guide) -> bool:
+    def take_message(self, message: Guide) -> bool:
         """Give a message to one task, or to all; False if no task is left for it."""
         ended = {task.id for task in self._books.document.tasks if task.state.is_final}
         reached = [task for task in self._context.inboxes if task not in ended and message.task_id in (None, task)]
@@ -52,7 +52,7 @@ class Driver:
             self._context.inboxes[task].append(message.text)
         return bool(reached)
 
-    async def drive_all(self, tasks: list[PlannedTask], begun: Mapping[str, TaskProgress] | None = None) -> None:
+    async def run_all(self, tasks: list[PlannedTask], begun: Mapping[str, TaskProgress] | None = None) -> None:
         """All tasks of the plan to their ends; when one ends the run, the others are cancelled and waited for.
 
         `begun` says where tasks go on that another run has begun.
@@ -61,51 +61,51 @@ class Driver:
         early = [*self._orchestrator.left_over, *inboxes.get(naming.PLAN_TASK, [])]
         inboxes.clear()
         inboxes.update({task.id: list(early) for task in tasks})
-        drives = [asyncio.create_task(self.drive(task, (begun or {}).get(task.id))) for task in tasks]
+        drives = [asyncio.create_task(self.run_task(task, (begun or {}).get(task.id))) for task in tasks]
         try:
             await asyncio.gather(*drives)
         except (Exception, asyncio.CancelledError):  # no more: a worker that shuts down closes what still waits
-            give_up()
+            close_scope()
             for drive in drives:
                 drive.cancel()
             await asyncio.gather(*drives, return_exceptions=True)
             raise
 
-    async def drive(self, task: PlannedTask, begun: TaskProgress | None = None) -> None:
+    async def run_task(self, task: PlannedTask, begun: TaskProgress | None = None) -> None:
         """Take one task to its end: after its dependencies, through all decisions."""
         books = self._books
-        if books.task(task.id).state.is_final:
+        if books.find_task(task.id).state.is_final:
             return
-        await workflow.wait_condition(lambda: all(books.task(needed).state.is_final for needed in task.depends_on))
-        unmet = [needed for needed in task.depends_on if books.task(needed).state is not TaskState.DONE]
+        await workflow.wait_condition(lambda: all(books.find_task(needed).state.is_final for needed in task.depends_on))
+        unmet = [needed for needed in task.depends_on if books.find_task(needed).state is not TaskState.DONE]
         if unmet:
             books.skip_task(task.id, f"needs {', '.join(unmet)}")
             return
         progress = begun or TaskProgress()
         progress.last_round = max(progress.round, self._context.limits.rounds)
         while True:
-            check_stop()
+            raise_if_stopped()
             async with self._slots:
                 books.set_task(task.id, TaskState.WORKING)
-                books.set_status(RunStatus.WORKING)
+                books.enter_phase(RunStatus.WORKING)
                 try:
-                    result = await self._run(task, progress)
+                    result = await self._run_child(task, progress)
                 except ChildEnded as end:
                     result = self._cut_off(task, progress, end)
             if result.news is not None:
-                books.take(result.news)
+                books.take_progress(result.news)
             if (evidence := result.last_evidence) is not None:
-                books.outcome(task.id, result.progress.evidence_round, gate=GateDocument.of(evidence))
+                books.set_outcome(task.id, result.progress.evidence_round, gate=GateDocument.from_evidence(evidence))
             if result.outcome == "done":
                 books.finish_task(task.id, result.commit)
                 return
             try:
-                progress = await self._settle(task, result)
+                progress = await self._settle_task(task, result)
             except Skip as skip:
                 books.skip_task(task.id, str(skip))
                 return
 
-    async def _run(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
+    async def _run_child(self, task: PlannedTask, progress: TaskProgress) -> TaskResult:
         """One execution of the task's workflow, from where the task stands."""
         run = self._request.run
         inbox = self._context.inboxes.setdefault(task.id, [])
@@ -116,7 +116,7 @@ class Driver:
         name = naming.task_workflow_id(run, task.id)
         if self._books.lean:
             self._books.begin_stage(task.id, "make" if progress.stage == "open" else progress.stage, progress.round)
-        child = await begin(
+        child = await start_child(
             name,
             lambda: workflow.start_child_workflow(
                 Task.run,
@@ -132,10 +132,10 @@ class Driver:
                 id=name,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                static_summary=f"{task.id}: {escape(task.title[:90])}",
+                static_summary=f"{task.id}: {escape_markdown(task.title[:90])}",
             ),
         )
-        return await tend(
+        return await await_child(
             child,
             inbox,
             lambda text: child.signal(Task.guide, text),
@@ -149,32 +149,32 @@ class Driver:
         last = told.model_copy(update={"adrift": True, "guidance": list(told.guidance)})
         escalation = Escalation(
             error_type=end.kind,
-            question=cut(f"Task {task.id} cannot go on: {end}", 2_000),
-            error=cut(str(end), 2_000),
+            question=cut_text(f"Task {task.id} cannot go on: {end}", 2_000),
+            error=cut_text(str(end), 2_000),
             attempted=end.attempted,
             operation=last.stage,
         )
         return TaskResult(outcome="escalated", progress=last, escalation=escalation, role="engine")
 
-    async def _settle(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
+    async def _settle_task(self, task: PlannedTask, result: TaskResult) -> TaskProgress:
         """The way on for a task that is stuck: the orchestrator's guidance where it may help, else a decision."""
         assert result.escalation is not None
-        if self._caps.concerns(result.escalation):
+        if self._caps.is_about_cap(result.escalation):
             self._books.set_task(task.id, TaskState.WAITING)
-            self._books.changed()
+            self._books.mark_changed()
             progress = result.progress
-            await self._caps.settle(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
+            await self._caps.settle_cap(result.escalation, task_id=task.id, agent=result.role, commit=progress.commit)
             return progress
-        record = self._escalations.record(task.id, result.role, result.escalation, result.last_evidence)
+        record = self._escalations.record_escalation(task.id, result.role, result.escalation, result.last_evidence)
         reason = self._orchestrator.passes_on(task, result.escalation)
         if reason:
             reason = f"passed on: {reason}"
         else:
             self._books.set_task(task.id, stage="report to the orchestrator")
-            self._books.changed()
-            guidance = await self._orchestrator.answer(task, result, record.context["class"])
+            self._books.mark_changed()
+            guidance = await self._orchestrator.answer_report(task, result, record.context["class"])
             if guidance.text:
-                return self._escalations.guided(result, guidance, record)
+                return self._escalations.apply_guidance(result, guidance, record)
             reason = guidance.reason
         self._books.set_task(task.id, TaskState.WAITING)
-        return await self._escalations.settle(task.id, result, self._context.limits, record, passed_on=reason)
+        return await self._escalations.settle_task(task.id, result, self._context.limits, record, passed_on=reason)

@@ -20,12 +20,12 @@ with workflow.unsafe.imports_passed_through():
         TaskState,
     )
     from baton.steps.carried import CarriedRun
-    from baton.steps.publish import Reduced
-    from baton.steps.task import Plan, Prepared, TaskNews, TaskProgress
-    from workflows.calls.workspace_host import Host
-    from workflows.state.left_out_notes import Remnants
-    from workflows.state.state_file import Saver
-    from workflows.state.visibility import Board
+    from baton.steps.publish import ReducedCommit
+    from baton.steps.task import Plan, Prepared, TaskProgress, TaskProgressSignal
+    from workflows.calls.workspace_host import WorkspaceHost
+    from workflows.state.left_out_notes import LeftOutNotes
+    from workflows.state.state_file import StateWriter
+    from workflows.state.visibility import Visibility
 
 _MAX_LATE_TASKS = 50
 _MAX_ERRORS = 200
@@ -46,16 +46,16 @@ def status_of(phase: RunStatus, tasks: Sequence[TaskState], *, waits: bool) -> R
     return RunStatus.WORKING if tasks else RunStatus.PLANNING
 
 
-class Books:
+class RunState:
     """The state of a run and the one writer of its document. Each change is shown and saved by `changed`."""
 
-    def __init__(self, document: RunDocument, host: Host, *, lean: bool = False) -> None:
+    def __init__(self, document: RunDocument, host: WorkspaceHost, *, lean: bool = False) -> None:
         """`lean` is false for runs whose history was begun before signals, saves and attributes were spaced."""
         self.document = document
         self.lean = lean
         self.decisions = DecisionBook()
-        self._board = Board(document, lean=lean)
-        self.saver = Saver(document, self.decisions, host, before=self._show_cost if lean else None)
+        self._board = Visibility(document, lean=lean)
+        self.saver = StateWriter(document, self.decisions, host, before=self._show_cost if lean else None)
         self.awaiting = ""
         """The wait of a run with no task at work and no decision open: for a review, or a merge."""
         self.stalled = ""
@@ -66,23 +66,23 @@ class Books:
         """Where each task stands, as it has told last."""
         self.watch: Callable[[], None] = lambda: None
         """Told of each change, after it was shown."""
-        self.remnants = Remnants(document)
+        self.remnants = LeftOutNotes(document)
         self._phase = document.status
         self.dropped: dict[str, int] = {}
         """The highest number of the tasks that the document no longer has, by their name."""
 
-    def task(self, task_id: str) -> TaskDocument:
+    def find_task(self, task_id: str) -> TaskDocument:
         """A task of the run; StopIteration where there is none of that id."""
         return next(task for task in self.document.tasks if task.id == task_id)
 
-    def in_short(self) -> dict[str, object]:
+    def summarise_run(self) -> dict[str, object]:
         """Status, open decisions and cost."""
         document = self.document
         return {
             "run": document.run,
             "status": document.status.value,
-            "pending_decisions": [decision.id for decision in self.decisions.open_ones()],
-            "reminders": {decision.id: decision.reminders for decision in self.decisions.open_ones()},
+            "pending_decisions": [decision.id for decision in self.decisions.list_open()],
+            "reminders": {decision.id: decision.reminders for decision in self.decisions.list_open()},
             "cost_usd": document.cost_usd,
             "turns": document.turns,
             "tasks": {task.id: task.state.value for task in document.tasks},
@@ -115,15 +115,15 @@ class Books:
         number = note.removeprefix(before).removesuffix(after)
         return int(number) if number.isdecimal() and note == _DROPPED_NOTE.format(count=number) else 0
 
-    def restore(self, carried: CarriedRun) -> None:
+    def restore_state(self, carried: CarriedRun) -> None:
         """Take over the state of the execution that this one continues; its document is this one's already."""
         self.decisions.restore(carried.decisions, carried.refusals)
-        self.remnants.restore(carried.notes)
+        self.remnants.restore_notes(carried.notes)
         self.dropped = dict(carried.dropped)
         # The search attributes come with the execution.
-        self._board.skip(self.decisions.all())
+        self._board.take_as_shown(self.decisions.list_all())
         if carried.unsaved:
-            self.saver.mark()
+            self.saver.mark_changed()
 
     def free_task_id(self, name: str) -> str:
         """An id for a task of the engine's own: the name, with a number where there is such a task already."""
@@ -133,13 +133,13 @@ class Books:
             number += 1
         return task_id
 
-    def take(self, news: TaskNews) -> None:
+    def take_progress(self, news: TaskProgressSignal) -> None:
         """Enter the progress of a task: its stage, and the cost of its last session."""
         document = self.document
         if news.progress is not None:
             self.stands[news.task] = news.progress
-        self._waits(news.task, news.waiting_for)
-        self.remnants.take(news)
+        self._set_wait(news.task, news.waiting_for)
+        self.remnants.take_progress(news)
         document.cost_usd = round(document.cost_usd + news.cost_usd, 8)
         document.turns += news.turns
         if news.cost_usd:
@@ -152,51 +152,51 @@ class Books:
                 task.cost_usd = round(task.cost_usd + news.cost_usd, 8)
                 task.turns += news.turns
                 task.stage = news.stage or task.stage
-                self._learn(news)
+                self._take_outcome(news)
         document.notes += [note for note in news.billing if note not in document.notes]
-        self.changed(save=bool(news.turns or news.steps))
+        self.mark_changed(save=bool(news.turns or news.steps))
 
-    async def wait(self, what: str) -> None:
+    async def set_held(self, what: str) -> None:
         """Enter the wait of a step of the run itself; an empty text ends it."""
         self.held = what
-        self.changed()
+        self.mark_changed()
 
-    def _waits(self, task: str, what: str) -> None:
+    def _set_wait(self, task: str, what: str) -> None:
         waits = {name: text for name, text in self.document.waiting_for.items() if name != task}
         self.document.waiting_for = {**waits, task: what} if what else waits
 
-    def _learn(self, news: TaskNews) -> None:
+    def _take_outcome(self, news: TaskProgressSignal) -> None:
         if news.evidence is not None:
-            self.outcome(news.task, news.evidence_round, gate=GateDocument.of(news.evidence))
+            self.set_outcome(news.task, news.evidence_round, gate=GateDocument.from_evidence(news.evidence))
         if news.verdict and news.role in ("tester", "reviewer"):
             blocking = {"blocking": news.blocking} if news.role == "reviewer" else {}
-            self.outcome(news.task, news.round, **{news.role: news.verdict}, **blocking)
+            self.set_outcome(news.task, news.round, **{news.role: news.verdict}, **blocking)
 
-    def outcome(self, task_id: str, number: int, **found: Any) -> None:
+    def set_outcome(self, task_id: str, number: int, **found: Any) -> None:
         """Enter the outcome of a task's round, by the fields of `RoundDocument`; round 0 is none."""
         if number:
-            task = self.task(task_id)
+            task = self.find_task(task_id)
             known = {outcome.round: outcome for outcome in task.outcomes}
             known[number] = known.get(number, RoundDocument(round=number)).model_copy(update=found)
             task.outcomes = [known[one] for one in sorted(known)]
 
     def begin_stage(self, task_id: str, stage: str, round_number: int) -> None:
         """Enter the stage from which an execution of a task's workflow starts."""
-        task = self.task(task_id)
+        task = self.find_task(task_id)
         task.stage, task.rounds = stage, max(task.rounds, round_number)
-        self.changed()
+        self.mark_changed()
 
-    def set_status(self, phase: RunStatus) -> None:
+    def enter_phase(self, phase: RunStatus) -> None:
         """Enter a phase of the run; the status follows from it (`status_of`)."""
         self._phase = phase
         if not self.lean:
             self.document.status = phase
-        self.changed(save=True)
+        self.mark_changed(save=True)
 
     def await_outside(self, reason: str) -> None:
         """Wait with no task at work and no decision open, such as for a review."""
         self.awaiting = reason
-        self.set_status(RunStatus.WORKING if self.lean else RunStatus.WAITING)
+        self.enter_phase(RunStatus.WORKING if self.lean else RunStatus.WAITING)
 
     def pause_phase(self) -> RunStatus:
         """Let a question of the run itself show as waiting; returns the status to `resume_phase` with."""
@@ -209,11 +209,11 @@ class Books:
         """Go on after a question of the run itself; None: with the status as it is."""
         if not self.lean and status is not None:
             self.document.status = status
-        self.changed(save=True)
+        self.mark_changed(save=True)
 
     # ---- what the document says of the run
 
-    def begin(self, prepared: Prepared) -> None:
+    def set_prepared(self, prepared: Prepared) -> None:
         """Enter the facts about the repository."""
         document = self.document
         document.base_commit = prepared.base_commit
@@ -222,7 +222,7 @@ class Books:
         document.sandboxed = prepared.sandboxed
         document.binds = prepared.binds
 
-    def note(self, *texts: str) -> None:
+    def add_notes(self, *texts: str) -> None:
         """Add remarks for the reader of the document, each one once."""
         self.document.notes += [text for text in texts if text not in self.document.notes]
 
@@ -236,7 +236,7 @@ class Books:
 
     def set_gate(self, evidence: Evidence) -> None:
         """Enter the result of the gate on the merged commit."""
-        self.document.gate = GateDocument.of(evidence)
+        self.document.gate = GateDocument.from_evidence(evidence)
 
     def set_head(self, commit: str) -> None:
         """Enter the integrated commit."""
@@ -253,12 +253,12 @@ class Books:
             self.document.pull_request = url
         return new
 
-    def rewrite_commits(self, reduced: Reduced) -> None:
+    def rewrite_commits(self, reduced: ReducedCommit) -> None:
         """Enter the commits of a line of integrated commits that was made anew."""
         self.document.head_commit = reduced.commit
         for task in self.document.tasks:
             task.commit = reduced.renamed.get(task.commit or "", task.commit)
-        self.changed(save=True)
+        self.mark_changed(save=True)
 
     # ---- what it says of the tasks
 
@@ -280,23 +280,23 @@ class Books:
 
     def set_task(self, task_id: str, state: TaskState | None = None, stage: str | None = None) -> None:
         """Enter the state of a task, and its stage for people."""
-        task = self.task(task_id)
+        task = self.find_task(task_id)
         task.state = task.state if state is None else state
         task.stage = task.stage if stage is None else stage
 
     def finish_task(self, task_id: str, commit: str) -> None:
         """Enter a task as integrated."""
-        task = self.task(task_id)
+        task = self.find_task(task_id)
         task.state, task.commit, task.stage = TaskState.DONE, commit, ""
         self.set_head(commit)
-        self.changed(save=True)
+        self.mark_changed(save=True)
 
     def skip_task(self, task_id: str, reason: str) -> None:
         """Enter a task as given up."""
         self.set_task(task_id, TaskState.SKIPPED, reason)
-        self.changed(save=True)
+        self.mark_changed(save=True)
 
-    def changed(self, *, save: bool = False) -> None:
+    def mark_changed(self, *, save: bool = False) -> None:
         """Show the changed state, and mark it for the next save.
 
         `save`: it must outlive the history. A run that begins to wait, or ends, is saved at once.
@@ -304,17 +304,19 @@ class Books:
         document = self.document
         # A history of before has taken the status for the phase.
         phase = self._phase if self.lean else document.status
-        waits = bool(self.awaiting or self.decisions.open_ones())
+        waits = bool(self.awaiting or self.decisions.list_open())
         document.status = status_of(phase, [task.state for task in document.tasks], waits=waits)
-        self._waits("run", self.held or self.stalled or self.awaiting)
-        entered = self._board.show(self.decisions.all())
+        self._set_wait("run", self.held or self.stalled or self.awaiting)
+        entered = self._board.show_run(self.decisions.list_all())
         if save:
             # A command takes its worker away once the run waits: then its files have to be there.
-            self.saver.mark(urgent=entered and (document.status is RunStatus.WAITING or document.status.is_final))
+            self.saver.mark_changed(
+                urgent=entered and (document.status is RunStatus.WAITING or document.status.is_final)
+            )
         self.watch()
 
     def _show_cost(self) -> None:
-        self._board.show(self.decisions.all(), cost=True)
+        self._board.show_run(self.decisions.list_all(), cost=True)
 
     def set_aside(self, reason: str) -> None:
         """Give up unfinished tasks and open decisions: the run ends well without them."""
@@ -322,24 +324,24 @@ class Books:
         for task in self.document.tasks:
             if not task.state.is_final:
                 task.state, task.stage = TaskState.SKIPPED, reason
-        for decision in self.decisions.open_ones():
-            self.decisions.withdraw(decision.id, workflow.now())
+        for decision in self.decisions.list_open():
+            self.decisions.withdraw_decision(decision.id, workflow.now())
 
-    def end(self, status: RunStatus) -> None:
+    def set_ended(self, status: RunStatus) -> None:
         """Enter the end of the run."""
         self.document.ended_at = workflow.now()
-        self.set_status(status)
+        self.enter_phase(status)
 
-    async def close(self, status: RunStatus, reason: str) -> None:
+    async def close_early(self, status: RunStatus, reason: str) -> None:
         """Close the books of a run that was not carried out to its end; work stays in the store."""
         document = self.document
         for task in document.tasks:
             if not task.state.is_final:
                 task.state = TaskState.STOPPED if status is RunStatus.STOPPED else TaskState.FAILED
-        for decision in self.decisions.open_ones():
-            self.decisions.withdraw(decision.id, workflow.now())
+        for decision in self.decisions.list_open():
+            self.decisions.withdraw_decision(decision.id, workflow.now())
         self.awaiting = self.stalled = self.held = ""
         document.waiting_for = {}
         document.notes.append(reason)
-        self.end(status)
+        self.set_ended(status)
         await self.saver.save_last()

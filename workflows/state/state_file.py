@@ -17,17 +17,22 @@ with workflow.unsafe.imports_passed_through():
     from baton.records.run import RunDocument
     from baton.replayed_figures import SAVE_EVERY
     from baton.steps.task import SaveInput
-    from workflows.calls.workspace_host import Host, StepFailed
+    from workflows.calls.workspace_host import StepFailed, WorkspaceHost
 
 _LAST_SAVE_LIMIT = 30.0
 """Seconds that a stopped run waits for a worker to keep its last state; a dead host must not hold up its end."""
 
 
-class Saver:
+class StateWriter:
     """Saves the state after changes, one save at a time; several changes during a save make one more."""
 
     def __init__(
-        self, document: RunDocument, book: DecisionBook, host: Host, *, before: Callable[[], None] | None = None
+        self,
+        document: RunDocument,
+        book: DecisionBook,
+        host: WorkspaceHost,
+        *,
+        before: Callable[[], None] | None = None,
     ) -> None:
         """`before` is called before each save, which is then spaced; None for runs that were begun without that."""
         self._document = document
@@ -38,7 +43,7 @@ class Saver:
         self._saved_at: datetime | None = None
         self._saving = asyncio.Lock()
 
-    def mark(self, *, urgent: bool = True) -> None:
+    def mark_changed(self, *, urgent: bool = True) -> None:
         """Mark the state as changed so that the writer saves it; at once where it is urgent."""
         self._changed = True
         self._urgent = self._urgent or urgent
@@ -53,16 +58,16 @@ class Saver:
         """Whether there are unsaved changes."""
         return self._changed
 
-    def current(self) -> RunDocument:
+    def current_document(self) -> RunDocument:
         """The document as it is now, with the decisions in it."""
-        document = self._document.model_copy(update={"decisions": self._book.all()})
+        document = self._document.model_copy(update={"decisions": self._book.list_all()})
         return document.model_copy(update={"notes": [*document.notes, *self._book.refusals]})
 
     async def run(self) -> None:
         """Save after each change, until cancelled."""
         while True:
             await workflow.wait_condition(lambda: self._changed and self._document.base_commit is not None)
-            await self._space()
+            await self._await_spacing()
             if not self._changed:
                 continue
             try:
@@ -71,7 +76,7 @@ class Saver:
                 # The state is in the workflow; a store that cannot be written now gets the next change.
                 workflow.logger.warning("state.json could not be saved: %s", failure)
 
-    async def _space(self) -> None:
+    async def _await_spacing(self) -> None:
         """Let some time pass since the last save, unless a change is urgent or is saved meanwhile."""
         if self._before is None or self._saved_at is None or self._urgent:
             return
@@ -91,12 +96,12 @@ class Saver:
                 self._before()
             self._changed = self._urgent = False
             self._saved_at = workflow.now()
-            saved = await self._host.attempt(
+            saved = await self._host.attempt_step(
                 StateActivities.save_state,
                 SaveInput(
                     run=naming.run_key(self._document.run),
                     repo=self._document.repo,
-                    state=self.current(),
+                    state=self.current_document(),
                     at=workflow.now(),
                     closing=closing,
                 ),

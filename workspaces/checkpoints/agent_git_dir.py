@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path
 
-from workspaces.checkpoints.agent_refs import BRANCH, GitState, packed_refs, stash_log
-from workspaces.git.safe_directory import Beneath, remove_tree
+from workspaces.checkpoints.agent_refs import BRANCH, AgentRefs, packed_refs, stash_log
+from workspaces.git.safe_directory import SafeDirectory, remove_tree
 
 _CONFIG = """\
 [core]
@@ -42,28 +42,31 @@ _UNWANTED = (
 _MAX_FILE = 4_096
 
 
-def _fixed(objects: Path) -> dict[str, bytes]:
+def _fixed_files(objects: Path) -> dict[str, bytes]:
     """Return the files that decide how git works in the `.git`."""
     return {"config": _CONFIG.encode(), "objects/info/alternates": os.fsencode(objects) + b"\n"}
 
 
-def planted(work: Path, objects: Path) -> list[str]:
+def find_planted(work: Path, objects: Path) -> list[str]:
     """List the paths in the `.git`, apart from HEAD and refs, that are not as the engine made them and could
     mislead a later session.
     """
     found = [name for name in _UNWANTED if os.path.lexists(work / ".git" / name)]
-    return found + [name for name, wanted in _fixed(objects).items() if _read(work, name) != wanted]
+    return found + [name for name, wanted in _fixed_files(objects).items() if _read_file(work, name) != wanted]
 
 
-def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
+def make_git_dir(work: Path, objects: Path, state: AgentRefs, index: Path) -> None:
     """Make the `.git` anew; an entry of that name is replaced, and `index` is moved into it."""
-    with Beneath(work).directory() as top:
-        _remove(top)
+    with SafeDirectory(work).open_directory() as top:
+        _remove_git_entry(top)
         os.mkdir(b".git", 0o755, dir_fd=top)
     base = work / ".git"
     for directory in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (base / directory).mkdir(parents=True)
-    files = {**_fixed(objects), "HEAD": f"{'ref: ' if state.head.startswith('refs/') else ''}{state.head}\n".encode()}
+    files = {
+        **_fixed_files(objects),
+        "HEAD": f"{'ref: ' if state.head.startswith('refs/') else ''}{state.head}\n".encode(),
+    }
     if BRANCH in state.refs:
         files[BRANCH] = f"{state.refs[BRANCH]}\n".encode()
     if more := packed_refs(state):
@@ -78,11 +81,11 @@ def make(work: Path, objects: Path, state: GitState, index: Path) -> None:
 
 def remove_git(work: Path, directory: str) -> None:
     """Remove the `.git` of a nested repository, by descriptors: a link on the way is not followed."""
-    with Beneath(work).directory(directory) as descriptor:
-        _remove(descriptor)
+    with SafeDirectory(work).open_directory(directory) as descriptor:
+        _remove_git_entry(descriptor)
 
 
-def _remove(parent: int) -> None:
+def _remove_git_entry(parent: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(os.stat(b".git", dir_fd=parent, follow_symlinks=False).st_mode):
             remove_tree(b".git", parent)
@@ -90,9 +93,9 @@ def _remove(parent: int) -> None:
             os.unlink(b".git", dir_fd=parent)
 
 
-def _read(work: Path, name: str) -> bytes | None:
+def _read_file(work: Path, name: str) -> bytes | None:
     """Return a small file of the `.git`; None if it, or a directory on the way, is missing or of another kind."""
     try:
-        return Beneath(work / ".git").read(name, _MAX_FILE)
+        return SafeDirectory(work / ".git").read_file(name, _MAX_FILE)
     except OSError:
         return None

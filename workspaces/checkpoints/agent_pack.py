@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import WorkspaceError
-from system.uncancellable import in_thread
-from workspaces.checkpoints.agent_refs import GitState
+from system.uncancellable import run_in_thread
+from workspaces.checkpoints.agent_refs import AgentRefs
 from workspaces.checkpoints.sandboxed_git import Quarantine, run_git_script
-from workspaces.git.errors import translated
-from workspaces.git.run import alternate
-from workspaces.git.safe_directory import Beneath, clear_away
+from workspaces.git.errors import translate_errors
+from workspaces.git.run import quote_alternate
+from workspaces.git.safe_directory import SafeDirectory, clear_away
 from workspaces.sandbox.sandbox import Sandbox
 
 MAX_PACK = 32 << 20
@@ -37,11 +37,11 @@ echo whole > "$QUARANTINE/whole"
 """
 
 
-class NotKept(WorkspaceError):
+class AgentObjectsRefused(WorkspaceError):
     """The error for objects of an agent's refs that cannot be kept; the message is the rest of a sentence."""
 
 
-async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: GitState) -> bytes:
+async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: AgentRefs) -> bytes:
     """Pack the objects that the state's tips need besides the project's history; empty bytes if there are none.
 
     Raises NotKept if they are too large or cannot be read.
@@ -49,57 +49,57 @@ async def pack_objects(sandbox: Sandbox, work: Path, source: Path, quarantine: Q
     tips = [tip for tip in state.tips if tip != state.base]
     if not tips:
         return b""
-    with translated("keeping what an agent's git holds"):
-        await in_thread(_prepare, quarantine, state, b"")
+    with translate_errors("keeping what an agent's git holds"):
+        await run_in_thread(_prepare_quarantine, quarantine, state, b"")
     scratch = {
         "GIT_DIR": str(quarantine.path / "git"),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
         # The first is relative to the working directory, which is the workspace at any mount point.
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": f".git/objects:{alternate(source)}",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": f".git/objects:{quote_alternate(source)}",
         "MOST": str(MAX_PACK + 1),
     }
     try:
         ran = await run_git_script(
             sandbox, work, quarantine, _PACK, scratch, visible=source, writable=False, timeout=_TIMEOUT
         )
-        files = Beneath(quarantine.path)
-        with translated("keeping what an agent's git holds"):
+        files = SafeDirectory(quarantine.path)
+        with translate_errors("keeping what an agent's git holds"):
             there = files.stat("pack")
             if there is not None and there.st_size > MAX_PACK:
-                raise NotKept(f"take more than {MAX_PACK >> 20} MiB")
+                raise AgentObjectsRefused(f"take more than {MAX_PACK >> 20} MiB")
             if ran.exit_code != 0 or there is None or files.stat("failed") is not None:
-                raise NotKept("cannot be read by git, or take too long")
-            data = await in_thread(files.read, "pack")
+                raise AgentObjectsRefused("cannot be read by git, or take too long")
+            data = await run_in_thread(files.read_file, "pack")
     finally:
-        await in_thread(_remove, quarantine)
+        await run_in_thread(_remove_quarantine, quarantine)
     return b"" if data.startswith(_NO_OBJECTS) else data
 
 
 async def unpack_objects(
-    sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: GitState, pack: bytes
+    sandbox: Sandbox, work: Path, source: Path, quarantine: Quarantine, state: AgentRefs, pack: bytes
 ) -> bool:
     """Unpack objects into a `.git` that the engine has just made with this state; returns whether all are there
     then.
     """
-    with translated("bringing back what an agent's git held"):
-        await in_thread(_prepare, quarantine, state, pack)
+    with translate_errors("bringing back what an agent's git held"):
+        await run_in_thread(_prepare_quarantine, quarantine, state, pack)
     own = {"GIT_DIR": ".git", "GIT_WORK_TREE": ".", "READ": "1" if state.commit not in (None, state.base) else ""}
     try:
         ran = await run_git_script(
             sandbox, work, quarantine, _UNPACK, own, visible=source, writable=True, timeout=_TIMEOUT
         )
-        with translated("bringing back what an agent's git held"):
-            return ran.exit_code == 0 and Beneath(quarantine.path).stat("whole") is not None
+        with translate_errors("bringing back what an agent's git held"):
+            return ran.exit_code == 0 and SafeDirectory(quarantine.path).stat("whole") is not None
     finally:
-        await in_thread(_remove, quarantine)
+        await run_in_thread(_remove_quarantine, quarantine)
 
 
-def _remove(quarantine: Quarantine) -> None:
+def _remove_quarantine(quarantine: Quarantine) -> None:
     clear_away(quarantine.path)
 
 
-def _prepare(quarantine: Quarantine, state: GitState, pack: bytes) -> None:
-    quarantine.prepare(None)
+def _prepare_quarantine(quarantine: Quarantine, state: AgentRefs, pack: bytes) -> None:
+    quarantine.empty_with_index(None)
     git = quarantine.path / "git"
     for directory in ("objects", "refs"):
         (git / directory).mkdir(parents=True)

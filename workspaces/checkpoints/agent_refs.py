@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from workspaces.git.safe_directory import Beneath
+from workspaces.git.safe_directory import SafeDirectory
 
 BRANCH = "refs/heads/work"
 STASH = "refs/stash"
@@ -42,7 +42,7 @@ _UNDER_WAY = {
 
 
 @dataclass(frozen=True)
-class GitState:
+class AgentRefs:
     """The HEAD, refs and stash of an agent's git."""
 
     base: str
@@ -57,7 +57,7 @@ class GitState:
     told: tuple[str, ...] = ()
     """Descriptions of parts that are not kept, of which the agent has been told."""
 
-    def same(self, other: "GitState") -> bool:
+    def equals(self, other: "AgentRefs") -> bool:
         """Whether HEAD, refs and stash are the same."""
         return (self.head, dict(self.refs), self.stash) == (other.head, dict(other.refs), other.stash)
 
@@ -73,7 +73,7 @@ class GitState:
         """The commit of HEAD; None on a branch without a commit."""
         return self.head if _OID.fullmatch(self.head) else self.refs.get(self.head)
 
-    def at(self, commit: str) -> "GitState":
+    def rebased_on(self, commit: str) -> "AgentRefs":
         """Return this state for a workspace that begins anew from another commit: `work` is there, and its old tip
         is kept.
         """
@@ -99,16 +99,16 @@ class GitState:
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
-def new_state(commit: str) -> GitState:
+def new_state(commit: str) -> AgentRefs:
     """Return the state of a `.git` as the engine makes it at a commit."""
-    return GitState(base=commit, head=BRANCH, refs={BRANCH: commit})
+    return AgentRefs(base=commit, head=BRANCH, refs={BRANCH: commit})
 
 
-def parse_state(data: bytes) -> GitState | None:
+def parse_state(data: bytes) -> AgentRefs | None:
     """Parse the bytes of `git/state.json`; None if they are invalid."""
     try:
         fields = json.loads(data)
-        state = GitState(
+        state = AgentRefs(
             base=fields["base"],
             head=fields["head"],
             refs=dict(fields["refs"]),
@@ -139,45 +139,45 @@ def is_ref(name: str) -> bool:
 
 
 @dataclass
-class Found:
+class ReadRefs:
     """The result of reading a `.git`."""
 
-    state: GitState | None
+    state: AgentRefs | None
     """None where there is no HEAD and no refs that can be read."""
     strange: list[str] = field(default_factory=list)
     """Parts that cannot be kept, as the rest of a sentence each; the text of one part never changes."""
 
 
-def read_state(work: Path, base: str) -> Found:
+def read_state(work: Path, base: str) -> ReadRefs:
     """Read HEAD, refs and stash of the `.git` in a workspace. Never raises, with any contents of the `.git`."""
-    found = Found(None)
+    found = ReadRefs(None)
     try:
-        _read(Beneath(work / ".git"), base, found)
+        _read_refs(SafeDirectory(work / ".git"), base, found)
     except OSError:
         found.state = None
     return found
 
 
-def stash_log(state: GitState) -> bytes:
+def stash_log(state: AgentRefs) -> bytes:
     """Return the reflog of the stash as git writes it."""
     return "".join(f"{line}\n" for line in state.stash).encode()
 
 
-def packed_refs(state: GitState) -> bytes:
+def packed_refs(state: AgentRefs) -> bytes:
     """Return all refs but the branch `work` as git packs them; such a list needs no directories, in which names
     could collide.
     """
     return "".join(f"{oid} {name}\n" for name, oid in sorted(state.refs.items()) if name != BRANCH).encode()
 
 
-def _read(git: Beneath, base: str, found: Found) -> None:
-    text = (_small(git, "HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+def _read_refs(git: SafeDirectory, base: str, found: ReadRefs) -> None:
+    text = (_read_small(git, "HEAD", _MAX_REF_FILE) or b"").decode(errors="replace").strip()
     head = text.removeprefix("ref:").strip() if text.startswith("ref:") else text
     if not _OID.fullmatch(head) and not (text.startswith("ref:") and is_ref(head)):
         return
     refs: dict[str, str] = {}
     odd: list[str] = []
-    for name, oid in [*_packed(git), *_loose(git, "refs", 0)]:
+    for name, oid in [*_read_packed(git), *_read_loose(git, "refs", 0)]:
         if any(name == passing or name.startswith(f"{passing}/") for passing in _PASSING):
             continue
         if not is_ref(name) or oid is None:
@@ -186,8 +186,8 @@ def _read(git: Beneath, base: str, found: Found) -> None:
             refs[name] = oid
         else:
             odd.append(name)
-    stash = _stashes(git, refs, odd)
-    found.state = GitState(base=base, head=head, refs=refs, stash=stash)
+    stash = _read_stashes(git, refs, odd)
+    found.state = AgentRefs(base=base, head=head, refs=refs, stash=stash)
     if odd:
         shown = ", ".join(sorted({name.encode(errors="replace").decode()[:80] for name in odd})[:_MAX_NAMES])
         found.strange.append(f"the refs {shown} (only {MAX_REFS:,} refs with plain names that hold an id are)")
@@ -196,10 +196,10 @@ def _read(git: Beneath, base: str, found: Found) -> None:
     found.strange += [f"{what} that is under way" for name, what in _UNDER_WAY.items() if git.stat(name) is not None]
 
 
-def _stashes(git: Beneath, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
+def _read_stashes(git: SafeDirectory, refs: Mapping[str, str], odd: list[str]) -> tuple[str, ...]:
     if STASH not in refs:
         return ()
-    data = _small(git, "logs/refs/stash", _MAX_FILE)
+    data = _read_small(git, "logs/refs/stash", _MAX_FILE)
     if data is None:
         odd.append(f"{STASH} (its log is missing or too large)")
     lines = data.decode(errors="replace").split("\n")[:-1] if data else []
@@ -210,8 +210,8 @@ def _stashes(git: Beneath, refs: Mapping[str, str], odd: list[str]) -> tuple[str
     return tuple(kept)
 
 
-def _packed(git: Beneath) -> Iterator[tuple[str, str | None]]:
-    data = _small(git, "packed-refs", _MAX_FILE)
+def _read_packed(git: SafeDirectory) -> Iterator[tuple[str, str | None]]:
+    data = _read_small(git, "packed-refs", _MAX_FILE)
     if data is None and git.stat("packed-refs") is not None:
         yield "packed-refs", None
     for line in (data or b"").decode(errors="replace").split("\n"):
@@ -220,9 +220,9 @@ def _packed(git: Beneath) -> Iterator[tuple[str, str | None]]:
             yield name, oid if _OID.fullmatch(oid) else None
 
 
-def _loose(git: Beneath, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
+def _read_loose(git: SafeDirectory, path: str, depth: int) -> Iterator[tuple[str, str | None]]:
     try:
-        with git.directory(path) as directory, os.scandir(directory) as listing:
+        with git.open_directory(path) as directory, os.scandir(directory) as listing:
             some = [entry for _, entry in zip(range(2 * MAX_REFS), listing, strict=False)]
             entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in some)
     except (OSError, ValueError):  # ValueError: a name such as `.git`
@@ -234,21 +234,21 @@ def _loose(git: Beneath, path: str, depth: int) -> Iterator[tuple[str, str | Non
     for entry, is_directory in entries:
         below = f"{path}/{entry}"
         if is_directory:
-            yield from _loose(git, below, depth + 1)
+            yield from _read_loose(git, below, depth + 1)
         elif not entry.endswith(".lock"):
-            oid = (_small(git, below, _MAX_REF_FILE) or b"").decode(errors="replace").strip()
+            oid = (_read_small(git, below, _MAX_REF_FILE) or b"").decode(errors="replace").strip()
             yield below, oid if _OID.fullmatch(oid) and oid != _NONE else None
 
 
-def _small(git: Beneath, path: str, most: int) -> bytes | None:
+def _read_small(git: SafeDirectory, path: str, most: int) -> bytes | None:
     """Return the bytes of a plain file of at most so many; None for all else."""
     try:
-        return git.read(path, most)
+        return git.read_file(path, most)
     except (OSError, ValueError):
         return None
 
 
-def untold(strange: Iterable[str], told: Iterable[str]) -> list[str]:
+def not_yet_told(strange: Iterable[str], told: Iterable[str]) -> list[str]:
     """Return the sentences that the agent has not been told yet."""
     known = set(told)
     return [text for text in strange if text not in known]

@@ -14,12 +14,12 @@ import pygit2
 from baton import naming
 from baton.errors import WorkspaceError
 from baton.steps.store_paths import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
-from system.uncancellable import in_thread
-from workspaces.checkpoints.agent_refs import GitState, new_state, parse_state
-from workspaces.checkpoints.file_metadata import Meta, parse_meta
-from workspaces.git.errors import translated
-from workspaces.git.run import git
-from workspaces.git.tree_codec import EMPTY_TREE, TREE, Entry
+from system.uncancellable import run_in_thread
+from workspaces.checkpoints.agent_refs import AgentRefs, new_state, parse_state
+from workspaces.checkpoints.file_metadata import FileMetadata, parse_metadata
+from workspaces.git.errors import translate_errors
+from workspaces.git.run import call_git
+from workspaces.git.tree_codec import EMPTY_TREE, TREE, TreeEntry
 from workspaces.store.store import Store
 
 
@@ -41,7 +41,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class WorkspaceSnapshot:
     """The state of a workspace: its objects are in the store, and no ref leads to them before its checkpoint."""
 
     tree: str
@@ -80,7 +80,7 @@ class Checkpoints:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def begin(
+    async def begin_lane(
         self,
         lane: Lane,
         project_commit: str,
@@ -97,8 +97,8 @@ class Checkpoints:
         the lane goes on from the new base, and its files outside the workspace stay. `files` are added to them. Raises
         StaleAttempt if the lane is elsewhere.
         """
-        current = await self.head(lane)
-        with translated("beginning a task"):
+        current = await self.read_head(lane)
+        with translate_errors("beginning a task"):
             began = tree or self.store.source.tree_of(project_commit)
         if current is not None and current != replace:
             if await self._began_from(current, project_commit, began):
@@ -107,25 +107,25 @@ class Checkpoints:
                 raise WorkspaceError(
                     f"{lane.run}/{lane.task} has begun from another commit than {project_commit[:12]}."
                 )
-        gitlinks = await self._gitlinks(began)
+        gitlinks = await self._list_gitlinks(began)
 
         def build() -> str:
             objects = self.store.objects
-            plain = objects.edit(began, dict.fromkeys(gitlinks))
+            plain = objects.edit_tree(began, dict.fromkeys(gitlinks))
             base = objects.tree_of(replace) if replace else EMPTY_TREE
-            meta = Meta(empty=frozenset(gitlinks), gitlinks=gitlinks)
+            meta = FileMetadata(empty=frozenset(gitlinks), gitlinks=gitlinks)
             own = {META: meta.dump(), BASE: f"{project_commit}\n{began}\n".encode()}
-            changes = self.store.blobs({**(files or {}), **own})
-            return objects.edit(base, {**changes, WORKSPACE: Entry(TREE, plain)})
+            changes = self.store.write_blobs({**(files or {}), **own})
+            return objects.edit_tree(base, {**changes, WORKSPACE: TreeEntry(TREE, plain)})
 
         message = f"begin from {project_commit[:12]}"
-        return await self.store.commit(lane.ref, build, expected=replace, message=message, at=at)
+        return await self.store.commit_tree(lane.ref, build, expected=replace, message=message, at=at)
 
-    async def head(self, lane: Lane) -> str | None:
+    async def read_head(self, lane: Lane) -> str | None:
         """Return the newest checkpoint of a lane; None before it has begun."""
-        return await self.store.head(lane.ref)
+        return await self.store.read_head(lane.ref)
 
-    async def claim(self, lane: Lane, wanted: Callable[[], Awaitable[None]] | None = None) -> str | None:
+    async def claim_lane(self, lane: Lane, wanted: Callable[[], Awaitable[None]] | None = None) -> str | None:
         """Return the newest checkpoint of a lane after this host, where there are several, has taken the lane over.
 
         The caller is about to write, at a step's start, and holds the lane's workspace: the other hosts' checkpoints
@@ -133,28 +133,28 @@ class Checkpoints:
         taken from another host, and raises if that may not be.
         """
         await self.store.catch_up(lane.run, lane.ref, wanted)
-        return await self.head(lane)
+        return await self.read_head(lane)
 
     def stands_at(self, head: str, checkpoint: str) -> bool:
         """Whether a lane's head is this checkpoint, apart from commits of hosts that took the lane over since
         (`replication`).
         """
         objects = self.store.objects
-        with translated("reading checkpoints"):
+        with translate_errors("reading checkpoints"):
             while head != checkpoint:
-                parents = objects.parents(head)
+                parents = objects.list_parents(head)
                 if len(parents) != 1 or objects.tree_of(parents[0]) != objects.tree_of(head):
                     return False
                 head = parents[0]
         return True
 
-    async def record(
+    async def record_checkpoint(
         self,
         lane: Lane,
         *,
         expected: str,
         files: Mapping[str, bytes],
-        workspace: Snapshot | None,
+        workspace: WorkspaceSnapshot | None,
         summary: str,
         at: datetime,
     ) -> str:
@@ -168,23 +168,25 @@ class Checkpoints:
         def build() -> str:
             objects = self.store.objects
             tree = objects.tree_of(expected)
-            changes = self.store.blobs(files)
+            changes = self.store.write_blobs(files)
             if workspace is not None:
-                if not objects.has(workspace.tree):
+                if not objects.has_object(workspace.tree):
                     raise KeyError(workspace.tree)
-                changes[WORKSPACE] = Entry(TREE, workspace.tree)
-                known = objects.entry(tree, META)
+                changes[WORKSPACE] = TreeEntry(TREE, workspace.tree)
+                known = objects.find_entry(tree, META)
                 if known is None or known.oid != objects.blob_id(workspace.meta):
-                    changes |= self.store.blobs({META: workspace.meta})
-                changes |= self.store.blobs({path: data for path, data in workspace.git.items() if data is not None})
+                    changes |= self.store.write_blobs({META: workspace.meta})
+                changes |= self.store.write_blobs(
+                    {path: data for path, data in workspace.git.items() if data is not None}
+                )
                 changes |= {path: None for path, data in workspace.git.items() if data is None}
-            return objects.edit(tree, changes)
+            return objects.edit_tree(tree, changes)
 
-        return await self.store.commit(lane.ref, build, expected=expected, message=summary, at=at)
+        return await self.store.commit_tree(lane.ref, build, expected=expected, message=summary, at=at)
 
-    async def history(self, lane: Lane) -> list[CheckpointInfo]:
+    async def list_history(self, lane: Lane) -> list[CheckpointInfo]:
         """List the checkpoints of a lane, the oldest first."""
-        head = await self.head(lane)
+        head = await self.read_head(lane)
         if head is None:
             return []
 
@@ -192,48 +194,48 @@ class Checkpoints:
             found: list[CheckpointInfo] = []
             commit: str | None = head
             while commit is not None:
-                found.append(_info(self.store.objects.commit_object(commit)))
+                found.append(_describe_commit(self.store.objects.commit_object(commit)))
                 commit = found[-1].parent
             return found[::-1]
 
-        with translated("reading checkpoints"):
-            return await in_thread(walk)
+        with translate_errors("reading checkpoints"):
+            return await run_in_thread(walk)
 
     def project_commit(self, checkpoint: str) -> str:
         """Return the project commit that a checkpoint's workspace began from."""
-        return self._base(checkpoint)[0]
+        return self._read_base(checkpoint)[0]
 
-    def tree(self, checkpoint: str) -> str:
+    def workspace_tree(self, checkpoint: str) -> str:
         """Return the tree of a checkpoint's workspace."""
-        return self.store.tree(f"{checkpoint}:{WORKSPACE}")
+        return self.store.find_tree(f"{checkpoint}:{WORKSPACE}")
 
-    def meta(self, checkpoint: str) -> Meta:
+    def read_metadata(self, checkpoint: str) -> FileMetadata:
         """Return the file metadata of a checkpoint's workspace."""
-        with translated("reading a checkpoint"):
-            return parse_meta(self._read(checkpoint, META))
+        with translate_errors("reading a checkpoint"):
+            return parse_metadata(self._read(checkpoint, META))
 
-    def meta_id(self, checkpoint: str) -> str | None:
+    def metadata_id(self, checkpoint: str) -> str | None:
         """Return the id of a checkpoint's `meta.json`; None if it has none."""
-        with translated("reading a checkpoint"):
+        with translate_errors("reading a checkpoint"):
             objects = self.store.objects
-            entry = objects.entry(objects.tree_of(checkpoint), META)
+            entry = objects.find_entry(objects.tree_of(checkpoint), META)
             return entry.oid if entry else None
 
-    def git_state(self, checkpoint: str) -> GitState:
+    def git_state(self, checkpoint: str) -> AgentRefs:
         """Return HEAD, refs and stash of the agent's own git in a checkpoint's workspace."""
-        with translated("reading a checkpoint"):
+        with translate_errors("reading a checkpoint"):
             data = self._read(checkpoint, GIT_STATE)
         state = parse_state(data) if data is not None else None
         commit = self.project_commit(checkpoint)
-        return state.at(commit) if state else new_state(commit)
+        return state.rebased_on(commit) if state else new_state(commit)
 
     def git_pack(self, checkpoint: str) -> bytes:
         """Return the pack with the objects of the agent's own git."""
-        with translated("reading a checkpoint"):
+        with translate_errors("reading a checkpoint"):
             return self._read(checkpoint, GIT_PACK) or b""
 
-    def _base(self, checkpoint: str) -> tuple[str, str]:
-        with translated("reading a checkpoint"):
+    def _read_base(self, checkpoint: str) -> tuple[str, str]:
+        with translate_errors("reading a checkpoint"):
             data = self._read(checkpoint, BASE)
             if data is None:
                 raise WorkspaceError(f"{checkpoint[:12]} is not a checkpoint.")
@@ -242,25 +244,25 @@ class Checkpoints:
 
     def _read(self, checkpoint: str, path: str) -> bytes | None:
         objects = self.store.objects
-        entry = objects.entry(objects.tree_of(checkpoint), path)
-        return objects.data(entry.oid) if entry else None
+        entry = objects.find_entry(objects.tree_of(checkpoint), path)
+        return objects.read_blob(entry.oid) if entry else None
 
     async def _began_from(self, checkpoint: str, project_commit: str, tree: str) -> bool:
-        return self._base(checkpoint) == (project_commit, tree)
+        return self._read_base(checkpoint) == (project_commit, tree)
 
-    async def _gitlinks(self, tree: str) -> dict[str, str]:
+    async def _list_gitlinks(self, tree: str) -> dict[str, str]:
         if tree == EMPTY_TREE:
             return {}
-        listed = await git(["ls-tree", "-r", "-z", tree], git_dir=self.store.path)
+        listed = await call_git(["ls-tree", "-r", "-z", tree], git_dir=self.store.path)
         found = {}
-        for line in listed.names():
+        for line in listed.split_names():
             if line.startswith("160000 "):
                 about, _, path = line.partition("\t")
                 found[path] = about.split()[2]
         return found
 
 
-def _info(commit: pygit2.Commit) -> CheckpointInfo:
+def _describe_commit(commit: pygit2.Commit) -> CheckpointInfo:
     return CheckpointInfo(
         commit=str(commit.id),
         parent=str(commit.parent_ids[0]) if commit.parent_ids else None,

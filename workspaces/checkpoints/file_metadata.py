@@ -33,7 +33,7 @@ def is_plain(mode: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Meta:
+class FileMetadata:
     """Permissions of files and directories that are not plain, by path; empty directories; gitlinks by path."""
 
     modes: dict[str, int] = field(default_factory=dict)
@@ -51,12 +51,12 @@ class Meta:
         return json.dumps(document, sort_keys=True, indent=1).encode() + b"\n"
 
 
-def parse_meta(data: bytes | None) -> Meta:
+def parse_metadata(data: bytes | None) -> FileMetadata:
     """Parse `meta.json`; None gives empty metadata."""
     if data is None:
-        return Meta()
+        return FileMetadata()
     document = json.loads(data)
-    return Meta(
+    return FileMetadata(
         modes={path: int(mode, 8) for path, mode in document["modes"].items()},
         empty=frozenset(document["empty"]),
         gitlinks=dict(document["gitlinks"]),

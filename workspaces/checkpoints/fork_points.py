@@ -17,15 +17,15 @@ async def planned_roles(store: Store, run: str) -> dict[str, str]:
     """Return the tasks of a run's plan in its order, each with its maker's role. Raises UsageError if there is no
     plan.
     """
-    head = await store.head(naming.run_ref(run))
+    head = await store.read_head(naming.run_ref(run))
     if head is None:
-        raise store.elsewhere(run, "file")
-    order = await store.read(head, PLAN)
+        raise store.work_elsewhere(run, "file")
+    order = await store.read_file(head, PLAN)
     if order is None:
         raise UsageError(f"The run {run} has no plan yet, so there is nothing to fork: start a new run.")
     roles: dict[str, str] = {}
     for task in json.loads(order):
-        data = await store.read(head, task_file(task))
+        data = await store.read_file(head, task_file(task))
         roles[str(task)] = str(json.loads(data or b"{}").get("role", ""))
     return roles
 
@@ -48,13 +48,13 @@ async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
             f"{session[:60]!r} is no session of the task {fork.task}: it is a round and a role, for instance 1-{role}."
         )
     named = fork.model_copy(update={"session": session})
-    return named, await _checkpoint(store, named)
+    return named, await _find_checkpoint(store, named)
 
 
-async def _checkpoint(store: Store, fork: Fork) -> str:
+async def _find_checkpoint(store: Store, fork: Fork) -> str:
     before: str | None = None
-    for checkpoint in await Checkpoints(store).history(Lane(fork.run, fork.task)):
-        paths = await store.paths(checkpoint.commit, transcript_folder(fork.session))
+    for checkpoint in await Checkpoints(store).list_history(Lane(fork.run, fork.task)):
+        paths = await store.list_paths(checkpoint.commit, transcript_folder(fork.session))
         if fork.turn and answer_file(fork.session, fork.turn) in paths:
             return checkpoint.commit
         if not fork.turn and paths:

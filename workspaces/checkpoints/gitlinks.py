@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 from workspaces.checkpoints.walk import is_deep
-from workspaces.git.object_database import Objects
-from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import GITLINK, Entry
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.safe_directory import SafeDirectory
+from workspaces.git.tree_codec import GITLINK, TreeEntry
 
 _MAX_NAMED = 200
 """Paths below one submodule that are named; the place itself stands for more."""
@@ -23,7 +23,7 @@ def is_within(path: str, gitlinks: Iterable[str]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in gitlinks)
 
 
-def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] = ()) -> list[str]:
+def clear_places(files: SafeDirectory, gitlinks: Iterable[str], filled: Iterable[str] = ()) -> list[str]:
     """Make each place an empty directory again, except those that are `filled`; returns the paths that were
     changed.
 
@@ -40,7 +40,7 @@ def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] 
                 found.append(place)
             files.make_directory(place)
         elif place not in kept:
-            intruders = _below(files, place)
+            intruders = _list_below(files, place)
             if intruders:
                 found += intruders
                 files.remove(place)
@@ -48,35 +48,35 @@ def put_in_order(files: Beneath, gitlinks: Iterable[str], filled: Iterable[str] 
     return sorted(set(found))
 
 
-def gitlinks_of(objects: Objects, tree: str) -> dict[str, str]:
+def gitlinks_of(objects: ObjectDatabase, tree: str) -> dict[str, str]:
     """Return the gitlinks of a tree, by path."""
-    return {path: entry.oid for path, entry in objects.leaves(tree) if entry.mode == GITLINK}
+    return {path: entry.oid for path, entry in objects.list_leaves(tree) if entry.mode == GITLINK}
 
 
-def with_gitlinks(objects: Objects, tree: str, gitlinks: Mapping[str, str]) -> str:
+def with_gitlinks(objects: ObjectDatabase, tree: str, gitlinks: Mapping[str, str]) -> str:
     """Return a tree with these gitlinks in it; entries at their paths, or files above, are replaced."""
-    return objects.edit(tree, {path: Entry(GITLINK, oid) for path, oid in gitlinks.items()})
+    return objects.edit_tree(tree, {path: TreeEntry(GITLINK, oid) for path, oid in gitlinks.items()})
 
 
-def without_gitlinks(objects: Objects, tree: str, gitlinks: Iterable[str]) -> str:
+def without_gitlinks(objects: ObjectDatabase, tree: str, gitlinks: Iterable[str]) -> str:
     """Return a tree without entries at these places, and without files at the paths of the directories above."""
-    changes: dict[str, Entry | None] = {}
+    changes: dict[str, TreeEntry | None] = {}
     for place in gitlinks:
-        for above in _line(place):
-            entry = objects.entry(tree, above)
+        for above in _path_prefixes(place):
+            entry = objects.find_entry(tree, above)
             if entry is None:
                 break
             if above == place or entry.mode != 0o040000:
                 changes[above] = None
                 break
-    return objects.edit(tree, changes) if changes else tree
+    return objects.edit_tree(tree, changes) if changes else tree
 
 
-def _in_the_way(files: Beneath, place: str) -> str | None:
+def _in_the_way(files: SafeDirectory, place: str) -> str | None:
     """Return the path of a file or link at the place of a submodule or of a directory above it; None if there is
     none.
     """
-    for at in _line(place):
+    for at in _path_prefixes(place):
         state = files.stat(at)
         if state is None:
             return None
@@ -85,16 +85,16 @@ def _in_the_way(files: Beneath, place: str) -> str | None:
     return None
 
 
-def _below(files: Beneath, place: str) -> list[str]:
+def _list_below(files: SafeDirectory, place: str) -> list[str]:
     found: list[str] = []
-    for path in _walk(files, place):
+    for path in _walk_directory(files, place):
         if len(found) >= _MAX_NAMED:
             return [f"{place}/"]
         found.append(path)
     return found
 
 
-def _walk(files: Beneath, directory: str) -> Iterator[str]:
+def _walk_directory(files: SafeDirectory, directory: str) -> Iterator[str]:
     """Yield the paths in a directory: files, and directories that are empty or too deep."""
     waiting = [directory]
     while waiting:
@@ -102,7 +102,7 @@ def _walk(files: Beneath, directory: str) -> Iterator[str]:
         names: list[str] = []
         with contextlib.suppress(OSError):
             files.chmod(at, 0o755)
-            names = files.names(at)
+            names = files.list_names(at)
         if at != directory and (not names or is_deep(f"{at}/")):
             yield f"{at}/"
             continue
@@ -118,6 +118,6 @@ def _walk(files: Beneath, directory: str) -> Iterator[str]:
                 yield path
 
 
-def _line(path: str) -> list[str]:
+def _path_prefixes(path: str) -> list[str]:
     names = path.split("/")
     return ["/".join(names[:count]) for count in range(1, len(names) + 1)]

@@ -5,7 +5,7 @@ rules: https://git-scm.com/docs/gitignore.
 """
 
 from system.path_patterns import PathPattern
-from workspaces.git.safe_directory import Beneath
+from workspaces.git.safe_directory import SafeDirectory
 
 _LARGEST = 1 << 20
 
@@ -24,51 +24,51 @@ def parse_rule(line: str) -> PathPattern | None:
         return None
 
 
-class Ignores:
+class IgnoreRules:
     """The ignore rules of a workspace as they stand on disk; made anew for each snapshot."""
 
-    def __init__(self, files: Beneath) -> None:
+    def __init__(self, files: SafeDirectory) -> None:
         self._files = files
         self._rules: dict[str, list[PathPattern]] = {}
         self._directories: dict[str, bool] = {}
 
-    def ignored(self, path: str, *, directory: bool = False) -> bool:
+    def is_ignored(self, path: str, *, directory: bool = False) -> bool:
         """Whether an untracked path is left out, by itself or because a directory above it is."""
         above = path.rpartition("/")[0]
-        return (bool(above) and self._directory(above)) or self._verdict(path, directory)
+        return (bool(above) and self._is_directory_ignored(above)) or self._apply_rules(path, directory)
 
-    def _directory(self, path: str) -> bool:
+    def _is_directory_ignored(self, path: str) -> bool:
         unknown = []
         while path and path not in self._directories:
             unknown.append(path)
             path = path.rpartition("/")[0]
         ignored = bool(path) and self._directories[path]
         for below in reversed(unknown):
-            ignored = self._directories[below] = ignored or self._verdict(below, directory=True)
+            ignored = self._directories[below] = ignored or self._apply_rules(below, directory=True)
         return ignored
 
-    def _verdict(self, path: str, directory: bool) -> bool:
+    def _apply_rules(self, path: str, directory: bool) -> bool:
         """Whether the nearest `.gitignore` with a match ignores the path; within a file the last match counts."""
         names = path.split("/")
         for depth in range(len(names) - 1, -1, -1):
             below = "/".join(names[depth:])
-            for rule in reversed(self._of("/".join(names[:depth]))):
-                if rule.matches(below, directory):
+            for rule in reversed(self._rules_of("/".join(names[:depth]))):
+                if rule.matches_path(below, directory):
                     return not rule.negated
         return False
 
-    def _of(self, directory: str) -> list[PathPattern]:
+    def _rules_of(self, directory: str) -> list[PathPattern]:
         if directory not in self._rules:
             path = f"{directory}/.gitignore" if directory else ".gitignore"
-            self._rules[directory] = [rule for line in self._lines(path) if (rule := parse_rule(line))]
+            self._rules[directory] = [rule for line in self._read_lines(path) if (rule := parse_rule(line))]
         return self._rules[directory]
 
-    def _lines(self, path: str) -> list[str]:
+    def _read_lines(self, path: str) -> list[str]:
         there = self._files.stat(path)
         if there is None or there.st_size > _LARGEST:
             return []
         try:
-            data = self._files.read(path).removeprefix(b"\xef\xbb\xbf")  # git leaves a byte order mark out as well
+            data = self._files.read_file(path).removeprefix(b"\xef\xbb\xbf")  # git leaves a byte order mark out as well
             return data.decode(errors="surrogateescape").split("\n")
         except OSError:  # a link, a pipe, a directory: git follows no link here either
             return []

@@ -19,11 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from baton.errors import WorkspaceError
-from system.uncancellable import in_thread
-from workspaces.git.errors import clean_text, disk_full, is_disk_full, translated
-from workspaces.git.run import CONFIG, alternate
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import clean_text, disk_full, is_disk_full, translate_errors
+from workspaces.git.run import CONFIG, quote_alternate
 from workspaces.git.safe_directory import clear_away
-from workspaces.sandbox.command import Command, CommandResult
+from workspaces.sandbox.command import CommandResult, SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 
@@ -80,7 +80,7 @@ class Quarantine:
         """The directory of git's new objects."""
         return self.path / "objects"
 
-    def prepare(self, index: Path | None) -> None:
+    def empty_with_index(self, index: Path | None) -> None:
         """Empty the quarantine, and copy an index into it if there is one."""
         clear_away(self.path)
         self.objects.mkdir(parents=True)
@@ -90,21 +90,21 @@ class Quarantine:
                 # With its time: some versions of git compare seconds only, and read files as young as the index again.
                 shutil.copy2(index, self.index)
 
-    def tree(self) -> str:
+    def read_tree(self) -> str:
         """Return the tree that git wrote."""
         return (self.path / "tree").read_text().strip()
 
-    def ignored(self) -> list[str]:
+    def list_ignored(self) -> list[str]:
         """List the paths that a `.gitignore` left out, a whole directory once, with a `/` at its end."""
-        listed = self._names("ignored")
+        listed = self._read_names("ignored")
         # A directory that only holds ignored files is listed together with them.
         return [path for path, after in pairwise([*listed, ""]) if not _is_above(path, after)]
 
-    def others(self) -> list[str]:
+    def list_others(self) -> list[str]:
         """List the paths that git refused, and those that it was told to leave out."""
-        return self._names("others")
+        return self._read_names("others")
 
-    def _names(self, name: str) -> list[str]:
+    def _read_names(self, name: str) -> list[str]:
         try:
             with (self.path / name).open("rb") as file:
                 data = file.read(_MAX_LIST)
@@ -131,22 +131,22 @@ async def add_all(
     stay as in the seed.
     """
     paths = [":(top)", *(f":(top,exclude,literal){path}" for path in leave_out)]
-    await in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
-    await _run(sandbox, store, work, quarantine, _SCAN, writable=False, SEED=seed, FRESH="1" if fresh else "")
-    with translated("keeping a snapshot"):
-        for oid in await in_thread(adopt_objects, quarantine.objects, store.path / "objects"):
-            store.objects.written(oid)
-        return quarantine.tree()
+    await run_in_thread((quarantine.path / "paths").write_bytes, b"\0".join(os.fsencode(path) for path in paths))
+    await _run_script(sandbox, store, work, quarantine, _SCAN, writable=False, SEED=seed, FRESH="1" if fresh else "")
+    with translate_errors("keeping a snapshot"):
+        for oid in await run_in_thread(adopt_objects, quarantine.objects, store.path / "objects"):
+            store.objects.note_unsynced(oid)
+        return quarantine.read_tree()
 
 
-async def reset(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
+async def reset_workspace(sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, tree: str) -> str:
     """Make the files of a workspace those of a tree; ignored files stay. Returns the tree that git read back."""
-    await _run(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
-    with translated("restoring a workspace"):
-        return quarantine.tree()
+    await _run_script(sandbox, store, work, quarantine, _RESTORE, writable=True, SEED=tree)
+    with translate_errors("restoring a workspace"):
+        return quarantine.read_tree()
 
 
-async def _run(
+async def _run_script(
     sandbox: Sandbox, store: Store, work: Path, quarantine: Quarantine, script: str, *, writable: bool, **variables: str
 ) -> None:
     where = {
@@ -154,7 +154,7 @@ async def _run(
         "GIT_WORK_TREE": ".",
         "GIT_INDEX_FILE": str(quarantine.index),
         "GIT_OBJECT_DIRECTORY": str(quarantine.objects),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": alternate(store.path / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": quote_alternate(store.path / "objects"),
     }
     result = await run_git_script(
         sandbox,
@@ -204,7 +204,7 @@ async def run_git_script(
     for number, (name, value) in enumerate(settings.items()):
         env[f"GIT_CONFIG_KEY_{number}"] = name
         env[f"GIT_CONFIG_VALUE_{number}"] = value
-    command = Command(
+    command = SandboxCommand(
         argv=["sh", "-c", f"umask 022\n{script}"],
         workspace=work,
         writable=writable,
@@ -216,7 +216,7 @@ async def run_git_script(
         timeout=timeout,
         output_limit=4_000,
     )
-    result = await sandbox.run(command)
+    result = await sandbox.run_command(command)
     if is_disk_full(result.output):
         raise disk_full("git looked through a workspace")
     return result

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from baton.records.left_out import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
-from workspaces.checkpoints.checkpoints import Snapshot
-from workspaces.checkpoints.file_metadata import Meta, parse_meta
+from workspaces.checkpoints.checkpoints import WorkspaceSnapshot
+from workspaces.checkpoints.file_metadata import FileMetadata, parse_metadata
 from workspaces.checkpoints.restore import put_back_path, remove_empty_upwards
 from workspaces.checkpoints.sandboxed_git import Quarantine
-from workspaces.checkpoints.walk import Survey, is_refused
-from workspaces.git.object_database import Objects
-from workspaces.git.safe_directory import Beneath, is_path
-from workspaces.git.tree_codec import GITLINK, TREE, Entry
+from workspaces.checkpoints.walk import WalkResult, is_refused
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.safe_directory import SafeDirectory, is_path
+from workspaces.git.tree_codec import GITLINK, TREE, TreeEntry
 
 _IN_THE_WAY = frozenset({NAME, LARGE, DEEP})
 """Reasons for which a path is in the way: a role that may not write there has it put back."""
@@ -22,19 +22,21 @@ class TreeState(NamedTuple):
     """The files of a workspace as a checkpoint has them."""
 
     tree: str
-    meta: Meta
+    meta: FileMetadata
 
 
-def compare_trees(objects: Objects, before: TreeState, after: TreeState, unkept: Mapping[str, str]) -> Snapshot:
+def compare_trees(
+    objects: ObjectDatabase, before: TreeState, after: TreeState, unkept: Mapping[str, str]
+) -> WorkspaceSnapshot:
     """Return the snapshot of a tree, with the paths that differ from `before`; `unkept` are paths with reasons."""
     left_out = [path for path, reason in unkept.items() if reason in _IN_THE_WAY]
-    changed = {change.path for change in objects.differences(before.tree, after.tree)} | set(left_out)
+    changed = {change.path for change in objects.diff_trees(before.tree, after.tree)} | set(left_out)
     for path in before.meta.modes.keys() | after.meta.modes.keys():
         if before.meta.modes.get(path) != after.meta.modes.get(path):
-            entries = [objects.entry(one, path) for one in (before.tree, after.tree)]
+            entries = [objects.find_entry(one, path) for one in (before.tree, after.tree)]
             if any(entry is not None and entry.mode != TREE for entry in entries):
                 changed.add(path)
-    return Snapshot(
+    return WorkspaceSnapshot(
         tree=after.tree,
         changed=sorted(changed),
         meta=after.meta.dump(),
@@ -44,17 +46,21 @@ def compare_trees(objects: Objects, before: TreeState, after: TreeState, unkept:
 
 
 def put_back_paths(
-    files: Beneath, objects: Objects, before: TreeState, snapshot: Snapshot, paths: Collection[str]
-) -> Snapshot:
+    files: SafeDirectory,
+    objects: ObjectDatabase,
+    before: TreeState,
+    snapshot: WorkspaceSnapshot,
+    paths: Collection[str],
+) -> WorkspaceSnapshot:
     """Undo the changes at these paths of a workspace; gives the snapshot as it is then."""
-    meta = parse_meta(snapshot.meta)
-    changes: dict[str, Entry | None] = {}
+    meta = parse_metadata(snapshot.meta)
+    changes: dict[str, TreeEntry | None] = {}
     modes, empty = dict(meta.modes), set(meta.empty)
     paths = [path for path in paths if is_path(path)]  # other texts name no path of a workspace
     # Added paths go first: a file may stand where a directory has to come back.
-    for path in sorted(paths, key=lambda path: objects.entry(before.tree, path) is not None):
+    for path in sorted(paths, key=lambda path: objects.find_entry(before.tree, path) is not None):
         put_back_path(files, objects, path, before.meta.modes, before.tree)
-        changes[path] = objects.entry(before.tree, path)
+        changes[path] = objects.find_entry(before.tree, path)
         modes.pop(path, None)
         if path in before.meta.modes:
             modes[path] = before.meta.modes[path]
@@ -68,30 +74,36 @@ def put_back_paths(
             if there is not None and above in before.meta.empty:
                 empty.add(above)
             above = above.rpartition("/")[0]
-    tree = objects.edit(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
-    kept = Meta(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
+    tree = objects.edit_tree(snapshot.tree, {path: entry for path, entry in changes.items() if not is_refused(path)})
+    kept = FileMetadata(modes=modes, empty=frozenset(empty | meta.gitlinks.keys()), gitlinks=meta.gitlinks)
     still = {path: why for path, why in snapshot.unkept.items() if path.rstrip("/") not in changes}
     compared = compare_trees(objects, before, TreeState(tree, kept), still)
     return replace(compared, put_back=snapshot.put_back, git=snapshot.git, not_kept=snapshot.not_kept)
 
 
-def added_gitlinks(objects: Objects, old: str, new: str) -> list[str]:
+def added_gitlinks(objects: ObjectDatabase, old: str, new: str) -> list[str]:
     """Return the paths that are gitlinks in a new tree and were none, or other ones, in the old."""
-    changes = objects.differences(old, new)
+    changes = objects.diff_trees(old, new)
     return [change.path for change in changes if change.new is not None and change.new.mode == GITLINK]
 
 
-def metadata_of_walk(objects: Objects, tree: str, found: Survey, gitlinks: Mapping[str, str]) -> Meta:
+def metadata_of_walk(
+    objects: ObjectDatabase, tree: str, found: WalkResult, gitlinks: Mapping[str, str]
+) -> FileMetadata:
     """Return the meta data of a walk, for the paths that are kept: those in the tree, and empty directories."""
     modes = {
-        path: mode for path, mode in found.modes.items() if path in found.empty or objects.entry(tree, path) is not None
+        path: mode
+        for path, mode in found.modes.items()
+        if path in found.empty or objects.find_entry(tree, path) is not None
     }
-    return Meta(modes=modes, empty=frozenset(found.empty | gitlinks.keys()), gitlinks=dict(gitlinks))
+    return FileMetadata(modes=modes, empty=frozenset(found.empty | gitlinks.keys()), gitlinks=dict(gitlinks))
 
 
-def unkept_paths(quarantine: Quarantine, found: Survey, nested: Collection[str], meta: Meta) -> dict[str, str]:
+def unkept_paths(
+    quarantine: Quarantine, found: WalkResult, nested: Collection[str], meta: FileMetadata
+) -> dict[str, str]:
     """Return the paths that a scan did not take over, with the reasons; without those within nested repositories."""
-    unkept = dict.fromkeys(quarantine.ignored(), IGNORED) | dict.fromkeys(quarantine.others(), REFUSED)
+    unkept = dict.fromkeys(quarantine.list_ignored(), IGNORED) | dict.fromkeys(quarantine.list_others(), REFUSED)
     beneath = tuple(f"{path}/" for path in [*nested, *found.refused, *meta.gitlinks])
     unkept = {path: reason for path, reason in unkept.items() if not path.startswith(beneath)}
     unkept |= dict.fromkeys(found.special, SPECIAL) | dict.fromkeys(found.large, LARGE)

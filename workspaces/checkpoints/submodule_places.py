@@ -5,16 +5,16 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from workspaces.checkpoints.gitlinks import is_within, put_in_order
+from workspaces.checkpoints.gitlinks import clear_places, is_within
 from workspaces.checkpoints.walk import Strays
-from workspaces.git.safe_directory import Beneath
-from workspaces.store.submodules import Filling, digest_of, place_copy
+from workspaces.git.safe_directory import SafeDirectory
+from workspaces.store.submodules import SubmoduleContents, digest_of, place_copy
 
 
 class SubmodulePlaces:
     """The submodules of one workspace; `fillings` are the contents of those that a person allows, by path."""
 
-    def __init__(self, files: Beneath, home: Path, fillings: Mapping[str, Filling] | None) -> None:
+    def __init__(self, files: SafeDirectory, home: Path, fillings: Mapping[str, SubmoduleContents] | None) -> None:
         self._files = files
         self._home = home
         self._fillings = dict(fillings or {})
@@ -29,22 +29,24 @@ class SubmodulePlaces:
         """Restore each place to its contents, or to an empty directory; gives the paths that were changed."""
         known = self._read_placed()
         wanted = {path: self._fillings[path] for path in self.filled_paths(gitlinks)}
-        intact = [path for path, one in wanted.items() if known.get(path, "") == (self._describe(path, one) or None)]
+        intact = [
+            path for path, one in wanted.items() if known.get(path, "") == (self._describe_place(path, one) or None)
+        ]
         stray = [path for path in known if path in wanted and path not in intact]
         noted = [known[path].split() for path in stray if known[path]]
         self.strays = frozenset((int(inode), int(moment)) for _, inode, moment, _ in noted)
-        undone = put_in_order(self._files, gitlinks, intact)
+        undone = clear_places(self._files, gitlinks, intact)
         if len(intact) == len(wanted):
             return undone
         self._place_missing(wanted, intact)
         # For a changed place that was filled, its path stands for its many files.
         return sorted({*(path for path in undone if not is_within(path, wanted)), *stray})
 
-    def _place_missing(self, wanted: Mapping[str, Filling], intact: Collection[str]) -> None:
+    def _place_missing(self, wanted: Mapping[str, SubmoduleContents], intact: Collection[str]) -> None:
         for path, one in wanted.items():
             if path not in intact:
                 place_copy(self._files, path, one.tree, self._home)
-        placed = {path: self._describe(path, one) for path, one in wanted.items()}
+        placed = {path: self._describe_place(path, one) for path, one in wanted.items()}
         (self._home / "submodules").write_text(json.dumps(placed))
 
     def _read_placed(self) -> dict[str, str]:
@@ -53,10 +55,10 @@ class SubmodulePlaces:
         except (FileNotFoundError, ValueError):
             return {}
 
-    def _describe(self, path: str, one: Filling) -> str:
+    def _describe_place(self, path: str, one: SubmoduleContents) -> str:
         """Return a line that differs after any change below a place; empty if no directory is there."""
         try:
-            with self._files.directory(path) as descriptor:
+            with self._files.open_directory(path) as descriptor:
                 state = os.fstat(descriptor)
             return f"{one.tree.name} {state.st_ino} {state.st_mtime_ns} {digest_of(self._files, path)}"
         except OSError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pygit2
 
-from system.directory_walk import Descent
+from system.directory_walk import DirectoryCursor
 from workspaces.checkpoints.file_metadata import (
     PLAIN_DIRECTORY,
     PLAIN_EXECUTABLE,
@@ -21,9 +21,9 @@ from workspaces.checkpoints.file_metadata import (
     is_plain,
     kept_mode,
 )
-from workspaces.checkpoints.ignored_paths import Ignores
+from workspaces.checkpoints.ignored_paths import IgnoreRules
 from workspaces.git.loose_objects import require_whole
-from workspaces.git.safe_directory import Beneath
+from workspaces.git.safe_directory import SafeDirectory
 
 MAX_FILE = 100 * 1024 * 1024
 """Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""
@@ -47,7 +47,7 @@ Strays = frozenset[tuple[int, int]]
 
 
 @dataclass
-class Survey:
+class WalkResult:
     """The result of a walk; paths are relative to the workspace."""
 
     repository: Path
@@ -81,13 +81,13 @@ def is_refused(path: str) -> bool:
     return any(_REFUSED.fullmatch(part) for part in re.split(r"[/\\]", path))
 
 
-def survey(
-    files: Beneath,
+def walk_workspace(
+    files: SafeDirectory,
     repo: pygit2.Repository,
     tree: str,
     gitlinks: Collection[str] = (),
     strays: Strays = frozenset(),
-) -> Survey:
+) -> WalkResult:
     """Walk the workspace; `tree` is the one it is at, for tracked files are never left out.
 
     The contents of submodules (`gitlinks`) are not examined.
@@ -95,23 +95,23 @@ def survey(
     The owner is given permission to read files and enter directories that forbid it, since they could not be kept
     otherwise.
     """
-    found = Survey(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
+    found = WalkResult(repository=Path(repo.path), closed=frozenset(gitlinks), strays=strays)
     require_whole(found.repository, tree)
     tracked = repo.get(tree, None)
-    with files.directory() as top, Descent(top) as at:
-        _walk(at, tracked if isinstance(tracked, pygit2.Tree) else None, found, Ignores(files))
+    with files.open_directory() as top, DirectoryCursor(top) as at:
+        _walk_levels(at, tracked if isinstance(tracked, pygit2.Tree) else None, found, IgnoreRules(files))
     return found
 
 
-def disarm(
-    files: Beneath,
+def walk_and_disarm(
+    files: SafeDirectory,
     repo: pygit2.Repository,
     tree: str,
     gitlinks: Collection[str] = (),
     strays: Strays = frozenset(),
-) -> Survey:
+) -> WalkResult:
     """Walk the workspace and remove the traps for git, and contents of submodules that were moved elsewhere."""
-    found = survey(files, repo, tree, gitlinks, strays)
+    found = walk_workspace(files, repo, tree, gitlinks, strays)
     for path in [*found.traps, *found.moved]:
         files.remove(path)
     return found
@@ -127,35 +127,37 @@ class _Level:
     """Directories by name and path, the last one first."""
 
 
-def _walk(at: Descent, tree: pygit2.Tree | None, found: Survey, ignores: Ignores) -> None:
-    levels = [_look(at, "", tree, False, found, ignores)]
+def _walk_levels(at: DirectoryCursor, tree: pygit2.Tree | None, found: WalkResult, ignores: IgnoreRules) -> None:
+    levels = [_scan_directory(at, "", tree, False, found, ignores)]
     while levels:
         level = levels[-1]
         if not level.waiting:
             levels.pop()
             if levels:
-                at.leave()
+                at.leave_directory()
             continue
         name, below = level.waiting.pop()
         if below in found.closed:
             continue
-        subtree = _subtree(level.tree, name, found.repository)
+        subtree = _open_subtree(level.tree, name, found.repository)
         if subtree is None:
-            if ignores.ignored(below, directory=True):
+            if ignores.is_ignored(below, directory=True):
                 continue
             if is_deep(below + "/") or is_long(below):
                 found.refused.append(below)
                 found.deep.add(below)
                 continue
-        mode = _enter(at, name)
+        mode = _enter_directory(at, name)
         if mode != PLAIN_DIRECTORY:
             found.modes[below] = mode
-        levels.append(_look(at, below, subtree, level.nested, found, ignores))
+        levels.append(_scan_directory(at, below, subtree, level.nested, found, ignores))
 
 
-def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found: Survey, ignores: Ignores) -> _Level:
+def _scan_directory(
+    at: DirectoryCursor, path: str, tree: pygit2.Tree | None, nested: bool, found: WalkResult, ignores: IgnoreRules
+) -> _Level:
     """Record the entries of one directory; returns its level, with the directories to enter."""
-    entries = at.entries()
+    entries = at.list_entries()
     if not entries and path:
         found.empty.add(path)
     if path and any(entry.name == ".git" for entry in entries):
@@ -172,15 +174,15 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
             continue
         below = f"{path}/{name}" if path else name
         if (name[0] in ".gG" or "\\" in name) and is_refused(name):
-            if not ignores.ignored(below, directory=entry.is_dir(follow_symlinks=False)):
+            if not ignores.is_ignored(below, directory=entry.is_dir(follow_symlinks=False)):
                 found.refused.append(below)
         elif entry.is_dir(follow_symlinks=False):
-            if found.strays and below not in found.closed and _identity(entry) in found.strays:
+            if found.strays and below not in found.closed and _entry_identity(entry) in found.strays:
                 found.moved.append(below)
             else:
                 directories.append((name, below))
         elif near_the_end and is_long(below) and not _is_tracked(tree, name):
-            if not ignores.ignored(below):
+            if not ignores.is_ignored(below):
                 found.refused.append(below)
                 found.deep.add(below)
         elif entry.is_file(follow_symlinks=False):
@@ -189,8 +191,8 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
                 if not is_plain(state.st_mode):  # setuid and the like are not kept
                     found.modes[below] = kept_mode(state.st_mode)
                 if not state.st_mode & 0o400:
-                    _permit(name, at.descriptor, kept_mode(state.st_mode))
-            if state.st_size > MAX_FILE and not ignores.ignored(below):
+                    _set_mode(name, at.current_descriptor, kept_mode(state.st_mode))
+            if state.st_size > MAX_FILE and not ignores.is_ignored(below):
                 found.large.append(below)
         elif not entry.is_symlink():
             found.special.append(below)
@@ -199,12 +201,12 @@ def _look(at: Descent, path: str, tree: pygit2.Tree | None, nested: bool, found:
     return _Level(tree, nested, directories[::-1])
 
 
-def _identity(entry: "os.DirEntry[str]") -> tuple[int, int]:
+def _entry_identity(entry: "os.DirEntry[str]") -> tuple[int, int]:
     state = entry.stat(follow_symlinks=False)
     return state.st_ino, state.st_mtime_ns
 
 
-def _subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tree | None:
+def _open_subtree(tree: pygit2.Tree | None, name: str, repository: Path) -> pygit2.Tree | None:
     if tree is None:
         return None
     try:
@@ -224,17 +226,17 @@ def _is_tracked(tree: pygit2.Tree | None, name: str) -> bool:
         return False
 
 
-def _enter(at: Descent, name: str) -> int:
+def _enter_directory(at: DirectoryCursor, name: str) -> int:
     """Enter a directory, after giving its owner permission; returns its permissions."""
-    mode = stat.S_IMODE(os.stat(name, dir_fd=at.descriptor, follow_symlinks=False).st_mode) & 0o777
+    mode = stat.S_IMODE(os.stat(name, dir_fd=at.current_descriptor, follow_symlinks=False).st_mode) & 0o777
     if mode & 0o700 != 0o700:
         mode |= 0o700
-        _permit(name, at.descriptor, mode)
-    at.enter(name)
+        _set_mode(name, at.current_descriptor, mode)
+    at.enter_directory(name)
     return mode
 
 
-def _permit(name: str, parent: int, mode: int) -> None:
+def _set_mode(name: str, parent: int, mode: int) -> None:
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         os.chmod(f"/proc/self/fd/{descriptor}", mode)
@@ -252,16 +254,16 @@ def is_long(path: str, *, room: int = 0) -> bool:
     return len(path) * 4 + room > MAX_PATH and len(os.fsencode(path)) + room > MAX_PATH
 
 
-def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[str]:
+def nested_files(files: SafeDirectory, directory: str, ignored: set[str]) -> Iterator[str]:
     """Yield the files and links of a nested repository that its project would keep, without any `.git`.
 
     Paths that its `.gitignore` files leave out are added to `ignored`, a directory with a `/` at its end.
     """
-    ignores = Ignores(files)
+    ignores = IgnoreRules(files)
     waiting = [directory]
     while waiting:
         at = waiting.pop()
-        for name in sorted(files.names(at)):
+        for name in sorted(files.list_names(at)):
             path = f"{at}/{name}"
             if name == ".git" or is_refused(name):
                 continue
@@ -269,13 +271,13 @@ def nested_files(files: Beneath, directory: str, ignored: set[str]) -> Iterator[
             if state is None:
                 continue
             if stat.S_ISDIR(state.st_mode):
-                if ignores.ignored(path, directory=True):
+                if ignores.is_ignored(path, directory=True):
                     ignored.add(f"{path}/")
                 elif path.count("/") < MAX_DEPTH and not is_long(path):
                     waiting.append(path)
             elif is_long(path) or not (stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode)):
                 continue
-            elif ignores.ignored(path):
+            elif ignores.is_ignored(path):
                 ignored.add(path)
             elif state.st_size <= MAX_FILE:
                 yield path

@@ -22,13 +22,13 @@ from baton.naming import is_run_key
 from baton.policies import WORKSPACE_WAIT
 from baton.records.left_out import IGNORED
 from baton.settings.core import SandboxMode
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.checkpoints.agent_git import AgentGit
-from workspaces.checkpoints.checkpoints import Checkpoints, Lane, Snapshot
-from workspaces.checkpoints.file_metadata import Meta
+from workspaces.checkpoints.checkpoints import Checkpoints, Lane, WorkspaceSnapshot
+from workspaces.checkpoints.file_metadata import FileMetadata
 from workspaces.checkpoints.gitlinks import is_within, without_gitlinks
 from workspaces.checkpoints.known_paths import capture_nested, capture_touched
-from workspaces.checkpoints.restore import rebuild, restore_in_place
+from workspaces.checkpoints.restore import rebuild_workspace, restore_in_place
 from workspaces.checkpoints.sandboxed_git import Quarantine, add_all
 from workspaces.checkpoints.snapshots import (
     TreeState,
@@ -39,31 +39,31 @@ from workspaces.checkpoints.snapshots import (
     unkept_paths,
 )
 from workspaces.checkpoints.submodule_places import SubmodulePlaces
-from workspaces.checkpoints.walk import Survey, disarm
+from workspaces.checkpoints.walk import WalkResult, walk_and_disarm
 from workspaces.checkpoints.workspace_index import WorkspaceIndex
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import LockHeld, locked
-from workspaces.git.safe_directory import Beneath, is_path
+from workspaces.git.errors import translate_errors
+from workspaces.git.file_lock import LockHeld, hold_lock
+from workspaces.git.safe_directory import SafeDirectory, is_path
 from workspaces.sandbox.command import INSIDE
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
-from workspaces.store.submodules import Filling
+from workspaces.store.submodules import SubmoduleContents
 
-__all__ = ["Snapshot", "Workspace", "discard_run", "exclusive"]
+__all__ = ["Workspace", "WorkspaceSnapshot", "discard_run", "hold_workspace"]
 
 
-def _directory(store: Store, lane: Lane) -> Path:
+def _workspace_home(store: Store, lane: Lane) -> Path:
     return store.home / "workspaces" / lane.run / lane.task
 
 
 @asynccontextmanager
-async def exclusive(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT) -> AsyncIterator[None]:
+async def hold_workspace(store: Store, lane: Lane, limit: timedelta = WORKSPACE_WAIT) -> AsyncIterator[None]:
     """Hold a lane's workspace: a zombie attempt and its successor never work in it at once. Waits without blocking.
 
     Raises WorkspaceError, which names the holder, if it is not free in time.
     """
     try:
-        async with locked(_directory(store, lane) / "lock", limit):
+        async with hold_lock(_workspace_home(store, lane) / "lock", limit):
             yield
     except LockHeld as held:
         raise WorkspaceError(
@@ -82,8 +82,8 @@ async def discard_run(store: Store, run: str) -> None:
     if not directory.is_dir():
         return
     for task in sorted(directory.iterdir()):
-        async with locked(task / "lock"):
-            await in_thread(_remove, task)
+        async with hold_lock(task / "lock"):
+            await run_in_thread(_remove_workspace, task)
     with contextlib.suppress(OSError):
         directory.rmdir()
 
@@ -92,32 +92,32 @@ class Workspace:
     """The workspace of one lane, for the attempt that holds it (`exclusive`)."""
 
     def __init__(
-        self, store: Store, lane: Lane, sandbox: Sandbox, fillings: Mapping[str, Filling] | None = None
+        self, store: Store, lane: Lane, sandbox: Sandbox, fillings: Mapping[str, SubmoduleContents] | None = None
     ) -> None:
         self._store = store
         self._checkpoints = Checkpoints(store)
         self._sandbox = sandbox
-        self._home = _directory(store, lane)
+        self._home = _workspace_home(store, lane)
         self.path = self._home / "work"
-        self._files = Beneath(self.path)
+        self._files = SafeDirectory(self.path)
         self._index = WorkspaceIndex(self._home)
         self._marker = self._home / "clean"
         self._quarantine = Quarantine(self._home / "quarantine")
         self._tree = ""
-        self._meta = Meta()
+        self._meta = FileMetadata()
         self._meta_id: str | None = None
         self._git = AgentGit(store, sandbox, self._home, self.path)
         self._submodules = SubmodulePlaces(self._files, self._home, fillings)
 
     @classmethod
-    async def materialise(
+    async def open_at(
         cls,
         store: Store,
         lane: Lane,
         checkpoint: str,
         *,
         sandbox: Sandbox | None = None,
-        fillings: Mapping[str, Filling] | None = None,
+        fillings: Mapping[str, SubmoduleContents] | None = None,
     ) -> "Workspace":
         """Return the lane's workspace at exactly this checkpoint; a no-op for one that is there already.
 
@@ -126,8 +126,8 @@ class Workspace:
         """
         workspace = cls(store, lane, sandbox or await _own_sandbox(), fillings)
         await workspace._go_to(checkpoint)
-        with translated("placing submodules"):
-            await in_thread(workspace._submodules.put_in_order, workspace._meta.gitlinks)
+        with translate_errors("placing submodules"):
+            await run_in_thread(workspace._submodules.put_in_order, workspace._meta.gitlinks)
         return workspace
 
     @property
@@ -135,7 +135,7 @@ class Workspace:
         """Sentences that the agent must be told of the workspace as it was given out."""
         return self._git.notices
 
-    def mounts(self) -> dict[Path, str]:
+    def command_mounts(self) -> dict[Path, str]:
         """Return the read-only mounts of commands, host path to path inside: the project's history, submodules."""
         objects = self._store.source_path / "objects"
         filled = self._submodules.filled_paths(self._meta.gitlinks)
@@ -155,32 +155,34 @@ class Workspace:
     def mark_clean(self, checkpoint: str) -> None:
         """Note that the files are those of a checkpoint, which was just made from a snapshot of them."""
         self._load_checkpoint(checkpoint)
-        with translated("marking a workspace"):
-            self._marker.write_text(self._state())
+        with translate_errors("marking a workspace"):
+            self._marker.write_text(self._marker_text())
 
-    async def snapshot(self, touched: Collection[str] | None) -> Snapshot:
-        """Store the files as they are now, and compare them with the checkpoint; `Checkpoints.record` commits them.
+    async def take_snapshot(self, touched: Collection[str] | None) -> WorkspaceSnapshot:
+        """Store the files as they are now, and compare them with the checkpoint.
+
+        `Checkpoints.record_checkpoint` commits them.
 
         `touched` are the only paths that can have changed, which makes it quick; None means that any can have: then git
         looks at all of them, in a sandbox. Raises DiskFull; whichever error is raised, no ref of the store has moved.
         """
-        with translated("putting submodules back"):
-            undone = tuple(await in_thread(self._submodules.put_in_order, self._meta.gitlinks))
+        with translate_errors("putting submodules back"):
+            undone = tuple(await run_in_thread(self._submodules.put_in_order, self._meta.gitlinks))
         if touched is None:
-            scanned = await self._scan()
+            scanned = await self._scan_all()
             return replace(scanned, put_back=(*undone, *scanned.put_back))
 
-        def capture() -> Snapshot:
+        def capture() -> WorkspaceSnapshot:
             objects, before = self._store.objects, self._before
             paths = [path for path in touched if not is_within(path, self._meta.gitlinks)]
             tree, meta, unkept = capture_touched(self._files, objects, *before, paths)
             compared = compare_trees(objects, before, TreeState(tree, meta), unkept)
             return replace(compared, put_back=undone, git=self._git.files_after_loss())
 
-        with translated("keeping a snapshot"):
-            return await in_thread(capture)
+        with translate_errors("keeping a snapshot"):
+            return await run_in_thread(capture)
 
-    def states(self, paths: Iterable[str]) -> dict[str, str]:
+    def file_states(self, paths: Iterable[str]) -> dict[str, str]:
         """Return size and time of each file that is there, as text for comparison; empty text for a directory."""
         found: dict[str, str] = {}
         for path in paths:
@@ -197,7 +199,7 @@ class Workspace:
         while waiting:
             at = waiting.pop()
             with contextlib.suppress(OSError, ValueError):
-                for name in self._files.names(at):
+                for name in self._files.list_names(at):
                     path, seen = f"{at}/{name}", seen + 1
                     if seen > limit:
                         return None
@@ -206,21 +208,21 @@ class Workspace:
                         (waiting if stat.S_ISDIR(state.st_mode) else found).append(path)
         return found
 
-    def holds(self, snapshot: Snapshot, path: str) -> bool:
+    def has_path(self, snapshot: WorkspaceSnapshot, path: str) -> bool:
         """Whether a path is in a snapshot's tree."""
         path = path.rstrip("/")
-        return is_path(path) and self._store.objects.entry(snapshot.tree, path) is not None
+        return is_path(path) and self._store.objects.find_entry(snapshot.tree, path) is not None
 
-    async def put_back(self, snapshot: Snapshot, paths: Collection[str]) -> Snapshot:
+    async def put_back(self, snapshot: WorkspaceSnapshot, paths: Collection[str]) -> WorkspaceSnapshot:
         """Undo all changes at these paths since the checkpoint: contents, permissions, added and deleted files."""
-        with translated("putting files back"):
+        with translate_errors("putting files back"):
             objects, chosen = self._store.objects, sorted(set(paths))
-            return await in_thread(put_back_paths, self._files, objects, self._before, snapshot, chosen)
+            return await run_in_thread(put_back_paths, self._files, objects, self._before, snapshot, chosen)
 
-    async def discard(self) -> None:
+    async def remove_files(self) -> None:
         """Remove the workspace; its checkpoints stay. The next `materialise` makes it anew."""
-        with translated("removing a workspace"):
-            await in_thread(_remove, self._home, keep_lock=True)
+        with translate_errors("removing a workspace"):
+            await run_in_thread(_remove_workspace, self._home, keep_lock=True)
 
     @property
     def _before(self) -> TreeState:
@@ -228,53 +230,55 @@ class Workspace:
 
     async def _go_to(self, checkpoint: str) -> None:
         self._load_checkpoint(checkpoint)
-        with translated("making a workspace"):
+        with translate_errors("making a workspace"):
             if self._is_clean():
-                if not await in_thread(self._git.is_intact):
+                if not await run_in_thread(self._git.is_intact):
                     await self._git.make_git_dir(checkpoint, self._index)
                 return
             self.mark_dirty()
         arguments = (self._store, self.path, self._quarantine)
         if not await restore_in_place(self._sandbox, *arguments, self._index.path, self._tree, self._meta):
-            await rebuild(*arguments, self._tree, self._meta)
-        with translated("making a workspace"):
-            await in_thread(self._index.adopt_index, self._quarantine, self._tree, fresh=True)
+            await rebuild_workspace(*arguments, self._tree, self._meta)
+        with translate_errors("making a workspace"):
+            await run_in_thread(self._index.adopt_index, self._quarantine, self._tree, fresh=True)
             await self._git.make_git_dir(checkpoint, self._index)
-            self._marker.write_text(self._state())
+            self._marker.write_text(self._marker_text())
 
     def _load_checkpoint(self, checkpoint: str) -> None:
-        self._tree = self._checkpoints.tree(checkpoint)
-        oid = self._checkpoints.meta_id(checkpoint)
+        self._tree = self._checkpoints.workspace_tree(checkpoint)
+        oid = self._checkpoints.metadata_id(checkpoint)
         if oid is None or oid != self._meta_id:
-            self._meta, self._meta_id = self._checkpoints.meta(checkpoint), oid
+            self._meta, self._meta_id = self._checkpoints.read_metadata(checkpoint), oid
         self._git.load_checkpoint(checkpoint)
 
-    async def _scan(self) -> Snapshot:
+    async def _scan_all(self) -> WorkspaceSnapshot:
         objects, before, gitlinks = self._store.objects, self._before, self._meta.gitlinks
-        with translated("looking through a workspace"):
-            found = await in_thread(disarm, self._files, objects.repo, before.tree, gitlinks, self._submodules.strays)
+        with translate_errors("looking through a workspace"):
+            found = await run_in_thread(
+                walk_and_disarm, self._files, objects.repo, before.tree, gitlinks, self._submodules.strays
+            )
         known, fresh = self._index.read_state()
         seed = "" if known == before.tree else before.tree
         nested = list(found.nested)
         while True:
-            with translated("looking through a workspace"):
-                await in_thread(self._quarantine.prepare, self._index.path)
+            with translate_errors("looking through a workspace"):
+                await run_in_thread(self._quarantine.empty_with_index, self._index.path)
             leave_out = [*nested, *found.refused, *found.large, *gitlinks]
             tree = await add_all(
                 self._sandbox, self._store, self.path, self._quarantine, seed=seed, fresh=fresh, leave_out=leave_out
             )
-            with translated("keeping a snapshot"):
-                links = await in_thread(added_gitlinks, objects, before.tree, tree)
+            with translate_errors("keeping a snapshot"):
+                links = await run_in_thread(added_gitlinks, objects, before.tree, tree)
                 if not links:
                     return await self._keep_scan(found, tree, nested)
             if set(links) <= set(nested):
                 raise WorkspaceError(f"git sees a repository at {links[0]!r} although it was told to leave it out.")
             nested += links
 
-    async def _keep_scan(self, found: Survey, tree: str, nested: list[str]) -> Snapshot:
+    async def _keep_scan(self, found: WalkResult, tree: str, nested: list[str]) -> WorkspaceSnapshot:
         objects, before, gitlinks = self._store.objects, self._before, self._meta.gitlinks
 
-        def keep() -> Snapshot:
+        def keep() -> WorkspaceSnapshot:
             unkept = unkept_paths(self._quarantine, found, nested, self._meta)
             self._index.adopt_index(self._quarantine, tree)
             ignored: set[str] = set()
@@ -284,26 +288,26 @@ class Workspace:
             unkept |= dict.fromkeys(ignored, IGNORED)
             return compare_trees(objects, before, TreeState(whole, meta), unkept)
 
-        snapshot = await in_thread(keep)
+        snapshot = await run_in_thread(keep)
         kept, not_kept = await self._git.keep_changes(found.nested)
         return replace(snapshot, put_back=tuple(found.moved), git=kept, not_kept=not_kept)
 
     def _is_clean(self) -> bool:
         try:
-            return self._marker.read_text() == self._state() and self._index.path.exists() and self.path.is_dir()
+            return self._marker.read_text() == self._marker_text() and self._index.path.exists() and self.path.is_dir()
         except FileNotFoundError:
             return False
 
-    def _state(self) -> str:
+    def _marker_text(self) -> str:
         """Return the marker's text; it holds until the next boot: a power cut may leave half-written files."""
         meta = hashlib.sha256(self._meta.dump()).hexdigest()
-        return json.dumps({"boot": _boot(), "tree": self._tree, "meta": meta})
+        return json.dumps({"boot": _boot_id(), "tree": self._tree, "meta": meta})
 
 
-def _remove(directory: Path, *, keep_lock: bool = False) -> None:
+def _remove_workspace(directory: Path, *, keep_lock: bool = False) -> None:
     """Remove a workspace and all files beside it; its lock last, and only for the holder of the lock."""
-    files = Beneath(directory)
-    for name in files.names():
+    files = SafeDirectory(directory)
+    for name in files.list_names():
         if name != "lock":
             files.remove(name)
     if not keep_lock:
@@ -313,7 +317,7 @@ def _remove(directory: Path, *, keep_lock: bool = False) -> None:
 
 
 @cache
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -325,5 +329,5 @@ _sandboxes: dict[SandboxMode, Sandbox] = {}
 
 async def _own_sandbox() -> Sandbox:
     if SandboxMode.AUTO not in _sandboxes:
-        _sandboxes[SandboxMode.AUTO] = await Sandbox.open(SandboxMode.AUTO)
+        _sandboxes[SandboxMode.AUTO] = await Sandbox.open_sandbox(SandboxMode.AUTO)
     return _sandboxes[SandboxMode.AUTO]

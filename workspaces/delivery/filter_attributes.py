@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pygit2
 
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
-from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.repositories import scratch
-from workspaces.git.run import git
-from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import EXECUTABLE, FILE, Entry
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
+from workspaces.git.object_database import ObjectDatabase, prepare_library
+from workspaces.git.repositories import scratch_repository
+from workspaces.git.run import call_git
+from workspaces.git.safe_directory import SafeDirectory
+from workspaces.git.tree_codec import EXECUTABLE, FILE, TreeEntry
 from workspaces.store.store import Store
 
 ATTRIBUTES_FILE = ".gitattributes"
@@ -49,25 +49,25 @@ async def filters_of(
         return {}
     objects = store.objects
 
-    def read() -> list[dict[str, bytes]]:
+    def read_views() -> list[dict[str, bytes]]:
         found = {tuple(sorted(attribute_files(objects, tree, paths).items())) for tree in trees}
-        return [{path: objects.data(entry.oid) for path, entry in files} for files in sorted(found)]
+        return [{path: objects.read_blob(entry.oid) for path, entry in files} for files in sorted(found)]
 
-    with translated("reading attributes"):
-        views = await in_thread(read)
-        info = await in_thread(_info_of, store.repo) if persons else b""
+    with translate_errors("reading attributes"):
+        views = await run_in_thread(read_views)
+        info = await run_in_thread(_info_of, store.repo) if persons else b""
     found: dict[str, set[str]] = {}
     for view in views or [{}]:
         if any(b"filter" in data for data in view.values()):
-            _add(found, await _ask(store, view, paths))
+            _add_names(found, await _check_attributes(store, view, paths))
         if persons:
-            _add(found, await _ask(store, view, paths, info=info, persons=True))
-            either = await _ask(store, view, paths, info=info, ignore_case=True)
-            _add(found, {path: name for path, name in either.items() if name != LFS})
+            _add_names(found, await _check_attributes(store, view, paths, info=info, persons=True))
+            either = await _check_attributes(store, view, paths, info=info, ignore_case=True)
+            _add_names(found, {path: name for path, name in either.items() if name != LFS})
     return {path: tuple(sorted(names)) for path, names in sorted(found.items())}
 
 
-def attribute_files(objects: Objects, tree: str, paths: Collection[str]) -> dict[str, Entry]:
+def attribute_files(objects: ObjectDatabase, tree: str, paths: Collection[str]) -> dict[str, TreeEntry]:
     """Return the `.gitattributes` of a tree that apply to these paths. A link of that name is ignored, as by git."""
     directories = {""}
     for path in paths:
@@ -76,7 +76,7 @@ def attribute_files(objects: Objects, tree: str, paths: Collection[str]) -> dict
     found = {}
     for directory in directories:
         path = f"{directory}/{ATTRIBUTES_FILE}" if directory else ATTRIBUTES_FILE
-        entry = objects.entry(tree, path)
+        entry = objects.find_entry(tree, path)
         if entry is not None and entry.mode in (FILE, EXECUTABLE):
             found[path] = entry
     return found
@@ -87,13 +87,13 @@ def filter_lines(files: Mapping[str, bytes]) -> list[str]:
     macros = {
         words[0].removeprefix("[attr]")
         for data in files.values()
-        for words in _lines(data)
+        for words in _attribute_lines(data)
         if words[0].startswith("[attr]") and any("filter" in word for word in words[1:])
     }
     found = []
     for path, data in sorted(files.items()):
         directory = path.removesuffix(ATTRIBUTES_FILE)
-        for words in _lines(data):
+        for words in _attribute_lines(data):
             named = {word.lstrip("-!").partition("=")[0] for word in words[1:]}
             if named & ({"filter"} | macros) and not words[0].startswith("[attr]"):
                 found.append(f"{directory}: {' '.join(words)}" if directory else " ".join(words))
@@ -102,17 +102,17 @@ def filter_lines(files: Mapping[str, bytes]) -> list[str]:
     return found
 
 
-def _lines(data: bytes) -> list[list[str]]:
+def _attribute_lines(data: bytes) -> list[list[str]]:
     lines = [line.split() for line in data.decode("utf-8-sig", "replace").splitlines()]
     return [words for words in lines if words and not words[0].startswith("#")]
 
 
-def _add(found: dict[str, set[str]], more: Mapping[str, str]) -> None:
+def _add_names(found: dict[str, set[str]], more: Mapping[str, str]) -> None:
     for path, name in more.items():
         found.setdefault(path, set()).add(name)
 
 
-async def _ask(
+async def _check_attributes(
     store: Store,
     files: Mapping[str, bytes],
     paths: Collection[str],
@@ -121,15 +121,15 @@ async def _ask(
     persons: bool = False,
     ignore_case: bool = False,
 ) -> dict[str, str]:
-    async with scratch(store.root, "") as place:
+    async with scratch_repository(store.root, "") as place:
         work = place / "work"
-        await in_thread(_lay_out, place, work, files, info, ignore_case)
+        await run_in_thread(_lay_out, place, work, files, info, ignore_case)
         asked = b"\0".join(os.fsencode(path) for path in sorted(paths)) + b"\0"
-        answer = await git(
+        answer = await call_git(
             ["check-attr", "-z", "--stdin", "filter"], git_dir=place, work_tree=work, stdin=asked, persons=persons
         )
     # git answers the same for `-filter` and for a filter named `unset`; if there may be one, it counts as a filter.
-    said = answer.fields()
+    said = answer.split_fields()
     whole = b"\n".join([*files.values(), info])
     none = [value for value in _NO_FILTER if f"filter={value}".encode() not in whole]
     return {path: value for path, value in zip(said[::3], said[2::3], strict=True) if value not in none}
@@ -137,9 +137,9 @@ async def _ask(
 
 def _lay_out(place: Path, work: Path, files: Mapping[str, bytes], info: bytes, ignore_case: bool) -> None:
     work.mkdir()
-    beneath = Beneath(work)
+    beneath = SafeDirectory(work)
     for path, data in files.items():
-        beneath.write(path, data, 0o644)
+        beneath.write_file(path, data, 0o644)
     (place / "info/attributes").write_bytes(info)
     if ignore_case:
         with (place / "config").open("a") as config:

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from baton.errors import WorkspaceError
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.gitlinks import with_gitlinks
 from workspaces.delivery.filter_attributes import attribute_files
-from workspaces.delivery.lfs_store import as_pointers, keep_contents
-from workspaces.git.commits import ENGINE, Author
-from workspaces.git.errors import GitFailed, translated
-from workspaces.git.object_database import Objects
-from workspaces.git.repositories import scratch
-from workspaces.git.run import git
-from workspaces.git.safe_directory import Beneath
-from workspaces.git.tree_codec import EXECUTABLE, FILE, GITLINK, TREE, Change, Entry
+from workspaces.delivery.lfs_store import keep_contents, make_pointers
+from workspaces.git.commits import ENGINE, CommitAuthor
+from workspaces.git.errors import GitFailed, translate_errors
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.repositories import scratch_repository
+from workspaces.git.run import call_git
+from workspaces.git.safe_directory import SafeDirectory
+from workspaces.git.tree_codec import EXECUTABLE, FILE, GITLINK, TREE, TreeChange, TreeEntry
 from workspaces.store.store import Store
 
 # Line ends follow the project's attributes. Encodings do not: agents read and write the bytes of the repository.
@@ -27,7 +27,7 @@ _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The result of a merge: a tree, or the paths in conflict and a tree with conflict markers."""
 
     tree: str | None
@@ -43,7 +43,7 @@ async def project_commit(
     parent: str,
     message: str,
     at: datetime,
-    author: Author = ENGINE,
+    author: CommitAuthor = ENGINE,
 ) -> str:
     """Make a commit of the project with the files of a checkpoint, in source.git, where agents and the person see it.
 
@@ -52,62 +52,62 @@ async def project_commit(
     `workspaces.delivery.filtered_files`. Submodules stay as they were. The same arguments give the same id.
     """
     checkpoints = Checkpoints(store)
-    tree, meta = checkpoints.tree(checkpoint), checkpoints.meta(checkpoint)
+    tree, meta = checkpoints.workspace_tree(checkpoint), checkpoints.read_metadata(checkpoint)
     objects = store.objects
-    with translated(f"making a commit of {lane.run}/{lane.task}"):
-        changes = await in_thread(lambda: list(objects.differences(store.source.tree_of(parent), tree)))
+    with translate_errors(f"making a commit of {lane.run}/{lane.task}"):
+        changes = await run_in_thread(lambda: list(objects.diff_trees(store.source.tree_of(parent), tree)))
         files = {change.path: change for change in changes if change.new and change.new.mode in (FILE, EXECUTABLE)}
-        pointers, contents = await as_pointers(store, tree, {path: c.new for path, c in files.items() if c.new})
+        pointers, contents = await make_pointers(store, tree, {path: c.new for path, c in files.items() if c.new})
         files = {path: change._replace(new=pointers.get(path, change.new)) for path, change in files.items()}
-        normal = await _normalised(store, await in_thread(objects.edit, tree, pointers), files)
+        normal = await _normalise_files(store, await run_in_thread(objects.edit_tree, tree, pointers), files)
 
-        def finish() -> str:
+        def write_commit() -> str:
             whole = with_gitlinks(objects, normal, meta.gitlinks)
             copy_tree(objects, store.source, whole)
-            return store.source.commit(whole, [parent], message, at, author)
+            return store.source.write_commit(whole, [parent], message, at, author)
 
-        commit = await in_thread(finish)
+        commit = await run_in_thread(write_commit)
     await keep_contents(store, lane.run, lane.task, commit, contents)
     return commit
 
 
-async def merge(store: Store, *, base: str, ours: str, theirs: str) -> Merged:
+async def merge_commits(store: Store, *, base: str, ours: str, theirs: str) -> MergeResult:
     """Merge two project commits that both descend from `base`, without moving a ref."""
     objects = store.objects
 
-    def anchor() -> tuple[str, str]:
+    def anchor_sides() -> tuple[str, str]:
         # Separate commits, so that the merge uses this base for any history, even a shallow one.
-        root = objects.commit(objects.tree_of(base), [], "base", _NO_TIME)
-        sides = (objects.commit(objects.tree_of(side), [root], "side", _NO_TIME) for side in (ours, theirs))
+        root = objects.write_commit(objects.tree_of(base), [], "base", _NO_TIME)
+        sides = (objects.write_commit(objects.tree_of(side), [root], "side", _NO_TIME) for side in (ours, theirs))
         return next(sides), next(sides)
 
-    with translated("merging"):
-        one, other = await in_thread(anchor)
-        async with scratch(store.root) as place:
+    with translate_errors("merging"):
+        one, other = await run_in_thread(anchor_sides)
+        async with scratch_repository(store.root) as place:
             # Conflict markers show the names of these refs.
             for name, commit in (("integrated", one), ("this-task", other)):
                 (place / "refs/heads" / name).write_text(f"{commit}\n")
-            result = await git(
+            result = await call_git(
                 ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "integrated", "this-task"],
                 git_dir=place,
-                env=store.env(write_to=store.source_path),
+                env=store.scratch_env(write_to=store.source_path),
                 check=False,
             )
     if result.code not in (0, 1):
         raise GitFailed("git could not merge; version 2.38 or newer is needed.", stderr=result.stderr, code=result.code)
-    tree, *conflicts = result.names()
+    tree, *conflicts = result.split_names()
     if result.code == 0:
-        return Merged(tree, [], tree)
-    return Merged(None, sorted(set(conflicts)), tree)
+        return MergeResult(tree, [], tree)
+    return MergeResult(None, sorted(set(conflicts)), tree)
 
 
 async def commit_tree(
-    store: Store, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE
+    store: Store, tree: str, parents: Sequence[str], message: str, at: datetime, author: CommitAuthor = ENGINE
 ) -> str:
     """Make a commit of the project with this tree; the same arguments give the same id."""
-    with translated("making a commit"):
-        await in_thread(copy_tree, store.objects, store.source, tree)
-        return await in_thread(store.source.commit, tree, parents, message, at, author)
+    with translate_errors("making a commit"):
+        await run_in_thread(copy_tree, store.objects, store.source, tree)
+        return await run_in_thread(store.source.write_commit, tree, parents, message, at, author)
 
 
 async def begin_from_conflict(
@@ -121,37 +121,39 @@ async def begin_from_conflict(
     at: datetime,
 ) -> str:
     """Continue a lane from a tree with conflict markers, on a new base, so that its maker resolves them."""
-    return await Checkpoints(store).begin(lane, project_base, at=at, replace=expected, tree=tree, files=files)
+    return await Checkpoints(store).begin_lane(lane, project_base, at=at, replace=expected, tree=tree, files=files)
 
 
-def copy_tree(source: Objects, target: Objects, tree: str) -> None:
+def copy_tree(source: ObjectDatabase, target: ObjectDatabase, tree: str) -> None:
     """Copy a tree with its objects into another repository, contents first, so that an existing tree is complete."""
     waiting = [(tree, False)]
     while waiting:
         oid, complete = waiting.pop()
-        if target.has(oid):
+        if target.has_object(oid):
             continue
         if complete:
-            target.raw_tree(source.read(oid)[1])
+            target.write_raw_tree(source.read_object(oid)[1])
             continue
         waiting.append((oid, True))
-        for entry in source.entries(oid).values():
+        for entry in source.list_entries(oid).values():
             if entry.mode == TREE:
                 waiting.append((entry.oid, False))
-            elif entry.mode != GITLINK and not target.has(entry.oid):
-                target.blob(source.data(entry.oid))
+            elif entry.mode != GITLINK and not target.has_object(entry.oid):
+                target.write_blob(source.read_blob(entry.oid))
 
 
-async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> str:
+async def _normalise_files(store: Store, tree: str, files: Mapping[str, TreeChange]) -> str:
     """Return the tree with the changed files as `git add` stores them; the same tree if no attributes apply."""
     objects = store.objects
-    attributes = await in_thread(attribute_files, objects, tree, files)
+    attributes = await run_in_thread(attribute_files, objects, tree, files)
     if not attributes:
         return tree
-    async with scratch(store.root, _ADD_ATTRIBUTES) as place:
+    async with scratch_repository(store.root, _ADD_ATTRIBUTES) as place:
         work = place / "work"
-        await in_thread(_lay_out, objects, work, {**attributes, **{path: c.new for path, c in files.items() if c.new}})
-        env = store.env(write_to=store.path)
+        await run_in_thread(
+            _lay_out, objects, work, {**attributes, **{path: c.new for path, c in files.items() if c.new}}
+        )
+        env = store.scratch_env(write_to=store.path)
         before = b"".join(
             b"%o %s\t%s\0" % (change.old.mode, change.old.oid.encode(), os.fsencode(path))
             for path, change in files.items()
@@ -159,29 +161,29 @@ async def _normalised(store: Store, tree: str, files: Mapping[str, Change]) -> s
         )
         # git needs the old entries: a file that has CRLF in the repository keeps it under `text=auto`.
         if before:
-            await git(["update-index", "-z", "--index-info"], git_dir=place, work_tree=work, env=env, stdin=before)
+            await call_git(["update-index", "-z", "--index-info"], git_dir=place, work_tree=work, env=env, stdin=before)
         paths = b"\0".join(b":(top,literal)" + os.fsencode(path) for path in files)
-        await git(
+        await call_git(
             ["add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"],
             git_dir=place,
             work_tree=work,
             env=env,
             stdin=paths,
         )
-        listed = await git(["ls-files", "-z", "--stage"], git_dir=place, work_tree=work, env=env)
-    changed: dict[str, Entry | None] = {}
-    for line in listed.names():
+        listed = await call_git(["ls-files", "-z", "--stage"], git_dir=place, work_tree=work, env=env)
+    changed: dict[str, TreeEntry | None] = {}
+    for line in listed.split_names():
         about, _, path = line.partition("\t")
         entry = files.get(path)
         if entry is not None and entry.new is not None:
-            changed[path] = Entry(entry.new.mode, about.split()[1])
+            changed[path] = TreeEntry(entry.new.mode, about.split()[1])
     if changed.keys() != files.keys():
         raise WorkspaceError(f"git did not add {sorted(files.keys() - changed.keys())[:3]}.")
-    return await in_thread(objects.edit, tree, changed)
+    return await run_in_thread(objects.edit_tree, tree, changed)
 
 
-def _lay_out(objects: Objects, work: Path, entries: Mapping[str, Entry]) -> None:
+def _lay_out(objects: ObjectDatabase, work: Path, entries: Mapping[str, TreeEntry]) -> None:
     work.mkdir()
-    files = Beneath(work)
+    files = SafeDirectory(work)
     for path, entry in entries.items():
-        files.write(path, objects.data(entry.oid), 0o755 if entry.mode == EXECUTABLE else 0o644)
+        files.write_file(path, objects.read_blob(entry.oid), 0o755 if entry.mode == EXECUTABLE else 0o644)

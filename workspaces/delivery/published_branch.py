@@ -5,8 +5,8 @@ from typing import Literal
 
 import pygit2
 
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
 from workspaces.store.fetch import FETCHED
 from workspaces.store.store import Store
 
@@ -14,7 +14,7 @@ Relation = Literal["same", "ahead", "rewritten", "gone"]
 
 
 @dataclass(frozen=True)
-class Theirs:
+class PublishedBranch:
     """A branch as it is in the repository now, and its relation to the commit that the run has published."""
 
     head: str | None
@@ -25,25 +25,25 @@ class Theirs:
 
 async def branch_head(store: Store, branch: str) -> str | None:
     """Fetch and return the commit of a branch; None if the branch does not exist."""
-    await store.fetch(None)
-    with translated(f"looking at {branch}"):
+    await store.fetch_base(None)
+    with translate_errors(f"looking at {branch}"):
         found = store.source.repo.references.get(f"{FETCHED}heads/{branch}")
         return None if found is None else str(found.target)
 
 
-async def look_at(store: Store, branch: str, published: str) -> Theirs:
+async def compare_branch(store: Store, branch: str, published: str) -> PublishedBranch:
     """Fetch and compare a branch with the published commit. Raises RepositoryError if the fetch fails."""
     head = await branch_head(store, branch)
     if head is None:
-        return Theirs(None, "gone")
+        return PublishedBranch(None, "gone")
     if head == published:
-        return Theirs(head, "same")
+        return PublishedBranch(head, "same")
 
-    def compare() -> Theirs:
+    def compare_commits() -> PublishedBranch:
         repo, now, before = store.source.repo, pygit2.Oid(hex=head), pygit2.Oid(hex=published)
-        if not store.source.has(published) or not repo.descendant_of(now, before):
-            return Theirs(head, "rewritten")
-        return Theirs(head, "ahead", repo.ahead_behind(now, before)[0])
+        if not store.source.has_object(published) or not repo.descendant_of(now, before):
+            return PublishedBranch(head, "rewritten")
+        return PublishedBranch(head, "ahead", repo.ahead_behind(now, before)[0])
 
-    with translated(f"looking at {branch}"):
-        return await in_thread(compare)
+    with translate_errors(f"looking at {branch}"):
+        return await run_in_thread(compare_commits)

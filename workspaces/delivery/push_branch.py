@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import pygit2
 
 from baton.errors import BranchMoved, DiskFull, GitHubDenied, RepositoryAway, RepositoryError, WorkspaceError
-from workspaces.git.credentials import Header
+from workspaces.git.credentials import CredentialHeader
 from workspaces.git.errors import clean_text
-from workspaces.git.run import GitResult, git
+from workspaces.git.run import GitResult, call_git
 from workspaces.store.fetch import HEADS
-from workspaces.store.local_source import guard
+from workspaces.store.local_source import guard_options
 from workspaces.store.promised_objects import lend_trees
 from workspaces.store.store import Store
-from workspaces.store.target_repository import listing, shown, unreachable
+from workspaces.store.target_repository import display_name, list_refs, unreachable_error
 
 
 @dataclass(frozen=True)
-class Published:
+class PushedBranch:
     """A branch as it is in the repository after a push; `already` says that an earlier attempt had pushed it."""
 
     branch: str
@@ -24,7 +24,7 @@ class Published:
     already: bool
 
 
-async def publish(store: Store, commit: str, branch: str, *, expected: str | None) -> Published:
+async def push_branch(store: Store, commit: str, branch: str, *, expected: str | None) -> PushedBranch:
     """Set the repository's branch to a project commit if it is at `expected` (None: if it does not exist).
 
     A branch that is at this commit already is a success. If a push ends without a clear answer, the branch is read
@@ -34,22 +34,22 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     ref = f"{HEADS}{branch}"
     if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
         raise RepositoryError(f"{clean_text(branch, 100)!r} cannot be the name of a branch.")
-    header = await store.header()
-    before = await _look(store, ref, header)
+    header = await store.credential_header()
+    before = await _read_remote_ref(store, ref, header)
     if before == commit:
-        return Published(branch, commit, already=True)
+        return PushedBranch(branch, commit, already=True)
     if before != expected:
-        raise BranchMoved(_elsewhere(store, branch, before, expected))
+        raise BranchMoved(_moved_message(store, branch, before, expected))
     lease = f"--force-with-lease={ref}:{expected or ''}"
     options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed", lease]
     said: GitResult | None = None
     fault: WorkspaceError | None = None
     try:
         await lend_trees(store.repo, store.root, store.source_path, commit)
-        guarded = await guard("receive-pack", store.repo, store.source_path, hooks=store.hooks)
+        guarded = await guard_options("receive-pack", store.repo, store.source_path, hooks=store.hooks)
         # A partial clone may lack what a thin pack builds on.
         options += ["--no-thin"] if guarded else []
-        said = await git(
+        said = await call_git(
             ["push", *options, *guarded, "--", store.repo, f"{commit}:{ref}"],
             git_dir=store.source_path,
             persons=True,
@@ -61,34 +61,36 @@ async def publish(store: Store, commit: str, branch: str, *, expected: str | Non
     except WorkspaceError as error:  # a time-out: only the repository knows whether the push took effect
         fault = error
     if said is not None and said.code == 0:
-        return Published(branch, commit, already=False)
-    after = await _look(store, ref, header)
+        return PushedBranch(branch, commit, already=False)
+    after = await _read_remote_ref(store, ref, header)
     if after == commit:
-        return Published(branch, commit, already=False)
+        return PushedBranch(branch, commit, already=False)
     if after != before:
-        raise BranchMoved(_elsewhere(store, branch, after, expected))
-    why = unreachable(store.repo, said.stderr, "pushed to", header) if said else None
+        raise BranchMoved(_moved_message(store, branch, after, expected))
+    why = unreachable_error(store.repo, said.stderr, "pushed to", header) if said else None
     if isinstance(why, GitHubDenied | RepositoryAway):
         raise why
     raise RepositoryError(
-        f"The branch {branch} could not be pushed to {shown(store.repo)}: {_reason(said) if said else fault}"
+        f"The branch {branch} could not be pushed to {display_name(store.repo)}:"
+        f" {_failure_reason(said) if said else fault}"
     )
 
 
-async def _look(store: Store, ref: str, header: Header | None) -> str | None:
-    return (await listing(store.repo, store.source_path, ref, header=header, hooks=store.hooks)).refs.get(ref)
+async def _read_remote_ref(store: Store, ref: str, header: CredentialHeader | None) -> str | None:
+    return (await list_refs(store.repo, store.source_path, ref, header=header, hooks=store.hooks)).refs.get(ref)
 
 
-def _elsewhere(store: Store, branch: str, found: str | None, expected: str | None) -> str:
+def _moved_message(store: Store, branch: str, found: str | None, expected: str | None) -> str:
     where = f"is at {found[:12]}" if found else "is gone"
     wanted = f"at {expected[:12]}" if expected else "new"
     return (
-        f"The branch {branch} of {shown(store.repo)} {where}, but should be {wanted}: somebody else has moved it, so it"
+        f"The branch {branch} of {display_name(store.repo)} {where}, but should be {wanted}: somebody else has"
+        " moved it, so it"
         " was left as it is; rename or remove it and try again."
     )
 
 
-def _reason(said: GitResult) -> str:
+def _failure_reason(said: GitResult) -> str:
     """Return the reason why a push failed: the remote's verdict on the ref, then the output of its hooks."""
     verdicts = [line.split("\t")[-1] for line in said.text.splitlines() if line.startswith("!")]
     words = [line for line in said.stderr.splitlines() if not line.startswith(("error: failed to push", "To "))]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from system.uncancellable import in_thread
-from workspaces.git.file_lock import locked
+from system.uncancellable import run_in_thread
+from workspaces.git.file_lock import hold_lock
 from workspaces.git.safe_directory import clear_away
-from workspaces.sandbox.command import Command
+from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 
 FORMAT = 1
@@ -122,16 +122,16 @@ async def make_environment(
     One that is killed leaves a directory that a later one removes. Raises SandboxUnavailable, DiskFull, WorkspaceError.
     """
     parent = home / "environments"
-    await in_thread(parent.mkdir, parents=True, exist_ok=True, mode=0o700)
+    await run_in_thread(parent.mkdir, parents=True, exist_ok=True, mode=0o700)
     place = parent / key
     variables = {**dict.fromkeys(_certificates(), CERTIFICATES), **env}
-    async with locked(parent / f".{key}.lock"):
-        if (kept := await in_thread(_read, place)) is not None:
+    async with hold_lock(parent / f".{key}.lock"):
+        if (kept := await run_in_thread(_read, place)) is not None:
             record = kept.model_copy(update={"reused": True})
-            await in_thread(os.utime, place)
+            await run_in_thread(os.utime, place)
             return Environment(record, place / "tree", place / "home", variables, search_path)
-        await in_thread(remove_unused, parent)
-        making = Path(await in_thread(tempfile.mkdtemp, prefix=".making-", dir=parent))
+        await run_in_thread(remove_unused, parent)
+        making = Path(await run_in_thread(tempfile.mkdtemp, prefix=".making-", dir=parent))
         began = time.monotonic()
         for name in ("tree", "home", "base"):
             (making / name).mkdir()
@@ -143,17 +143,17 @@ async def make_environment(
                 results.append(await _run_step(step, making, variables, search_path, sandbox, timeout))
                 if results[-1].exit_code != 0:
                     break
-            await in_thread(clear_away, making / "base")
-            size = await in_thread(_measure, making)
+            await run_in_thread(clear_away, making / "base")
+            size = await run_in_thread(_measure, making)
         except BaseException:
-            await in_thread(clear_away, making)
+            await run_in_thread(clear_away, making)
             raise
         record = EnvironmentRecord(
             key=key, steps=results, seconds=round(time.monotonic() - began, 3), bytes=size, reused=False
         )
         if record.failed:
             return Environment(record, making / "tree", making / "home", variables, search_path)
-        await in_thread(_keep, record, making, place)
+        await run_in_thread(_keep, record, making, place)
         return Environment(record, place / "tree", place / "home", variables, search_path)
 
 
@@ -165,7 +165,7 @@ async def _run_step(
     sandbox: Sandbox,
     timeout: timedelta,
 ) -> StepResult:
-    command = Command(
+    command = SandboxCommand(
         argv=step.command,
         workspace=making / "tree",
         layer=making / "base",
@@ -177,14 +177,14 @@ async def _run_step(
         timeout=timeout,
         output_limit=_TAIL,
     )
-    done = await sandbox.run(command)
+    done = await sandbox.run_command(command)
     return StepResult(
         **step.model_dump(),
         exit_code=done.exit_code,
         seconds=round(done.seconds, 3),
         timed_out=done.timed_out,
         output=done.output[-_TAIL:],
-        network=done.network.sentences() if done.network else [],
+        network=done.network.describe_use() if done.network else [],
     )
 
 
@@ -233,9 +233,9 @@ def remove_unused(parent: Path) -> None:
 async def discard(environment: Environment) -> None:
     """Remove an environment whose set-up failed; one that is kept stays."""
     if environment.tree.parent.name.startswith(".making-"):
-        await in_thread(clear_away, environment.tree.parent)
+        await run_in_thread(clear_away, environment.tree.parent)
 
 
 async def forget_environment(home: Path, key: str) -> None:
     """Remove a kept environment, so that the next one that wants it makes it anew."""
-    await in_thread(clear_away, home / "environments" / key)
+    await run_in_thread(clear_away, home / "environments" / key)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
-from workspaces.sandbox.command import Command
+from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 
 _LIMIT = timedelta(minutes=2)
@@ -33,7 +33,9 @@ async def find_tools(needed: Sequence[Needed], sandbox: Sandbox, search_path: Se
     if not needed:
         return []
     script = "\n".join(_look_for(number, one) for number, one in enumerate(needed))
-    done = await sandbox.run(Command(argv=script, timeout=_LIMIT, search_path=search_path, output_limit=20_000))
+    done = await sandbox.run_command(
+        SandboxCommand(argv=script, timeout=_LIMIT, search_path=search_path, output_limit=20_000)
+    )
     found: dict[int, str] = {}
     for line in done.output.splitlines():
         number, mark, text = line.partition("=")

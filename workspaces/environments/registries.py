@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from baton.settings.network_names import Grant
+from baton.settings.network_names import NetworkGrant
 
 _PYTHON = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _NODE = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
@@ -25,7 +25,7 @@ class Registries:
     """Variables that lead the package managers of a set-up to this host's registries, and the way there."""
 
     env: Mapping[str, str] = field(default_factory=dict)
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[NetworkGrant, ...] = ()
     notes: tuple[str, ...] = ()
     """A sentence for each registry that is not passed on."""
 
@@ -40,7 +40,7 @@ def find_registries(variables: Mapping[str, str] | None = None, user_home: Path 
     python = next((found[name] for name in _PYTHON if found.get(name)), "") or _pip_index(found, place)
     node = next((found[name] for name in _NODE if found.get(name)), "") or _npm_registry(place)
     env: dict[str, str] = {}
-    grants: list[Grant] = []
+    grants: list[NetworkGrant] = []
     notes: list[str] = []
     for url, names in ((python, ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")), (node, ("npm_config_registry",))):
         parts = _split(url)
@@ -54,7 +54,7 @@ def find_registries(variables: Mapping[str, str] | None = None, user_home: Path 
             )
             continue
         env |= dict.fromkeys(names, url)
-        grants.append(Grant(host, port))
+        grants.append(NetworkGrant(host, port))
     return Registries(env, tuple(grants), tuple(notes))
 
 

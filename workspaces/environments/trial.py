@@ -11,11 +11,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.environments.environment import Checkout, Environment
 from workspaces.environments.test_report import TestReport, parse_report
 from workspaces.git.safe_directory import clear_away
-from workspaces.sandbox.command import Command
+from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 
 Verdict = Literal["green", "green_against_base", "red", "untested", "broken_environment"]
@@ -85,14 +85,14 @@ async def try_tests(
     Raises SandboxUnavailable, DiskFull, WorkspaceError.
     """
     parent = home / "trials"
-    await in_thread(parent.mkdir, parents=True, exist_ok=True, mode=0o700)
-    place = Path(await in_thread(tempfile.mkdtemp, dir=parent))
+    await run_in_thread(parent.mkdir, parents=True, exist_ok=True, mode=0o700)
+    place = Path(await run_in_thread(tempfile.mkdtemp, dir=parent))
     log = place / "log"
     try:
         (place / "home").mkdir()
         await checkout(place / "work")
-        done = await sandbox.run(
-            Command(
+        done = await sandbox.run_command(
+            SandboxCommand(
                 argv=command,
                 workspace=place / "work",
                 layer=environment.tree,
@@ -105,9 +105,9 @@ async def try_tests(
             ),
             log=log,
         )
-        text = await in_thread(_read_log, log)
+        text = await run_in_thread(_read_log, log)
     finally:
-        await in_thread(clear_away, place)
+        await run_in_thread(clear_away, place)
     report = parse_report(text)
     return TestRun(
         command=command,

@@ -16,18 +16,18 @@ _TRAILER = re.compile(
 
 
 @dataclass(frozen=True)
-class Author:
+class CommitAuthor:
     """The author of a commit."""
 
     name: str = "Baton"
     email: str = "baton@localhost"
 
 
-ENGINE = Author()
+ENGINE = CommitAuthor()
 """The committer of every commit, also of those with another author."""
 
 
-def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> bytes:
+def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, author: CommitAuthor = ENGINE) -> bytes:
     """Return the bytes of a commit, as libgit2 writes them. Raises ValueError or GitError if the author's name or
     address is invalid.
     """
@@ -40,7 +40,7 @@ def commit_bytes(tree: str, parents: Sequence[str], message: str, at: datetime, 
     return b"\n".join([*lines, b"", message.encode(errors="replace").replace(b"\0", b"")])
 
 
-def in_message(text: str) -> str:
+def quote_trailers(text: str) -> str:
     """Return a model's text for a commit message, in which no line can be taken for one of the engine's trailers.
 
     Lines that look like a trailer are quoted, also those that are none of Baton's: readers rely on `Signed-off-by` and

@@ -14,7 +14,7 @@ Credentials = Callable[[str], Awaitable[str | None]]
 
 
 @dataclass(frozen=True)
-class Header:
+class CredentialHeader:
     """An HTTP header for the host of a URL."""
 
     url: str
@@ -34,12 +34,12 @@ class Header:
         }
 
 
-def basic_header(url: str, user: str, password: str) -> Header:
+def basic_header(url: str, user: str, password: str) -> CredentialHeader:
     """Return the header of HTTP's basic authentication (RFC 7617) for the host of a URL."""
-    return Header(url, f"Authorization: Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
+    return CredentialHeader(url, f"Authorization: Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
 
 
-async def header_for(repo: str, credentials: Credentials | None) -> Header | None:
+async def header_for(repo: str, credentials: Credentials | None) -> CredentialHeader | None:
     """Return the header for one operation on a repository; None if it needs no credential of the engine's."""
     value = await credentials(repo) if credentials is not None and repo.startswith(("http://", "https://")) else None
-    return Header(repo, value) if value else None
+    return CredentialHeader(repo, value) if value else None

@@ -47,7 +47,7 @@ def clean_text(text: str, limit: int = 600) -> str:
     return Redactor()(printable)[:limit]
 
 
-def require_room(directory: Path, size: int) -> None:
+def require_free_space(directory: Path, size: int) -> None:
     """Raise OSError (ENOSPC, EDQUOT) if the disk has no space for a file of `size` bytes: libgit2 loses the reason of a
     failure.
     """
@@ -56,7 +56,7 @@ def require_room(directory: Path, size: int) -> None:
 
 
 @contextmanager
-def brief_lock(path: Path, name: str) -> Iterator[None]:
+def hold_brief_lock(path: Path, name: str) -> Iterator[None]:
     """Hold a lock for work of milliseconds. Raises WorkspaceError, with the process that holds it, after BRIEF_WAIT.
 
     Such a process was stopped in the middle of its work, which cannot be told from one that is about to go on.
@@ -72,7 +72,7 @@ def brief_lock(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translate_errors(doing: str) -> Iterator[None]:
     """Raise DiskFull or WorkspaceError in place of errors of libgit2 and the system; `doing` is the middle of the
     message.
     """

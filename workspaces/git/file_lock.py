@@ -21,7 +21,7 @@ _MAX_BRIEF_WAIT = 0.01
 
 
 @asynccontextmanager
-async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[None]:
+async def hold_lock(path: Path, limit: timedelta | None = None) -> AsyncIterator[None]:
     """Hold the lock at `path`; child processes do not inherit it.
 
     With a limit, raises LockHeld if another process or attempt holds it for longer.
@@ -29,9 +29,9 @@ async def locked(path: Path, limit: timedelta | None = None) -> AsyncIterator[No
     clock = asyncio.get_running_loop().time
     ending = None if limit is None else clock() + limit.total_seconds()
     wait = _FIRST_WAIT
-    while (descriptor := _try(path)) is None:
+    while (descriptor := _try_lock(path)) is None:
         if ending is not None and clock() > ending:
-            raise LockHeld(_holder(path))
+            raise LockHeld(_describe_holder(path))
         await asyncio.sleep(wait)
         wait = min(wait * 2, _MAX_WAIT)
     try:
@@ -48,19 +48,19 @@ class LockHeld(Exception):
         self.holder = holder
 
 
-def _holder(path: Path) -> str:
+def _describe_holder(path: Path) -> str:
     """Return the process that has the lock, and whether it is stopped (SIGSTOP): such a process keeps the lock without
     end.
     """
     try:
-        process = _locker(path) or int(path.read_text())
+        process = _find_locker(path) or int(path.read_text())
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, ValueError):
         return "another process"
     return f"process {process}, which is stopped" if state in "Tt" else f"process {process}"
 
 
-def _locker(path: Path) -> int | None:
+def _find_locker(path: Path) -> int | None:
     """Return the process that the kernel names as the holder; None if it lists no lock on this file (proc_locks(5)).
 
     A holder cannot always write its id into the file, for instance on a full disk: then the id of an earlier one is
@@ -83,9 +83,9 @@ def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
     """
     ending = time.monotonic() + limit.total_seconds()
     wait = _FIRST_WAIT
-    while (descriptor := _try(path)) is None:
+    while (descriptor := _try_lock(path)) is None:
         if time.monotonic() > ending:
-            raise LockHeld(_holder(path))
+            raise LockHeld(_describe_holder(path))
         time.sleep(wait)
         wait = min(wait * 2, _MAX_BRIEF_WAIT)
     try:
@@ -97,7 +97,7 @@ def held_briefly(path: Path, limit: timedelta) -> Iterator[None]:
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
     """Hold the lock at `path` if it is free; yields whether it is. For work that may be left to another process."""
-    descriptor = _try(path)
+    descriptor = _try_lock(path)
     try:
         yield descriptor is not None
     finally:
@@ -105,7 +105,7 @@ def held_if_free(path: Path) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _try(path: Path) -> int | None:
+def _try_lock(path: Path) -> int | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, _FLAGS, 0o600)
     try:

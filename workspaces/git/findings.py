@@ -21,7 +21,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Finding:
+class StoreFinding:
     """One fault of a store or a workspace."""
 
     kind: Kind
@@ -35,7 +35,7 @@ class Finding:
     """Whether `repair` may be able to repair it; False if it certainly is not."""
 
     @property
-    def harmless(self) -> bool:
+    def is_harmless(self) -> bool:
         """Whether all runs can go on in spite of it."""
         return self.kind in ("leftover", "stray", "workspace", "index")
 
@@ -47,14 +47,14 @@ class StoreReport:
     repository: str
     path: Path
     refs: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    mended: list[Finding] = field(default_factory=list)
+    findings: list[StoreFinding] = field(default_factory=list)
+    mended: list[StoreFinding] = field(default_factory=list)
 
     @property
-    def ok(self) -> bool:
+    def is_sound(self) -> bool:
         """Whether all findings are harmless to runs."""
-        return all(finding.harmless for finding in self.findings)
+        return all(finding.is_harmless for finding in self.findings)
 
-    def of(self, *kinds: Kind) -> list[Finding]:
+    def of_kinds(self, *kinds: Kind) -> list[StoreFinding]:
         """Return the findings of these kinds."""
         return [finding for finding in self.findings if finding.kind in kinds]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pygit2
 
 from baton import naming
-from workspaces.git.findings import Finding
+from workspaces.git.findings import StoreFinding
 from workspaces.git.object_database import prepare_library
 
 REPOSITORIES = ("source.git", "store.git")
@@ -34,32 +34,32 @@ _FROM_A_COPY = (
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreEntry:
     """The directory of one store, with the faults that keep it from being opened."""
 
     root: Path
     repository: str | None
     """The target repository; None where the store does not say."""
-    faults: tuple[Finding, ...] = ()
+    faults: tuple[StoreFinding, ...] = ()
     """The faults that keep it from being opened, the gravest first."""
 
     @property
-    def words(self) -> str:
+    def first_fault(self) -> str:
         """The first fault in sentences: its meaning, and the remedy."""
         first = self.faults[0]
         return f"The store {self.root} cannot be used: {first.what} {first.advice}"
 
-    def holds(self, run: str) -> bool:
+    def has_run(self, run: str) -> bool:
         """Whether a run has refs in this store, as far as that can be seen without git."""
         key = naming.run_key(run)
         return any(
             os.path.lexists(self.root / name / "refs/baton" / key)
-            or f" refs/baton/{key}/".encode() in (_read(self.root / name / "packed-refs") or b"")
+            or f" refs/baton/{key}/".encode() in (_read_small(self.root / name / "packed-refs") or b"")
             for name in REPOSITORIES
         )
 
 
-def stock(home: Path) -> list[Place]:
+def list_stores(home: Path) -> list[StoreEntry]:
     """Return every store of a home, sorted by directory, without those that a crash left empty."""
     stores = home / "stores"
     try:
@@ -67,48 +67,48 @@ def stock(home: Path) -> list[Place]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [Place(stores, None, (_unreadable(home, stores, error),))]
-    places = [place_of(home, stores / name) for name in names if _STORE.fullmatch(name)]
+        return [StoreEntry(stores, None, (_unreadable_finding(home, stores, error),))]
+    places = [inspect_store(home, stores / name) for name in names if _STORE.fullmatch(name)]
     return [place for place in places if place is not None]
 
 
-def place_of(home: Path, root: Path, repository: str | None = None) -> Place | None:
+def inspect_store(home: Path, root: Path, repository: str | None = None) -> StoreEntry | None:
     """Inspect the store at `root`, of a given repository or of the one that its file names; None for a store that is
     still empty.
     """
-    faults = list(faults_of(home, root))
-    if repository is None and not any(finding.where == _below(home, root) for finding in faults):
-        repository = said_repository(root)
+    faults = list(find_faults(home, root))
+    if repository is None and not any(finding.where == _path_below(home, root) for finding in faults):
+        repository = read_repository_name(root)
         if repository is None:
             if not (root / "ready").exists() and not _has_runs(root):
                 return None
             faults.append(
-                Finding(
+                StoreFinding(
                     "store",
-                    _below(home, root / "repository"),
+                    _path_below(home, root / "repository"),
                     "The file that says which repository it is of is lost or damaged.",
                     _MENDABLE,
                 )
             )
-    return Place(root, repository, tuple(faults))
+    return StoreEntry(root, repository, tuple(faults))
 
 
-def said_repository(root: Path) -> str | None:
+def read_repository_name(root: Path) -> str | None:
     """Return the repository that a store's file names; None if it names none, or that of another directory."""
     try:
-        said = (_read(root / "repository") or b"").decode().strip()
+        said = (_read_small(root / "repository") or b"").decode().strip()
     except ValueError:
         return None
     return said if said and naming.repo_key(said) == root.name else None
 
 
-def faults_of(home: Path, root: Path) -> Iterator[Finding]:
+def find_faults(home: Path, root: Path) -> Iterator[StoreFinding]:
     """Find the faults that keep the store at `root` from being opened; the repository it is of is not asked for."""
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
-            yield Finding(
+            yield StoreFinding(
                 "store",
-                _below(home, root),
+                _path_below(home, root),
                 "A file stands where the directory of a store should be.",
                 f"Look at it, and move it out of {root.parent}.",
                 mendable=False,
@@ -117,7 +117,7 @@ def faults_of(home: Path, root: Path) -> Iterator[Finding]:
         os.listdir(root)
     except OSError as error:
         if os.path.lexists(root) or not isinstance(error, FileNotFoundError):
-            yield _unreadable(home, root, error)
+            yield _unreadable_finding(home, root, error)
         return
     if not (root / "ready").exists() and not _has_runs(root):
         return  # a crash came while it was made: the next one that opens it completes it
@@ -125,43 +125,47 @@ def faults_of(home: Path, root: Path) -> Iterator[Finding]:
         yield from _faults_of_repository(home, root / name)
     if _is_directory(root / "store.git/objects"):
         borrowed = root / "store.git/objects/info/alternates"
-        if _read(borrowed) != ALTERNATES.encode():
-            yield _lost(home, borrowed, "It does not say where the project's own objects are.")
+        if _read_small(borrowed) != ALTERNATES.encode():
+            yield _lost_finding(home, borrowed, "It does not say where the project's own objects are.")
 
 
-def _faults_of_repository(home: Path, path: Path) -> Iterator[Finding]:
+def _faults_of_repository(home: Path, path: Path) -> Iterator[StoreFinding]:
     if not _is_directory(path):
         if os.path.lexists(path):
             what = f"A file stands where {path.name} should be."
         else:
             what = f"{path.name} is gone, and what was in it."
-        yield Finding("store", _below(home, path), what, _FROM_A_COPY, mendable=False)
+        yield StoreFinding("store", _path_below(home, path), what, _FROM_A_COPY, mendable=False)
         return
     try:
         os.listdir(path)
     except OSError as error:
-        yield _unreadable(home, path, error)
+        yield _unreadable_finding(home, path, error)
         return
     if not _is_directory(path / "refs"):
         what = f"{path.name} has no directory refs: which commits are the newest of its runs is lost."
-        yield Finding("store", _below(home, path / "refs"), what, _FROM_A_COPY, mendable=False)
+        yield StoreFinding("store", _path_below(home, path / "refs"), what, _FROM_A_COPY, mendable=False)
     if not _is_directory(path / "objects"):
-        yield _lost(home, path / "objects", f"{path.name} has no directory objects.")
+        yield _lost_finding(home, path / "objects", f"{path.name} has no directory objects.")
     for name in ("objects", "refs"):
         if _is_directory(path / name):
             try:
                 os.listdir(path / name)
             except OSError as error:
-                yield _unreadable(home, path / name, error)
-    if not _HEAD.fullmatch(_read(path / "HEAD") or b""):
-        yield _lost(home, path / "HEAD", f"{path.name} has no HEAD that git can read, so git takes it for none of its.")
+                yield _unreadable_finding(home, path / name, error)
+    if not _HEAD.fullmatch(_read_small(path / "HEAD") or b""):
+        yield _lost_finding(
+            home, path / "HEAD", f"{path.name} has no HEAD that git can read, so git takes it for none of its."
+        )
     if not _is_configuration(path / "config"):
-        yield _lost(home, path / "config", f"The configuration of {path.name} is lost or damaged.")
+        yield _lost_finding(home, path / "config", f"The configuration of {path.name} is lost or damaged.")
     for name in ("info/attributes", "info/exclude"):
-        if _read(path / name) is None:
-            yield _lost(home, path / name, f"The file {name} of {path.name} is lost.")
+        if _read_small(path / name) is None:
+            yield _lost_finding(home, path / name, f"The file {name} of {path.name} is lost.")
     if not _is_packed_refs(path / "packed-refs"):
-        yield _lost(home, path / "packed-refs", f"The list of refs that {path.name} keeps in one file is damaged.")
+        yield _lost_finding(
+            home, path / "packed-refs", f"The list of refs that {path.name} keeps in one file is damaged."
+        )
 
 
 def _is_directory(path: Path) -> bool:
@@ -172,7 +176,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _is_configuration(path: Path) -> bool:
-    if _read(path) is None:
+    if _read_small(path) is None:
         return False
     prepare_library()
     try:
@@ -195,7 +199,7 @@ PACKED_REF = re.compile(rb"#.*|\^[0-9a-f]{40}|[0-9a-f]{40} refs/[^\x00-\x20\x7f]
 """A line of `packed-refs`: https://git-scm.com/docs/git-pack-refs."""
 
 
-def _read(path: Path) -> bytes | None:
+def _read_small(path: Path) -> bytes | None:
     """Return a small file, cut after 64 KiB; None if it cannot be read. `packed-refs` is returned whole."""
     try:
         with path.open("rb") as file:
@@ -211,19 +215,19 @@ def _has_runs(root: Path) -> bool:
         return (root / "store.git/packed-refs").exists()
 
 
-def _lost(home: Path, path: Path, what: str) -> Finding:
-    return Finding("store", _below(home, path), what, _MENDABLE)
+def _lost_finding(home: Path, path: Path, what: str) -> StoreFinding:
+    return StoreFinding("store", _path_below(home, path), what, _MENDABLE)
 
 
-def _unreadable(home: Path, path: Path, error: OSError) -> Finding:
-    return Finding(
+def _unreadable_finding(home: Path, path: Path, error: OSError) -> StoreFinding:
+    return StoreFinding(
         "store",
-        _below(home, path),
+        _path_below(home, path),
         f"{path.name} cannot be read: {error.strerror or error}.",
         f"Give it back to this user, or put it right by hand: {path}.",
         mendable=False,
     )
 
 
-def _below(home: Path, path: Path) -> str:
+def _path_below(home: Path, path: Path) -> str:
     return str(path.relative_to(home))

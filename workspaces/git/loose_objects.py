@@ -28,7 +28,7 @@ class DamagedObject(ValueError):
 
 
 @lru_cache(maxsize=256)
-def places_of(repository: Path) -> tuple[str, ...]:
+def object_directories(repository: Path) -> tuple[str, ...]:
     """Return the directories with the objects of a repository of the engine: its own, and those it borrows from."""
     own = repository / "objects"
     try:
@@ -63,4 +63,4 @@ def read_loose(places: Sequence[str], oid: str) -> tuple[int, bytes] | None:
 def require_whole(repository: Path, *oids: str) -> None:
     """Raise DamagedObject if one of these objects is a loose file that is not whole."""
     for oid in oids:
-        read_loose(places_of(repository), oid)
+        read_loose(object_directories(repository), oid)

@@ -15,12 +15,12 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
-from system.fsync import Unsynced
-from workspaces.git.commits import ENGINE, Author, commit_bytes
-from workspaces.git.errors import require_room
-from workspaces.git.loose_objects import KINDS, DamagedObject, places_of, read_loose, require_whole
-from workspaces.git.safe_directory import parts
-from workspaces.git.tree_codec import EMPTY_TREE, TREE, Change, Entry, dump_tree, parse_tree
+from system.fsync import UnsyncedFiles
+from workspaces.git.commits import ENGINE, CommitAuthor, commit_bytes
+from workspaces.git.errors import require_free_space
+from workspaces.git.loose_objects import KINDS, DamagedObject, object_directories, read_loose, require_whole
+from workspaces.git.safe_directory import split_path
+from workspaces.git.tree_codec import EMPTY_TREE, TREE, TreeChange, TreeEntry, dump_tree, parse_tree
 
 _MAX_REMEMBERED = 30_000
 """Entries of trees that are kept in memory, some 250 bytes each."""
@@ -56,63 +56,63 @@ def object_id(kind: int, data: bytes) -> str:
 
 
 @dataclass
-class _Edit:
+class _DirectoryEdit:
     """One directory on the way down of an edit, with its entries as they will be."""
 
     name: bytes
-    entries: dict[bytes, Entry]
-    below: list[tuple[bytes, list[tuple[list[bytes], Entry | None]]]]
+    entries: dict[bytes, TreeEntry]
+    below: list[tuple[bytes, list[tuple[list[bytes], TreeEntry | None]]]]
     """The directories in it that change, too; the last one first."""
 
 
-class Objects:
+class ObjectDatabase:
     """The objects of one bare repository and of those it borrows from."""
 
     def __init__(self, path: Path) -> None:
         prepare_library()
         self.repo = pygit2.Repository(str(path))
         self._path = path
-        self._places = places_of(path)
+        self._places = object_directories(path)
         # Without the packs: an object that is only in a pack is written again, because garbage collection may be about
         # to drop a pack with unreferenced objects. https://git-scm.com/docs/git-gc#_notes
         self._loose = pygit2.Odb()
         self._loose.add_backend(pygit2.OdbBackendLoose(str(path / "objects"), _FASTEST, False), 1)
-        self._unsynced = Unsynced(path / "objects")
-        self._trees: dict[str, dict[bytes, Entry]] = {}
+        self._unsynced = UnsyncedFiles(path / "objects")
+        self._trees: dict[str, dict[bytes, TreeEntry]] = {}
         self._remembered = 0
         self._commits: dict[str, str] = {}
 
-    def blob(self, data: bytes) -> str:
+    def write_blob(self, data: bytes) -> str:
         """Store bytes as a blob; returns its id."""
-        return self.put(ObjectType.BLOB, data)
+        return self.write_object(ObjectType.BLOB, data)
 
     def blob_id(self, data: bytes) -> str:
         """Return the id of bytes as a blob, without storing them."""
         return str(pygit2.hash(data))
 
-    def data(self, oid: str) -> bytes:
+    def read_blob(self, oid: str) -> bytes:
         """Return the bytes of a blob. Raises KeyError if there is no such blob."""
-        kind, data = self.read(oid)
+        kind, data = self.read_object(oid)
         if kind != ObjectType.BLOB:
             raise KeyError(oid)
         return data
 
-    def has(self, oid: str) -> bool:
+    def has_object(self, oid: str) -> bool:
         """Whether an object is there; always so for the empty tree, as in git."""
         return oid == EMPTY_TREE or bool(self.repo.odb.exists(oid))
 
-    def read(self, oid: str) -> tuple[int, bytes]:
+    def read_object(self, oid: str) -> tuple[int, bytes]:
         """Return kind and bytes of any object. Raises KeyError if there is none, DamagedObject if it is not whole."""
         return read_loose(self._places, oid) or self.repo.read(oid)
 
-    def entries(self, tree: str) -> Mapping[bytes, Entry]:
+    def list_entries(self, tree: str) -> Mapping[bytes, TreeEntry]:
         """Return the entries of a tree by name, without those of its subdirectories."""
         if tree == EMPTY_TREE:
             return {}
         known = self._trees.get(tree)
-        return self._remember(tree, self._parse(tree)) if known is None else known
+        return self._cache_tree(tree, self._read_tree(tree)) if known is None else known
 
-    def _remember(self, tree: str, entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    def _cache_tree(self, tree: str, entries: dict[bytes, TreeEntry]) -> dict[bytes, TreeEntry]:
         """Cache a tree: a transcript of many turns is read a file at a time, each time by way of the same trees."""
         if self._remembered > _MAX_REMEMBERED:
             self._trees, self._remembered = {}, 0
@@ -120,38 +120,38 @@ class Objects:
         self._remembered += len(entries)
         return entries
 
-    def _parse(self, tree: str) -> dict[bytes, Entry]:
-        kind, raw = self.read(tree)
+    def _read_tree(self, tree: str) -> dict[bytes, TreeEntry]:
+        kind, raw = self.read_object(tree)
         if kind != ObjectType.TREE:
             raise KeyError(tree)
         return parse_tree(raw)
 
-    def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
+    def write_tree(self, entries: Mapping[bytes, TreeEntry]) -> str:
         """Store a tree."""
-        return self.raw_tree(dump_tree(entries))
+        return self.write_raw_tree(dump_tree(entries))
 
-    def raw_tree(self, raw: bytes) -> str:
+    def write_raw_tree(self, raw: bytes) -> str:
         """Store the bytes of a tree."""
-        return self.put(ObjectType.TREE, raw)
+        return self.write_object(ObjectType.TREE, raw)
 
-    def entry(self, tree: str, path: str) -> Entry | None:
+    def find_entry(self, tree: str, path: str) -> TreeEntry | None:
         """Return the entry at a path of a tree, or None. The empty path is the tree itself."""
-        found = Entry(TREE, tree)
+        found = TreeEntry(TREE, tree)
         for name in os.fsencode(path).split(b"/") if path else []:
             if found.mode != TREE:
                 return None
-            below = self.entries(found.oid).get(name)
+            below = self.list_entries(found.oid).get(name)
             if below is None:
                 return None
             found = below
         return found
 
-    def edit(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
+    def edit_tree(self, tree: str, changes: Mapping[str, TreeEntry | None]) -> str:
         """Return a tree with some paths set, or removed for a None. Directories are made and removed as needed."""
         if not changes:
             return tree
         # One entry for each directory on the way down: trees may be thousands of levels deep.
-        stack = [self._begin_edit(b"", tree, [(parts(path), entry) for path, entry in changes.items()], 0)]
+        stack = [self._begin_edit(b"", tree, [(split_path(path), entry) for path, entry in changes.items()], 0)]
         while True:
             here = stack[-1]
             if here.below:
@@ -169,13 +169,13 @@ class Objects:
             if written is None:
                 stack[-1].entries.pop(here.name, None)
             else:
-                stack[-1].entries[here.name] = Entry(TREE, written)
+                stack[-1].entries[here.name] = TreeEntry(TREE, written)
 
     def _begin_edit(
-        self, name: bytes, tree: str | None, changes: Sequence[tuple[list[bytes], Entry | None]], depth: int
-    ) -> "_Edit":
-        entries = dict(self.entries(tree)) if tree else {}
-        below: dict[bytes, list[tuple[list[bytes], Entry | None]]] = {}
+        self, name: bytes, tree: str | None, changes: Sequence[tuple[list[bytes], TreeEntry | None]], depth: int
+    ) -> "_DirectoryEdit":
+        entries = dict(self.list_entries(tree)) if tree else {}
+        below: dict[bytes, list[tuple[list[bytes], TreeEntry | None]]] = {}
         for names, entry in changes:
             if len(names) > depth + 1:
                 below.setdefault(names[depth], []).append((names, entry))
@@ -183,20 +183,20 @@ class Objects:
                 entries.pop(names[depth], None)
             else:
                 entries[names[depth]] = entry
-        return _Edit(name, entries, list(below.items())[::-1])
+        return _DirectoryEdit(name, entries, list(below.items())[::-1])
 
-    def _remember_written(self, entries: dict[bytes, Entry]) -> str:
+    def _remember_written(self, entries: dict[bytes, TreeEntry]) -> str:
         written = self.write_tree(entries)
-        self._remember(written, entries)
+        self._cache_tree(written, entries)
         return written
 
-    def differences(self, old: str | None, new: str | None) -> Iterator[Change]:
+    def diff_trees(self, old: str | None, new: str | None) -> Iterator[TreeChange]:
         """Yield every file, link or gitlink that differs between two trees; equal directories are not read."""
         waiting = [(b"", old, new)] if old != new else []
         while waiting:
             prefix, one_tree, other_tree = waiting.pop()
-            before = self.entries(one_tree) if one_tree else {}
-            after = self.entries(other_tree) if other_tree else {}
+            before = self.list_entries(one_tree) if one_tree else {}
+            after = self.list_entries(other_tree) if other_tree else {}
             below = []
             for name in sorted(before.keys() | after.keys()):
                 one, other = before.get(name), after.get(name)
@@ -208,18 +208,18 @@ class Objects:
                 leaf_one = None if one_below else one
                 leaf_other = None if other_below else other
                 if leaf_one or leaf_other:
-                    yield Change(os.fsdecode(path), leaf_one, leaf_other)
+                    yield TreeChange(os.fsdecode(path), leaf_one, leaf_other)
                 if one_below or other_below:
                     below.append((path + b"/", one_below, other_below))
             waiting += below[::-1]
 
-    def leaves(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[str, Entry]]:
+    def list_leaves(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[str, TreeEntry]]:
         """Yield every file, link and gitlink of a tree, with its path below `prefix`."""
         waiting = [(prefix, tree)]
         while waiting:
             above, oid = waiting.pop()
             below = []
-            for name, entry in self.entries(oid).items():
+            for name, entry in self.list_entries(oid).items():
                 if entry.mode == TREE:
                     below.append((above + name + b"/", entry.oid))
                 else:
@@ -232,23 +232,23 @@ class Objects:
         if known is not None:
             return known
         oid = commit
-        kind, data = self.read(oid)
+        kind, data = self.read_object(oid)
         while kind == ObjectType.TAG:
             oid = data[len(b"object ") :].split(b"\n", 1)[0].decode()
-            kind, data = self.read(oid)
+            kind, data = self.read_object(oid)
         if kind == ObjectType.COMMIT:
-            return self._know(commit, data[len(b"tree ") :].split(b"\n", 1)[0].decode())
+            return self._cache_commit(commit, data[len(b"tree ") :].split(b"\n", 1)[0].decode())
         if kind != ObjectType.TREE:
             raise KeyError(commit)
         return oid
 
-    def _know(self, commit: str, tree: str) -> str:
+    def _cache_commit(self, commit: str, tree: str) -> str:
         if len(self._commits) > _MAX_REMEMBERED // 10:
             self._commits = {}
         self._commits[commit] = tree
         return tree
 
-    def parents(self, commit: str) -> list[str]:
+    def list_parents(self, commit: str) -> list[str]:
         """Return the parents of a commit."""
         return [str(oid) for oid in self.commit_object(commit).parent_ids]
 
@@ -257,28 +257,30 @@ class Objects:
         require_whole(self._path, commit)
         return self.repo[commit].peel(pygit2.Commit)
 
-    def commit(self, tree: str, parents: Sequence[str], message: str, at: datetime, author: Author = ENGINE) -> str:
+    def write_commit(
+        self, tree: str, parents: Sequence[str], message: str, at: datetime, author: CommitAuthor = ENGINE
+    ) -> str:
         """Store a commit, durably with all objects that were written before it.
 
         The same arguments give the same id, at any time and on any host.
         """
         for oid in (tree, *parents):
             if oid not in self._commits:
-                if not self.has(oid):
+                if not self.has_object(oid):
                     raise KeyError(oid)
                 require_whole(self._path, oid)
-        made = self.put(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
-        self.sync()
-        self._know(made, tree)
+        made = self.write_object(ObjectType.COMMIT, commit_bytes(tree, parents, message, at, author))
+        self.sync_objects()
+        self._cache_commit(made, tree)
         return made
 
-    def put(self, kind: int, data: bytes) -> str:
+    def write_object(self, kind: int, data: bytes) -> str:
         """Store an object of any kind; returns its id."""
         oid = object_id(kind, data)
-        with self._writing(len(data)):
+        with self._explain_failure(len(data)):
             if not self._is_loose(oid):
                 self._loose.write(kind, data)
-        return self.written(oid)
+        return self.note_unsynced(oid)
 
     def _is_loose(self, oid: str) -> bool:
         """Whether an object is a whole loose file already, which is made as young as a new one; a damaged file is
@@ -296,30 +298,30 @@ class Objects:
             path.unlink(missing_ok=True)
             return False
 
-    def reopen(self) -> None:
+    def close_packs(self) -> None:
         """Let go of the files of packs that were removed; libgit2 keeps those that it has opened."""
         self.repo = pygit2.Repository(str(self._path))
 
-    def written(self, oid: str) -> str:
+    def note_unsynced(self, oid: str) -> str:
         """Note an object that must be on the disk before a commit names it: libgit2's own syncing waits for each file.
 
         Objects that were there before are noted as well: the process that wrote them may have died before it synced
         them.
         """
-        self._unsynced.note(self._path / "objects" / oid[:2] / oid[2:])
+        self._unsynced.add_paths(self._path / "objects" / oid[:2] / oid[2:])
         return oid
 
-    def sync(self) -> None:
+    def sync_objects(self) -> None:
         """Wait until all objects written so far are on the disk. Raises OSError if one of them is gone."""
-        for path in self._unsynced.sync():
-            if not self.has(oid := path.parent.name + path.name):
+        for path in self._unsynced.sync_added():
+            if not self.has_object(oid := path.parent.name + path.name):
                 raise OSError(f"the object {oid} was removed before a ref came to name it; try again")
 
     @contextmanager
-    def _writing(self, size: int) -> Iterator[None]:
+    def _explain_failure(self, size: int) -> Iterator[None]:
         try:
             yield
         except (pygit2.GitError, OSError, KeyError, ValueError):
             # Without a message of its own, libgit2 gives its last one, with that one's class: neither can be trusted.
-            require_room(Path(self.repo.path), size + _BLOCK)
+            require_free_space(Path(self.repo.path), size + _BLOCK)
             raise

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from system.fsync import settle, settle_all, sync_names
+from system.fsync import sync_contents, sync_metadata, sync_names
 
 
 def move_ref(repository: Path, ref: str, new: str) -> None:
@@ -17,7 +17,7 @@ def move_ref(repository: Path, ref: str, new: str) -> None:
     with lock.open("wb") as file:
         file.write(f"{new}\n".encode())
         file.flush()
-        settle(file.fileno())
-    settle_all(repository)  # git does not sync the names of files that it has fetched or merged
+        sync_contents(file.fileno())
+    sync_metadata(repository)  # git does not sync the names of files that it has fetched or merged
     lock.replace(path)
     sync_names(path, path.parent if known else repository / "refs")

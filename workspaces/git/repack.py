@@ -15,7 +15,7 @@ from baton.errors import BatonError
 from baton.logs import get_logger
 from workspaces.git.errors import clean_text
 from workspaces.git.file_lock import held_if_free
-from workspaces.git.run import git
+from workspaces.git.run import call_git
 
 MANY = 2_048
 """Loose objects from which on they are packed; some 200 checkpoints."""
@@ -49,7 +49,7 @@ async def repack_loose(repository: Path) -> bool:
         if not free:
             return False
         try:
-            await git(["repack", "--geometric=2", "-d", "-l", "-n", "-q"], git_dir=repository)
+            await call_git(["repack", "--geometric=2", "-d", "-l", "-n", "-q"], git_dir=repository)
         except BatonError as error:
             _failed[repository] = time.monotonic()
             get_logger(__name__).warning("repack", repository=str(repository), error=clean_text(str(error)))

@@ -12,7 +12,7 @@ import pygit2
 
 from baton.text.redaction import strip_url_credentials
 from system.fsync import sync_tree, write_durably
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.git.inventory import ALTERNATES, REPOSITORIES
 from workspaces.git.object_database import prepare_library
 from workspaces.git.safe_directory import clear_away, remove_path
@@ -60,7 +60,7 @@ def create_repositories(root: Path, repo: str) -> None:
     write_durably(root / "ready", "1\n")
 
 
-def sweep(root: Path) -> None:
+def remove_abandoned(root: Path) -> None:
     """Remove scratch directories and half-written objects that crashes left, once they are a day old and so in no one's
     use.
     """
@@ -78,15 +78,15 @@ def sweep(root: Path) -> None:
 
 
 @asynccontextmanager
-async def scratch(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
+async def scratch_repository(root: Path, attributes: str = ATTRIBUTES) -> AsyncIterator[Path]:
     """Make a git directory for one piece of work, with an index, refs and attributes of its own; it is removed at the
     end.
     """
-    place = await in_thread(_make_scratch, root, attributes)
+    place = await run_in_thread(_make_scratch, root, attributes)
     try:
         yield place
     finally:
-        await in_thread(clear_away, place)
+        await run_in_thread(clear_away, place)
 
 
 def _make_scratch(root: Path, attributes: str) -> Path:

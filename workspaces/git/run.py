@@ -17,7 +17,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.errors import WorkspaceError
-from workspaces.git.credentials import Header
+from workspaces.git.credentials import CredentialHeader
 from workspaces.git.errors import GitFailed, clean_text, disk_full, is_disk_full
 
 ALLOWED_PROTOCOLS = "file:https:http:ssh:git"
@@ -132,11 +132,11 @@ class GitResult:
         """Standard output as text without the last line end; bytes that are not UTF-8 survive as surrogates."""
         return os.fsdecode(self.stdout).rstrip("\n")
 
-    def names(self) -> list[str]:
+    def split_names(self) -> list[str]:
         """Standard output as a list ended by NULs (`-z`)."""
         return [os.fsdecode(name) for name in self.stdout.split(b"\0") if name]
 
-    def fields(self) -> list[str]:
+    def split_fields(self) -> list[str]:
         """Standard output as fields ended by NULs, empty ones among them."""
         return [os.fsdecode(field) for field in self.stdout.split(b"\0")[:-1]]
 
@@ -155,7 +155,7 @@ def engine_options(*, persons: bool = False) -> list[str]:
     return [part for entry in chosen for part in ("-c", entry)]
 
 
-def alternate(objects: Path) -> str:
+def quote_alternate(objects: Path) -> str:
     """Return a directory of objects as an entry of GIT_ALTERNATE_OBJECT_DIRECTORIES, a list divided by colons.
 
     It is quoted, so that a colon in the path divides it in no way:
@@ -165,7 +165,7 @@ def alternate(objects: Path) -> str:
     return f'"{escaped}"'
 
 
-async def git(
+async def call_git(
     arguments: Sequence[str],
     *,
     git_dir: Path,
@@ -176,7 +176,7 @@ async def git(
     check: bool = True,
     limit: int | None = None,
     timeout: timedelta = policies.GIT_TIMEOUT,
-    header: Header | None = None,
+    header: CredentialHeader | None = None,
 ) -> GitResult:
     """Run git on one of the engine's repositories.
 
@@ -202,12 +202,12 @@ async def git(
     )
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            stdout, stderr, cut = await _talk(process, stdin, limit)
+            stdout, stderr, cut = await _communicate(process, stdin, limit)
             code = await process.wait()
     except TimeoutError as error:
         raise WorkspaceError(f"git {arguments[0]} took longer than {timeout} and was ended.") from error
     finally:
-        await _kill(process)
+        await _kill_group(process)
     said = stderr.decode(errors="replace")
     if code != 0 and not cut:
         if is_disk_full(said):
@@ -225,12 +225,14 @@ def _persons_environment() -> dict[str, str]:
     return {**inherited, **_PERSONS_ENVIRONMENT}
 
 
-async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int | None) -> tuple[bytes, bytes, bool]:
+async def _communicate(
+    process: asyncio.subprocess.Process, stdin: bytes, limit: int | None
+) -> tuple[bytes, bytes, bool]:
     assert process.stdout is not None
     assert process.stderr is not None
     async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(process, stdin))
-        errors = group.create_task(_tail(process.stderr))
+        group.create_task(_write_stdin(process, stdin))
+        errors = group.create_task(_read_tail(process.stderr))
         output = bytearray()
         cut = False
         while piece := await process.stdout.read(_CHUNK):
@@ -238,12 +240,12 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int | 
             if limit is not None and len(output) > limit:
                 del output[limit:]
                 cut = True
-                _signal(process, signal.SIGKILL)
+                _signal_group(process, signal.SIGKILL)
                 break
     return bytes(output), errors.result(), cut
 
 
-async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+async def _write_stdin(process: asyncio.subprocess.Process, stdin: bytes) -> None:
     if process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # git's exit code says why it stopped reading
@@ -252,19 +254,19 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
     process.stdin.close()
 
 
-async def _tail(stream: asyncio.StreamReader) -> bytes:
+async def _read_tail(stream: asyncio.StreamReader) -> bytes:
     kept = b""
     while piece := await stream.read(_CHUNK):
         kept = (kept + piece)[-_ERROR_LIMIT:]
     return kept
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
-        _signal(process, signal.SIGKILL)
+        _signal_group(process, signal.SIGKILL)
         await process.wait()
 
 
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from system.directory_walk import DIRECTORY, Descent
+from system.directory_walk import DIRECTORY, DirectoryCursor
 
 
-def parts(path: str) -> list[bytes]:
+def split_path(path: str) -> list[bytes]:
     """Split a path into names. Raises ValueError for one that could leave its directory or reach into a `.git`."""
     names = os.fsencode(path).split(b"/")
     if any(name in (b"", b".", b"..", b".git") or b"\0" in name for name in names):
@@ -26,24 +26,24 @@ def parts(path: str) -> list[bytes]:
 def is_path(path: str) -> bool:
     """Whether a path stays within its directory and out of every `.git`."""
     try:
-        parts(path)
+        split_path(path)
     except ValueError:
         return False
     return True
 
 
-class Beneath:
+class SafeDirectory:
     """File access beneath one directory, by project-relative paths; a part that is no real directory is an OSError."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
-    def directory(self, path: str = "") -> Iterator[int]:
+    def open_directory(self, path: str = "") -> Iterator[int]:
         """Open the directory at `path`; yields its descriptor."""
         descriptor = os.open(self.root, DIRECTORY)
         try:
-            for name in parts(path) if path else []:
+            for name in split_path(path) if path else []:
                 below = os.open(name, DIRECTORY, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = below
@@ -52,23 +52,23 @@ class Beneath:
             os.close(descriptor)
 
     @contextmanager
-    def _parent(self, path: str) -> Iterator[tuple[int, bytes]]:
-        name = parts(path)[-1]
-        with self.directory(path.rpartition("/")[0]) as descriptor:
+    def _open_parent(self, path: str) -> Iterator[tuple[int, bytes]]:
+        name = split_path(path)[-1]
+        with self.open_directory(path.rpartition("/")[0]) as descriptor:
             yield descriptor, name
 
     def stat(self, path: str) -> os.stat_result | None:
         """Return the state of the entry at `path` itself, a link included; None if there is no entry."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._open_parent(path) as (parent, name):
             return os.stat(name, dir_fd=parent, follow_symlinks=False)
         return None
 
-    def read(self, path: str, limit: int | None = None) -> bytes:
+    def read_file(self, path: str, limit: int | None = None) -> bytes:
         """Return the bytes of a regular file.
 
         Raises OSError for anything else (a pipe would hang, a device would not end), and for a file above the limit.
         """
-        with self._parent(path) as (parent, name):
+        with self._open_parent(path) as (parent, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             with os.fdopen(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -80,19 +80,19 @@ class Beneath:
 
     def readlink(self, path: str) -> bytes:
         """Return the target of a symbolic link, which is not followed."""
-        with self._parent(path) as (parent, name):
+        with self._open_parent(path) as (parent, name):
             return os.readlink(name, dir_fd=parent)
 
-    def names(self, path: str = "") -> list[str]:
+    def list_names(self, path: str = "") -> list[str]:
         """Return the names in a directory."""
-        with self.directory(path) as descriptor:
+        with self.open_directory(path) as descriptor:
             return os.listdir(descriptor)
 
     def make_directory(self, path: str, mode: int = 0o755) -> None:
         """Make a directory and those above it; a file or link in the way is replaced."""
         descriptor = os.open(self.root, DIRECTORY)
         try:
-            for name in parts(path) if path else []:
+            for name in split_path(path) if path else []:
                 try:
                     there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 except FileNotFoundError:
@@ -101,33 +101,33 @@ class Beneath:
                     if there is not None:
                         os.unlink(name, dir_fd=descriptor)
                     os.mkdir(name, mode, dir_fd=descriptor)
-                    _permit(name, descriptor, mode)
+                    _set_mode(name, descriptor, mode)
                 below = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = below
         finally:
             os.close(descriptor)
 
-    def write(self, path: str, data: bytes, mode: int) -> None:
+    def write_file(self, path: str, data: bytes, mode: int) -> None:
         """Write a file; an entry that stands at the path is replaced."""
         self.make_directory(path.rpartition("/")[0])
         self.remove(path)
-        with self._parent(path) as (parent, name):
+        with self._open_parent(path) as (parent, name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
                 file.write(data)
                 os.fchmod(file.fileno(), mode)
 
-    def link(self, path: str, target: bytes) -> None:
+    def make_link(self, path: str, target: bytes) -> None:
         """Make a symbolic link; an entry that stands at the path is replaced."""
         self.make_directory(path.rpartition("/")[0])
         self.remove(path)
-        with self._parent(path) as (parent, name):
+        with self._open_parent(path) as (parent, name):
             os.symlink(target, name, dir_fd=parent)
 
     def remove(self, path: str) -> None:
         """Remove the entry at `path`, a directory with its contents; a no-op if there is none."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._parent(path) as (parent, name):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._open_parent(path) as (parent, name):
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 remove_tree(name, parent)
             else:
@@ -136,7 +136,7 @@ class Beneath:
     def remove_empty(self, path: str) -> bool:
         """Remove a directory if it is empty; returns whether it was."""
         try:
-            with self._parent(path) as (parent, name):
+            with self._open_parent(path) as (parent, name):
                 os.rmdir(name, dir_fd=parent)
         except OSError:
             return False
@@ -144,11 +144,11 @@ class Beneath:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set the permissions of a file or directory, never those of a link's target."""
-        with self._parent(path) as (parent, name):
-            _permit(name, parent, mode)
+        with self._open_parent(path) as (parent, name):
+            _set_mode(name, parent, mode)
 
 
-def _permit(name: bytes, parent: int, mode: int) -> None:
+def _set_mode(name: bytes, parent: int, mode: int) -> None:
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
@@ -164,24 +164,24 @@ def remove_tree(name: bytes, parent: int) -> None:
     All that can be removed is removed; then the first error is raised.
     """
     faults: list[OSError] = []
-    with Descent(parent) as at:
-        _enter(at, os.fsdecode(name))
+    with DirectoryCursor(parent) as at:
+        _enter_directory(at, os.fsdecode(name))
         waiting = [_remove_files(at, faults)]
         while waiting:
             if waiting[-1]:
                 try:
-                    _enter(at, waiting[-1].pop())
+                    _enter_directory(at, waiting[-1].pop())
                 except OSError as error:
-                    _note(faults, error)
+                    _keep_first(faults, error)
                 else:
                     waiting.append(_remove_files(at, faults))
                 continue
             waiting.pop()
-            left = at.leave()
+            left = at.leave_directory()
             try:
-                os.rmdir(left, dir_fd=at.descriptor)
+                os.rmdir(left, dir_fd=at.current_descriptor)
             except OSError as error:
-                _note(faults, error)
+                _keep_first(faults, error)
     if faults:
         raise faults[0]
 
@@ -208,7 +208,7 @@ def clear_away(path: Path) -> None:
         remove_path(path)
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def copy_directory(source: Path, target: Path) -> None:
     """Copy a directory with its contents, at any depth, to a new place; links are copied as links."""
     os.mkdir(target)
     with contextlib.ExitStack() as stack:
@@ -216,70 +216,72 @@ def copy_tree(source: Path, target: Path) -> None:
         for place in (source, target):
             ends.append(os.open(place, DIRECTORY))
             stack.callback(os.close, ends[-1])
-        there, here = (stack.enter_context(Descent(end)) for end in ends)
+        there, here = (stack.enter_context(DirectoryCursor(end)) for end in ends)
         waiting = [_copy_files(there, here)]
         while waiting:
             if waiting[-1]:
                 name = waiting[-1].pop()
-                there.enter(name)
-                os.mkdir(name, dir_fd=here.descriptor)
-                here.enter(name)
+                there.enter_directory(name)
+                os.mkdir(name, dir_fd=here.current_descriptor)
+                here.enter_directory(name)
                 waiting.append(_copy_files(there, here))
                 continue
             waiting.pop()
             if waiting:
-                there.leave()
-                here.leave()
+                there.leave_directory()
+                here.leave_directory()
 
 
-def _copy_files(there: Descent, here: Descent) -> list[str]:
+def _copy_files(there: DirectoryCursor, here: DirectoryCursor) -> list[str]:
     """Copy the files of the directory at which the walk is; returns the names of its subdirectories."""
     directories = []
-    for entry in there.entries():
+    for entry in there.list_entries():
         if entry.is_dir(follow_symlinks=False):
             directories.append(entry.name)
         elif entry.is_symlink():
-            os.symlink(os.readlink(entry.name, dir_fd=there.descriptor), entry.name, dir_fd=here.descriptor)
+            os.symlink(
+                os.readlink(entry.name, dir_fd=there.current_descriptor), entry.name, dir_fd=here.current_descriptor
+            )
         else:
             read = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             write = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with (
-                os.fdopen(os.open(entry.name, read, dir_fd=there.descriptor), "rb") as old,
-                os.fdopen(os.open(entry.name, write, 0o600, dir_fd=here.descriptor), "wb") as new,
+                os.fdopen(os.open(entry.name, read, dir_fd=there.current_descriptor), "rb") as old,
+                os.fdopen(os.open(entry.name, write, 0o600, dir_fd=here.current_descriptor), "wb") as new,
             ):
                 shutil.copyfileobj(old, new)
                 os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(old.fileno()).st_mode))
-    os.fchmod(here.descriptor, stat.S_IMODE(os.fstat(there.descriptor).st_mode))
+    os.fchmod(here.current_descriptor, stat.S_IMODE(os.fstat(there.current_descriptor).st_mode))
     return directories
 
 
-def _remove_files(at: Descent, faults: list[OSError]) -> list[str]:
+def _remove_files(at: DirectoryCursor, faults: list[OSError]) -> list[str]:
     """Remove the files of the directory at which the walk is; returns the names of its subdirectories."""
     directories = []
-    for entry in at.entries():
+    for entry in at.list_entries():
         if entry.is_dir(follow_symlinks=False):
             directories.append(entry.name)
             continue
         try:
-            os.unlink(entry.name, dir_fd=at.descriptor)
+            os.unlink(entry.name, dir_fd=at.current_descriptor)
         except OSError as error:
-            _note(faults, error)
+            _keep_first(faults, error)
     return directories
 
 
-def _enter(at: Descent, name: str) -> None:
+def _enter_directory(at: DirectoryCursor, name: str) -> None:
     """Enter a directory and give its owner all permissions in it."""
     try:
-        at.enter(name)
+        at.enter_directory(name)
     except PermissionError:
-        _permit(os.fsencode(name), at.descriptor, 0o700)
-        at.enter(name)
-    if stat.S_IMODE(os.fstat(at.descriptor).st_mode) & 0o700 != 0o700:
+        _set_mode(os.fsencode(name), at.current_descriptor, 0o700)
+        at.enter_directory(name)
+    if stat.S_IMODE(os.fstat(at.current_descriptor).st_mode) & 0o700 != 0o700:
         with contextlib.suppress(PermissionError):  # another user's: its contents may be removable all the same
-            os.fchmod(at.descriptor, 0o700)
+            os.fchmod(at.current_descriptor, 0o700)
 
 
-def _note(faults: list[OSError], error: OSError) -> None:
+def _keep_first(faults: list[OSError], error: OSError) -> None:
     # A missing entry counts as removed, and the first reason is enough.
     if not faults and not isinstance(error, FileNotFoundError):
         faults.append(error)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from baton import naming
 from system.directory_walk import directories_below, walk_files
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import locked
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
+from workspaces.git.file_lock import hold_lock
 from workspaces.git.repack import gc_lock
-from workspaces.git.run import git
+from workspaces.git.run import call_git
 from workspaces.git.safe_directory import clear_away
 from workspaces.maintenance import stale_files
 from workspaces.store.state_remote import OURS
@@ -31,7 +31,7 @@ _RUN = re.compile(re.escape(OURS) + r"(?P<run>[^/]+)/run/head")
 
 
 @dataclass(frozen=True)
-class Holding:
+class RunUsage:
     """The disk space that a run takes in a store."""
 
     refs: list[str]
@@ -40,48 +40,50 @@ class Holding:
     """Bytes of objects that only these refs lead to; compressed, as they lie on the disk."""
 
 
-def runs_of(store: Store) -> list[str]:
+def list_runs(store: Store) -> list[str]:
     """List the runs that a store knows."""
     return sorted(found["run"] for ref in store.objects.repo.references if (found := _RUN.fullmatch(ref)))
 
 
-async def holding(store: Store, run: str, *, whole: bool) -> Holding:
+async def measure_run(store: Store, run: str, *, whole: bool) -> RunUsage:
     """Measure the refs of a run (without `whole` all but that of its own files), and the objects that only they
     need.
     """
-    with translated(f"looking at the run {run}"):
-        every = await in_thread(_tips, store)
+    with translate_errors(f"looking at the run {run}"):
+        every = await run_in_thread(_list_tips, store)
     own = naming.run_ref(run)
-    going = [ref for ref in store.refs(run) if whole or ref != own]
+    going = [ref for ref in store.list_refs(run) if whole or ref != own]
     staying = {commit for ref, commit in every.items() if ref not in going}
     size = 0
     if wanted := {every[ref] for ref in going if ref in every} - staying:
         lines = [*sorted(wanted), *(f"^{commit}" for commit in sorted(staying))]
-        told = await git(["rev-list", "--disk-usage", "--objects", "--stdin"], git_dir=store.path, stdin=_lines(lines))
+        told = await call_git(
+            ["rev-list", "--disk-usage", "--objects", "--stdin"], git_dir=store.path, stdin=_join_lines(lines)
+        )
         size = int(told.text or 0)
-    return Holding(going, size)
+    return RunUsage(going, size)
 
 
-async def forget(store: Store, run: str, refs: Iterable[str]) -> bool:
+async def forget_run(store: Store, run: str, refs: Iterable[str]) -> bool:
     """Remove refs of an ended run, and its workspaces; returns False, without any change, if a step holds one of
     them.
     """
-    with translated(f"clearing the run {run}"):
-        return await in_thread(_forget, store, run, list(refs))
+    with translate_errors(f"clearing the run {run}"):
+        return await run_in_thread(_remove_run, store, run, list(refs))
 
 
-async def repack(store: Store) -> int:
+async def repack_store(store: Store) -> int:
     """Pack reachable objects and drop the others; returns the bytes that this freed. A worker may run meanwhile."""
-    before = await in_thread(_size, store.root)
-    async with locked(gc_lock(store.path)):
-        await git(["repack", "-a", "-d", "-k", "-l", "-q"], git_dir=store.source_path)
+    before = await run_in_thread(_measure_directory, store.root)
+    async with hold_lock(gc_lock(store.path)):
+        await call_git(["repack", "-a", "-d", "-k", "-l", "-q"], git_dir=store.source_path)
         limit = f"{int(GRACE.total_seconds())}.seconds.ago"
-        await git(["repack", "-A", "-d", "-l", "-q", f"--unpack-unreachable={limit}"], git_dir=store.path)
-        await git(["prune", f"--expire={limit}"], git_dir=store.path)
-    return max(0, before - await in_thread(_size, store.root))
+        await call_git(["repack", "-A", "-d", "-l", "-q", f"--unpack-unreachable={limit}"], git_dir=store.path)
+        await call_git(["prune", f"--expire={limit}"], git_dir=store.path)
+    return max(0, before - await run_in_thread(_measure_directory, store.root))
 
 
-def _tips(store: Store) -> dict[str, str]:
+def _list_tips(store: Store) -> dict[str, str]:
     found = {}
     for objects in (store.source, store.objects):
         for name in objects.repo.references:
@@ -89,18 +91,18 @@ def _tips(store: Store) -> dict[str, str]:
     return found
 
 
-def _forget(store: Store, run: str, refs: list[str]) -> bool:
+def _remove_run(store: Store, run: str, refs: list[str]) -> bool:
     workspaces = store.home / "workspaces" / run
     tasks = sorted(path for path in workspaces.iterdir() if path.is_dir()) if workspaces.is_dir() else []
     with ExitStack() as holds:
-        free = [holds.enter_context(stale_files.held(task)) for task in tasks]
+        free = [holds.enter_context(stale_files.hold_if_free(task)) for task in tasks]
         if not all(free):
             return False
         for ref in refs:
-            store.put(ref, None)
+            store.set_ref(ref, None)
             (store.root / "pushed" / ref.removeprefix(OURS)).unlink(missing_ok=True)
         for task in tasks:
-            stale_files.remove(task)
+            stale_files.remove_stale(task)
         clear_away(workspaces)
         clear_away(store.home / "gates" / run)
         _remove_empty(Path(store.objects.repo.path) / OURS / run)
@@ -108,7 +110,7 @@ def _forget(store: Store, run: str, refs: list[str]) -> bool:
     return True
 
 
-def _size(directory: Path) -> int:
+def _measure_directory(directory: Path) -> int:
     """Return the bytes of all files below a directory, without those that are removed meanwhile."""
     total = 0
     for _, entry in walk_files(directory):
@@ -124,5 +126,5 @@ def _remove_empty(directory: Path) -> None:
             (directory / path).rmdir()
 
 
-def _lines(entries: list[str]) -> bytes:
+def _join_lines(entries: list[str]) -> bytes:
     return "".join(f"{entry}\n" for entry in entries).encode()

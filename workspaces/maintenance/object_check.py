@@ -14,10 +14,10 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from baton.errors import WorkspaceError
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.checkpoints.sandboxed_git import check_object
-from workspaces.git.object_database import Objects
-from workspaces.git.run import git
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.run import call_git
 from workspaces.git.tree_codec import GITLINK, TREE, parse_tree
 
 FSCK_TIMEOUT = timedelta(minutes=30)
@@ -29,7 +29,7 @@ _OUTPUT = 1_000_000
 
 
 @dataclass
-class Damage:
+class ObjectDamage:
     """The damaged and missing objects of a repository."""
 
     loose: list[Path] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Damage:
         return bool(self.loose or self.packs or self.missing)
 
 
-async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
+async def check_objects(repository: Path, tips: Collection[str]) -> ObjectDamage:
     """Check every object of a repository, and that all objects are there that the commits in `tips` need."""
-    checked = await git(
+    checked = await call_git(
         ["fsck", "--full", "--no-dangling", "--no-progress"],
         git_dir=repository,
         check=False,
@@ -53,12 +53,12 @@ async def damage_of(repository: Path, tips: Collection[str]) -> Damage:
         timeout=FSCK_TIMEOUT,
     )
     if checked.code == 0 and not checked.cut:
-        return Damage()
+        return ObjectDamage()
     # git also reports mere oddities, in a project's old commits for instance: faults that count are found one by one.
-    return Damage(
-        loose=await in_thread(damaged_loose, repository / "objects"),
+    return ObjectDamage(
+        loose=await run_in_thread(damaged_loose, repository / "objects"),
         packs=await _damaged_packs(repository),
-        missing=await in_thread(missing, repository, tips),
+        missing=await run_in_thread(find_missing, repository, tips),
     )
 
 
@@ -81,21 +81,21 @@ async def _damaged_packs(repository: Path) -> list[Path]:
     found = []
     for pack in sorted((repository / "objects/pack").glob("*.pack")):
         index = pack.with_suffix(".idx")
-        said = await git(["verify-pack", "--", str(index)], git_dir=repository, check=False, timeout=FSCK_TIMEOUT)
-        if said.code != 0 and await in_thread(pack.exists):  # a worker may have repacked it meanwhile
+        said = await call_git(["verify-pack", "--", str(index)], git_dir=repository, check=False, timeout=FSCK_TIMEOUT)
+        if said.code != 0 and await run_in_thread(pack.exists):  # a worker may have repacked it meanwhile
             found.append(pack)
     return found
 
 
-def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = frozenset()) -> list[str]:
+def find_missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = frozenset()) -> list[str]:
     """List the objects that these commits need and that cannot be read, without those that only missing ones lead
     to.
 
     `also` are objects known to be damaged: the contents of files are not read here. `git rev-list --missing=print`
     would do the same from git 2.45 on; older ones fail at a missing commit.
     """
-    objects = Objects(repository)
-    shallow = _shallow(repository) | _shallow(repository.parent / "source.git")
+    objects = ObjectDatabase(repository)
+    shallow = _read_shallow(repository) | _read_shallow(repository.parent / "source.git")
     lost: list[str] = []
     seen: set[str] = set()
     waiting = list(tips)
@@ -108,20 +108,20 @@ def missing(repository: Path, tips: Iterable[str], *, also: frozenset[str] = fro
             lost.append(oid)
             continue
         try:
-            kind, data = objects.read(oid)
+            kind, data = objects.read_object(oid)
         except (pygit2.GitError, KeyError, ValueError, OSError):
             lost.append(oid)
             continue
-        for needed, is_file in needs(kind, data, parents=oid not in shallow):
+        for needed, is_file in list_references(kind, data, parents=oid not in shallow):
             if not is_file:
                 waiting.append(needed)
-            elif needed not in seen and (needed in also or not objects.has(needed)):
+            elif needed not in seen and (needed in also or not objects.has_object(needed)):
                 seen.add(needed)
                 lost.append(needed)
     return lost
 
 
-def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
+def list_references(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]]:
     """Yield the objects that an object needs, each with whether it is a file, which need not be opened to follow it."""
     if kind == ObjectType.TREE:
         yield from ((entry.oid, entry.mode != TREE) for entry in parse_tree(data).values() if entry.mode != GITLINK)
@@ -132,7 +132,7 @@ def needs(kind: int, data: bytes, *, parents: bool) -> Iterable[tuple[str, bool]
                 yield value.decode(), False
 
 
-def _shallow(repository: Path) -> set[str]:
+def _read_shallow(repository: Path) -> set[str]:
     """Return the commits at the ends of a shallow clone: their parents were never fetched."""
     try:
         return set((repository / "shallow").read_text().split())

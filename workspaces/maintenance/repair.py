@@ -13,20 +13,20 @@ import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
 from baton.steps.store_paths import WORKSPACE
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import locked
-from workspaces.git.findings import Finding, StoreReport
-from workspaces.git.object_database import Objects
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
+from workspaces.git.file_lock import hold_lock
+from workspaces.git.findings import StoreFinding, StoreReport
+from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.repack import gc_lock
-from workspaces.git.repositories import scratch
-from workspaces.git.run import git
+from workspaces.git.repositories import scratch_repository
+from workspaces.git.run import call_git
 from workspaces.git.tree_codec import TREE
 from workspaces.maintenance import stale_files
-from workspaces.maintenance.object_check import damaged_loose, missing, needs
-from workspaces.maintenance.object_sources import Places, places
+from workspaces.maintenance.object_check import damaged_loose, find_missing, list_references
+from workspaces.maintenance.object_sources import ObjectSources, open_sources
 from workspaces.maintenance.ref_restore import lost_tip, restore_records
-from workspaces.maintenance.verify import tips_of, verify
+from workspaces.maintenance.verify import tips_of, verify_store
 from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
@@ -44,31 +44,31 @@ _NO_VERSION = (
 )
 
 
-async def repair(store: Store, report: StoreReport) -> StoreReport:
+async def repair_store(store: Store, report: StoreReport) -> StoreReport:
     """Repair the findings of a report, and verify again: `findings` are those that are left, `mended` those that
     are gone.
 
     Call it while no worker uses the home; otherwise a step may fail and be retried.
     """
-    with translated("repairing the store"):
-        for finding in report.of("leftover"):
-            await in_thread(stale_files.remove, store.home / finding.where)
+    with translate_errors("repairing the store"):
+        for finding in report.of_kinds("leftover"):
+            await run_in_thread(stale_files.remove_stale, store.home / finding.where)
         aside = store.root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         unasked: list[str] = []
-        async with locked(gc_lock(store.path)):  # no repack and no garbage collection meanwhile
-            for finding in report.of("pack"):
-                await _mend_pack(store, store.home / finding.where, aside)
-            if report.of("object", "pack", "missing", "checkpoint", "ref"):
+        async with hold_lock(gc_lock(store.path)):  # no repack and no garbage collection meanwhile
+            for finding in report.of_kinds("pack"):
+                await _repair_pack(store, store.home / finding.where, aside)
+            if report.of_kinds("object", "pack", "missing", "checkpoint", "ref"):
                 for repository in (store.source_path, store.path):
-                    for path in await in_thread(damaged_loose, repository / "objects"):
-                        await in_thread(_move_aside, store, path, aside)
-                for finding in report.of("ref"):
-                    await _mend_ref(store, finding.where, aside)
+                    for path in await run_in_thread(damaged_loose, repository / "objects"):
+                        await run_in_thread(_move_aside, store, path, aside)
+                for finding in report.of_kinds("ref"):
+                    await _repair_ref(store, finding.where, aside)
                 unasked = await _bring_back(store)
-        for finding in report.of("index", "workspace"):
-            await _mend_workspace(store, finding)
+        for finding in report.of_kinds("index", "workspace"):
+            await _repair_workspace(store, finding)
         await restore_records(store)
-    after = await verify(store)
+    after = await verify_store(store)
     left = {(finding.kind, finding.where) for finding in after.findings}
     after.mended = [finding for finding in report.findings if (finding.kind, finding.where) not in left]
     advice = " ".join([*unasked, _GONE])
@@ -90,51 +90,51 @@ def _move_aside(store: Store, path: Path, aside: Path) -> None:
     path.replace(target)
 
 
-async def _mend_pack(store: Store, pack: Path, aside: Path) -> None:
+async def _repair_pack(store: Store, pack: Path, aside: Path) -> None:
     """Make a pack's index anew if only that is damaged; else keep the pack's readable objects as loose ones."""
-    if not await in_thread(pack.exists):  # a worker has repacked it, and so found it whole
+    if not await run_in_thread(pack.exists):  # a worker has repacked it, and so found it whole
         return
     repository = pack.parent.parent.parent
     for suffix in (".idx", ".rev", ".bitmap"):
         if pack.with_suffix(suffix).exists():
-            await in_thread(_move_aside, store, pack.with_suffix(suffix), aside)
-    made = await git(["index-pack", str(pack)], git_dir=repository, check=False)
+            await run_in_thread(_move_aside, store, pack.with_suffix(suffix), aside)
+    made = await call_git(["index-pack", str(pack)], git_dir=repository, check=False)
     if made.code == 0:
         return
     pack.with_suffix(".idx").unlink(missing_ok=True)
-    await in_thread(_move_aside, store, pack, aside)
+    await run_in_thread(_move_aside, store, pack, aside)
     moved = aside / pack.relative_to(store.root)
     if moved.stat().st_size <= _MAX_PACK:
-        data = await in_thread(moved.read_bytes)
-        await git(["unpack-objects", "-r", "-q"], git_dir=repository, stdin=data, check=False)
-    async with scratch(store.root) as place:
+        data = await run_in_thread(moved.read_bytes)
+        await call_git(["unpack-objects", "-r", "-q"], git_dir=repository, stdin=data, check=False)
+    async with scratch_repository(store.root) as place:
         (place / "objects/info").mkdir(exist_ok=True)
         (place / "objects/info/alternates").write_text(f"{moved.parent.parent}\n")
-        await in_thread(_copy_readable, Objects(place), Objects(repository))
+        await run_in_thread(_copy_readable, ObjectDatabase(place), ObjectDatabase(repository))
 
 
-def _copy_readable(source: Objects, target: Objects) -> None:
+def _copy_readable(source: ObjectDatabase, target: ObjectDatabase) -> None:
     for oid in source.repo:
         try:
-            kind, data = source.read(str(oid))
+            kind, data = source.read_object(str(oid))
         except (pygit2.GitError, KeyError, ValueError, OSError):
             continue
-        if not target.has(str(oid)):
-            target.put(kind, data)
-    target.sync()
+        if not target.has_object(str(oid)):
+            target.write_object(kind, data)
+    target.sync_objects()
 
 
-async def _mend_ref(store: Store, ref: str, aside: Path) -> None:
+async def _repair_ref(store: Store, ref: str, aside: Path) -> None:
     """Point an unreadable ref to its newest commit here, in the state remote, or as noted at the last push."""
     value = await _lost_tip(store, ref) or await _value_elsewhere(store, ref)
     if value is None and ref.startswith(OURS):
         return
     for repository in (store.source_path, store.path):
         if (repository / ref).is_file():
-            await in_thread(_move_aside, store, repository / ref, aside)
+            await run_in_thread(_move_aside, store, repository / ref, aside)
     if value is not None:
         # Not by git, which would refuse a ref to a commit that is restored only later.
-        path = Path(store.keeper(ref).repo.path) / ref
+        path = Path(store.repository_of(ref).repo.path) / ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
 
@@ -156,7 +156,7 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
         return None
     if store.remote is not None:
         with suppress(StateRemoteAway):
-            offered = await store.remote.refs(store, run_of_ref(ref))
+            offered = await store.remote.list_refs(store, run_of_ref(ref))
             if ref in offered:
                 return offered[ref]
     with suppress(OSError, ValueError):
@@ -166,35 +166,35 @@ async def _value_elsewhere(store: Store, ref: str) -> str | None:
 
 async def _bring_back(store: Store) -> list[str]:
     """Restore lost objects with all that they need; returns the reasons for which a source could not be asked."""
-    async with places(store) as found:
-        for repository, refs in (await in_thread(tips_of, store)).items():
-            lost = await in_thread(missing, repository, list(refs.values()))
+    async with open_sources(store) as found:
+        for repository, refs in (await run_in_thread(tips_of, store)).items():
+            lost = await run_in_thread(find_missing, repository, list(refs.values()))
             if lost:
-                await _restore(repository, lost, found)
+                await _restore_objects(repository, lost, found)
         return found.unreachable
 
 
-async def _restore(repository: Path, lost: list[str], found: Places) -> None:
-    target = Objects(repository)
+async def _restore_objects(repository: Path, lost: list[str], found: ObjectSources) -> None:
+    target = ObjectDatabase(repository)
     waiting, seen = list(lost), set(lost)
     while waiting:
         oid = waiting.pop()
-        there = await found.find(oid)
+        there = await found.find_object(oid)
         if there is None:
             continue
-        target.put(*there)
-        for needed, _ in needs(*there, parents=True):
-            if needed not in seen and not target.has(needed):
+        target.write_object(*there)
+        for needed, _ in list_references(*there, parents=True):
+            if needed not in seen and not target.has_object(needed):
                 seen.add(needed)
                 waiting.append(needed)
-    await in_thread(target.sync)
+    await run_in_thread(target.sync_objects)
 
 
-async def _mend_workspace(store: Store, finding: Finding) -> None:
+async def _repair_workspace(store: Store, finding: StoreFinding) -> None:
     """Make an index again from the newest checkpoint; for lost files, remove the notes about them."""
     directory = store.home / finding.where
     run, task = directory.parts[-2:]
-    with stale_files.held(directory) as free:
+    with stale_files.hold_if_free(directory) as free:
         if not free:
             return
         (directory / "index.tree").unlink(missing_ok=True)
@@ -202,10 +202,10 @@ async def _mend_workspace(store: Store, finding: Finding) -> None:
             for name in ("index", "clean"):
                 (directory / name).unlink(missing_ok=True)
             return
-        head = await store.head(f"{OURS}{run}/{task}/head")
-        workspace = store.objects.entry(store.objects.tree_of(head), WORKSPACE) if head else None
+        head = await store.read_head(f"{OURS}{run}/{task}/head")
+        workspace = store.objects.find_entry(store.objects.tree_of(head), WORKSPACE) if head else None
         if workspace is None or workspace.mode != TREE:
             return
         made = directory / "index.new"
-        await git(["read-tree", workspace.oid], git_dir=store.path, env={"GIT_INDEX_FILE": str(made)})
+        await call_git(["read-tree", workspace.oid], git_dir=store.path, env={"GIT_INDEX_FILE": str(made)})
         made.replace(directory / "index")

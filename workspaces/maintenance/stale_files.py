@@ -47,17 +47,17 @@ def in_store(root: Path, now: float | None = None) -> list[Path]:
 
 def in_workspace(home: Path) -> list[Path]:
     """List the stale files beside a workspace, at any age; none while a step holds it."""
-    with held(home) as free:
+    with hold_if_free(home) as free:
         return [home / name for name in _IN_A_WORKSPACE if free and os.path.lexists(home / name)]
 
 
-def remove(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """Remove a stale file, or a directory with its contents; links are not followed."""
     remove_path(path)
 
 
 @contextmanager
-def held(workspace: Path) -> Iterator[bool]:
+def hold_if_free(workspace: Path) -> Iterator[bool]:
     """Hold a workspace if it is free, without waiting; yields whether it is held."""
     with contextlib.ExitStack() as stack:
         free = False
@@ -68,7 +68,7 @@ def held(workspace: Path) -> Iterator[bool]:
         yield free
 
 
-def size(path: Path) -> int:
+def measure_path(path: Path) -> int:
     """Return the bytes of a file, or of all files below a directory."""
     if path.is_dir() and not path.is_symlink():
         return sum(entry.stat(follow_symlinks=False).st_size for _, entry in walk_files(path))

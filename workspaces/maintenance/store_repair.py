@@ -17,12 +17,12 @@ from baton import naming
 from baton.errors import WorkspaceError
 from baton.steps.store_paths import REQUEST, STATE
 from system.fsync import write_durably
-from system.uncancellable import in_thread
-from workspaces.git.errors import translated
-from workspaces.git.file_lock import locked
-from workspaces.git.findings import Finding
-from workspaces.git.inventory import ALTERNATES, PACKED_REF, Place, place_of
-from workspaces.git.object_database import Objects
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import translate_errors
+from workspaces.git.file_lock import hold_lock
+from workspaces.git.findings import StoreFinding
+from workspaces.git.inventory import ALTERNATES, PACKED_REF, StoreEntry, inspect_store
+from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.repositories import ATTRIBUTES, CONFIG
 from workspaces.store.run_records import read_json
 from workspaces.store.state_remote import OURS
@@ -42,17 +42,19 @@ _NO_NAME = (
 )
 
 
-async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
+async def repair_frame(place: StoreEntry) -> tuple[StoreEntry, list[StoreFinding]]:
     """Repair a store that cannot be opened, as far as possible; returns its state then, and the faults that are
     gone.
     """
     if not any(finding.mendable for finding in place.faults):
         return place, []
     home = place.root.parent.parent
-    with translated("repairing the store"):
-        async with locked(place.root / "create.lock"):
-            await in_thread(_mend, place.root, [home / finding.where for finding in place.faults if finding.mendable])
-    after = await in_thread(place_of, home, place.root) or replace(place, faults=())
+    with translate_errors("repairing the store"):
+        async with hold_lock(place.root / "create.lock"):
+            await run_in_thread(
+                _repair_files, place.root, [home / finding.where for finding in place.faults if finding.mendable]
+            )
+    after = await run_in_thread(inspect_store, home, place.root) or replace(place, faults=())
     left = {finding.where for finding in after.faults}
     nameless = str((place.root / "repository").relative_to(home))
     faults = tuple(
@@ -64,7 +66,7 @@ async def mend_frame(place: Place) -> tuple[Place, list[Finding]]:
     return replace(after, faults=faults), [finding for finding in place.faults if finding.where not in left]
 
 
-def _mend(root: Path, paths: list[Path]) -> None:
+def _repair_files(root: Path, paths: list[Path]) -> None:
     aside = root / "damaged" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     # Directories first: the files lie in them; the name last, for it is read from files that are repaired before.
     for path in sorted(paths, key=lambda each: (each.name != "objects", each.name == "repository")):
@@ -76,7 +78,7 @@ def _mend(root: Path, paths: list[Path]) -> None:
             _set_aside(root, path, aside)
             write_durably(path, _FILES[below])
         elif below == "packed-refs":
-            kept = [line for line in _lines(path) if PACKED_REF.fullmatch(line)]
+            kept = [line for line in _read_lines(path) if PACKED_REF.fullmatch(line)]
             _set_aside(root, path, aside)
             write_durably(path, b"".join(line + b"\n" for line in kept).decode())
         elif path.name == "repository" and (said := _repository_by_runs(root)) is not None:
@@ -93,7 +95,7 @@ def _set_aside(root: Path, path: Path, aside: Path) -> None:
         path.rename(target)
 
 
-def _lines(path: Path) -> list[bytes]:
+def _read_lines(path: Path) -> list[bytes]:
     with suppress(OSError):
         return path.read_bytes().splitlines()
     return []
@@ -102,7 +104,7 @@ def _lines(path: Path) -> list[bytes]:
 def _repository_by_runs(root: Path) -> str | None:
     """Return the repository that a run in the store was made for, if the store's directory has the key of its name."""
     with suppress(pygit2.GitError, OSError, ValueError, KeyError):
-        objects = Objects(root / "store.git")
+        objects = ObjectDatabase(root / "store.git")
         for ref in objects.repo.references:
             if re.fullmatch(re.escape(OURS) + "[^/]+/run/head", ref):
                 for name in (REQUEST, STATE):
@@ -112,10 +114,10 @@ def _repository_by_runs(root: Path) -> str | None:
     return None
 
 
-def _repository_of(objects: Objects, ref: str, name: str) -> str | None:
+def _repository_of(objects: ObjectDatabase, ref: str, name: str) -> str | None:
     with suppress(pygit2.GitError, OSError, ValueError, KeyError, TypeError, WorkspaceError):
         head = str(objects.repo.references[ref].target)
-        entry = objects.entry(objects.tree_of(head), name)
-        said = read_json(objects.data(entry.oid))["repo"] if entry else None
+        entry = objects.find_entry(objects.tree_of(head), name)
+        said = read_json(objects.read_blob(entry.oid))["repo"] if entry else None
         return said if isinstance(said, str) and said and "\n" not in said else None
     return None

@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from workspaces.git.findings import Finding, StoreReport
-from workspaces.git.inventory import stock
+from workspaces.git.findings import StoreFinding, StoreReport
+from workspaces.git.inventory import list_stores
 from workspaces.maintenance import stale_files
 from workspaces.store.state_remote import OURS, run_of_ref
 from workspaces.store.store import Store
 
 
-def look_at_workspaces(store: Store, report: StoreReport) -> None:
+def check_workspaces(store: Store, report: StoreReport) -> None:
     """Add the faults of the workspaces of a store's runs, and of those that no store knows."""
     known, here = runs_of_home(store.home), runs_of(store)
     for directory in sorted((store.home / "workspaces").glob("*/*")):
@@ -20,10 +20,10 @@ def look_at_workspaces(store: Store, report: StoreReport) -> None:
         if not directory.is_dir() or directory.is_symlink():
             continue
         if run not in known:
-            if any(place.faults for place in stock(store.home)):
+            if any(place.faults for place in list_stores(store.home)):
                 continue  # it may belong to a run in a store that cannot be read
             report.findings.append(
-                Finding(
+                StoreFinding(
                     "stray",
                     str(directory.relative_to(store.home)),
                     f"No store knows the run {run} of this workspace, so it may be the only copy of what is in it.",
@@ -32,20 +32,24 @@ def look_at_workspaces(store: Store, report: StoreReport) -> None:
                 )
             )
         elif run in here:
-            report.findings += _look_at_workspace(store, directory)
+            report.findings += _check_workspace(store, directory)
 
 
-def _look_at_workspace(store: Store, directory: Path) -> Iterator[Finding]:
+def _check_workspace(store: Store, directory: Path) -> Iterator[StoreFinding]:
     where = str(directory.relative_to(store.home))
     for path in stale_files.in_workspace(directory):
-        yield leftover(store, path)
+        yield leftover_finding(store, path)
     index, work, marker = directory / "index", directory / "work", directory / "clean"
     if not work.is_dir():
         if index.exists() or marker.exists():
-            yield Finding("workspace", where, "The files of this workspace are gone; the next step makes them anew.")
+            yield StoreFinding(
+                "workspace", where, "The files of this workspace are gone; the next step makes them anew."
+            )
     elif not index_is_whole(index):
         lost = "broken" if index.exists() else "lost"
-        yield Finding("index", where, f"git's index of this workspace is {lost}; without it all files are read again.")
+        yield StoreFinding(
+            "index", where, f"git's index of this workspace is {lost}; without it all files are read again."
+        )
 
 
 def index_is_whole(index: Path) -> bool:
@@ -85,6 +89,6 @@ def packed_refs(repository: Path) -> dict[str, str]:
     return {ref: oid for oid, ref in pairs}
 
 
-def leftover(store: Store, path: Path) -> Finding:
+def leftover_finding(store: Store, path: Path) -> StoreFinding:
     """Return the finding for a stale file."""
-    return Finding("leftover", str(path.relative_to(store.home)), "A crash left this; it is not in use.")
+    return StoreFinding("leftover", str(path.relative_to(store.home)), "A crash left this; it is not in use.")

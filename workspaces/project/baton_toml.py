@@ -24,7 +24,7 @@ from pydantic import (
 
 from baton import policies
 from baton.errors import ConfigurationError
-from baton.records.run import ROLES, Bounds, Fallback, StrictContract
+from baton.records.run import ROLES, Bounds, Fallback, StrictRecord
 from baton.settings.bind_paths import refuse_bind
 from system.durations import GRAMMAR, parse_duration
 from system.path_patterns import parse_pattern
@@ -36,7 +36,7 @@ _MAX_BINDS = 20
 _MAX_DURATION = timedelta(days=30)
 
 
-def _duration(value: object) -> timedelta:
+def _parse_duration(value: object) -> timedelta:
     """Read seconds as a number, a text such as `90s`, `15m` or `2h`, or a duration as JSON writes it (`PT10M`)."""
     duration = value if isinstance(value, timedelta) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -49,19 +49,19 @@ def _duration(value: object) -> timedelta:
     return duration
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
 
 
-def _runnable(text: str) -> str:
+def _check_command(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError("must be a shell command")
     return text
 
 
-CommandText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_runnable)]
+CommandText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_check_command)]
 
 
-class _Table(StrictContract):
+class _Table(StrictRecord):
     # Strict: `turns = "many"` and `network = 1` are mistakes, not values to convert.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -143,7 +143,7 @@ class SandboxConfig(_Table):
 
     @field_validator("binds")
     @classmethod
-    def _harmless(cls, binds: list[str]) -> list[str]:
+    def _check_binds(cls, binds: list[str]) -> list[str]:
         for bind in binds:
             if fault := refuse_bind(bind):
                 raise ValueError(f"{bind[:100]!r} {fault}")
@@ -194,10 +194,10 @@ def parse_config(data: bytes | None) -> ProjectConfig:
         return ProjectConfig.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise ConfigurationError(f"{FILE}, {_place(first['loc'])}: {_one_line(first['msg'])}.") from error
+        raise ConfigurationError(f"{FILE}, {_key_name(first['loc'])}: {_one_line(first['msg'])}.") from error
 
 
-def _place(location: Sequence[int | str]) -> str:
+def _key_name(location: Sequence[int | str]) -> str:
     """Return the table and key of a fault, such as `[gate] timeout` or `[nonsense]`."""
     table, *keys = [str(part)[:60] for part in location] or ["the file"]
     return " ".join([f"[{table}]", *([keys[0]] if keys else [])])

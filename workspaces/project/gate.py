@@ -14,10 +14,10 @@ from baton import policies
 from baton.errors import DiskFull
 from baton.records.run import Evidence
 from baton.text.redaction import Redactor
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.git.safe_directory import clear_away
 from workspaces.project.baton_toml import GateConfig
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 
 Checkout = Callable[[str, Path], Awaitable[None]]
 """Writes the tree of a commit into an empty directory."""
@@ -46,13 +46,13 @@ async def run_gate(
     """
     log = directory / "gate.log"
     if gate.test is None:
-        await asyncio.to_thread(_begin, directory)
+        await asyncio.to_thread(_prepare_directory, directory)
         await asyncio.to_thread(log.write_bytes, b"")
-        return Evidence(commit=commit, command=None, sandboxed=sandbox.status.isolated), log
-    sandbox.require()
+        return Evidence(commit=commit, command=None, sandboxed=sandbox.status.is_isolated), log
+    sandbox.require_available()
     work = directory / "work"
     began = time.monotonic()
-    await asyncio.to_thread(_begin, directory)
+    await asyncio.to_thread(_prepare_directory, directory)
     try:
         await checkout(commit, work)
         exceeded = ""
@@ -60,36 +60,36 @@ async def run_gate(
         for name, text in (("setup", gate.setup), ("test", gate.test)):
             if text is None:
                 continue
-            start = await asyncio.to_thread(_reserve, log, name, text, gate)
-            command = Command(
+            start = await asyncio.to_thread(_reserve_outcome, log, name, text, gate)
+            command = SandboxCommand(
                 argv=text,
                 workspace=work,
                 network=network,
                 read_only=read_only or {},
                 timeout=gate.timeout,
-                output_limit=policies.LOG_TAIL_LIMIT,
+                output_limit=policies.MAX_LOG_TAIL,
             )
-            result = await sandbox.run(command, log=log)
+            result = await sandbox.run_command(command, log=log)
             if result.disk_full:
                 raise DiskFull(f"The gate was stopped before it reached a verdict: {result.exceeded}.")
             exceeded = exceeded or result.exceeded
-            used += result.network.sentences() if result.network else []
-            await asyncio.to_thread(_enter, log, start, name, result, gate)
+            used += result.network.describe_use() if result.network else []
+            await asyncio.to_thread(_enter_outcome, log, start, name, result, gate)
             if result.exit_code != 0:
                 break
         digest, tail = await asyncio.to_thread(_sum_up, log)
     finally:
-        await in_thread(clear_away, work)
+        await run_in_thread(clear_away, work)
     return (
         Evidence(
             commit=commit,
             command=text,
             exit_code=result.exit_code,
             log_digest=digest,
-            log_tail=(redact or Redactor())(tail)[-policies.LOG_TAIL_LIMIT :],
+            log_tail=(redact or Redactor())(tail)[-policies.MAX_LOG_TAIL :],
             seconds=round(time.monotonic() - began, 3),
             timed_out=result.timed_out,
-            sandboxed=sandbox.status.isolated,
+            sandboxed=sandbox.status.is_isolated,
             binds=list(result.binds),
             not_shown=list(result.not_shown),
             exceeded=exceeded,
@@ -99,28 +99,28 @@ async def run_gate(
     )
 
 
-def _outcome(name: str, exit_code: int, size: int, gate: GateConfig, *, timed_out: bool) -> bytes:
+def _outcome_line(name: str, exit_code: int, size: int, gate: GateConfig, *, timed_out: bool) -> bytes:
     end = f"exit code {exit_code}"
     if timed_out:
         end = f"killed after {gate.timeout.total_seconds():g} s, {end}"
     return f"[{name}] {end}, {size} bytes of output".encode()
 
 
-def _reserve(log: Path, name: str, text: str, gate: GateConfig) -> int:
+def _reserve_outcome(log: Path, name: str, text: str, gate: GateConfig) -> int:
     """Begin a step's part of the log with a blank line for its outcome, and return that line's offset."""
     with log.open("ab") as file:
         file.write(f"[{name}] {text}\n".encode())
         start = file.tell()
-        file.write(b" " * len(_outcome(name, 255, 99_999_999_999, gate, timed_out=True)) + b"\n")
+        file.write(b" " * len(_outcome_line(name, 255, 99_999_999_999, gate, timed_out=True)) + b"\n")
     return start
 
 
-def _enter(log: Path, start: int, name: str, result: CommandResult, gate: GateConfig) -> None:
+def _enter_outcome(log: Path, start: int, name: str, result: CommandResult, gate: GateConfig) -> None:
     """Write a step's outcome above its output, and notes on binds, bounds and network below it."""
     with log.open("r+b") as file:
         file.seek(start)
-        file.write(_outcome(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
-        said = result.network.sentences() if result.network else []
+        file.write(_outcome_line(name, result.exit_code, result.output_bytes, gate, timed_out=result.timed_out))
+        said = result.network.describe_use() if result.network else []
         said += [*(f"{path} was there, read-only" for path in result.binds), *result.not_shown]
         said += [result.exceeded] if result.exceeded else []
         if said:
@@ -132,7 +132,7 @@ def _sum_up(log: Path) -> tuple[str, str]:
     """Return the digest of the log, and its end."""
     digest = hashlib.sha256()
     # A character has at most four bytes, and masking a secret needs the text before it.
-    keep = policies.LOG_TAIL_LIMIT * 8
+    keep = policies.MAX_LOG_TAIL * 8
     with log.open("rb") as whole:
         while piece := whole.read(_PIECE):
             digest.update(piece)
@@ -140,6 +140,6 @@ def _sum_up(log: Path) -> tuple[str, str]:
         return "sha256:" + digest.hexdigest(), whole.read().decode(errors="replace")
 
 
-def _begin(directory: Path) -> None:
+def _prepare_directory(directory: Path) -> None:
     clear_away(directory)
     (directory / "work").mkdir(parents=True)

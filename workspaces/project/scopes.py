@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from baton.records.run import ROLES
-from system.path_patterns import Rules, invert
+from system.path_patterns import PathRules, invert_patterns
 from workspaces.project.baton_toml import ProjectConfig
 from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
 
 _DEFAULTS: Mapping[str, Sequence[str]] = {
     "orchestrator": (),
-    "backend": ["**", *invert(FRONTEND), *SHARED, *invert(TESTS)],
-    "frontend": [*FRONTEND, *SHARED, *invert(TESTS)],
+    "backend": ["**", *invert_patterns(FRONTEND), *SHARED, *invert_patterns(TESTS)],
+    "frontend": [*FRONTEND, *SHARED, *invert_patterns(TESTS)],
     "tester": TESTS,
     "reviewer": (),
 }
@@ -45,41 +45,42 @@ class Scope:
     """The paths that one role may change. `custom` has the patterns of the project's `baton.toml`, if it names any."""
 
     role: str
-    rules: Rules
+    rules: PathRules
     custom: tuple[str, ...] | None = None
-    others: Mapping[str, Rules] = field(default_factory=dict)
+    others: Mapping[str, PathRules] = field(default_factory=dict)
     """The other roles' rules, to name the owner of a path."""
 
     @property
-    def writes(self) -> bool:
+    def can_write(self) -> bool:
         """Whether the role may change any path."""
         return bool(self.rules.patterns)
 
-    def allows(self, path: str) -> bool:
+    def allows_path(self, path: str) -> bool:
         """Whether the role may change this path."""
-        return is_clean(path) and not is_protected(path) and self.rules.match(path)
+        return is_clean(path) and not is_protected(path) and self.rules.includes_path(path)
 
-    def outside(self, paths: Iterable[str]) -> list[str]:
+    def paths_outside(self, paths: Iterable[str]) -> list[str]:
         """Return the paths that the role may not change, in their order."""
-        return [path for path in paths if not self.allows(path)]
+        return [path for path in paths if not self.allows_path(path)]
 
-    def owner(self, path: str) -> str:
+    def describe_owner(self, path: str) -> str:
         """Return the owner of a path as part of a sentence."""
         if not is_clean(path):
             return "nobody: it is not a plain relative path"
         if is_protected(path):
             return "nobody but a person"
-        owners = [role for role, rules in self.others.items() if rules.match(path)]
+        owners = [role for role, rules in self.others.items() if rules.includes_path(path)]
         return f"the {' or the '.join(owners)} role" if owners else "none of the roles"
 
-    def refusal(self, path: str) -> str:
+    def explain_refusal(self, path: str) -> str:
         """Return the sentences with which a tool refuses to change a path."""
         return (
-            f"{_shown(path)} is outside your scope and was not changed: it belongs to {self.owner(path)}. "
-            f"As {self.role} you may change {self.describe()}."
+            f"{_display_path(path)} is outside your scope and was not changed: it belongs to"
+            f" {self.describe_owner(path)}. "
+            f"As {self.role} you may change {self.describe_scope()}."
         )
 
-    def describe(self) -> str:
+    def describe_scope(self) -> str:
         """Return the scope as text for prompts and refusals."""
         if self.custom is not None:
             return (
@@ -93,20 +94,20 @@ class Scope:
 def scope_for(role: str, config: ProjectConfig | None = None) -> Scope:
     """Return the scope of a role in a project; an unknown role may change no path."""
     custom = dict(config.scope) if config is not None else {}
-    rules = {name: _rules(tuple(custom.get(name, _DEFAULTS[name]))) for name in ROLES}
+    rules = {name: _cached_rules(tuple(custom.get(name, _DEFAULTS[name]))) for name in ROLES}
     own = custom.get(role)
     return Scope(
         role=role,
-        rules=rules.get(role, Rules(())),
+        rules=rules.get(role, PathRules(())),
         custom=tuple(own) if own is not None else None,
         others={name: other for name, other in rules.items() if name != role},
     )
 
 
 @lru_cache(maxsize=256)
-def _rules(patterns: tuple[str, ...]) -> Rules:
+def _cached_rules(patterns: tuple[str, ...]) -> PathRules:
     # Compiling hundreds of patterns takes longer than a turn may take, and each turn needs a scope.
-    return Rules(patterns)
+    return PathRules(patterns)
 
 
 def is_clean(path: str) -> bool:
@@ -128,11 +129,11 @@ def is_protected(path: str) -> bool:
     names = [name.partition(":")[0].rstrip(". ") for name in names]
     if any(name == ".git" or re.fullmatch(r"git~\d+", name) for name in names):
         return True
-    return _PROTECTED.match("/".join(names))
+    return _PROTECTED.includes_path("/".join(names))
 
 
-def _shown(path: str) -> str:
+def _display_path(path: str) -> str:
     return path if path.isprintable() and len(path) <= 300 else repr(path[:300])
 
 
-_PROTECTED = Rules([pattern.casefold() for pattern in PROTECTED])
+_PROTECTED = PathRules([pattern.casefold() for pattern in PROTECTED])

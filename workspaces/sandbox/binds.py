@@ -41,7 +41,7 @@ class Bind:
 
 
 @dataclass(frozen=True)
-class Judged:
+class BindDecision:
     """The decision on the directories that a repository requests, for one command."""
 
     granted: tuple[Bind, ...] = ()
@@ -49,7 +49,7 @@ class Judged:
     """One sentence for each: the path as it was requested, and why it is not shown."""
 
     @property
-    def paths(self) -> tuple[str, ...]:
+    def shown_paths(self) -> tuple[str, ...]:
         """The directories that are shown."""
         return tuple(str(bind.target) for bind in self.granted)
 
@@ -65,27 +65,27 @@ class BindRules:
     hidden: tuple[Path, ...] = ()
     """Directories of Baton's own packages, which are never shown."""
 
-    async def judge(self) -> Judged:
+    async def decide_binds(self) -> BindDecision:
         """Decide on each requested directory by its present state, in a thread."""
-        return await asyncio.to_thread(self.judge_now) if self.asked else Judged()
+        return await asyncio.to_thread(self.decide_binds_now) if self.asked else BindDecision()
 
-    def judge_now(self) -> Judged:
+    def decide_binds_now(self) -> BindDecision:
         """Decide on each requested directory by its present state, in this thread."""
         granted: dict[Path, Bind] = {}
         refused: list[str] = []
         for text in dict.fromkeys(self.asked):
-            bind = self._judge(text)
+            bind = self._decide_bind(text)
             if isinstance(bind, str):
-                refused.append(f"{_shown(text)} is not shown to commands: it {bind}.")
+                refused.append(f"{_display_path(text)} is not shown to commands: it {bind}.")
             elif bind.target in granted:
                 known = granted[bind.target]
                 granted[bind.target] = Bind(known.target, (*known.names, *bind.names), known.identity)
             else:
                 granted[bind.target] = bind
         # Upper directories first: those inside them are mounted over them.
-        return Judged(tuple(sorted(granted.values(), key=lambda bind: len(bind.target.parts))), tuple(refused))
+        return BindDecision(tuple(sorted(granted.values(), key=lambda bind: len(bind.target.parts))), tuple(refused))
 
-    def _judge(self, text: str) -> Bind | str:
+    def _decide_bind(self, text: str) -> Bind | str:
         if fault := refuse_bind(text):
             return fault
         name = Path(text)
@@ -120,7 +120,7 @@ class BindRules:
         return Bind(target, names, f"{found.st_dev}:{found.st_ino}")
 
 
-def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
+def mount_flags(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
     """Return bubblewrap's flags that mount the directories; `shown` are other directories that are mounted."""
     line: list[str] = []
     for bind in binds:
@@ -136,7 +136,7 @@ def mounts(binds: Sequence[Bind], shown: Sequence[Path]) -> list[str]:
     return line
 
 
-def unchanged(binds: Sequence[Bind], argv: Sequence[str]) -> list[str]:
+def with_identity_check(binds: Sequence[Bind], argv: Sequence[str]) -> list[str]:
     """Return `argv` behind a check, from inside, that the mounted directories are those that were checked before."""
     pairs = [word for bind in binds for word in (bind.identity, str(bind.target))]
     return ["sh", "-c", _SAME, "sh", *pairs, "--", *argv] if binds else list(argv)
@@ -181,5 +181,5 @@ def _refuse_contents(top: str) -> str | None:
     return None
 
 
-def _shown(text: str) -> str:
+def _display_path(text: str) -> str:
     return text if text.isprintable() and len(text) <= 200 else repr(text[:200])

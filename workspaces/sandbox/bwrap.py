@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from workspaces.sandbox import binds, engine_python
-from workspaces.sandbox.command import INSIDE, Command
-from workspaces.sandbox.environment import HOME_INSIDE, Toolchains, environment
+from workspaces.sandbox.command import INSIDE, SandboxCommand
+from workspaces.sandbox.environment import HOME_INSIDE, Toolchains, command_environment
 
 UID = 1000
 TMP_BYTES = 1 << 30
@@ -57,7 +57,7 @@ class Bwrap:
     path: Path
     flags: frozenset[str]
 
-    def knows(self, flag: str) -> bool:
+    def has_flag(self, flag: str) -> bool:
         """Whether this version has a flag."""
         return flag in self.flags
 
@@ -69,7 +69,7 @@ def parse_flags(help_text: str) -> frozenset[str]:
 
 def bwrap_argv(
     bwrap: Bwrap,
-    command: Command,
+    command: SandboxCommand,
     toolchains: Toolchains,
     *,
     status_fd: int,
@@ -91,19 +91,19 @@ def bwrap_argv(
         # machine's interfaces.
         "--unshare-net",
     ]
-    if bwrap.knows("--disable-userns"):
+    if bwrap.has_flag("--disable-userns"):
         line.append("--disable-userns")
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID)]
     line += ["--hostname", "sandbox", "--json-status-fd", str(status_fd), "--clearenv"]
     line += ["--seccomp", str(filter_fd)]
-    for name, value in _variables(command, toolchains).items():
+    for name, value in _variable_flags(command, toolchains).items():
         line += ["--setenv", name, value]
-    line += _programs()
+    line += _program_flags()
     if command.bare:
         for device in ("/dev/null", "/dev/urandom"):
             line += ["--dev-bind", device, device]
     else:
-        line += _settings()
+        line += _etc_flags()
         for path, descriptor in files.items():
             line += ["--ro-bind-data", str(descriptor), path]
         # A root worker may write the host's /proc/sys even from inside: user 1000 there is root here.
@@ -111,20 +111,20 @@ def bwrap_argv(
         # Keys have no namespace: these files name the keys of the worker's user, whatever keyring the command has.
         for path in ("/proc/keys", "/proc/key-users"):
             line += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
-        line += _tmpfs(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
-        line += _tmpfs(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
-        line += _home(bwrap, command)
-        line += _toolchains(bwrap, toolchains)
+        line += _tmpfs_flags(bwrap, "/dev/shm", SHM_BYTES) + _tmpfs_flags(bwrap, "/tmp", TMP_BYTES)  # noqa: S108 - inside
+        line += _tmpfs_flags(bwrap, "/var/tmp", HOME_BYTES)  # noqa: S108 - inside
+        line += _home_flags(bwrap, command)
+        line += _toolchain_flags(bwrap, toolchains)
     if command.workspace is not None:
-        line += _layered(command.workspace, command.layer, INSIDE, writable=command.writable)
+        line += _layer_flags(command.workspace, command.layer, INSIDE, writable=command.writable)
     for host, inside in command.read_only.items():
         line += ["--ro-bind", str(host), inside]
     for host, inside in command.read_write.items():
         line += ["--bind", str(host), inside]
     # Read-only after all mounts: the directories of the mount points are memory of the host without a limit.
     line += [*([] if command.bare else ["--remount-ro", "/dev"]), "--remount-ro", "/"]
-    inner = binds.unchanged(toolchains.binds, limited(command.argv, command.timeout, processes=True))
-    return [*line, "--chdir", _start(command), "--", *inner]
+    inner = binds.with_identity_check(toolchains.binds, limit_argv(command.argv, command.timeout, processes=True))
+    return [*line, "--chdir", _start_directory(command), "--", *inner]
 
 
 def scratch_of(upper: Path) -> Path:
@@ -132,7 +132,7 @@ def scratch_of(upper: Path) -> Path:
     return upper.parent / f".overlay-{upper.name}"
 
 
-def _layered(upper: Path, layer: Path | None, inside: str, *, writable: bool) -> list[str]:
+def _layer_flags(upper: Path, layer: Path | None, inside: str, *, writable: bool) -> list[str]:
     if layer is None:
         return ["--bind" if writable else "--ro-bind", str(upper), inside]
     if not writable:
@@ -140,31 +140,34 @@ def _layered(upper: Path, layer: Path | None, inside: str, *, writable: bool) ->
     return ["--overlay-src", str(layer), "--overlay", str(upper), str(scratch_of(upper)), inside]
 
 
-def _home(bwrap: Bwrap, command: Command) -> list[str]:
+def _home_flags(bwrap: Bwrap, command: SandboxCommand) -> list[str]:
     if command.home is None:
-        return _tmpfs(bwrap, HOME_INSIDE, HOME_BYTES)
-    return _layered(command.home, command.home_layer, HOME_INSIDE, writable=True)
+        return _tmpfs_flags(bwrap, HOME_INSIDE, HOME_BYTES)
+    return _layer_flags(command.home, command.home_layer, HOME_INSIDE, writable=True)
 
 
-def _variables(command: Command, toolchains: Toolchains) -> dict[str, str]:
-    variables = {**environment(toolchains, network=command.network), **command.env}
+def _variable_flags(command: SandboxCommand, toolchains: Toolchains) -> dict[str, str]:
+    variables = {**command_environment(toolchains, network=command.network), **command.env}
     if command.search_path:
         variables["PATH"] = ":".join([*command.search_path, variables["PATH"]])
     return variables
 
 
-def limited(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:
+def limit_argv(argv: Sequence[str] | str, timeout: timedelta, *, processes: bool) -> list[str]:
     """Return `argv` behind prlimit(1), with limits that never exceed those of this process."""
     cpu = math.ceil(timeout.total_seconds()) * (os.cpu_count() or 1) + 60
-    line = ["prlimit", "--core=0", f"--nofile={_cap(resource.RLIMIT_NOFILE, OPEN_FILES)}"]
-    line += [f"--fsize={_cap(resource.RLIMIT_FSIZE, FILE_BYTES)}", f"--cpu={_cap(resource.RLIMIT_CPU, cpu)}"]
+    line = ["prlimit", "--core=0", f"--nofile={_cap_limit(resource.RLIMIT_NOFILE, OPEN_FILES)}"]
+    line += [
+        f"--fsize={_cap_limit(resource.RLIMIT_FSIZE, FILE_BYTES)}",
+        f"--cpu={_cap_limit(resource.RLIMIT_CPU, cpu)}",
+    ]
     if processes:
         # Counted by user namespace, so inside the sandbox only: outside it counts all of the person's processes.
-        line.append(f"--nproc={_cap(resource.RLIMIT_NPROC, PROCESSES)}")
-    return [*line, "--", *shell(argv)]
+        line.append(f"--nproc={_cap_limit(resource.RLIMIT_NPROC, PROCESSES)}")
+    return [*line, "--", *shell_argv(argv)]
 
 
-def shell(argv: Sequence[str] | str) -> list[str]:
+def shell_argv(argv: Sequence[str] | str) -> list[str]:
     """Return shell text as an argument list; with bash if the machine has it, because agents write bash."""
     if not isinstance(argv, str):
         return list(argv)
@@ -181,7 +184,7 @@ def small_files() -> dict[str, str]:
     }
 
 
-def _programs() -> list[str]:
+def _program_flags() -> list[str]:
     line = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
@@ -192,7 +195,7 @@ def _programs() -> list[str]:
     return line
 
 
-def _settings() -> list[str]:
+def _etc_flags() -> list[str]:
     line: list[str] = []
     for name in _ETC:
         path = Path("/etc", name)
@@ -204,27 +207,27 @@ def _settings() -> list[str]:
     return line
 
 
-def _toolchains(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
+def _toolchain_flags(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
     """Return the flags for directories outside `/usr`, with an empty one over each directory of Baton's packages."""
-    line = binds.mounts(toolchains.binds, toolchains.directories)
+    line = binds.mount_flags(toolchains.binds, toolchains.directories)
     for directory in toolchains.directories:
         line += ["--ro-bind", str(directory.resolve()), str(directory)]
-    for place in map(str, toolchains.covered()):
-        line += [*_tmpfs(bwrap, place, 4096), "--remount-ro", place]
+    for place in map(str, toolchains.covered_places()):
+        line += [*_tmpfs_flags(bwrap, place, 4096), "--remount-ro", place]
     return [*line, *(["--ro-bind", str(toolchains.tools), engine_python.INSIDE] if toolchains.tools else [])]
 
 
-def _tmpfs(bwrap: Bwrap, path: str, size: int) -> list[str]:
-    return [*(["--size", str(size)] if bwrap.knows("--size") else []), "--tmpfs", path]
+def _tmpfs_flags(bwrap: Bwrap, path: str, size: int) -> list[str]:
+    return [*(["--size", str(size)] if bwrap.has_flag("--size") else []), "--tmpfs", path]
 
 
-def _start(command: Command) -> str:
+def _start_directory(command: SandboxCommand) -> str:
     if command.cwd.startswith("/"):
         return command.cwd
     base = INSIDE if command.workspace is not None else "/tmp"  # noqa: S108 - inside
     return f"{base}/{command.cwd}" if command.cwd else base
 
 
-def _cap(kind: int, wanted: int) -> int:
+def _cap_limit(kind: int, wanted: int) -> int:
     _soft, hard = resource.getrlimit(kind)
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

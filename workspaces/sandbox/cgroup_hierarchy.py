@@ -14,19 +14,19 @@ LEAF = "baton-worker"
 """The worker's own group in version 2; `DelegateSubgroup=` of the units names it, too."""
 
 
-class NoGroups(Exception):
+class CgroupsUnavailable(Exception):
     """No groups can be made here; the message has the reason."""
 
 
 @dataclass(frozen=True)
-class Place:
+class CgroupParent:
     """A directory of the cgroup file system in which groups can be made, with the controllers that bound them."""
 
     path: Path
     version: int
     controllers: frozenset[str]
 
-    def bound(self, group: Path, memory: int, processes: int) -> None:
+    def write_limits(self, group: Path, memory: int, processes: int) -> None:
         """Write the limits of a group: memory in bytes, and the number of processes."""
         if "memory" in self.controllers and self.version == 1:
             write_number(group / "memory.limit_in_bytes", memory)
@@ -40,20 +40,23 @@ class Place:
             write_number(group / "pids.max", processes)
 
 
-def places() -> list[Place]:
+def find_parents() -> list[CgroupParent]:
     """Return the directories in which this process can make groups. Raises NoGroups if there are none."""
     own = _own_groups()
     if "memory" in own and "pids" in own:
-        found = [Place(own["memory"], 1, frozenset({"memory"})), Place(own["pids"], 1, frozenset({"pids"}))]
+        found = [
+            CgroupParent(own["memory"], 1, frozenset({"memory"})),
+            CgroupParent(own["pids"], 1, frozenset({"pids"})),
+        ]
         if own["memory"] == own["pids"]:
-            found = [Place(own["memory"], 1, frozenset({"memory", "pids"}))]
+            found = [CgroupParent(own["memory"], 1, frozenset({"memory", "pids"}))]
         for place in found:
             if not os.access(place.path, os.W_OK):
-                raise NoGroups(f"{place.path} cannot be written")
+                raise CgroupsUnavailable(f"{place.path} cannot be written")
         return found
     if "" in own:
-        return [Place(_delegated(own[""]), 2, frozenset({"memory", "pids"}))]
-    raise NoGroups("there are no control groups with the controllers memory and pids")
+        return [CgroupParent(_delegated_group(own[""]), 2, frozenset({"memory", "pids"}))]
+    raise CgroupsUnavailable("there are no control groups with the controllers memory and pids")
 
 
 def memory_of_this_group() -> int | None:
@@ -65,7 +68,7 @@ def memory_of_this_group() -> int | None:
             return limit if limit and limit < 1 << 60 else None
         limits = [read_number(path / "memory.max") for path in [own[""], *own[""].parents]] if "" in own else []
         return min((limit for limit in limits if limit), default=None)
-    except (OSError, NoGroups):
+    except (OSError, CgroupsUnavailable):
         return None
 
 
@@ -76,7 +79,7 @@ def processes_of_this_group() -> int | None:
         path = own.get("pids") or own.get("")
         limits = [read_number(above / "pids.max") for above in [path, *path.parents]] if path else []
         return min((limit for limit in limits if limit), default=None)
-    except (OSError, NoGroups):
+    except (OSError, CgroupsUnavailable):
         return None
 
 
@@ -106,19 +109,19 @@ def _own_groups(proc: Path = Path("/proc/self")) -> dict[str, Path]:
     return found
 
 
-def _delegated(own: Path) -> Path:
+def _delegated_group(own: Path) -> Path:
     """Return the group of version 2 in which a worker may make its own; moves this process if that is needed."""
     base = own.parent if own.name == LEAF else own
     if not {"memory", "pids"} <= set(read_words(base / "cgroup.controllers")):
-        raise NoGroups(f"{base} lacks the controllers memory and pids")
+        raise CgroupsUnavailable(f"{base} lacks the controllers memory and pids")
     if not os.access(base, os.W_OK) or not os.access(base / "cgroup.procs", os.W_OK):
-        raise NoGroups(f"{base} cannot be written; a service may write it with Delegate=yes")
+        raise CgroupsUnavailable(f"{base} cannot be written; a service may write it with Delegate=yes")
     control = base / "cgroup.subtree_control"
     if {"memory", "pids"} <= set(read_words(control)):
         return base
     top = not (base / "cgroup.type").exists()
     if not top and not _is_ours(base):
-        raise NoGroups(f"{base} is not delegated to this service (Delegate=yes)")
+        raise CgroupsUnavailable(f"{base} is not delegated to this service (Delegate=yes)")
     if not top:
         leaf = base / LEAF
         leaf.mkdir(exist_ok=True)

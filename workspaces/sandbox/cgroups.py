@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workspaces.sandbox.cgroup_hierarchy import (
-    NoGroups,
-    Place,
-    places,
+    CgroupParent,
+    CgroupsUnavailable,
+    find_parents,
     read_counters,
     read_number,
     read_words,
@@ -33,7 +33,7 @@ _REMOVE_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Met:
+class LimitEvents:
     """The events of a group's limits."""
 
     killed: int = 0
@@ -44,19 +44,19 @@ class Met:
     """Number of processes and threads that could not be started."""
 
 
-class Group:
+class CommandCgroup:
     """The group of one command."""
 
-    def __init__(self, places: list[tuple[Place, Path]], memory: int) -> None:
+    def __init__(self, places: list[tuple[CgroupParent, Path]], memory: int) -> None:
         self._places = places
         self._memory = memory
 
     @property
-    def entrances(self) -> list[str]:
+    def entry_files(self) -> list[str]:
         """Files into which a process writes 0 to enter the group."""
         return [str(path / "cgroup.procs") for _, path in self._places]
 
-    def met(self) -> Met:
+    def read_events(self) -> LimitEvents:
         """Return the events of the limits so far."""
         killed = refused = 0
         at_limit = False
@@ -70,85 +70,85 @@ class Group:
                     at_limit = at_limit or events.get("oom", 0) > 0
             if "pids" in place.controllers:
                 refused += read_counters(path / "pids.events").get("max", 0)
-        return Met(killed, at_limit, refused)
+        return LimitEvents(killed, at_limit, refused)
 
-    def remove(self, patience: float = _REMOVE_SECONDS) -> bool:
+    def remove_group(self, patience: float = _REMOVE_SECONDS) -> bool:
         """Kill the remaining processes and remove the group; return whether it is gone after `patience` seconds."""
-        gone = [_remove(path, patience) for _, path in self._places]
+        gone = [_remove_directory(path, patience) for _, path in self._places]
         return all(gone)
 
 
-class Groups:
+class WorkerCgroups:
     """A worker's own group, with the groups of its commands in it."""
 
     def __init__(self, memory_total: int, processes_total: int) -> None:
         """Make the worker's group. Raises NoGroups if that is impossible."""
         self._owner = os.getpid()
-        self._tops: list[tuple[Place, Path, int]] = []
-        self._left: list[Group] = []
+        self._tops: list[tuple[CgroupParent, Path, int]] = []
+        self._left: list[CommandCgroup] = []
         self._count = 0
         try:
-            for place in places():
-                sweep(place.path)
+            for place in find_parents():
+                remove_stale_groups(place.path)
                 top, lock = _make_locked(place.path)
                 self._tops.append((place, top, lock))
                 if place.version == 2:
                     (top / "cgroup.subtree_control").write_text("+memory +pids")
-                place.bound(top, memory_total, processes_total)
+                place.write_limits(top, memory_total, processes_total)
         except OSError as error:
-            self.close()
-            raise NoGroups(f"{error.filename or 'control groups'}: {error.strerror or error}") from error
-        except NoGroups:
-            self.close()
+            self.remove_all()
+            raise CgroupsUnavailable(f"{error.filename or 'control groups'}: {error.strerror or error}") from error
+        except CgroupsUnavailable:
+            self.remove_all()
             raise
 
     @property
-    def version(self) -> int:
+    def cgroup_version(self) -> int:
         """Version of the control groups: 1 or 2."""
         return self._tops[0][0].version
 
-    def make(self, memory: int, processes: int) -> Group:
+    def create_group(self, memory: int, processes: int) -> CommandCgroup:
         """Make a group for one command. Raises OSError if that has become impossible."""
-        self._left = [group for group in self._left if not group.remove()]
+        self._left = [group for group in self._left if not group.remove_group()]
         self._count += 1
-        made: list[tuple[Place, Path]] = []
-        group = Group(made, memory)
+        made: list[tuple[CgroupParent, Path]] = []
+        group = CommandCgroup(made, memory)
         try:
             for place, top, _ in self._tops:
                 path = top / f"command-{self._count}"
                 path.mkdir()
                 made.append((place, path))
-                place.bound(path, memory, processes)
+                place.write_limits(path, memory, processes)
                 if place.version == 2 and (path / "memory.oom.group").exists():
                     # Kill the command as a whole, because the rest of a test run would only hang.
                     write_number(path / "memory.oom.group", 1)
         except OSError:
-            group.remove()
+            group.remove_group()
             raise
         return group
 
-    def end(self, group: Group) -> None:
+    def discard_group(self, group: CommandCgroup) -> None:
         """Remove a command's group; one that cannot be removed yet is removed when the next is made."""
-        if not group.remove():
+        if not group.remove_group():
             self._left.append(group)
 
-    def close(self) -> None:
+    def remove_all(self) -> None:
         """Remove all groups; a no-op in a fork, which has the same objects."""
         if self._owner != os.getpid():
             return
         for _, top, lock in self._tops:
-            _remove(top)
+            _remove_directory(top)
             os.close(lock)
         self._tops = []
 
 
-def sweep(parent: Path) -> None:
+def remove_stale_groups(parent: Path) -> None:
     """Remove the groups of workers that were killed."""
     for path in parent.glob(f"{PREFIX}*"):
         if not _OURS.fullmatch(path.name) or not path.is_dir():
             continue
-        with contextlib.suppress(OSError), _locked(path):
-            _remove(path)
+        with contextlib.suppress(OSError), _hold_lock(path):
+            _remove_directory(path)
 
 
 def _make_locked(parent: Path) -> tuple[Path, int]:
@@ -171,7 +171,7 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock of an abandoned group. Raises BlockingIOError if a worker holds it."""
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -181,18 +181,18 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _remove(path: Path, patience: float = _REMOVE_SECONDS) -> bool:
+def _remove_directory(path: Path, patience: float = _REMOVE_SECONDS) -> bool:
     """Kill the processes of a group and of those in it, and remove the groups; return whether they are gone."""
     deadline = time.monotonic() + patience
     while True:
         try:
             for below in [entry for entry in path.iterdir() if entry.is_dir()]:
-                _remove(below, patience)
+                _remove_directory(below, patience)
             path.rmdir()
         except FileNotFoundError:
             return True
         except OSError:
-            _kill(path)
+            _kill_members(path)
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.002)
@@ -200,7 +200,7 @@ def _remove(path: Path, patience: float = _REMOVE_SECONDS) -> bool:
             return True
 
 
-def _kill(path: Path) -> None:
+def _kill_members(path: Path) -> None:
     with contextlib.suppress(OSError):
         if (path / "cgroup.kill").exists():
             (path / "cgroup.kill").write_text("1")

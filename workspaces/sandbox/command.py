@@ -22,7 +22,7 @@ MAX_PLACES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class SandboxCommand:
     """A program to run, with its directories, environment and limits.
 
     `argv` as text is a shell command; as a sequence it is run as it is. Directories are mounted as host path ->
@@ -57,7 +57,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the sandbox's own environment, which holds no variable of this process."""
     timeout: timedelta = policies.COMMAND_TIMEOUT
-    output_limit: int = policies.TOOL_OUTPUT_LIMIT
+    output_limit: int = policies.MAX_TOOL_OUTPUT
     """Characters of output that the result keeps; the log and the digest have the complete output."""
 
     def __post_init__(self) -> None:
@@ -81,21 +81,21 @@ class NetworkUse:
     cut: str = ""
     """Reason why connections were closed, or why none were possible."""
 
-    def reach(self, place: str) -> None:
+    def count_connection(self, place: str) -> None:
         """Count a connection."""
         if place in self.reached or len(self.reached) < MAX_PLACES:
             self.reached[place] = self.reached.get(place, 0) + 1
         else:
             self.unnamed += 1
 
-    def refuse(self, place: str, reason: str) -> None:
+    def record_refusal(self, place: str, reason: str) -> None:
         """Record a refused connection with its reason."""
         if place in self.refused or len(self.refused) < MAX_PLACES:
             self.refused[place] = reason
         else:
             self.unnamed += 1
 
-    def sentences(self) -> list[str]:
+    def describe_use(self) -> list[str]:
         """Return sentences about the use, one line each."""
         lines = [f"the network refused {place}: {reason}" for place, reason in self.refused.items()]
         if self.reached:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from system.directory_walk import DIRECTORY, walk
+from system.directory_walk import DIRECTORY, walk_directories
 
 GB = 1_000_000_000
 _STEP = 64_000_000
@@ -33,7 +33,7 @@ class DiskLimits(Protocol):
 
 
 @dataclass(frozen=True)
-class Full:
+class DiskBoundMet:
     """A bound on the disk that a command has met."""
 
     words: str
@@ -46,7 +46,7 @@ class DiskWatch:
 
     def __init__(self, directory: Path, limits: DiskLimits) -> None:
         self._directory = directory
-        self._free = free = _free(directory)
+        self._free = free = _free_bytes(directory)
         above = free - limits.disk_floor
         # A command that begins with too little space can still remove files.
         self._stop_at = limits.disk_floor if above > 0 else free - _ROOM_TO_CLEAN_UP
@@ -56,10 +56,10 @@ class DiskWatch:
         # The clock of files is a few milliseconds behind.
         self._began = time.time() - 0.02
 
-    def look(self) -> Full | None:
+    def check_disk(self) -> DiskBoundMet | None:
         """Return the bound that the command has met by now, or None."""
         try:
-            free = _free(self._directory)
+            free = _free_bytes(self._directory)
         except OSError:
             return None
         self._lost += max(0, self._free - free)
@@ -68,13 +68,13 @@ class DiskWatch:
             # The command cannot have written more than the disk has lost; files that it did not touch do not count.
             self._measure_at = self._lost + _STEP
             if size_of(self._directory, since=self._began) > self._most:
-                return Full(
+                return DiskBoundMet(
                     f"killed: it wrote more than {format_size(self._most)} to the disk; remove what it left"
                     " (BATON_SANDBOX_DISK raises it, up to half of what is free)",
                     disk_full=False,
                 )
         if free < self._stop_at:
-            return Full(
+            return DiskBoundMet(
                 f"killed: only {format_size(free)} are left on the disk, less than BATON_DISK_FLOOR_GB allows; free"
                 " some",
                 disk_full=True,
@@ -88,7 +88,7 @@ def size_of(directory: Path, *, since: float = 0.0) -> int:
     for _ in range(_MAX_TRIES):
         total = 0
         try:
-            for state in _states(directory):
+            for state in _file_states(directory):
                 total += state.st_blocks * 512 if state.st_ctime >= since else 0
         except OSError:  # a directory was moved at this moment, and the walk lost its way back
             most = max(most, total)
@@ -97,13 +97,13 @@ def size_of(directory: Path, *, since: float = 0.0) -> int:
     return most
 
 
-def _states(directory: Path) -> Iterator[os.stat_result]:
+def _file_states(directory: Path) -> Iterator[os.stat_result]:
     try:
         top = os.open(directory, DIRECTORY)
     except OSError:
         return
     try:
-        for _, entries in walk(top):
+        for _, entries in walk_directories(top):
             for entry in entries:
                 with contextlib.suppress(OSError):
                     yield entry.stat(follow_symlinks=False)
@@ -111,7 +111,7 @@ def _states(directory: Path) -> Iterator[os.stat_result]:
         os.close(top)
 
 
-def _free(directory: Path) -> int:
+def _free_bytes(directory: Path) -> int:
     state = os.statvfs(directory)
     return state.f_bavail * state.f_frsize
 

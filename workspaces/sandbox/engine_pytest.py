@@ -91,8 +91,8 @@ def _copy_pytest(site: Path) -> bool:
     private.mkdir(parents=True)
     (private / "__init__.py").write_text(_GUARD)
     for name in ("pytest", "_pytest"):
-        _copy(root / name, site / name)
-    _guard(site / "_pytest" / "__init__.py")
+        _copy_package(root / name, site / name)
+    _insert_guard(site / "_pytest" / "__init__.py")
     described = site / f"pytest-{distribution.version}.dist-info"
     described.mkdir()
     (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pytest\nVersion: {distribution.version}\n")
@@ -101,10 +101,10 @@ def _copy_pytest(site: Path) -> bool:
         if not source.exists() and not source.with_suffix(".py").exists():
             source = Path(str(metadata.distribution(name).locate_file(name)))
         if source.is_dir():
-            _copy(source, private / name)
+            _copy_package(source, private / name)
             _tell_version(name, private / name / "__init__.py")
         else:
-            _write(source.with_suffix(".py"), private / f"{name}.py")
+            _write_renamed(source.with_suffix(".py"), private / f"{name}.py")
     for file, text in _PYGMENTS.items():
         target = private / "pygments" / file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _copy_pytest(site: Path) -> bool:
     return True
 
 
-def _guard(entry: Path) -> None:
+def _insert_guard(entry: Path) -> None:
     """Insert an import of the guard into pytest's first module, after its `from __future__` lines."""
     lines = entry.read_text(encoding="utf-8").splitlines(keepends=True)
     first = max((number + 1 for number, line in enumerate(lines) if line.startswith("from __future__")), default=0)
@@ -129,19 +129,19 @@ def _tell_version(name: str, module: Path) -> None:
         file.write(f"\n__version__ = {metadata.version(name)!r}\n")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy_package(source: Path, target: Path) -> None:
     for file in sorted(source.rglob("*")):
         place = target / file.relative_to(source)
         if file.is_dir() or "__pycache__" in file.parts or file.suffix == ".pyc":
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".py":
-            _write(file, place)
+            _write_renamed(file, place)
         elif file.suffix != ".so":
             shutil.copyfile(file, place)
 
 
-def _write(source: Path, target: Path) -> None:
+def _write_renamed(source: Path, target: Path) -> None:
     target.write_text(rename_imports(source.read_text(encoding="utf-8")), encoding="utf-8")
 
 
@@ -152,7 +152,7 @@ def rename_imports(text: str) -> str:
     lines = [line.encode() for line in text.splitlines(keepends=True)]
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset), reverse=True):
-        renamed = _renamed(node)
+        renamed = _rename_import(node)
         if renamed is None:
             continue
         first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
@@ -163,7 +163,7 @@ def rename_imports(text: str) -> str:
     return b"".join(lines).decode()
 
 
-def _renamed(node: ast.Import | ast.ImportFrom) -> str | None:
+def _rename_import(node: ast.Import | ast.ImportFrom) -> str | None:
     """Return an import statement with the new names; None if it imports no renamed package."""
     if isinstance(node, ast.ImportFrom):
         root = (node.module or "").partition(".")[0]

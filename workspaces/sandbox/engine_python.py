@@ -93,18 +93,18 @@ def make_own_python(home: Path, like: Path | None = None) -> Path:
     `like` is the directory of another home of this process, which is copied, because that is faster.
     """
     parent = home / "python"
-    place = parent / _key()
+    place = parent / _directory_name()
     with _making:
-        return place if place.is_dir() else _make(parent, place, like)
+        return place if place.is_dir() else _make_directory(parent, place, like)
 
 
-def _make(parent: Path, place: Path, like: Path | None) -> Path:
+def _make_directory(parent: Path, place: Path, like: Path | None) -> Path:
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_unfinished(parent)
     made = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
     try:
         if like is not None and like.name == place.name:
-            shutil.copytree(like, made, symlinks=True, dirs_exist_ok=True, copy_function=_link)
+            shutil.copytree(like, made, symlinks=True, dirs_exist_ok=True, copy_function=_link_file)
         else:
             _lay_out(made)
         made.chmod(0o755)
@@ -142,28 +142,28 @@ def _lay_out(place: Path) -> None:
         (place / FIRST / name).symlink_to("python3")
     if copy_pytest(packages):
         for name in ("pytest", "py.test"):
-            _program(place / LAST / name, _PYTEST)
+            _write_program(place / LAST / name, _PYTEST)
     if wheel := _pip_wheel():
         run = _PIP.format(wheel=str(wheel))
         (packages / "pip").mkdir()
         (packages / "pip" / "__init__.py").write_text(_PIP_PACKAGE)
         (packages / "pip" / "__main__.py").write_text(run)
         for name in ("pip", "pip3"):
-            _program(place / LAST / name, run)
+            _write_program(place / LAST / name, run)
     for name in ("rg", "uv"):
         program = Path(sys.executable).with_name(name)
         if program.is_file():
             shutil.copy(program, place / LAST / name)
 
 
-def _link(source: str, target: str) -> None:
+def _link_file(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
 
 
-def _program(file: Path, text: str) -> None:
+def _write_program(file: Path, text: str) -> None:
     file.write_text(_TRAMPOLINE.format(first=FIRST, last=LAST) + text)
     file.chmod(0o755)
 
@@ -181,7 +181,7 @@ def _holds_packages(entry: Path) -> bool:
     return False
 
 
-def _key() -> str:
+def _directory_name() -> str:
     """Return a name that identifies the contents of the directory."""
     versions = []
     for name in ("pytest", "pluggy", "iniconfig", "packaging"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from baton.settings.bind_paths import home_of_this_account, refuse_bind
+from baton.settings.bind_paths import find_own_home, refuse_bind
 from workspaces.sandbox import engine_python
 from workspaces.sandbox.binds import Bind
 
@@ -32,7 +32,7 @@ class Toolchains:
     """Directories that `baton.toml` requests and a person allows; their `bin` is searched first."""
 
     @property
-    def path(self) -> str:
+    def search_path(self) -> str:
         """The search path for programs inside the sandbox."""
         return self.path_with(engine_python.INSIDE)
 
@@ -53,7 +53,7 @@ class Toolchains:
         python = engine_python.base_executable()
         return any(python.is_relative_to(place) for place in (Path("/usr"), *self.directories))
 
-    def covered(self) -> list[Path]:
+    def covered_places(self) -> list[Path]:
         """Return the directories of packages that an empty mount must cover; paths as they are in the sandbox."""
         shown = [Path("/usr"), *self.directories, *(bind.target for bind in self.binds)]
         places = []
@@ -96,7 +96,7 @@ def _refuse_on_disk(directory: Path, home: Path | None) -> str | None:
     target = directory.resolve()
     if fault := refuse_bind(str(target), names=False):
         return fault
-    users = home_of_this_account()
+    users = find_own_home()
     if users is not None and users.is_relative_to(target):
         return "holds a home directory"
     if home is not None and (home.resolve().is_relative_to(target) or target.is_relative_to(home.resolve())):
@@ -109,7 +109,7 @@ def _with_target(directory: Path) -> Iterable[Path]:
     return dict.fromkeys([directory, directory.resolve()])
 
 
-def environment(
+def command_environment(
     toolchains: Toolchains,
     *,
     network: bool,

@@ -10,30 +10,30 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.sandbox.bwrap import Bwrap, scratch_of
-from workspaces.sandbox.command import Command
+from workspaces.sandbox.command import SandboxCommand
 
 
 @asynccontextmanager
-async def laid_layers(command: Command, bwrap: Bwrap | None) -> AsyncIterator[Command]:
+async def laid_layers(command: SandboxCommand, bwrap: Bwrap | None) -> AsyncIterator[SandboxCommand]:
     """Yield the command to run with its layers in place; the scratch directories of overlays are removed afterwards."""
-    pairs = list(_pairs(command))
+    pairs = list(_layer_pairs(command))
     if not pairs:
         yield command
         return
-    if bwrap is None or not bwrap.knows("--overlay"):
+    if bwrap is None or not bwrap.has_flag("--overlay"):
         for layer, upper in pairs:
-            await in_thread(copy_layer, layer, upper)
+            await run_in_thread(copy_layer, layer, upper)
         yield replace(command, layer=None, home_layer=None)
         return
     try:
         for _layer, upper in pairs:
-            await in_thread(_make_scratch, upper)
+            await run_in_thread(_make_scratch, upper)
         yield command
     finally:
         for _layer, upper in pairs:
-            await in_thread(_clear_scratch, upper)
+            await run_in_thread(_clear_scratch, upper)
 
 
 def copy_layer(layer: Path, upper: Path) -> None:
@@ -50,7 +50,7 @@ def copy_layer(layer: Path, upper: Path) -> None:
     done.touch()
 
 
-def _pairs(command: Command) -> Iterator[tuple[Path, Path]]:
+def _layer_pairs(command: SandboxCommand) -> Iterator[tuple[Path, Path]]:
     if command.layer is not None and command.workspace is not None:
         yield command.layer, command.workspace
     if command.home_layer is not None and command.home is not None:

@@ -34,7 +34,7 @@ class OutputCollector:
             except OSError as error:
                 raise _disk_full(error) from error
 
-    def feed(self, piece: bytes) -> None:
+    def add_piece(self, piece: bytes) -> None:
         """Add the next piece of output."""
         self.size += len(piece)
         self._digest.update(piece)
@@ -53,7 +53,7 @@ class OutputCollector:
             while self._tail_size - len(self._tail[0]) >= self._room:
                 self._tail_size -= len(self._tail.popleft())
 
-    def close(self) -> None:
+    def close_log(self) -> None:
         """Close the log file; idempotent."""
         log, self._log = self._log, None
         if log is not None:
@@ -63,11 +63,11 @@ class OutputCollector:
                 raise _disk_full(error) from error
 
     @property
-    def digest(self) -> str:
+    def content_digest(self) -> str:
         """`sha256:` and the digest of all output so far."""
         return "sha256:" + self._digest.hexdigest()
 
-    def text(self) -> str:
+    def shortened_text(self) -> str:
         """Return the output as text: complete, or its beginning and end with a line that says how much is left out."""
         tail = b"".join(self._tail)
         if len(self._head) + len(tail) == self.size:
@@ -77,7 +77,7 @@ class OutputCollector:
         tail_text = tail.decode(errors="replace").lstrip("\ufffd")
         head_text, tail_text = head_text[: self._limit // 2], tail_text[-(self._limit // 2) :]
         left_out = self.size - len(head_text.encode()) - len(tail_text.encode())
-        return f"{head_text}{_seam(f'{max(left_out, 0):,} bytes')}{tail_text}"
+        return f"{head_text}{_cut_mark(f'{max(left_out, 0):,} bytes')}{tail_text}"
 
 
 def cut_middle(text: str, limit: int) -> str:
@@ -85,10 +85,10 @@ def cut_middle(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}{_seam(f'{len(text) - 2 * half:,} characters')}{text[-half:]}"
+    return f"{text[:half]}{_cut_mark(f'{len(text) - 2 * half:,} characters')}{text[-half:]}"
 
 
-def _seam(amount: str) -> str:
+def _cut_mark(amount: str) -> str:
     return f"\n[... {amount} left out here ...]\n"
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from baton.errors import DiskFull
 from system.uncancellable import wait_for_end
-from workspaces.sandbox.bounds import Bound, Stop
+from workspaces.sandbox.bounds import CommandBound, KillReason
 from workspaces.sandbox.command import TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult
 from workspaces.sandbox.output_capture import OutputCollector
-from workspaces.sandbox.session_keyring import Spawned, spawn
+from workspaces.sandbox.session_keyring import SpawnedProcess, spawn_process
 
 OUTPUT_KILL_LIMIT = 1 << 30
 """Bytes after which a command that does not stop writing is killed, before it fills the disk with its log."""
@@ -35,14 +35,14 @@ _DRAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Finished:
+class ProcessOutcome:
     """The end of a process; `began` says whether the sandboxed program was started, None without a sandbox."""
 
     result: CommandResult
     began: bool | None
 
 
-class _Reader:
+class _PipeReader:
     """Feeds the bytes of a pipe to a sink, on the event loop, until the pipe ends."""
 
     def __init__(self, descriptor: int, sink: Callable[[bytes], None]) -> None:
@@ -51,33 +51,33 @@ class _Reader:
         self._loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self._loop.create_future()
         os.set_blocking(descriptor, False)
-        self._loop.add_reader(descriptor, self._ready)
+        self._loop.add_reader(descriptor, self._read_piece)
 
-    def _ready(self) -> None:
+    def _read_piece(self) -> None:
         try:
             piece = os.read(self._descriptor, _PIECE)
             if piece:
                 self._sink(piece)
                 return
-            self._finish(None)
+            self._finish_reading(None)
         except BlockingIOError:
             return
         except Exception as error:  # errors of the sink, such as a full disk, go to the waiter instead of the loop
-            self._finish(error)
+            self._finish_reading(error)
 
-    def _finish(self, error: Exception | None) -> None:
-        self.close()
+    def _finish_reading(self, error: Exception | None) -> None:
+        self.close_pipe()
         if not self.done.done():
             self.done.set_exception(error) if error else self.done.set_result(None)
 
-    def close(self) -> None:
+    def close_pipe(self) -> None:
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-class _Status:
+class _BwrapStatus:
     """Bubblewrap's status lines (`--json-status-fd`): the sandbox's first process, and whether the program ran."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Status:
         self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exited = False
 
-    def feed(self, piece: bytes) -> None:
+    def add_piece(self, piece: bytes) -> None:
         self._text += piece[: 4096 - len(self._text)]
         *lines, _rest = bytes(self._text).split(b"\n")
         for line in lines[self._seen :]:
@@ -112,8 +112,8 @@ async def run_process(
     log: Path | None = None,
     pass_fds: Sequence[int] = (),
     status_fds: tuple[int, int] | None = None,
-    bound: Bound | None = None,
-) -> Finished:
+    bound: CommandBound | None = None,
+) -> ProcessOutcome:
     """Run `argv` to its end. Raises OSError if it cannot be started, DiskFull if its log cannot be written.
 
     `timeout` is in seconds. `status_fds` is the pipe (read, write) for bubblewrap's status; both ends are closed here.
@@ -124,16 +124,16 @@ async def run_process(
         for descriptor in status_fds or ():
             unused.callback(os.close, descriptor)
         collector = OutputCollector(output_limit, log)
-        unused.callback(_close, collector)
+        unused.callback(_close_collector, collector)
         output_read, output_write = os.pipe()
         unused.pop_all()
-    status = _Status() if status_fds else None
-    readers: list[_Reader] = []
+    status = _BwrapStatus() if status_fds else None
+    readers: list[_PipeReader] = []
     began = time.monotonic()
     timed_out = flooded = False
-    stop: Stop | None = None
+    stop: KillReason | None = None
     try:
-        start = spawn(
+        start = spawn_process(
             argv,
             output=output_write,
             env=env,
@@ -153,17 +153,17 @@ async def run_process(
             os.close(output_write)
             if status_fds:
                 os.close(status_fds[1])
-        readers.append(_Reader(output_read, collector.feed))
+        readers.append(_PipeReader(output_read, collector.add_piece))
         if status_fds and status:
-            readers.append(_Reader(status_fds[0], status.feed))
-        exited = asyncio.ensure_future(process.wait())
+            readers.append(_PipeReader(status_fds[0], status.add_piece))
+        exited = asyncio.ensure_future(process.wait_ended())
         try:
             if cancelled is not None:
                 raise cancelled
-            look = partial(bound.look, process.pid) if bound else None
-            timed_out, flooded, stop = await _watch(exited, readers[0], collector, began + timeout, look)
+            look = partial(bound.check_usage, process.pid) if bound else None
+            timed_out, flooded, stop = await _watch_process(exited, readers[0], collector, began + timeout, look)
         finally:
-            killed, again = await wait_for_end(_kill(process, exited, status))
+            killed, again = await wait_for_end(_kill_process(process, exited, status))
             killed.result()
         if again is not None:
             raise again
@@ -171,44 +171,44 @@ async def run_process(
         await asyncio.wait([reader.done for reader in readers], timeout=_DRAIN_SECONDS)
         if readers[0].done.done():
             readers[0].done.result()
-        collector.close()
+        collector.close_log()
     finally:
         for reader in readers:
-            reader.close()
+            reader.close_pipe()
             if reader.done.done():
                 reader.done.exception()
         if status and status.pidfd >= 0:
             os.close(status.pidfd)
-        _close(collector)
+        _close_collector(collector)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     exit_code = TIMED_OUT if timed_out else TOO_MUCH_OUTPUT if flooded else code if code >= 0 else 128 - code
     exit_code = stop.exit_code if stop else exit_code
     result = CommandResult(
         exit_code=exit_code,
-        output=collector.text(),
+        output=collector.shortened_text(),
         output_bytes=collector.size,
-        digest=collector.digest,
+        digest=collector.content_digest,
         timed_out=timed_out,
         seconds=time.monotonic() - began,
         exceeded=stop.words if stop else "",
         disk_full=stop.disk_full if stop else False,
     )
     ended_here = timed_out or flooded or stop is not None
-    return Finished(result, (status.exited or ended_here or code < 0) if status else None)
+    return ProcessOutcome(result, (status.exited or ended_here or code < 0) if status else None)
 
 
-def _close(collector: OutputCollector) -> None:
+def _close_collector(collector: OutputCollector) -> None:
     with contextlib.suppress(OSError, DiskFull):
-        collector.close()
+        collector.close_log()
 
 
-async def _watch(
+async def _watch_process(
     exited: "asyncio.Future[int]",
-    output: _Reader,
+    output: _PipeReader,
     collector: OutputCollector,
     deadline: float,
-    look: Callable[[], Stop | None] | None,
-) -> tuple[bool, bool, Stop | None]:
+    look: Callable[[], KillReason | None] | None,
+) -> tuple[bool, bool, KillReason | None]:
     """Wait until the process ends or meets a bound. Returns (timed out, wrote too much, reason to kill it)."""
     waiting: set[asyncio.Future[int] | asyncio.Future[None]] = {exited, output.done}
     while True:
@@ -230,7 +230,7 @@ async def _watch(
             waiting = {exited}
 
 
-async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status | None) -> None:
+async def _kill_process(process: SpawnedProcess, exited: "asyncio.Future[int]", status: _BwrapStatus | None) -> None:
     if status is not None and status.pidfd < 0:
         # Bubblewrap's child asks to die with its parent only after the sandbox is set up. If the parent is killed
         # before that, the child goes on. So wait for the child's id first, which takes milliseconds.
@@ -243,7 +243,7 @@ async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status
     if status is not None and status.pidfd >= 0:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(status.pidfd, signal.SIGKILL)
-        waits.append(_gone(status.pidfd))
+        waits.append(_death_of(status.pidfd))
     await asyncio.wait(waits, timeout=_DEATH_SECONDS)
     if status is not None and status.pidfd >= 0:
         # Bubblewrap does not wait for its child. If this process is the first of a container, it inherits the child and
@@ -254,22 +254,22 @@ async def _kill(process: Spawned, exited: "asyncio.Future[int]", status: _Status
         wait.cancel()
 
 
-def _gone(pidfd: int) -> "asyncio.Future[int]":
+def _death_of(pidfd: int) -> "asyncio.Future[int]":
     """Return a future that is done when the process of a pidfd is dead, with its PID namespace if it is the first."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[int] = loop.create_future()
     # A separate descriptor, because the caller may close its own.
     watched = os.dup(pidfd)
 
-    def over() -> None:
+    def on_death() -> None:
         loop.remove_reader(watched)
         if not future.done():
             future.set_result(0)
 
-    def close(_future: "asyncio.Future[int]") -> None:
+    def on_done(_future: "asyncio.Future[int]") -> None:
         loop.remove_reader(watched)
         os.close(watched)
 
-    loop.add_reader(watched, over)
-    future.add_done_callback(close)
+    loop.add_reader(watched, on_death)
+    future.add_done_callback(on_done)
     return future

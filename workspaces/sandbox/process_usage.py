@@ -12,7 +12,7 @@ _FRESH_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Use:
+class ProcessUsage:
     """The present use of a command."""
 
     pids: tuple[int, ...]
@@ -26,9 +26,9 @@ _lock = threading.Lock()
 _table: tuple[float, dict[int, tuple[int, int, int]]] = (0.0, {})
 
 
-def use_of(pid: int) -> Use:
+def use_of(pid: int) -> ProcessUsage:
     """Return the use of a process, its descendants and all other processes of its session."""
-    table = _processes()
+    table = _read_processes()
     children: dict[int, list[int]] = {}
     for number, (parent, _session, _threads) in table.items():
         children.setdefault(parent, []).append(number)
@@ -40,7 +40,7 @@ def use_of(pid: int) -> Use:
             found.add(number)
             waiting += children.get(number, [])
     threads = sum(table[number][2] for number in found)
-    return Use(tuple(found), threads, sum(_own_memory(number) for number in found))
+    return ProcessUsage(tuple(found), threads, sum(_own_memory(number) for number in found))
 
 
 def shared_once(pids: Collection[int]) -> int:
@@ -66,7 +66,7 @@ def _own_memory(pid: int) -> int:
     return (int(resident) - int(shared)) * _PAGE
 
 
-def _processes() -> dict[int, tuple[int, int, int]]:
+def _read_processes() -> dict[int, tuple[int, int, int]]:
     """Return parent, session and number of threads of every process; cached for calls within 50 ms."""
     global _table
     with _lock:

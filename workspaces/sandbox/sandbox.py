@@ -20,27 +20,27 @@ from typing import Literal
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
 from baton.settings.core import SandboxMode, Settings
 from system.disk_errors import is_disk_full
-from system.uncancellable import finish
+from system.uncancellable import finish_work
 from workspaces.sandbox.binds import BindRules
-from workspaces.sandbox.bounds import Bound, Bounds, bounds_of
-from workspaces.sandbox.bwrap import Bwrap, bwrap_argv, limited, parse_flags, small_files
-from workspaces.sandbox.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, Command, CommandResult
+from workspaces.sandbox.bounds import CommandBound, ProcessBounds, bounds_of
+from workspaces.sandbox.bwrap import Bwrap, bwrap_argv, limit_argv, parse_flags, small_files
+from workspaces.sandbox.command import INSIDE, TIMED_OUT, TOO_MUCH_OUTPUT, CommandResult, SandboxCommand
 from workspaces.sandbox.engine_python import make_own_python
-from workspaces.sandbox.environment import SYSTEM_PATH, Toolchains, environment, own_toolchains
+from workspaces.sandbox.environment import SYSTEM_PATH, Toolchains, command_environment, own_toolchains
 from workspaces.sandbox.layers import laid_layers
 from workspaces.sandbox.network.open_network import NetworkPolicy, network_fault, opened_network
-from workspaces.sandbox.process_group import Finished, run_process
+from workspaces.sandbox.process_group import ProcessOutcome, run_process
 from workspaces.sandbox.seccomp import seccomp_filter
 
 __all__ = [
     "INSIDE",
     "TIMED_OUT",
     "TOO_MUCH_OUTPUT",
-    "Command",
     "CommandResult",
     "Sandbox",
+    "SandboxCommand",
     "SandboxStatus",
-    "probe",
+    "probe_sandbox",
 ]
 
 _PROBE_TIMEOUT = timedelta(seconds=10)
@@ -65,13 +65,13 @@ class SandboxStatus:
     bwrap: Bwrap | None = None
 
     @property
-    def isolated(self) -> bool:
+    def is_isolated(self) -> bool:
         """Whether commands see only the directories that they are given."""
         return self.kind == "bwrap"
 
 
-async def probe(
-    mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: Bounds | None = None
+async def probe_sandbox(
+    mode: SandboxMode, *, toolchains: Toolchains | None = None, bounds: ProcessBounds | None = None
 ) -> SandboxStatus:
     """Find the sandbox of this machine by running a command in it; one that works in part counts as unavailable."""
     if mode == SandboxMode.NONE:
@@ -81,10 +81,10 @@ async def probe(
             "Unset BATON_SANDBOX to run them in the sandbox.",
         )
     faults: list[str] = []
-    for path in _candidates():
+    for path in _bwrap_candidates():
         try:
-            status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _bwrap(path))
-            fault = await _try(Sandbox(status, toolchains, bounds=bounds))
+            status = SandboxStatus("bwrap", f"Commands run in bubblewrap ({path}).", bwrap=await _inspect_bwrap(path))
+            fault = await _try_sandbox(Sandbox(status, toolchains, bounds=bounds))
         except (OSError, SandboxUnavailable) as error:
             fault = str(error)
         if not fault:
@@ -102,7 +102,7 @@ class Sandbox:
         status: SandboxStatus,
         toolchains: Toolchains | None = None,
         binds: BindRules | None = None,
-        bounds: Bounds | None = None,
+        bounds: ProcessBounds | None = None,
         network: NetworkPolicy | None = None,
     ) -> None:
         self.status = status
@@ -112,7 +112,7 @@ class Sandbox:
         self.network = network
 
     @classmethod
-    async def open(
+    async def open_sandbox(
         cls,
         mode: SandboxMode,
         *,
@@ -128,7 +128,7 @@ class Sandbox:
         """
         toolchains, bounds = own_toolchains(home=home), bounds_of(settings)
         rules = BindRules(allowed=tuple(allowed), home=home, hidden=toolchains.hidden)
-        return cls(await probe(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds, network)
+        return cls(await probe_sandbox(mode, toolchains=toolchains, bounds=bounds), toolchains, rules, bounds, network)
 
     def with_binds(self, binds: Sequence[str]) -> "Sandbox":
         """Return this sandbox for a project that requests these directories; commands see those that are allowed."""
@@ -141,26 +141,26 @@ class Sandbox:
 
     def network_fault(self) -> str:
         """Return the reason why no command can have a network here; empty if one can be opened."""
-        return network_fault(self.network, self.toolchains) if self.status.isolated else ""
+        return network_fault(self.network, self.toolchains) if self.status.is_isolated else ""
 
-    def require(self) -> None:
+    def require_available(self) -> None:
         """Raise SandboxUnavailable if commands cannot run."""
         if self.status.kind == "unavailable":
             raise SandboxUnavailable(f"{self.status.reason} {self.status.advice}".strip())
 
-    async def run(self, command: Command, *, log: Path | None = None) -> CommandResult:
+    async def run_command(self, command: SandboxCommand, *, log: Path | None = None) -> CommandResult:
         """Run a command to its end and return its result; the complete output is appended to `log`, if it is given.
 
         Raises SandboxUnavailable if no sandbox can be made, DiskFull if the disk has no space for the log, and
         WorkspaceError if the bounds refuse another process. A time-out and a bound that was met are results, not
         errors. On cancellation all processes of the command are killed before this returns.
         """
-        self.require()
-        judged = await self.binds.judge()
+        self.require_available()
+        judged = await self.binds.decide_binds()
         toolchains = dataclasses.replace(self.toolchains, binds=judged.granted)
-        if not command.bare and (toolchains.has_python or not self.status.isolated):
-            toolchains = dataclasses.replace(toolchains, tools=await _tools(self.binds.home))
-        if self.status.isolated:
+        if not command.bare and (toolchains.has_python or not self.status.is_isolated):
+            toolchains = dataclasses.replace(toolchains, tools=await _engine_tools(self.binds.home))
+        if self.status.is_isolated:
             async with (
                 laid_layers(command, self.status.bwrap) as laid,
                 opened_network(laid, self.network, toolchains) as (opened, use),
@@ -168,18 +168,18 @@ class Sandbox:
                 result = await self.run_bounded(opened, toolchains, log)
         else:
             result, use = await self.run_bounded(command, toolchains, log), None
-        return dataclasses.replace(result, binds=judged.paths, not_shown=judged.refused, network=use)
+        return dataclasses.replace(result, binds=judged.shown_paths, not_shown=judged.refused, network=use)
 
-    async def run_bounded(self, command: Command, toolchains: Toolchains, log: Path | None) -> CommandResult:
+    async def run_bounded(self, command: SandboxCommand, toolchains: Toolchains, log: Path | None) -> CommandResult:
         """Run a command with these toolchains and within the bounds; raises as `run` does."""
-        bound = await self.bounds.begin(command)
-        finished: Finished | None = None
+        bound = await self.bounds.begin_command(command)
+        finished: ProcessOutcome | None = None
         try:
-            run = self._isolated if self.status.isolated else self._plain
+            run = self._run_isolated if self.status.is_isolated else self._run_unisolated
             finished = await run(command, toolchains, log, bound)
         finally:
             # On cancellation, too: processes that are left in its group end with it.
-            said = await finish(bound.end(finished.result if finished else None))
+            said = await finish_work(bound.end_command(finished.result if finished else None))
         if finished.began is False and said and said.exceeded:
             raise WorkspaceError(f"A command could not be started: {said.exceeded}.")
         if finished.began is False:
@@ -189,7 +189,9 @@ class Sandbox:
             )
         return said or finished.result
 
-    async def _isolated(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
+    async def _run_isolated(
+        self, command: SandboxCommand, toolchains: Toolchains, log: Path | None, bound: CommandBound
+    ) -> ProcessOutcome:
         assert self.status.bwrap is not None, "an isolated sandbox knows its bubblewrap"
         with contextlib.ExitStack() as stack:
             texts = {} if command.bare else small_files()
@@ -211,7 +213,7 @@ class Sandbox:
                 raise
             # --clearenv alone is not enough: the environment of bwrap itself could be read in /proc/1/environ.
             return await run_process(
-                bound.line(argv, clear=True),
+                bound.wrap_argv(argv, clear=True),
                 env={},
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
@@ -221,14 +223,16 @@ class Sandbox:
                 bound=bound,
             )
 
-    async def _plain(self, command: Command, toolchains: Toolchains, log: Path | None, bound: Bound) -> Finished:
+    async def _run_unisolated(
+        self, command: SandboxCommand, toolchains: Toolchains, log: Path | None, bound: CommandBound
+    ) -> ProcessOutcome:
         with tempfile.TemporaryDirectory(prefix="baton-home-", ignore_cleanup_errors=True) as home:
-            own = environment(toolchains, network=True, home=home, tmp=home, tools=str(toolchains.tools))
+            own = command_environment(toolchains, network=True, home=home, tmp=home, tools=str(toolchains.tools))
             env = {**own, **command.env}
             base = command.workspace or Path(home)
             inside = command.cwd.removeprefix(INSIDE).lstrip("/") if command.cwd.startswith(INSIDE) else command.cwd
             return await run_process(
-                bound.line(limited(command.argv, command.timeout, processes=False), clear=False),
+                bound.wrap_argv(limit_argv(command.argv, command.timeout, processes=False), clear=False),
                 env=env,
                 timeout=command.timeout.total_seconds(),
                 output_limit=command.output_limit,
@@ -244,7 +248,7 @@ _made: dict[Path, Path] = {}
 _without_home: list[Path] = []
 
 
-async def _tools(home: Path | None) -> Path:
+async def _engine_tools(home: Path | None) -> Path:
     """Return the directory of the engine's own Python, created once per home. Raises DiskFull."""
     if home is None:
         if not _without_home:
@@ -265,7 +269,7 @@ async def _tools(home: Path | None) -> Path:
     return known
 
 
-def _candidates() -> list[Path]:
+def _bwrap_candidates() -> list[Path]:
     """Return the paths to try, the system's first: distributions ship an AppArmor profile for exactly that path."""
     system = shutil.which("bwrap", path=":".join(SYSTEM_PATH))
     found = [Path(system)] if system else []
@@ -278,21 +282,21 @@ def _candidates() -> list[Path]:
     return found
 
 
-async def _bwrap(path: Path) -> Bwrap:
+async def _inspect_bwrap(path: Path) -> Bwrap:
     finished = await run_process(
         [str(path), "--help"], env={}, timeout=_PROBE_TIMEOUT.total_seconds(), output_limit=100_000
     )
     return Bwrap(path, parse_flags(finished.result.output))
 
 
-async def _try(sandbox: Sandbox) -> str:
+async def _try_sandbox(sandbox: Sandbox) -> str:
     """Run a command that tests the isolation; return the fault as a sentence, or an empty text."""
     with tempfile.TemporaryDirectory(prefix="baton-probe-") as directory:
         check = (
             "test -w /workspace && test ! -e /etc/shadow && test ! -w /proc/sys/kernel/hostname"
             " && grep -q '^Seccomp:.*2' /proc/self/status && echo holds"
         )
-        command = Command(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
+        command = SandboxCommand(argv=["sh", "-c", check], workspace=Path(directory), timeout=_PROBE_TIMEOUT)
         result = await sandbox.run_bounded(command, sandbox.toolchains, None)
     if result.exit_code == 0 and result.output == "holds\n":
         return ""

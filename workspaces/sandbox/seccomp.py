@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from baton.errors import SandboxUnavailable
-from workspaces.sandbox.syscall_numbers import LAST_KNOWN, MACHINES, Machine
+from workspaces.sandbox.syscall_numbers import LAST_KNOWN, MACHINES, MachineSyscalls
 
 # <linux/bpf_common.h>, <linux/seccomp.h>
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _GO, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06
@@ -47,16 +47,16 @@ def seccomp_filter(machine: str | None = None) -> bytes:
         raise SandboxUnavailable(
             f"No filter of system calls is known for the architecture {name!r} (there are: {', '.join(MACHINES)})."
         )
-    return _program(name)
+    return _assemble_program(name)
 
 
 @cache
-def _program(name: str) -> bytes:
+def _assemble_program(name: str) -> bytes:
     machine = MACHINES[name]
-    checks = _checks(machine)
-    segments = _segments(machine, checks)
-    tree = _tree(segments)
-    steps = [_load(_ARCH), (_EQUAL, 1, 0, machine.audit_arch), _refuse(errno.ENOSYS), _load(_NUMBER)]
+    checks = _argument_checks(machine)
+    segments = _answer_segments(machine, checks)
+    tree = _search_tree(segments)
+    steps = [_load_word(_ARCH), (_EQUAL, 1, 0, machine.audit_arch), _refuse_with(errno.ENOSYS), _load_word(_NUMBER)]
     starts, end = {}, len(steps) + len(tree)
     for number, check in checks.items():
         starts[number] = end
@@ -69,92 +69,92 @@ def _program(name: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
-def _segments(machine: Machine, checks: dict[int, list[Step]]) -> list[tuple[int, Step]]:
+def _answer_segments(machine: MachineSyscalls, checks: dict[int, list[Step]]) -> list[tuple[int, Step]]:
     """Return the call numbers from 0 as runs with one answer each: the first number of the run, and the answer."""
     answers: dict[int, Step] = dict.fromkeys(machine.allowed.values(), (_RETURN, 0, 0, _ALLOW))
-    answers |= dict.fromkeys(machine.answered.values(), _refuse(errno.ENOSYS))
+    answers |= dict.fromkeys(machine.answered.values(), _refuse_with(errno.ENOSYS))
     answers |= {number: (_GO, 0, 0, number) for number in checks}
     segments: list[tuple[int, Step]] = []
     for number in range(LAST_KNOWN + 1):
-        answer = answers.get(number, _refuse(errno.EPERM))
+        answer = answers.get(number, _refuse_with(errno.EPERM))
         if not segments or segments[-1][1] != answer:
             segments.append((number, answer))
     # Greater numbers include those of x32, from 0x40000000.
-    return [*segments, (LAST_KNOWN + 1, _refuse(errno.ENOSYS))]
+    return [*segments, (LAST_KNOWN + 1, _refuse_with(errno.ENOSYS))]
 
 
-def _tree(segments: Sequence[tuple[int, Step]]) -> list[Step]:
+def _search_tree(segments: Sequence[tuple[int, Step]]) -> list[Step]:
     """Return a binary search over the runs: a call costs eight comparisons instead of three hundred."""
     if len(segments) == 1:
         return [segments[0][1]]
     half = len(segments) // 2
-    lower, upper = _tree(segments[:half]), _tree(segments[half:])
+    lower, upper = _search_tree(segments[:half]), _search_tree(segments[half:])
     assert len(lower) < 256, "a jump reaches 255 steps"
     return [(_AT_LEAST, len(lower), 0, segments[half][0]), *lower, *upper]
 
 
-def _checks(machine: Machine) -> dict[int, list[Step]]:
+def _argument_checks(machine: MachineSyscalls) -> dict[int, list[Step]]:
     """Return the checks of arguments by call number."""
     modes = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2, "creat": 1}
     checks: dict[str, Callable[[], list[Step]]] = {
-        "socket": _socket,
-        "socketpair": lambda: _only(0, _FAMILIES[:1], errno.EAFNOSUPPORT),
-        "clone": lambda: [_argument(0), *_unless_any_bit(_NEW_NAMESPACES)],
-        "personality": lambda: _only(0, _PERSONALITIES, errno.EPERM),
+        "socket": _socket_check,
+        "socketpair": lambda: _allow_only(0, _FAMILIES[:1], errno.EAFNOSUPPORT),
+        "clone": lambda: [_load_argument(0), *_unless_any_bit(_NEW_NAMESPACES)],
+        "personality": lambda: _allow_only(0, _PERSONALITIES, errno.EPERM),
         "ioctl": lambda: _all_but(1, _TERMINAL_INPUT, errno.EPERM),
-        "open": lambda: _opening(1),
-        "openat": lambda: _opening(2),
-        **{name: _mode(argument) for name, argument in modes.items()},
+        "open": lambda: _open_check(1),
+        "openat": lambda: _open_check(2),
+        **{name: _mode_check(argument) for name, argument in modes.items()},
     }
     return {machine.allowed[name]: make() for name, make in checks.items() if name in machine.allowed}
 
 
-def _socket() -> list[Step]:
-    allowed = _only(0, _FAMILIES, errno.EAFNOSUPPORT)
-    netlink = [_argument(2), *_answer_for((_ROUTE,), errno.EPROTONOSUPPORT)]
-    return [_argument(0), (_EQUAL, 0, len(netlink), _NETLINK), *netlink, *allowed]
+def _socket_check() -> list[Step]:
+    allowed = _allow_only(0, _FAMILIES, errno.EAFNOSUPPORT)
+    netlink = [_load_argument(2), *_answer_for((_ROUTE,), errno.EPROTONOSUPPORT)]
+    return [_load_argument(0), (_EQUAL, 0, len(netlink), _NETLINK), *netlink, *allowed]
 
 
-def _mode(argument: int) -> Callable[[], list[Step]]:
-    return lambda: [_argument(argument), *_unless_any_bit(_SET_ID_BITS)]
+def _mode_check(argument: int) -> Callable[[], list[Step]]:
+    return lambda: [_load_argument(argument), *_unless_any_bit(_SET_ID_BITS)]
 
 
-def _opening(flags: int) -> list[Step]:
+def _open_check(flags: int) -> list[Step]:
     return [
-        _argument(flags),
+        _load_argument(flags),
         (_ANY_BIT, 1, 0, _CREATES),
         (_RETURN, 0, 0, _ALLOW),
-        _argument(flags + 1),
+        _load_argument(flags + 1),
         *_unless_any_bit(_SET_ID_BITS),
     ]
 
 
-def _only(argument: int, values: Sequence[int], otherwise: int) -> list[Step]:
-    return [_argument(argument), *_answer_for(values, otherwise)]
+def _allow_only(argument: int, values: Sequence[int], otherwise: int) -> list[Step]:
+    return [_load_argument(argument), *_answer_for(values, otherwise)]
 
 
 def _answer_for(values: Sequence[int], otherwise: int) -> list[Step]:
     tests: list[Step] = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
-    return [*tests, _refuse(otherwise), (_RETURN, 0, 0, _ALLOW)]
+    return [*tests, _refuse_with(otherwise), (_RETURN, 0, 0, _ALLOW)]
 
 
 def _all_but(argument: int, values: Sequence[int], refused: int) -> list[Step]:
     tests: list[Step] = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
-    return [_argument(argument), *tests, (_RETURN, 0, 0, _ALLOW), _refuse(refused)]
+    return [_load_argument(argument), *tests, (_RETURN, 0, 0, _ALLOW), _refuse_with(refused)]
 
 
 def _unless_any_bit(bits: int) -> list[Step]:
-    return [(_ANY_BIT, 0, 1, bits), _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+    return [(_ANY_BIT, 0, 1, bits), _refuse_with(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
-def _load(offset: int) -> Step:
+def _load_word(offset: int) -> Step:
     return (_LOAD, 0, 0, offset)
 
 
-def _argument(number: int) -> Step:
+def _load_argument(number: int) -> Step:
     """Load the lower half of an argument, which is all that these calls use; both machines are little-endian."""
-    return _load(16 + 8 * number)
+    return _load_word(16 + 8 * number)
 
 
-def _refuse(code: int) -> Step:
+def _refuse_with(code: int) -> Step:
     return (_RETURN, 0, 0, _ERRNO | code)

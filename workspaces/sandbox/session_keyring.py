@@ -23,7 +23,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING = 1
 
 
-class Spawned:
+class SpawnedProcess:
     """A started process; call `wait` on the event loop that started it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", pidfd: int) -> None:
@@ -36,7 +36,7 @@ class Spawned:
         """Its exit code, negative for a signal; None while it runs."""
         return self._process.returncode
 
-    async def wait(self) -> int:
+    async def wait_ended(self) -> int:
         """Wait for its end, reap it and return its exit code."""
         if self._pidfd < 0:
             return await asyncio.to_thread(self._process.wait)
@@ -52,9 +52,9 @@ class Spawned:
             self._pidfd = -1
 
 
-async def spawn(
+async def spawn_process(
     argv: Sequence[str], *, output: int, env: Mapping[str, str], cwd: Path | None = None, pass_fds: Sequence[int] = ()
-) -> Spawned:
+) -> SpawnedProcess:
     """Start a process in a session of its own, without input. Raises OSError if it cannot be started."""
     start: partial[subprocess.Popen[bytes]] = partial(
         subprocess.Popen,
@@ -67,28 +67,28 @@ async def spawn(
         pass_fds=list(pass_fds),
         start_new_session=True,
     )
-    process = await asyncio.wrap_future(_thread().submit(start))
+    process = await asyncio.wrap_future(_spawn_thread().submit_start(start))
     try:
-        return Spawned(process, os.pidfd_open(process.pid))
+        return SpawnedProcess(process, os.pidfd_open(process.pid))
     except (AttributeError, OSError):
-        return Spawned(process, -1)
+        return SpawnedProcess(process, -1)
 
 
-class _Thread:
+class _SpawnThread:
     """The thread that starts processes, one after the other."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
         self._asked: queue.SimpleQueue[tuple[partial[subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]]
         self._asked = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="spawning", daemon=True).start()
+        threading.Thread(target=self._serve_starts, name="spawning", daemon=True).start()
 
-    def submit(self, start: "partial[subprocess.Popen[bytes]]") -> "Future[subprocess.Popen[bytes]]":
+    def submit_start(self, start: "partial[subprocess.Popen[bytes]]") -> "Future[subprocess.Popen[bytes]]":
         done: Future[subprocess.Popen[bytes]] = Future()
         self._asked.put((start, done))
         return done
 
-    def _run(self) -> None:
+    def _serve_starts(self) -> None:
         own = False
         while True:
             start, done = self._asked.get()
@@ -116,10 +116,10 @@ def _new_keyring() -> bool:
     return ctypes.get_errno() in (errno.ENOSYS, errno.EPERM, errno.EACCES)
 
 
-_threads: list[_Thread] = []
+_threads: list[_SpawnThread] = []
 
 
-def _thread() -> _Thread:
+def _spawn_thread() -> _SpawnThread:
     if not _threads or _threads[-1].owner != os.getpid():
-        _threads[:] = [_Thread()]
+        _threads[:] = [_SpawnThread()]
     return _threads[-1]

@@ -67,7 +67,7 @@ wait4:61:260 waitid:247:95 write:1:64 writev:20:66
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineSyscalls:
     """The system calls of an architecture."""
 
     audit_arch: int
@@ -78,7 +78,7 @@ class Machine:
     """Numbers of calls that fail with ENOSYS, so that the C library falls back to older ones."""
 
 
-def _column(number: int) -> dict[str, int]:
+def _read_column(number: int) -> dict[str, int]:
     rows = (word.split(":") for word in _TABLE.split())
     return {row[0]: int(row[number]) for row in rows if row[number] != "-"}
 
@@ -86,7 +86,7 @@ def _column(number: int) -> dict[str, int]:
 _MISSING = {"clone3": 435, "openat2": 437}
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, _column(1), _MISSING),
-    "aarch64": Machine(0xC00000B7, _column(2), _MISSING),
+    "x86_64": MachineSyscalls(0xC000003E, _read_column(1), _MISSING),
+    "aarch64": MachineSyscalls(0xC00000B7, _read_column(2), _MISSING),
 }
 """By the machine name of uname(2)."""

@@ -8,13 +8,20 @@ import pygit2
 
 from baton.errors import RepositoryError
 from system.directory_walk import walk_files
-from workspaces.git.credentials import Header
-from workspaces.git.errors import GitFailed, clean_text, translated
-from workspaces.git.file_lock import locked
-from workspaces.git.run import FETCH_OPTIONS, git
-from workspaces.store.local_source import guard, hooks_of
-from workspaces.store.promised_objects import whole
-from workspaces.store.target_repository import Listing, is_dirty, listing, local_path, shown, unreachable
+from workspaces.git.credentials import CredentialHeader
+from workspaces.git.errors import GitFailed, clean_text, translate_errors
+from workspaces.git.file_lock import hold_lock
+from workspaces.git.run import FETCH_OPTIONS, call_git
+from workspaces.store.local_source import guard_options, hooks_of
+from workspaces.store.promised_objects import open_complete
+from workspaces.store.target_repository import (
+    OfferedRefs,
+    display_name,
+    is_dirty,
+    list_refs,
+    local_path,
+    unreachable_error,
+)
 
 if TYPE_CHECKING:
     from workspaces.store.store import Store
@@ -41,7 +48,7 @@ HOOKS_NOTE = (
 
 
 @dataclass(frozen=True)
-class Base:
+class ResolvedBase:
     """The commit a run starts from."""
 
     commit: str
@@ -51,41 +58,43 @@ class Base:
     """Notes for a person, in sentences."""
 
 
-async def fetch(store: "Store", base: str | None) -> Base:
+async def fetch_base(store: "Store", base: str | None) -> ResolvedBase:
     """Fetch all branches and tags, and resolve `base` (branch, tag or commit; None is the repository's HEAD).
 
     Costs one `git ls-remote` if the repository has no new commits. Raises RepositoryError, with one sentence, for every
     fault of the repository or the base.
     """
     path = local_path(store.repo)
-    header = await store.header()
-    async with locked(store.root / "fetch.lock"):
-        offered = await listing(
+    header = await store.credential_header()
+    async with hold_lock(store.root / "fetch.lock"):
+        offered = await list_refs(
             store.repo, store.source_path, "HEAD", f"{HEADS}*", f"{TAGS}*", header=header, hooks=store.hooks
         )
-        if not offered.named(HEADS) and "HEAD" not in offered.refs:
-            raise RepositoryError(f"The repository {shown(store.repo)} is empty: make a first commit and try again.")
+        if not offered.with_prefix(HEADS) and "HEAD" not in offered.refs:
+            raise RepositoryError(
+                f"The repository {display_name(store.repo)} is empty: make a first commit and try again."
+            )
         notes: list[str] = []
-        commit, ref = await _resolve(store, base, offered, header, notes)
+        commit, ref = await _resolve_base(store, base, offered, header, notes)
         await _require_paths(store, commit)
     if path is not None and await is_dirty(path):
         notes.append(DIRTY_NOTE)
     if not store.hooks and (left_out := await hooks_of(store.repo)):
         notes.append(HOOKS_NOTE.format(", ".join(clean_text(name, 60) for name in left_out[:10])))
-    return Base(commit, ref, notes)
+    return ResolvedBase(commit, ref, notes)
 
 
-async def _resolve(
-    store: "Store", base: str | None, offered: Listing, header: Header | None, notes: list[str]
+async def _resolve_base(
+    store: "Store", base: str | None, offered: OfferedRefs, header: CredentialHeader | None, notes: list[str]
 ) -> tuple[str, str]:
-    await _bring(store, offered, header, notes)
-    name, oid = _named(store, base, offered)
-    commit = _commit(store, oid) if oid else None
+    await _fetch_refs(store, offered, header, notes)
+    name, oid = _find_name(store, base, offered)
+    commit = _peel_commit(store, oid) if oid else None
     if commit is None and oid and len(oid) == 40:
         # On no branch or tag; many servers send a commit if its id is requested.
-        async with whole(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
-            guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
-            asked = await git(
+        async with open_complete(store.repo, store.root, store.source_path, {"HEAD": oid}, hooks=store.hooks) as served:
+            guarded = await guard_options("upload-pack", served.address, store.source_path, hooks=store.hooks)
+            asked = await call_git(
                 ["fetch", *_OPTIONS, *guarded, "--", served.address, oid],
                 git_dir=store.source_path,
                 persons=True,
@@ -93,19 +102,19 @@ async def _resolve(
                 header=header,
             )
         notes += filter(None, [served.note])
-        commit = _commit(store, oid) if asked.code == 0 else None
+        commit = _peel_commit(store, oid) if asked.code == 0 else None
     if commit is None:
-        raise _unknown(store, base, offered)
+        raise _unknown_base(store, base, offered)
     return commit, name
 
 
-def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str | None]:
+def _find_name(store: "Store", base: str | None, offered: OfferedRefs) -> tuple[str, str | None]:
     """Return the full name that `base` stands for, and its id."""
     if base is None or base == "HEAD":
         if "HEAD" not in offered.refs:
             raise RepositoryError(
-                f"The HEAD of {shown(store.repo)} is on a branch without commits: name a base, such as"
-                f" {_examples(offered)}."
+                f"The HEAD of {display_name(store.repo)} is on a branch without commits: name a base, such as"
+                f" {_example_branches(offered)}."
             )
         return offered.branch or "HEAD", offered.refs["HEAD"]
     for name in (f"{HEADS}{base}", f"{TAGS}{base}", base):
@@ -114,9 +123,9 @@ def _named(store: "Store", base: str | None, offered: Listing) -> tuple[str, str
     return (base, base) if _HEX.fullmatch(base) else (base, None)
 
 
-async def _bring(store: "Store", offered: Listing, header: Header | None, notes: list[str]) -> None:
+async def _fetch_refs(store: "Store", offered: OfferedRefs, header: CredentialHeader | None, notes: list[str]) -> None:
     wanted = {name: oid for name, oid in offered.refs.items() if not name.endswith("^{}")}
-    have = await git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
+    have = await call_git(["for-each-ref", "--format=%(objectname)\t%(refname)", FETCHED], git_dir=store.source_path)
     present = {name: oid for oid, _, name in (line.partition("\t") for line in have.text.splitlines())}
     if present == {FETCHED + name.removeprefix("refs/"): oid for name, oid in wanted.items()}:
         return
@@ -127,22 +136,22 @@ async def _bring(store: "Store", offered: Listing, header: Header | None, notes:
     refspecs = [f"+{HEADS}*:{FETCHED}heads/*", f"+{TAGS}*:{FETCHED}tags/*"]
     if "HEAD" in wanted:
         refspecs.append(f"+HEAD:{FETCHED}HEAD")
-    async with whole(store.repo, store.root, store.source_path, wanted, hooks=store.hooks) as served:
-        guarded = await guard("upload-pack", served.address, store.source_path, hooks=store.hooks)
+    async with open_complete(store.repo, store.root, store.source_path, wanted, hooks=store.hooks) as served:
+        guarded = await guard_options("upload-pack", served.address, store.source_path, hooks=store.hooks)
         try:
-            await git(
+            await call_git(
                 ["fetch", "--prune", *_OPTIONS, *guarded, "--", served.address, *refspecs],
                 git_dir=store.source_path,
                 persons=True,
                 header=header,
             )
         except GitFailed as error:
-            raise unreachable(store.repo, error.stderr, "fetched", header) from error
+            raise unreachable_error(store.repo, error.stderr, "fetched", header) from error
     notes += filter(None, [served.note])
 
 
-def _commit(store: "Store", oid: str) -> str | None:
-    with translated("reading the fetched history"):
+def _peel_commit(store: "Store", oid: str) -> str | None:
+    with translate_errors("reading the fetched history"):
         try:
             found = store.source.repo.get(oid)
         except ValueError:  # several ids begin with this
@@ -158,26 +167,27 @@ def _commit(store: "Store", oid: str) -> str | None:
 async def _require_paths(store: "Store", commit: str) -> None:
     """Raise RepositoryError if a commit has a path that no system could check out."""
     for options in (["-d"], []):
-        listed = await git(
+        listed = await call_git(
             ["ls-tree", "-r", *options, "-z", "--name-only", commit], git_dir=store.source_path, check=False
         )
         longest = max(map(len, listed.stdout.split(b"\0")))
         if listed.code != 0 or longest > _MAX_PATH:
             raise RepositoryError(
-                f"The commit {commit[:12]} of {shown(store.repo)} has directories that are nested too deep to be"
+                f"The commit {commit[:12]} of {display_name(store.repo)} has directories that are nested too deep to be"
                 f" checked out (a path may have {_MAX_PATH:,} bytes): name another --base, or remove them from it."
             )
         if longest + _MAX_NAME <= _MAX_PATH:
             return  # with any names of the files in the directories
 
 
-def _unknown(store: "Store", base: str | None, offered: Listing) -> RepositoryError:
+def _unknown_base(store: "Store", base: str | None, offered: OfferedRefs) -> RepositoryError:
     return RepositoryError(
-        f"The repository {shown(store.repo)} has no branch, tag or commit {clean_text(base or 'HEAD', 100)!r}; it has,"
-        f" for instance, {_examples(offered)}."
+        f"The repository {display_name(store.repo)} has no branch, tag or commit"
+        f" {clean_text(base or 'HEAD', 100)!r}; it has,"
+        f" for instance, {_example_branches(offered)}."
     )
 
 
-def _examples(offered: Listing) -> str:
-    names = [name.removeprefix(HEADS) for name in offered.named(HEADS)] or ["no branches"]
+def _example_branches(offered: OfferedRefs) -> str:
+    names = [name.removeprefix(HEADS) for name in offered.with_prefix(HEADS)] or ["no branches"]
     return ", ".join(clean_text(name, 60) for name in names[:4])

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from workspaces.git.object_database import prepare_library
-from workspaces.git.run import git, git_program
+from workspaces.git.run import call_git, git_program
 
 Side = Literal["upload-pack", "receive-pack"]
 
@@ -65,7 +65,7 @@ def is_local(url: str) -> bool:
     return colon == -1 or -1 < slash < colon
 
 
-async def guard(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[str]:
+async def guard_options(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[str]:
     """Return options for a git command that asks a repository, so that it runs no program of its own; none for
     other hosts.
 
@@ -74,10 +74,10 @@ async def guard(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[st
     """
     if hooks:
         return []
-    url = await _effective(side, repo, git_dir)
+    url = await _effective_url(side, repo, git_dir)
     if not is_local(url):
         return []
-    names = await in_thread(_configured_hooks, url)
+    names = await run_in_thread(_configured_hooks, url)
     settings = [*PROGRAMS.items(), *((f"hook.{name}.enabled", "false") for name in names)]
     words = ["/usr/bin/env", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_LAZY_FETCH=1", f"GIT_CONFIG_COUNT={len(settings)}"]
     for number, (key, value) in enumerate(settings):
@@ -85,11 +85,11 @@ async def guard(side: Side, repo: str, git_dir: Path, *, hooks: bool) -> list[st
     return [f"--{side}={shlex.join([*words, git_program(), side])}"]
 
 
-async def _effective(side: Side, repo: str, git_dir: Path) -> str:
+async def _effective_url(side: Side, repo: str, git_dir: Path) -> str:
     """Return the address that the person's own git makes of another: `url.<base>.insteadOf` in git-config(1)."""
     asked = ["config", "-z", "--get-regexp", r"^url\..*\.(pushinsteadof|insteadof)$"]
-    found = await git(asked, git_dir=git_dir, persons=True, check=False)
-    entries = [(key, value) for key, _, value in (entry.partition("\n") for entry in found.names())]
+    found = await call_git(asked, git_dir=git_dir, persons=True, check=False)
+    entries = [(key, value) for key, _, value in (entry.partition("\n") for entry in found.split_names())]
     for suffix in (".pushinsteadof", ".insteadof") if side == "receive-pack" else (".insteadof",):
         fitting = [(value, key) for key, value in entries if key.endswith(suffix) and value and repo.startswith(value)]
         if fitting:
@@ -104,26 +104,26 @@ async def promisor_of(repo: str, git_dir: Path) -> tuple[Path, str] | None:
 
     None if `repo` is no partial clone; the address is empty if its configuration has none.
     """
-    url = await _effective("upload-pack", repo, git_dir)
-    return await in_thread(_promisor, url) if is_local(url) else None
+    url = await _effective_url("upload-pack", repo, git_dir)
+    return await run_in_thread(_find_promisor, url) if is_local(url) else None
 
 
-def _promisor(repo: str) -> tuple[Path, str] | None:
+def _find_promisor(repo: str) -> tuple[Path, str] | None:
     git_dir = _git_dir(repo)
     if git_dir is None:
         return None
-    config = _config(git_dir)
+    config = _read_config(git_dir)
     names = [config["extensions.partialclone"]] if config.get("extensions.partialclone") else []
     for key, value in config.items():
         if key.startswith("remote.") and key.endswith(".promisor") and _is_true(value):
             names.append(key.removeprefix("remote.").removesuffix(".promisor"))
     urls = [config.get(f"remote.{name}.url", "") for name in names]
-    return (_common(git_dir), next(filter(None, urls), "")) if names else None
+    return (_common_dir(git_dir), next(filter(None, urls), "")) if names else None
 
 
 def is_sparse(git_dir: Path) -> bool:
     """Whether a checkout is configured to leave files out."""
-    return _is_true(_config(git_dir).get("core.sparsecheckout", "false"))
+    return _is_true(_read_config(git_dir).get("core.sparsecheckout", "false"))
 
 
 def _is_true(value: str) -> bool:
@@ -132,15 +132,15 @@ def _is_true(value: str) -> bool:
 
 async def hooks_of(repo: str) -> list[str]:
     """Return the programs that a repository at a path would run at a push: its hooks, and settings that name one."""
-    return await in_thread(_hooks_of, repo) if is_local(repo) else []
+    return await run_in_thread(_hooks_of, repo) if is_local(repo) else []
 
 
 def _hooks_of(repo: str) -> list[str]:
     git_dir = _git_dir(repo)
     if git_dir is None:
         return []
-    config = _config(git_dir)
-    common = _common(git_dir)
+    config = _read_config(git_dir)
+    common = _common_dir(git_dir)
     path = config.get("core.hookspath")
     folder = Path(common if Path(path or "").is_absolute() else git_dir, path) if path else common / "hooks"
     found = []
@@ -160,7 +160,7 @@ def _hooks_of(repo: str) -> list[str]:
 def _configured_hooks(repo: str) -> list[str]:
     """Return the names of hooks in a repository's configuration, as newer versions of git have them."""
     git_dir = _git_dir(repo)
-    return _named_hooks(_config(git_dir)) if git_dir is not None else []
+    return _named_hooks(_read_config(git_dir)) if git_dir is not None else []
 
 
 def _named_hooks(config: dict[str, str]) -> list[str]:
@@ -180,7 +180,7 @@ def _git_dir(repo: str) -> Path | None:
     return None
 
 
-def _common(git_dir: Path) -> Path:
+def _common_dir(git_dir: Path) -> Path:
     """Return the directory of hooks and configuration: for a worktree, that of the repository it belongs to."""
     try:
         return Path(git_dir, (git_dir / "commondir").read_text().strip())
@@ -188,13 +188,13 @@ def _common(git_dir: Path) -> Path:
         return git_dir
 
 
-def _config(git_dir: Path) -> dict[str, str]:
+def _read_config(git_dir: Path) -> dict[str, str]:
     """Return the repository's own configuration with its includes, names in lower case, without files that cannot
     be read.
     """
     prepare_library()
     found: dict[str, str] = {}
-    for path in (_common(git_dir) / "config", git_dir / "config.worktree"):
+    for path in (_common_dir(git_dir) / "config", git_dir / "config.worktree"):
         try:
             if path.is_file():
                 found.update({str(entry.name): str(entry.value or "") for entry in pygit2.Config(str(path))})

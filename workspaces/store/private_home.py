@@ -22,8 +22,12 @@ def close_home(home: Path) -> list[str]:
     with contextlib.suppress(FileExistsError):
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=PRIVATE)
-    said = [_close(home, "left open" if _is_shared(home) else "")]
-    said += [_close(home / name, "") for name in _PARTS if (home / name).is_dir() and not (home / name).is_symlink()]
+    said = [_close_directory(home, "left open" if _is_shared(home) else "")]
+    said += [
+        _close_directory(home / name, "")
+        for name in _PARTS
+        if (home / name).is_dir() and not (home / name).is_symlink()
+    ]
     changed = [sentence for sentence in said if sentence]
     if changed:
         # Imported late: the supervisor of the embedded server calls this, and starts without the libraries of the log.
@@ -40,7 +44,7 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=PRIVATE)
 
 
-def _close(directory: Path, keep: str) -> str:
+def _close_directory(directory: Path, keep: str) -> str:
     state = directory.stat()
     mode = stat.S_IMODE(state.st_mode)
     if not mode & 0o077:

@@ -56,7 +56,7 @@ def read_record(name: str, data: bytes) -> Any:
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
-def fault_of(name: str, data: bytes) -> str | None:
+def find_fault(name: str, data: bytes) -> str | None:
     """Return the reason for which a run's own file is invalid; None if it is valid."""
     try:
         read_record(name, data)
@@ -65,6 +65,6 @@ def fault_of(name: str, data: bytes) -> str | None:
     return None
 
 
-def damaged(name: str, run: str, reason: object) -> StoreDamaged:
+def damaged_record(name: str, run: str, reason: object) -> StoreDamaged:
     """Return the error for a file of a run that cannot be read."""
     return StoreDamaged(f"{name} of the run {run} is damaged ({str(reason)[:200]}): {_ADVICE}")

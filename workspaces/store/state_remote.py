@@ -22,11 +22,11 @@ from baton import naming
 from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
 from baton.policies import GIT_TIMEOUT
 from baton.text.redaction import strip_url_credentials
-from system.uncancellable import finish
+from system.uncancellable import finish_work
 from workspaces.git.credentials import basic_header
 from workspaces.git.errors import GitFailed, clean_text
-from workspaces.git.run import FETCH_OPTIONS, GitResult, git
-from workspaces.store.target_repository import local_path, reason_of, shown
+from workspaces.git.run import FETCH_OPTIONS, GitResult, call_git
+from workspaces.store.target_repository import display_name, explain_stderr, local_path
 
 if TYPE_CHECKING:
     from workspaces.store.store import Store
@@ -68,7 +68,8 @@ class StateRemote:
         except RepositoryError as error:
             if not url.startswith("/"):
                 raise ConfigurationError(
-                    f"BATON_STATE_REMOTE is {shown(url)!r}: give an absolute path, or a URL with file, http, https or"
+                    f"BATON_STATE_REMOTE is {display_name(url)!r}: give an absolute path, or a URL with file, http,"
+                    " https or"
                     " ssh, of a bare repository."
                 ) from error
             path = None  # a missing path may be mounted later; an error is raised when it is needed
@@ -82,24 +83,25 @@ class StateRemote:
 
     def refuse_target(self, repo: str) -> None:
         """Raise ConfigurationError if this is the target repository itself: transcripts would be published."""
-        if _plain(repo) == _plain(self.url):
+        if _normalise_url(repo) == _normalise_url(self.url):
             raise ConfigurationError(
-                f"BATON_STATE_REMOTE is the target repository {shown(repo)} itself, which would publish the transcripts"
+                f"BATON_STATE_REMOTE is the target repository {display_name(repo)} itself, which would publish the"
+                " transcripts"
                 " of its runs: use a repository of its own."
             )
 
-    async def answers(self, git_dir: Path) -> None:
+    async def require_answer(self, git_dir: Path) -> None:
         """Raise StateRemoteAway if the remote does not answer; `git_dir` is any repository to run git in."""
-        await self._git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
+        await self._run_git(["ls-remote", "--", self.url, "HEAD"], git_dir, "read", LOOK_TIMEOUT)
 
-    async def refs(self, store: "Store", run: str) -> dict[str, str]:
+    async def list_refs(self, store: "Store", run: str) -> dict[str, str]:
         """List the refs of a run as they are in the remote now, by the names they have here."""
-        prefix = self._name(store, f"{OURS}{run}/")
-        listed = await self._git(["ls-remote", "--", self.url, f"{prefix}*"], store.path, "read", LOOK_TIMEOUT)
+        prefix = self._remote_name(store, f"{OURS}{run}/")
+        listed = await self._run_git(["ls-remote", "--", self.url, f"{prefix}*"], store.path, "read", LOOK_TIMEOUT)
         found = (line.partition("\t") for line in listed.text.splitlines())
         return {f"{OURS}{run}/{name.removeprefix(prefix)}": oid for oid, _, name in found if name.startswith(prefix)}
 
-    async def push(
+    async def push_ref(
         self, store: "Store", ref: str, new: str, *, lease: str | None, git_dir: Path, tree: str | None = None
     ) -> bool:
         """Set a ref in the remote to `new` if it is at `lease` (None: if it is not there); returns whether it is at
@@ -109,74 +111,77 @@ class StateRemote:
         cancelled: cut short, it could leave the remote locked. If it ends without a clear answer, the remote is asked
         for the ref. Raises StateRemoteAway.
         """
-        name = self._name(store, ref)
+        name = self._remote_name(store, ref)
         options = ["--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
         # The ref of a tree never moves: it has this value or is missing.
-        trees = [f"{tree}:{self._name(store, f'{OURS}trees/{tree}')}"] if tree else []
+        trees = [f"{tree}:{self._remote_name(store, f'{OURS}trees/{tree}')}"] if tree else []
         arguments = ["push", *options, f"--force-with-lease={name}:{lease or ''}", "--", self.url, f"{new}:{name}"]
         fault: WorkspaceError | None = None
         try:
-            await finish(self._git([*arguments, *trees], git_dir, "written to", GIT_TIMEOUT))
+            await finish_work(self._run_git([*arguments, *trees], git_dir, "written to", GIT_TIMEOUT))
         except DiskFull:
             raise
         except WorkspaceError as error:
             fault = error
         if fault is None:
             return True
-        now = (await self.refs(store, run_of_ref(ref))).get(ref)
+        now = (await self.list_refs(store, run_of_ref(ref))).get(ref)
         if now == new:
             return True
         if now != lease:
             return False
         raise fault
 
-    async def fetch(self, store: "Store", refs: Collection[str], git_dir: Path) -> None:
+    async def fetch_refs(self, store: "Store", refs: Collection[str], git_dir: Path) -> None:
         """Fetch the objects of these refs into a repository; no ref is written. Raises StateRemoteAway."""
         if not refs:
             return
-        names = [self._name(store, ref) for ref in sorted(refs)]
-        await self._git(
+        names = [self._remote_name(store, ref) for ref in sorted(refs)]
+        await self._run_git(
             ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *names], git_dir, "fetched from", GIT_TIMEOUT
         )
 
     async def fetch_runs(self, store: "Store", runs: Collection[str], git_dir: Path) -> None:
         """Fetch all refs of some runs into a repository that is still empty. Raises StateRemoteAway."""
-        specs = [f"+{self._name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
-        await self._git(
+        specs = [f"+{self._remote_name(store, f'{OURS}{run}/*')}:refs/state/{run}/*" for run in sorted(runs)]
+        await self._run_git(
             ["fetch", *FETCH_OPTIONS, "--update-shallow", "--", self.url, *specs], git_dir, "fetched from", GIT_TIMEOUT
         )
 
-    def _name(self, store: "Store", ref: str) -> str:
+    def _remote_name(self, store: "Store", ref: str) -> str:
         return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
 
-    async def _git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
+    async def _run_git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
         # Packs and not loose objects: after a crash a pack is there whole or not at all.
         settings = ["-c", "fetch.unpackLimit=1", *(part for entry in _STALLED for part in ("-c", entry))]
         header = basic_header(self.url, *self.login) if self.login else None
         try:
-            return await git([*settings, *arguments], git_dir=git_dir, persons=True, timeout=timeout, header=header)
+            return await call_git(
+                [*settings, *arguments], git_dir=git_dir, persons=True, timeout=timeout, header=header
+            )
         except DiskFull:
             raise
         except GitFailed as error:
-            raise StateRemoteAway(self._sentence(doing, _reason(error.stderr))) from error
+            raise StateRemoteAway(self._error_message(doing, _explain_stderr(error.stderr))) from error
         except WorkspaceError as error:
-            raise StateRemoteAway(self._sentence(doing, f"it did not answer within {timeout}")) from error
+            raise StateRemoteAway(self._error_message(doing, f"it did not answer within {timeout}")) from error
 
-    def _sentence(self, doing: str, reason: str) -> str:
+    def _error_message(self, doing: str, reason: str) -> str:
         return (
-            f"The state remote {shown(self.url)} (BATON_STATE_REMOTE) cannot be {doing}: {reason.rstrip('.')}. What was"
+            f"The state remote {display_name(self.url)} (BATON_STATE_REMOTE) cannot be {doing}:"
+            f" {reason.rstrip('.')}. What was"
             " done is kept on this host and copied at the next try."
         )
 
 
-async def probe(remote: StateRemote) -> None:
+async def probe_remote(remote: StateRemote) -> None:
     """Check that a state remote answers. Raises StateRemoteAway with the reason if it does not."""
     with tempfile.TemporaryDirectory(prefix="baton-") as place:
         pygit2.init_repository(place, bare=True)
-        await remote.answers(Path(place))
+        await remote.require_answer(Path(place))
 
 
-def _reason(stderr: str) -> str:
+def _explain_stderr(stderr: str) -> str:
     if "shallow update not allowed" in stderr:
         return (
             "the target repository is a shallow clone, which it does not take; deepen that (`git fetch --unshallow`),"
@@ -184,9 +189,9 @@ def _reason(stderr: str) -> str:
         )
     if "File exists" in stderr and ".lock" in stderr:
         return f"a lock that a crash left stands in the way; remove it there if no git is at work: {clean_text(stderr)}"
-    return reason_of(stderr) or clean_text(stderr, 300) or "git ended with an error"
+    return explain_stderr(stderr) or clean_text(stderr, 300) or "git ended with an error"
 
 
-def _plain(repo: str) -> str:
+def _normalise_url(repo: str) -> str:
     """Return a repository's address in a form for comparison."""
     return strip_url_credentials(repo).removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")

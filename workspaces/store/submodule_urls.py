@@ -19,7 +19,7 @@ _NEVER = re.compile(r"[\\?#*'\"`$;&|<>()\[\]{}]")
 
 
 @dataclass(frozen=True)
-class Place:
+class UrlParts:
     """A URL in its parts; `scheme` is `file` for a path."""
 
     scheme: str
@@ -29,15 +29,15 @@ class Place:
     names: tuple[str, ...]
 
 
-def read_url(url: str) -> Place | None:
+def read_url(url: str) -> UrlParts | None:
     """Return the parts of a URL that git may be given; None for any other."""
     if not _PLAIN.fullmatch(url) or url.startswith("-") or _NEVER.search(url):
         return None
     if url.startswith("/"):
-        return _place("file", "", "", 0, url)
+        return _url_parts("file", "", "", 0, url)
     if "://" not in url:
         found = _SCP.fullmatch(url)
-        return found and _place("ssh", found["user"] or "", found["host"], _PORTS["ssh"], found["path"])
+        return found and _url_parts("ssh", found["user"] or "", found["host"], _PORTS["ssh"], found["path"])
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -47,13 +47,13 @@ def read_url(url: str) -> Place | None:
         return None
     user = parts.username or ""
     if parts.scheme == "file":
-        return _place("file", "", "", 0, parts.path) if not parts.netloc else None
+        return _url_parts("file", "", "", 0, parts.path) if not parts.netloc else None
     if parts.scheme not in _PORTS or not parts.hostname or (user and parts.scheme != "ssh"):
         return None
-    return _place(parts.scheme, user, parts.hostname, port or _PORTS[parts.scheme], parts.path)
+    return _url_parts(parts.scheme, user, parts.hostname, port or _PORTS[parts.scheme], parts.path)
 
 
-def _place(scheme: str, user: str, host: str, port: int, path: str) -> Place | None:
+def _url_parts(scheme: str, user: str, host: str, port: int, path: str) -> UrlParts | None:
     plain = unquote(path)
     if plain != unquote(plain) or any(ord(character) < 32 or character in "\\%" for character in plain):
         return None
@@ -64,7 +64,7 @@ def _place(scheme: str, user: str, host: str, port: int, path: str) -> Place | N
         return None
     if user and not _USER.fullmatch(user):
         return None
-    return Place(scheme, user, host.lower(), port, names)
+    return UrlParts(scheme, user, host.lower(), port, names)
 
 
 def resolve_url(url: str, base: str) -> str:
@@ -91,16 +91,16 @@ def resolve_url(url: str, base: str) -> str:
 def is_allowed(url: str, allowed: tuple[str, ...]) -> bool:
     """Whether a person's list lets a URL be fetched."""
     place = read_url(url)
-    return place is not None and any(_admits(entry, place) for entry in allowed)
+    return place is not None and any(_entry_admits(entry, place) for entry in allowed)
 
 
-def _admits(entry: str, place: Place) -> bool:
+def _entry_admits(entry: str, place: UrlParts) -> bool:
     if "/" not in entry and "@" not in entry:
         host, _, port = entry.partition(":")
         if place.scheme not in ("https", "ssh") or host.lower() != place.host:
             return False
         return place.port == int(port) if port.isdecimal() else not port and place.port == _PORTS[place.scheme]
-    start = _start(entry)
+    start = _entry_start(entry)
     if start is None or (start.scheme, start.host, start.port) != (place.scheme, place.host, place.port):
         return False
     if start.user and start.user != place.user:
@@ -112,13 +112,13 @@ def _admits(entry: str, place: Place) -> bool:
     return len(place.names) > len(start.names) and place.names[: len(start.names)] == start.names
 
 
-def _start(entry: str) -> Place | None:
+def _entry_start(entry: str) -> UrlParts | None:
     """Return the parts of an entry that is the beginning of a URL; without a path it stands for its whole host."""
     place = read_url(entry)
     if place is not None or entry.startswith(("/", "file:")):
         return place
     bare = read_url(f"{entry.rstrip('/')}/x")
-    return bare and Place(bare.scheme, bare.user, bare.host, bare.port, ())
+    return bare and UrlParts(bare.scheme, bare.user, bare.host, bare.port, ())
 
 
 def protocol_of(url: str) -> str:

@@ -20,19 +20,19 @@ from pydantic import Field
 
 from baton.errors import WorkspaceError
 from baton.records.left_out import show_path
-from baton.records.run import Contract
-from baton.text.truncation import cut
-from system.directory_walk import walk
+from baton.records.run import Record
+from baton.text.truncation import cut_text
+from system.directory_walk import walk_directories
 from system.fsync import write_durably
-from system.uncancellable import in_thread
-from workspaces.git.errors import GitFailed, clean_text, translated
-from workspaces.git.file_lock import locked
-from workspaces.git.object_database import Objects, prepare_library
-from workspaces.git.run import FETCH_OPTIONS, git
-from workspaces.git.safe_directory import Beneath, clear_away, copy_tree, is_path
+from system.uncancellable import run_in_thread
+from workspaces.git.errors import GitFailed, clean_text, translate_errors
+from workspaces.git.file_lock import hold_lock
+from workspaces.git.object_database import ObjectDatabase, prepare_library
+from workspaces.git.run import FETCH_OPTIONS, call_git
+from workspaces.git.safe_directory import SafeDirectory, clear_away, copy_directory, is_path
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import is_allowed, protocol_of, resolve_url
-from workspaces.store.target_repository import reason_of, shown
+from workspaces.store.target_repository import display_name, explain_stderr
 
 MAX_SUBMODULES = 100
 """Submodules of one project, nested ones included, that are fetched."""
@@ -45,14 +45,14 @@ _SAFE = ("-c", "http.followRedirects=false")
 
 
 @dataclass(frozen=True)
-class Filling:
+class SubmoduleContents:
     """The contents of a submodule at a commit."""
 
     commit: str
     tree: Path
 
 
-class Submodule(Contract):
+class Submodule(Record):
     """One submodule of a commit."""
 
     path: str
@@ -67,34 +67,34 @@ class Submodule(Contract):
     nested: list["Submodule"] = Field(default_factory=list)
 
 
-async def find_submodules(objects: Objects, commit: str) -> list[Submodule]:
+async def find_submodules(objects: ObjectDatabase, commit: str) -> list[Submodule]:
     """List the submodules of a commit, in the order of their paths, with the URLs that its `.gitmodules` gives them."""
     repository = Path(objects.repo.path)
-    listed = await git(["ls-tree", "-r", "-z", commit], git_dir=repository)
+    listed = await call_git(["ls-tree", "-r", "-z", commit], git_dir=repository)
     links: dict[str, str] = {}
     modules = ""
-    for line in listed.names():
+    for line in listed.split_names():
         about, _, path = line.partition("\t")
         mode, _, oid = about.split()
         if mode == "160000":
             links[path] = oid
         elif path == ".gitmodules" and mode in ("100644", "100755"):
             modules = oid
-    urls = await _urls(objects, repository, modules) if links and modules else {}
+    urls = await _read_urls(objects, repository, modules) if links and modules else {}
     return [
-        Submodule(path=show_path(path), commit=links[path], url=cut(show_path(urls.get(path, "")), 2_000))
+        Submodule(path=show_path(path), commit=links[path], url=cut_text(show_path(urls.get(path, "")), 2_000))
         for path in sorted(links)
     ]
 
 
-async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]:
-    with translated("reading .gitmodules"):
-        if len(await in_thread(objects.data, blob)) > _MAX_GITMODULES:
+async def _read_urls(objects: ObjectDatabase, repository: Path, blob: str) -> dict[str, str]:
+    with translate_errors("reading .gitmodules"):
+        if len(await run_in_thread(objects.read_blob, blob)) > _MAX_GITMODULES:
             return {}
     # Include directives in a blob are not followed, and its settings never apply.
-    told = await git(["config", "--blob", blob, "--no-includes", "-z", "--list"], git_dir=repository, check=False)
+    told = await call_git(["config", "--blob", blob, "--no-includes", "-z", "--list"], git_dir=repository, check=False)
     found: dict[str, dict[str, str]] = {}
-    for entry in told.names() if told.code == 0 else []:
+    for entry in told.split_names() if told.code == 0 else []:
         key, _, value = entry.partition("\n")
         section, _, name = key.rpartition(".")
         if section.startswith("submodule.") and name in ("path", "url"):
@@ -105,36 +105,36 @@ async def _urls(objects: Objects, repository: Path, blob: str) -> dict[str, str]
 async def fetch_submodules(store: Store, commit: str, allowed: tuple[str, ...]) -> list[Submodule]:
     """List the submodules of a project's commit; those with allowed URLs are fetched, nested submodules included."""
     found = await find_submodules(store.source, commit)
-    await _fetch(store, found, store.repo, allowed, depth=1, left=[MAX_SUBMODULES])
+    await _fetch_all(store, found, store.repo, allowed, depth=1, left=[MAX_SUBMODULES])
     for one in found:
         try:
-            await lay_out(store, [one])
+            await lay_out_submodules(store, [one])
         except WorkspaceError as error:
             one.source, one.reason = "", clean_text(str(error), 300)
     return found
 
 
-async def _fetch(
+async def _fetch_all(
     store: Store, found: Sequence[Submodule], base: str, allowed: tuple[str, ...], *, depth: int, left: list[int]
 ) -> None:
     for one in found:
         url = resolve_url(one.url, base)
-        one.reason = _refusal(one, url, allowed, depth, left[0])
+        one.reason = _refusal_reason(one, url, allowed, depth, left[0])
         if one.reason:
             continue
         left[0] -= 1
         try:
-            repository = await _bring(store, url, one.commit)
+            repository = await _fetch_commit(store, url, one.commit)
         except WorkspaceError as error:
             one.reason = clean_text(str(error), 300)
             continue
         one.source = url
-        objects = await in_thread(Objects, repository)
+        objects = await run_in_thread(ObjectDatabase, repository)
         one.nested = await find_submodules(objects, one.commit)
-        await _fetch(store, one.nested, url, allowed, depth=depth + 1, left=left)
+        await _fetch_all(store, one.nested, url, allowed, depth=depth + 1, left=left)
 
 
-def _refusal(one: Submodule, url: str, allowed: tuple[str, ...], depth: int, left: int) -> str:
+def _refusal_reason(one: Submodule, url: str, allowed: tuple[str, ...], depth: int, left: int) -> str:
     if not allowed:
         return "BATON_SUBMODULES allows none"
     if not one.url:
@@ -148,12 +148,12 @@ def _refusal(one: Submodule, url: str, allowed: tuple[str, ...], depth: int, lef
     return f"there are more than {MAX_SUBMODULES}" if left <= 0 else ""
 
 
-async def _bring(store: Store, url: str, commit: str) -> Path:
+async def _fetch_commit(store: Store, url: str, commit: str) -> Path:
     """Return the repository that holds a submodule's commit, after fetching it. Raises WorkspaceError if that fails."""
-    repository = store.root / "submodules" / f"{_key(url)}.git"
-    async with locked(store.root / "submodules" / f"{_key(url)}.lock"):
-        await in_thread(_create, repository)
-        if await in_thread(_has, repository, commit):
+    repository = store.root / "submodules" / f"{_hash_key(url)}.git"
+    async with hold_lock(store.root / "submodules" / f"{_hash_key(url)}.lock"):
+        await run_in_thread(_create_repository, repository)
+        if await run_in_thread(_has_commit, repository, commit):
             return repository
         env = {"GIT_ALLOW_PROTOCOL": protocol_of(url)}
         ref = f"refs/submodule/{commit}"
@@ -163,7 +163,7 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
             # Not every server sends a commit that no ref names.
             ([], ["+refs/heads/*:refs/theirs/heads/*", "+refs/tags/*:refs/theirs/tags/*"]),
         ):
-            fetched = await git(
+            fetched = await call_git(
                 [*_SAFE, "fetch", *FETCH_OPTIONS, *options, "--", url, *specs],
                 git_dir=repository,
                 persons=True,
@@ -172,31 +172,33 @@ async def _bring(store: Store, url: str, commit: str) -> Path:
                 timeout=_FETCH_TIMEOUT,
             )
             stderr = fetched.stderr if fetched.code else stderr
-            if await in_thread(_has, repository, commit):
-                await git(["update-ref", ref, commit], git_dir=repository)
+            if await run_in_thread(_has_commit, repository, commit):
+                await call_git(["update-ref", ref, commit], git_dir=repository)
                 return repository
-    why = reason_of(stderr) or clean_text(stderr, 200) or f"it has no commit {commit[:12]}"
-    raise WorkspaceError(f"{shown(url)} could not be fetched: {why}")
+    why = explain_stderr(stderr) or clean_text(stderr, 200) or f"it has no commit {commit[:12]}"
+    raise WorkspaceError(f"{display_name(url)} could not be fetched: {why}")
 
 
-async def lay_out(store: Store, submodules: Sequence[Submodule]) -> dict[str, Filling]:
+async def lay_out_submodules(store: Store, submodules: Sequence[Submodule]) -> dict[str, SubmoduleContents]:
     """Return the contents of the submodules that have a source, by path; fetched again if this host lacks them."""
-    return {one.path: Filling(one.commit, await _tree(store, one)) for one in submodules if one.source}
+    return {
+        one.path: SubmoduleContents(one.commit, await _lay_out_tree(store, one)) for one in submodules if one.source
+    }
 
 
-async def fill(
-    directory: Path, gitlinks: Mapping[str, str], fillings: Mapping[str, Filling], scratch: Path
+async def fill_submodules(
+    directory: Path, gitlinks: Mapping[str, str], fillings: Mapping[str, SubmoduleContents], scratch: Path
 ) -> list[str]:
     """Put the contents of submodules into a checkout, at the places of its gitlinks; returns their paths."""
-    files = Beneath(directory)
+    files = SafeDirectory(directory)
     wanted = [path for path in sorted(fillings) if gitlinks.get(path) == fillings[path].commit]
-    with translated("placing a submodule"):
+    with translate_errors("placing a submodule"):
         for path in wanted:
-            await in_thread(place_copy, files, path, fillings[path].tree, scratch)
+            await run_in_thread(place_copy, files, path, fillings[path].tree, scratch)
     return wanted
 
 
-def describe(submodules: Sequence[Submodule]) -> list[str]:
+def describe_submodules(submodules: Sequence[Submodule]) -> list[str]:
     """Describe each submodule in a line; path and URL are foreign text."""
     lines = []
     for one in submodules:
@@ -205,32 +207,32 @@ def describe(submodules: Sequence[Submodule]) -> list[str]:
     return lines
 
 
-async def _tree(store: Store, one: Submodule) -> Path:
-    target = store.root / "submodules/trees" / _key(one.model_dump_json())
+async def _lay_out_tree(store: Store, one: Submodule) -> Path:
+    target = store.root / "submodules/trees" / _hash_key(one.model_dump_json())
     if target.is_dir():
         return target
-    async with locked(store.root / "submodules" / f"{target.name}.lock"):
+    async with hold_lock(store.root / "submodules" / f"{target.name}.lock"):
         if target.is_dir():
             return target
-        with translated("laying a submodule out"):
+        with translate_errors("laying a submodule out"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            work = Path(await in_thread(tempfile.mkdtemp, dir=store.root / "submodules"))
+            work = Path(await run_in_thread(tempfile.mkdtemp, dir=store.root / "submodules"))
         try:
             await _check_out(store, one, work / "files", work / "index")
-            with translated("laying a submodule out"):
-                await in_thread(os.rename, work / "files", target)
+            with translate_errors("laying a submodule out"):
+                await run_in_thread(os.rename, work / "files", target)
         finally:
-            await in_thread(clear_away, work)
+            await run_in_thread(clear_away, work)
     return target
 
 
 async def _check_out(store: Store, one: Submodule, directory: Path, index: Path) -> None:
-    repository = await _bring(store, one.source, one.commit)
-    with translated("laying a submodule out"):
-        await in_thread(directory.mkdir)
+    repository = await _fetch_commit(store, one.source, one.commit)
+    with translate_errors("laying a submodule out"):
+        await run_in_thread(directory.mkdir)
     try:
         # git refuses names such as `.git` and `..`, and follows no link.
-        await git(
+        await call_git(
             ["read-tree", "--reset", "-u", one.commit],
             git_dir=repository,
             work_tree=directory,
@@ -238,33 +240,33 @@ async def _check_out(store: Store, one: Submodule, directory: Path, index: Path)
         )
     except GitFailed as error:
         raise WorkspaceError(f"The submodule {one.path} cannot be laid out: {clean_text(str(error), 200)}") from error
-    await in_thread(index.unlink, missing_ok=True)
-    files = Beneath(directory)
+    await run_in_thread(index.unlink, missing_ok=True)
+    files = SafeDirectory(directory)
     for below in one.nested:
         if below.source and is_path(below.path):
-            tree = await _tree(store, below)
-            with translated("laying a submodule out"):
-                await in_thread(place_copy, files, below.path, tree, directory.parent)
+            tree = await _lay_out_tree(store, below)
+            with translate_errors("laying a submodule out"):
+                await run_in_thread(place_copy, files, below.path, tree, directory.parent)
 
 
-def place_copy(files: Beneath, path: str, tree: Path, scratch: Path) -> None:
+def place_copy(files: SafeDirectory, path: str, tree: Path, scratch: Path) -> None:
     """Put a copy of a directory at a path, in place of the entry there; no link on the way is followed."""
     copy = Path(tempfile.mkdtemp(dir=scratch))
     try:
-        copy_tree(tree, copy / "files")
+        copy_directory(tree, copy / "files")
         files.make_directory(path)
         files.remove(path)
-        with files.directory(path.rpartition("/")[0]) as parent:
+        with files.open_directory(path.rpartition("/")[0]) as parent:
             os.rename(copy / "files", os.fsencode(path.rpartition("/")[2]), dst_dir_fd=parent)
     finally:
         clear_away(copy)
 
 
-def digest_of(files: Beneath, path: str) -> str:
+def digest_of(files: SafeDirectory, path: str) -> str:
     """Return a digest that changes with the files below a directory: names, kinds, permissions, sizes and times."""
     digest = hashlib.sha256()
-    with files.directory(path) as top:
-        for at, entries in walk(top):
+    with files.open_directory(path) as top:
+        for at, entries in walk_directories(top):
             above = "/".join([path, *at.names])
             entries.sort(key=lambda entry: entry.name)
             for entry in entries:
@@ -282,7 +284,7 @@ def digest_of(files: Beneath, path: str) -> str:
     return digest.hexdigest()
 
 
-def _create(repository: Path) -> None:
+def _create_repository(repository: Path) -> None:
     prepare_library()
     if (repository / "ready").exists():
         return
@@ -291,11 +293,11 @@ def _create(repository: Path) -> None:
     write_durably(repository / "ready", "1\n")
 
 
-def _has(repository: Path, commit: str) -> bool:
+def _has_commit(repository: Path, commit: str) -> bool:
     """Whether a repository has a commit with its files."""
     found = pygit2.Repository(str(repository)).get(commit)
     return isinstance(found, pygit2.Commit)
 
 
-def _key(text: str) -> str:
+def _hash_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -10,12 +10,12 @@ from pygit2.enums import FileStatus
 from baton.errors import BatonError, GitHubDenied, RepositoryAway, RepositoryError
 from baton.github.app import RENEW
 from baton.text.redaction import strip_url_credentials
-from system.uncancellable import in_thread
-from workspaces.git.credentials import Header
+from system.uncancellable import run_in_thread
+from workspaces.git.credentials import CredentialHeader
 from workspaces.git.errors import GitFailed, clean_text
 from workspaces.git.object_database import prepare_library
-from workspaces.git.run import ALLOWED_PROTOCOLS, git
-from workspaces.store.local_source import guard, is_sparse
+from workspaces.git.run import ALLOWED_PROTOCOLS, call_git
+from workspaces.store.local_source import guard_options, is_sparse
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:\s][^\s]*")
 _URL = re.compile(rf"(?:{ALLOWED_PROTOCOLS.replace(':', '|')}|git\+ssh|ssh\+git)://[^\s]+")
@@ -63,13 +63,13 @@ _REASONS = (
 
 
 @dataclass(frozen=True)
-class Listing:
+class OfferedRefs:
     """The refs that a repository offers: ids by full name, and the branch its HEAD is on."""
 
     refs: dict[str, str]
     branch: str | None
 
-    def named(self, prefix: str) -> dict[str, str]:
+    def with_prefix(self, prefix: str) -> dict[str, str]:
         """Return the refs below a prefix."""
         return {name: oid for name, oid in self.refs.items() if name.startswith(prefix)}
 
@@ -79,49 +79,52 @@ def local_path(repo: str) -> Path | None:
     if repo.startswith("/") and "\0" not in repo:
         path = Path(repo)
         if not path.is_dir():
-            raise RepositoryError(f"There is no directory {shown(repo)}; check the path of the repository.")
+            raise RepositoryError(f"There is no directory {display_name(repo)}; check the path of the repository.")
         return path
     if _URL.fullmatch(repo) or _SCP.fullmatch(repo):
         return None
     raise RepositoryError(
-        f"{shown(repo)} names no repository: give an absolute path, or a URL with https, http, ssh, git or file."
+        f"{display_name(repo)} names no repository: give an absolute path, or a URL with https, http, ssh, git or file."
     )
 
 
-def shown(repo: str) -> str:
+def display_name(repo: str) -> str:
     """Return a repository's name for messages: without credentials, printable, bounded."""
     return clean_text(strip_url_credentials(repo), 300)
 
 
-def unreachable(repo: str, stderr: str, doing: str = "read", header: Header | None = None) -> BatonError:
+def unreachable_error(
+    repo: str, stderr: str, doing: str = "read", header: CredentialHeader | None = None
+) -> BatonError:
     """Return the error for a repository that git could not work with, with the reason in plain words if it is known."""
-    reason = reason_of(stderr)
+    reason = explain_stderr(stderr)
     if header is not None and reason == _DENIED:
-        return GitHubDenied(f"The repository {shown(repo)} cannot be {doing} with our credential: {RENEW}.")
+        return GitHubDenied(f"The repository {display_name(repo)} cannot be {doing} with our credential: {RENEW}.")
     kind = RepositoryAway if reason == _AWAY else RepositoryError
     return kind(
-        f"The repository {shown(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(stderr, 300)}"
+        f"The repository {display_name(repo)} cannot be {doing}: {f'{reason}.' if reason else clean_text(stderr, 300)}"
     )
 
 
-def reason_of(stderr: str) -> str | None:
+def explain_stderr(stderr: str) -> str | None:
     """Explain git's message about another repository in plain words; None for an unknown message."""
     return next((reason for pattern, reason in _REASONS if re.search(pattern, stderr, re.IGNORECASE)), None)
 
 
-async def listing(
-    repo: str, git_dir: Path, *patterns: str, header: Header | None = None, hooks: bool = False
-) -> Listing:
-    """Ask a repository for its refs; for `hooks` see `local_source.guard`. Raises RepositoryError if it does not
-    answer.
+async def list_refs(
+    repo: str, git_dir: Path, *patterns: str, header: CredentialHeader | None = None, hooks: bool = False
+) -> OfferedRefs:
+    """Ask a repository for its refs; for `hooks` see `local_source.guard_options`.
+
+    Raises RepositoryError if it does not answer.
     """
     local_path(repo)
     try:
-        guarded = await guard("upload-pack", repo, git_dir, hooks=hooks)
+        guarded = await guard_options("upload-pack", repo, git_dir, hooks=hooks)
         asked = ["ls-remote", "--symref", *guarded, "--", repo, *patterns]
-        answer = await git(asked, git_dir=git_dir, persons=True, header=header)
+        answer = await call_git(asked, git_dir=git_dir, persons=True, header=header)
     except GitFailed as error:
-        raise unreachable(repo, error.stderr, header=header) from error
+        raise unreachable_error(repo, error.stderr, header=header) from error
     refs: dict[str, str] = {}
     branch = None
     for line in answer.text.splitlines():
@@ -130,7 +133,7 @@ async def listing(
             branch = value.removeprefix("ref: ") if name == "HEAD" else branch
         else:
             refs[name] = value
-    return Listing(refs, branch)
+    return OfferedRefs(refs, branch)
 
 
 async def is_dirty(path: Path) -> bool:
@@ -150,4 +153,4 @@ async def is_dirty(path: Path) -> bool:
         except (pygit2.GitError, KeyError, ValueError, OSError):
             return False  # for a note only: the fetch reports a repository that cannot be read
 
-    return await in_thread(look)
+    return await run_in_thread(look)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from baton import policies
 from baton.tool_inputs import BashInput
-from workspaces.sandbox.command import Command, CommandResult
+from workspaces.sandbox.command import CommandResult, SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.tools.inputs import ToolFault
 
@@ -41,25 +41,25 @@ class BashTool:
         self._network = network
         self._read_only = read_only
 
-    async def run(self, call: BashInput) -> tuple[str, int]:
+    async def run_command(self, call: BashInput) -> tuple[str, int]:
         """Run a command to its end; return its output with the exit code as text, and the exit code."""
         if call.run_in_background:
             raise ToolFault("Bash: there are no background processes; a command ends with its call.")
         argv: str | list[str] = call.command
         if self._patterns is not None:
             argv = allowed_argv(call.command, self._patterns)
-        command = Command(
+        command = SandboxCommand(
             argv=argv,
             workspace=self._workspace,
             writable=self._writable,
             network=self._network,
             read_only=self._read_only,
-            timeout=timedelta(seconds=call.seconds),
+            timeout=timedelta(seconds=call.time_limit_seconds),
             # The rest of the limit is for the lines with the exit code and the network use.
-            output_limit=policies.TOOL_OUTPUT_LIMIT - (4_400 if self._network else 400),
+            output_limit=policies.MAX_TOOL_OUTPUT - (4_400 if self._network else 400),
         )
-        result = await self._sandbox.run(command)
-        return _answer(result, call.seconds), result.exit_code
+        result = await self._sandbox.run_command(command)
+        return _format_result(result, call.time_limit_seconds), result.exit_code
 
 
 def allowed_argv(command: str, patterns: Sequence[str]) -> list[str]:
@@ -75,12 +75,12 @@ def allowed_argv(command: str, patterns: Sequence[str]) -> list[str]:
         raise ToolFault(f"Bash: the command cannot be split into arguments: {error}.") from error
     if not argv:
         raise ToolFault("Bash: the command is empty.")
-    if not any(_admits(pattern, argv) for pattern in patterns):
+    if not any(_matches_pattern(pattern, argv) for pattern in patterns):
         raise ToolFault(f"Bash: `{argv[0]}` with these arguments is not one of the commands you may run: {allowed}.")
     return argv
 
 
-def _admits(pattern: str, argv: Sequence[str]) -> bool:
+def _matches_pattern(pattern: str, argv: Sequence[str]) -> bool:
     """Whether a pattern allows the arguments: `pytest:*` and `pytest *` by prefix, `npm test` exactly."""
     for ending in (":*", " *"):
         if pattern.endswith(ending):
@@ -97,13 +97,13 @@ def _admits(pattern: str, argv: Sequence[str]) -> bool:
     return list(argv) == words if whole else list(argv[: len(words)]) == words
 
 
-def _answer(result: CommandResult, seconds: float) -> str:
+def _format_result(result: CommandResult, seconds: float) -> str:
     output = result.output.rstrip("\n") or "(no output)"
     end = f"exit code {result.exit_code}"
     if result.timed_out:
         end += f": killed after its time limit of {seconds:g} s, with everything it had started"
     if result.exceeded:
         end += f": {result.exceeded}"
-    used = result.network.sentences() if result.network else []
+    used = result.network.describe_use() if result.network else []
     unseen = "".join(f"\n[{sentence}]" for sentence in result.not_shown)
     return "\n".join([output, *(f"[{line[:_MAX_LINE]}]" for line in used[:_MAX_NETWORK_LINES]), f"[{end}]{unseen}"])

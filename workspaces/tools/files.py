@@ -21,7 +21,7 @@ from workspaces.checkpoints.gitlinks import is_within
 from workspaces.checkpoints.walk import MAX_DEPTH, MAX_PATH, is_deep, is_long
 from workspaces.project.scopes import Scope
 from workspaces.tools.inputs import ToolFault
-from workspaces.tools.paths import Inside, Place
+from workspaces.tools.paths import WorkspacePath, WorkspacePaths
 from workspaces.tools.stored_forms import recognise_file
 from workspaces.tools.text_files import NotText, TextFile, parse_text, replace_text, rewrite_text
 
@@ -44,15 +44,15 @@ def _read_tool(root: Path) -> Any:
 class FileTools:
     """The file tools on one workspace for one role."""
 
-    def __init__(self, inside: Inside, scope: Scope, submodules: Collection[str] = ()) -> None:
+    def __init__(self, inside: WorkspacePaths, scope: Scope, submodules: Collection[str] = ()) -> None:
         self._submodules = frozenset(submodules)
         self._inside = inside
         self._scope = scope
         self._read = _read_tool(inside.root)
 
-    async def read(self, call: ReadInput) -> str:
+    async def read_file(self, call: ReadInput) -> str:
         """Return numbered lines of a text file."""
-        place = self._inside.find(call.file_path)
+        place = self._inside.find_path(call.file_path)
         status = self._inside.plain_file(place, "Read")
         stored = recognise_file(self._inside, place.path)
         if stored and place.target.suffix.lower() in _BINARY:
@@ -68,7 +68,7 @@ class FileTools:
         if stored and _has_nul(place.target):
             raise ToolFault(f"Read: {place.shown} is {stored} ({status.st_size:,} bytes).")
         if status.st_size <= MAX_EDIT_BYTES:
-            lines = _parsed(place, "Read").lines[first - 1 : first + limit + 1]
+            lines = _parse_file(place, "Read").shown_lines[first - 1 : first + limit + 1]
         else:
             lines = await self._lines_of_large(place, first, first + limit + 1)
         # Two more lines than requested show whether lines follow, or only the end of the last line.
@@ -78,27 +78,27 @@ class FileTools:
         lines = lines[:limit]
         if not lines:
             return "(the file is empty)" if status.st_size == 0 else f"(the file has fewer than {first} lines)"
-        shown = "\n".join(f"{number:6}\t{_short(line)}" for number, line in enumerate(lines, first))
+        shown = "\n".join(f"{number:6}\t{_shorten_line(line)}" for number, line in enumerate(lines, first))
         if stored:
             shown = f"{shown}\n(this is {stored})"
         return f"{shown}\n(more lines follow: read on with offset={first + limit})" if more else shown
 
-    async def write(self, call: WriteInput) -> tuple[str, str]:
+    async def write_file(self, call: WriteInput) -> tuple[str, str]:
         """Create or replace a file; return the answer and the path that changed."""
-        place = self._place(call.file_path, "Write")
+        place = self._find_writable(call.file_path, "Write")
         data, note = call.content.encode(), ""
-        status = place.status()
+        status = place.read_status()
         if status is not None:
             self._inside.plain_file(place, "Write")
             _own_copy(place.target)
             if status.st_size <= MAX_READ_BYTES:
-                data, note = _rewritten(place, call.content)
-        self._store(place, data, "Write")
+                data, note = _rewrite_file(place, call.content)
+        self._write_bytes(place, data, "Write")
         return f"Wrote {place.shown} ({len(data):,} bytes{note}).", place.path
 
-    async def edit(self, call: EditInput) -> tuple[str, str]:
+    async def edit_file(self, call: EditInput) -> tuple[str, str]:
         """Replace text in a file; return the answer and the path that changed."""
-        place = self._place(call.file_path, "Edit")
+        place = self._find_writable(call.file_path, "Edit")
         status = self._inside.plain_file(place, "Edit")
         if not call.old_string:
             raise ToolFault("Edit: old_string is empty; use Write to replace a whole file.")
@@ -109,7 +109,7 @@ class FileTools:
                 f"Edit: {place.shown} has {status.st_size:,} bytes, more than the {MAX_EDIT_BYTES:,} that can be "
                 "edited; change it with Bash."
             )
-        file = _parsed(place, "Edit")
+        file = _parse_file(place, "Edit")
         text, count = replace_text(file, call.old_string, call.new_string, everywhere=call.replace_all)
         if not count:
             raise ToolFault(f"Edit: old_string not found in {place.shown}.")
@@ -121,11 +121,11 @@ class FileTools:
                 "and new_string are the same; nothing was changed."
             )
         _own_copy(place.target)
-        self._store(place, file.dump(text), "Edit")
+        self._write_bytes(place, file.encode_text(text), "Edit")
         return f"Edited {place.shown}.", place.path
 
-    def _place(self, text: str, tool: str) -> Place:
-        place = self._inside.find(text)
+    def _find_writable(self, text: str, tool: str) -> WorkspacePath:
+        place = self._inside.find_path(text)
         if not place.path:
             raise ToolFault(f"{tool}: {text} is the workspace itself.")
         if is_within(place.path, self._submodules):
@@ -133,11 +133,11 @@ class FileTools:
                 f"{tool}: {place.shown} is inside a submodule and was not changed: the branch keeps submodules as they"
                 " are. A change there belongs in the submodule's own repository; say so in your hand-off."
             )
-        if not self._scope.allows(place.path):
-            raise ToolFault(f"{tool}: {self._scope.refusal(place.path)}")
+        if not self._scope.allows_path(place.path):
+            raise ToolFault(f"{tool}: {self._scope.explain_refusal(place.path)}")
         return place
 
-    def _store(self, place: Place, data: bytes, tool: str) -> None:
+    def _write_bytes(self, place: WorkspacePath, data: bytes, tool: str) -> None:
         if (is_deep(place.path) or is_long(place.path)) and not os.path.isdir(place.target.parent):
             raise ToolFault(
                 f"{tool}: {place.shown} lies more than {MAX_DEPTH} directories deep, or its path is longer than"
@@ -153,11 +153,11 @@ class FileTools:
             reason = (error.strerror or "cannot be written").lower()
             raise ToolFault(f"{tool}: {place.shown}: {reason}.", touched={place.path}) from error
 
-    async def _lines_of_large(self, place: Place, first: int, last: int) -> list[str]:
-        text: str = await self._call(self._read, file_path=place.path, view_range=[first, last])
+    async def _lines_of_large(self, place: WorkspacePath, first: int, last: int) -> list[str]:
+        text: str = await self._call_tool(self._read, file_path=place.path, view_range=[first, last])
         return (text.removeprefix("\ufeff") if first == 1 else text).split("\n")
 
-    async def _call(self, tool: Any, **arguments: object) -> str:
+    async def _call_tool(self, tool: Any, **arguments: object) -> str:
         from anthropic.lib.tools import ToolError
 
         try:
@@ -167,19 +167,19 @@ class FileTools:
                 raise error.__cause__ from None
             content = error.content
             text = content if isinstance(content, str) else str(error)
-            raise ToolFault(self._readable(text) or "The tool failed without saying why.") from error
+            raise ToolFault(self._clean_message(text) or "The tool failed without saying why.") from error
         except ValueError as error:
-            raise ToolFault(self._readable(str(error)) or "The tool failed without saying why.") from error
+            raise ToolFault(self._clean_message(str(error)) or "The tool failed without saying why.") from error
         return result if isinstance(result, str) else str(result)
 
-    def _readable(self, text: str) -> str:
-        text = self._inside.words(text)
+    def _clean_message(self, text: str) -> str:
+        text = self._inside.hide_root(text)
         if "view_range" in text:
             return "Read: these lines are too long to be shown; request fewer with limit, or use Grep."
         return text[:1].upper() + text[1:]
 
 
-def _parsed(place: Place, tool: str) -> TextFile:
+def _parse_file(place: WorkspacePath, tool: str) -> TextFile:
     try:
         return parse_text(place.target.read_bytes())
     except NotText as error:
@@ -190,7 +190,7 @@ def _parsed(place: Place, tool: str) -> TextFile:
         raise ToolFault(f"{tool}: {place.shown}: {(error.strerror or 'cannot be read').lower()}.") from error
 
 
-def _rewritten(place: Place, content: str) -> tuple[bytes, str]:
+def _rewrite_file(place: WorkspacePath, content: str) -> tuple[bytes, str]:
     """Return the bytes of a file with new content, and a note about them for the answer."""
     try:
         file = parse_text(place.target.read_bytes())
@@ -198,9 +198,9 @@ def _rewritten(place: Place, content: str) -> tuple[bytes, str]:
         return content.encode(), f"; the file that it replaces {error}, this one is"
     except OSError:
         return content.encode(), ""  # the write will report the error
-    data = file.dump(rewrite_text(file, content))
-    about = parse_text(data).about()
-    return data, f"; as before with {about}" if about and about == file.about() else ""
+    data = file.encode_text(rewrite_text(file, content))
+    about = parse_text(data).describe_format()
+    return data, f"; as before with {about}" if about and about == file.describe_format() else ""
 
 
 def _has_nul(target: Path) -> bool:
@@ -221,6 +221,6 @@ def _own_copy(target: Path) -> None:
         raise ToolFault(f"{target.name}: {(error.strerror or 'cannot be written').lower()}.") from error
 
 
-def _short(line: str) -> str:
+def _shorten_line(line: str) -> str:
     line = line.removesuffix("\r")
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]} [... {len(line) - _MAX_LINE:,} characters more]"

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from baton.text.truncation import first
+from baton.text.truncation import first_items
 from baton.tool_inputs import ToolInput
 
 _MAX_FAULTS = 5
@@ -31,7 +31,7 @@ def read_input(model: type[_Input], tool: str, data: Any) -> _Input:
         faults = [
             _describe_fault(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors(include_url=False)
         ]
-        raise ToolFault(f"{tool}: wrong arguments.\n" + "\n".join(first(faults, _MAX_FAULTS))) from error
+        raise ToolFault(f"{tool}: wrong arguments.\n" + "\n".join(first_items(faults, _MAX_FAULTS))) from error
 
 
 def _describe_fault(location: tuple[int | str, ...], kind: str, message: str) -> str:

@@ -13,7 +13,7 @@ _MAX_SHOWN = 300
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkspacePath:
     """A path inside the workspace, which need not exist."""
 
     path: str
@@ -23,7 +23,7 @@ class Place:
     shown: str
     """The path for messages: as the model wrote it, made relative and shortened."""
 
-    def status(self) -> os.stat_result | None:
+    def read_status(self) -> os.stat_result | None:
         """Return the state of the file; None if it does not exist."""
         try:
             return os.lstat(self.target)
@@ -33,7 +33,7 @@ class Place:
             raise ToolFault(f"{self.shown}: {(error.strerror or 'cannot be read').lower()}.") from error
 
 
-class Inside:
+class WorkspacePaths:
     """Resolves paths in one workspace."""
 
     def __init__(self, workspace: Path) -> None:
@@ -42,7 +42,7 @@ class Inside:
         self.root = workspace.resolve(strict=True)
         self.context = AgentToolContext(workdir=self.root)
 
-    def find(self, text: str) -> Place:
+    def find_path(self, text: str) -> WorkspacePath:
         """Resolve a path, relative or absolute below `/workspace`, without opening it. Raises ToolFault."""
         if text == INSIDE or text.startswith(INSIDE + "/"):
             text = text[len(INSIDE) :].lstrip("/") or "."
@@ -61,13 +61,13 @@ class Inside:
             target = resolve_path(self.context, shown)
         except (ValueError, OSError, RecursionError) as error:  # one call for each link of a chain
             reason = "leads outside the workspace" if "is outside" in str(error) else "cannot be followed"
-            raise ToolFault(f"{_short(shown)}: {reason}.") from error
+            raise ToolFault(f"{_shorten_path(shown)}: {reason}.") from error
         relative = target.relative_to(self.root).as_posix()
-        return Place("" if relative == "." else relative, target, _short(shown))
+        return WorkspacePath("" if relative == "." else relative, target, _shorten_path(shown))
 
-    def plain_file(self, place: Place, tool: str) -> os.stat_result:
+    def plain_file(self, place: WorkspacePath, tool: str) -> os.stat_result:
         """Return the state of a plain file. Raises ToolFault for others: a FIFO would block, a device do worse."""
-        status = place.status()
+        status = place.read_status()
         if status is None:
             raise ToolFault(f"{tool}: {place.shown}: there is no such file.")
         if stat.S_ISDIR(status.st_mode):
@@ -76,11 +76,11 @@ class Inside:
             raise ToolFault(f"{tool}: {place.shown} is not a plain file.")
         return status
 
-    def words(self, text: str) -> str:
+    def hide_root(self, text: str) -> str:
         """Return a message of a library without paths of this machine."""
         return text.replace(f"{self.root}/", "").replace(str(self.root), INSIDE)
 
 
-def _short(path: str) -> str:
+def _shorten_path(path: str) -> str:
     """Return a path for a message, without the end of a very long one."""
     return path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."

@@ -6,7 +6,7 @@ It is a hint only: the author of a file can imitate such a form, so no decision 
 import os
 
 from workspaces.tools.inputs import ToolFault
-from workspaces.tools.paths import Inside
+from workspaces.tools.paths import WorkspacePaths
 
 _HEAD = 4096
 _STARTS = (
@@ -23,7 +23,7 @@ _STARTS = (
 _SOPS = b"ENC[AES256_GCM,"
 
 
-def recognise(head: bytes) -> str:
+def recognise_content(head: bytes) -> str:
     """Return a description of the stored form by the first bytes of a file; empty for ordinary content."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     for start, words in _STARTS:
@@ -32,13 +32,13 @@ def recognise(head: bytes) -> str:
     return "ciphertext of sops: its plain text cannot be read here" if _SOPS in head else ""
 
 
-def recognise_file(inside: Inside, path: str) -> str:
+def recognise_file(inside: WorkspacePaths, path: str) -> str:
     """Return the description for a file of a workspace; empty if it is no plain file."""
     try:
-        place = inside.find(path)
+        place = inside.find_path(path)
         inside.plain_file(place, "Read")
         descriptor = os.open(place.target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ToolFault, ValueError):
         return ""
     with os.fdopen(descriptor, "rb") as file:
-        return recognise(file.read(_HEAD))
+        return recognise_content(file.read(_HEAD))

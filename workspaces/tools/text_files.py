@@ -35,18 +35,18 @@ class TextFile:
     encoding: str = "utf-8"
     mark: bytes = b""
 
-    def dump(self, text: str) -> bytes:
+    def encode_text(self, text: str) -> bytes:
         """Return the bytes of a text in this file's encoding, after its byte order mark."""
         return self.mark + text.encode(self.encoding)
 
     @property
-    def lines(self) -> list[str]:
+    def shown_lines(self) -> list[str]:
         """The lines as a model is shown them; the last one is empty if the file ends with a line end."""
         if "\r" in self.text and "\n" not in self.text:
             return self.text.split("\r")
         return [line.removesuffix("\r") for line in self.text.split("\n")]
 
-    def about(self) -> str:
+    def describe_format(self) -> str:
         """Return the conventions of the file for an answer; empty for UTF-8 with line feeds and without a mark."""
         ends = set(_END.findall(self.text))
         parts = []
@@ -63,13 +63,13 @@ class TextFile:
 
 def lenient_text(data: bytes) -> str:
     """Return the text in bytes for reading only, by its mark, else as UTF-8; invalid bytes are replaced."""
-    mark, encoding = _marked(data)
+    mark, encoding = _detect_mark(data)
     return data[len(mark) :].decode(encoding, "replace")
 
 
 def parse_text(data: bytes) -> TextFile:
     """Return the text in a file's bytes. Raises NotText if writing it back would change other bytes."""
-    mark, encoding = _marked(data)
+    mark, encoding = _detect_mark(data)
     try:
         return TextFile(data[len(mark) :].decode(encoding), encoding, mark)
     except UnicodeDecodeError as error:
@@ -88,22 +88,22 @@ def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tup
     text = file.text
     if file.mark:
         old, new = old.removeprefix("\ufeff"), new.removeprefix("\ufeff")
-    places, literal = _find(text, old)
+    places, literal = _find_places(text, old)
     if not places and old.endswith("\n") and not text.endswith(("\n", "\r")):
         # The last line has no end, which a model cannot see.
-        places = [place for place in _find(text, re.sub("\r?\n\\Z", "", old))[0] if place[1] == len(text)]
+        places = [place for place in _find_places(text, re.sub("\r?\n\\Z", "", old))[0] if place[1] == len(text)]
         new = re.sub("\r?\n\\Z", "", new) if places else new
     if not places or (len(places) > 1 and not everywhere):
         return text, len(places)
-    if _plain(old) == _plain(new):
+    if _plain_ends(old) == _plain_ends(new):
         literal = True  # the line ends are the change
     elif literal:
         literal = "\n" not in new or "\r" in new or "\r" not in text
-    meant, usual = _meant(new, text), _usual_ends(text)
+    meant, usual = _intended_text(new, text), _usual_ends(text)
     parts, at = [], 0
     known: dict[tuple[str, str], str] = {}
     for begin, end in places:
-        region, ending = text[begin:end], _near(text, begin, usual)
+        region, ending = text[begin:end], _nearest_end(text, begin, usual)
         if literal:
             replaced = new
         elif (region, ending) in known:
@@ -111,7 +111,7 @@ def replace_text(file: TextFile, old: str, new: str, *, everywhere: bool) -> tup
         else:
             replaced = known[region, ending] = _with_ends(region, meant, ending)
         if not literal:
-            replaced = _apart(text[begin - 1 : begin], replaced, text[end : end + 1])
+            replaced = _keep_apart(text[begin - 1 : begin], replaced, text[end : end + 1])
         parts += [text[at:begin], replaced]
         at = end
     return "".join([*parts, text[at:]]), len(places)
@@ -125,28 +125,28 @@ def rewrite_text(file: TextFile, content: str) -> str:
         return content
     if "\r" in content and not set(_END.findall(file.text)) - {"\r"}:
         return content
-    return _with_ends(file.text, content, _near(file.text, 0, _usual_ends(file.text)))
+    return _with_ends(file.text, content, _nearest_end(file.text, 0, _usual_ends(file.text)))
 
 
-def _marked(data: bytes) -> tuple[bytes, str]:
+def _detect_mark(data: bytes) -> tuple[bytes, str]:
     return next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
 
 
-def _find(text: str, old: str) -> tuple[list[tuple[int, int]], bool]:
+def _find_places(text: str, old: str) -> tuple[list[tuple[int, int]], bool]:
     """Return the places of `old` in the text, and whether they match it character by character."""
     if "\r" not in text or "\r" in old:
-        places = _all(text, old)
+        places = _find_all(text, old)
         if places or "\r" not in old:
             return places, True
-    old = _plain(old)
-    plain = _plain(text)
+    old = _plain_ends(old)
+    plain = _plain_ends(text)
     # In the plain text each CRLF before a place counts one character less.
     ends = [found.start() - number for number, found in enumerate(re.finditer("\r\n", text))]
-    places = [(a + bisect_left(ends, a), b + bisect_left(ends, b)) for a, b in _all(plain, old)]
+    places = [(a + bisect_left(ends, a), b + bisect_left(ends, b)) for a, b in _find_all(plain, old)]
     return places, False
 
 
-def _all(text: str, old: str) -> list[tuple[int, int]]:
+def _find_all(text: str, old: str) -> list[tuple[int, int]]:
     places, at = [], text.find(old) if old else -1
     while at >= 0:
         places.append((at, at + len(old)))
@@ -154,13 +154,13 @@ def _all(text: str, old: str) -> list[tuple[int, int]]:
     return places
 
 
-def _plain(text: str) -> str:
+def _plain_ends(text: str) -> str:
     return _END.sub("\n", text)
 
 
-def _meant(new: str, text: str) -> str:
+def _intended_text(new: str, text: str) -> str:
     """Return the new text with bare line feeds; a single carriage return stays unless the file's lines end with it."""
-    return _plain(new) if "\n" not in text else new.replace("\r\n", "\n")
+    return _plain_ends(new) if "\n" not in text else new.replace("\r\n", "\n")
 
 
 def _usual_ends(text: str) -> list[str]:
@@ -170,7 +170,7 @@ def _usual_ends(text: str) -> list[str]:
     return [end for end, count in counts.items() if count == max(counts.values())] or ["\n"]
 
 
-def _near(text: str, at: int, usual: list[str]) -> str:
+def _nearest_end(text: str, at: int, usual: list[str]) -> str:
     """Return the end of the line at a place if it is among the usual ones, else the first of them."""
     near = _END.search(text, at) if len(usual) > 1 else None
     return near.group() if near is not None and near.group() in usual else usual[0]
@@ -183,7 +183,7 @@ def _with_ends(region: str, new: str, usual: str) -> str:
         return new.replace("\n", kinds.pop() if kinds else usual)
     before, ends = _END.split(region), _END.findall(region)
     after = new.split("\n")
-    from_old = dict(_pairs(before, after))
+    from_old = dict(_pair_lines(before, after))
     parts: list[str] = []
     for number, line in enumerate(after):
         old = from_old.get(number)
@@ -194,7 +194,7 @@ def _with_ends(region: str, new: str, usual: str) -> str:
     return "".join(parts)
 
 
-def _apart(before: str, text: str, behind: str) -> str:
+def _keep_apart(before: str, text: str, behind: str) -> str:
     """Return a text for the place between two characters, so that no CR and LF of two lines become one line end."""
     if before == "\r" and text.startswith("\n"):
         text = "\r" + text[1:]
@@ -203,18 +203,18 @@ def _apart(before: str, text: str, behind: str) -> str:
     return text
 
 
-def _pairs(before: list[str], after: list[str]) -> list[tuple[int, int]]:
+def _pair_lines(before: list[str], after: list[str]) -> list[tuple[int, int]]:
     """Return pairs (new line, old line) for lines that stay or replace others."""
     pairs: list[tuple[int, int]] = []
     at, there = 0, 0
-    for old, new in [*_anchors(before, after), (len(before), len(after))]:
-        pairs += [(there + b, at + a) for b, a in _gap(before[at:old], after[there:new])]
+    for old, new in [*_anchor_lines(before, after), (len(before), len(after))]:
+        pairs += [(there + b, at + a) for b, a in _pair_gap(before[at:old], after[there:new])]
         pairs.append((new, old))
         at, there = old + 1, new + 1
     return pairs
 
 
-def _anchors(before: list[str], after: list[str]) -> list[tuple[int, int]]:
+def _anchor_lines(before: list[str], after: list[str]) -> list[tuple[int, int]]:
     """Return pairs (old line, new line) of the common head and tail, and of lines that occur once in both texts."""
     head = 0
     while head < min(len(before), len(after)) and before[head] == after[head]:
@@ -227,10 +227,10 @@ def _anchors(before: list[str], after: list[str]) -> list[tuple[int, int]]:
     places = {after[number]: number for number in new}
     single = [(number, places[before[number]]) for number in old if here[before[number]] == there[before[number]] == 1]
     ends = [(len(before) - number, len(after) - number) for number in range(tail, 0, -1)]
-    return [*((number, number) for number in range(head)), *_ascending(single), *ends]
+    return [*((number, number) for number in range(head)), *_longest_ascending(single), *ends]
 
 
-def _ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _longest_ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the longest subsequence of the pairs with ascending second numbers (patience sorting)."""
     piles: list[int] = []
     tops: list[int] = []
@@ -248,7 +248,7 @@ def _ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def _gap(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+def _pair_gap(old: list[str], new: list[str]) -> list[tuple[int, int]]:
     """Return the pairs between two anchors: few lines are compared, many are paired in order."""
     if not old or not new:
         return []

@@ -16,7 +16,7 @@ from workspaces.sandbox.sandbox import Sandbox
 from workspaces.tools.bash import BashTool
 from workspaces.tools.files import FileTools
 from workspaces.tools.inputs import ToolFault, read_input
-from workspaces.tools.paths import Inside
+from workspaces.tools.paths import WorkspacePaths
 from workspaces.tools.search import SearchTools
 
 
@@ -61,11 +61,11 @@ class Toolbox:
         see (host path -> path inside); `submodules` are the paths of submodules, where no file tool writes.
         """
         self._grants = {str(name): patterns for name, patterns in grants.items()}
-        inside = Inside(workspace)
+        inside = WorkspacePaths(workspace)
         self._files = FileTools(inside, scope, submodules)
         self._search = SearchTools(inside)
         # A role without a writable path gets a read-only workspace, so its commands cannot change any path.
-        self._bash_changes = scope.writes or not sandbox.status.isolated
+        self._bash_changes = scope.can_write or not sandbox.status.is_isolated
         self._bash = BashTool(
             inside.root,
             sandbox.with_binds(binds),
@@ -75,7 +75,7 @@ class Toolbox:
             read_only=read_only or {},
         )
 
-    async def run(self, name: str, data: Any) -> ToolOutcome:
+    async def run_tool(self, name: str, data: Any) -> ToolOutcome:
         """Run one call. Its faults become outcomes; only DiskFull and cancellation are raised."""
         began = time.monotonic()
         touched: set[str] | None = set()
@@ -87,7 +87,7 @@ class Toolbox:
                 )
             if self._grants[name] is not None and name != "Bash":
                 raise ToolFault(f"{name} is restricted by patterns, which is possible for Bash only.")
-            content, touched, exit_code = await self._dispatch(name, data)
+            content, touched, exit_code = await self._dispatch_call(name, data)
             failed = exit_code not in (None, 0)
         except ToolFault as fault:
             content, failed, touched = str(fault), True, fault.touched
@@ -99,29 +99,29 @@ class Toolbox:
             content, failed = f"{name}: {(error.strerror or 'failed').lower()}.", True
             touched = None
         return ToolOutcome(
-            content=cut_middle(content, policies.TOOL_OUTPUT_LIMIT) or "(no output)",
+            content=cut_middle(content, policies.MAX_TOOL_OUTPUT) or "(no output)",
             is_error=failed,
             touched=touched,
             seconds=time.monotonic() - began,
             exit_code=exit_code,
         )
 
-    async def _dispatch(self, name: str, data: Any) -> tuple[str, set[str] | None, int | None]:
+    async def _dispatch_call(self, name: str, data: Any) -> tuple[str, set[str] | None, int | None]:
         match name:
             case "Read":
-                return await self._files.read(read_input(ReadInput, name, data)), set(), None
+                return await self._files.read_file(read_input(ReadInput, name, data)), set(), None
             case "Glob":
-                return await self._search.glob(read_input(GlobInput, name, data)), set(), None
+                return await self._search.find_files(read_input(GlobInput, name, data)), set(), None
             case "Grep":
-                return await self._search.grep(read_input(GrepInput, name, data)), set(), None
+                return await self._search.find_lines(read_input(GrepInput, name, data)), set(), None
             case "Write":
-                content, path = await self._files.write(read_input(WriteInput, name, data))
+                content, path = await self._files.write_file(read_input(WriteInput, name, data))
                 return content, {path}, None
             case "Edit":
-                content, path = await self._files.edit(read_input(EditInput, name, data))
+                content, path = await self._files.edit_file(read_input(EditInput, name, data))
                 return content, {path}, None
             case "Bash":
-                content, code = await self._bash.run(read_input(BashInput, name, data))
+                content, code = await self._bash.run_command(read_input(BashInput, name, data))
                 return content, None if self._bash_changes else set(), code
             case _:
                 raise ToolFault(f"There is no tool {name[:60]!r}.")

@@ -8,7 +8,7 @@ from agents.detection.setup.node_setup import HOSTS as NODE_HOSTS
 from agents.detection.setup.node_setup import plan_node
 from agents.detection.setup.other_setups import HOSTS as OTHER_HOSTS
 from agents.detection.setup.other_setups import plan_dotnet, plan_go, plan_jvm, plan_php, plan_ruby, plan_rust
-from agents.detection.setup.plan import Project, SetupPlan
+from agents.detection.setup.plan import ProjectFiles, SetupPlan
 from agents.detection.setup.python_setup import HOSTS as PYTHON_HOSTS
 from agents.detection.setup.python_setup import plan_python
 
@@ -94,12 +94,12 @@ def derive_setup(paths: Sequence[str], read: Mapping[str, str], technology: Tech
     return merge_plans(plans)
 
 
-def view_project(directory: str, paths: Sequence[str], read: Mapping[str, str]) -> Project:
+def view_project(directory: str, paths: Sequence[str], read: Mapping[str, str]) -> ProjectFiles:
     """Return the files of one directory for the finders."""
     prefix = f"{directory}/" if directory else ""
     below = [path[len(prefix) :] for path in paths if path.startswith(prefix)]
     texts = {path[len(prefix) :]: text for path, text in read.items() if path.startswith(prefix)}
-    return Project(directory, texts, below, frozenset(path for path in below if "/" not in path))
+    return ProjectFiles(directory, texts, below, frozenset(path for path in below if "/" not in path))
 
 
 def merge_plans(plans: Sequence[SetupPlan]) -> SetupPlan:

@@ -3,8 +3,8 @@
 import re
 import shlex
 
-from agents.detection.manifests import json_object, table
-from agents.detection.setup.plan import TOOLS, Project, Requirement, SetupPlan, SetupStep
+from agents.detection.manifests import nested_table, parse_json_object
+from agents.detection.setup.plan import TOOLS, ProjectFiles, Requirement, SetupPlan, SetupStep
 
 HOSTS = ["registry.npmjs.org", "registry.yarnpkg.com"]
 
@@ -36,15 +36,15 @@ _NO_DOWNLOADS = {
 }
 
 
-def plan_node(project: Project) -> SetupPlan | None:
+def plan_node(project: ProjectFiles) -> SetupPlan | None:
     """Derive the steps of a Node project; None for other directories."""
-    if not project.has("package.json"):
+    if not project.has_file("package.json"):
         return None
-    package = json_object(project.text("package.json"))
+    package = parse_json_object(project.read_text("package.json"))
     manager, version = node_manager(project, package)
-    steps = [*_bring(project, manager, version), *_install(project, package, manager, version)]
-    engine = table(package, "engines").get("node")
-    pinned = (project.text(".nvmrc") or project.text(".node-version")).strip()
+    steps = [*_manager_steps(project, manager, version), *_install_steps(project, package, manager, version)]
+    engine = nested_table(package, "engines").get("node")
+    pinned = (project.read_text(".nvmrc") or project.read_text(".node-version")).strip()
     wanted = pinned or (engine if isinstance(engine, str) else "")
     return SetupPlan(
         steps=steps,
@@ -56,67 +56,71 @@ def plan_node(project: Project) -> SetupPlan | None:
                 remedy="install it by nvm, fnm or mise, or from https://nodejs.org; Debian's package is `nodejs`",
             )
         ],
-        key_files=[project.path(name) for name in (*_LOCKS, *_MANIFESTS) if project.has(name)]
-        + [project.path(path) for path in project.paths if path.endswith("/package.json")][:200],
+        key_files=[project.root_path(name) for name in (*_LOCKS, *_MANIFESTS) if project.has_file(name)]
+        + [project.root_path(path) for path in project.paths if path.endswith("/package.json")][:200],
         env={**_NO_DOWNLOADS, "npm_config_yes": "true"},
         search_path=[f"{TOOLS}/bin"],
         hosts=[*HOSTS, *_hosts_of(project)],
     )
 
 
-def node_manager(project: Project, package: dict[str, object]) -> tuple[str, str]:
+def node_manager(project: ProjectFiles, package: dict[str, object]) -> tuple[str, str]:
     """Return the package manager and its version, by `packageManager` or the lock file; empty for the machine's."""
     declared = package.get("packageManager")
     if isinstance(declared, str) and (match := _DECLARED.match(declared)):
         return match[1], match[2]
-    if project.has("pnpm-lock.yaml"):
-        found = re.search(r"^lockfileVersion:\s*['\"]?(\d+)", project.text("pnpm-lock.yaml"), re.MULTILINE)
+    if project.has_file("pnpm-lock.yaml"):
+        found = re.search(r"^lockfileVersion:\s*['\"]?(\d+)", project.read_text("pnpm-lock.yaml"), re.MULTILINE)
         return "pnpm", _PNPM_OF_LOCK.get(found[1] if found else "", _DEFAULT_MAJOR["pnpm"])
-    if project.has("yarn.lock"):
-        berry = "__metadata:" in project.text("yarn.lock") or project.has(".yarnrc.yml")
+    if project.has_file("yarn.lock"):
+        berry = "__metadata:" in project.read_text("yarn.lock") or project.has_file(".yarnrc.yml")
         return "yarn", "4" if berry else "1"
-    if project.has("bun.lock", "bun.lockb"):
+    if project.has_file("bun.lock", "bun.lockb"):
         return "bun", _DEFAULT_MAJOR["bun"]
     return "npm", ""
 
 
-def _bring(project: Project, manager: str, version: str) -> list[SetupStep]:
+def _manager_steps(project: ProjectFiles, manager: str, version: str) -> list[SetupStep]:
     """Install the package manager below HOME; npm comes with Node."""
     if manager == "npm":
         return []
     package = "@yarnpkg/cli-dist" if manager == "yarn" and not version.startswith("1") else manager
     command = f"npm install --global --no-audit --prefix {TOOLS} {shlex.quote(f'{package}@{version}')}"
-    return [project.step(command, f"the repository installs by {manager} {version}")]
+    return [project.make_step(command, f"the repository installs by {manager} {version}")]
 
 
-def _install(project: Project, package: dict[str, object], manager: str, version: str) -> list[SetupStep]:
+def _install_steps(project: ProjectFiles, package: dict[str, object], manager: str, version: str) -> list[SetupStep]:
     if manager == "npm":
-        locked = project.has("package-lock.json", "npm-shrinkwrap.json")
+        locked = project.has_file("package-lock.json", "npm-shrinkwrap.json")
         steps = [
-            project.step(
+            project.make_step(
                 _NPM_LOCKED if locked else _NPM_UNLOCKED,
                 "package-lock.json pins what is installed" if locked else "package.json names what is installed",
             )
         ]
     elif manager == "pnpm":
-        locked = project.has("pnpm-lock.yaml")
+        locked = project.has_file("pnpm-lock.yaml")
         option = " --frozen-lockfile" if locked else ""
-        steps = [project.step(f"pnpm install{option}", "pnpm-lock.yaml pins what is installed")]
+        steps = [project.make_step(f"pnpm install{option}", "pnpm-lock.yaml pins what is installed")]
     elif manager == "bun":
-        steps = [project.step("bun install --frozen-lockfile || bun install", "bun's lock file pins what is installed")]
+        steps = [
+            project.make_step("bun install --frozen-lockfile || bun install", "bun's lock file pins what is installed")
+        ]
     elif version.startswith("1"):
-        steps = [project.step("yarn install --frozen-lockfile --non-interactive", "yarn.lock pins what is installed")]
+        steps = [
+            project.make_step("yarn install --frozen-lockfile --non-interactive", "yarn.lock pins what is installed")
+        ]
     else:
-        steps = [project.step("yarn install --immutable", "yarn.lock pins what is installed")]
-    scripts = table(package, "scripts")
-    if (project.has("schema.prisma") or "prisma/schema.prisma" in project.paths) and "postinstall" not in scripts:
-        steps.append(project.step("npx prisma generate", "Prisma's client is generated from schema.prisma"))
+        steps = [project.make_step("yarn install --immutable", "yarn.lock pins what is installed")]
+    scripts = nested_table(package, "scripts")
+    if (project.has_file("schema.prisma") or "prisma/schema.prisma" in project.paths) and "postinstall" not in scripts:
+        steps.append(project.make_step("npx prisma generate", "Prisma's client is generated from schema.prisma"))
     return steps
 
 
-def _hosts_of(project: Project) -> list[str]:
+def _hosts_of(project: ProjectFiles) -> list[str]:
     """Return the hosts that lock files name besides the registry."""
-    text = "\n".join(project.text(name) for name in (*_LOCKS, ".npmrc", ".yarnrc.yml"))
+    text = "\n".join(project.read_text(name) for name in (*_LOCKS, ".npmrc", ".yarnrc.yml"))
     found = re.findall(
         r"(?:resolved[\"']?:?\s+[\"']?|registry=|tarball: )(?:git\+)?https?://(?:[^@/\s\"']*@)?([\w.-]+)", text
     )

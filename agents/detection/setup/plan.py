@@ -63,7 +63,7 @@ class SetupPlan(BaseModel):
 
 
 @dataclass(frozen=True)
-class Project:
+class ProjectFiles:
     """The files of one directory of a repository, for the finders of set-up steps."""
 
     directory: str
@@ -75,19 +75,19 @@ class Project:
     top: frozenset[str] = field(default_factory=frozenset)
     """Names of the files directly in the directory."""
 
-    def has(self, *names: str) -> bool:
+    def has_file(self, *names: str) -> bool:
         """Whether one of these files is directly in the directory."""
         return any(name in self.top for name in names)
 
-    def text(self, name: str) -> str:
+    def read_text(self, name: str) -> str:
         """Return the text of a file; empty if it does not exist."""
         return self.texts.get(name, "")
 
-    def step(self, command: str, reason: str) -> SetupStep:
+    def make_step(self, command: str, reason: str) -> SetupStep:
         """Make a step that runs in this directory."""
         return SetupStep(command=command, directory=self.directory, reason=reason)
 
-    def path(self, name: str) -> str:
+    def root_path(self, name: str) -> str:
         """Return the path of a file from the root of the repository."""
         return f"{self.directory}/{name}" if self.directory else name
 

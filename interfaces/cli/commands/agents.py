@@ -10,17 +10,19 @@ from agents.roles.models import DEFAULT_MODEL, resolve_model
 from baton.budget.pricing import PriceList, load_prices
 from baton.errors import ConfigurationError, ExitCode, UsageError
 from interfaces.cli.arguments import load_settings
-from interfaces.cli.terminal.output import clean, line, message, one_line, print_json
+from interfaces.cli.terminal.output import clean_text, one_line, print_json, write_line, write_message
 
 
 def list_agents(as_json: bool) -> None:
     """Print the roles that come with Baton."""
     loaded = builtin_agents()
     if as_json:
-        print_json([_record(agent) for agent in loaded.values()])
+        print_json([_agent_record(agent) for agent in loaded.values()])
         return
     for name, agent in loaded.items():
-        line(f"{name}  ({agent.definition.model or 'default model'})  {one_line(agent.definition.description, 120)}")
+        write_line(
+            f"{name}  ({agent.definition.model or 'default model'})  {one_line(agent.definition.description, 120)}"
+        )
 
 
 def show_agent(name: str, as_json: bool) -> None:
@@ -30,18 +32,18 @@ def show_agent(name: str, as_json: bool) -> None:
         raise UsageError(f"There is no role {name!r}; the roles are: {', '.join(known)}.")
     agent = known[name]
     if as_json:
-        print_json({**_record(agent), "prompt": agent.definition.prompt})
+        print_json({**_agent_record(agent), "prompt": agent.definition.prompt})
         return
     definition = agent.definition
-    line(f"name         {definition.name}")
-    line(f"description  {one_line(definition.description, 300)}")
-    line(f"model        {definition.model or 'default'}")
-    line(f"tools        {', '.join(map(str, definition.tools))}")
-    line(f"digest       {definition.digest}")
+    write_line(f"name         {definition.name}")
+    write_line(f"description  {one_line(definition.description, 300)}")
+    write_line(f"model        {definition.model or 'default'}")
+    write_line(f"tools        {', '.join(map(str, definition.tools))}")
+    write_line(f"digest       {definition.digest}")
     for warning in agent.warnings:
-        line(f"warning      {one_line(warning, 300)}")
-    line()
-    line(clean(definition.prompt))
+        write_line(f"warning      {one_line(warning, 300)}")
+    write_line()
+    write_line(clean_text(definition.prompt))
 
 
 def check_agents(directory: Path, as_json: bool) -> None:
@@ -51,25 +53,28 @@ def check_agents(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "agents": [{**_record(agent), "warnings": _warnings(agent, prices)} for agent in found.agents.values()],
+                "agents": [
+                    {**_agent_record(agent), "warnings": _list_warnings(agent, prices)}
+                    for agent in found.agents.values()
+                ],
                 "problems": [{"source": problem.source, "message": problem.message} for problem in found.problems],
                 "ignored": found.ignored,
             }
         )
     else:
         for name, agent in found.agents.items():
-            line(f"ok    {one_line(name)}  {one_line(agent.definition.source, 200)}")
-            for warning in _warnings(agent, prices):
-                line(f"      warning: {one_line(warning, 300)}")
+            write_line(f"ok    {one_line(name)}  {one_line(agent.definition.source, 200)}")
+            for warning in _list_warnings(agent, prices):
+                write_line(f"      warning: {one_line(warning, 300)}")
         for problem in found.problems:
-            line(f"fail  {one_line(problem.message, 500)}")
+            write_line(f"fail  {one_line(problem.message, 500)}")
         if not found.agents and not found.problems:
-            message(f"There is no agent file (*.md) in {directory}.")
+            write_message(f"There is no agent file (*.md) in {directory}.")
     if found.problems or not found.agents:
         raise typer.Exit(ExitCode.USAGE)
 
 
-def _record(agent: LoadedAgent) -> dict[str, Any]:
+def _agent_record(agent: LoadedAgent) -> dict[str, Any]:
     definition = agent.definition
     return {
         "name": definition.name,
@@ -83,7 +88,7 @@ def _record(agent: LoadedAgent) -> dict[str, Any]:
     }
 
 
-def _warnings(agent: LoadedAgent, prices: PriceList) -> list[str]:
+def _list_warnings(agent: LoadedAgent, prices: PriceList) -> list[str]:
     """Return the warnings about a file: of its loader, and whether its model can be called."""
     try:
         resolve_model(agent.definition.model, prices, DEFAULT_MODEL)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from baton.errors import BatonError
 from baton.settings.setting_list import ListedSetting, list_settings
 from interfaces.cli.arguments import load_settings
-from interfaces.cli.terminal.output import line, one_line, print_json
-from workers.connection import target
+from interfaces.cli.terminal.output import one_line, print_json, write_line
+from workers.connection import read_target
 
 
 def config(as_json: bool) -> None:
@@ -16,14 +16,14 @@ def config(as_json: bool) -> None:
         print_json({"settings": [asdict(setting) for setting in listed]})
         return
     for setting in listed:
-        line(f"{setting.variable:<34} {one_line(str(setting.value), 80)}  ({setting.source})")
-        line(f"{'':<34} {setting.description}")
+        write_line(f"{setting.variable:<34} {one_line(str(setting.value), 80)}  ({setting.source})")
+        write_line(f"{'':<34} {setting.description}")
 
 
 def temporal_setting() -> ListedSetting:
     """Return the address of the Temporal server, which Temporal's own settings name."""
     try:
-        to = target()
+        to = read_target()
     except BatonError as error:
         return ListedSetting("TEMPORAL_ADDRESS", "-", "unreadable", str(error))
     source = "environment or profile" if to.address else "default"

@@ -6,15 +6,15 @@ from baton.errors import UsageError
 from baton.naming import new_run_id
 from baton.records.run import Fork, Guide, RunRequest
 from baton.settings.core import SandboxMode, Settings
-from baton.text.untrusted import whole
+from baton.text.untrusted import replace_surrogates
 from interfaces.cli.arguments import check_run_id, load_settings, mask_keys, require_model_access
 from interfaces.cli.commands.run import detach_run, run_to_end
 from interfaces.cli.request_arguments import check_models, check_new_run_id, make_request, parse_models
 from interfaces.cli.runs.start import UNSTARTED
 from interfaces.cli.runs.stored_run import find_run
-from interfaces.cli.terminal.output import message, program
-from interfaces.cli.terminal.prompt import who
-from interfaces.cli.terminal.runner import Farewell, execute
+from interfaces.cli.terminal.output import program_name, write_message
+from interfaces.cli.terminal.prompt import user_name
+from interfaces.cli.terminal.runner import Farewell, run_body
 from workspaces.checkpoints.fork_points import resolve_fork
 
 
@@ -43,10 +43,10 @@ def fork(
     changes: dict[str, object] = {"usd": max_usd, "publish": not no_publish, "run": new_id}
     point = {"run": check_run_id(run), "task": task or "", "session": session or "", "turn": turn or 0}
     farewell = Farewell(UNSTARTED)
-    execute(_fork(settings, point, models, changes, guide, detach, as_json, farewell), farewell=farewell)
+    run_body(_start_fork(settings, point, models, changes, guide, detach, as_json, farewell), farewell=farewell)
 
 
-async def _fork(
+async def _start_fork(
     settings: Settings,
     point: dict[str, object],
     models: dict[str, str],
@@ -63,7 +63,7 @@ async def _fork(
         return None
     require_model_access(settings)
     code = await run_to_end(settings, request, as_json, farewell, words)
-    message(f"Compare: {program()} diff {request.run} --against {point['run']}")
+    write_message(f"Compare: {program_name()} diff {request.run} --against {point['run']}")
     return code
 
 
@@ -79,7 +79,7 @@ async def _make_request(
             f"A session keeps its model to its end: to give the {role} another one, fork from the session's start"
             " (without --turn)."
         )
-    old = await archive.request()
+    old = await archive.read_request()
     kept = RunRequest.model_validate(old)
     request = make_request(
         {
@@ -89,7 +89,7 @@ async def _make_request(
             "github": None,  # the issue and its pull request stay with the run that has them
             "run": new_run_id(kept.repo, kept.task, discreet=settings.encryption_keys is not None),
             "models": {**kept.models, **models},
-            "started_by": who(),
+            "started_by": user_name(),
             **{name: value for name, value in changes.items() if value is not None},
         }
     )
@@ -101,6 +101,6 @@ async def _make_request(
 def _make_guidance(settings: Settings, text: str) -> Guide:
     """Return the message to the agents, with keys masked; raises UsageError if it is too long."""
     try:
-        return mask_keys(settings, Guide(text=whole(text).strip(), task_id=None), "the message")
+        return mask_keys(settings, Guide(text=replace_surrogates(text).strip(), task_id=None), "the message")
     except ValidationError as error:
         raise UsageError("The guidance must have between 1 and 20000 characters.") from error

@@ -8,10 +8,10 @@ from baton.errors import UnknownRun, UsageError, WorkspaceError
 from baton.naming import is_task_id
 from baton.settings.core import Settings
 from interfaces.cli.arguments import check_run_id, load_settings
-from interfaces.cli.runs.stored_run import Archive, Part, find_run
-from interfaces.cli.terminal.output import line, message, print_json
-from interfaces.cli.terminal.runner import execute
-from interfaces.cli.views.transcript import render
+from interfaces.cli.runs.stored_run import StoredRun, TranscriptMessage, find_run
+from interfaces.cli.terminal.output import print_json, write_line, write_message
+from interfaces.cli.terminal.runner import run_body
+from interfaces.cli.views.transcript import render_transcript
 
 _POLL = timedelta(seconds=1)
 """Time between two reads of the stores with `--follow`."""
@@ -26,15 +26,21 @@ def log(run: str, task: str | None, session: str | None, follow: bool, as_json: 
     if follow and as_json:
         raise UsageError("--follow prints messages as they come and --json prints one document: leave one of them out.")
     settings = load_settings()
-    execute(_follow(settings, run, task, session) if follow else _log(settings, run, task, session, as_json))
+    run_body(
+        _follow_transcripts(settings, run, task, session)
+        if follow
+        else _print_transcripts(settings, run, task, session, as_json)
+    )
 
 
-async def _log(settings: Settings, run: str, task: str | None, session: str | None, as_json: bool) -> None:
+async def _print_transcripts(
+    settings: Settings, run: str, task: str | None, session: str | None, as_json: bool
+) -> None:
     archive = await find_run(settings.home, run)
     found: list[dict[str, Any]] = []
     sessions: dict[str, None] = {}
     for name in await _list_tasks(archive, task):
-        whole = await archive.transcript(name)
+        whole = await archive.read_transcript(name)
         sessions |= dict.fromkeys(part.session for part in whole)
         parts = [part for part in whole if session in (None, part.session)]
         found += [
@@ -42,25 +48,25 @@ async def _log(settings: Settings, run: str, task: str | None, session: str | No
             for part in parts
         ]
         if parts and not as_json:
-            line("\n".join(render(parts, name)))
+            write_line("\n".join(render_transcript(parts, name)))
     if session is not None and sessions and not found:
         where = f"The task {task} of the run {run}" if task else f"The run {run}"
         raise UsageError(f"{where} has no session {session!r}; it has: {', '.join(sessions)}.")
     if as_json:
         print_json(found)
     elif not found:
-        message("There is no transcript of that yet.")
+        write_message("There is no transcript of that yet.")
 
 
-async def _list_tasks(archive: Archive, task: str | None) -> list[str]:
+async def _list_tasks(archive: StoredRun, task: str | None) -> list[str]:
     """Return the tasks to print; raises UsageError if the run does not have the one that was asked for."""
-    known = await archive.tasks()
+    known = await archive.list_tasks()
     if task is not None and (not is_task_id(task) or task not in known):
         raise UsageError(f"The run {archive.run} has no task {task!r}; it has: {', '.join(known)}.")
     return [task] if task else known
 
 
-async def _follow(settings: Settings, run: str, task: str | None, session: str | None) -> None:
+async def _follow_transcripts(settings: Settings, run: str, task: str | None, session: str | None) -> None:
     archive = await find_run(settings.home, run)
     heads: dict[str, str | None] = {}
     printed: set[tuple[str, str, int, str]] = set()
@@ -70,32 +76,32 @@ async def _follow(settings: Settings, run: str, task: str | None, session: str |
         ended = await _is_over(archive) or (still >= _POLLS_PER_CHECK and await _ended_outside(settings, run))
         still = 0 if still >= _POLLS_PER_CHECK else still + 1
         for name in [task] if task and heads else await _list_tasks(archive, task):
-            head = await archive.task_head(name)
+            head = await archive.read_task_head(name)
             if head == heads.get(name):
                 continue
             heads[name], still = head, 0
-            for part in await archive.transcript(name):
+            for part in await archive.read_transcript(name):
                 key = (name, part.session, part.number, part.side)
                 if key not in printed and session in (None, part.session):
                     printed.add(key)
                     _print_part(part, name, heading)
                     heading = (name, part.session)
         if ended:
-            message(f"The run {run} has ended.")
+            write_message(f"The run {run} has ended.")
             return
         await asyncio.sleep(_POLL.total_seconds())
         archive = await find_run(settings.home, run)
 
 
-def _print_part(part: Part, task: str, heading: tuple[str, str]) -> None:
+def _print_part(part: TranscriptMessage, task: str, heading: tuple[str, str]) -> None:
     """Print one message, with the session's heading unless the message before was of the same session."""
-    lines = list(render([part], task))
-    line("\n".join(lines[heading == (task, part.session) :]))
+    lines = list(render_transcript([part], task))
+    write_line("\n".join(lines[heading == (task, part.session) :]))
 
 
-async def _is_over(archive: Archive) -> bool:
+async def _is_over(archive: StoredRun) -> bool:
     try:
-        return (await archive.document()).status.is_final
+        return (await archive.read_document()).status.is_final
     except WorkspaceError:
         return False
 

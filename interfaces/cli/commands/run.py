@@ -7,24 +7,24 @@ from baton.errors import UsageError
 from baton.naming import new_run_id
 from baton.records.run import Guide, RunDocument, RunRequest
 from baton.settings.core import SandboxMode, Settings
-from baton.text.key_masking import masked_names, told
-from baton.tracing import span
+from baton.text.key_masking import masked_names, masked_notice
+from baton.tracing import start_span
 from interfaces.cli.arguments import load_settings, read_duration, require_model_access
 from interfaces.cli.choices import DefaultAnswer
 from interfaces.cli.request_arguments import check_models, check_new_run_id, make_request, parse_models
 from interfaces.cli.runs.command_worker import own_worker, tell_how_it_continues
 from interfaces.cli.runs.repo_argument import resolve_repository
-from interfaces.cli.runs.runtime import has_worker, require_sandbox, serving, tell_where
-from interfaces.cli.runs.start import UNSTARTED, choose_queue, see_through, start_run
-from interfaces.cli.terminal.output import line, message, print_json, program
-from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask, who
-from interfaces.cli.terminal.runner import Farewell, execute
-from interfaces.cli.views.follow import exit_code, follow
+from interfaces.cli.runs.runtime import has_worker, require_sandbox, use_service, write_address
+from interfaces.cli.runs.start import UNSTARTED, choose_queue, complete_start, start_run
+from interfaces.cli.terminal.output import print_json, program_name, write_line, write_message
+from interfaces.cli.terminal.prompt import ask_in_terminal, can_ask, user_name
+from interfaces.cli.terminal.runner import Farewell, run_body
+from interfaces.cli.views.follow import exit_code_of, follow_run
 from interfaces.cli.views.live_view import choose_view
-from interfaces.cli.views.run_summary import ending
+from interfaces.cli.views.run_summary import ending_lines
 from workers.run_queues import RunOrigin
 from workers.temporal_service import TemporalService
-from workspaces.store.disk_space import require_room_to_begin
+from workspaces.store.disk_space import require_disk_space
 
 
 def run(
@@ -64,18 +64,18 @@ def run(
     check_models(settings, request.models, settings_too=not detach)
     farewell = Farewell(UNSTARTED)
     if detach:
-        execute(detach_run(settings, request, as_json, farewell), farewell=farewell)
+        run_body(detach_run(settings, request, as_json, farewell), farewell=farewell)
     require_model_access(settings)
-    execute(run_to_end(settings, request, as_json, farewell), farewell=farewell)
+    run_body(run_to_end(settings, request, as_json, farewell), farewell=farewell)
 
 
 def _make_request(
     settings: Settings, task: str, repo: str, base: str | None, run_id: str | None, given: dict[str, object]
 ) -> RunRequest:
     """Return the request, checked as far as that is possible without a server; raises UsageError."""
-    text = settings.masker()(_read_task(task))
+    text = settings.make_masker()(_read_task(task))
     if names := masked_names(text):
-        message(f"In the task, {told(names)}", always=True)
+        write_message(f"In the task, {masked_notice(names)}", always=True)
     if run_id is not None:
         check_new_run_id(run_id)
     where = resolve_repository(repo, base)
@@ -85,7 +85,7 @@ def _make_request(
             "repo": where,
             "base": base,
             "run": run_id or new_run_id(where, text, discreet=settings.encryption_keys is not None),
-            "started_by": who(),
+            "started_by": user_name(),
             **given,
         }
     )
@@ -115,16 +115,16 @@ async def run_to_end(
     """Start a run, with a message to its agents, and follow it to its end; returns the exit code."""
     await require_sandbox(settings)
     async with (
-        serving(settings, worker=False) as service,
+        use_service(settings, worker=False) as service,
         own_worker(service, settings, request.run) as host,
     ):
-        tell_where(service)
-        require_room_to_begin(settings)
-        message(f"run {request.run}")
-        with span("baton run", run=request.run):
+        write_address(service)
+        require_disk_space(settings)
+        write_message(f"run {request.run}")
+        with start_span("baton run", run=request.run):
             queue = choose_queue(service, request, detached=False)
             start = start_run(service, request, words, queue=queue, host=host)
-            await see_through(start, request.run, farewell)
+            await complete_start(start, request.run, farewell)
         return await see_to_end(service, request.run, as_json, leaves=True)
 
 
@@ -134,11 +134,11 @@ async def see_to_end(service: TemporalService, run: str, as_json: bool, *, leave
     `leaves`: the run is served by this command, so where it has not ended, say how it continues.
     """
     ask = ask_in_terminal if can_ask(as_json=as_json) else None
-    document = await follow(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
+    document = await follow_run(service, run, choose_view(as_json=as_json, asks=ask is not None), ask)
     print_ending(document, as_json)
     if leaves and not document.status.is_final:
         tell_how_it_continues(service, run)
-    return exit_code(document)
+    return exit_code_of(document)
 
 
 def print_ending(document: RunDocument, as_json: bool) -> None:
@@ -146,36 +146,39 @@ def print_ending(document: RunDocument, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        for text in ending(document):
-            line(text)
+        for text in ending_lines(document):
+            write_line(text)
 
 
 async def detach_run(
     settings: Settings, request: RunRequest, as_json: bool, farewell: Farewell, words: Guide | None = None
 ) -> None:
     """Start a run, print its id, and leave the work to the workers of the server."""
-    async with serving(settings, worker=False) as service:
-        with span("baton run", run=request.run):
+    async with use_service(settings, worker=False) as service:
+        with start_span("baton run", run=request.run):
             queue = choose_queue(service, request, detached=True)
-            await see_through(start_run(service, request, words, queue=queue), request.run, farewell)
-        machine = "" if service.embedded else RunOrigin.here(request.repo).machine
+            await complete_start(start_run(service, request, words, queue=queue), request.run, farewell)
+        machine = "" if service.embedded else RunOrigin.from_here(request.repo).machine
         at_work = await has_worker(service, machine=machine)
         link = service.run_link(request.run)
     if as_json:
         print_json({"run": request.run, "web_ui": link})
     else:
-        line(request.run)
+        write_line(request.run)
     if at_work:
-        message(f"A worker is at work; follow the run with: {program()} watch {request.run}")
+        write_message(f"A worker is at work; follow the run with: {program_name()} watch {request.run}")
     elif machine:
-        message(
+        write_message(
             f"No worker of this machine is at work, and the repository is a path on it: start one here with"
-            f" `{program()} worker`."
+            f" `{program_name()} worker`."
         )
     elif service.embedded:
-        message(f"No worker is at work yet: start one with `{program()} up`, or `{program()} watch {request.run}`.")
+        write_message(
+            f"No worker is at work yet: start one with `{program_name()} up`, or `{program_name()} watch"
+            f" {request.run}`."
+        )
     else:
-        message(
+        write_message(
             f"No worker is at work at {service.address} yet: the run waits until one is started there with"
-            f" `{program()} worker`."
+            f" `{program_name()} worker`."
         )

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from baton.policies import QUERY_LIMIT
-from baton.steps.session import Doing
+from baton.policies import QUERY_TIMEOUT
+from baton.steps.session import HeartbeatDetails
 from interfaces.cli.terminal.output import one_line
 
 
 @dataclass(frozen=True)
-class Step:
+class RunningStep:
     """A step that is under way, or waits for its next attempt."""
 
     stage: str = ""
@@ -29,7 +29,7 @@ class Step:
     """The failure of the attempt before."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The step as a phrase."""
         doing = self.tool or {"model": "asks the model", "gate": ""}.get(self.stage, self.stage)
         parts = [one_line(doing, 40), f"{self.seconds:.0f} s" if self.seconds >= 1 else ""]
@@ -38,16 +38,16 @@ class Step:
         return ", ".join(part for part in parts if part)
 
 
-async def steps_at_work(client: Client, workflow_ids: Iterable[str]) -> dict[str, Step]:
+async def read_running_steps(client: Client, workflow_ids: Iterable[str]) -> dict[str, RunningStep]:
     """Return the steps of workflows by their ids, for those that have one; of several the one that began last."""
     ids = list(workflow_ids)
-    found = await asyncio.gather(*(_step(client, workflow_id) for workflow_id in ids))
+    found = await asyncio.gather(*(_read_step(client, workflow_id) for workflow_id in ids))
     return {workflow_id: step for workflow_id, step in zip(ids, found, strict=True) if step is not None}
 
 
-async def _step(client: Client, workflow_id: str) -> Step | None:
+async def _read_step(client: Client, workflow_id: str) -> RunningStep | None:
     try:
-        described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_LIMIT)
+        described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_TIMEOUT)
     except RPCError:
         return None
     # state.json is written beside the work: no step waits for it.
@@ -63,11 +63,11 @@ async def _step(client: Client, workflow_id: str) -> Step | None:
         ),
     )
     payloads = last.heartbeat_details.payloads
-    said = (await client.data_converter.decode(payloads[:1], [Doing]))[0] if payloads else Doing()
+    said = (await client.data_converter.decode(payloads[:1], [HeartbeatDetails]))[0] if payloads else HeartbeatDetails()
     seconds = said.seconds
     if not payloads and last.HasField("last_started_time"):
         seconds = max(0.0, (datetime.now(UTC) - last.last_started_time.ToDatetime(UTC)).total_seconds())
-    return Step(
+    return RunningStep(
         stage=said.stage,
         tool=said.tool,
         seconds=seconds,

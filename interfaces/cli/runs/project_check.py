@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from agents.detection.detect import Technology, detect, wanted
+from agents.detection.detect import Technology, detect_technology, wanted_manifests
 from agents.detection.setup.derive import REGISTRIES, derive_setup, readable_files
 from agents.detection.setup.plan import SetupPlan, SetupStep
 from baton import naming
 from baton.settings.core import Settings
-from baton.settings.network_names import Grant, parse_grants
-from workers.engine_ports import engine_services
+from baton.settings.network_names import NetworkGrant, parse_grants
+from workers.engine_ports import read_engine_services
 from workspaces.environments.environment import (
     Environment,
     EnvironmentRecord,
@@ -28,7 +28,7 @@ from workspaces.environments.trial import TestRun, Verdict, judge_all, try_tests
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.open_network import NetworkPolicy
-from workspaces.sandbox.network.upstream_proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import UpstreamProxy
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 from workspaces.tools.text_files import lenient_text
@@ -111,15 +111,18 @@ async def check_project(
     Raises TargetError or ConfigurationError where there is no such repository or base, SandboxUnavailable where
     commands cannot be run, DiskFull, WorkspaceError.
     """
-    sandbox = await Sandbox.open(settings.sandbox, home=settings.home, settings=settings)
-    sandbox.require()
+    sandbox = await Sandbox.open_sandbox(settings.sandbox, home=settings.home, settings=settings)
+    sandbox.require_available()
     progress("fetching the base commit")
     store = await Store.open(settings.home, repo)
-    commit = (await store.fetch(base)).commit
-    paths = await store.paths(commit)
-    texts = {path: await _text(store, commit, path) for path in dict.fromkeys([*wanted(paths), *readable_files(paths)])}
-    technology = detect(paths, {path: texts[path] for path in wanted(paths)})
-    config = parse_config(await store.read(commit, "baton.toml"))
+    commit = (await store.fetch_base(base)).commit
+    paths = await store.list_paths(commit)
+    texts = {
+        path: await _text(store, commit, path)
+        for path in dict.fromkeys([*wanted_manifests(paths), *readable_files(paths)])
+    }
+    technology = detect_technology(paths, {path: texts[path] for path in wanted_manifests(paths)})
+    config = parse_config(await store.read_file(commit, "baton.toml"))
     plan = derive_setup(paths, texts, technology)
     if config.gate.setup:
         asked = SetupStep(command=config.gate.setup, reason="baton.toml, [gate] setup")
@@ -137,7 +140,7 @@ async def check_project(
     found.environment = environment.record
     try:
         if environment.record.failed is None:
-            await _try_all(found, environment, partial(store.checkout, commit), sandbox, settings, progress)
+            await _try_all(found, environment, partial(store.check_out, commit), sandbox, settings, progress)
         else:
             found.missing.append(_explain_failure(environment.record))
     finally:
@@ -156,7 +159,7 @@ async def _make(
     progress: Progress,
 ) -> Environment:
     plan, commit = found.plan, found.commit
-    keys = {path: await store.read(commit, path) for path in plan.key_files}
+    keys = {path: await store.read_file(commit, path) for path in plan.key_files}
     key = environment_key(
         {
             "steps": [step.model_dump() for step in plan.steps],
@@ -176,7 +179,7 @@ async def _make(
         [EnvironmentStep(**step.model_dump()) for step in plan.steps],
         {**plan.env, **registries.env},
         plan.search_path,
-        partial(store.checkout, commit),
+        partial(store.check_out, commit),
         sandbox.with_network(_set_up_network(settings, plan, registries)),
         settings.home,
         timeout=settings.max_gate_timeout,
@@ -189,14 +192,14 @@ def _set_up_network(settings: Settings, plan: SetupPlan, registries: Registries)
     if settings.setup_network == "never":
         return None
     proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None
-    known = [Grant(name) for name in plan.hosts if name in REGISTRIES]
+    known = [NetworkGrant(name) for name in plan.hosts if name in REGISTRIES]
     destinations = Destinations(
         (*known, *registries.grants, *parse_grants(settings.network_allow or "")),
         public=frozenset(plan.hosts),
         closed=True,
-        reserved=partial(engine_services, settings),
+        reserved=partial(read_engine_services, settings),
     )
-    return NetworkPolicy(destinations, Upstream.parse(proxy, settings.no_proxy))
+    return NetworkPolicy(destinations, UpstreamProxy.parse_environment(proxy, settings.no_proxy))
 
 
 async def _try_all(
@@ -250,5 +253,5 @@ def _explain_failure(record: EnvironmentRecord) -> dict[str, str]:
 
 
 async def _text(store: Store, commit: str, path: str) -> str:
-    data = await store.read(commit, path)
+    data = await store.read_file(commit, path)
     return lenient_text(data[:_MAX_MANIFEST]) if data else ""

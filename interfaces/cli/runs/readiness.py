@@ -6,7 +6,7 @@ from workers.temporal_service import TemporalService
 from workers.worker import WorkerHandle
 
 
-def readiness(service: TemporalService, worker: WorkerHandle | None) -> dict[str, Any]:
+def describe_readiness(service: TemporalService, worker: WorkerHandle | None) -> dict[str, Any]:
     """Return the addresses of a server, and host, queue and sandbox of a worker of this process."""
     return {
         "address": service.address,

@@ -8,7 +8,7 @@ from pygit2.enums import Option
 
 from baton.errors import RepositoryError
 from baton.text.redaction import has_url_credentials, strip_url_credentials
-from workspaces.store.target_repository import reason_of
+from workspaces.store.target_repository import explain_stderr
 
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:.+")
 
@@ -32,10 +32,10 @@ def resolve_repository(repo: str, base: str | None) -> str:
     path = Path(repo).expanduser().absolute()
     if not path.exists():
         raise RepositoryError(f"There is no repository {path}: the path does not exist.")
-    return _look_into(path, base)
+    return _check_repository(path, base)
 
 
-def _top(path: Path, git_dir: Path) -> Path:
+def _find_checkout(path: Path, git_dir: Path) -> Path:
     """Return the checkout that a path lies in, by its `.git`, which may be a file that names the git directory."""
     for place in (path, *path.parents):
         link = place / ".git"
@@ -47,19 +47,19 @@ def _top(path: Path, git_dir: Path) -> Path:
     return git_dir
 
 
-def _look_into(path: Path, base: str | None) -> str:
+def _check_repository(path: Path, base: str | None) -> str:
 
     found = pygit2.discover_repository(str(path))
     if found is None:
         raise RepositoryError(f"{path} is not a git repository: make it one with `git init` and a first commit.")
-    top = _top(path, Path(found))
+    top = _find_checkout(path, Path(found))
     pygit2.option(Option.SET_EXTENSIONS, ["partialclone"], 1)
     try:
         repository = pygit2.Repository(str(top))
     except pygit2.GitError as error:
         if any(words in str(error) for words in ("unsupported extension", "not owned by current user")):
             return str(top)  # the person's git may support or trust it: git opens it when the run begins
-        reason = reason_of(str(error)) or str(error)
+        reason = explain_stderr(str(error)) or str(error)
         raise RepositoryError(f"The repository {path} cannot be opened: {reason}.") from error
     root = str(top) if repository.is_bare else str(Path(repository.workdir).absolute())
     if base is None:

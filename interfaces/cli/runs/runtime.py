@@ -10,20 +10,20 @@ from datetime import timedelta
 from baton import naming
 from baton.errors import SandboxUnavailable
 from baton.settings.core import Settings
-from interfaces.cli.terminal.output import message
+from interfaces.cli.terminal.output import write_message
 from workers.pollers import READING, live_workers
-from workers.run_metrics import census
-from workers.sdk_runtime import core_runtime, serve_metrics
-from workers.temporal_service import TemporalService, temporal_service
+from workers.run_metrics import record_run_metrics
+from workers.sdk_runtime import sdk_runtime, serve_metrics
+from workers.temporal_service import TemporalService, connect_service
 from workspaces.sandbox.bounds import bounds_of
-from workspaces.sandbox.sandbox import probe
+from workspaces.sandbox.sandbox import probe_sandbox
 
 ANSWER_LIMIT = timedelta(seconds=3)
 """Time that a worker which seems to be at work has to answer."""
 
 
 @asynccontextmanager
-async def serving(
+async def use_service(
     settings: Settings, *, worker: bool = True, embedded_only: bool = False, metrics: bool = False
 ) -> AsyncIterator[TemporalService]:
     """Connect to the Temporal service, and run a worker in this process unless `worker` is false.
@@ -34,10 +34,12 @@ async def serving(
     if address is not None:
         serve_metrics(address)
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(temporal_service(settings, embedded_only=embedded_only))
+        service = await stack.enter_async_context(connect_service(settings, embedded_only=embedded_only))
         if address is not None:
-            await stack.enter_async_context(census(service.client, core_runtime().metric_meter, settings.home))
-            message(f"metrics http://{address}/metrics")
+            await stack.enter_async_context(
+                record_run_metrics(service.client, sdk_runtime().metric_meter, settings.home)
+            )
+            write_message(f"metrics http://{address}/metrics")
         if worker:
             await stack.enter_async_context(running_worker(service, settings))
         yield service
@@ -47,7 +49,7 @@ async def serving(
 async def running_worker(service: TemporalService, settings: Settings) -> AsyncIterator[None]:
     """Run a worker of this host in this process."""
     # Takes seconds to import (agents, tools, the model's SDK), and `watch` or `stop` seldom need it.
-    from workers.worker import running_worker as running
+    from workers.worker import run_worker as running
 
     async with running(service.client, settings):
         yield
@@ -55,20 +57,22 @@ async def running_worker(service: TemporalService, settings: Settings) -> AsyncI
 
 async def require_sandbox(settings: Settings, more: str = "") -> None:
     """Raise SandboxUnavailable, with the remedy, before a model is paid: no command of an agent would run here."""
-    status = await probe(settings.sandbox, bounds=bounds_of(settings))
+    status = await probe_sandbox(settings.sandbox, bounds=bounds_of(settings))
     if status.kind == "unavailable":
         raise SandboxUnavailable(f"{status.reason} {status.advice}{more}")
 
 
-def tell_where(service: TemporalService) -> None:
+def write_address(service: TemporalService) -> None:
     """Write which server is used, and the address of its Web UI."""
     kind = "embedded server" if service.embedded else "Temporal server"
     web_ui = f", Web UI {service.web_ui}" if service.web_ui else ""
-    message(f"{kind} {service.address}{web_ui}")
+    write_message(f"{kind} {service.address}{web_ui}")
     if service.server is not None and service.server.profile is not None:
-        message(f"It asks for a certificate: TEMPORAL_CONFIG_FILE={service.server.profile} gives it to `temporal`.")
+        write_message(
+            f"It asks for a certificate: TEMPORAL_CONFIG_FILE={service.server.profile} gives it to `temporal`."
+        )
         for warning in service.server.warnings:
-            message(warning, always=True)
+            write_message(warning, always=True)
 
 
 async def has_worker(service: TemporalService, queue: str = naming.TASK_QUEUE, machine: str = "") -> bool:
@@ -80,7 +84,7 @@ async def has_worker(service: TemporalService, queue: str = naming.TASK_QUEUE, m
 
 
 @dataclass
-class Attendance:
+class QueryAnswerer:
     """The worker that answers queries and updates of runs."""
 
     own: bool = False
@@ -88,12 +92,12 @@ class Attendance:
 
 
 @asynccontextmanager
-async def attended(service: TemporalService, queue: str) -> AsyncIterator[Attendance]:
+async def answer_queries(service: TemporalService, queue: str) -> AsyncIterator[QueryAnswerer]:
     """Answer queries and updates of runs on a task queue: by the workers there, else by a reading worker.
 
     A worker that has ended stays among the pollers for minutes, so a listed worker has `ANSWER_LIMIT` to answer.
     """
-    attendance = Attendance()
+    attendance = QueryAnswerer()
 
     async def help_out() -> None:
         if await has_worker(service, queue):

@@ -8,14 +8,14 @@ from pathlib import Path
 import git
 
 from baton.errors import UsageError
-from workers.embedded.server_files import FileLock, ServerFiles
+from workers.embedded.server_files import ServerFiles, UserLock
 from workspaces.git.safe_directory import clear_away
 
 MAX_DEMOS = 3
 """Demos that are kept under BATON_HOME, for people to read; older ones are removed."""
 
 
-def make_place(home: Path, keep: Path | None) -> Path:
+def make_demo_directory(home: Path, keep: Path | None) -> Path:
     """Make a new directory for a demo; raises UsageError if the directory that was asked for is not empty."""
     if keep is not None:
         place = keep.expanduser().absolute()
@@ -50,7 +50,7 @@ def make_repository(path: Path) -> str:
         return repository.index.commit("A small orders service\n", author=author, committer=author).hexsha
 
 
-def commits(path: Path, base: str, branch: str) -> list[str]:
+def list_commits(path: Path, base: str, branch: str) -> list[str]:
     """Return the commits of a branch since `base`, the oldest first, as `<short id> <subject>`."""
     with git.Repo(path) as repository:
         return [
@@ -63,7 +63,7 @@ def _remove_old(demos: Path) -> None:
     """Remove the oldest demos, except those in use."""
     places = sorted(place for place in demos.iterdir() if place.is_dir() and not place.is_symlink())
     for place in places[: max(0, len(places) - MAX_DEMOS + 1)]:
-        lock = FileLock(ServerFiles.under(place / "home").users_lock)
+        lock = UserLock(ServerFiles.open_home(place / "home").users_lock)
         try:
             if lock.try_exclusive():
                 clear_away(place)

@@ -15,17 +15,17 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from baton import naming
 from baton.errors import UnknownRun
-from baton.policies import QUERY_LIMIT
+from baton.policies import QUERY_TIMEOUT
 from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
 from baton.steps.session import SessionStatus
-from interfaces.cli.runs.pending_activities import Step, steps_at_work
+from interfaces.cli.runs.pending_activities import RunningStep, read_running_steps
 from workers.temporal_service import TemporalService
 
 _ROLE_AT = {"test": "tester", "review": "reviewer"}
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RunSnapshot:
     """A run at one moment."""
 
     document: RunDocument
@@ -33,14 +33,14 @@ class Snapshot:
     """Whether the workflow has ended."""
     sessions: list[SessionStatus] = field(default_factory=list)
     """Sessions at work."""
-    steps: dict[str, Step] = field(default_factory=dict)
+    steps: dict[str, RunningStep] = field(default_factory=dict)
     """Running steps by the id of their workflow."""
 
 
-async def describe(client: Client, run: str) -> WorkflowExecutionDescription:
+async def describe_run(client: Client, run: str) -> WorkflowExecutionDescription:
     """Return Temporal's description of a run; raises UnknownRun."""
     try:
-        description = await client.get_workflow_handle(run).describe(rpc_timeout=QUERY_LIMIT)
+        description = await client.get_workflow_handle(run).describe(rpc_timeout=QUERY_TIMEOUT)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -52,7 +52,7 @@ async def describe(client: Client, run: str) -> WorkflowExecutionDescription:
 
 async def describe_readable(client: Client, run: str) -> WorkflowExecutionDescription:
     """Return the description of a run; raises ConfigurationError if the key that encrypted the run is missing here."""
-    description = await describe(client, run)
+    description = await describe_run(client, run)
     await description.memo()
     return description
 
@@ -65,34 +65,34 @@ def is_closed(description: WorkflowExecutionDescription) -> bool:
 async def query_document(service: TemporalService, run: str) -> RunDocument:
     """Return the workflow's answer to the query `state`; a worker must be at work."""
     handle = service.client.get_workflow_handle(run)
-    document: RunDocument = await handle.query("state", result_type=RunDocument, rpc_timeout=QUERY_LIMIT)
+    document: RunDocument = await handle.query("state", result_type=RunDocument, rpc_timeout=QUERY_TIMEOUT)
     return document.model_copy(update={"web_ui": service.run_link(run)})
 
 
-async def look(service: TemporalService, run: str) -> Snapshot:
+async def take_snapshot(service: TemporalService, run: str) -> RunSnapshot:
     """Take a snapshot of a run, with the cost and turns of the sessions at work."""
-    description = await describe(service.client, run)
+    description = await describe_run(service.client, run)
     if is_closed(description):
-        return Snapshot(await final_document(service, description), closed=True)
+        return RunSnapshot(await read_final_document(service, description), closed=True)
     document = await query_document(service, run)
-    candidates = _at_work(document)
-    found = await asyncio.gather(*(_session(service.client, workflow_id) for workflow_id in candidates))
+    candidates = _sessions_at_work(document)
+    found = await asyncio.gather(*(_read_session(service.client, workflow_id) for workflow_id in candidates))
     sessions = [session for session in found if session is not None]
     tasks = [naming.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
-    steps = await steps_at_work(service.client, [run, *tasks, *candidates])
-    return Snapshot(_with_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
+    steps = await read_running_steps(service.client, [run, *tasks, *candidates])
+    return RunSnapshot(_add_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
 
 
-async def final_document(service: TemporalService, description: WorkflowExecutionDescription) -> RunDocument:
+async def read_final_document(service: TemporalService, description: WorkflowExecutionDescription) -> RunDocument:
     """Return the document of a workflow that has ended: its result, or its answer to a query if it has no result."""
     if description.status is not WorkflowExecutionStatus.COMPLETED:
-        return settled(await query_document(service, description.id), description)
+        return settle_document(await query_document(service, description.id), description)
     handle = service.client.get_workflow_handle(description.id, result_type=RunDocument)
     document: RunDocument = await handle.result()
     return document.model_copy(update={"web_ui": service.run_link(description.id)})
 
 
-def settled(document: RunDocument, description: WorkflowExecutionDescription) -> RunDocument:
+def settle_document(document: RunDocument, description: WorkflowExecutionDescription) -> RunDocument:
     """Return the document of an ended workflow with a final status; one ended from outside could not set its own."""
     if document.status.is_final or not is_closed(description):
         return document
@@ -105,7 +105,7 @@ def settled(document: RunDocument, description: WorkflowExecutionDescription) ->
     )
 
 
-def _at_work(document: RunDocument) -> list[str]:
+def _sessions_at_work(document: RunDocument) -> list[str]:
     """Return the workflow ids of the sessions that should be at work."""
     if document.status is RunStatus.PLANNING:
         return [naming.session_workflow_id(document.run, naming.PLAN_TASK, 1, ROLES[0])]
@@ -123,7 +123,7 @@ def role_at_work(task: TaskDocument) -> str | None:
     return _ROLE_AT.get(task.stage, task.stage if task.stage in ROLES else None)
 
 
-async def _session(client: Client, workflow_id: str) -> SessionStatus | None:
+async def _read_session(client: Client, workflow_id: str) -> SessionStatus | None:
     """Return the status of a session; None if it has not begun, or is over."""
     handle = client.get_workflow_handle(workflow_id)
     try:
@@ -131,14 +131,14 @@ async def _session(client: Client, workflow_id: str) -> SessionStatus | None:
             "status",
             result_type=SessionStatus,
             reject_condition=QueryRejectCondition.NOT_OPEN,
-            rpc_timeout=QUERY_LIMIT,
+            rpc_timeout=QUERY_TIMEOUT,
         )
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
         return None
     return status
 
 
-def _with_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunDocument:
+def _add_sessions(document: RunDocument, sessions: list[SessionStatus]) -> RunDocument:
     """Add the cost and turns of sessions at work; they report to the run only when they end."""
     if not sessions:
         return document

@@ -15,9 +15,9 @@ from baton.errors import UsageError
 from baton.naming import TASK_QUEUE, is_run_queue, run_queue
 from baton.records.run import Guide, RunRequest, RunStatus
 from baton.text.request_details import request_details
-from interfaces.cli.terminal.output import one_line, program
+from interfaces.cli.terminal.output import one_line, program_name
 from interfaces.cli.terminal.runner import Farewell
-from system.uncancellable import finish
+from system.uncancellable import finish_work
 from workers.run_queues import RunOrigin
 from workers.temporal_service import TemporalService
 from workflows.state.visibility import REPO, STATUS
@@ -26,17 +26,17 @@ UNSTARTED = "Interrupted before the run was started."
 """The farewell of a command that starts a run, until the run is started."""
 
 
-async def see_through(start: Coroutine[Any, Any, None], run: str, farewell: Farewell) -> None:
+async def complete_start(start: Coroutine[Any, Any, None], run: str, farewell: Farewell) -> None:
     """Complete the start of a run even when interrupted, so that the farewell says truly whether there is a run."""
 
     async def begin() -> None:
         await start
         farewell.text = (
-            f"Interrupted. The run {run} keeps its work: `{program()} watch {run}` goes on with it,"
-            f" `{program()} stop {run}` ends it."
+            f"Interrupted. The run {run} keeps its work: `{program_name()} watch {run}` goes on with it,"
+            f" `{program_name()} stop {run}` ends it."
         )
 
-    await finish(begin())
+    await finish_work(begin())
 
 
 def choose_queue(service: TemporalService, request: RunRequest, *, detached: bool) -> str:
@@ -45,7 +45,7 @@ def choose_queue(service: TemporalService, request: RunRequest, *, detached: boo
     At a configured service a command works on its own run only. A detached run goes to the workers of the service,
     unless its repository is a path: that is a path of this machine, so a worker of this machine adopts the run.
     """
-    if service.embedded or (detached and not RunOrigin.here(request.repo).machine):
+    if service.embedded or (detached and not RunOrigin.from_here(request.repo).machine):
         return TASK_QUEUE
     return run_queue(request.run)
 
@@ -63,7 +63,7 @@ async def start_run(
     `host` is the id of the host whose command works on the run; empty for a detached run. Raises UsageError where the
     run's id is taken.
     """
-    origin = RunOrigin.here(request.repo, host).to_memo() if is_run_queue(queue) else {"repo": request.repo}
+    origin = RunOrigin.from_here(request.repo, host).to_memo() if is_run_queue(queue) else {"repo": request.repo}
     try:
         await service.client.start_workflow(
             "Pipeline",

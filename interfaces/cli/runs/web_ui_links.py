@@ -10,7 +10,7 @@ _RUNS = "WorkflowType = 'Pipeline'"
 
 
 @dataclass(frozen=True)
-class Link:
+class RunListLink:
     """A list of runs in the Web UI."""
 
     name: str
@@ -19,7 +19,7 @@ class Link:
     url: str
 
 
-def links(service: TemporalService, usd: float, today: datetime) -> list[Link]:
+def make_links(service: TemporalService, usd: float, today: datetime) -> list[RunListLink]:
     """Return the lists; runs above `usd` are costly. Empty if the address of the Web UI is not known."""
     if service.web_ui is None:
         return []
@@ -32,4 +32,4 @@ def links(service: TemporalService, usd: float, today: datetime) -> list[Link]:
         "failed today": f"{_RUNS} AND ExecutionStatus = 'Failed' AND CloseTime > '{midnight}'",
     }
     base = f"{service.web_ui}/namespaces/{quote(service.client.namespace)}/workflows?query="
-    return [Link(name, query, base + quote(query)) for name, query in queries.items()]
+    return [RunListLink(name, query, base + quote(query)) for name, query in queries.items()]

@@ -23,14 +23,14 @@ class JsonDocument(Protocol):
         """Return the record as a dictionary of JSON values."""
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Replace control characters in text from models, repositories and people: they could rewrite the screen."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str, limit: int = 100) -> str:
     """Return the text on one line of at most `limit` characters, cut with an ellipsis."""
-    flat = " ".join(clean(text).split())
+    flat = " ".join(clean_text(text).split())
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
@@ -45,7 +45,7 @@ def read_verbosity() -> int:
     return _verbosity
 
 
-def message(text: str, *, always: bool = False) -> None:
+def write_message(text: str, *, always: bool = False) -> None:
     """Write a message to stderr; a terminal that is gone is no error.
 
     With `-q` only errors, warnings and questions are written: those that are sent with `always`.
@@ -53,19 +53,19 @@ def message(text: str, *, always: bool = False) -> None:
     if _verbosity < 0 and not always:
         return
     with contextlib.suppress(OSError):
-        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.write(clean_text(text) + "\n")
         sys.stderr.flush()
 
 
-def write(text: str) -> None:
+def write_text(text: str) -> None:
     """Write a part of the result to stdout: a terminal gets it cleaned, a pipe gets it unchanged."""
-    _put(clean(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
+    _write_out(clean_text(text) if sys.stdout.isatty() else text.encode(errors="replace").decode())
 
 
 def write_bytes(data: bytes) -> None:
     """Write a part of the result that may not be text: a pipe gets the bytes, a terminal their text, cleaned."""
     if sys.stdout.isatty():
-        _put(clean(data.decode(errors="replace")))
+        _write_out(clean_text(data.decode(errors="replace")))
         return
     try:
         sys.stdout.flush()
@@ -75,9 +75,9 @@ def write_bytes(data: bytes) -> None:
         raise typer.Exit(0) from None
 
 
-def line(text: str = "") -> None:
+def write_line(text: str = "") -> None:
     """Write one line of the result to stdout."""
-    write(text + "\n")
+    write_text(text + "\n")
 
 
 def print_json(result: JsonDocument | list[Any] | dict[str, Any]) -> None:
@@ -86,10 +86,10 @@ def print_json(result: JsonDocument | list[Any] | dict[str, Any]) -> None:
     # JSON has an escape for each character that the encoding of stdout lacks.
     unicode = (sys.stdout.encoding or "utf-8").lower() in ("utf-8", "utf8")
     text = json.dumps(data, indent=2, ensure_ascii=not unicode, default=str)
-    _put(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    _write_out(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def _put(text: str) -> None:
+def _write_out(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -98,22 +98,22 @@ def _put(text: str) -> None:
         raise typer.Exit(0) from None
 
 
-def usd(amount: float) -> str:
+def format_usd(amount: float) -> str:
     """Format an amount of USD, with four digits below one dollar: a turn costs little."""
     return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
-def short(commit: str | None) -> str:
+def short_commit(commit: str | None) -> str:
     """Return the first 12 characters of a commit id, or `-`."""
     return commit[:12] if commit else "-"
 
 
-def count(number: int, thing: str) -> str:
+def count_noun(number: int, thing: str) -> str:
     """Return a number with its noun: `1 task`, `2 tasks`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def program() -> str:
+def program_name() -> str:
     """Return the command that calls this program: its name if the shell finds it, else the path it was started by."""
     started = Path(sys.argv[0])
     if not started.is_file():

@@ -10,7 +10,7 @@ from interfaces.cli.terminal.stdio import drain_logs
 _NO_HOME = "This user's home directory, which `~` stands for, is not known: set HOME, or write the whole path."
 
 
-def explain(error: Exception) -> tuple[str, ExitCode] | None:
+def explain_error(error: Exception) -> tuple[str, ExitCode] | None:
     """Return one sentence and an exit code for an error that is no fault in Baton; None for all others."""
     if isinstance(error, BatonError):
         return str(error), error.exit_code
@@ -18,7 +18,9 @@ def explain(error: Exception) -> tuple[str, ExitCode] | None:
         return f"{error.filename}: {error.strerror}.", ExitCode.FAILED
     if isinstance(error, OSError) and error.errno:
         return f"{error.strerror}.", ExitCode.FAILED
-    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of `Path.expanduser` and `Path.home`
+    if isinstance(error, RuntimeError) and "home directory" in str(
+        error
+    ):  # of `LeftOutPath.expanduser` and `LeftOutPath.home`
         return _NO_HOME, ExitCode.USAGE
     service = sys.modules.get("temporalio.service")
     if service is not None and isinstance(error, service.RPCError):
@@ -35,7 +37,7 @@ def explain(error: Exception) -> tuple[str, ExitCode] | None:
     return None
 
 
-def leave(code: int) -> NoReturn:
+def end_process(code: int) -> NoReturn:
     """End the process at once, after the streams are flushed.
 
     The interpreter is not shut down: the SDK's threads crash a short-lived process while that happens.

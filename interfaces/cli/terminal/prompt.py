@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from baton.records.run import Decide, Decision
-from baton.text.untrusted import whole
-from interfaces.cli.terminal.decisions import help_lines
-from interfaces.cli.terminal.output import clean, message, one_line
+from baton.text.untrusted import replace_surrogates
+from interfaces.cli.terminal.decisions import decision_help
+from interfaces.cli.terminal.output import clean_text, one_line, write_message
 
 _POLL = timedelta(milliseconds=200)
 """Time between two checks whether the command is in the foreground again."""
@@ -39,7 +39,7 @@ def in_foreground() -> bool:
         return True
 
 
-def who() -> str:
+def user_name() -> str:
     """Return the name of this user, under which an answer is recorded."""
     try:
         return getpass.getuser()
@@ -47,19 +47,19 @@ def who() -> str:
         return f"uid {os.getuid()}"  # a user that is not in /etc/passwd
 
 
-def present(decision: Decision) -> None:
+def write_question(decision: Decision) -> None:
     """Write the question, its choices, and the facts that help to answer it."""
-    message(
+    write_message(
         f"\nDecision {decision.id}" + (f" (task {one_line(decision.task_id)})" if decision.task_id else ""), always=True
     )
-    for text in (*clean(decision.question).split("\n"), *help_lines(decision)):
-        message(_folded(f"  {text}"), always=True)
+    for text in (*clean_text(decision.question).split("\n"), *decision_help(decision)):
+        write_message(_fold_text(f"  {text}"), always=True)
     for number, choice in enumerate(decision.choices, 1):
         default = "  (default)" if choice == decision.default else ""
-        message(f"  {number}. {one_line(choice, 300)}{default}", always=True)
+        write_message(f"  {number}. {one_line(choice, 300)}{default}", always=True)
 
 
-def _folded(text: str) -> str:
+def _fold_text(text: str) -> str:
     """Fold the text into lines of the terminal's width, between words."""
     if not sys.stderr.isatty() or not text.strip():
         return text
@@ -70,7 +70,7 @@ def _folded(text: str) -> str:
 
 async def ask_in_terminal(decision: Decision) -> Decide | None:
     """Ask for a choice by number or by name; None (an empty answer) leaves the question open."""
-    present(decision)
+    write_question(decision)
     while True:
         answer = await read_line("Choice (number or words; empty: leave it open): ")
         if not answer:
@@ -78,8 +78,13 @@ async def ask_in_terminal(decision: Decision) -> Decide | None:
         choice = match_choice(decision, answer)
         if choice is not None:
             note = await read_line("Note for the agent (may be empty): ")
-            return Decide(decision_id=decision.id, choice=choice, note=whole(note or ""), by=whole(who()))
-        message(f"  {one_line(answer)!r} is none of the choices.", always=True)
+            return Decide(
+                decision_id=decision.id,
+                choice=choice,
+                note=replace_surrogates(note or ""),
+                by=replace_surrogates(user_name()),
+            )
+        write_message(f"  {one_line(answer)!r} is none of the choices.", always=True)
 
 
 def match_choice(decision: Decision, answer: str) -> str | None:

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import typer
 
 from baton.errors import ExitCode
-from interfaces.cli.terminal.output import message
-from interfaces.cli.terminal.process_end import leave
+from interfaces.cli.terminal.output import write_message
+from interfaces.cli.terminal.process_end import end_process
 
 _SETTLE = timedelta(milliseconds=50)
 """Time between the last call and the end: https://github.com/temporalio/sdk-python/issues/300."""
@@ -25,7 +25,7 @@ class Farewell:
     text: str = ""
 
 
-def execute(
+def run_body(
     body: Coroutine[Any, Any, int | None],
     *,
     farewell: Farewell | None = None,
@@ -36,16 +36,18 @@ def execute(
     The first Ctrl-C, SIGTERM or SIGHUP cancels the body, which lets go of worker and server; the second one ends the
     process at once. `terminated` is the exit code after a SIGTERM.
     """
-    raise typer.Exit(int(asyncio.run(_supervise(body, farewell or Farewell(), terminated)) or ExitCode.DONE))
+    raise typer.Exit(int(asyncio.run(_run_supervised(body, farewell or Farewell(), terminated)) or ExitCode.DONE))
 
 
-async def _supervise(body: Coroutine[Any, Any, int | None], farewell: Farewell, terminated: ExitCode) -> int | None:
+async def _run_supervised(
+    body: Coroutine[Any, Any, int | None], farewell: Farewell, terminated: ExitCode
+) -> int | None:
     task = asyncio.ensure_future(body)
     received: list[signal.Signals] = []
 
     def interrupt(number: signal.Signals) -> None:
         if received:
-            leave(_exit_code(number))
+            end_process(_exit_code(number))
         received.append(number)
         task.cancel()
 
@@ -61,7 +63,7 @@ async def _supervise(body: Coroutine[Any, Any, int | None], farewell: Farewell, 
             raise
         if farewell.text:
             # A terminal shows the ^C itself, at the end of the line that it is in.
-            message(f"\n{farewell.text}" if sys.stderr.isatty() else farewell.text)
+            write_message(f"\n{farewell.text}" if sys.stderr.isatty() else farewell.text)
         return terminated if received[0] is signal.SIGTERM else _exit_code(received[0])
     finally:
         if "temporalio" in sys.modules:

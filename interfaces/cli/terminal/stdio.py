@@ -12,7 +12,7 @@ import sys
 import threading
 
 
-def fit_streams() -> None:
+def prepare_streams() -> None:
     """Let stdout and stderr take any text: a closed stream discards it, and unknown characters become escapes."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

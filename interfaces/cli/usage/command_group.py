@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from baton.errors import UsageError
-from interfaces.cli.terminal.output import change_verbosity, message
+from interfaces.cli.terminal.output import change_verbosity, write_message
 
 Verbose = Annotated[
     int,
@@ -36,7 +36,7 @@ class Panel(StrEnum):
 
 
 @dataclass(frozen=True)
-class Renamed:
+class RenamedOption:
     """The current name of an option, and the unit that its older value lacked."""
 
     name: str
@@ -46,7 +46,7 @@ class Renamed:
 class BatonCommand(TyperCommand):
     """A command that takes the older names of its options, and says which names they have now."""
 
-    renamed: Mapping[str, Renamed] = {}
+    renamed: Mapping[str, RenamedOption] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with older names of options replaced."""
@@ -74,7 +74,9 @@ class BatonCommand(TyperCommand):
                 replaced.append(word)
             else:
                 if not silent:
-                    message(f"{option} is called {current.name} now{' and takes a duration' if current.unit else ''}.")
+                    write_message(
+                        f"{option} is called {current.name} now{' and takes a duration' if current.unit else ''}."
+                    )
                 unit = "" if assigned else current.unit
                 replaced.append(f"{current.name}={value}{current.unit}" if assigned else current.name)
         return replaced
@@ -113,7 +115,7 @@ class CommandGroup(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def declare(
+def declare_command(
     app: typer.Typer,
     module: str,
     *,
@@ -123,7 +125,7 @@ def declare(
     panel: Panel | None = None,
     text: bool = False,
     hidden: bool = False,
-    renamed: Mapping[str, Renamed] | None = None,
+    renamed: Mapping[str, RenamedOption] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds a declared command to `app`; it is called by `function` of the command's module.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from interfaces.cli.usage.command_group import CommandGroup, Panel, declare
+from interfaces.cli.usage.command_group import CommandGroup, Panel, declare_command
 from interfaces.cli.usage.options import AsJson, ListenPort, Sandbox
 
 app = typer.Typer()
@@ -19,7 +19,7 @@ agents = typer.Typer(
 )
 
 
-@declare(app, "demo", panel=Panel.DEVELOPMENT, example="baton demo --interactive")
+@declare_command(app, "demo", panel=Panel.DEVELOPMENT, example="baton demo --interactive")
 def demo(
     interactive: Annotated[bool, typer.Option("--interactive", help="Answer the decision yourself.")] = False,
     keep: Annotated[
@@ -37,17 +37,17 @@ def demo(
     """
 
 
-@declare(agents, "agents", function="list_agents", name="list", example="baton agents list")
+@declare_command(agents, "agents", function="list_agents", name="list", example="baton agents list")
 def list_agents(as_json: AsJson = False) -> None:
     """List the roles that come with Baton."""
 
 
-@declare(agents, "agents", function="show_agent", name="show", example="baton agents show backend")
+@declare_command(agents, "agents", function="show_agent", name="show", example="baton agents show backend")
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a role.")], as_json: AsJson = False) -> None:
     """Show a role as it is loaded: model, tools, prompt."""
 
 
-@declare(agents, "agents", function="check_agents", name="check", example="baton agents check .claude/agents")
+@declare_command(agents, "agents", function="check_agents", name="check", example="baton agents check .claude/agents")
 def check(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory with agent files (*.md).")],
     as_json: AsJson = False,
@@ -58,7 +58,7 @@ def check(
     """
 
 
-@declare(app, "standin", panel=Panel.DEVELOPMENT, example="baton standin --scenario demo --port 8099")
+@declare_command(app, "standin", panel=Panel.DEVELOPMENT, example="baton standin --scenario demo --port 8099")
 def standin(
     scenario: Annotated[
         Path,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from interfaces.cli.usage.command_group import CommandGroup, Panel, declare
+from interfaces.cli.usage.command_group import CommandGroup, Panel, declare_command
 from interfaces.cli.usage.options import AsJson
 
 app = typer.Typer()
@@ -31,7 +31,7 @@ Forget = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs that would be removed.")]
 
 
-@declare(app, "doctor.machine", function="doctor", panel=Panel.MAINTENANCE, example="baton doctor --json")
+@declare_command(app, "doctor.machine", function="doctor", panel=Panel.MAINTENANCE, example="baton doctor --json")
 def doctor(
     store: Annotated[
         bool, typer.Option("--store", hidden=True, help="The same as `baton store check`, or `repair`.")
@@ -49,7 +49,7 @@ def doctor(
     """
 
 
-@declare(app, "config", panel=Panel.MAINTENANCE, example="baton config --json")
+@declare_command(app, "config", panel=Panel.MAINTENANCE, example="baton config --json")
 def config(as_json: AsJson = False) -> None:
     """List all settings with their values and sources; secrets are masked.
 
@@ -57,7 +57,7 @@ def config(as_json: AsJson = False) -> None:
     """
 
 
-@declare(stores, "store.check", function="check_stores", name="check", example="baton store check --json")
+@declare_command(stores, "store.check", function="check_stores", name="check", example="baton store check --json")
 def check(as_json: AsJson = False) -> None:
     """Check that the stores of this home are whole.
 
@@ -66,7 +66,7 @@ def check(as_json: AsJson = False) -> None:
     """
 
 
-@declare(stores, "store.check", function="repair_stores", name="repair", example="baton store repair")
+@declare_command(stores, "store.check", function="repair_stores", name="repair", example="baton store repair")
 def repair(as_json: AsJson = False) -> None:
     """Check the stores of this home, and repair what can be repaired.
 
@@ -75,7 +75,9 @@ def repair(as_json: AsJson = False) -> None:
     """
 
 
-@declare(stores, "store.gc", function="gc", name="gc", example="baton store gc --older-than 14d --keep 2GB --dry-run")
+@declare_command(
+    stores, "store.gc", function="gc", name="gc", example="baton store gc --older-than 14d --keep 2GB --dry-run"
+)
 def gc(
     older_than: OlderThan = "30d",
     keep: Keep = None,
@@ -91,7 +93,7 @@ def gc(
     """
 
 
-@declare(
+@declare_command(
     app, "store.gc", name="gc", function="gc", hidden=True, example="baton gc --older-than 14d --keep 2GB --dry-run"
 )
 def older_gc(

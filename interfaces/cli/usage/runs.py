@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from interfaces.cli.choices import DefaultAnswer, Status
-from interfaces.cli.usage.command_group import Panel, Renamed, declare
+from interfaces.cli.usage.command_group import Panel, RenamedOption, declare_command
 from interfaces.cli.usage.options import AsJson, Detach, Models, NewRunId, NoPublish, Run, Sandbox
 from interfaces.cli.usage.run_ids import complete_run_id
 from system.durations import GRAMMAR
@@ -13,16 +13,16 @@ from system.durations import GRAMMAR
 app = typer.Typer()
 
 
-def _usd(text: str) -> Any:
+def _usd_option(text: str) -> Any:
     return typer.Option(metavar="USD", min=0.0, help=text)
 
 
-def _count(text: str, highest: int | None = None) -> Any:
+def _count_option(text: str, highest: int | None = None) -> Any:
     return typer.Option(metavar="N", min=1, max=highest, help=text)
 
 
 _OLDER_CAPS = {
-    f"--{name}": Renamed(f"--max-{name}")
+    f"--{name}": RenamedOption(f"--max-{name}")
     for name in (
         *("usd", "usd-per-task", "usd-per-session", "usd-per-day", "turns", "turns-per-task", "turns-per-run"),
         *("turns-per-day", "wall-clock", "rounds", "parallel"),
@@ -30,7 +30,7 @@ _OLDER_CAPS = {
 }
 
 
-@declare(
+@declare_command(
     app,
     "run",
     panel=Panel.RUNS,
@@ -38,29 +38,29 @@ _OLDER_CAPS = {
     example='baton run "Add pagination to GET /orders" --repo . --max-usd 5 --max-wall-clock 2h',
     renamed={
         **_OLDER_CAPS,
-        "--unanswered": Renamed("--decision-default"),
-        "--answer-within": Renamed("--decision-deadline", "h"),
+        "--unanswered": RenamedOption("--decision-default"),
+        "--answer-within": RenamedOption("--decision-deadline", "h"),
     },
 )
 def run(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to change; `-` reads stdin, `@FILE` a file.")],
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The git repository to change.")] = ".",
     base: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit to start from.")] = None,
-    max_usd: Annotated[float | None, _usd("Maximum USD of the run's model calls.")] = None,
-    max_usd_per_task: Annotated[float | None, _usd("The same for one task.")] = None,
-    max_usd_per_session: Annotated[float | None, _usd("The same for one session.")] = None,
+    max_usd: Annotated[float | None, _usd_option("Maximum USD of the run's model calls.")] = None,
+    max_usd_per_task: Annotated[float | None, _usd_option("The same for one task.")] = None,
+    max_usd_per_session: Annotated[float | None, _usd_option("The same for one session.")] = None,
     max_usd_per_day: Annotated[
-        float | None, _usd("Maximum USD of a UTC day, over all runs of this BATON_HOME.")
+        float | None, _usd_option("Maximum USD of a UTC day, over all runs of this BATON_HOME.")
     ] = None,
-    max_turns: Annotated[int | None, _count("Maximum turns of one session.")] = None,
-    max_turns_per_task: Annotated[int | None, _count("Maximum turns of one task.")] = None,
-    max_turns_per_run: Annotated[int | None, _count("Maximum turns of the run.")] = None,
-    max_turns_per_day: Annotated[int | None, _count("Maximum turns of a UTC day, over all runs.")] = None,
+    max_turns: Annotated[int | None, _count_option("Maximum turns of one session.")] = None,
+    max_turns_per_task: Annotated[int | None, _count_option("Maximum turns of one task.")] = None,
+    max_turns_per_run: Annotated[int | None, _count_option("Maximum turns of the run.")] = None,
+    max_turns_per_day: Annotated[int | None, _count_option("Maximum turns of a UTC day, over all runs.")] = None,
     max_wall_clock: Annotated[
         str | None, typer.Option(metavar="DURATION", help=f"Maximum time that the run may work: {GRAMMAR}.")
     ] = None,
-    max_rounds: Annotated[int | None, _count("Maximum rounds of a task.", 10)] = None,
-    max_parallel: Annotated[int | None, _count("Maximum tasks at work at once.", 32)] = None,
+    max_rounds: Annotated[int | None, _count_option("Maximum rounds of a task.", 10)] = None,
+    max_parallel: Annotated[int | None, _count_option("Maximum tasks at work at once.", 32)] = None,
     model: Models = None,
     sandbox: Sandbox = None,
     decision_default: Annotated[
@@ -84,7 +84,7 @@ def run(
     """
 
 
-@declare(app, "check", panel=Panel.RUNS, example="baton check --repo https://github.com/you/shop --json")
+@declare_command(app, "check", panel=Panel.RUNS, example="baton check --repo https://github.com/you/shop --json")
 def check(
     repo: Annotated[str, typer.Option(metavar="PATH_OR_URL", help="The repository; its base branch is checked.")] = ".",
     base: Annotated[
@@ -102,7 +102,7 @@ def check(
     """
 
 
-@declare(app, "watch", panel=Panel.RUNS, example="baton watch shop-add-pagination-x7k2")
+@declare_command(app, "watch", panel=Panel.RUNS, example="baton watch shop-add-pagination-x7k2")
 def watch(run: Run, as_json: AsJson = False) -> None:
     """Follow a run until its end.
 
@@ -112,12 +112,12 @@ def watch(run: Run, as_json: AsJson = False) -> None:
     """
 
 
-@declare(
+@declare_command(
     app,
     "fork",
     panel=Panel.RUNS,
     example="baton fork shop-add-pagination-x7k2 --task t1 --session 2-backend --model backend=opus",
-    renamed={"--usd": Renamed("--max-usd")},
+    renamed={"--usd": RenamedOption("--max-usd")},
 )
 def fork(
     run: Run,
@@ -137,7 +137,7 @@ def fork(
     guide: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A message to the agents: what to do differently.")
     ] = None,
-    max_usd: Annotated[float | None, _usd("Maximum USD of the run's model calls.")] = None,
+    max_usd: Annotated[float | None, _usd_option("Maximum USD of the run's model calls.")] = None,
     no_publish: NoPublish = False,
     detach: Detach = False,
     run_id: NewRunId = None,
@@ -151,7 +151,9 @@ def fork(
     """
 
 
-@declare(app, "list", name="list", function="list_runs", panel=Panel.RUNS, example="baton list --status waiting")
+@declare_command(
+    app, "list", name="list", function="list_runs", panel=Panel.RUNS, example="baton list --status waiting"
+)
 def list_runs(
     status: Annotated[Status | None, typer.Option(help="Only runs of this status.")] = None,
     web: Annotated[
@@ -168,7 +170,7 @@ def list_runs(
     """
 
 
-@declare(app, "show", panel=Panel.RUNS, example="baton show shop-add-pagination-x7k2 --decisions")
+@declare_command(app, "show", panel=Panel.RUNS, example="baton show shop-add-pagination-x7k2 --decisions")
 def show(
     run: Run,
     state: Annotated[bool, typer.Option("--state", help="Print state.json, as the store has it.")] = False,
@@ -181,7 +183,9 @@ def show(
     """
 
 
-@declare(app, "log", panel=Panel.RUNS, example="baton log shop-add-pagination-x7k2 --task t1 --session 1-backend")
+@declare_command(
+    app, "log", panel=Panel.RUNS, example="baton log shop-add-pagination-x7k2 --task t1 --session 1-backend"
+)
 def log(
     run: Run,
     task: Annotated[str | None, typer.Option(metavar="TASK", help="Only this task (`plan` for the plan).")] = None,
@@ -199,7 +203,7 @@ def log(
     """
 
 
-@declare(app, "diff", panel=Panel.RUNS, example="baton diff shop-add-pagination-x7k2 --stat")
+@declare_command(app, "diff", panel=Panel.RUNS, example="baton diff shop-add-pagination-x7k2 --stat")
 def diff(
     run: Run,
     against: Annotated[
@@ -220,7 +224,7 @@ def diff(
     """
 
 
-@declare(
+@declare_command(
     app,
     "decide",
     panel=Panel.RUNS,
@@ -241,7 +245,7 @@ def decide(
     """Answer an open decision of a run. An answer that cannot be taken is refused with the reason."""
 
 
-@declare(
+@declare_command(
     app,
     "guide",
     panel=Panel.RUNS,
@@ -260,7 +264,7 @@ def guide(
     """
 
 
-@declare(app, "stop", panel=Panel.RUNS, example="baton stop shop-add-pagination-x7k2")
+@declare_command(app, "stop", panel=Panel.RUNS, example="baton stop shop-add-pagination-x7k2")
 def stop(run: Run, as_json: AsJson = False) -> None:
     """Stop a run.
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from interfaces.cli.usage.command_group import CommandGroup, Panel, Renamed, declare, make_callback
+from interfaces.cli.usage.command_group import CommandGroup, Panel, RenamedOption, declare_command, make_callback
 from interfaces.cli.usage.options import AsJson, ListenPort, Sandbox, ServerPort, UiPort
 
 app = typer.Typer()
@@ -18,12 +18,12 @@ workers = typer.Typer(
 )
 
 
-@declare(
+@declare_command(
     app,
     "up",
     panel=Panel.SERVICES,
     example="baton up --server-port 7233 --ui-port 8233",
-    renamed={"--port": Renamed("--server-port")},
+    renamed={"--port": RenamedOption("--server-port")},
 )
 def up(
     server_port: ServerPort = None,
@@ -62,7 +62,7 @@ def worker(
 workers.callback()(make_callback(worker, "worker", "worker"))
 
 
-@declare(workers, "worker", name="status", function="show_status", example="baton worker status --json")
+@declare_command(workers, "worker", name="status", function="show_status", example="baton worker status --json")
 def status(as_json: AsJson = False) -> None:
     """Show the workers that poll for work, and the work that waits for one.
 
@@ -70,7 +70,7 @@ def status(as_json: AsJson = False) -> None:
     """
 
 
-@declare(
+@declare_command(
     app,
     "webhook",
     panel=Panel.SERVICES,
@@ -91,7 +91,7 @@ def webhook(
     """
 
 
-@declare(
+@declare_command(
     app,
     "codec_server",
     name="codec-server",

@@ -10,13 +10,13 @@ from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from baton.errors import BatonError, ExitCode, TemporalUnreachable, UsageError
-from baton.policies import QUERY_LIMIT
+from baton.policies import QUERY_TIMEOUT
 from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
-from interfaces.cli.runs.snapshot import Snapshot, look
-from interfaces.cli.terminal.output import message, one_line
+from interfaces.cli.runs.snapshot import RunSnapshot, take_snapshot
+from interfaces.cli.terminal.output import one_line, write_message
 from interfaces.cli.terminal.prompt import in_foreground
-from interfaces.cli.views.live_view import View
-from interfaces.cli.views.progress_lines import reminders
+from interfaces.cli.views.live_view import RunView
+from interfaces.cli.views.progress_lines import reminder_lines
 from workers.temporal_service import TemporalService
 
 EVERY = 0.5
@@ -37,8 +37,8 @@ Asker = Callable[[Decision], Awaitable[Decide | None]]
 """A function that asks a person; None leaves the question open."""
 
 
-async def follow(
-    service: TemporalService, run: str, view: View, ask: Asker | None, every: float = EVERY
+async def follow_run(
+    service: TemporalService, run: str, view: RunView, ask: Asker | None, every: float = EVERY
 ) -> RunDocument:
     """Show the run until it has ended, and return its document.
 
@@ -49,15 +49,15 @@ async def follow(
     left_open: set[str] = set()
     with view:
         while True:
-            now = await _patiently(service, run)
-            view.show(now)
+            now = await _read_patiently(service, run)
+            view.show_snapshot(now)
             document = now.document
             if now.closed:
                 return document
-            unasked = [found for found in open_decisions(document) if found.id not in left_open]
+            unasked = [found for found in list_open_decisions(document) if found.id not in left_open]
             if ask is not None and unasked and in_foreground():
-                view.pause()
-                if not await _put(service, run, unasked[0], ask):
+                view.clear_screen()
+                if not await _ask_person(service, run, unasked[0], ask):
                     left_open.add(unasked[0].id)
             elif document.status is RunStatus.WAITING and not _goes_on_by_itself(document):
                 await _until_still(service, run)
@@ -67,7 +67,7 @@ async def follow(
 
 
 def _goes_on_by_itself(document: RunDocument) -> bool:
-    return any(decision.default and decision.deadline for decision in open_decisions(document))
+    return any(decision.default and decision.deadline for decision in list_open_decisions(document))
 
 
 async def _until_still(service: TemporalService, run: str) -> None:
@@ -80,32 +80,32 @@ async def _until_still(service: TemporalService, run: str) -> None:
         await asyncio.sleep(POLL_STILL.total_seconds())
 
 
-async def _put(service: TemporalService, run: str, decision: Decision, ask: Asker) -> bool:
+async def _ask_person(service: TemporalService, run: str, decision: Decision, ask: Asker) -> bool:
     """Ask, unless the decision is answered elsewhere first; returns whether the decision is settled."""
     asking = asyncio.ensure_future(ask(decision))
     before: RunDocument | None = None
     try:
         while not asking.done():
             await asyncio.wait({asking}, timeout=1.0)
-            document = (await _patiently(service, run)).document
-            for line in reminders(before, document):
-                message(f"\n{line}", always=True)
+            document = (await _read_patiently(service, run)).document
+            for line in reminder_lines(before, document):
+                write_message(f"\n{line}", always=True)
             before = document
-            if not asking.done() and decision.id not in {found.id for found in open_decisions(document)}:
-                message(f"\nDecision {decision.id} was settled elsewhere.")
+            if not asking.done() and decision.id not in {found.id for found in list_open_decisions(document)}:
+                write_message(f"\nDecision {decision.id} was settled elsewhere.")
                 return True
     finally:
         asking.cancel()
     answer = asking.result()
-    return answer is not None and await submit(service, run, answer)
+    return answer is not None and await submit_answer(service, run, answer)
 
 
-async def submit(service: TemporalService, run: str, answer: Decide) -> bool:
+async def submit_answer(service: TemporalService, run: str, answer: Decide) -> bool:
     """Send an answer; return False, and write the reason, if the run refuses it."""
     try:
         await send_answer(service, run, answer)
     except UsageError as refused:
-        message(str(refused), always=True)
+        write_message(str(refused), always=True)
         return False
     return True
 
@@ -126,21 +126,21 @@ async def send_answer(service: TemporalService, run: str, answer: Decide) -> Dec
     return decision
 
 
-def open_decisions(document: RunDocument) -> list[Decision]:
+def list_open_decisions(document: RunDocument) -> list[Decision]:
     """Return the decisions that wait for an answer."""
     return [decision for decision in document.decisions if decision.state is DecisionState.OPEN]
 
 
-def exit_code(document: RunDocument) -> ExitCode:
+def exit_code_of(document: RunDocument) -> ExitCode:
     """Return the exit code for the state of a run."""
     if document.status is RunStatus.DONE:
         return ExitCode.DONE
-    if document.status is RunStatus.FAILED and document.base_commit is None and _can_be_mended(document):
+    if document.status is RunStatus.FAILED and document.base_commit is None and _is_callers_mistake(document):
         return ExitCode.USAGE
     return ExitCode.FAILED if document.status.is_final else ExitCode.WAITING
 
 
-def _can_be_mended(document: RunDocument) -> bool:
+def _is_callers_mistake(document: RunDocument) -> bool:
     """Whether a run failed by a mistake of its caller: an invalid repository, base or file."""
     kinds = {"UsageError"}
     found = [UsageError]
@@ -151,7 +151,7 @@ def _can_be_mended(document: RunDocument) -> bool:
     return bool(document.errors) and document.errors[-1].context.get("error_type") in kinds
 
 
-async def _patiently(service: TemporalService, run: str) -> Snapshot:
+async def _read_patiently(service: TemporalService, run: str) -> RunSnapshot:
     """Read the run, and retry while a server restarts or a worker starts."""
     passing = (
         RPCStatusCode.UNAVAILABLE,
@@ -163,7 +163,7 @@ async def _patiently(service: TemporalService, run: str) -> Snapshot:
     deadline = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
     while True:
         try:
-            return await look(service, run)
+            return await take_snapshot(service, run)
         except (RPCError, WorkflowQueryFailedError) as error:
             if isinstance(error, RPCError) and error.status not in passing:
                 raise
@@ -187,7 +187,7 @@ async def _workflow_failure(service: TemporalService, run: str) -> str | None:
     """Return the reason why the workflow's code fails repeatedly; None if it does not. Temporal retries without end."""
     handle = service.client.get_workflow_handle(run)
     try:
-        description = await handle.describe(rpc_timeout=QUERY_LIMIT)
+        description = await handle.describe(rpc_timeout=QUERY_TIMEOUT)
         if description.raw_description.pending_workflow_task.attempt < FAILING:
             return None
         reason = None

@@ -23,17 +23,17 @@ class FileChange:
     def as_json(self) -> dict[str, str | int | bool | None]:
         """Return the change for `--json`, in plain Unicode: a byte of a name that is not UTF-8 becomes `\\xE9`."""
         return {
-            "path": _unicode(self.path),
+            "path": _escape_bytes(self.path),
             "added": self.added,
             "removed": self.removed,
-            "renamed_from": None if self.renamed_from is None else _unicode(self.renamed_from),
+            "renamed_from": None if self.renamed_from is None else _escape_bytes(self.renamed_from),
             "binary": self.binary,
         }
 
     def as_line(self) -> str:
         """Return the line for `--stat`: a name that would break the line is quoted as git does it."""
         added, removed = ("-", "-") if self.binary else (str(self.added), str(self.removed))
-        return f"{added:>6} +  {removed:>6} -  {_quoted(self.path)}"
+        return f"{added:>6} +  {removed:>6} -  {_quote_name(self.path)}"
 
 
 def parse_numstat(output: bytes) -> list[FileChange]:
@@ -58,11 +58,11 @@ def parse_numstat(output: bytes) -> list[FileChange]:
     return files
 
 
-def _unicode(name: str) -> str:
+def _escape_bytes(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     if not _CONTROL.search(name):
         return name
     escaped = re.sub(r'["\\\n\r]', lambda found: _ESCAPES[found[0]], name)

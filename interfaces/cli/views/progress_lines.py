@@ -12,9 +12,9 @@ from baton.records.run import (
     TaskState,
 )
 from baton.steps.session import SessionStatus
-from interfaces.cli.runs.snapshot import Snapshot, role_at_work
-from interfaces.cli.terminal.decisions import help_lines
-from interfaces.cli.terminal.output import count, one_line, short, usd
+from interfaces.cli.runs.snapshot import RunSnapshot, role_at_work
+from interfaces.cli.terminal.decisions import decision_help
+from interfaces.cli.terminal.output import count_noun, format_usd, one_line, short_commit
 
 _ENDED = {
     TaskState.DONE: "done",
@@ -26,7 +26,7 @@ _ENDED = {
 _DOING = {"gate": "gate: the project's tests", "integrate": "merging", "open": "preparing its workspace"}
 
 
-def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> list[str]:
+def list_events(before: RunSnapshot | None, now: RunSnapshot, *, asks: bool = False) -> list[str]:
     """Return a line for each event since the snapshot before, in reading order.
 
     With `asks`, the view asks a person open decisions, so they are only named here.
@@ -35,29 +35,29 @@ def events(before: Snapshot | None, now: Snapshot, *, asks: bool = False) -> lis
     known = old.notes if old else []
     lines = [f"note: {one_line(note, 1_000)}" for note in new.notes if note not in known]
     if new.base_commit and (old is None or old.base_commit is None):
-        lines.append(f"base {short(new.base_commit)} of {one_line(new.repo)}")
+        lines.append(f"base {short_commit(new.base_commit)} of {one_line(new.repo)}")
     if old is None or len(new.tasks) > len(old.tasks):
-        lines += _plan(new.tasks[len(old.tasks) if old else 0 :])
-    lines += _turns(before.sessions if before else [], now.sessions)
+        lines += _plan_lines(new.tasks[len(old.tasks) if old else 0 :])
+    lines += _turn_lines(before.sessions if before else [], now.sessions)
     told = {session.waiting_for for session in now.sessions}
     for name, what in new.waiting_for.items():
         if what not in told and (old is None or old.waiting_for.get(name) != what):
             lines.append(f"{one_line(name)} waits for {one_line(what)}")
-    lines += _tasks(old, new)
+    lines += _task_lines(old, new)
     for decision in new.decisions:
-        lines += _decision(_known(old, decision), decision, asks)
-    lines += reminders(old, new)
+        lines += _decision_lines(_find_decision(old, decision), decision, asks)
+    lines += reminder_lines(old, new)
     errors = new.errors[len(old.errors) if old else 0 :]
     asked = {(decision.task_id, decision.question) for decision in new.decisions}
     for error in errors:
         if (error.task, error.error) not in asked:  # else the question says it
             lines.append(f"error in {one_line(error.task)}: {one_line(error.error, 300)}")
     if new.gate and (old is None or old.gate != new.gate):
-        lines.append(f"gate on {short(new.gate.commit)}: {gate_verdict(new.gate)}")
+        lines.append(f"gate on {short_commit(new.gate.commit)}: {gate_verdict(new.gate)}")
     if new.branch and (old is None or old.branch is None):
-        lines.append(f"published {new.branch} at {short(new.head_commit)}")
+        lines.append(f"published {new.branch} at {short_commit(new.head_commit)}")
     if old is None or old.status is not new.status:
-        lines.append(f"{new.status.value}, {usd(new.cost_usd)}")
+        lines.append(f"{new.status.value}, {format_usd(new.cost_usd)}")
     return lines
 
 
@@ -71,7 +71,7 @@ def gate_verdict(gate: GateDocument | None) -> str:
     return f"{verdict}, {one_line(gate.command)}"
 
 
-def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "") -> str:
+def describe_activity(task: TaskDocument, session: SessionStatus | None, waiting_for: str = "") -> str:
     """Return the present activity of a task; `waiting_for` is the reason for which the task itself waits."""
     if task.state is not TaskState.WORKING:
         return _ENDED.get(task.state, one_line(task.stage, 60) or "waits for its turn")
@@ -86,15 +86,15 @@ def doing(task: TaskDocument, session: SessionStatus | None, waiting_for: str = 
     return _DOING.get(task.stage, f"{role} begins" if role else one_line(task.stage, 60) or "begins")
 
 
-def _plan(tasks: list[TaskDocument]) -> Iterator[str]:
+def _plan_lines(tasks: list[TaskDocument]) -> Iterator[str]:
     if tasks:
-        yield f"plan: {count(len(tasks), 'task')}"
+        yield f"plan: {count_noun(len(tasks), 'task')}"
     for task in tasks:
         needs = f" (after {', '.join(task.depends_on)})" if task.depends_on else ""
         yield f"  {one_line(task.id)} {one_line(task.role)}: {one_line(task.title)}{one_line(needs)}"
 
 
-def _turns(old: list[SessionStatus], new: list[SessionStatus]) -> Iterator[str]:
+def _turn_lines(old: list[SessionStatus], new: list[SessionStatus]) -> Iterator[str]:
     known = {(session.task, session.round, session.role): session for session in old}
     for session in new:
         before = known.get((session.task, session.round, session.role))
@@ -104,19 +104,19 @@ def _turns(old: list[SessionStatus], new: list[SessionStatus]) -> Iterator[str]:
             continue
         if before is None or before.turn != session.turn:
             doing_now = ", ".join(session.tools) or session.excerpt or "thinking"
-            yield f"{name}: {one_line(doing_now)}  {usd(session.cost_usd)}"
+            yield f"{name}: {one_line(doing_now)}  {format_usd(session.cost_usd)}"
 
 
-def _tasks(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
+def _task_lines(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
     known = {task.id: task for task in old.tasks} if old else {}
     for task in new.tasks:
         before = known.get(task.id)
         name = one_line(task.id)
         for outcome in task.outcomes:
-            yield from _outcome(name, _known_outcome(before, outcome.round), outcome)
+            yield from _outcome_lines(name, _known_outcome(before, outcome.round), outcome)
         if task.state in _ENDED and (before is None or before.state is not task.state):
-            rounds = f" after {count(task.rounds, 'round')}" if task.rounds else ""
-            yield f"{name} {_ENDED[task.state]}{rounds}, {usd(task.cost_usd)}"
+            rounds = f" after {count_noun(task.rounds, 'round')}" if task.rounds else ""
+            yield f"{name} {_ENDED[task.state]}{rounds}, {format_usd(task.cost_usd)}"
         elif task.stage in ("gate", "integrate") and (before is None or before.stage != task.stage):
             yield f"{name} round {task.rounds}: {_DOING[task.stage]}"
 
@@ -126,7 +126,7 @@ def _known_outcome(task: TaskDocument | None, number: int) -> RoundDocument:
     return next(known, RoundDocument(round=number))
 
 
-def _outcome(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[str]:
+def _outcome_lines(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[str]:
     """Yield the new verdicts of a round: of the tester, the gate, the reviewer."""
     where = f"{task} round {now.round}"
     if now.tester != before.tester:
@@ -134,36 +134,36 @@ def _outcome(task: str, before: RoundDocument, now: RoundDocument) -> Iterator[s
     if now.gate is not None and now.gate != before.gate:
         yield f"{where}: gate {gate_verdict(now.gate)}"
     if now.reviewer != before.reviewer:
-        findings = f", {count(now.blocking, 'blocking finding')}" if now.blocking else ""
+        findings = f", {count_noun(now.blocking, 'blocking finding')}" if now.blocking else ""
         yield f"{where}: the reviewer says {one_line(now.reviewer)}{findings}"
 
 
-def reminders(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
+def reminder_lines(old: RunDocument | None, new: RunDocument) -> Iterator[str]:
     """Yield a line for each open decision that was reminded of between two documents."""
     for decision in new.decisions:
-        before = _known(old, decision)
+        before = _find_decision(old, decision)
         if decision.state is DecisionState.OPEN and before is not None and decision.reminders > before.reminders:
             about = f" (task {one_line(decision.task_id)})" if decision.task_id else ""
             question = one_line(decision.question, 300)
-            yield f"reminder: decision {decision.id}{about} waits for an answer{since(decision)}: {question}"
+            yield f"reminder: decision {decision.id}{about} waits for an answer{waiting_since(decision)}: {question}"
 
 
-def since(decision: Decision) -> str:
+def waiting_since(decision: Decision) -> str:
     """Return ` since <time>` for a decision; empty if the time is unknown."""
     return f" since {decision.opened_at:%Y-%m-%d %H:%M} UTC" if decision.opened_at else ""
 
 
-def _known(document: RunDocument | None, decision: Decision) -> Decision | None:
+def _find_decision(document: RunDocument | None, decision: Decision) -> Decision | None:
     return next((known for known in document.decisions if known.id == decision.id), None) if document else None
 
 
-def _decision(before: Decision | None, now: Decision, asks: bool) -> Iterator[str]:
+def _decision_lines(before: Decision | None, now: Decision, asks: bool) -> Iterator[str]:
     about = f" (task {one_line(now.task_id)})" if now.task_id else ""
     if before is None and asks and now.state is DecisionState.OPEN:
         yield f"decision {now.id}{about} is to be made"
     elif before is None:
         yield f"decision {now.id}{about}: {one_line(now.question, 500)}"
-        yield from (f"  {text}" for text in help_lines(now))
+        yield from (f"  {text}" for text in decision_help(now))
         yield f"  choices: {', '.join(one_line(choice) for choice in now.choices)}"
     if now.state is not DecisionState.OPEN and (before is None or before.state is not now.state):
         by = f" by {one_line(now.by)}" if now.by else ""

@@ -8,9 +8,9 @@ from rich.tree import Tree
 from baton import naming
 from baton.records.run import Decision, DecisionState, TaskDocument, TaskState
 from baton.steps.session import SessionStatus
-from interfaces.cli.runs.snapshot import Snapshot
-from interfaces.cli.terminal.output import count, one_line, program, usd
-from interfaces.cli.views.progress_lines import doing
+from interfaces.cli.runs.snapshot import RunSnapshot
+from interfaces.cli.terminal.output import count_noun, format_usd, one_line, program_name
+from interfaces.cli.views.progress_lines import describe_activity
 
 _STYLES = {
     TaskState.PENDING: "dim",
@@ -23,76 +23,81 @@ _STYLES = {
 }
 
 
-def run_tree(now: Snapshot) -> Tree:
+def make_run_tree(now: RunSnapshot) -> Tree:
     """Return the tree of a run at one moment."""
     document = now.document
-    facts = [document.status.value, usd(document.cost_usd), count(document.turns, "turn"), _elapsed(now)]
-    tree = Tree(_text(f"{document.run}  {'  '.join(filter(None, facts))}", "bold"), guide_style="dim")
+    facts = [
+        document.status.value,
+        format_usd(document.cost_usd),
+        count_noun(document.turns, "turn"),
+        _elapsed_time(now),
+    ]
+    tree = Tree(_make_text(f"{document.run}  {'  '.join(filter(None, facts))}", "bold"), guide_style="dim")
     sessions = {session.task: session for session in now.sessions}
     known = {task.id for task in document.tasks}
     for session in now.sessions:
         if session.task not in known:
-            branch = tree.add(_text(f"{one_line(session.task, 40)}  {usd(session.cost_usd)}", "cyan"))
+            branch = tree.add(_make_text(f"{one_line(session.task, 40)}  {format_usd(session.cost_usd)}", "cyan"))
             _add_session(branch, now, session)
     for task in document.tasks:
         _add_task(tree, now, task, sessions.get(task.id))
     own = now.steps.get(document.run)
-    if own is not None and own.words:
-        tree.add(_text(f"the run itself: {own.words}", "cyan"))
+    if own is not None and own.description:
+        tree.add(_make_text(f"the run itself: {own.description}", "cyan"))
     for decision in document.decisions:
         if decision.state is DecisionState.OPEN and decision.task_id not in known:
             _add_decision(tree, document.run, decision)
     return tree
 
 
-def _add_task(tree: Tree, now: Snapshot, task: TaskDocument, session: SessionStatus | None) -> None:
+def _add_task(tree: Tree, now: RunSnapshot, task: TaskDocument, session: SessionStatus | None) -> None:
     facts = [task.state.value]
     facts += [f"round {task.rounds}"] if task.rounds else []
-    facts += [count(task.turns, "turn")] if task.turns else []
-    facts += [usd(task.cost_usd)] if task.cost_usd else []
+    facts += [count_noun(task.turns, "turn")] if task.turns else []
+    facts += [format_usd(task.cost_usd)] if task.cost_usd else []
     branch = tree.add(
-        _text(f"{one_line(task.id, 40)}  {one_line(task.title, 60)}  {', '.join(facts)}", _STYLES[task.state])
+        _make_text(f"{one_line(task.id, 40)}  {one_line(task.title, 60)}  {', '.join(facts)}", _STYLES[task.state])
     )
     step = now.steps.get(naming.task_workflow_id(now.document.run, task.id))
     if session is not None:
         _add_session(branch, now, session)
     elif task.state is TaskState.WORKING:
-        more = f" ({step.words})" if step is not None and step.words else ""
-        branch.add(_text(f"{doing(task, None, now.document.waiting_for.get(task.id, ''))}{more}"))
+        more = f" ({step.description})" if step is not None and step.description else ""
+        branch.add(_make_text(f"{describe_activity(task, None, now.document.waiting_for.get(task.id, ''))}{more}"))
     elif task.state is TaskState.PENDING and task.depends_on:
-        branch.add(_text(f"after {one_line(', '.join(task.depends_on), 80)}", "dim"))
+        branch.add(_make_text(f"after {one_line(', '.join(task.depends_on), 80)}", "dim"))
     elif task.state is TaskState.SKIPPED and task.stage:
-        branch.add(_text(one_line(task.stage, 80), "dim"))
+        branch.add(_make_text(one_line(task.stage, 80), "dim"))
     for decision in now.document.decisions:
         if decision.state is DecisionState.OPEN and decision.task_id == task.id:
             _add_decision(branch, now.document.run, decision)
 
 
-def _add_session(branch: Tree, now: Snapshot, session: SessionStatus) -> None:
+def _add_session(branch: Tree, now: RunSnapshot, session: SessionStatus) -> None:
     """Add the role at work: its turn, its running step, its last words."""
     step = now.steps.get(naming.session_workflow_id(now.document.run, session.task, session.round, session.role))
     tools = one_line(", ".join(session.tools), 60)
-    moment = step.words if step is not None and step.words else tools or "thinks"
+    moment = step.description if step is not None and step.description else tools or "thinks"
     if session.waiting_for:
         moment = f"waits for {one_line(session.waiting_for, 60)}"
     read = session.usage.prompt_tokens
     cached = f", {session.usage.cache_read_tokens / read:.0%} from the cache" if read else ""
     at_work = branch.add(
-        _text(f"{session.role}, turn {session.turn}: {moment}  {usd(session.cost_usd)}{cached}", "cyan")
+        _make_text(f"{session.role}, turn {session.turn}: {moment}  {format_usd(session.cost_usd)}{cached}", "cyan")
     )
     if tools and tools != moment:
-        at_work.add(_text(f"calls {tools}", "dim"))
+        at_work.add(_make_text(f"calls {tools}", "dim"))
     if session.excerpt:
-        at_work.add(_text(f"“{one_line(session.excerpt, 90)}”", "dim"))
+        at_work.add(_make_text(f"“{one_line(session.excerpt, 90)}”", "dim"))
 
 
 def _add_decision(branch: Tree, run: str, decision: Decision) -> None:
-    asks = branch.add(_text(f"{decision.id}? {one_line(decision.question, 200)}", "bold yellow", wrap=True))
+    asks = branch.add(_make_text(f"{decision.id}? {one_line(decision.question, 200)}", "bold yellow", wrap=True))
     choices = ", ".join(one_line(choice, 40) for choice in decision.choices)
-    asks.add(_text(f"{program()} decide {run} {decision.id} CHOICE   ({choices})", "yellow", wrap=True))
+    asks.add(_make_text(f"{program_name()} decide {run} {decision.id} CHOICE   ({choices})", "yellow", wrap=True))
 
 
-def _elapsed(now: Snapshot) -> str:
+def _elapsed_time(now: RunSnapshot) -> str:
     started = now.document.started_at
     if started is None:
         return ""
@@ -101,6 +106,6 @@ def _elapsed(now: Snapshot) -> str:
     return f"{hours}:{minutes:02}:{seconds % 60:02}"
 
 
-def _text(words: str, style: str = "", *, wrap: bool = False) -> Text:
+def _make_text(words: str, style: str = "", *, wrap: bool = False) -> Text:
     """Return text without markup: foreign text could contain some."""
     return Text(words, style=style, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")

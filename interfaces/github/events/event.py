@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from baton.records.issue import Matter, Repository, Sender
-from interfaces.github.payloads.common import Account, Installation, Part, RepositoryPart
-from interfaces.github.verdicts import Policy
+from baton.records.issue import EventPayload, Repository, Sender
+from interfaces.github.payloads.common import Account, Installation, PayloadPart, RepositoryPart
+from interfaces.github.verdicts import WebhookPolicy
 
-Read = TypeVar("Read", bound=Part)
+Read = TypeVar("Read", bound=PayloadPart)
 
 NOT_OURS = "the branch is none of Baton's"
 FORK = "the branch lies in a fork"
@@ -19,7 +19,7 @@ class Event(Generic[Read]):
     """The reader of one event with one action."""
 
     model: type[Read]
-    matter: Callable[[Read, Policy], Matter | str]
+    matter: Callable[[Read, WebhookPolicy], EventPayload | str]
     """Returns the meaning, or as text the reason why the delivery is ignored."""
 
 
@@ -29,7 +29,7 @@ def sender_of(account: Account) -> Sender:
     return Sender(login=account.login, id=account.id, bot=bot)
 
 
-def repository_of(part: RepositoryPart, installation: Installation | None, policy: Policy) -> Repository:
+def repository_of(part: RepositoryPart, installation: Installation | None, policy: WebhookPolicy) -> Repository:
     """Return the repository of a delivery, with a clone URL made from the settings, not from the payload."""
     return Repository(
         owner=part.owner.login,
@@ -39,7 +39,7 @@ def repository_of(part: RepositoryPart, installation: Installation | None, polic
     )
 
 
-def stranger(account: Account, policy: Policy) -> str | None:
+def reason_to_ignore_sender(account: Account, policy: WebhookPolicy) -> str | None:
     """Return the reason to ignore a sender: a bot that is not allow-listed. GitHub is asked about people later."""
     sender = sender_of(account)
     if sender.bot and sender.login.lower() not in policy.bots:

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 
-from baton.records.issue import REMOVED_LIMIT, Removed
+from baton.records.issue import MAX_REMOVED, RepositoriesRemoved
 from interfaces.github.payloads.common import Account, InstallationPayload
 
 
-def _gone(_payload: InstallationPayload, account: Account) -> Removed:
+def _read_installation_removed(_payload: InstallationPayload, account: Account) -> RepositoriesRemoved:
     # An App has one installation in an account. The list that comes along may be missing.
-    return Removed(repositories=[f"{account.login}/*"])
+    return RepositoriesRemoved(repositories=[f"{account.login}/*"])
 
 
-def _fewer(payload: InstallationPayload, _account: Account) -> Removed | str:
+def _read_repositories_removed(payload: InstallationPayload, _account: Account) -> RepositoriesRemoved | str:
     named = [repository.full_name for repository in payload.repositories_removed]
-    return Removed(repositories=named[:REMOVED_LIMIT]) if named else "no repository was removed"
+    return RepositoriesRemoved(repositories=named[:MAX_REMOVED]) if named else "no repository was removed"
 
 
-EVENTS: dict[str, Callable[[InstallationPayload, Account], Removed | str]] = {
-    "installation.deleted": _gone,
-    "installation.suspend": _gone,
-    "installation_repositories.removed": _fewer,
+EVENTS: dict[str, Callable[[InstallationPayload, Account], RepositoriesRemoved | str]] = {
+    "installation.deleted": _read_installation_removed,
+    "installation.suspend": _read_installation_removed,
+    "installation_repositories.removed": _read_repositories_removed,
 }

@@ -2,24 +2,24 @@
 
 from interfaces.github.payloads.common import (
     App,
+    BranchEnd,
     Id,
     Listed,
-    Part,
     Payload,
+    PayloadPart,
     RepositoryReference,
     Sha,
-    Side,
     Words,
 )
 
 
-class PullReference(Part):
+class PullReference(PayloadPart):
     """A pull request that a check is for."""
 
-    head: Side
+    head: BranchEnd
 
 
-class Suite(Part):
+class CheckSuite(PayloadPart):
     """A check suite; without a head branch where the commit lies in a fork."""
 
     id: Id = 0
@@ -30,7 +30,7 @@ class Suite(Part):
     pull_requests: Listed[PullReference] = []
 
 
-class Output(Part):
+class CheckOutput(PayloadPart):
     """The output of a check, as its App wrote it."""
 
     title: Words = ""
@@ -38,7 +38,7 @@ class Output(Part):
     text: Words = ""
 
 
-class Run(Part):
+class CheckRun(PayloadPart):
     """A check run."""
 
     id: Id
@@ -47,25 +47,25 @@ class Run(Part):
     conclusion: Words = ""
     external_id: Words = ""
     html_url: Words = ""
-    output: Output | None = None
+    output: CheckOutput | None = None
     app: App | None = None
-    check_suite: Suite = Suite()
+    check_suite: CheckSuite = CheckSuite()
     pull_requests: Listed[PullReference] = []
 
 
-class RunPayload(Payload):
+class CheckRunPayload(Payload):
     """`check_run`."""
 
-    check_run: Run
+    check_run: CheckRun
 
 
-class SuitePayload(Payload):
+class CheckSuitePayload(Payload):
     """`check_suite`."""
 
-    check_suite: Suite
+    check_suite: CheckSuite
 
 
-class Workflow(Part):
+class WorkflowRun(PayloadPart):
     """A run of a workflow of GitHub Actions."""
 
     id: Id
@@ -77,19 +77,19 @@ class Workflow(Part):
     head_repository: RepositoryReference | None = None
 
 
-class WorkflowPayload(Payload):
+class WorkflowRunPayload(Payload):
     """`workflow_run`."""
 
-    workflow_run: Workflow
+    workflow_run: WorkflowRun
 
 
-class BranchHead(Part):
+class BranchHead(PayloadPart):
     """A commit that a branch points to."""
 
     sha: Sha
 
 
-class Branch(Part):
+class StatusBranch(PayloadPart):
     """A branch that contains a commit with a status."""
 
     name: str
@@ -105,4 +105,4 @@ class StatusPayload(Payload):
     context: Words = ""
     description: Words = ""
     target_url: Words = ""
-    branches: Listed[Branch] = []
+    branches: Listed[StatusBranch] = []

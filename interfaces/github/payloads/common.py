@@ -30,13 +30,13 @@ Words = Annotated[str, BeforeValidator(lambda value: "" if value is None else va
 Listed = Annotated[list[Item], BeforeValidator(lambda value: [] if value is None else value)]
 
 
-class Part(BaseModel):
+class PayloadPart(BaseModel):
     """A part of a payload."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Account(Part):
+class Account(PayloadPart):
     """A person, a bot or an organisation."""
 
     login: Login
@@ -44,7 +44,7 @@ class Account(Part):
     type: Words = ""
 
 
-class RepositoryPart(Part):
+class RepositoryPart(PayloadPart):
     """The repository that a delivery is about."""
 
     id: Id
@@ -52,21 +52,21 @@ class RepositoryPart(Part):
     owner: Account
 
 
-class Installation(Part):
+class Installation(PayloadPart):
     """The App's installation that a delivery belongs to; none where a webhook was made by hand."""
 
     id: Id
     account: Account | None = None
 
 
-class App(Part):
+class App(PayloadPart):
     """A GitHub App."""
 
     id: Id | None = None
     slug: Words = ""
 
 
-class Payload(Part):
+class Payload(PayloadPart):
     """The parts that all events about a repository have."""
 
     repository: RepositoryPart
@@ -74,13 +74,13 @@ class Payload(Part):
     installation: Installation | None = None
 
 
-class Label(Part):
+class Label(PayloadPart):
     """A label."""
 
     name: str
 
 
-class Issue(Part):
+class Issue(PayloadPart):
     """An issue, or a pull request seen as one."""
 
     number: Number
@@ -99,7 +99,7 @@ class IssuePayload(Payload):
     label: Label | None = None
 
 
-class Comment(Part):
+class Comment(PayloadPart):
     """A comment on an issue or a pull request."""
 
     id: Id
@@ -114,13 +114,13 @@ class CommentPayload(Payload):
     comment: Comment
 
 
-class RepositoryReference(Part):
+class RepositoryReference(PayloadPart):
     """The repository of a branch or a commit."""
 
     id: Id
 
 
-class Side(Part):
+class BranchEnd(PayloadPart):
     """Head or base of a pull request; the repository of a head is null once a fork was deleted."""
 
     ref: str
@@ -128,21 +128,21 @@ class Side(Part):
     repo: RepositoryReference | None = None
 
 
-class Pull(Part):
+class PullPart(PayloadPart):
     """A pull request."""
 
     number: Number
-    head: Side
+    head: BranchEnd
     merged: bool | None = None
 
 
 class PullPayload(Payload):
     """`pull_request`."""
 
-    pull_request: Pull
+    pull_request: PullPart
 
 
-class Review(Part):
+class ReviewPart(PayloadPart):
     """A review as a whole."""
 
     id: Id
@@ -154,10 +154,10 @@ class Review(Part):
 class ReviewPayload(PullPayload):
     """`pull_request_review`."""
 
-    review: Review
+    review: ReviewPart
 
 
-class ReviewComment(Part):
+class ReviewComment(PayloadPart):
     """A comment on a line of a pull request."""
 
     id: Id
@@ -181,13 +181,13 @@ class PushPayload(Payload):
     deleted: bool = False
 
 
-class NamedRepository(Part):
+class NamedRepository(PayloadPart):
     """A repository in a list."""
 
     full_name: FullName
 
 
-class InstallationPayload(Part):
+class InstallationPayload(PayloadPart):
     """`installation` and `installation_repositories`: about an account, not about a repository."""
 
     sender: Account

@@ -72,7 +72,7 @@ async def keep(store: Store, run: str, base: str, head: str) -> None:
     document = RunDocument(run=run, status=RunStatus.DONE, repo=store.repo, base_commit=base)
     files = {"state.json": document.model_dump_json().encode()}
     await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-    await store.move(naming.integration_ref(run), head, expected=None)
+    await store.move_ref(naming.integration_ref(run), head, expected=None)
 
 
 async def patch_of(cli: Cli, *arguments: str) -> bytes:
@@ -104,7 +104,7 @@ async def test_a_patch_is_the_change_byte_for_byte(cli: Cli, tmp_path: Path) -> 
     )
     cli.env |= {"GIT_CONFIG_GLOBAL": str(config), "GIT_EXTERNAL_DIFF": "false", "GIT_DIFF_OPTS": "-u0"}
     store = await Store.open(cli.home, str(project.path))
-    await store.fetch(None)
+    await store.fetch_base(None)
     await keep(store, "shop-a", one, two)
     await keep(store, "shop-b", one, one)
 
@@ -136,7 +136,7 @@ async def test_at_a_terminal_nothing_steers_it(cli: Cli, tmp_path: Path) -> None
     one = commit(project, BEFORE, later=False)
     two = commit(project, AFTER, later=True)
     store = await Store.open(cli.home, str(project.path))
-    await store.fetch(None)
+    await store.fetch_base(None)
     await keep(store, "shop-a", one, two)
     for arguments in ("shop-a", "shop-a --stat"):
         shown = spawn(f"{Path(sys.prefix) / 'bin/baton'} diff {arguments}", cli.env)

@@ -23,13 +23,15 @@ async def make(home: Path, place: Path) -> tuple[Path, str]:
     project = Project(place / "shop")
     project.commit({"README.md": b"shop\n"}, "first")
     store = await Store.open(home, str(project.path), StateRemote.parse(str(place / "state.git"), "first"))
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     run = naming.run_ref(LANE.run)
     await store.commit_files(run, expected=None, files=run_files(LANE.run, store.repo), message="r", at=AT)
-    await store.move(naming.integration_ref(LANE.run), base.commit, expected=None)
-    began = await Checkpoints(store).begin(LANE, base.commit, at=AT)
+    await store.move_ref(naming.integration_ref(LANE.run), base.commit, expected=None)
+    began = await Checkpoints(store).begin_lane(LANE, base.commit, at=AT)
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}'}
-    head = await Checkpoints(store).record(LANE, expected=began, files=files, workspace=None, summary="1", at=AT)
+    head = await Checkpoints(store).record_checkpoint(
+        LANE, expected=began, files=files, workspace=None, summary="1", at=AT
+    )
     return place / "state.git", head
 
 

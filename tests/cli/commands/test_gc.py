@@ -13,9 +13,9 @@ from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_files
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.git.file_lock import locked
+from workspaces.git.file_lock import hold_lock
 from workspaces.store.store import Store
 
 DAY = timedelta(days=1)
@@ -23,17 +23,19 @@ DAY = timedelta(days=1)
 
 async def make_run(store: Store, run: str, status: RunStatus, ended: timedelta | None, size: int = 50_000) -> str:
     """A run with one checkpoint that holds `size` bytes of its own; gives the checkpoint."""
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     when = datetime.now(UTC) - ended if ended is not None else None
     document = RunDocument(run=run, status=status, repo=store.repo, ended_at=when)
     files = {**run_files(run, store.repo), "state.json": document.model_dump_json().encode()}
     await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-    await store.move(naming.integration_ref(run), base.commit, expected=None)
+    await store.move_ref(naming.integration_ref(run), base.commit, expected=None)
     lane = Lane(naming.run_key(run), "t1")
-    began = await Checkpoints(store).begin(lane, base.commit, at=AT)
+    began = await Checkpoints(store).begin_lane(lane, base.commit, at=AT)
     # The same in all runs, and of this run alone: what is shared must stay.
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}', "gates/1.log": os.urandom(size)}
-    return await Checkpoints(store).record(lane, expected=began, files=files, workspace=None, summary="1", at=AT)
+    return await Checkpoints(store).record_checkpoint(
+        lane, expected=began, files=files, workspace=None, summary="1", at=AT
+    )
 
 
 def age(home: Path, by: timedelta = 3 * DAY) -> None:
@@ -62,7 +64,10 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
     age(cli.home)
     (cli.home / "workspaces/old/t1").mkdir(parents=True)
     settings = read_settings(home=cli.home)
-    async with temporal_service(settings, embedded_only=True) as service, locked(cli.home / "workspaces/held/t1/lock"):
+    async with (
+        connect_service(settings, embedded_only=True) as service,
+        hold_lock(cli.home / "workspaces/held/t1/lock"),
+    ):
         request = RunRequest(task="x", repo=store.repo)
         await service.client.start_workflow("Pipeline", request, id="open", task_queue="nowhere")
 
@@ -70,7 +75,7 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert [one["run"] for one in dry["removed"]] == ["held", "old"]
         assert all(50_000 < one["bytes"] < 60_000 for one in dry["removed"])
         assert dry["kept"] == {"ended": ["new", "today"], "open": ["open", "waiting"], "in_use": []}
-        assert store.objects.has(heads["old"])
+        assert store.objects.has_object(heads["old"])
 
         assert json.loads((await cli("store", "gc", "--dry-run", "--json")).out) == dry
         said = await cli("gc")
@@ -78,8 +83,8 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert "held  is left alone: a worker works in one of its workspaces" in said.out
         assert "1 run removed, about 0." in said.err
         after = await Store.open(cli.home, store.repo)
-        assert [run for run, head in heads.items() if not after.objects.has(head)] == ["old"]
-        assert after.refs("old") == [naming.run_ref("old")]
+        assert [run for run, head in heads.items() if not after.objects.has_object(head)] == ["old"]
+        assert after.list_refs("old") == [naming.run_ref("old")]
         assert not (cli.home / "workspaces/old").exists()
 
         # What was packed just now is dropped by the next call only, some hours later.
@@ -95,12 +100,12 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert sized["kept"]["in_use"] == ["held"]
         assert sized["freed_bytes"] > 50_000
     last = await Store.open(cli.home, store.repo)
-    assert last.refs("old") == last.refs("new") == []
+    assert last.list_refs("old") == last.list_refs("new") == []
     whole = await cli("doctor", "--store", "--json")
     (report,) = json.loads(whole.out)["stores"]
     assert [finding for finding in report["findings"] if finding["kind"] != "leftover"] == []
     for run in ("held", "today", "waiting", "open"):
-        assert await last.read(heads[run], "transcript/1-backend/00001-user.json") == b'{"turn": 1}'
+        assert await last.read_file(heads[run], "transcript/1-backend/00001-user.json") == b'{"turn": 1}'
 
 
 @pytest.mark.server
@@ -117,7 +122,7 @@ async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli,
     for path in work.values():
         path.mkdir(parents=True)
     settings = read_settings(home=cli.home)
-    async with temporal_service(settings, embedded_only=True) as service, locked(work[held] / "lock"):
+    async with connect_service(settings, embedded_only=True) as service, hold_lock(work[held] / "lock"):
         request = RunRequest(task="x", repo=store.repo)
         await service.client.start_workflow("Pipeline", request, id=running, task_queue="nowhere")
         dry = json.loads((await cli("gc", "--dry-run", "--json")).out)
@@ -128,8 +133,8 @@ async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli,
         assert gone["kept"] == {"ended": ["nightly"], "open": [running], "in_use": [held]}
         assert held in (await cli("gc")).out
     after = await Store.open(cli.home, store.repo)
-    assert after.refs(naming.run_key(old)) == []
-    assert [run for run, head in heads.items() if not after.objects.has(head)] == [old]
+    assert after.list_refs(naming.run_key(old)) == []
+    assert [run for run, head in heads.items() if not after.objects.has_object(head)] == [old]
     assert [run for run, path in work.items() if not path.parent.exists()] == [old]
     assert [path.name for path in after.root.rglob(f"*{naming.run_key(old)}*")] == []
 

@@ -14,7 +14,7 @@ from baton.settings.core import read_settings
 from standin.server.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
 from tests.conftest import HANGS, assert_eventually
-from workers.embedded.server import embedded_server
+from workers.embedded.server import use_embedded_server
 from workspaces.store.store import Store
 
 pytestmark = pytest.mark.server
@@ -48,7 +48,7 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     await assert_eventually(lambda: nothing_runs(scripted.home))
 
     # The commands share one server, so that none of them has to start its own.
-    async with embedded_server(read_settings(home=scripted.home)):
+    async with use_embedded_server(read_settings(home=scripted.home)):
         listed = json.loads((await scripted("list", "--json", "--status", "waiting")).out)
         assert [(row["run"], row["status"], row["pending_decisions"]) for row in listed] == [(run_id, "waiting", 1)]
         assert list(listed[0])[: len(FIRST_FIELDS) - 1] == FIRST_FIELDS[:-1]
@@ -93,7 +93,7 @@ async def test_a_run_waits_for_a_decision_and_goes_on_after_it(
     assert (repository / "orders" / "draft.py").exists()
 
     # What is over can be looked at without any worker, and is the same everywhere.
-    async with embedded_server(read_settings(home=scripted.home)):
+    async with use_embedded_server(read_settings(home=scripted.home)):
         assert document(await scripted("show", run_id, "--json")) | {"web_ui": ""} == final | {"web_ui": ""}
         assert document(await scripted("show", run_id, "--state")) | {"web_ui": ""} == final | {"web_ui": ""}
         assert (await scripted("watch", run_id)).code == 0
@@ -211,7 +211,7 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert (await scripted("watch", run_id)).code == 1
     # The caps of the command line are those that the run works with.
     store = await Store.open(scripted.home, str(repository))
-    begun = json.loads(await store.read(str(await store.head(naming.run_ref(run_id))), "request.json") or b"")
+    begun = json.loads(await store.read_file(str(await store.read_head(naming.run_ref(run_id))), "request.json") or b"")
     assert {name: begun[name] for name in caps} == caps
     assert begun["wall_clock_seconds"] == 7_200
 
@@ -243,7 +243,7 @@ async def test_short_lived_commands_end_cleanly(cli: Cli) -> None:
     """The SDK's threads crash processes that end right after a call; no exit code but ours may be seen."""
     # The first has a server of its own to start and stop, the others share one.
     results = [await cli("list", "--json")]
-    async with embedded_server(read_settings(home=cli.home)):
+    async with use_embedded_server(read_settings(home=cli.home)):
         for _ in range(7):
             results.append(await cli("list", "--json"))
     assert [(result.code, result.out, result.err) for result in results] == [(0, "[]\n", "")] * 8

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
 from baton.settings.core import read_settings
-from interfaces.cli.commands.webhook import receiving
+from interfaces.cli.commands.webhook import receive_webhooks
 from tests.cli.conftest import Cli, Process, finish, nothing_runs
 from tests.cli.test_wrong_input import refused
 from tests.conftest import HANGS, assert_eventually
@@ -115,10 +115,10 @@ async def test_a_namespace_that_forgets_too_soon_is_named(
     )
     short = await Client.connect(service.address, namespace=name, tls=service.tls or False)
     settings = read_settings(github_webhook_secret=SECRET, github_webhook_port=0)
-    async with receiving(short, settings):
+    async with receive_webhooks(short, settings):
         pass
     said = capsys.readouterr().err
     assert f"The namespace {name} forgets ended runs after 1 day" in said
-    async with receiving(service.client, settings):
+    async with receive_webhooks(service.client, settings):
         pass
     assert "forgets" not in capsys.readouterr().err

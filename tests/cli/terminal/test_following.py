@@ -7,7 +7,7 @@ from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from baton.errors import BatonError
-from interfaces.cli.views.follow import follow
+from interfaces.cli.views.follow import follow_run
 from interfaces.cli.views.live_view import PlainView
 from tests.conftest import HANGS
 from workers.temporal_service import TemporalService
@@ -34,5 +34,5 @@ async def test_a_workflow_that_cannot_go_on_is_no_endless_wait(
             with pytest.raises(
                 BatonError, match=r"cannot go on with this version of Baton: step\(\) got an unexpected"
             ):
-                await follow(service, run_id, PlainView(), None)
+                await follow_run(service, run_id, PlainView(), None)
         await handle.terminate()

@@ -29,17 +29,17 @@ from baton.records.run import (
 )
 from baton.records.run import TaskState as State
 from baton.steps.session import SessionStatus
-from interfaces.cli.runs.pending_activities import Step
-from interfaces.cli.runs.snapshot import Snapshot, role_at_work
-from interfaces.cli.runs.stored_run import Part
-from interfaces.cli.terminal.output import clean, one_line, print_json, usd
-from interfaces.cli.terminal.prompt import match_choice, present
-from interfaces.cli.views.follow import exit_code
+from interfaces.cli.runs.pending_activities import RunningStep
+from interfaces.cli.runs.snapshot import RunSnapshot, role_at_work
+from interfaces.cli.runs.stored_run import TranscriptMessage
+from interfaces.cli.terminal.output import clean_text, format_usd, one_line, print_json
+from interfaces.cli.terminal.prompt import match_choice, write_question
+from interfaces.cli.views.follow import exit_code_of
 from interfaces.cli.views.patch_size import parse_numstat
-from interfaces.cli.views.progress_lines import doing, events
-from interfaces.cli.views.run_summary import ending
-from interfaces.cli.views.run_tree import run_tree
-from interfaces.cli.views.transcript import render
+from interfaces.cli.views.progress_lines import describe_activity, list_events
+from interfaces.cli.views.run_summary import ending_lines
+from interfaces.cli.views.run_tree import make_run_tree
+from interfaces.cli.views.transcript import render_transcript
 from tests.conftest import HANGS
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
@@ -62,7 +62,7 @@ def question(**fields: Any) -> Decision:
 
 @pytest.mark.parametrize("text", [HOSTILE, f"a{ESCAPE}b", "\x00", "\x7f\x85"])
 def test_control_characters_never_reach_a_terminal(text: str) -> None:
-    for shown in (clean(text), one_line(text)):
+    for shown in (clean_text(text), one_line(text)):
         assert not any((ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160 for char in shown)
         assert "\u202e" not in shown
 
@@ -88,19 +88,19 @@ def test_every_line_of_progress_and_summary_is_clean() -> None:
         gate=GateDocument(commit="a" * 40, command=HOSTILE, exit_code=1),
     )
     session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=1, excerpt=HOSTILE)
-    for text in [*events(None, Snapshot(document, closed=False, sessions=[session])), *ending(document)]:
-        assert text == clean(text)
+    for text in [*list_events(None, RunSnapshot(document, closed=False, sessions=[session])), *ending_lines(document)]:
+        assert text == clean_text(text)
         assert "\n" not in text
 
 
 def test_events_tell_only_what_is_new() -> None:
-    first = Snapshot(run(RunStatus.PLANNING), closed=False)
-    assert events(None, first) == ["planning, $0.0000"]
-    assert events(first, first) == []
+    first = RunSnapshot(run(RunStatus.PLANNING), closed=False)
+    assert list_events(None, first) == ["planning, $0.0000"]
+    assert list_events(first, first) == []
     tasks = [TaskDocument(id="t1", title="Pages", role="backend", state=State.WORKING, rounds=1, stage="make")]
     session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read", "Bash"], cost_usd=0.02)
-    second = Snapshot(run(tasks=tasks, base_commit="b" * 40), closed=False, sessions=[session])
-    assert events(first, second) == [
+    second = RunSnapshot(run(tasks=tasks, base_commit="b" * 40), closed=False, sessions=[session])
+    assert list_events(first, second) == [
         "base bbbbbbbbbbbb of /srv/shop",
         "plan: 1 task",
         "  t1 backend: Pages",
@@ -109,9 +109,9 @@ def test_events_tell_only_what_is_new() -> None:
     ]
     done = [tasks[0].model_copy(update={"state": State.DONE, "stage": "", "cost_usd": 1.5})]
     answered = question(state=DecisionState.ANSWERED, choice="url", by="ada")
-    opened = Snapshot(run(tasks=tasks, base_commit="b" * 40, decisions=[question()]), closed=False)
-    assert events(second, opened)[0] == "decision D1 (task t1): Where?"
-    third = Snapshot(
+    opened = RunSnapshot(run(tasks=tasks, base_commit="b" * 40, decisions=[question()]), closed=False)
+    assert list_events(second, opened)[0] == "decision D1 (task t1): Where?"
+    third = RunSnapshot(
         run(
             RunStatus.DONE,
             tasks=done,
@@ -122,7 +122,7 @@ def test_events_tell_only_what_is_new() -> None:
         ),
         closed=True,
     )
-    assert events(opened, third) == [
+    assert list_events(opened, third) == [
         "t1 done after 1 round, $1.50",
         "decision D1 answered by ada: url",
         "published baton/x at cccccccccccc",
@@ -131,41 +131,41 @@ def test_events_tell_only_what_is_new() -> None:
 
 
 def test_a_red_gate_and_a_rejected_review_are_said_as_they_happen() -> None:
-    def at(*outcomes: RoundDocument) -> Snapshot:
+    def at(*outcomes: RoundDocument) -> RunSnapshot:
         task = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, outcomes=list(outcomes))
-        return Snapshot(run(tasks=[task]), closed=False)
+        return RunSnapshot(run(tasks=[task]), closed=False)
 
     red = GateDocument(commit="a" * 40, command="pytest -q", exit_code=1)
     green = GateDocument(commit="b" * 40, command="pytest -q", exit_code=0)
     first = RoundDocument(round=1, tester="fail", gate=red)
     second = RoundDocument(round=2, tester="pass", gate=green, reviewer="request_changes", blocking=2)
-    assert events(at(), at(RoundDocument(round=1, tester="fail"))) == ["t1 round 1: the tester says fail"]
-    assert events(at(RoundDocument(round=1, tester="fail")), at(first)) == [
+    assert list_events(at(), at(RoundDocument(round=1, tester="fail"))) == ["t1 round 1: the tester says fail"]
+    assert list_events(at(RoundDocument(round=1, tester="fail")), at(first)) == [
         "t1 round 1: gate red (exit code 1), pytest -q"
     ]
     # What was missed between two looks is made up for.
-    assert events(at(first), at(first, second)) == [
+    assert list_events(at(first), at(first, second)) == [
         "t1 round 2: the tester says pass",
         "t1 round 2: gate green, pytest -q",
         "t1 round 2: the reviewer says request_changes, 2 blocking findings",
     ]
-    assert events(at(first, second), at(first, second)) == []
+    assert list_events(at(first, second), at(first, second)) == []
 
 
 def test_what_is_waited_for_is_said_once() -> None:
     working = TaskDocument(id="t1", title="x", role="backend", state=State.WORKING, rounds=1, stage="make")
     session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=2, tools=["Read"])
     waits = session.model_copy(update={"waiting_for": "the usage limit, until noon"})
-    before = Snapshot(run(tasks=[working]), closed=False, sessions=[session])
-    asked = Snapshot(run(tasks=[working]), closed=False, sessions=[waits])
-    told = Snapshot(run(tasks=[working], waiting_for={"t1": waits.waiting_for}), closed=False, sessions=[waits])
-    assert events(before, asked) == ["t1 backend round 1 turn 2: waits for the usage limit, until noon"]
-    assert events(asked, told) == []
-    assert doing(working, waits) == "turn 2: waits for the usage limit, until noon"
+    before = RunSnapshot(run(tasks=[working]), closed=False, sessions=[session])
+    asked = RunSnapshot(run(tasks=[working]), closed=False, sessions=[waits])
+    told = RunSnapshot(run(tasks=[working], waiting_for={"t1": waits.waiting_for}), closed=False, sessions=[waits])
+    assert list_events(before, asked) == ["t1 backend round 1 turn 2: waits for the usage limit, until noon"]
+    assert list_events(asked, told) == []
+    assert describe_activity(working, waits) == "turn 2: waits for the usage limit, until noon"
     # A gate or a merge, and the run itself, have no session.
     host = run(tasks=[working], waiting_for={"t1": "its host", "run": "its host"})
-    assert events(before, Snapshot(host, closed=False)) == ["t1 waits for its host", "run waits for its host"]
-    assert doing(working, None, "its host") == "waits for its host"
+    assert list_events(before, RunSnapshot(host, closed=False)) == ["t1 waits for its host", "run waits for its host"]
+    assert describe_activity(working, None, "its host") == "waits for its host"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_who_works_at_a_stage(stage: str, role: str | None) -> None:
     ],
 )
 def test_exit_codes_say_how_a_run_ended(status: RunStatus, code: ExitCode) -> None:
-    assert exit_code(run(status)) == code
+    assert exit_code_of(run(status)) == code
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,13 @@ def test_choices_by_words_or_number(answer: str, choice: str | None) -> None:
 
 
 def test_an_open_decision_comes_with_the_command_that_answers_it() -> None:
-    text = "\n".join(ending(run(RunStatus.WAITING, decisions=[question()])))
+    text = "\n".join(ending_lines(run(RunStatus.WAITING, decisions=[question()])))
     assert "baton decide shop-x7k2 D1 url" in text
     assert "baton watch shop-x7k2" in text
 
 
 def test_money_is_readable() -> None:
-    assert [usd(0), usd(0.0123), usd(12.345)] == ["$0.0000", "$0.0123", "$12.35"]
+    assert [format_usd(0), format_usd(0.0123), format_usd(12.345)] == ["$0.0000", "$0.0123", "$12.35"]
 
 
 def test_a_transcript_reads_like_a_conversation() -> None:
@@ -231,11 +231,11 @@ def test_a_transcript_reads_like_a_conversation() -> None:
         },
     }
     parts = [
-        Part("1-backend", 1, "user", asked),
-        Part("1-backend", 1, "assistant", answer),
-        Part("1-backend", 2, "user", result),
+        TranscriptMessage("1-backend", 1, "user", asked),
+        TranscriptMessage("1-backend", 1, "assistant", answer),
+        TranscriptMessage("1-backend", 2, "user", result),
     ]
-    text = "\n".join(render(parts, "t1"))
+    text = "\n".join(render_transcript(parts, "t1"))
     assert text.startswith("=== t1: backend, round 1 =")
     assert "--- turn 1  m  $0.5000  1.2 s" in text
     assert "  (thinking) hm" in text
@@ -247,7 +247,7 @@ def test_a_transcript_reads_like_a_conversation() -> None:
 
 @pytest.mark.parametrize("entry", [None, [], "x", {"message": None}, {"message": {"content": [1, {"type": "text"}]}}])
 def test_a_transcript_of_another_shape_is_no_error(entry: Any) -> None:
-    assert list(render([Part("1-backend", 1, "assistant", entry)], "t1"))
+    assert list(render_transcript([TranscriptMessage("1-backend", 1, "assistant", entry)], "t1"))
 
 
 def test_statistics_name_each_file() -> None:
@@ -304,10 +304,10 @@ def test_a_person_answers_at_a_terminal(replies: list[str], answer: str) -> None
     assert answer in dialogue(*replies)
 
 
-def drawn(now: Snapshot) -> str:
+def drawn(now: RunSnapshot) -> str:
     """The tree as a terminal of 120 columns shows it."""
     screen = io.StringIO()
-    Console(file=screen, width=120, color_system=None).print(run_tree(now))
+    Console(file=screen, width=120, color_system=None).print(make_run_tree(now))
     return screen.getvalue()
 
 
@@ -330,10 +330,10 @@ def test_the_tree_shows_tasks_sessions_steps_and_questions() -> None:
     about = question().model_copy(update={"task_id": "t2"})
     document = run(tasks=[working, waiting, gate, later], decisions=[about], cost_usd=1.25, turns=9)
     steps = {
-        "shop-x7k2/t1/2-backend": Step(stage="tools", tool="Bash", seconds=12.4, attempt=2, failure="boom"),
-        "shop-x7k2/t3": Step(stage="gate", seconds=31),
+        "shop-x7k2/t1/2-backend": RunningStep(stage="tools", tool="Bash", seconds=12.4, attempt=2, failure="boom"),
+        "shop-x7k2/t3": RunningStep(stage="gate", seconds=31),
     }
-    shown = drawn(Snapshot(document, closed=False, sessions=[session], steps=steps))
+    shown = drawn(RunSnapshot(document, closed=False, sessions=[session], steps=steps))
     assert shown.splitlines() == [
         "shop-x7k2  working  $1.25  9 turns",
         "├── t1  Pages  working, round 2, 7 turns",
@@ -354,9 +354,9 @@ def test_nothing_foreign_steers_the_terminal_from_the_tree() -> None:
     task = TaskDocument(id="t1", title=f"[red]{HOSTILE}", role="backend", state=State.WAITING, stage=HOSTILE)
     session = SessionStatus(run="r", task="t1", round=1, role="backend", turn=1, excerpt=HOSTILE, tools=[HOSTILE])
     document = run(tasks=[task], decisions=[Decision(id="D1", task_id="t1", question=HOSTILE, choices=[HOSTILE])])
-    steps = {"shop-x7k2": Step(stage=HOSTILE, tool=HOSTILE, failure=HOSTILE, attempt=3)}
-    shown = drawn(Snapshot(document, closed=False, sessions=[session], steps=steps))
-    assert shown == clean(shown)
+    steps = {"shop-x7k2": RunningStep(stage=HOSTILE, tool=HOSTILE, failure=HOSTILE, attempt=3)}
+    shown = drawn(RunSnapshot(document, closed=False, sessions=[session], steps=steps))
+    assert shown == clean_text(shown)
     assert "[red]" in shown
 
 
@@ -364,11 +364,11 @@ def test_a_question_is_folded_between_words_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = question(suggestions=["the URL, for a link can be shared, and the back button works"])
-    present(asked)
+    write_question(asked)
     wide = capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
-    present(asked)
+    write_question(asked)
     narrow = capsys.readouterr().err
     assert max(map(len, narrow.splitlines())) <= 40 < max(map(len, wide.splitlines()))
     assert narrow.split() == wide.split()

@@ -6,8 +6,8 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from interfaces.github.signature import sign
-from interfaces.github.verdicts import Policy
+from interfaces.github.signature import sign_body
+from interfaces.github.verdicts import WebhookPolicy
 
 SECRET = "canary-webhook-secret"
 BRANCH = "baton/issue-7-add-pagination"
@@ -17,7 +17,7 @@ REPOSITORY_ID, FORK_ID, APP_ID = 11, 12, 4711
 PATIENCE = timedelta(seconds=60)
 """How long a delivery may wait for Temporal on a busy machine, where a test is not about that."""
 
-POLICY = Policy(secrets=(SECRET,), app_id=APP_ID, bots=frozenset({"helper[bot]"}))
+POLICY = WebhookPolicy(secrets=(SECRET,), app_id=APP_ID, bots=frozenset({"helper[bot]"}))
 
 ADA = {"login": "ada", "id": 1, "type": "User"}
 REPOSITORY = {"id": REPOSITORY_ID, "name": "shop", "full_name": "acme/shop", "owner": {"login": "acme", "id": 2}}
@@ -56,7 +56,7 @@ def headers(body: bytes, event: str, secret: str = SECRET, **others: str) -> dic
         "Content-Type": "application/json",
         "X-GitHub-Event": event,
         "X-GitHub-Delivery": f"test-{secrets.token_hex(6)}",
-        "X-Hub-Signature-256": sign(body, secret),
+        "X-Hub-Signature-256": sign_body(body, secret),
         **others,
     }
 

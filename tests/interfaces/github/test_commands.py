@@ -2,40 +2,40 @@
 
 import pytest
 
-from baton.records.issue import Command
-from interfaces.github.comment_command import parse
+from baton.records.issue import BatonCommand
+from interfaces.github.comment_command import parse_comment
 
 
 @pytest.mark.parametrize(
     ("comment", "command"),
     [
-        ("/baton run", Command(name="run")),
-        ("/baton run only the API", Command(name="run", text="only the API")),
-        ("/baton run only\r\nthe API", Command(name="run", text="only\nthe API")),
-        ("/baton status", Command(name="status")),
-        ("/baton stop\n\nIt is too dear.", Command(name="stop")),
-        ("/baton retry", Command(name="retry")),
-        ("/baton retry d2", Command(name="retry", decision_id="D2")),
-        ("/baton help", Command(name="help")),
-        ("/baton", Command(name="help")),
-        ("  /baton\tstop  ", Command(name="stop")),
-        ("\n \n/baton stop", Command(name="stop")),
-        ("/baton guide keep\nthe old one", Command(name="guide", text="keep\nthe old one")),
-        ("/baton decide D1 postgres", Command(name="decide", decision_id="D1", choice="postgres")),
+        ("/baton run", BatonCommand(name="run")),
+        ("/baton run only the API", BatonCommand(name="run", text="only the API")),
+        ("/baton run only\r\nthe API", BatonCommand(name="run", text="only\nthe API")),
+        ("/baton status", BatonCommand(name="status")),
+        ("/baton stop\n\nIt is too dear.", BatonCommand(name="stop")),
+        ("/baton retry", BatonCommand(name="retry")),
+        ("/baton retry d2", BatonCommand(name="retry", decision_id="D2")),
+        ("/baton help", BatonCommand(name="help")),
+        ("/baton", BatonCommand(name="help")),
+        ("  /baton\tstop  ", BatonCommand(name="stop")),
+        ("\n \n/baton stop", BatonCommand(name="stop")),
+        ("/baton guide keep\nthe old one", BatonCommand(name="guide", text="keep\nthe old one")),
+        ("/baton decide D1 postgres", BatonCommand(name="decide", decision_id="D1", choice="postgres")),
         (
             "/baton decide d1 postgres we run it",
-            Command(name="decide", decision_id="D1", choice="postgres", text="we run it"),
+            BatonCommand(name="decide", decision_id="D1", choice="postgres", text="we run it"),
         ),
-        ("/baton decide D1 `use sqlite`", Command(name="decide", decision_id="D1", choice="use sqlite")),
+        ("/baton decide D1 `use sqlite`", BatonCommand(name="decide", decision_id="D1", choice="use sqlite")),
         (
             '/baton decide D12 "use sqlite" it is small',
-            Command(name="decide", decision_id="D12", choice="use sqlite", text="it is small"),
+            BatonCommand(name="decide", decision_id="D12", choice="use sqlite", text="it is small"),
         ),
-        ("/baton decide D1 it's", Command(name="decide", decision_id="D1", choice="it's")),
+        ("/baton decide D1 it's", BatonCommand(name="decide", decision_id="D1", choice="it's")),
     ],
 )
-def test_commands(comment: str, command: Command) -> None:
-    assert parse(comment) == command
+def test_commands(comment: str, command: BatonCommand) -> None:
+    assert parse_comment(comment) == command
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_commands(comment: str, command: Command) -> None:
     ],
 )
 def test_no_commands(comment: str | None) -> None:
-    assert parse(comment) is None
+    assert parse_comment(comment) is None
 
 
 LINES = ["frobnicate", "stop please", "status now", "decide", "decide D1", "decide postgres D1", "decide D0 x"]
@@ -78,12 +78,12 @@ LINES += ["retry everything", "run-away", "RUN", "stop, please", "decide D1 " + 
 
 @pytest.mark.parametrize("line", LINES)
 def test_what_begins_like_a_command_and_is_none(line: str) -> None:
-    assert parse(f"/baton {line}\nmore") == Command(name="help", text=line)
+    assert parse_comment(f"/baton {line}\nmore") == BatonCommand(name="help", text=line)
 
 
 def test_arguments_hold_what_a_reader_sees() -> None:
-    assert parse("/baton guide a<!--\nrm -rf /\n-->b\u202e\x1b[0m") == Command(name="guide", text="ab[0m")
-    said = parse("/baton guide " + "x" * 70_000)
+    assert parse_comment("/baton guide a<!--\nrm -rf /\n-->b\u202e\x1b[0m") == BatonCommand(name="guide", text="ab[0m")
+    said = parse_comment("/baton guide " + "x" * 70_000)
     assert said is not None
-    assert parse("/baton guide") == Command(name="help", text="guide")
+    assert parse_comment("/baton guide") == BatonCommand(name="help", text="guide")
     assert len(said.text) <= 10_000

@@ -8,8 +8,8 @@ import pytest
 from temporalio.client import Client
 
 from interfaces.github.app import Webhook
-from interfaces.github.server import MAX_WAITING, room_for_waiting, serve
-from interfaces.github.start_delivery import Desk
+from interfaces.github.server import MAX_WAITING, max_waiting_connections, serve_webhook
+from interfaces.github.start_delivery import DeliveryStarter
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, encode, headers, labeled
 from tests.interfaces.github.http import connect, get, post, request
 
@@ -36,7 +36,9 @@ def many_files() -> Iterator[None]:
 @pytest.mark.parametrize("sent", SENT)
 @pytest.mark.usefixtures("many_files")
 async def test_a_crowd_shuts_nobody_out(client: Client, task_queue: str, sent: str) -> None:
-    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
+    async with serve_webhook(
+        Webhook(POLICY, DeliveryStarter(client, task_queue, limit=PATIENCE)).build_application(), "127.0.0.1", 0
+    ) as where:
         crowd = []
         for _ in range(CROWD):
             _, writer = await connect(where)
@@ -54,8 +56,8 @@ def test_room_is_left_for_other_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
-        assert room_for_waiting() == 256
+        assert max_waiting_connections() == 256
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))
-        assert room_for_waiting() == MAX_WAITING
+        assert max_waiting_connections() == MAX_WAITING
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,13 +2,13 @@
 
 import collections
 
-from interfaces.github.parse_request import verdict
-from interfaces.github.verdicts import Ignore, Policy, Reject, Signal, Start
+from interfaces.github.parse_request import judge_request
+from interfaces.github.verdicts import IgnoreDelivery, RejectRequest, SignalRun, StartRun, WebhookPolicy
 from tests.interfaces.github.deliveries import SECRET, encode, headers
 from tests.support.github.npm import Npm
 
 # One of the labels in the examples, so that some of them start a run.
-POLICY = Policy(secrets=(SECRET,), label="bug")
+POLICY = WebhookPolicy(secrets=(SECRET,), label="bug")
 
 CONCERN_US = {
     ("issues.labeled", "start"): 2,
@@ -25,12 +25,12 @@ def test_each_example_gets_a_sensible_verdict(npm: Npm) -> None:
     matters: collections.Counter[tuple[str, str]] = collections.Counter()
     for event, example in npm.examples():
         body = encode(example)
-        said = verdict(headers(body, event), body, POLICY)
-        assert not isinstance(said, Reject), (event, example.get("action"), said)
-        if isinstance(said, Ignore):
+        said = judge_request(headers(body, event), body, POLICY)
+        assert not isinstance(said, RejectRequest), (event, example.get("action"), said)
+        if isinstance(said, IgnoreDelivery):
             assert said.reason
         else:
-            assert isinstance(said, Start) == (said.delivery.matter.kind == "start")
+            assert isinstance(said, StartRun) == (said.delivery.matter.kind == "start")
             assert said.delivery.repository.owner in {"Codertocat", "octocat", "octo-org"}
             matters[(said.delivery.event, said.delivery.matter.kind)] += 1
     assert dict(matters) == CONCERN_US
@@ -41,7 +41,10 @@ def test_those_of_an_enterprise_server_can_be_read_too(npm: Npm) -> None:
     assert len(examples) > 300
     for event, example in examples:
         body = encode(example)
-        assert not isinstance(verdict(headers(body, event), body, POLICY), Reject), (event, example.get("action"))
+        assert not isinstance(judge_request(headers(body, event), body, POLICY), RejectRequest), (
+            event,
+            example.get("action"),
+        )
 
 
 def test_no_example_passes_unsigned_or_wrongly_signed(npm: Npm) -> None:
@@ -55,8 +58,8 @@ def test_no_example_passes_unsigned_or_wrongly_signed(npm: Npm) -> None:
             {**good, "X-Hub-Signature-256": good["X-Hub-Signature-256"].upper()},
         ]
         for given in wrong:
-            said = verdict(given, body, POLICY)
-            assert isinstance(said, Reject)
+            said = judge_request(given, body, POLICY)
+            assert isinstance(said, RejectRequest)
             assert said.status == 401
 
 
@@ -69,8 +72,8 @@ def test_those_of_a_branch_of_ours_concern_us(npm: Npm) -> None:
             text = text.replace(f'"{branch}"', '"baton/issue-2-x"').replace(f"heads/{branch}", "heads/baton/issue-2-x")
         text = text.replace('"conclusion": "success"', '"conclusion": "failure"').replace('"body": null', '"body": "x"')
         body = text.encode()
-        said = verdict(headers(body, event), body, POLICY)
-        if isinstance(said, Signal):
+        said = judge_request(headers(body, event), body, POLICY)
+        if isinstance(said, SignalRun):
             seen.add((said.delivery.event, said.delivery.matter.kind))
     assert seen >= {
         ("pull_request.closed", "pull"),

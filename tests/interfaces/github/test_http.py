@@ -14,10 +14,10 @@ from temporalio.worker import Worker
 from baton.records.issue import Delivery
 from interfaces.github.app import Webhook
 from interfaces.github.parse_request import MAX_BODY
-from interfaces.github.request_body import Bodies
-from interfaces.github.server import serve
-from interfaces.github.signature import sign
-from interfaces.github.start_delivery import Desk
+from interfaces.github.request_body import RequestBodies
+from interfaces.github.server import serve_webhook
+from interfaces.github.signature import sign_body
+from interfaces.github.start_delivery import DeliveryStarter
 from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET, commented, encode, headers, labeled
 from tests.interfaces.github.http import answer, connect, get, post, request, send
@@ -37,7 +37,9 @@ class Noted:
 @pytest_asyncio.fixture(loop_scope="session")
 async def address(client: Client, task_queue: str) -> AsyncIterator[str]:
     """A webhook that hands over to a task queue nobody else uses."""
-    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
+    async with serve_webhook(
+        Webhook(POLICY, DeliveryStarter(client, task_queue, limit=PATIENCE)).build_application(), "127.0.0.1", 0
+    ) as where:
         yield where
 
 
@@ -129,15 +131,15 @@ async def test_nonsense_on_the_wire(address: str) -> None:
     writer.close()
     # Two signatures are none.
     given = headers(BODY, "issues")
-    wrong = {**given, "x-hub-signature-256": sign(BODY, "another-secret")}
+    wrong = {**given, "x-hub-signature-256": sign_body(BODY, "another-secret")}
     assert (await post(address, wrong, BODY)).status == 401
     assert (await get(address, "/healthz")).status == 200
 
 
 async def test_slow_clients_are_let_go(client: Client) -> None:
-    bodies = Bodies(limit=timedelta(seconds=2))
-    application = Webhook(POLICY, Desk(client), bodies).application()
-    async with serve(application, "127.0.0.1", 0, patience=timedelta(seconds=2)) as where:
+    bodies = RequestBodies(limit=timedelta(seconds=2))
+    application = Webhook(POLICY, DeliveryStarter(client), bodies).build_application()
+    async with serve_webhook(application, "127.0.0.1", 0, patience=timedelta(seconds=2)) as where:
         given = headers(BODY, "issues")
         # No head, half a head, half a body.
         for raw, status in ((b"", 0), (b"POST / HTTP/1.1\r\nHost: x\r\n", 0), (request(given, BODY)[:-1], 408)):
@@ -150,8 +152,10 @@ async def test_slow_clients_are_let_go(client: Client) -> None:
 
 
 async def test_memory_for_bodies_is_bounded(client: Client) -> None:
-    bodies = Bodies(max_held=1_500)
-    async with serve(Webhook(POLICY, Desk(client), bodies).application(), "127.0.0.1", 0) as where:
+    bodies = RequestBodies(max_held=1_500)
+    async with serve_webhook(
+        Webhook(POLICY, DeliveryStarter(client), bodies).build_application(), "127.0.0.1", 0
+    ) as where:
         body = BODY + b" " * (1_000 - len(BODY))
         half = request(headers(body, "star"), body)
         reader, writer = await connect(where)
@@ -168,7 +172,9 @@ async def test_memory_for_bodies_is_bounded(client: Client) -> None:
 
 async def test_what_is_under_way_is_answered_when_the_server_stops(client: Client, task_queue: str) -> None:
     given = headers(BODY, "issues")
-    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
+    async with serve_webhook(
+        Webhook(POLICY, DeliveryStarter(client, task_queue, limit=PATIENCE)).build_application(), "127.0.0.1", 0
+    ) as where:
         reader, writer = await connect(where)
         writer.write(request(given, BODY))
         await writer.drain()

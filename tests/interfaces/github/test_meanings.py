@@ -5,10 +5,19 @@ from typing import Any
 
 import pytest
 
-from baton.records.issue import Check, Matter, Pull, Removed, Review, Said, Start, Stop
+from baton.records.issue import (
+    CheckEvent,
+    CommentCommand,
+    EventPayload,
+    PullRequestEvent,
+    RepositoriesRemoved,
+    ReviewEvent,
+    RunRequested,
+    StopRequested,
+)
 from interfaces.github import verdicts
-from interfaces.github.parse_request import verdict
-from interfaces.github.verdicts import Ignore, Policy
+from interfaces.github.parse_request import judge_request
+from interfaces.github.verdicts import IgnoreDelivery, WebhookPolicy
 from tests.interfaces.github.deliveries import (
     ADA,
     APP_ID,
@@ -30,35 +39,35 @@ BOT = {"login": "renovate[bot]", "id": 9, "type": "Bot"}
 HELPER = {"login": "Helper[bot]", "id": 10, "type": "Bot"}
 
 
-def judged(event: str, content: dict[str, Any], policy: Policy = POLICY) -> verdicts.Verdict:
+def judged(event: str, content: dict[str, Any], policy: WebhookPolicy = POLICY) -> verdicts.Verdict:
     body = encode(content)
-    return verdict(headers(body, event), body, policy)
+    return judge_request(headers(body, event), body, policy)
 
 
-def matter(event: str, content: dict[str, Any], policy: Policy = POLICY) -> Matter:
+def matter(event: str, content: dict[str, Any], policy: WebhookPolicy = POLICY) -> EventPayload:
     said = judged(event, content, policy)
-    assert isinstance(said, verdicts.Start | verdicts.Signal), said
+    assert isinstance(said, verdicts.StartRun | verdicts.SignalRun), said
     assert said.delivery.repository.full_name == "acme/shop"
     assert said.delivery.repository.clone_url == "https://github.com/acme/shop.git"
     assert said.delivery.repository.installation == 99
     return said.delivery.matter
 
 
-def reason(event: str, content: dict[str, Any], policy: Policy = POLICY) -> str:
+def reason(event: str, content: dict[str, Any], policy: WebhookPolicy = POLICY) -> str:
     said = judged(event, content, policy)
-    assert isinstance(said, Ignore), said
+    assert isinstance(said, IgnoreDelivery), said
     return said.reason
 
 
 def test_the_label_starts_a_run_with_the_issue_as_it_is_now() -> None:
     said = judged("issues", labeled())
-    assert isinstance(said, verdicts.Start)
+    assert isinstance(said, verdicts.StartRun)
     assert (said.delivery.event, said.delivery.sender.login, said.delivery.sender.bot) == (
         "issues.labeled",
         "ada",
         False,
     )
-    assert said.delivery.matter == Start(
+    assert said.delivery.matter == RunRequested(
         number=7,
         title="Add pagination",
         body="To GET /orders.",
@@ -90,7 +99,7 @@ def test_a_closed_issue_or_a_pull_request_is_not_started_by_a_label() -> None:
     ],
 )
 def test_what_stops_a_run(action: str, parts: dict[str, Any], why: str) -> None:
-    assert matter("issues", payload(action, issue=issue(), **parts)) == Stop(number=7, reason=why)
+    assert matter("issues", payload(action, issue=issue(), **parts)) == StopRequested(number=7, reason=why)
 
 
 def test_another_label_that_goes_stops_nothing() -> None:
@@ -99,7 +108,7 @@ def test_another_label_that_goes_stops_nothing() -> None:
 
 def test_commands_on_an_issue_and_on_a_pull_request() -> None:
     start = matter("issue_comment", commented("/baton run with tests\nand docs"))
-    assert isinstance(start, Start)
+    assert isinstance(start, RunRequested)
     assert (start.by, start.text, start.comment, start.title) == (
         "command",
         "with tests\nand docs",
@@ -107,11 +116,11 @@ def test_commands_on_an_issue_and_on_a_pull_request() -> None:
         "Add pagination",
     )
     stop = matter("issue_comment", commented("/baton stop"))
-    assert isinstance(stop, Said)
+    assert isinstance(stop, CommentCommand)
     assert (stop.number, stop.on_pull, stop.command.name, stop.comment) == (7, False, "stop", 501)
     on_pull = payload("created", issue=issue(pull_request={"url": "x"}), comment={"id": 5, "body": "/baton run"})
     said = matter("issue_comment", on_pull)
-    assert isinstance(said, Said)
+    assert isinstance(said, CommentCommand)
     assert (said.on_pull, said.command.name) == (True, "run")
 
 
@@ -154,11 +163,11 @@ def test_other_repositories_are_not_served() -> None:
 
 def test_reviews() -> None:
     review = {"id": 31, "state": "CHANGES_REQUESTED", "body": "No <!-- yes --> tests.", "commit_id": SHA}
-    assert matter("pull_request_review", payload("submitted", pull_request=pull(), review=review)) == Review(
+    assert matter("pull_request_review", payload("submitted", pull_request=pull(), review=review)) == ReviewEvent(
         pull=8, branch=BRANCH, state="changes_requested", commit=SHA, body="No  tests.", id=31
     )
     approved = payload("submitted", pull_request=pull(), review={"id": 32, "state": "approved", "body": None})
-    assert matter("pull_request_review", approved) == Review(pull=8, branch=BRANCH, state="approved", id=32)
+    assert matter("pull_request_review", approved) == ReviewEvent(pull=8, branch=BRANCH, state="approved", id=32)
     for state, body in (("commented", None), ("commented", "\u200b"), ("dismissed", "x"), ("pending", "x"), ("", "x")):
         content = payload("submitted", pull_request=pull(), review={"id": 33, "state": state, "body": body})
         assert "review" in reason("pull_request_review", content)
@@ -166,7 +175,9 @@ def test_reviews() -> None:
 
 def test_a_comment_on_a_line() -> None:
     comment = {"id": 41, "body": "Why?", "path": "orders/a\u202epi.py", "line": 12, "commit_id": SHA}
-    assert matter("pull_request_review_comment", payload("created", pull_request=pull(), comment=comment)) == Review(
+    assert matter(
+        "pull_request_review_comment", payload("created", pull_request=pull(), comment=comment)
+    ) == ReviewEvent(
         pull=8, branch=BRANCH, state="commented", commit=SHA, body="Why?", path="orders/api.py", line=12, id=41
     )
 
@@ -182,13 +193,13 @@ def test_a_comment_on_a_line() -> None:
     ],
 )
 def test_the_end_of_a_pull_request_and_commits_of_others(action: str, merged: bool | None, outcome: str) -> None:
-    expected = Pull(pull=8, branch=BRANCH, outcome=outcome, commit=SHA)
+    expected = PullRequestEvent(pull=8, branch=BRANCH, outcome=outcome, commit=SHA)
     assert matter("pull_request", payload(action, pull_request=pull(merged=merged))) == expected
 
 
 def test_a_push_to_a_branch_of_ours() -> None:
     push = payload(ref=f"refs/heads/{BRANCH}", after=SHA, deleted=False)
-    assert matter("push", push) == Pull(branch=BRANCH, outcome="pushed", commit=SHA)
+    assert matter("push", push) == PullRequestEvent(branch=BRANCH, outcome="pushed", commit=SHA)
     assert "deleted" in reason("push", {**push, "deleted": True, "after": "0" * 40})
     for ref in ("refs/heads/main", f"refs/tags/{BRANCH}", BRANCH, f"refs/heads/x/{BRANCH}", f"refs/heads/{BRANCH}/x"):
         assert "none of Baton's" in reason("push", {**push, "ref": ref})
@@ -202,7 +213,7 @@ def check(**parts: Any) -> dict[str, Any]:
 
 
 def test_a_check_of_others_that_failed() -> None:
-    assert matter("check_run", payload("completed", check_run=check())) == Check(
+    assert matter("check_run", payload("completed", check_run=check())) == CheckEvent(
         branch=BRANCH,
         commit=SHA,
         name="ci",
@@ -218,7 +229,7 @@ def test_a_check_of_others_that_failed() -> None:
         assert "did not fail" in reason("check_run", payload("completed", check_run=check(conclusion=conclusion)))
     # A link that is none of the web is left out.
     script = matter("check_run", payload("completed", check_run=check(html_url="javascript:alert(1)")))
-    assert isinstance(script, Check)
+    assert isinstance(script, CheckEvent)
     assert script.url == ""
 
 
@@ -226,12 +237,12 @@ def test_our_own_check_is_not_a_failure_and_can_be_asked_for_again() -> None:
     own = check(name="Baton", app={"id": APP_ID, "slug": "baton"}, external_id="gh-acme-shop-7")
     assert "our own" in reason("check_run", payload("completed", check_run=own))
     again = matter("check_run", payload("rerequested", check_run=own))
-    assert isinstance(again, Check)
+    assert isinstance(again, CheckEvent)
     assert (again.outcome, again.external_id) == ("rerequested", "gh-acme-shop-7")
     assert "no check of ours" in reason("check_run", payload("rerequested", check_run=check()))
     # Whoever borrows our name or our id is not us.
     for borrowed in (check(name="Baton"), check(name="Baton", app=None), check(external_id="gh-acme-shop-7")):
-        assert isinstance(matter("check_run", payload("completed", check_run=borrowed)), Check)
+        assert isinstance(matter("check_run", payload("completed", check_run=borrowed)), CheckEvent)
     # Without an App the name has to do.
     token = replace(POLICY, app_id=None)
     assert "our own" in reason("check_run", payload("completed", check_run=check(name="Baton")), token)
@@ -246,18 +257,18 @@ def test_suites_workflows_and_statuses() -> None:
         "app": {"id": 1, "slug": "ci"},
     }
     failed = matter("check_suite", payload("completed", check_suite=suite))
-    assert isinstance(failed, Check)
+    assert isinstance(failed, CheckEvent)
     assert (failed.source, failed.name, failed.conclusion, failed.id) == ("check_suite", "ci", "timed_out", 71)
     own = {**suite, "app": {"id": APP_ID, "slug": "baton"}, "conclusion": "failure"}
     assert "our own" in reason("check_suite", payload("completed", check_suite=own))
     again = matter("check_suite", payload("rerequested", check_suite=own))
-    assert isinstance(again, Check)
+    assert isinstance(again, CheckEvent)
     assert again.outcome == "rerequested"
 
     run = {"id": 81, "name": "CI", "head_branch": BRANCH, "head_sha": SHA, "conclusion": "failure"}
     run["head_repository"] = {"id": REPOSITORY_ID}
     workflow = matter("workflow_run", payload("completed", workflow_run=run))
-    assert isinstance(workflow, Check)
+    assert isinstance(workflow, CheckEvent)
     assert (workflow.source, workflow.name, workflow.app) == ("workflow_run", "CI", "github-actions")
 
     branches = [{"name": "main", "commit": {"sha": "b" * 40}}, {"name": BRANCH, "commit": {"sha": SHA}}]
@@ -270,7 +281,7 @@ def test_suites_workflows_and_statuses() -> None:
         "branches": branches,
     }
     told = matter("status", payload(**status))
-    assert isinstance(told, Check)
+    assert isinstance(told, CheckEvent)
     assert (told.source, told.branch, told.name, told.summary) == ("status", BRANCH, "ci/x", "broke")
     assert "none of Baton's" in reason("status", payload(**{**status, "sha": "c" * 40}))
     assert "our own" in reason("status", payload(**{**status, "context": "Baton"}))
@@ -322,14 +333,14 @@ def test_an_installation_that_goes_takes_its_runs_along() -> None:
     gone = {"action": "deleted", "installation": account, "sender": ADA, "repositories": [{"full_name": "acme/shop"}]}
     for action in ("deleted", "suspend"):
         said = judged("installation", {**gone, "action": action})
-        assert isinstance(said, verdicts.Signal)
-        assert said.delivery.matter == Removed(repositories=["acme/*"])
+        assert isinstance(said, verdicts.SignalRun)
+        assert said.delivery.matter == RepositoriesRemoved(repositories=["acme/*"])
         assert (said.delivery.repository.owner, said.delivery.repository.installation) == ("acme", 99)
     removed = [{"full_name": "acme/shop"}, {"full_name": "acme/old.site"}]
     fewer = {**gone, "action": "removed", "repositories_removed": removed}
     said = judged("installation_repositories", fewer)
-    assert isinstance(said, verdicts.Signal)
-    assert said.delivery.matter == Removed(repositories=["acme/shop", "acme/old.site"])
+    assert isinstance(said, verdicts.SignalRun)
+    assert said.delivery.matter == RepositoriesRemoved(repositories=["acme/shop", "acme/old.site"])
     assert "concerns us" in reason("installation_repositories", {**gone, "action": "added"})
 
 

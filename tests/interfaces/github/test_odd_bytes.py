@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from baton.text.untrusted import mend_json
-from interfaces.github.parse_request import verdict
-from interfaces.github.verdicts import Signal, Start
+from baton.text.untrusted import repair_json
+from interfaces.github.parse_request import judge_request
+from interfaces.github.verdicts import SignalRun, StartRun
 from tests.interfaces.github.deliveries import POLICY, commented, headers, labeled
 
 
@@ -17,18 +17,18 @@ def test_a_delivery_is_not_lost(half: str) -> None:
         ("issue_comment", commented("/baton guide mind HALF this")),
     ):
         body = json.dumps(payload).replace("HALF", half).encode()
-        said = verdict(headers(body, event), body, POLICY)
-        assert isinstance(said, Start | Signal), said
+        said = judge_request(headers(body, event), body, POLICY)
+        assert isinstance(said, StartRun | SignalRun), said
         assert "\ud800" not in said.delivery.model_dump_json()
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
     body = json.dumps(labeled(body="HALF")).encode().replace(b"HALF", b"\xed\xa0\x80 \xff")
-    assert isinstance(verdict(headers(body, "issues"), body, POLICY), Start)
+    assert isinstance(judge_request(headers(body, "issues"), body, POLICY), StartRun)
 
 
 @pytest.mark.parametrize("text", ["plain", "\\ud800", "\\\\ud800", "\U0001f600", 'a "quoted" \\ one', "\u2028", "é"])
 def test_other_json_stays_as_it_is(text: str) -> None:
     for ascii_only in (True, False):
         data = json.dumps({"a": text}, ensure_ascii=ascii_only).encode()
-        assert mend_json(data) == data
+        assert repair_json(data) == data

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interfaces.github.comment_command import parse
-from interfaces.github.parse_request import verdict
-from interfaces.github.signature import is_signed, sign
-from interfaces.github.verdicts import Ignore, Reject, Signal, Start
+from interfaces.github.comment_command import parse_comment
+from interfaces.github.parse_request import judge_request
+from interfaces.github.signature import is_signed, sign_body
+from interfaces.github.verdicts import IgnoreDelivery, RejectRequest, SignalRun, StartRun
 from tests.interfaces.github.deliveries import (
     POLICY,
     SECRET,
@@ -61,15 +61,15 @@ REAL: list[tuple[str, dict[str, Any]]] = [
 @given(HEADERS, st.binary(max_size=400))
 @settings(deadline=None)
 def test_any_request_is_refused_without_an_exception(given_headers: dict[str, str], body: bytes) -> None:
-    said = verdict(given_headers, body, POLICY)
-    assert isinstance(said, Reject)
+    said = judge_request(given_headers, body, POLICY)
+    assert isinstance(said, RejectRequest)
     assert said.status == 401
 
 
 @given(st.sampled_from(EVENTS), st.one_of(st.binary(max_size=400), JSON.map(lambda value: json.dumps(value).encode())))
 @settings(deadline=None)
 def test_any_signed_body_is_read_without_an_exception(event: str, body: bytes) -> None:
-    assert isinstance(verdict(headers(body, event), body, POLICY), Ignore | Reject)
+    assert isinstance(judge_request(headers(body, event), body, POLICY), IgnoreDelivery | RejectRequest)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -89,8 +89,8 @@ def test_real_payloads_with_something_else_in_one_place(data: st.DataObject) -> 
         holder = holder[key]
     holder[way[-1]] = data.draw(JSON)
     body = encode(changed)
-    said = verdict(headers(body, event), body, POLICY)
-    if isinstance(said, Start | Signal):
+    said = judge_request(headers(body, event), body, POLICY)
+    if isinstance(said, StartRun | SignalRun):
         # It can travel: this is how it is sent to Temporal, which takes UTF-8 and no more than 2 MB.
         assert len(said.delivery.model_dump_json().encode()) < 1_000_000
 
@@ -98,7 +98,7 @@ def test_real_payloads_with_something_else_in_one_place(data: st.DataObject) -> 
 @given(st.binary(max_size=200), st.text(min_size=1), st.text(), st.binary(max_size=200))
 @settings(deadline=None)
 def test_a_wrong_signature_never_passes(body: bytes, secret: str, other: str, altered: bytes) -> None:
-    good = sign(body, secret.encode(errors="replace").decode())
+    good = sign_body(body, secret.encode(errors="replace").decode())
     assert is_signed(body, good, [other.encode(errors="replace").decode(), secret.encode(errors="replace").decode()])
     if other.encode(errors="replace") != secret.encode(errors="replace"):
         assert not is_signed(body, good, [other.encode(errors="replace").decode()])
@@ -107,7 +107,7 @@ def test_a_wrong_signature_never_passes(body: bytes, secret: str, other: str, al
     assert not is_signed(body, good, [])
 
 
-@given(st.text(max_size=200).filter(lambda text: text != sign(b"x", SECRET)))
+@given(st.text(max_size=200).filter(lambda text: text != sign_body(b"x", SECRET)))
 @settings(deadline=None)
 def test_no_other_header_is_a_signature(header: str) -> None:
     assert not is_signed(b"x", header, [SECRET])
@@ -116,7 +116,7 @@ def test_no_other_header_is_a_signature(header: str) -> None:
 @given(st.text(st.one_of(st.sampled_from(list("/baton runDdecide1\n\t\r `>\"'")), st.characters()), max_size=60))
 @settings(deadline=None)
 def test_any_comment_is_read_without_an_exception(comment: str) -> None:
-    command = parse(comment)
+    command = parse_comment(comment)
     if command is not None:
         assert comment.lstrip(" \t\r\n").startswith("/baton")
         assert command.name != "decide" or (command.choice and command.decision_id.startswith("D"))
@@ -127,4 +127,4 @@ def test_any_comment_is_read_without_an_exception(comment: str) -> None:
 )
 @settings(deadline=None)
 def test_a_command_that_is_not_first_is_none(before: str) -> None:
-    assert parse(f"{before}\n/baton stop") is None
+    assert parse_comment(f"{before}\n/baton stop") is None

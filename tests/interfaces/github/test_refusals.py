@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.records.issue import BODY_LIMIT, TITLE_LIMIT, Start
+from baton.records import issue as issue_records
+from baton.records.issue import MAX_TITLE, RunRequested
 from baton.settings.core import read_settings
 from interfaces.github import verdicts
-from interfaces.github.parse_request import MAX_BODY, verdict
-from interfaces.github.signature import sign
-from interfaces.github.verdicts import Ignore, Policy, Reject
+from interfaces.github.parse_request import MAX_BODY, judge_request
+from interfaces.github.signature import sign_body
+from interfaces.github.verdicts import IgnoreDelivery, RejectRequest, WebhookPolicy
 from tests.interfaces.github.deliveries import POLICY, SECRET, encode, headers, issue, labeled, payload
 
 BODY = encode(labeled())
 
 
-def refused(given: dict[str, str], body: bytes = BODY, policy: Policy = POLICY) -> tuple[int, str]:
-    said = verdict(given, body, policy)
-    assert isinstance(said, Reject), said
+def refused(given: dict[str, str], body: bytes = BODY, policy: WebhookPolicy = POLICY) -> tuple[int, str]:
+    said = judge_request(given, body, policy)
+    assert isinstance(said, RejectRequest), said
     return said.status, said.reason
 
 
@@ -27,7 +28,7 @@ def test_too_large() -> None:
     body = b" " * (MAX_BODY + 1)
     assert refused(headers(body, "issues"), body)[0] == 413
     exactly = BODY + b" " * (MAX_BODY - len(BODY))
-    assert isinstance(verdict(headers(exactly, "issues"), exactly, POLICY), verdicts.Start)
+    assert isinstance(judge_request(headers(exactly, "issues"), exactly, POLICY), verdicts.StartRun)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +38,15 @@ def test_too_large() -> None:
         "",
         "sha256=",
         "sha256=" + "0" * 64,
-        sign(BODY, "other-secret"),
-        sign(BODY, SECRET).upper(),
-        sign(BODY, SECRET) + " ",
-        sign(BODY, SECRET) + f",{sign(BODY, SECRET)}",
-        sign(BODY, SECRET).replace("sha256=", "sha1="),
-        sign(BODY, SECRET).removeprefix("sha256="),
-        sign(BODY, SECRET)[:-1],
-        sign(BODY, SECRET)[:-1] + "\u0660",
-        sign(BODY, ""),
+        sign_body(BODY, "other-secret"),
+        sign_body(BODY, SECRET).upper(),
+        sign_body(BODY, SECRET) + " ",
+        sign_body(BODY, SECRET) + f",{sign_body(BODY, SECRET)}",
+        sign_body(BODY, SECRET).replace("sha256=", "sha1="),
+        sign_body(BODY, SECRET).removeprefix("sha256="),
+        sign_body(BODY, SECRET)[:-1],
+        sign_body(BODY, SECRET)[:-1] + "\u0660",
+        sign_body(BODY, ""),
     ],
 )
 def test_not_signed_or_wrongly(signature: str | None) -> None:
@@ -64,17 +65,17 @@ def test_the_signature_comes_before_everything_that_is_read() -> None:
 
 
 def test_a_secret_that_is_being_changed() -> None:
-    policy = Policy(secrets=("new-secret-0", SECRET))
-    assert isinstance(verdict(headers(BODY, "issues", "new-secret-0"), BODY, policy), verdicts.Start)
-    assert isinstance(verdict(headers(BODY, "issues"), BODY, policy), verdicts.Start)
+    policy = WebhookPolicy(secrets=("new-secret-0", SECRET))
+    assert isinstance(judge_request(headers(BODY, "issues", "new-secret-0"), BODY, policy), verdicts.StartRun)
+    assert isinstance(judge_request(headers(BODY, "issues"), BODY, policy), verdicts.StartRun)
     assert refused(headers(BODY, "issues", "older-secret"), policy=policy)[0] == 401
 
 
 def test_without_a_secret_nothing_passes() -> None:
     for secrets in ((), ("",)):
-        assert refused(headers(BODY, "issues", ""), policy=Policy(secrets=secrets))[0] == 401
+        assert refused(headers(BODY, "issues", ""), policy=WebhookPolicy(secrets=secrets))[0] == 401
     with pytest.raises(ConfigurationError, match="BATON_GITHUB_WEBHOOK_SECRET is not set"):
-        Policy.of(read_settings())
+        WebhookPolicy.from_settings(read_settings())
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "application/jsonx", ""])
@@ -82,7 +83,7 @@ def test_wrong_content_type(kind: str) -> None:
     status, reason = refused(headers(BODY, "issues", **{"Content-Type": kind}))
     assert (status, "application/json" in reason) == (415, True)
     given = headers(BODY, "issues", **{"Content-Type": "Application/JSON; charset=utf-8"})
-    assert isinstance(verdict(given, BODY, POLICY), verdicts.Start)
+    assert isinstance(judge_request(given, BODY, POLICY), verdicts.StartRun)
 
 
 @pytest.mark.parametrize("name", ["X-GitHub-Event", "X-GitHub-Delivery"])
@@ -145,24 +146,24 @@ def test_payloads_that_do_not_fit(part: str, value: Any) -> None:
 
 
 def test_an_unknown_event_is_not_even_parsed() -> None:
-    said = verdict(headers(b"{", "new_event"), b"{", POLICY)
-    assert isinstance(said, Ignore)
+    said = judge_request(headers(b"{", "new_event"), b"{", POLICY)
+    assert isinstance(said, IgnoreDelivery)
 
 
 def test_an_action_that_is_none() -> None:
     for action in (7, None, {"a": 1}, "labeled.", "x" * 10_000, "\u202e<script>"):
         body = encode({**labeled(), "action": action})
-        said = verdict(headers(body, "issues"), body, POLICY)
-        assert isinstance(said, Ignore)
+        said = judge_request(headers(body, "issues"), body, POLICY)
+        assert isinstance(said, IgnoreDelivery)
         assert len(said.reason) < 200
         assert "\u202e" not in said.reason
 
 
-def start(**parts: Any) -> Start:
+def start(**parts: Any) -> RunRequested:
     body = json.dumps(labeled(**parts), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    said = verdict(headers(body, "issues"), body, POLICY)
-    assert isinstance(said, verdicts.Start), said
-    assert isinstance(said.delivery.matter, Start)
+    said = judge_request(headers(body, "issues"), body, POLICY)
+    assert isinstance(said, verdicts.StartRun), said
+    assert isinstance(said.delivery.matter, RunRequested)
     return said.delivery.matter
 
 
@@ -173,14 +174,14 @@ def test_titles_and_bodies_hold_what_a_reader_sees() -> None:
     )
     assert matter.title == "Fix xfi[31m the button"
     assert matter.body == "Please.\n\n\ttab"
-    assert start(title=None, body=None, user=None) == Start(
+    assert start(title=None, body=None, user=None) == RunRequested(
         number=7, title="", body="", url="https://github.com/acme/shop/issues/7", label="baton"
     )
 
 
 def test_long_texts_are_cut() -> None:
     matter = start(title="t" * 1_000, body="b" * 65_536)
-    assert (len(matter.title), len(matter.body)) == (TITLE_LIMIT, BODY_LIMIT)
+    assert (len(matter.title), len(matter.body)) == (MAX_TITLE, issue_records.MAX_BODY)
     assert matter.title.endswith("…")
     assert matter.body.endswith("…")
 
@@ -189,8 +190,8 @@ def test_what_the_payload_says_of_clone_and_page_is_not_believed() -> None:
     content = labeled(html_url="https://evil.example.org")
     content["repository"] |= {"clone_url": "https://evil.example.org/x.git", "html_url": "file:///etc/passwd"}
     body = encode(content)
-    said = verdict(headers(body, "issues"), body, POLICY)
-    assert isinstance(said, verdicts.Start)
+    said = judge_request(headers(body, "issues"), body, POLICY)
+    assert isinstance(said, verdicts.StartRun)
     assert said.delivery.repository.clone_url == "https://github.com/acme/shop.git"
     assert "evil" not in said.delivery.model_dump_json()
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from temporalio.client import Client
 
 from interfaces.github.app import Webhook
-from interfaces.github.server import serve
-from interfaces.github.signature import sign
-from interfaces.github.start_delivery import Desk
+from interfaces.github.server import serve_webhook
+from interfaces.github.signature import sign_body
+from interfaces.github.start_delivery import DeliveryStarter
 from tests.interfaces.github.deliveries import PATIENCE, POLICY, SECRET
 
 TEXT = {"type": "string"}
@@ -82,7 +82,7 @@ DESCRIPTION = {
 def signed(prepared: Any) -> Any:
     """Sign whatever body is about to be sent."""
     body = prepared.body or b""
-    prepared.headers["X-Hub-Signature-256"] = sign(body.encode() if isinstance(body, str) else body, SECRET)
+    prepared.headers["X-Hub-Signature-256"] = sign_body(body.encode() if isinstance(body, str) else body, SECRET)
     return prepared
 
 
@@ -112,7 +112,9 @@ def play(base_url: str) -> Counter[int]:
 
 
 async def test_every_answer_is_one_of_those_described(client: Client, task_queue: str) -> None:
-    async with serve(Webhook(POLICY, Desk(client, task_queue, limit=PATIENCE)).application(), "127.0.0.1", 0) as where:
+    async with serve_webhook(
+        Webhook(POLICY, DeliveryStarter(client, task_queue, limit=PATIENCE)).build_application(), "127.0.0.1", 0
+    ) as where:
         seen = await asyncio.to_thread(play, where)
     assert seen.keys() >= {200, 202, 400, 401}, seen
     assert seen.total() > 100

@@ -7,8 +7,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from interfaces.github.app import Webhook
-from interfaces.github.server import serve
-from interfaces.github.start_delivery import MAX_STARTS, Desk
+from interfaces.github.server import serve_webhook
+from interfaces.github.start_delivery import MAX_STARTS, DeliveryStarter
 from tests.conftest import HANGS, assert_eventually
 from tests.interfaces.github.deliveries import POLICY, encode, headers, labeled
 from tests.interfaces.github.http import Answer, get, post
@@ -22,10 +22,10 @@ async def test_nothing_is_lost_and_nothing_is_marked_as_seen(service: TemporalSe
     client = await Client.connect(
         f"127.0.0.1:{line.port}", data_converter=pydantic_data_converter, tls=service.tls or False
     )
-    desk = Desk(client, task_queue, limit=timedelta(seconds=1))
+    desk = DeliveryStarter(client, task_queue, limit=timedelta(seconds=1))
     body = encode(labeled())
     given = headers(body, "issues")
-    async with serve(Webhook(POLICY, desk).application(), "127.0.0.1", 0) as where:
+    async with serve_webhook(Webhook(POLICY, desk).build_application(), "127.0.0.1", 0) as where:
         assert (await get(where, "/readyz")).status == 200
         await line.cut()
         refused = await post(where, given, body)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from baton.records.run import Decide, RunStatus
-from standin.script.scenario import Call
+from standin.script.scenario import ScriptedCall
 from tests.conftest import assert_eventually
 from tests.support.leftovers import commands_with, unique_seconds
 from tests.support.repositories import git
@@ -50,10 +50,10 @@ async def test_files_that_are_no_utf8_survive_byte_for_byte(staged, repo: Path) 
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "Old encodings")
     calls = [
-        Call("Read", {"file_path": "src/latin.txt"}),
-        Call("Edit", {"file_path": "src/latin.txt", "old_string": "caf", "new_string": "CAF"}),
-        Call("Grep", {"pattern": "caf", "path": "src"}),
-        Call("Glob", {"pattern": "src/*"}),
+        ScriptedCall("Read", {"file_path": "src/latin.txt"}),
+        ScriptedCall("Edit", {"file_path": "src/latin.txt", "old_string": "caf", "new_string": "CAF"}),
+        ScriptedCall("Grep", {"pattern": "caf", "path": "src"}),
+        ScriptedCall("Glob", {"pattern": "src/*"}),
         bash("cat src/latin.txt src/image.bin; printf 'new \\351\\n' > src/new.txt"),
     ]
     script = scenario(plan(task("t1")), session("backend", "t1", [calls, [made()]]), simple_task("t1")[1:])
@@ -90,7 +90,7 @@ async def test_a_test_command_that_hangs_is_killed_and_counts_as_red(staged, rep
         session(
             "orchestrator",
             "plan",
-            [[Call("hand_off", {"action": "ask_person", "guidance": "", "reason": "?"})]],
+            [[ScriptedCall("hand_off", {"action": "ask_person", "guidance": "", "reason": "?"})]],
             round_number=2,
         ),
     )

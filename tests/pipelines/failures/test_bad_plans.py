@@ -3,17 +3,17 @@
 from typing import Any
 
 from baton.records.run import Decide, DecisionState, RunStatus
-from standin.script.scenario import Call
+from standin.script.scenario import ScriptedCall
 from tests.support.repositories import git
 from tests.support.scripts import plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 
-def planned(*tasks: dict[str, Any]) -> list[Call]:
-    return [Call("hand_off", {"summary": "A plan.", "tasks": list(tasks)})]
+def planned(*tasks: dict[str, Any]) -> list[ScriptedCall]:
+    return [ScriptedCall("hand_off", {"summary": "A plan.", "tasks": list(tasks)})]
 
 
-BAD: list[tuple[list[Call], str]] = [
+BAD: list[tuple[list[ScriptedCall], str]] = [
     (planned(task("a", depends_on=["b"]), task("b", depends_on=["c"]), task("c", depends_on=["a"])), "cycle"),
     (planned(task("a", depends_on=["a"])), "cycle"),
     (planned(task("a", role="gardener")), "backend"),

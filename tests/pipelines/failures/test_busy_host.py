@@ -16,11 +16,11 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.runtime.host_queue import HostActivities
-from activities.runtime.presence import PresenceActivities, Slots
+from activities.runtime.presence import ActivitySlots, PresenceActivities
 from baton import naming
 from baton.records.run import RunRequest, RunStatus
 from standin.script.scenario import Scenario
-from system.uncancellable import in_thread
+from system.uncancellable import run_in_thread
 from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.support.network_line import Line
@@ -208,7 +208,7 @@ async def test_two_busy_hosts_take_nothing_from_each_other(hosts: Any) -> None:
 
 async def test_a_host_that_lives_but_is_cut_off_from_its_queue_is_left(staged: Any, client: Client) -> None:
     """Its worker says that it lives, has its hands free, and takes nothing up."""
-    slots = Slots(total=1)
+    slots = ActivitySlots(total=1)
     queue = naming.host_queue("cut-off")
     presence = PresenceActivities(slots).attend_step
     async with staged(scenario(plan(task("t1")), simple_task("t1")), worker=False) as stage:
@@ -235,7 +235,7 @@ async def test_steps_that_block_their_threads_hold_up_no_other_step(staged: Any)
     slow = session("backend", "t1", [[bash("sleep 7")], [made()]])
     async with staged(scenario(plan(task("t1")), slow, simple_task("t1")[1:]), max_activities=24) as stage:
         held = threading.Event()
-        blocking = [asyncio.create_task(in_thread(held.wait, HANGS.total_seconds())) for _ in range(24)]
+        blocking = [asyncio.create_task(run_in_thread(held.wait, HANGS.total_seconds())) for _ in range(24)]
         try:
             document = await stage.finish()
             assert not any(one.done() for one in blocking)

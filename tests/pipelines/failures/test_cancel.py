@@ -12,7 +12,7 @@ from temporalio.exceptions import CancelledError
 
 from baton import naming
 from baton.records.run import DecisionState, RunStatus, TaskState
-from standin.script.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.support.leftovers import commands_with, unique_seconds
@@ -36,12 +36,12 @@ async def closed(stage: Stage, *names: str) -> None:
 async def run_file(stage: Stage, name: str) -> Any:
     """One of the run's own files, as it stands in the store."""
     store = await stage.store()
-    data = await store.read(str(await store.head(naming.run_ref(stage.run))), name)
+    data = await store.read_file(str(await store.read_head(naming.run_ref(stage.run))), name)
     assert data is not None
     return json.loads(data)
 
 
-def then(run: str, script: Scenario) -> list[Step]:
+def then(run: str, script: Scenario) -> list[ScriptedStep]:
     """What another run of the same test is answered."""
     return [step.model_copy(update={"run": run}) for step in script.steps]
 
@@ -86,7 +86,7 @@ async def test_a_command_that_will_not_end_is_ended(staged, run_id: str) -> None
 
 
 async def test_a_model_that_hangs_is_hung_up_on(staged) -> None:  # type: ignore[no-untyped-def]
-    hanging = Step(calls=[write("src/x.txt", "x\n")], faults=[Fault(stall_after=3)])
+    hanging = ScriptedStep(calls=[write("src/x.txt", "x\n")], faults=[Fault(stall_after=3)])
     script = scenario(plan(task("t1")), session("backend", "t1", [hanging]))
     async with staged(script) as stage:
         handle = await stage.start()

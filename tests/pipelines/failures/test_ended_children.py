@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from baton.records.run import Decide, RunStatus
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import HANGS
 from tests.support.scripts import bash, made, plan, scenario, session, simple_task, task
 from workflows.pipeline import Pipeline
@@ -21,7 +21,7 @@ async def test_it_goes_on_from_its_last_checkpoint(staged, child: str) -> None: 
             [
                 [bash("echo one >> src/log.txt")],
                 [bash("echo two >> src/log.txt")],
-                Step(calls=[made()], faults=[Fault(stall_after=1)]),
+                ScriptedStep(calls=[made()], faults=[Fault(stall_after=1)]),
             ],
         ),
         simple_task("t1")[1:],

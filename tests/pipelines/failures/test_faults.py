@@ -6,10 +6,10 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import Decide, RunStatus, TaskState
-from interfaces.cli.runs.snapshot import Snapshot, look
-from interfaces.cli.views.progress_lines import events as plain_lines
+from interfaces.cli.runs.snapshot import RunSnapshot, take_snapshot
+from interfaces.cli.views.progress_lines import list_events as plain_lines
 from interfaces.cli.views.run_summary import document_lines
-from standin.script.scenario import Call, Fault, Step
+from standin.script.scenario import Fault, ScriptedCall, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import CANARY, events
 from tests.support.repositories import git
@@ -32,7 +32,7 @@ from workflows.pipeline import Pipeline
 async def test_three_failures_ask_a_person_and_the_run_goes_on_from_there(staged) -> None:  # type: ignore[no-untyped-def]
     script = scenario(
         plan(task("t1"), task("t2")),
-        session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=500, times=3)])]),
+        session("backend", "t1", [ScriptedStep(calls=[made()], faults=[Fault(status=500, times=3)])]),
         session("tester", "t1", [[tested()]]),
         session("reviewer", "t1", [[reviewed()]]),
         simple_task("t2", write("src/t2.txt", "two\n")),
@@ -82,7 +82,7 @@ async def test_a_wrong_key_is_a_decision_and_not_a_storm_of_retries(staged) -> N
 
 
 async def test_an_answer_cut_off_in_a_tool_call_is_never_run(staged) -> None:  # type: ignore[no-untyped-def]
-    cut = Step(calls=[write("src/new.txt", "half a file\n" * 50)], stop_reason="max_tokens", repeat="always")
+    cut = ScriptedStep(calls=[write("src/new.txt", "half a file\n" * 50)], stop_reason="max_tokens", repeat="always")
     script = scenario(
         plan(task("t1")),
         session(
@@ -106,7 +106,8 @@ async def test_an_answer_cut_off_in_a_tool_call_is_never_run(staged) -> None:  #
 
 async def test_a_refusal_asks_a_person(staged) -> None:  # type: ignore[no-untyped-def]
     script = scenario(
-        plan(task("t1")), session("backend", "t1", [Step(text="I cannot help with that.", stop_reason="refusal")])
+        plan(task("t1")),
+        session("backend", "t1", [ScriptedStep(text="I cannot help with that.", stop_reason="refusal")]),
     )
     async with staged(script) as stage:
         handle = await stage.start()
@@ -121,16 +122,16 @@ async def test_a_refusal_asks_a_person(staged) -> None:  # type: ignore[no-untyp
 
 async def test_a_usage_limit_waits_on_a_timer_and_counts_as_no_attempt(staged) -> None:  # type: ignore[no-untyped-def]
     """What is waited for is said wherever people look; afterwards nobody says it any more."""
-    making = [Step(calls=[made()], faults=[Fault(usage_limit=4)])]
+    making = [ScriptedStep(calls=[made()], faults=[Fault(usage_limit=4)])]
     script = scenario(plan(task("t1")), session("backend", "t1", making), simple_task()[1:])
     async with staged(script) as stage:
         handle = await stage.start()
         service = TemporalService(stage.client, "", None, embedded=False)
-        seen: Snapshot | None = None
+        seen: RunSnapshot | None = None
 
         async def waits() -> bool:
             nonlocal seen
-            seen = await look(service, stage.run)
+            seen = await take_snapshot(service, stage.run)
             return bool(seen.document.waiting_for and seen.sessions and seen.sessions[0].waiting_for)
 
         await assert_eventually(waits)
@@ -155,14 +156,16 @@ async def test_invalid_reports_and_calls_go_back_to_the_model(staged) -> None:  
     cycle = [task("a", depends_on=["b"]), task("b", depends_on=["a"])]
     script = scenario(
         session(
-            "orchestrator", "plan", [[Call("hand_off", {"summary": "A plan", "tasks": cycle})], plan(task("t1"))[0]]
+            "orchestrator",
+            "plan",
+            [[ScriptedCall("hand_off", {"summary": "A plan", "tasks": cycle})], plan(task("t1"))[0]],
         ),
         session(
             "backend",
             "t1",
             [
-                [Call("hand_off", {"implemented": "x"})],
-                [Call("Write", {"file_path": 7}), Call("Teleport", {}), bash("exit 3")],
+                [ScriptedCall("hand_off", {"implemented": "x"})],
+                [ScriptedCall("Write", {"file_path": 7}), ScriptedCall("Teleport", {}), bash("exit 3")],
                 [write("src/x.txt", "x\n"), made()],
             ],
         ),

@@ -6,7 +6,7 @@ from temporalio.client import Client
 from baton import naming
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import Settings
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.pipelines.conftest import CANARY, Stage
 from tests.support.ports import reserve_port
 from tests.support.scripts import plan, scenario, simple_task, task, write
@@ -28,11 +28,11 @@ async def test_a_model_that_cannot_be_reached(client: Client, settings: Settings
         assert decision.error_type == "connection"
         assert decision.attempted == ["3 attempts, after waits of 1 s and 2 s"]
         assert waiting.cost_usd == 0
-        async with serve(script, port=port) as standin:
+        async with serve_scenario(script, port=port) as standin:
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
             document = await stage.outcome(handle)
     assert document.status is RunStatus.DONE, document
-    assert document.branch == naming.branch(run_id)
+    assert document.branch == naming.branch_name(run_id)
     assert len(standin.requests) == document.turns
 
 

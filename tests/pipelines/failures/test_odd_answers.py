@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from baton.records.run import Decide, RunDocument, RunStatus
-from standin.script.scenario import Call, Step
+from standin.script.scenario import ScriptedCall, ScriptedStep
 from tests.pipelines.conftest import Stage
 from tests.support.repositories import git
 from tests.support.scripts import made, plan, reviewed, scenario, session, task, tested, write
 from workflows.pipeline import Pipeline
 
-LOOK = Call("Glob", {"pattern": "*"})
-LOOKING = Step(calls=[LOOK])
+LOOK = ScriptedCall("Glob", {"pattern": "*"})
+LOOKING = ScriptedStep(calls=[LOOK])
 THOUGHT = "Considering the matter. "
 
 
-def raw(text: str, name: str = "Write") -> Call:
-    return Call(name, raw=text)
+def raw(text: str, name: str = "Write") -> ScriptedCall:
+    return ScriptedCall(name, raw=text)
 
 
 BAD = {
@@ -46,10 +46,10 @@ BAD = {
     "a name twice": raw('{"file_path": "src/bad.txt", "content": "x", "content": "y"}'),
     "deep": raw('{"file_path": ' + "[" * 100 + "]" * 100 + "}"),
     "very deep": raw('{"file_path": ' + "[" * 5_000 + "]" * 5_000 + "}"),
-    "no name": Call("", {"pattern": "*"}),
-    "an odd name": Call("Glob\n\x00 \ud800", {"pattern": "*"}),
-    "a name that is nearly one": Call("hand off", {}),
-    "a long name": Call("Glob" * 100, {"pattern": "*"}),
+    "no name": ScriptedCall("", {"pattern": "*"}),
+    "an odd name": ScriptedCall("Glob\n\x00 \ud800", {"pattern": "*"}),
+    "a name that is nearly one": ScriptedCall("hand off", {}),
+    "a long name": ScriptedCall("Glob" * 100, {"pattern": "*"}),
 }
 """Calls that cannot be made; each of them is told so."""
 
@@ -65,24 +65,24 @@ GOOD = {
 """Inputs that are valid JSON, whatever the tool says to them."""
 
 TEXTS = {
-    "text": Step(text="a\ud800b \udfff"),
-    "text in two halves": Step(text="\ud83d" + "\ude00" * 30),
-    "text with NUL": Step(text="a\x00b\x1b[31m\u202e"),
-    "thinking": Step(thinking=THOUGHT + "\ud800"),
-    "thinking with NUL": Step(thinking=THOUGHT + "\x00", text="x"),
-    "thinking, text": Step(thinking=THOUGHT, text="a\ud800"),
+    "text": ScriptedStep(text="a\ud800b \udfff"),
+    "text in two halves": ScriptedStep(text="\ud83d" + "\ude00" * 30),
+    "text with NUL": ScriptedStep(text="a\x00b\x1b[31m\u202e"),
+    "thinking": ScriptedStep(thinking=THOUGHT + "\ud800"),
+    "thinking with NUL": ScriptedStep(thinking=THOUGHT + "\x00", text="x"),
+    "thinking, text": ScriptedStep(thinking=THOUGHT, text="a\ud800"),
 }
 
 
-def answers(reason: str) -> list[Step]:
+def answers(reason: str) -> list[ScriptedStep]:
     """A turn for each; between two of mere text the role works, so that nobody takes it for idle."""
     every = [*BAD.values(), *GOOD.values()]
     texts = chain.from_iterable((step.model_copy(update={"stop_reason": reason}), LOOKING) for step in TEXTS.values())
     calls = [
-        *(Step(thinking=THOUGHT, text="Now.", calls=[LOOK, call]) for call in every),
-        Step(thinking=THOUGHT, redacted=True, calls=every),
-        Step(thinking=THOUGHT, text="\ud800", calls=every),
-        Step(thinking=THOUGHT + "\ud800", text="x", calls=[write("src/bad.txt", "x")]),
+        *(ScriptedStep(thinking=THOUGHT, text="Now.", calls=[LOOK, call]) for call in every),
+        ScriptedStep(thinking=THOUGHT, redacted=True, calls=every),
+        ScriptedStep(thinking=THOUGHT, text="\ud800", calls=every),
+        ScriptedStep(thinking=THOUGHT + "\ud800", text="x", calls=[write("src/bad.txt", "x")]),
         LOOKING,
     ]
     return [*texts, *(step.model_copy(update={"stop_reason": reason}) for step in calls)]
@@ -92,13 +92,13 @@ async def check_store(stage: Stage) -> int:
     """All that the store holds of the run is JSON in UTF-8; gives the number of answers in it."""
     store = await stage.store()
     found = 0
-    for ref in store.refs(stage.run):
+    for ref in store.list_refs(stage.run):
         if not ref.endswith("/head"):
             continue
-        head = str(await store.head(ref))
+        head = str(await store.read_head(ref))
         for path in git(store.path, "ls-tree", "-r", "--name-only", head).splitlines():
             if path.startswith("transcript/"):
-                data = await store.read(head, path)
+                data = await store.read_file(head, path)
                 assert data is not None
                 json.loads(data.decode(), parse_constant=pytest.fail)
                 found += path.endswith("-assistant.json")
@@ -125,7 +125,7 @@ def results(stage: Stage) -> dict[str, dict[str, Any]]:
     return found
 
 
-def script(steps: list[Step]) -> Any:
+def script(steps: list[ScriptedStep]) -> Any:
     return scenario(
         plan(task("t1")),
         session("backend", "t1", [*steps, [write("src/new.txt", "whole\n")], [made()]]),
@@ -147,7 +147,7 @@ async def test_every_odd_answer_goes_on(staged, reason: str) -> None:  # type: i
 
 async def test_a_call_that_cannot_be_made_is_told_and_paid_once(staged) -> None:  # type: ignore[no-untyped-def]
     """All that can be wrong, a turn each: nothing runs, the model is told why, and no answer is asked for again."""
-    async with staged(script([Step(calls=[call]) for call in BAD.values()])) as stage:
+    async with staged(script([ScriptedStep(calls=[call]) for call in BAD.values()])) as stage:
         document = await stage.outcome(await stage.start())
         await check(stage, document)
         asked, told = stage.asked(), list(results(stage).values())
@@ -160,7 +160,7 @@ async def test_a_call_that_cannot_be_made_is_told_and_paid_once(staged) -> None:
 
 @pytest.mark.parametrize("reason", ["refusal", "model_context_window_exceeded"])
 async def test_odd_answers_that_are_asked_about(staged, reason: str) -> None:  # type: ignore[no-untyped-def]
-    odd = [*answers(reason)[-5:-1], *TEXTS.values(), Step(calls=[BAD["cut in a text"]])]
+    odd = [*answers(reason)[-5:-1], *TEXTS.values(), ScriptedStep(calls=[BAD["cut in a text"]])]
     steps = [step.model_copy(update={"stop_reason": reason}) for step in odd]
     async with staged(script(steps), turns_per_session=900, turns_per_task=900) as stage:
         handle = await stage.start()

@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from baton.records.run import RunStatus
-from standin.script.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.support.repositories import git
@@ -20,7 +20,9 @@ from workers.temporal_service import TemporalService
 
 def script(fault: Fault) -> Scenario:
     """A task with a slow model at its second turn, and a slow command at its third."""
-    slow = Step(calls=[bash("touch src/started; sleep 2; rm src/started; echo line >> src/log.txt")], faults=[fault])
+    slow = ScriptedStep(
+        calls=[bash("touch src/started; sleep 2; rm src/started; echo line >> src/log.txt")], faults=[fault]
+    )
     return scenario(
         plan(task("t1")),
         session("backend", "t1", [[write("src/one.txt", "one\n")], slow, [made()]]),

@@ -13,7 +13,7 @@ from baton import naming
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import SandboxMode
 from interfaces.cli.views.run_summary import document_lines
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.support.repositories import git
@@ -108,7 +108,7 @@ async def test_doing_without_a_sandbox_is_said_loudly(staged, outside: Path) -> 
 
 
 async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worker_log: Path) -> None:  # type: ignore[no-untyped-def]
-    slow = Step(calls=[write("src/two.txt", "two\n")], faults=[Fault(delay=2.0)])
+    slow = ScriptedStep(calls=[write("src/two.txt", "two\n")], faults=[Fault(delay=2.0)])
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [[write("src/one.txt", "one\n")], slow, [made()]]),

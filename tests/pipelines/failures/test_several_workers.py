@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.records.run import RunStatus
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
 from tests.support.scripts import made, plan, reviewed, scenario, session, task, tested
@@ -17,7 +17,7 @@ from workers.temporal_service import TemporalService
 async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(
     staged: Any, service: TemporalService, tmp_path: Path
 ) -> None:
-    slow = Step(calls=[made()], faults=[Fault(delay=3_600.0)])
+    slow = ScriptedStep(calls=[made()], faults=[Fault(delay=3_600.0)])
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [slow]),

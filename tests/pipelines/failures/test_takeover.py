@@ -14,7 +14,7 @@ from pygit2.enums import FileMode
 
 from baton import naming
 from baton.records.run import RunDocument, RunStatus
-from standin.script.scenario import Fault, Scenario, Step
+from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.support.git_over_http import PASSWORD, USER, serving
@@ -59,7 +59,7 @@ RESULT = {
 def script(*, slow_answer: bool = False) -> Scenario:
     """A task with files, a shell command, and another look at the files."""
     faults: list[Fault | None] = [Fault(delay=1.0)] if slow_answer else []
-    third = Step(calls=[write("src/two.txt", "two\n"), bash(LOOK)], faults=faults)
+    third = ScriptedStep(calls=[write("src/two.txt", "two\n"), bash(LOOK)], faults=faults)
     return scenario(
         plan(task("t1")),
         session("backend", "t1", [[write("src/one.txt", "one\n"), bash(ODD)], [bash(GATE)], third, [made()]]),
@@ -117,7 +117,7 @@ class Hosts:
     async def history(self, number: int) -> list[str]:
         """What the checkpoints of the task are called on a host, the oldest first."""
         lane = Lane(self.stage.run, LANE)
-        return [info.summary for info in await Checkpoints(await self.store(number)).history(lane)]
+        return [info.summary for info in await Checkpoints(await self.store(number)).list_history(lane)]
 
 
 @pytest.fixture

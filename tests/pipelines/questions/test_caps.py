@@ -14,9 +14,9 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from baton.errors import ExitCode
 from baton.records.run import Decide, RunDocument, RunStatus, TaskState
-from interfaces.cli.views.follow import exit_code
+from interfaces.cli.views.follow import exit_code_of
 from interfaces.cli.views.run_summary import document_lines
-from standin.script.scenario import Call, Fault, Step
+from standin.script.scenario import Fault, ScriptedCall, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage, events
 from tests.pipelines.test_agent_files import add
@@ -35,7 +35,7 @@ from tests.support.scripts import (
     write,
 )
 from tests.support.worker_process import WorkerProcess
-from workers.worker import running_worker
+from workers.worker import run_worker
 from workflows.pipeline import Pipeline
 
 COSTLY = 32_000
@@ -45,9 +45,9 @@ SONNET = {"orchestrator": "sonnet", "reviewer": "sonnet"}
 """All roles on one model, so that a call's worst case is about $0.4."""
 
 
-def costly_task(task_id: str) -> list[Step]:
+def costly_task(task_id: str) -> list[ScriptedStep]:
     """A task whose maker's first answer costs nearly its worst case and takes a while."""
-    first = Step(calls=[write(f"src/{task_id}.txt", f"{task_id}\n")], output_tokens=COSTLY, seconds=1.0)
+    first = ScriptedStep(calls=[write(f"src/{task_id}.txt", f"{task_id}\n")], output_tokens=COSTLY, seconds=1.0)
     return [
         *session("backend", task_id, [first, [made()]]),
         *session("tester", task_id, [[tested()]]),
@@ -137,7 +137,7 @@ async def test_turns_are_answers_of_the_model(staged) -> None:  # type: ignore[n
 
 async def test_a_hand_off_with_the_last_turn_takes_no_further_one(staged) -> None:  # type: ignore[no-untyped-def]
     """Neither the session's turns nor the task's are passed by taking it in; one that does not fit asks for more."""
-    unfit = Call("hand_off", {"verdict": "perhaps"})
+    unfit = ScriptedCall("hand_off", {"verdict": "perhaps"})
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [[write("src/a.txt", "a\n")], [bash("true"), made()]]),
@@ -169,7 +169,7 @@ async def test_a_hand_off_with_the_last_turn_takes_no_further_one(staged) -> Non
     ],
 )
 async def test_an_answer_of_another_model_is_billed_as_that_and_said(staged, answers: str, said: str) -> None:  # type: ignore[no-untyped-def]
-    first = Step(calls=[write("src/a.txt", "a\n")], answers_as=answers, output_tokens=2_000)
+    first = ScriptedStep(calls=[write("src/a.txt", "a\n")], answers_as=answers, output_tokens=2_000)
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [first, [made()]]),
@@ -200,7 +200,7 @@ async def test_a_model_without_a_price_stops_the_run_before_it_costs_anything(st
     assert document.status is RunStatus.FAILED
     assert "claude-next-9 has no price" in document.notes[-1]
     assert "BATON_PRICES" in document.notes[-1]
-    assert exit_code(document) == ExitCode.USAGE
+    assert exit_code_of(document) == ExitCode.USAGE
 
 
 async def test_a_model_that_has_lost_its_price_meanwhile_is_a_question(staged, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -214,16 +214,16 @@ async def test_a_model_that_has_lost_its_price_meanwhile_is_a_question(staged, t
     script = script.model_copy(update={"models": ["claude-next-9"]})
     async with staged(script, worker=False) as stage:
         with_price = stage.settings.model_copy(update={"prices": own})
-        async with running_worker(stage.client, with_price):
+        async with run_worker(stage.client, with_price):
             handle = await stage.start(models={"backend": "claude-next-9"})
             await stage.until_waiting(handle)
         asked = len(stage.standin.requests)
-        async with running_worker(stage.client, stage.settings):
+        async with run_worker(stage.client, stage.settings):
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="a"))
             waiting = await stage.until_waiting(handle, decision="D2")
             assert "claude-next-9 has no price" in waiting.decisions[1].question
             assert len(stage.standin.requests) == asked
-        async with running_worker(stage.client, with_price):
+        async with run_worker(stage.client, with_price):
             await handle.signal(Pipeline.decide, Decide(decision_id="D2", choice="retry"))
             document = await stage.outcome(handle)
     assert document.status is RunStatus.DONE, document
@@ -339,14 +339,14 @@ async def test_another_worker_goes_by_what_was_spent_before(staged, lost: bool) 
     script = scenario(plan(task("t1")), costly_task("t1"))
     async with staged(script, worker=False) as stage:
         own = stage.settings.model_copy(update={"usd_per_day": 0.75})
-        async with running_worker(stage.client, own):
+        async with run_worker(stage.client, own):
             handle = await stage.start(usd=0.7, models=SONNET)
             waiting = await stage.until_waiting(handle)
         spent = stage.standin.cost_usd
         if lost:
             for file in own.home.glob("ledger.sqlite3*"):
                 file.unlink()
-        async with running_worker(stage.client, own):
+        async with run_worker(stage.client, own):
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
             await assert_eventually(lambda: decided(handle, "D2"))
             again = (await handle.query(Pipeline.state)).decisions[1]
@@ -361,7 +361,7 @@ async def test_another_worker_goes_by_what_was_spent_before(staged, lost: bool) 
 
 
 async def test_a_call_cut_off_by_a_crash_counts_until_the_end(staged, tmp_path: Path, service) -> None:  # type: ignore[no-untyped-def]
-    slow = Step(calls=[made()], output_tokens=COSTLY, faults=[Fault(pace=0.8)])
+    slow = ScriptedStep(calls=[made()], output_tokens=COSTLY, faults=[Fault(pace=0.8)])
     script = scenario(
         plan(task("t1")),
         session("backend", "t1", [slow]),
@@ -400,26 +400,26 @@ async def test_costs_agree_with_the_api_whatever_happens_to_calls(staged) -> Non
             "backend",
             "t1",
             [
-                Step(thinking="Let me see. " * 200, text="Looking. " * 300, calls=[bash("cat src/orders.txt")]),
-                Step(calls=[write("src/a.txt", "a\n" * 500)], faults=broken[:2]),
+                ScriptedStep(thinking="Let me see. " * 200, text="Looking. " * 300, calls=[bash("cat src/orders.txt")]),
+                ScriptedStep(calls=[write("src/a.txt", "a\n" * 500)], faults=broken[:2]),
                 [bash("ls; ls; ls"), bash("cat README.md"), bash("true")],
                 [made()],
             ],
         ),
         [
-            Step(
+            ScriptedStep(
                 role="tester",
                 task="t1",
                 turn=1,
                 calls=[write("tests/a.expect", "src/a.txt a\n")],
                 stop_reason="max_tokens",
             ),
-            Step(role="tester", task="t1", turn=1, calls=[write("tests/a.expect", "src/a.txt a\n")]),
+            ScriptedStep(role="tester", task="t1", turn=1, calls=[write("tests/a.expect", "src/a.txt a\n")]),
         ],
-        [Step(role="tester", task="t1", turn=2, calls=[tested()])],
+        [ScriptedStep(role="tester", task="t1", turn=2, calls=[tested()])],
         session("reviewer", "t1", [[reviewed()]]),
         # Fails three times, each time in its stream, and is given up: paid for all the same.
-        session("backend", "t2", [Step(calls=[made()], faults=[Fault(fin_after=3, times=3)])]),
+        session("backend", "t2", [ScriptedStep(calls=[made()], faults=[Fault(fin_after=3, times=3)])]),
     )
     async with staged(script) as stage:
         handle = await stage.start(models={"tester": "opus", "reviewer": "haiku"})
@@ -474,7 +474,7 @@ async def past_planning(stage: Stage, handle: Any, stage_name: str = "") -> RunD
 
 
 async def test_the_wall_clock_halts_all_tasks_with_one_question_and_they_go_on(staged) -> None:  # type: ignore[no-untyped-def]
-    hanging = Step(calls=[made()], faults=[Fault(delay=300.0)])
+    hanging = ScriptedStep(calls=[made()], faults=[Fault(delay=300.0)])
     script = scenario(
         plan(task("a"), task("b")),
         *(

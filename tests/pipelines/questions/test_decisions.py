@@ -12,7 +12,7 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from baton.records.run import Decide, Decision, DecisionState, RunDocument, RunStatus
-from tests.conftest import reach
+from tests.conftest import server_environment
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested
 from workers.temporal_service import TemporalService
 from workflows.pipeline import Pipeline
@@ -37,7 +37,7 @@ async def command(name: str, *arguments: str, **env: str) -> str:
 
 async def temporal(service: TemporalService, *arguments: str) -> None:
     """Run the `temporal` command."""
-    await command("temporal", *arguments, "--disable-config-file", **reach(service.address))
+    await command("temporal", *arguments, "--disable-config-file", **server_environment(service.address))
 
 
 async def by_signal(handle: Handle, answer: Decide, _service: TemporalService) -> None:
@@ -61,7 +61,7 @@ async def by_temporal_update(handle: Handle, answer: Decide, service: TemporalSe
 
 async def by_baton(handle: Handle, answer: Decide, service: TemporalService) -> None:
     words = [handle.id, answer.decision_id, answer.choice, "--note", answer.note, "--by", answer.by]
-    said = await command("baton", "decide", *words, **reach(service.address))
+    said = await command("baton", "decide", *words, **server_environment(service.address))
     assert f"{answer.decision_id} answered: {answer.choice}" in said
 
 

@@ -4,7 +4,7 @@ import json
 
 from baton.naming import run_ref
 from baton.records.run import Decide, RunStatus, TaskState
-from standin.script.scenario import Call, Step
+from standin.script.scenario import ScriptedCall, ScriptedStep
 from tests.support.repositories import git
 from tests.support.scripts import (
     bash,
@@ -22,15 +22,15 @@ from tests.support.scripts import (
 from workflows.pipeline import Pipeline
 
 
-def guides(text: str, *, round_number: int = 2) -> list[Step]:
+def guides(text: str, *, round_number: int = 2) -> list[ScriptedStep]:
     """The orchestrator answers a report with guidance."""
-    answer = Call("hand_off", {"action": "guide", "guidance": text, "reason": "The repository says so."})
+    answer = ScriptedCall("hand_off", {"action": "guide", "guidance": text, "reason": "The repository says so."})
     return session("orchestrator", "plan", [[answer]], round_number=round_number)
 
 
-def stuck(error_type: str, *, architectural: bool) -> Call:
+def stuck(error_type: str, *, architectural: bool) -> ScriptedCall:
     call = escalate("Which table?", "orders", "purchases", error_type=error_type)
-    return Call("escalate", {**call.input, "architectural": architectural})
+    return ScriptedCall("escalate", {**call.input, "architectural": architectural})
 
 
 async def test_the_orchestrator_answers_once_and_the_session_goes_on(staged) -> None:  # type: ignore[no-untyped-def]
@@ -121,7 +121,7 @@ async def test_a_gate_that_stays_red_asks_after_three_rounds(staged) -> None:  #
             session("tester", "t1", [[red], [tested()]], round_number=number),
         )
     ]
-    passes_on = Call("hand_off", {"action": "ask_person", "guidance": "", "reason": "I would guess."})
+    passes_on = ScriptedCall("hand_off", {"action": "ask_person", "guidance": "", "reason": "I would guess."})
     script = scenario(
         plan(task("t1")),
         *rounds,

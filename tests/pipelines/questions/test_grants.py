@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.runtime.stores import run_config, run_json
+from activities.runtime.stores import read_run_config, read_run_json
 from baton.records.run import RunDocument, RunStatus
 from baton.settings.bind_paths import refuse_for_this_account
 from baton.settings.core import SandboxMode
@@ -105,8 +105,8 @@ async def test_time_defaults_and_limits_are_a_persons(staged, repo: Path) -> Non
         handle = await stage.start()
         document = await stage.outcome(handle)
         store = await stage.store()
-        config = await run_config(store, stage.run)
-        limits = (await run_json(store, stage.run, LIMITS))["limits"]
+        config = await read_run_config(store, stage.run)
+        limits = (await read_run_json(store, stage.run, LIMITS))["limits"]
     assert document.status is RunStatus.DONE, document
     assert config.gate.timeout == timedelta(minutes=5)
     assert (config.decisions.default, config.decisions.deadline) == (None, None)

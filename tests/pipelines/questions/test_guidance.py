@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from baton.records.run import Decide, Guide, RunStatus, TaskState
-from standin.script.scenario import Fault, Step
+from standin.script.scenario import Fault, ScriptedStep
 from tests.conftest import assert_eventually
 from tests.pipelines.conftest import Stage
 from tests.support.scripts import bash, escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
-from workspaces.maintenance.verify import verify
+from workspaces.maintenance.verify import verify_store
 
 
 def hearers(stage: Stage, text: str) -> list[tuple[Any, ...]]:
@@ -96,7 +96,7 @@ async def test_a_note_beside_a_retry_is_heard(staged) -> None:  # type: ignore[n
     """The turn that is tried again, as it was, has said its part already; the note follows in the next one."""
     script = scenario(
         plan(task("t1")),
-        session("backend", "t1", [Step(calls=[made()], faults=[Fault(status=403)]), [made()]]),
+        session("backend", "t1", [ScriptedStep(calls=[made()], faults=[Fault(status=403)]), [made()]]),
         simple_task("t1")[1:],
     )
     async with staged(script) as stage:
@@ -111,7 +111,7 @@ async def test_a_note_beside_a_retry_is_heard(staged) -> None:  # type: ignore[n
 
 async def test_what_is_no_message_holds_no_agent_up(staged) -> None:  # type: ignore[no-untyped-def]
     """Sent to the workflows of a task and a session themselves, as anybody can in the Web UI."""
-    slow = Step(calls=[made()], faults=[Fault(delay=2.0)])
+    slow = ScriptedStep(calls=[made()], faults=[Fault(delay=2.0)])
     script = scenario(plan(task("t1")), session("backend", "t1", [slow, [made()]]), simple_task("t1")[1:])
     async with staged(script) as stage:
         handle = await stage.start()
@@ -139,7 +139,7 @@ async def check_transcripts(stage: Stage) -> None:
     """No request was refused, and the store is whole."""
     assert {record.status for record in stage.standin.requests} == {200}
     store = await stage.store()
-    assert (await verify(store)).findings == []
+    assert (await verify_store(store)).findings == []
 
 
 async def test_a_message_while_a_hand_off_beside_other_calls_is_taken_in(staged) -> None:  # type: ignore[no-untyped-def]
@@ -230,7 +230,9 @@ async def test_a_message_beside_a_hand_off_where_the_turn_that_hears_it_is_broke
     script = scenario(
         plan(task("t1")),
         session(
-            "backend", "t1", [[SLOW, bash("echo x >> src/x.txt"), made()], [], Step(calls=[made()], faults=[*fault])]
+            "backend",
+            "t1",
+            [[SLOW, bash("echo x >> src/x.txt"), made()], [], ScriptedStep(calls=[made()], faults=[*fault])],
         ),
         simple_task("t1")[1:],
     )
@@ -246,7 +248,7 @@ async def test_a_message_beside_a_hand_off_where_the_turn_that_hears_it_is_broke
         document = await stage.outcome(handle)
         refused = {record.status for record in stage.standin.requests} - {200}
         store = await stage.store()
-        assert (await verify(store)).findings == []
+        assert (await verify_store(store)).findings == []
         assert await store.read(str(document.head_commit), "src/x.txt") == b"x\n"
     assert document.status is RunStatus.DONE, document
     assert refused == ({400, 529} if how == "failing" else set())

@@ -6,26 +6,26 @@ import pytest
 
 from baton.naming import TASK_QUEUE
 from baton.records.run import Decide, Fork, RunDocument, RunRequest, RunStatus
-from standin.script.scenario import Call, Fault, Step
+from standin.script.scenario import Fault, ScriptedCall, ScriptedStep
 from tests.pipelines.conftest import Stage
 from tests.support.repositories import git
 from tests.support.scripts import escalate, made, plan, scenario, session, simple_task, task, write
 from workflows.pipeline import Pipeline
 
 
-def unclear(question: str) -> Call:
+def unclear(question: str) -> ScriptedCall:
     """A question that the orchestrator may answer."""
     call = escalate(question, "date", "price", error_type="unclear")
-    return Call("escalate", {**call.input, "architectural": False})
+    return ScriptedCall("escalate", {**call.input, "architectural": False})
 
 
-def guides(text: str) -> Step:
+def guides(text: str) -> ScriptedStep:
     """The orchestrator's answer to any report."""
-    answer = Call("hand_off", {"action": "guide", "guidance": text, "reason": "The repository says so."})
-    return Step(role="orchestrator", contains="is stuck", calls=[answer], repeat="always")
+    answer = ScriptedCall("hand_off", {"action": "guide", "guidance": text, "reason": "The repository says so."})
+    return ScriptedStep(role="orchestrator", contains="is stuck", calls=[answer], repeat="always")
 
 
-def only(run: str, steps: list[Step]) -> list[Step]:
+def only(run: str, steps: list[ScriptedStep]) -> list[ScriptedStep]:
     """Steps of one run."""
     return [step.model_copy(update={"run": run}) for step in steps]
 
@@ -101,7 +101,7 @@ async def test_an_answer_that_failed_keeps_no_later_one_away(staged, fault: Faul
         plan(task("t1"), task("t2", depends_on=["t1"])),
         session("backend", "t1", [[unclear("By what?")], [made()]]),
         session("backend", "t2", [[unclear("And here?")], [made()]]),
-        session("orchestrator", "plan", [Step(calls=answer, faults=[fault])], round_number=2),
+        session("orchestrator", "plan", [ScriptedStep(calls=answer, faults=[fault])], round_number=2),
         session("orchestrator", "plan", [answer], round_number=3),
         simple_task("t1")[1:],
         simple_task("t2")[1:],

@@ -15,10 +15,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from baton.records.run import Decide, Decision, RunStatus, TaskState
 from baton.replayed_figures import ELSEWHERE_WAITS
-from interfaces.cli.views.follow import follow
+from interfaces.cli.views.follow import follow_run
 from interfaces.cli.views.live_view import PlainView
 from interfaces.cli.views.run_summary import document_lines
-from standin.server.server import serve
+from standin.server.server import serve_scenario
 from tests.conftest import HANGS
 from tests.pipelines.conftest import Stage, events
 from tests.support.repositories import CONFIG, git
@@ -84,7 +84,7 @@ async def test_the_engine_reminds(  # type: ignore[no-untyped-def]
                 assert [line for line in shown if line.startswith("  D1 waits since 2") and count in line]
                 return Decide(decision_id=decision.id, choice="abort")
 
-            document = await follow(service, stage.run, PlainView(), ask)
+            document = await follow_run(service, stage.run, PlainView(), ask)
         finally:
             worker.stop()
     assert document.status is RunStatus.STOPPED
@@ -131,7 +131,7 @@ async def test_ten_minutes_of_waiting_leave_nothing_in_the_history(settings, rep
         await WorkflowEnvironment.start_time_skipping(
             data_converter=pydantic_data_converter, test_server_existing_path=str(path)
         ) as skipping,
-        serve(script) as standin,
+        serve_scenario(script) as standin,
     ):
         # It cannot list what it has, so what the engine does for a server is done by hand.
         kinds = {

@@ -12,11 +12,11 @@ from temporalio.client import Client
 
 from baton.settings.core import Settings
 from interfaces.github.app import Webhook
-from interfaces.github.server import serve as serve_webhook
-from interfaces.github.start_delivery import Desk
-from interfaces.github.verdicts import Policy
+from interfaces.github.server import serve_webhook as serve_webhook
+from interfaces.github.start_delivery import DeliveryStarter
+from interfaces.github.verdicts import WebhookPolicy
 from standin.script.scenario import Scenario
-from standin.server.server import serve as serve_model
+from standin.server.server import serve_scenario as serve_model
 from tests.pipelines.conftest import CANARY
 from tests.support.github.emulator import APP_ID, OWNER, SECRET, emulator, private_key, token_of
 from tests.support.github.hub import Hub
@@ -24,7 +24,7 @@ from tests.support.github.npm import Npm
 from tests.support.github.world import Forge, World
 from tests.support.ports import reserve_port
 from tests.support.repositories import make_repository
-from workers.worker import running_worker
+from workers.worker import run_worker
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def open_world(
     async with AsyncExitStack() as stack:
         standin = await stack.enter_async_context(serve_model(script, keep_bodies=True))
         own = settings.model_copy(update={"api_key": SecretStr(CANARY), "base_url": standin.base_url, **more})
-        app = Webhook(Policy.of(own), Desk(client)).application()
+        app = Webhook(WebhookPolicy.from_settings(own), DeliveryStarter(client)).build_application()
         address = await stack.enter_async_context(serve_webhook(app, "127.0.0.1", 0))
         made = World(client, own, standin, forge, name or f"shop-{secrets.token_hex(3)}", f"{address}/webhook")
         stack.push_async_callback(made.http.aclose)
@@ -83,7 +83,7 @@ async def open_world(
         forge.hub.receivers = [made.webhook]
         stack.callback(forge.hub.quiet)
         if worker:
-            await stack.enter_async_context(running_worker(client, own))
+            await stack.enter_async_context(run_worker(client, own))
         yield made
 
 

@@ -21,7 +21,7 @@ from baton import naming
 from baton.github.app import EVENTS
 from baton.records.run import RunDocument
 from baton.settings.core import Settings
-from baton.steps.github import Handled
+from baton.steps.github import DeliveryOutcome
 from standin.server.app import StandIn
 from tests.conftest import HANGS, assert_eventually
 from tests.support.github.emulator import BOT, OWNER, SECRET, token_of
@@ -292,11 +292,11 @@ class World:
         query = f"WorkflowType = 'Pipeline' AND WorkflowId STARTS_WITH 'gh-{OWNER}-{self.name}-'"
         return sorted([found.id async for found in self.client.list_workflows(query)])
 
-    async def handled(self) -> list[Handled]:
+    async def handled(self) -> list[DeliveryOutcome]:
         """What became of the deliveries of this repository that concerned us, in the order in which they came."""
         found = []
         for delivery in [headers["x-github-delivery"] for headers, body in self.hub.deliveries if self._mine(body)]:
-            handle = self.client.get_workflow_handle(f"gh-delivery-{delivery}", result_type=Handled)
+            handle = self.client.get_workflow_handle(f"gh-delivery-{delivery}", result_type=DeliveryOutcome)
             try:
                 found.append(await handle.result())
             except RPCError as error:

@@ -13,10 +13,10 @@ from baton.steps.store_paths import GIT_PACK, GIT_STATE
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.checkpoints import agent_pack, agent_refs
 from workspaces.checkpoints.agent_refs import is_ref, new_state, parse_state
-from workspaces.checkpoints.checkpoints import Snapshot
+from workspaces.checkpoints.checkpoints import WorkspaceSnapshot
 from workspaces.checkpoints.workspace import Workspace
 from workspaces.maintenance import stale_files
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 from workspaces.store.store import Store
 
 
@@ -27,9 +27,9 @@ class Counted:
     sandbox: Sandbox
     ran: list[str]
 
-    async def run(self, command: Command) -> CommandResult:
+    async def run(self, command: SandboxCommand) -> CommandResult:
         self.ran.append(" ".join(command.argv))
-        return await self.sandbox.run(command)
+        return await self.sandbox.run_command(command)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sandbox, name)
@@ -75,10 +75,10 @@ async def elsewhere(lab: Lab, tmp_path: Path) -> Lab:
     return Lab(other, lab.project, store, lab.lane, lab.sandbox, lab.checkpoint, lab.base)
 
 
-async def recorded(lab: Lab, name: str = "turn") -> tuple[Workspace, Snapshot]:
+async def recorded(lab: Lab, name: str = "turn") -> tuple[Workspace, WorkspaceSnapshot]:
     workspace = await lab.workspace()
     workspace.mark_dirty()
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     await lab.record(workspace, snapshot, name)
     return workspace, snapshot
 
@@ -89,14 +89,14 @@ async def test_stashes_commits_branches_and_tags_are_there_after_a_rebuild(lab: 
     work_with_git(workspace.path)
     seen, files = looked_at(workspace.path), contents(workspace.path)
     assert len(seen["stash list --format=%gd%H%gs"].splitlines()) == 2
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.not_kept == ()
     await lab.record(workspace, snapshot)
-    assert set(await lab.store.paths(lab.checkpoint, "workspace")) == {
+    assert set(await lab.store.list_paths(lab.checkpoint, "workspace")) == {
         f"workspace/{path}" for path in files if files[path][0] == "file"
     }
 
-    await (await lab.workspace()).discard()
+    await (await lab.workspace()).remove_files()
     for place in (lab, await elsewhere(lab, tmp_path)):
         again = await place.workspace()
         assert again.notices == []
@@ -112,19 +112,19 @@ async def test_stashes_commits_branches_and_tags_are_there_after_a_rebuild(lab: 
         run_git(again.path, "stash", "pop", "-q")
         assert (again.path / "README.md").read_text() == "first stash\n"
         assert run_git(again.path, "stash", "list") == ""
-        await again.discard()
+        await again.remove_files()
 
 
 async def test_where_a_person_waived_the_sandbox_it_works_too(lab: Lab) -> None:
-    lab.sandbox = await Sandbox.open(SandboxMode.NONE)
+    lab.sandbox = await Sandbox.open_sandbox(SandboxMode.NONE)
     workspace = await lab.workspace()
     workspace.mark_dirty()
     work_with_git(workspace.path)
     seen = looked_at(workspace.path)
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.not_kept == ()
     await lab.record(workspace, snapshot)
-    await workspace.discard()
+    await workspace.remove_files()
     assert looked_at((await lab.workspace()).path) == seen
 
 
@@ -133,7 +133,7 @@ async def test_an_attempt_that_was_killed_leaves_the_git_of_the_last_checkpoint(
     workspace.mark_dirty()
     work_with_git(workspace.path)
     seen = looked_at(workspace.path)
-    await lab.record(workspace, await workspace.snapshot(None))
+    await lab.record(workspace, await workspace.take_snapshot(None))
     workspace.mark_dirty()
     run_git(workspace.path, "stash", "pop", "-q")
     run_git(workspace.path, "branch", "-D", "idle")
@@ -149,15 +149,15 @@ async def test_commits_stay_over_turns_and_what_is_undone_goes(lab: Lab) -> None
     (workspace.path / "README.md").write_text("committed\n")
     run_git(workspace.path, "commit", "-qam", "the agent's own")
     made = run_git(workspace.path, "rev-parse", "HEAD")
-    await lab.record(workspace, await workspace.snapshot(None))
+    await lab.record(workspace, await workspace.take_snapshot(None))
     for number in range(2):
         workspace, _ = await recorded(lab, f"later-{number}")
         assert run_git(workspace.path, "rev-parse", "HEAD") == made
-    assert await lab.store.read(lab.checkpoint, GIT_PACK)
+    assert await lab.store.read_file(lab.checkpoint, GIT_PACK)
     workspace.mark_dirty()
     run_git(workspace.path, "reset", "-q", "HEAD~1")
-    await lab.record(workspace, await workspace.snapshot(None), "undone")
-    assert await lab.store.paths(lab.checkpoint, "git") == []
+    await lab.record(workspace, await workspace.take_snapshot(None), "undone")
+    assert await lab.store.list_paths(lab.checkpoint, "git") == []
 
 
 async def test_a_detached_head_and_a_branch_without_a_commit(lab: Lab) -> None:
@@ -166,8 +166,8 @@ async def test_a_detached_head_and_a_branch_without_a_commit(lab: Lab) -> None:
         workspace.mark_dirty()
         run_git(workspace.path, *commands)
         head = (workspace.path / ".git/HEAD").read_text()
-        await lab.record(workspace, await workspace.snapshot(None), str(number))
-        await workspace.discard()
+        await lab.record(workspace, await workspace.take_snapshot(None), str(number))
+        await workspace.remove_files()
         again = await lab.workspace()
         assert (again.path / ".git/HEAD").read_text() == head
         assert again.notices == []
@@ -180,17 +180,17 @@ async def test_on_a_new_base_the_branch_goes_on_from_there(lab: Lab) -> None:
     run_git(workspace.path, "checkout", "-q", "work")
     run_git(workspace.path, "commit", "-q", "--allow-empty", "-m", "of round 1")
     stashes, made = run_git(workspace.path, "stash", "list"), run_git(workspace.path, "rev-parse", "HEAD")
-    await lab.record(workspace, await workspace.snapshot(None))
+    await lab.record(workspace, await workspace.take_snapshot(None))
     lab.project.commit({"more.txt": b"more\n"})
-    base = (await lab.store.fetch(None)).commit
-    lab.checkpoint = await lab.checkpoints.begin(lab.lane, base, at=AT, replace=lab.checkpoint)
+    base = (await lab.store.fetch_base(None)).commit
+    lab.checkpoint = await lab.checkpoints.begin_lane(lab.lane, base, at=AT, replace=lab.checkpoint)
     for _ in range(2):
         again = await lab.workspace()
         assert run_git(again.path, "rev-parse", "HEAD") == base
         assert run_git(again.path, "rev-parse", f"work-{lab.base[:12]}") == made
         assert run_git(again.path, "stash", "list") == stashes
         assert run_git(again.path, "status", "--porcelain") == ""
-        await again.discard()
+        await again.remove_files()
 
 
 async def test_no_git_is_run_for_what_did_not_change(lab: Lab) -> None:
@@ -202,19 +202,19 @@ async def test_no_git_is_run_for_what_did_not_change(lab: Lab) -> None:
         workspace = await lab.workspace()
         workspace.mark_dirty()
         (workspace.path / "README.md").write_text(f"turn {number}\n")
-        await lab.record(workspace, await workspace.snapshot(["README.md"]), f"files-{number}")
+        await lab.record(workspace, await workspace.take_snapshot(["README.md"]), f"files-{number}")
         assert counted.ran == [], "file tools only: nothing at all"
         workspace = await lab.workspace()
         workspace.mark_dirty()
         run_git(workspace.path, "status")
         run_git(workspace.path, "add", "--all")
-        await lab.record(workspace, await workspace.snapshot(None), f"command-{number}")
+        await lab.record(workspace, await workspace.take_snapshot(None), f"command-{number}")
         assert len(counted.ran) == 1, "a command that moved no ref: the look at the files"
         assert not any("pack-objects" in ran for ran in counted.ran)
         if number == 0:
             workspace.mark_dirty()
             work_with_git(workspace.path)
-            await lab.record(workspace, await workspace.snapshot(None), "refs")
+            await lab.record(workspace, await workspace.take_snapshot(None), "refs")
             assert "pack-objects" in counted.ran[-1]
 
 
@@ -226,25 +226,25 @@ async def test_what_is_too_large_is_said_at_once_and_again_when_it_is_gone(
     workspace.mark_dirty()
     (workspace.path / "large").write_bytes(os.urandom(200_000))
     run_git(workspace.path, "stash", "-qu")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     (said,) = snapshot.not_kept
     assert "take more than" in said
     assert "git stash pop" in said
     await lab.record(workspace, snapshot)
     assert stale_files.in_workspace(workspace.path.parent) == []
-    assert await lab.store.paths(lab.checkpoint, "git") == [GIT_STATE]
+    assert await lab.store.list_paths(lab.checkpoint, "git") == [GIT_STATE]
     # It stays where it is, and is said once.
     workspace, snapshot = await recorded(lab, "later")
     assert snapshot.not_kept == ()
     assert "stash@{0}" in run_git(workspace.path, "stash", "list")
-    await workspace.discard()
+    await workspace.remove_files()
     again = await lab.workspace()
     (gone,) = again.notices
     assert "could not be kept and are gone" in gone
     assert run_git(again.path, "stash", "list") == ""
     again.mark_dirty()
     (again.path / "README.md").write_text("x")
-    await lab.record(again, await again.snapshot(["README.md"]), "known paths")
+    await lab.record(again, await again.take_snapshot(["README.md"]), "known paths")
     assert (await lab.workspace()).notices == []
 
 
@@ -262,7 +262,7 @@ async def test_what_is_strange_is_said_once_and_the_rest_is_kept(lab: Lab) -> No
         log.write(b"not a line of a reflog\n")
     (git / "MERGE_HEAD").write_text(run_git(workspace.path, "rev-parse", "idle") + "\n")
     run_git(workspace.path, "config", "user.name", "Me")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     said = "\n".join(snapshot.not_kept)
     for words in (
         "refs/heads/alias",
@@ -275,13 +275,13 @@ async def test_what_is_strange_is_said_once_and_the_rest_is_kept(lab: Lab) -> No
     ):
         assert words in said
     await lab.record(workspace, snapshot)
-    await workspace.discard()
+    await workspace.remove_files()
     again, snapshot = await recorded(lab, "later")
     assert snapshot.not_kept == ()
     again.mark_dirty()
     run_git(again.path, "config", "user.name", "Me")
     run_git(again.path, "init", "-q", str(again.path / "within"))
-    snapshot = await again.snapshot(None)
+    snapshot = await again.take_snapshot(None)
     (said,) = snapshot.not_kept
     assert ".git/config" in said, "it was put back meanwhile"
     await lab.record(again, snapshot, "again")
@@ -295,10 +295,10 @@ async def test_a_git_that_was_removed_is_said_and_comes_back(lab: Lab) -> None:
     workspace.mark_dirty()
     work_with_git(workspace.path)
     seen = looked_at(workspace.path)
-    await lab.record(workspace, await workspace.snapshot(None))
+    await lab.record(workspace, await workspace.take_snapshot(None))
     workspace.mark_dirty()
     shutil.rmtree(workspace.path / ".git")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert "made anew as it was before" in snapshot.not_kept[0]
     await lab.record(workspace, snapshot, "removed")
     assert looked_at((await lab.workspace()).path) == seen
@@ -324,21 +324,21 @@ async def test_no_ref_and_no_alternate_leads_to_what_the_agent_may_not_see(lab: 
             else:
                 shutil.rmtree(git / "objects")
                 (git / "objects").symlink_to(objects)
-            snapshot = await workspace.snapshot(None)
+            snapshot = await workspace.take_snapshot(None)
             assert "cannot be read by git" in "\n".join(snapshot.not_kept)
             assert not snapshot.git.get(GIT_PACK)
             await lab.record(workspace, snapshot, f"{number}-{way}")
-            await workspace.discard()
+            await workspace.remove_files()
 
 
 async def test_a_ref_to_nothing_spoils_no_rebuild(lab: Lab) -> None:
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / ".git/refs/heads/bad").write_text("1" * 40 + "\n")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert "cannot be read by git" in snapshot.not_kept[0]
     await lab.record(workspace, snapshot)
-    await workspace.discard()
+    await workspace.remove_files()
     assert run_git((await lab.workspace()).path, "status", "--porcelain") == ""
 
 
@@ -378,5 +378,5 @@ def test_a_state_of_another_shape_counts_as_none(data: bytes) -> None:
 def test_a_state_comes_back_as_it_was() -> None:
     state = new_state("1" * 40)
     assert parse_state(state.dump()) == state
-    assert state.at("1" * 40) == state
-    assert state.at("2" * 40).same(new_state("2" * 40))
+    assert state.rebased_on("1" * 40) == state
+    assert state.rebased_on("2" * 40).equals(new_state("2" * 40))

@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.workspace import Workspace, exclusive
+from workspaces.checkpoints.workspace import Workspace, hold_workspace
 from workspaces.delivery.merge import project_commit
-from workspaces.git.run import git
+from workspaces.git.run import call_git
 from workspaces.store.store import Store
 
 WORKER = """
@@ -81,17 +81,17 @@ async def test_killed_at_any_moment(lab: Lab) -> None:
         rounds += 1
         said += await kill_after(lab, chance.uniform(0.01, 0.3 * 1.15**rounds))  # longer on a busy machine
         store = await Store.open(lab.home, str(lab.project.path))
-        await git(["fsck", "--full", "--strict", "--no-dangling"], git_dir=store.path)
-        history = [info.commit for info in await Checkpoints(store).history(lab.lane)]
+        await call_git(["fsck", "--full", "--strict", "--no-dangling"], git_dir=store.path)
+        history = [info.commit for info in await Checkpoints(store).list_history(lab.lane)]
         assert set(said) <= set(history), "what was reported is there"
-        async with asyncio.timeout(HANGS.total_seconds()), exclusive(store, lab.lane):
+        async with asyncio.timeout(HANGS.total_seconds()), hold_workspace(store, lab.lane):
             head = history[-1]
-            workspace = await Workspace.materialise(store, lab.lane, head, sandbox=lab.sandbox)
+            workspace = await Workspace.open_at(store, lab.lane, head, sandbox=lab.sandbox)
             number = len(history) - 1
             written = {name: entry for name, entry in contents(workspace.path).items() if name.startswith("file")}
             expected = ("file", 0o644, f"{number}\n".encode() * 50)
             assert written == ({f"file{name}": expected for name in range(30)} if number else {})
-            assert (await workspace.snapshot(None)).changed == []
+            assert (await workspace.take_snapshot(None)).changed == []
     assert len(said) > 3, "the worker came far enough for this to mean something"
 
 
@@ -102,14 +102,14 @@ async def test_a_retry_after_a_commit_whose_answer_was_lost(lab: Lab, moment: st
     workspace.mark_dirty()
     (workspace.path / "README.md").write_text("new\n")
     began = lab.checkpoint
-    first = await lab.record(workspace, await workspace.snapshot(None))
+    first = await lab.record(workspace, await workspace.take_snapshot(None))
     if moment == "before the ref":
-        await git(["update-ref", lab.lane.ref, began], git_dir=lab.store.path)
+        await call_git(["update-ref", lab.lane.ref, began], git_dir=lab.store.path)
     lab.checkpoint = began
     again = await lab.workspace()
     again.mark_dirty()
     assert (again.path / "README.md").read_text() == "hello\n"
     (again.path / "README.md").write_text("new\n")
-    assert await lab.record(again, await again.snapshot(None)) == first
+    assert await lab.record(again, await again.take_snapshot(None)) == first
     made = await project_commit(lab.store, Lane("run-1", "task-1"), first, parent=lab.base, message="m", at=AT)
-    assert await lab.store.read(made, "README.md") == b"new\n"
+    assert await lab.store.read_file(made, "README.md") == b"new\n"

@@ -9,16 +9,16 @@ import pygit2
 import pytest
 
 from baton.errors import RepositoryError
-from system.directory_walk import MAX_OPEN, Descent
+from system.directory_walk import MAX_OPEN, DirectoryCursor
 from tests.support.deep_directories import NESTED, nest
 from tests.workspaces.conftest import AT, Lab, Project, contents
 from workspaces.checkpoints.walk import MAX_DEPTH
-from workspaces.delivery.merge import merge, project_commit
-from workspaces.delivery.push_branch import publish
-from workspaces.git.safe_directory import Beneath, clear_away, remove_path
-from workspaces.maintenance.gc import forget, holding, repack
-from workspaces.maintenance.object_sources import places
-from workspaces.maintenance.verify import verify
+from workspaces.delivery.merge import merge_commits, project_commit
+from workspaces.delivery.push_branch import push_branch
+from workspaces.git.safe_directory import SafeDirectory, clear_away, remove_path
+from workspaces.maintenance.gc import forget_run, measure_run, repack_store
+from workspaces.maintenance.object_sources import open_sources
+from workspaces.maintenance.verify import verify_store
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.disk_watch import size_of
@@ -50,7 +50,7 @@ async def test_a_workspace_with_deep_directories_goes_on(lab: Lab, few_descripto
     workspace.mark_dirty()
     nest(workspace.path, depth)
     (workspace.path / "good").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     top = "/".join(["d"] * (MAX_DEPTH + 1))
     assert "good" in snapshot.changed
     assert snapshot.unkept == {top: "deep"}
@@ -76,10 +76,10 @@ async def test_a_path_longer_than_the_system_takes_is_said(lab: Lab) -> None:
     for name in ("short", "f" * 250):
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=at))
     os.close(at)
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     last = "/".join(["n" * 250] * 15)
     assert snapshot.unkept == {f"{last}/{'n' * 250}": "deep", f"{last}/{'f' * 250}": "deep"}
-    assert lab.store.objects.entry(snapshot.tree, f"{last}/short") is not None
+    assert lab.store.objects.find_entry(snapshot.tree, f"{last}/short") is not None
     workspace = await lab.workspace()
     assert contents(workspace.path) == before
 
@@ -89,14 +89,14 @@ async def test_what_is_deep_and_ignored_stays_and_goes_with_the_workspace(lab: L
     (workspace.path / ".gitignore").write_text("build/\n")
     (workspace.path / "build").mkdir()
     nest(workspace.path / "build", 5_000)
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.unkept == {"build/": "ignored"}
     checkpoint = await lab.record(workspace, snapshot)
     workspace.mark_dirty()
     (workspace.path / "again").write_text("x")
     workspace = await lab.workspace(checkpoint)
     assert (workspace.path / "build/d/d").is_dir()
-    await workspace.discard()
+    await workspace.remove_files()
     assert not workspace.path.exists()
 
 
@@ -146,14 +146,14 @@ def test_what_deep_directories_hold_is_measured(tmp_path: Path, few_descriptors:
 def test_a_walk_never_goes_where_a_moved_directory_leads(tmp_path: Path) -> None:
     nest(tmp_path, 3 * MAX_OPEN)
     top = os.open(tmp_path, os.O_RDONLY)
-    with Descent(top) as at:
+    with DirectoryCursor(top) as at:
         for _ in range(3 * MAX_OPEN):
-            at.enter("d")
+            at.enter_directory("d")
         (tmp_path / "d/d/d").rename(tmp_path / "moved")
         for _ in range(3 * MAX_OPEN - 3):
-            at.leave()
+            at.leave_directory()
         with pytest.raises(OSError, match="moved"):
-            at.leave()
+            at.leave_directory()
     os.close(top)
 
 
@@ -162,17 +162,17 @@ async def test_a_store_with_deep_refs_is_read_checked_and_packed(lab: Lab) -> No
     packed = (lab.project.path / ".git/packed-refs").open("a")
     with packed:
         packed.write(f"{lab.base} refs/heads/{deep}\n")
-    base = await lab.store.fetch(deep)
+    base = await lab.store.fetch_base(deep)
     assert base.commit == lab.base
     assert (lab.store.source_path / f"refs/source/heads/{deep}").is_file()
-    report = await verify(lab.store)
+    report = await verify_store(lab.store)
     assert report.findings == []
-    assert (await holding(lab.store, lab.lane.run, whole=True)).refs
-    await repack(lab.store)
+    assert (await measure_run(lab.store, lab.lane.run, whole=True)).refs
+    await repack_store(lab.store)
     lab.project.commit({"more": b"x"})
-    await lab.store.fetch(None)
-    async with places(lab.store) as found:
-        assert await found.find("0" * 40) is None
+    await lab.store.fetch_base(None)
+    async with open_sources(lab.store) as found:
+        assert await found.find_object("0" * 40) is None
 
 
 async def test_deep_directories_in_a_workspace_do_not_hold_up_the_doctor_and_the_collector(lab: Lab) -> None:
@@ -182,14 +182,14 @@ async def test_deep_directories_in_a_workspace_do_not_hold_up_the_doctor_and_the
     nest(workspace.path.parent, 5_000, "quarantine")
     blob = workspace.path / "found.txt"
     blob.write_text("only here\n")
-    report = await verify(lab.store)
+    report = await verify_store(lab.store)
     assert [finding.kind for finding in report.findings] == ["leftover"]
-    async with places(lab.store) as found:
+    async with open_sources(lab.store) as found:
         oid = lab.project.git("hash-object", str(blob))
-        raw = await found.find(oid)
+        raw = await found.find_object(oid)
         assert raw is not None
         assert raw[1] == b"only here\n"
-    assert await forget(lab.store, lab.lane.run, lab.store.refs(lab.lane.run))
+    assert await forget_run(lab.store, lab.lane.run, lab.store.list_refs(lab.lane.run))
     assert not workspace.path.parent.parent.exists()
 
 
@@ -216,33 +216,33 @@ async def test_a_project_that_is_deep_itself_is_worked_on(lab: Lab) -> None:
     workspace = await lab.workspace()
     path = "/".join(["d"] * (levels + 1))
     above = path.rpartition("/")[0]
-    files = Beneath(workspace.path)
-    assert files.read(path) == b"deep\n"
+    files = SafeDirectory(workspace.path)
+    assert files.read_file(path) == b"deep\n"
     workspace.mark_dirty()
-    files.write(path, b"changed\n", 0o644)
-    files.write(f"{above}/new", b"new\n", 0o644)
-    snapshot = await workspace.snapshot(None)
+    files.write_file(path, b"changed\n", 0o644)
+    files.write_file(f"{above}/new", b"new\n", 0o644)
+    snapshot = await workspace.take_snapshot(None)
     assert (snapshot.unkept, set(snapshot.changed)) == ({}, {path, f"{above}/new"})
-    assert await workspace.snapshot([path, f"{above}/new"]) == snapshot
+    assert await workspace.take_snapshot([path, f"{above}/new"]) == snapshot
     back = await workspace.put_back(snapshot, [f"{above}/new"])
     assert back.changed == [path]
     await lab.record(workspace, back)
     workspace.mark_dirty()
     files.remove("d")
     workspace = await lab.workspace()
-    assert files.read(path) == b"changed\n"
+    assert files.read_file(path) == b"changed\n"
     commit = await project_commit(lab.store, lab.lane, lab.checkpoint, parent=lab.base, message="deep", at=AT)
-    assert (await merge(lab.store, base=lab.base, ours=lab.base, theirs=commit)).conflicts == []
-    await publish(lab.store, commit, "baton/run-2", expected=None)
+    assert (await merge_commits(lab.store, base=lab.base, ours=lab.base, theirs=commit)).conflicts == []
+    await push_branch(lab.store, commit, "baton/run-2", expected=None)
     assert lab.project.git("show", "--stat=20", "--format=%s", "baton/run-2").startswith("deep")
-    assert (await verify(lab.store)).findings == []
+    assert (await verify_store(lab.store)).findings == []
 
 
 @pytest.mark.parametrize("levels", [2_100, 5_000])
 async def test_a_project_too_deep_for_any_checkout_is_refused_in_one_sentence(lab: Lab, levels: int) -> None:
     commit_deep(lab.project, levels, "deep")
     with pytest.raises(RepositoryError) as failure:
-        await lab.store.fetch("deep")
+        await lab.store.fetch_base("deep")
     sentence = str(failure.value)
     assert "nested" in sentence
     assert len(sentence) < 600
@@ -252,6 +252,6 @@ async def test_a_project_too_deep_for_any_checkout_is_refused_in_one_sentence(la
 async def test_another_branch_may_be_as_deep_as_it_likes(lab: Lab) -> None:
     commit_deep(lab.project, 3_000, "deep")
     commit = lab.project.commit({"more": b"x"})
-    assert (await lab.store.fetch("main")).commit == commit
+    assert (await lab.store.fetch_base("main")).commit == commit
     await lab.rebase("run-2")
     assert ((await lab.workspace()).path / "more").exists()

@@ -16,8 +16,8 @@ from baton.settings.core import SandboxMode
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents, run_git
 from workspaces.checkpoints.workspace import Workspace, discard_run
-from workspaces.delivery.merge import commit_tree, merge, project_commit
-from workspaces.delivery.push_branch import publish
+from workspaces.delivery.merge import commit_tree, merge_commits, project_commit
+from workspaces.delivery.push_branch import push_branch
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.diffs import count_lines, diff_text, write_patch
 
@@ -248,7 +248,7 @@ def command_for(canary: Path) -> str:
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
 async def test_nothing_planted_is_run(lab: Lab, tmp_path: Path, plant: Plant) -> None:
-    lab.sandbox = await Sandbox.open(SandboxMode.NONE)
+    lab.sandbox = await Sandbox.open_sandbox(SandboxMode.NONE)
     await attack(lab, tmp_path, plant)
 
 
@@ -273,8 +273,8 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
     first = lab.checkpoint
 
     async with asyncio.timeout(HANGS.total_seconds()):
-        quick = await workspace.snapshot(["README.md"])
-        snapshot = await workspace.snapshot(None)
+        quick = await workspace.take_snapshot(["README.md"])
+        snapshot = await workspace.take_snapshot(None)
         assert {"README.md", "src/app.py"} <= set(snapshot.changed)
         assert not [path for path in snapshot.changed if ".git" in path.split("/")]
         assert "160000" not in {stat_of(lab, snapshot.tree, path) for path in snapshot.changed}
@@ -282,8 +282,8 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
         assert "src/app.py" not in put.changed
         checkpoint = await lab.record(workspace, put, "attack")
         # Again, now that what was planted is part of the checkpoint; then by the next session, and by a retry.
-        assert (await workspace.snapshot(None)).tree == put.tree
-        again = await Workspace.materialise(lab.store, lab.lane, checkpoint, sandbox=lab.sandbox)
+        assert (await workspace.take_snapshot(None)).tree == put.tree
+        again = await Workspace.open_at(lab.store, lab.lane, checkpoint, sandbox=lab.sandbox)
         assert (again.path / ".git").is_dir()
         again.mark_dirty()
         (again.path / "src/app.py").write_text("print(4)\n")
@@ -295,12 +295,12 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
         await diff_text(lab.store, lab.base, made, 100_000)
         await write_patch(lab.store, lab.base, made, tmp_path / "patch")
         await count_lines(lab.store, lab.base, made)
-        other = await commit_tree(lab.store, lab.store.tree(lab.base), [lab.base], "other", AT)
-        merged = await merge(lab.store, base=lab.base, ours=other, theirs=made)
-        assert merged.tree == lab.store.tree(made)
-        await lab.store.checkout(made, tmp_path / "gate")
-        await publish(lab.store, made, "baton/run-1", expected=None)
-        await lab.store.fetch("baton/run-1")
+        other = await commit_tree(lab.store, lab.store.find_tree(lab.base), [lab.base], "other", AT)
+        merged = await merge_commits(lab.store, base=lab.base, ours=other, theirs=made)
+        assert merged.tree == lab.store.find_tree(made)
+        await lab.store.check_out(made, tmp_path / "gate")
+        await push_branch(lab.store, made, "baton/run-1", expected=None)
+        await lab.store.fetch_base("baton/run-1")
         # And back to the beginning.
         await lab.workspace(first)
         assert contents(workspace.path) == clean
@@ -310,7 +310,7 @@ async def attack(lab: Lab, tmp_path: Path, plant: Plant) -> None:
 
 
 def stat_of(lab: Lab, tree: str, path: str) -> str:
-    entry = lab.store.objects.entry(tree, path)
+    entry = lab.store.objects.find_entry(tree, path)
     return f"{entry.mode:o}" if entry else ""
 
 
@@ -349,7 +349,7 @@ async def test_a_hostile_checkout_of_the_person_runs_nothing_either(lab: Lab, tm
     config(work / ".git", f'[core]\n\tfsmonitor = "{command}; false"\n\tsshCommand = "{command};"')
     config(work / ".git", f'[filter "evil"]\n\tclean = "{command}; cat"\n[diff]\n\texternal = "{command};"')
     config(work / ".git", f'[uploadpack]\n\tpackObjectsHook = "{command};"')
-    base = await lab.store.fetch(None)
+    base = await lab.store.fetch_base(None)
     assert len(base.notes) == 1
     assert not canary.exists()
 
@@ -361,5 +361,5 @@ async def test_a_link_in_the_place_of_the_quarantine_is_not_written_through(lab:
     workspace = await lab.workspace()
     (workspace.path.parent / "quarantine").symlink_to(victim)
     (workspace.path / "x").write_text("x")
-    assert (await workspace.snapshot(None)).changed == ["x"]
+    assert (await workspace.take_snapshot(None)).changed == ["x"]
     assert [path.name for path in victim.iterdir()] == ["precious"]

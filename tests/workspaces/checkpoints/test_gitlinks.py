@@ -8,8 +8,8 @@ import pytest
 
 from baton.errors import BatonError
 from tests.workspaces.conftest import AT, Lab, Project, run_git
-from workspaces.delivery.merge import merge, project_commit
-from workspaces.git.run import git
+from workspaces.delivery.merge import merge_commits, project_commit
+from workspaces.git.run import call_git
 
 Deed = Callable[[Path, Path], None]
 
@@ -108,7 +108,7 @@ async def _with_submodule(lab: Lab) -> str:
 
 async def _published(lab: Lab, message: str = "do") -> str:
     made = await project_commit(lab.store, lab.lane, lab.checkpoint, parent=lab.base, message=message, at=AT)
-    await git(["fsck", "--strict", "--connectivity-only"], git_dir=lab.store.source_path)
+    await call_git(["fsck", "--strict", "--connectivity-only"], git_dir=lab.store.source_path)
     return made
 
 
@@ -122,7 +122,7 @@ async def test_a_submodule_stays(lab: Lab, tmp_path: Path, deed: Deed, seen: str
     deed(workspace.path, outside)
     (workspace.path / "README.md").write_text("changed\n")
     touched = None if seen == "scan" else ["deps/lib", "deps", "deps/lib/stub.py", "README.md"]
-    snapshot = await workspace.snapshot(touched)
+    snapshot = await workspace.take_snapshot(touched)
     assert any(path == "deps" or path.startswith("deps/lib") for path in snapshot.put_back), snapshot
     assert not any(path == "deps/lib" or path.startswith("deps/lib/") for path in snapshot.changed)
     assert (workspace.path / "deps/lib").is_dir()
@@ -131,12 +131,12 @@ async def test_a_submodule_stays(lab: Lab, tmp_path: Path, deed: Deed, seen: str
     assert {path.name for path in outside.rglob("*")} <= {"lib", "precious"}
     await lab.record(workspace, snapshot)
     made = await _published(lab)
-    listed = await git(["ls-tree", "-r", "-t", made, "deps"], git_dir=lab.store.source_path)
+    listed = await call_git(["ls-tree", "-r", "-t", made, "deps"], git_dir=lab.store.source_path)
     assert expected in listed.text
     assert "deps/lib/" not in listed.text
     again = await lab.workspace()
     assert (again.path / "deps/lib").is_dir()
-    assert (await again.snapshot(None)).put_back == ()
+    assert (await again.take_snapshot(None)).put_back == ()
 
 
 async def test_it_stays_through_a_merge_and_a_later_workspace(lab: Lab) -> None:
@@ -145,15 +145,15 @@ async def test_it_stays_through_a_merge_and_a_later_workspace(lab: Lab) -> None:
     made = []
     for name in ("one", "two"):
         lab.lane = type(lab.lane)("run-2", f"task-{name}")
-        lab.checkpoint = await lab.checkpoints.begin(lab.lane, base, at=AT)
+        lab.checkpoint = await lab.checkpoints.begin_lane(lab.lane, base, at=AT)
         workspace = await lab.workspace()
         shutil.rmtree(workspace.path / "deps/lib")
         (workspace.path / f"{name}.txt").write_text(name)
-        await lab.record(workspace, await workspace.snapshot(None))
+        await lab.record(workspace, await workspace.take_snapshot(None))
         made.append(await _published(lab))
-    merged = await merge(lab.store, base=base, ours=made[0], theirs=made[1])
+    merged = await merge_commits(lab.store, base=base, ours=made[0], theirs=made[1])
     assert merged.tree is not None
-    listed = await git(["ls-tree", "-r", merged.tree], git_dir=lab.store.path, env=lab.store.env())
+    listed = await call_git(["ls-tree", "-r", merged.tree], git_dir=lab.store.path, env=lab.store.scratch_env())
     assert expected in listed.text
     assert "one.txt" in listed.text
     assert "two.txt" in listed.text
@@ -163,11 +163,11 @@ async def test_a_checkpoint_of_an_older_worker_publishes_no_stub(lab: Lab) -> No
     """Before, a file in the place of a submodule stood in the checkpoint's tree."""
     expected = await _with_submodule(lab)
     workspace = await lab.workspace()
-    snapshot = await workspace.snapshot([])
-    stub = lab.store.objects.edit(snapshot.tree, lab.store.blobs({"deps/lib/stub.py": b"stub"}))
+    snapshot = await workspace.take_snapshot([])
+    stub = lab.store.objects.edit_tree(snapshot.tree, lab.store.write_blobs({"deps/lib/stub.py": b"stub"}))
     old = type(snapshot)(tree=stub, changed=[], meta=snapshot.meta)
     await lab.record(workspace, old)
-    listed = await git(["ls-tree", "-r", await _published(lab)], git_dir=lab.store.source_path)
+    listed = await call_git(["ls-tree", "-r", await _published(lab)], git_dir=lab.store.source_path)
     assert expected in listed.text
     assert "stub.py" not in listed.text
 
@@ -175,7 +175,7 @@ async def test_a_checkpoint_of_an_older_worker_publishes_no_stub(lab: Lab) -> No
 async def test_a_new_repository_of_the_agent_is_no_submodule(lab: Lab) -> None:
     workspace = await lab.workspace()
     Project(workspace.path / "lib").commit({"a.txt": b"a"})
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == ["lib/a.txt"]
     assert snapshot.put_back == ()
     assert snapshot.unkept == {"lib/.git/": "nested"}
@@ -194,7 +194,7 @@ async def test_a_gitlink_at_a_place_that_is_none_is_refused(lab: Lab, tmp_path: 
 
     async def work() -> None:
         await lab.rebase("run-2")
-        await (await lab.workspace()).snapshot(None)
+        await (await lab.workspace()).take_snapshot(None)
 
     with pytest.raises(BatonError):
         await work()

@@ -38,7 +38,7 @@ async def test_each_reason_is_known(lab: Lab) -> None:
     deep = work / "/".join(["d"] * (MAX_DEPTH + 1))
     deep.mkdir(parents=True)
     (deep / "file").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.unkept == {
         "a.log": "ignored",
         "top.txt": "ignored",
@@ -71,7 +71,7 @@ async def test_paths_that_file_tools_wrote_are_known_without_git(lab: Lab) -> No
     (work / deep).parent.mkdir(parents=True)
     (work / deep).write_text("x")
     touched = ["build/a/b.txt", ".env", "src/app.py", "src/fine.py", deep, ".gitignore", "gone.txt"]
-    snapshot = await workspace.snapshot(touched)
+    snapshot = await workspace.take_snapshot(touched)
     assert snapshot.unkept == {"build/a/b.txt": "ignored", ".env": "ignored", deep: "deep"}
     assert set(snapshot.changed) == {".gitignore", "src/app.py", "src/fine.py", deep}
 
@@ -82,5 +82,5 @@ async def test_names_that_are_no_text_are_named(lab: Lab) -> None:
     odd = os.fsdecode(b"caf\xe9.log")
     (workspace.path / odd).write_text("x")
     (workspace.path / "two\nlines.log").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.unkept == {odd: "ignored", "two\nlines.log": "ignored"}

@@ -63,15 +63,15 @@ async def test_what_a_step_has_stored_outlives_the_power(
 
         store = await Store.open(place / "home", str(lab.project.path))
         checkpoints = Checkpoints(store)
-        head = await checkpoints.begin(lane, (await store.fetch(None)).commit, at=AT)
+        head = await checkpoints.begin_lane(lane, (await store.fetch_base(None)).commit, at=AT)
         await power_goes(head)
-        workspace = await Workspace.materialise(store, lane, head, sandbox=lab.sandbox)
+        workspace = await Workspace.open_at(store, lane, head, sandbox=lab.sandbox)
         for number, touched in enumerate([["src/app.py"], None, ["src/app.py"], *[["src/app.py"]] * 12]):
             workspace.mark_dirty()
             (workspace.path / "src/app.py").write_text(f"number = {number}\n")
-            snapshot = await workspace.snapshot(touched)
+            snapshot = await workspace.take_snapshot(touched)
             files = {f"transcript/{number}": os.urandom(3_000)}
-            head = await checkpoints.record(
+            head = await checkpoints.record_checkpoint(
                 lane, expected=head, files=files, workspace=snapshot, summary=f"{number}", at=AT
             )
             workspace.mark_clean(head)
@@ -101,7 +101,7 @@ async def test_a_step_that_is_made_again_endangers_nothing(
 
         head = await step()
         os.sync()
-        monkeypatch.setattr(fsync.Unsynced, "sync", lambda _: [])
+        monkeypatch.setattr(fsync.UnsyncedFiles, "sync", lambda _: [])
         assert await step() == head
         descriptor = os.open(place / "another", os.O_WRONLY | os.O_CREAT)
         os.fsync(descriptor)  # somebody else's file, and with it the names of ours

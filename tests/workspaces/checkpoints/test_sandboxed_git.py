@@ -17,17 +17,17 @@ from baton.errors import DiskFull, WorkspaceError
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, Project, contents, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.ignored_paths import Ignores
+from workspaces.checkpoints.ignored_paths import IgnoreRules
 from workspaces.checkpoints.sandboxed_git import Quarantine, adopt_objects
 from workspaces.checkpoints.workspace import Workspace
-from workspaces.git.run import git
-from workspaces.git.safe_directory import Beneath
+from workspaces.git.run import call_git
+from workspaces.git.safe_directory import SafeDirectory
 from workspaces.store.store import Store
 
 
 async def modes(lab: Lab, tree: str) -> set[str]:
-    listed = await git(["ls-tree", "-r", "-z", tree], git_dir=lab.store.path)
-    return {line.split()[0] for line in listed.names()}
+    listed = await call_git(["ls-tree", "-r", "-z", tree], git_dir=lab.store.path)
+    return {line.split()[0] for line in listed.split_names()}
 
 
 async def test_nested_repositories_are_kept_as_plain_files(lab: Lab, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ async def test_nested_repositories_are_kept_as_plain_files(lab: Lab, tmp_path: P
     (work / "pointer").mkdir()
     (work / "pointer/.git").write_text("gitdir: ../vendor/with/.git\n")
     (work / "pointer/f").write_text("f")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == [
         "pointer/f", "src/app.py", "vendor/with/.gitignore", "vendor/with/a.txt", "vendor/with/sub/b.txt",
         "vendor/with/uncommitted", "without/deeper/e.txt", "without/only.txt",
@@ -57,11 +57,11 @@ async def test_nested_repositories_are_kept_as_plain_files(lab: Lab, tmp_path: P
     workspace.mark_dirty()
     (work / "vendor/with/a.txt").write_text("a2")
     (work / "vendor/with/sub/b.txt").unlink()
-    assert (await workspace.snapshot(None)).changed == ["vendor/with/a.txt", "vendor/with/sub/b.txt"]
+    assert (await workspace.take_snapshot(None)).changed == ["vendor/with/a.txt", "vendor/with/sub/b.txt"]
     await lab.workspace(checkpoint)
     assert [path for path in work.rglob(".git") if path.parent != work] == []
     assert (work / "vendor/with/sub/b.txt").read_text() == "b"
-    assert (await workspace.snapshot(None)).changed == []
+    assert (await workspace.take_snapshot(None)).changed == []
 
 
 async def test_a_git_link_in_the_agents_index_is_nothing(lab: Lab) -> None:
@@ -70,7 +70,7 @@ async def test_a_git_link_in_the_agents_index_is_nothing(lab: Lab) -> None:
     (workspace.path / "lib").mkdir()
     run_git(workspace.path, "update-index", "--add", "--cacheinfo", f"160000,{commit},lib")
     run_git(workspace.path, "commit", "--quiet", "-m", "gitlink")
-    assert (await workspace.snapshot(None)).changed == []
+    assert (await workspace.take_snapshot(None)).changed == []
 
 
 async def test_what_is_put_in_the_place_of_a_submodule_is_undone_and_said(lab: Lab) -> None:
@@ -79,14 +79,14 @@ async def test_what_is_put_in_the_place_of_a_submodule_is_undone_and_said(lab: L
     lab.project.git("commit", "--quiet", "-m", "a submodule")
     await lab.rebase("run-2")
     workspace = await lab.workspace()
-    assert (await workspace.snapshot(None)).changed == []
+    assert (await workspace.take_snapshot(None)).changed == []
     (workspace.path / "deps/lib/file").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == []
     assert snapshot.put_back == ("deps/lib/file",)
     assert list((workspace.path / "deps/lib").iterdir()) == []
     (workspace.path / "deps/lib/file").write_text("x")
-    snapshot = await workspace.snapshot(["deps/lib/file", "README.md"])
+    snapshot = await workspace.take_snapshot(["deps/lib/file", "README.md"])
     assert snapshot.changed == []
     assert snapshot.put_back == ("deps/lib/file",)
 
@@ -104,13 +104,13 @@ async def test_a_link_never_brings_a_secret_in(lab: Lab, tmp_path: Path) -> None
     (work / "nested/key").symlink_to(secret / "key")
     (work / "nested/dir").symlink_to(secret)
     for snapshot in (
-        await workspace.snapshot(None),
-        await workspace.snapshot(["link", "dir/key", "nested/key", "nested/dir/key", "dir", ".gitignore"]),
+        await workspace.take_snapshot(None),
+        await workspace.take_snapshot(["link", "dir/key", "nested/key", "nested/dir/key", "dir", ".gitignore"]),
     ):
         await lab.record(workspace, snapshot)
-        for path in await lab.store.paths(snapshot.tree):
-            assert await lab.store.read(snapshot.tree, path) != b"SECRET", path
-        assert "dir/key" not in await lab.store.paths(snapshot.tree)
+        for path in await lab.store.list_paths(snapshot.tree):
+            assert await lab.store.read_file(snapshot.tree, path) != b"SECRET", path
+        assert "dir/key" not in await lab.store.list_paths(snapshot.tree)
 
 
 async def test_a_link_that_races_is_not_followed(lab: Lab, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_a_link_that_races_is_not_followed(lab: Lab, tmp_path: Path) -> No
     work = (await lab.workspace()).path
     (work / "d").mkdir()
     (work / "d/f").write_text("plain")
-    files = Beneath(work)
+    files = SafeDirectory(work)
     stop = threading.Event()
 
     swaps = 0
@@ -146,9 +146,9 @@ async def test_a_link_that_races_is_not_followed(lab: Lab, tmp_path: Path) -> No
         deadline = time.monotonic() + HANGS.total_seconds()
         while swaps < 60 and time.monotonic() < deadline:
             try:
-                seen.add(files.read("d/f"))
+                seen.add(files.read_file("d/f"))
                 files.chmod("d/f", 0o640)
-                files.write("d/g", b"engine", 0o644)
+                files.write_file("d/g", b"engine", 0o644)
             except OSError:
                 continue
     finally:
@@ -203,8 +203,8 @@ async def test_everything_in_the_store_is_sound_after_scans(lab: Lab) -> None:
     for number in range(3):
         for name in range(20):
             (workspace.path / f"f{name}").write_text(f"{number} {name}")
-        await lab.record(workspace, await workspace.snapshot(None), str(number))
-    await git(["fsck", "--strict", "--full", "--no-dangling"], git_dir=lab.store.path)
+        await lab.record(workspace, await workspace.take_snapshot(None), str(number))
+    await call_git(["fsck", "--strict", "--full", "--no-dangling"], git_dir=lab.store.path)
     assert not list(lab.store.root.rglob("tmp_obj*"))
 
 
@@ -233,8 +233,8 @@ def test_ignore_rules_are_gits(tmp_path: Path, rules: str, ignored: list[str], k
         target = project.path / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("x")
-    said = Ignores(Beneath(project.path))
-    found = {path: said.ignored(path) for path in ignored + kept}
+    said = IgnoreRules(SafeDirectory(project.path))
+    found = {path: said.is_ignored(path) for path in ignored + kept}
     by_git = {
         path: subprocess.run(["git", "check-ignore", "-q", "--", path], cwd=project.path).returncode == 0
         for path in ignored + kept
@@ -246,7 +246,7 @@ def test_ignore_rules_are_gits(tmp_path: Path, rules: str, ignored: list[str], k
 def test_hostile_ignore_rules_cost_no_time(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*a" * 60 + "b\n" + "**/" * 200 + "x\n")
     name = "a" * 250
-    assert not Ignores(Beneath(tmp_path)).ignored("/".join([name] * 12))
+    assert not IgnoreRules(SafeDirectory(tmp_path)).is_ignored("/".join([name] * 12))
 
 
 @pytest.fixture
@@ -265,10 +265,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, lab: Lab) -> None:
     store = await Store.open(small_disk / "home", str(lab.project.path))
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     lane, checkpoints = Lane("r", "t"), Checkpoints(store)
-    checkpoint = await checkpoints.begin(lane, base.commit, at=AT)
-    workspace = await Workspace.materialise(store, lane, checkpoint, sandbox=lab.sandbox)
+    checkpoint = await checkpoints.begin_lane(lane, base.commit, at=AT)
+    workspace = await Workspace.open_at(store, lane, checkpoint, sandbox=lab.sandbox)
     before = contents(workspace.path)
     workspace.mark_dirty()
     (workspace.path / "noise").write_bytes(os.urandom(1_000_000))
@@ -287,25 +287,25 @@ async def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, lab: La
 
     fill()
     with pytest.raises(DiskFull):
-        await workspace.snapshot(None)
+        await workspace.take_snapshot(None)
     fill()
     with pytest.raises(DiskFull):
-        await workspace.snapshot(["noise"])
+        await workspace.take_snapshot(["noise"])
     fill()
     with pytest.raises(DiskFull):
-        await checkpoints.record(
+        await checkpoints.record_checkpoint(
             lane, expected=checkpoint, files={"f": os.urandom(200_000)}, workspace=None, summary="x", at=AT
         )
     lab.project.commit({"large": os.urandom(500_000)})
     with pytest.raises(DiskFull):
-        await store.fetch(None)
-    assert await checkpoints.head(lane) == checkpoint
+        await store.fetch_base(None)
+    assert await checkpoints.read_head(lane) == checkpoint
     filler.unlink()
-    restored = await Workspace.materialise(store, lane, checkpoint, sandbox=lab.sandbox)
+    restored = await Workspace.open_at(store, lane, checkpoint, sandbox=lab.sandbox)
     assert contents(restored.path) == before
     (restored.path / "x").write_text("x")
-    assert (await restored.snapshot(None)).changed == ["x"]
-    await git(["fsck", "--strict", "--no-dangling"], git_dir=store.path)
+    assert (await restored.take_snapshot(None)).changed == ["x"]
+    await call_git(["fsck", "--strict", "--no-dangling"], git_dir=store.path)
 
 
 async def test_a_scan_that_could_not_write_an_object_is_no_scan(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ async def test_a_scan_that_could_not_write_an_object_is_no_scan(lab: Lab, monkey
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "lost.txt").write_text("must not be lost\n")
-    prepare = Quarantine.prepare
+    prepare = Quarantine.empty_with_index
 
     def without_room(quarantine: Quarantine, index: Path) -> None:
         prepare(quarantine, index)
@@ -321,4 +321,4 @@ async def test_a_scan_that_could_not_write_an_object_is_no_scan(lab: Lab, monkey
 
     monkeypatch.setattr(Quarantine, "prepare", without_room)
     with pytest.raises(WorkspaceError, match="git failed"):
-        await workspace.snapshot(None)
+        await workspace.take_snapshot(None)

@@ -15,7 +15,7 @@ from baton.settings.core import SandboxMode
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, contents, run_git, stopped_holder
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.workspace import Workspace, discard_run, exclusive
+from workspaces.checkpoints.workspace import Workspace, discard_run, hold_workspace
 from workspaces.sandbox.sandbox import Sandbox, SandboxStatus
 from workspaces.store.store import Store
 
@@ -61,7 +61,7 @@ async def elsewhere(lab: Lab, tmp_path: Path, checkpoint: str) -> Path:
     home = tmp_path / "other-host"
     shutil.copytree(lab.home / "stores", home / "stores")
     store = await Store.open(home, str(lab.project.path))
-    return (await Workspace.materialise(store, lab.lane, checkpoint, sandbox=lab.sandbox)).path
+    return (await Workspace.open_at(store, lab.lane, checkpoint, sandbox=lab.sandbox)).path
 
 
 async def test_a_workspace_is_the_project_byte_for_byte(lab: Lab) -> None:
@@ -101,7 +101,7 @@ async def test_what_was_done_comes_back_byte_for_byte_here_and_elsewhere(lab: La
     (work / "README.md").unlink()
     (work / "README.md").mkdir()
     (work / "README.md/inside").write_text("a directory where a file was")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     expected = contents(work)
     checkpoint = await lab.record(workspace, snapshot)
     assert set(snapshot.changed) == {
@@ -122,7 +122,7 @@ async def test_what_was_done_comes_back_byte_for_byte_here_and_elsewhere(lab: La
     (work / "src").chmod(0o711)
     assert contents((await lab.workspace()).path) == expected
     # And back to the start.
-    lab.checkpoint = (await lab.checkpoints.history(lab.lane))[0].commit
+    lab.checkpoint = (await lab.checkpoints.list_history(lab.lane))[0].commit
     assert contents((await lab.workspace()).path) != expected
     assert (work / "mixed.txt").read_bytes() == AWKWARD["mixed.txt"]
 
@@ -143,7 +143,7 @@ async def test_nothing_is_done_where_the_workspace_is_clean(lab: Lab) -> None:
 async def test_a_later_checkpoint_with_the_same_files_is_no_work(lab: Lab) -> None:
     workspace = await lab.workspace()
     (workspace.path / "witness").write_text("")
-    checkpoint = await lab.checkpoints.record(
+    checkpoint = await lab.checkpoints.record_checkpoint(
         lab.lane, expected=lab.checkpoint, files={"transcript/1.json": b"{}"}, workspace=None, summary="answer", at=AT
     )
     await lab.workspace(checkpoint)
@@ -168,7 +168,7 @@ async def test_ignored_files_stay_on_the_same_host(lab: Lab) -> None:
     (workspace.path / "venv/bin/python").write_text("x")
     (workspace.path / "venv/hollow").mkdir()
     (workspace.path / "junk").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == ["junk"]
     assert b"hollow" not in snapshot.meta
     await lab.workspace()
@@ -206,8 +206,8 @@ async def test_known_paths_and_a_full_look_give_the_same(lab: Lab) -> None:
         "tool",
         "link",
     ]
-    quick = await workspace.snapshot(touched)
-    full = await workspace.snapshot(None)
+    quick = await workspace.take_snapshot(touched)
+    full = await workspace.take_snapshot(None)
     assert quick == full
     assert "other.log" not in quick.changed
     assert "tool" in quick.changed
@@ -221,14 +221,14 @@ async def test_changes_of_equal_length_within_a_second_are_seen(lab: Lab) -> Non
     for text in ("aaaaa\n", "bbbbb\n"):
         workspace.mark_dirty()
         file.write_text(text)
-        snapshot = await workspace.snapshot(None)
+        snapshot = await workspace.take_snapshot(None)
         assert snapshot.changed == ["README.md"], text
         await lab.record(workspace, snapshot, text.strip())
-        assert await lab.store.read(snapshot.tree, "README.md") == text.encode()
+        assert await lab.store.read_file(snapshot.tree, "README.md") == text.encode()
     workspace.mark_dirty()
     file.write_text("ccccc\n")
     await asyncio.sleep(1.01 - time.time() % 1)
-    assert (await workspace.snapshot(None)).changed == ["README.md"]
+    assert (await workspace.take_snapshot(None)).changed == ["README.md"]
     file.write_text("ddddd\n")
     await asyncio.sleep(1.01 - time.time() % 1)
     await lab.workspace()
@@ -243,13 +243,13 @@ async def test_a_full_look_after_known_paths_keeps_what_is_tracked(lab: Lab) -> 
     await lab.rebase("run-2")
     workspace = await lab.workspace()
     (workspace.path / "kept.log").unlink()
-    gone = await workspace.snapshot(None)
+    gone = await workspace.take_snapshot(None)
     assert gone.changed == ["kept.log"]
     back = await workspace.put_back(gone, ["kept.log"])
     assert back.changed == []
     await lab.record(workspace, back, "1")
     (workspace.path / "README.md").write_text("x")
-    assert (await workspace.snapshot(None)).changed == ["README.md"]
+    assert (await workspace.take_snapshot(None)).changed == ["README.md"]
 
 
 async def test_putting_back(lab: Lab) -> None:
@@ -259,7 +259,7 @@ async def test_putting_back(lab: Lab) -> None:
     (work / "web/app.js").write_text("v1")
     (work / "web/app.js").chmod(0o640)
     (work / "hollow").mkdir()
-    await lab.record(workspace, await workspace.snapshot(None), "1")
+    await lab.record(workspace, await workspace.take_snapshot(None), "1")
     before = contents(work)
 
     workspace.mark_dirty()
@@ -272,20 +272,20 @@ async def test_putting_back(lab: Lab) -> None:
     (work / "src").symlink_to("/etc")
     (work / "hollow/file").write_text("x")
     (work / "mine.py").write_text("this one stays")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     outside = [path for path in snapshot.changed if path != "mine.py"]
     back = await workspace.put_back(snapshot, outside)
     assert back.changed == ["mine.py"]
     assert contents(work) == {**before, "mine.py": ("file", 0o644, b"this one stays")}
     checkpoint = await lab.record(workspace, back, "2")
     assert await lab.store.changed_paths(f"{lab.base}", f"{checkpoint}:workspace") == ["mine.py", "web/app.js"]
-    assert await workspace.snapshot(None) == await workspace.snapshot([])
+    assert await workspace.take_snapshot(None) == await workspace.take_snapshot([])
 
 
 async def test_putting_back_a_mode_only(lab: Lab) -> None:
     workspace = await lab.workspace()
     (workspace.path / "README.md").chmod(0o600)
-    snapshot = await workspace.snapshot(["README.md"])
+    snapshot = await workspace.take_snapshot(["README.md"])
     assert snapshot.changed == ["README.md"]
     assert (await workspace.put_back(snapshot, ["README.md"])).changed == []
     assert stat.S_IMODE((workspace.path / "README.md").stat().st_mode) == 0o644
@@ -298,7 +298,7 @@ async def test_putting_back_writes_through_no_link(lab: Lab, tmp_path: Path) -> 
     workspace = await lab.workspace()
     shutil.rmtree(workspace.path / "src")
     (workspace.path / "src").symlink_to(outside)
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     # Only what was deleted is named, not the link that stands in its way.
     back = await workspace.put_back(snapshot, ["src/app.py", "src/lib/util.py"])
     assert (outside / "app.py").read_text() == "precious"
@@ -324,12 +324,14 @@ async def test_special_files_unreadable_files_and_odd_names_stop_nothing(lab: La
     with (work / "huge").open("wb") as file:
         file.truncate(200 * 1024 * 1024)
     (work / "good").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert set(snapshot.changed) == {"locked", "shut/in", ".GIT", "git~1", "sub/.Git", "huge", "good"}
     assert set(snapshot.left_out) == {".GIT", "git~1", "sub/.Git", "huge"}
     kept = await lab.store.changed_paths(lab.base, snapshot.tree)
     assert set(kept) == {"locked", "shut/in", "good"}
-    quick = await workspace.snapshot([".GIT/config", "git~1", "huge", "good", "pipe", "../x", "/etc/passwd", "locked"])
+    quick = await workspace.take_snapshot(
+        [".GIT/config", "git~1", "huge", "good", "pipe", "../x", "/etc/passwd", "locked"]
+    )
     assert set(quick.left_out) == {".GIT/config", "git~1", "huge", "../x", "/etc/passwd"}
     back = await workspace.put_back(snapshot, snapshot.left_out)
     assert not (work / ".GIT").exists()
@@ -345,7 +347,7 @@ async def test_a_very_deep_directory_is_left_out(lab: Lab) -> None:
     deep.mkdir(parents=True)
     (deep / "f").write_text("x")
     (workspace.path / "good").write_text("x")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert "good" in snapshot.changed
     assert len(snapshot.left_out) == 1
 
@@ -355,7 +357,7 @@ async def test_one_attempt_at_a_time(lab: Lab) -> None:
     inside, beating = asyncio.Event(), asyncio.Event()
 
     async def zombie() -> None:
-        async with exclusive(lab.store, lab.lane):
+        async with hold_workspace(lab.store, lab.lane):
             order.append("zombie in")
             inside.set()
             await beating.wait()
@@ -363,7 +365,7 @@ async def test_one_attempt_at_a_time(lab: Lab) -> None:
 
     async def successor() -> None:
         await inside.wait()
-        async with exclusive(lab.store, lab.lane):
+        async with hold_workspace(lab.store, lab.lane):
             order.append("successor in")
 
     async def heartbeat() -> None:
@@ -375,7 +377,7 @@ async def test_one_attempt_at_a_time(lab: Lab) -> None:
 
     await asyncio.gather(heartbeat(), zombie(), successor())
     assert order == ["zombie in", "zombie out", "successor in"]
-    async with exclusive(lab.store, lab.lane), exclusive(lab.store, Lane("run-1", "task-2")):
+    async with hold_workspace(lab.store, lab.lane), hold_workspace(lab.store, Lane("run-1", "task-2")):
         pass
 
 
@@ -383,15 +385,15 @@ async def test_a_stopped_process_that_holds_a_workspace_is_named_after_a_while(l
     lock = lab.home / "workspaces/run-1/task-1/lock"
     async with stopped_holder(lock) as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped: .* Kill that process"):
-            async with exclusive(lab.store, lab.lane, limit=timedelta(seconds=0.3)):
+            async with hold_workspace(lab.store, lab.lane, limit=timedelta(seconds=0.3)):
                 pytest.fail("two held it")
-    async with exclusive(lab.store, lab.lane, limit=HANGS):
+    async with hold_workspace(lab.store, lab.lane, limit=HANGS):
         pass
 
 
 async def test_a_cancelled_attempt_lets_go_and_the_next_restores(lab: Lab) -> None:
     async def attempt() -> None:
-        async with exclusive(lab.store, lab.lane):
+        async with hold_workspace(lab.store, lab.lane):
             workspace = await lab.workspace()
             workspace.mark_dirty()
             (workspace.path / "half").write_text("done")
@@ -404,14 +406,14 @@ async def test_a_cancelled_attempt_lets_go_and_the_next_restores(lab: Lab) -> No
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(HANGS.total_seconds()), exclusive(lab.store, lab.lane):
+    async with asyncio.timeout(HANGS.total_seconds()), hold_workspace(lab.store, lab.lane):
         await lab.workspace()
         assert not (work / "half").exists()
 
 
 async def test_what_a_crash_leaves_is_cleared_away(lab: Lab) -> None:
     workspace = await lab.workspace()
-    await lab.record(workspace, await workspace.snapshot(None), "1")
+    await lab.record(workspace, await workspace.take_snapshot(None), "1")
     home = workspace.path.parent
     workspace.mark_dirty()
     (home / "quarantine/objects/ab").mkdir(parents=True)
@@ -422,7 +424,7 @@ async def test_what_a_crash_leaves_is_cleared_away(lab: Lab) -> None:
     (home / "agent.index").touch()
     (workspace.path / ".git/index.lock").touch()
     (workspace.path / "x").write_text("x")
-    assert (await workspace.snapshot(None)).changed == ["x"]
+    assert (await workspace.take_snapshot(None)).changed == ["x"]
     await lab.workspace()
     assert not (workspace.path / "x").exists()
 
@@ -439,8 +441,8 @@ async def test_damage_is_mended(lab: Lab, tmp_path: Path, damage: str) -> None:
         (home / "index").write_bytes((home / "index").read_bytes()[:40])
     elif damage == "index of another tree":
         (workspace.path / "README.md").write_text("x")
-        await workspace.snapshot(None)
-        (home / "index.tree").write_text(f"{lab.checkpoints.tree(lab.checkpoint)} seen")
+        await workspace.take_snapshot(None)
+        (home / "index.tree").write_text(f"{lab.checkpoints.workspace_tree(lab.checkpoint)} seen")
     else:
         shutil.rmtree(workspace.path)
         if damage == "work is a link":
@@ -451,7 +453,7 @@ async def test_damage_is_mended(lab: Lab, tmp_path: Path, damage: str) -> None:
     assert contents(restored.path) == before
     assert damage != "work is a link" or (tmp_path / "victim/precious").exists()
     (restored.path / "y").write_text("y")
-    assert (await restored.snapshot(None)).changed == ["y"]
+    assert (await restored.take_snapshot(None)).changed == ["y"]
 
 
 async def test_a_lost_index_costs_nothing_but_time_in_a_scan(lab: Lab) -> None:
@@ -460,7 +462,7 @@ async def test_a_lost_index_costs_nothing_but_time_in_a_scan(lab: Lab) -> None:
     workspace = await lab.workspace()
     (workspace.path.parent / "index").unlink()
     (workspace.path / "README.md").write_text("x")
-    assert (await workspace.snapshot(None)).changed == ["README.md"]
+    assert (await workspace.take_snapshot(None)).changed == ["README.md"]
 
 
 async def test_the_agents_git_works_and_shows_the_project_only(lab: Lab) -> None:
@@ -470,7 +472,7 @@ async def test_the_agents_git_works_and_shows_the_project_only(lab: Lab) -> None
     assert run_git(workspace.path, "log", "--format=%s") == "first"
     assert "+changed" in run_git(workspace.path, "diff")
     run_git(workspace.path, "commit", "--quiet", "--all", "-m", "the agent's own")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == ["README.md"], "its commits are not taken over, its files are"
     assert run_git(workspace.path, "cat-file", "-e", lab.checkpoint, check=False) == ""
     kinds = run_git(workspace.path, "cat-file", "--batch-check", "--batch-all-objects")
@@ -515,23 +517,23 @@ async def test_without_a_sandbox_nothing_looks_through_a_workspace(lab: Lab) -> 
     lab.sandbox = Sandbox(SandboxStatus("unavailable", "There is none."))
     workspace = await lab.workspace()
     (workspace.path / "README.md").write_text("x")
-    assert (await workspace.snapshot(["README.md"])).changed == ["README.md"]
+    assert (await workspace.take_snapshot(["README.md"])).changed == ["README.md"]
     with pytest.raises(SandboxUnavailable):
-        await workspace.snapshot(None)
+        await workspace.take_snapshot(None)
     workspace.mark_dirty()
     await lab.workspace()
     assert (workspace.path / "README.md").read_text() == "hello\n"
 
 
 async def test_where_a_person_waived_the_sandbox_it_works_without(lab: Lab) -> None:
-    lab.sandbox = await Sandbox.open(SandboxMode.NONE)
+    lab.sandbox = await Sandbox.open_sandbox(SandboxMode.NONE)
     lab.project.commit({".gitignore": b"venv\n"})
     await lab.rebase("run-2")
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "README.md").write_text("x")
     (workspace.path / "venv").mkdir()
-    assert (await workspace.snapshot(None)).changed == ["README.md"]
+    assert (await workspace.take_snapshot(None)).changed == ["README.md"]
     await lab.workspace()
     assert (workspace.path / "README.md").read_text() == "hello\n"
     assert (workspace.path / "venv").is_dir(), "in place"
@@ -539,17 +541,17 @@ async def test_where_a_person_waived_the_sandbox_it_works_without(lab: Lab) -> N
 
 async def test_discarding(lab: Lab) -> None:
     workspace = await lab.workspace()
-    async with exclusive(lab.store, lab.lane):
+    async with hold_workspace(lab.store, lab.lane):
         (workspace.path / "shut/inner").mkdir(parents=True)
         (workspace.path / "shut").chmod(0o000)
-        await workspace.discard()
+        await workspace.remove_files()
         assert not workspace.path.exists()
         await lab.workspace()
     await discard_run(lab.store, "run-1")
     assert not (lab.home / "workspaces/run-1").exists()
     await discard_run(lab.store, "run-1")
-    assert await Checkpoints(lab.store).head(lab.lane) == lab.checkpoint
+    assert await Checkpoints(lab.store).read_head(lab.lane) == lab.checkpoint
     with pytest.raises(WorkspaceError):
         await discard_run(lab.store, "../stores")
-    async with exclusive(lab.store, lab.lane):
+    async with hold_workspace(lab.store, lab.lane):
         await lab.workspace()

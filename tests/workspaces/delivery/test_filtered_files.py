@@ -7,9 +7,9 @@ import pytest
 from tests.workspaces.conftest import AT, Lab, run_git
 from tests.workspaces.delivery.test_merge import change, commit
 from workspaces.delivery.filter_attributes import filter_lines, filters_of
-from workspaces.delivery.filtered_files import Examined, examine, leave_out
-from workspaces.delivery.merge import commit_tree, merge
-from workspaces.git.run import git
+from workspaces.delivery.filtered_files import FilterReport, examine_commits, leave_out
+from workspaces.delivery.merge import commit_tree, merge_commits
+from workspaces.git.run import call_git
 
 CIPHERTEXT = b"\0GITCRYPT\0" + bytes(range(50))
 PLAIN = b"password = hunter2\n"
@@ -28,8 +28,8 @@ async def lab(lab: Lab) -> Lab:
     return lab
 
 
-async def seen(lab: Lab, made: str, published: str | None = None) -> Examined:
-    return await examine(lab.store, made, base=lab.base, published=published)
+async def seen(lab: Lab, made: str, published: str | None = None) -> FilterReport:
+    return await examine_commits(lab.store, made, base=lab.base, published=published)
 
 
 Files = dict[str, bytes | None]
@@ -97,7 +97,7 @@ async def test_what_a_filter_would_have_changed_is_found(lab: Lab, name: str) ->
 async def test_a_file_that_leaves_lfs_is_asked_about(lab: Lab) -> None:
     """Without the line it would be published whole, behind no filter any more: the base says that it was."""
     made = await commit(lab, await change(lab, {".gitattributes": b"secret/** filter=x\n", "x.big": PLAIN}))
-    assert await lab.store.read(made, "x.big") == PLAIN
+    assert await lab.store.read_file(made, "x.big") == PLAIN
     assert (await seen(lab, made)).plain == {"x.big": ("lfs",)}
 
 
@@ -120,7 +120,7 @@ HARMLESS: dict[str, Files] = {
 @pytest.mark.parametrize("name", HARMLESS)
 async def test_what_is_there_already_is_no_question(lab: Lab, name: str) -> None:
     made = await commit(lab, await change(lab, HARMLESS[name]))
-    assert await seen(lab, made) == Examined()
+    assert await seen(lab, made) == FilterReport()
 
 
 async def test_modes_and_links_are_no_content(lab: Lab) -> None:
@@ -128,22 +128,22 @@ async def test_modes_and_links_are_no_content(lab: Lab) -> None:
     workspace.mark_dirty()
     (workspace.path / "secret/old").chmod(0o755)
     (workspace.path / "secret/link").symlink_to("old")
-    made = await commit(lab, await lab.record(workspace, await workspace.snapshot(None)))
-    assert await seen(lab, made) == Examined()
-    listed = await git(["ls-tree", "-r", made, "secret"], git_dir=lab.store.source_path)
+    made = await commit(lab, await lab.record(workspace, await workspace.take_snapshot(None)))
+    assert await seen(lab, made) == FilterReport()
+    listed = await call_git(["ls-tree", "-r", made, "secret"], git_dir=lab.store.source_path)
     assert [line.split()[0] for line in listed.text.splitlines()] == ["120000", "100755", "100644"]
     (workspace.path / "secret/link").unlink()
     (workspace.path / "secret/link").write_bytes(PLAIN)  # a link becomes a file
     workspace.mark_dirty()
-    made = await commit(lab, await lab.record(workspace, await workspace.snapshot(None), "2"))
+    made = await commit(lab, await lab.record(workspace, await workspace.take_snapshot(None), "2"))
     assert (await seen(lab, made)).plain == {"secret/link": ("git-crypt",)}
 
 
 async def test_each_commit_counts_and_not_only_the_last(lab: Lab) -> None:
     first = await commit(lab, await change(lab, {"secret/new": PLAIN, "a.txt": b"a\n"}))
-    second = await commit_tree(lab.store, lab.store.tree(lab.base), [first], "undo\n", AT)
+    second = await commit_tree(lab.store, lab.store.find_tree(lab.base), [first], "undo\n", AT)
     assert (await seen(lab, second)).plain == {"secret/new": ("git-crypt",)}
-    assert await seen(lab, second, published=first) == Examined()
+    assert await seen(lab, second, published=first) == FilterReport()
     # The line goes in one commit, the plain text comes in the next.
     lines = await commit(lab, await change(lab, {".gitattributes": b"\n", "secret/new": None}, "2"))
     workspace = await change(lab, {".gitattributes": b"\n", "secret/new": PLAIN}, "3")
@@ -155,16 +155,16 @@ async def test_each_commit_counts_and_not_only_the_last(lab: Lab) -> None:
 async def test_what_others_pushed_is_no_change_of_ours(lab: Lab) -> None:
     ours = await commit(lab, await change(lab, {"a.txt": b"a\n"}))
     theirs = lab.project.commit({"secret/theirs": CIPHERTEXT[5:], "secret/old": b"\0GITCRYPT\0new"})
-    await lab.store.fetch(None)
-    merged = await merge(lab.store, base=lab.base, ours=theirs, theirs=ours)
+    await lab.store.fetch_base(None)
+    merged = await merge_commits(lab.store, base=lab.base, ours=theirs, theirs=ours)
     assert merged.tree is not None
     both = await commit_tree(lab.store, merged.tree, [ours, theirs], "merge\n", AT)
-    assert await seen(lab, both, published=theirs) == Examined()
+    assert await seen(lab, both, published=theirs) == FilterReport()
     # And one by which it comes in without a merge: content that the repository has in its history.
     taken = await commit(lab, await change(lab, {"secret/old": b"\0GITCRYPT\0new"}, "2"))
-    assert await seen(lab, taken) == Examined()
+    assert await seen(lab, taken) == FilterReport()
     # A merge that changes more than it merges.
-    evil = lab.store.objects.edit(merged.tree, lab.store.blobs({"secret/theirs": PLAIN}))
+    evil = lab.store.objects.edit_tree(merged.tree, lab.store.write_blobs({"secret/theirs": PLAIN}))
     bad = await commit_tree(lab.store, evil, [ours, theirs], "merge\n", AT)
     assert (await seen(lab, bad, published=theirs)).plain == {"secret/theirs": ("git-crypt",)}
 
@@ -181,13 +181,13 @@ async def test_a_commit_goes_out_without_them(lab: Lab) -> None:
     made = await leave_out(lab.store, third, plain, base=lab.base, published=None)
     assert made == await leave_out(lab.store, third, plain, base=lab.base, published=None)
     left = made[third]
-    assert await seen(lab, left) == Examined()
+    assert await seen(lab, left) == FilterReport()
     assert await lab.store.changed_paths(lab.base, left) == ["a.txt", "b.txt"]
-    assert await lab.store.read(left, "secret/old") == CIPHERTEXT
-    log = await git(["log", "--format=%an %s %ct", f"{lab.base}..{left}"], git_dir=lab.store.source_path)
+    assert await lab.store.read_file(left, "secret/old") == CIPHERTEXT
+    log = await call_git(["log", "--format=%an %s %ct", f"{lab.base}..{left}"], git_dir=lab.store.source_path)
     assert log.text.splitlines() == [f"Baton Do it {int(AT.timestamp())}"] * 2  # the third had nothing else
-    await git(["fsck", "--strict", "--connectivity-only"], git_dir=lab.store.source_path)
-    everything = await git(["log", "-p", "--text", left], git_dir=lab.store.source_path)
+    await call_git(["fsck", "--strict", "--connectivity-only"], git_dir=lab.store.source_path)
+    everything = await call_git(["log", "-p", "--text", left], git_dir=lab.store.source_path)
     assert b"hunter2" not in everything.stdout
     none = await leave_out(lab.store, first, ["secret/new", "a.txt"], base=lab.base, published=None)
     assert none[first] == lab.base
@@ -197,20 +197,20 @@ async def test_a_commit_goes_out_without_them(lab: Lab) -> None:
 async def test_a_merge_goes_out_without_them(lab: Lab) -> None:
     ours = await commit(lab, await change(lab, {"secret/new": PLAIN, "a.txt": b"a\n"}))
     theirs = lab.project.commit({"t.txt": b"t\n", "secret/theirs": CIPHERTEXT[7:]})
-    await lab.store.fetch(None)
-    merged = await merge(lab.store, base=lab.base, ours=theirs, theirs=ours)
+    await lab.store.fetch_base(None)
+    merged = await merge_commits(lab.store, base=lab.base, ours=theirs, theirs=ours)
     both = await commit_tree(lab.store, str(merged.tree), [ours, theirs], "merge\n", AT)
     plain = (await seen(lab, both, published=theirs)).plain
     left = (await leave_out(lab.store, both, plain, base=lab.base, published=theirs))[both]
     assert await lab.store.changed_paths(theirs, left) == ["a.txt"]
-    assert (await lab.store.parents(left))[1] == theirs
-    assert await seen(lab, left, published=theirs) == Examined()
+    assert (await lab.store.list_parents(left))[1] == theirs
+    assert await seen(lab, left, published=theirs) == FilterReport()
 
 
 async def test_attributes_outside_the_tree_count(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`nbstripout --install` writes into the checkout's own attributes, with `--global` into the person's."""
     made = await commit(lab, await change(lab, {"a.ipynb": PLAIN, "b.conf": PLAIN}))
-    assert await seen(lab, made) == Examined()
+    assert await seen(lab, made) == FilterReport()
     (lab.project.path / ".git/info").mkdir(exist_ok=True)
     (lab.project.path / ".git/info/attributes").write_text("*.ipynb filter=nbstripout\n")
     assert (await seen(lab, made)).plain == {"a.ipynb": ("nbstripout",)}
@@ -236,10 +236,10 @@ async def test_a_planted_filter_never_runs(lab: Lab, tmp_path: Path) -> None:
             file.write(planted)
     (workspace.path / "secret/new").write_bytes(PLAIN)
     (workspace.path / "x.big").write_bytes(PLAIN)
-    checkpoint = await lab.record(workspace, await workspace.snapshot(None))
+    checkpoint = await lab.record(workspace, await workspace.take_snapshot(None))
     made = await commit(lab, checkpoint)
     assert (await seen(lab, made)).plain == {"secret/new": ("git-crypt",)}
-    await lab.store.checkout(made, tmp_path / "out")
+    await lab.store.check_out(made, tmp_path / "out")
     assert not canary.exists()
     # The same plant in a checkout with plain git is live.
     with (lab.project.path / ".git/config").open("a") as file:
@@ -250,14 +250,14 @@ async def test_a_planted_filter_never_runs(lab: Lab, tmp_path: Path) -> None:
 
 
 async def test_many_paths_and_no_attributes(lab: Lab) -> None:
-    tree = lab.store.tree(lab.base)
+    tree = lab.store.find_tree(lab.base)
     paths = [f"secret/{number}/{'x' * 100}" for number in range(5_000)]
     found = await filters_of(lab.store, [tree], [*paths, "plain.txt"])
     assert sorted(found) == sorted(paths)
     assert await filters_of(lab.store, [tree], []) == {}
     lab.project.commit({".gitattributes": b"*.txt text\n"})
     await lab.rebase("run-3")
-    assert await filters_of(lab.store, [lab.store.tree(lab.base)], paths) == {}
+    assert await filters_of(lab.store, [lab.store.find_tree(lab.base)], paths) == {}
 
 
 def test_lines_for_agents() -> None:

@@ -9,16 +9,16 @@ from baton.errors import RepositoryError
 from tests.workspaces.conftest import AT, Lab, run_git
 from workspaces.delivery import push_branch as publish_module
 from workspaces.delivery.merge import commit_tree
-from workspaces.delivery.push_branch import publish
-from workspaces.git.credentials import Header
-from workspaces.git.run import GitResult, git
+from workspaces.delivery.push_branch import push_branch
+from workspaces.git.credentials import CredentialHeader
+from workspaces.git.run import GitResult, call_git
 from workspaces.store.store import Store
 
 BRANCH = "baton/run-1"
 
 
 async def made(lab: Lab, message: str = "published") -> str:
-    return await commit_tree(lab.store, lab.store.tree(lab.base), [lab.base], message, AT)
+    return await commit_tree(lab.store, lab.store.find_tree(lab.base), [lab.base], message, AT)
 
 
 def refs(path: Path) -> dict[str, str]:
@@ -29,7 +29,7 @@ def refs(path: Path) -> dict[str, str]:
 async def bare(lab: Lab, tmp_path: Path) -> Path:
     run_git(tmp_path, "clone", "--quiet", "--bare", str(lab.project.path), "bare.git")
     lab.store = await Store.open(lab.home, str(tmp_path / "bare.git"))
-    lab.base = (await lab.store.fetch(None)).commit
+    lab.base = (await lab.store.fetch_base(None)).commit
     return tmp_path / "bare.git"
 
 
@@ -37,20 +37,20 @@ async def test_into_a_checkout_and_only_the_branch(lab: Lab) -> None:
     before = refs(lab.project.path)
     (lab.project.path / "README.md").write_text("not committed")
     commit = await made(lab)
-    published = await publish(lab.store, commit, BRANCH, expected=None)
+    published = await push_branch(lab.store, commit, BRANCH, expected=None)
     assert (published.commit, published.already) == (commit, False)
     assert refs(lab.project.path) == {**before, f"refs/heads/{BRANCH}": commit}
     assert (lab.project.path / "README.md").read_text() == "not committed"
-    assert (await publish(lab.store, commit, BRANCH, expected=None)).already
+    assert (await push_branch(lab.store, commit, BRANCH, expected=None)).already
     assert lab.project.git("log", "--format=%s", BRANCH) == "published\nfirst"
 
 
 async def test_into_a_bare_repository_then_forward(lab: Lab, tmp_path: Path) -> None:
     target = await bare(lab, tmp_path)
     one = await made(lab)
-    await publish(lab.store, one, BRANCH, expected=None)
-    two = await commit_tree(lab.store, lab.store.tree(lab.base), [one], "more", AT)
-    assert not (await publish(lab.store, two, BRANCH, expected=one)).already
+    await push_branch(lab.store, one, BRANCH, expected=None)
+    two = await commit_tree(lab.store, lab.store.find_tree(lab.base), [one], "more", AT)
+    assert not (await push_branch(lab.store, two, BRANCH, expected=one)).already
     assert refs(target)[f"refs/heads/{BRANCH}"] == two
 
 
@@ -59,9 +59,9 @@ async def test_a_branch_that_somebody_else_moved_is_left_alone(lab: Lab) -> None
     theirs = lab.project.commit({"t": b"t"})
     lab.project.git("branch", BRANCH)
     with pytest.raises(RepositoryError, match="somebody else has moved it"):
-        await publish(lab.store, commit, BRANCH, expected=None)
+        await push_branch(lab.store, commit, BRANCH, expected=None)
     with pytest.raises(RepositoryError, match="somebody else has moved it"):
-        await publish(lab.store, commit, BRANCH, expected=lab.base)
+        await push_branch(lab.store, commit, BRANCH, expected=lab.base)
     assert refs(lab.project.path)[f"refs/heads/{BRANCH}"] == theirs
 
 
@@ -69,10 +69,10 @@ async def test_moved_between_the_look_and_the_push(lab: Lab, monkeypatch: pytest
     """The lease holds where the look was too early."""
     commit = await made(lab)
     theirs = lab.project.commit({"t": b"t"})
-    real = publish_module._look
+    real = publish_module._read_remote_ref
     looks = 0
 
-    async def look(store: Store, ref: str, header: Header | None) -> str | None:
+    async def look(store: Store, ref: str, header: CredentialHeader | None) -> str | None:
         nonlocal looks
         found = await real(store, ref, header)
         looks += 1
@@ -82,13 +82,13 @@ async def test_moved_between_the_look_and_the_push(lab: Lab, monkeypatch: pytest
 
     monkeypatch.setattr(publish_module, "_look", look)
     with pytest.raises(RepositoryError, match="somebody else has moved it"):
-        await publish(lab.store, commit, BRANCH, expected=None)
+        await push_branch(lab.store, commit, BRANCH, expected=None)
     assert refs(lab.project.path)[f"refs/heads/{BRANCH}"] == theirs
 
 
 async def test_of_two_attempts_at_once_both_find_it_published(lab: Lab) -> None:
     commit = await made(lab)
-    results = await asyncio.gather(*(publish(lab.store, commit, BRANCH, expected=None) for _ in range(4)))
+    results = await asyncio.gather(*(push_branch(lab.store, commit, BRANCH, expected=None) for _ in range(4)))
     assert {result.commit for result in results} == {commit}
 
 
@@ -96,11 +96,11 @@ async def test_a_push_that_landed_without_an_answer(lab: Lab, monkeypatch: pytes
     commit = await made(lab)
 
     async def cut(arguments: list[str], **options: object) -> GitResult:
-        await git(arguments, **options)  # type: ignore[arg-type]
+        await call_git(arguments, **options)  # type: ignore[arg-type]
         return GitResult(128, b"", "fatal: the remote end hung up unexpectedly")
 
     monkeypatch.setattr(publish_module, "git", cut)
-    assert (await publish(lab.store, commit, BRANCH, expected=None)).commit == commit
+    assert (await push_branch(lab.store, commit, BRANCH, expected=None)).commit == commit
     assert refs(lab.project.path)[f"refs/heads/{BRANCH}"] == commit
 
 
@@ -112,7 +112,7 @@ async def test_a_hook_that_refuses_is_quoted(lab: Lab, tmp_path: Path) -> None:
     hook.write_text("#!/bin/sh\necho 'Branches need a ticket; token=abcdefgh12345' >&2\nexit 1\n")
     hook.chmod(0o755)
     with pytest.raises(RepositoryError) as caught:
-        await publish(lab.store, await made(lab), BRANCH, expected=None)
+        await push_branch(lab.store, await made(lab), BRANCH, expected=None)
     assert "pre-receive hook declined" in str(caught.value)
     assert "Branches need a ticket" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -122,24 +122,24 @@ async def test_a_hook_that_refuses_is_quoted(lab: Lab, tmp_path: Path) -> None:
 async def test_a_branch_that_is_checked_out_is_refused(lab: Lab) -> None:
     commit = await made(lab)
     with pytest.raises(RepositoryError, match="could not be pushed"):
-        await publish(lab.store, commit, "main", expected=lab.base)
+        await push_branch(lab.store, commit, "main", expected=lab.base)
     assert refs(lab.project.path)["refs/heads/main"] == lab.base
 
 
 async def test_a_branch_in_the_way_of_the_name(lab: Lab) -> None:
     lab.project.git("branch", "baton")
     with pytest.raises(RepositoryError, match="could not be pushed"):
-        await publish(lab.store, await made(lab), BRANCH, expected=None)
+        await push_branch(lab.store, await made(lab), BRANCH, expected=None)
 
 
 @pytest.mark.parametrize("branch", ["-x", "a..b", "a b", "x.lock", "", "a:b", "refs/../x", "a\nb"])
 async def test_impossible_names(lab: Lab, branch: str) -> None:
     with pytest.raises(RepositoryError, match="cannot be the name of a branch"):
-        await publish(lab.store, await made(lab), branch, expected=None)
+        await push_branch(lab.store, await made(lab), branch, expected=None)
 
 
 async def test_a_repository_that_is_gone(lab: Lab, tmp_path: Path) -> None:
     commit = await made(lab)
     lab.project.path.rename(tmp_path / "moved")
     with pytest.raises(RepositoryError, match="There is no directory"):
-        await publish(lab.store, commit, BRANCH, expected=None)
+        await push_branch(lab.store, commit, BRANCH, expected=None)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from baton.settings.core import SandboxMode
-from baton.settings.network_names import Grant
+from baton.settings.network_names import NetworkGrant
 from tests.conftest import HANGS
 from workspaces.environments.environment import Environment, EnvironmentStep, discard, environment_key, make_environment
 from workspaces.environments.machine import Needed, find_tools
 from workspaces.environments.registries import find_registries
 from workspaces.environments.trial import try_tests
-from workspaces.sandbox.command import Command
-from workspaces.sandbox.network.destinations import Destinations, Refused
+from workspaces.sandbox.command import SandboxCommand
+from workspaces.sandbox.network.destinations import DestinationRefused, Destinations
 from workspaces.sandbox.sandbox import Sandbox
 
 VENV = "/home/agent/venv"
@@ -27,8 +27,8 @@ ENV = {"VIRTUAL_ENV": VENV, "UV_PYTHON_DOWNLOADS": "never", "UV_OFFLINE": "1"}
 
 @pytest.fixture(scope="module")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -83,8 +83,8 @@ async def run(sandbox: Sandbox, environment: Environment, place: Path, command: 
     """Run a command as a session would: in a workspace of its own, with the environment beneath."""
     (place / "work").mkdir(parents=True, exist_ok=True)
     (place / "home").mkdir(exist_ok=True)
-    done = await sandbox.run(
-        Command(
+    done = await sandbox.run_command(
+        SandboxCommand(
             argv=command,
             workspace=place / "work",
             layer=environment.tree,
@@ -243,13 +243,13 @@ def test_registries_of_the_host_are_passed_on_without_credentials(tmp_path: Path
     (tmp_path / ".config/pip/pip.conf").write_text("[global]\nindex-url = https://ada:word@pypi.example.org/simple\n")
     found = find_registries({}, tmp_path)
     assert found.env == {"npm_config_registry": "https://npm.example.org/"}
-    assert found.grants == (Grant("npm.example.org"),)
+    assert found.grants == (NetworkGrant("npm.example.org"),)
     assert "pypi.example.org is configured with credentials" in found.notes[0]
     assert "word" not in repr(found)
     # A variable of the person's comes first.
     found = find_registries({"PIP_INDEX_URL": "http://127.0.0.1:3141/simple"}, tmp_path)
     assert found.env["UV_DEFAULT_INDEX"] == "http://127.0.0.1:3141/simple"
-    assert Grant("127.0.0.1", 3141) in found.grants
+    assert NetworkGrant("127.0.0.1", 3141) in found.grants
 
 
 async def test_a_host_that_a_lock_file_names_is_open_at_public_addresses_only() -> None:
@@ -258,14 +258,16 @@ async def test_a_host_that_a_lock_file_names_is_open_at_public_addresses_only() 
     async def private(_name: str, _port: int) -> list[str]:
         return ["10.0.0.7"]
 
-    asked = Destinations((Grant("pypi.org"),), resolver=private, public=frozenset({"npm.example.org"}), closed=True)
-    name, grant = asked.admit("npm.example.org", 443)
-    with pytest.raises(Refused, match="private network"):
-        await asked.addresses(name, 443, grant)
-    with pytest.raises(Refused, match="not one of the names"):
-        asked.admit("elsewhere.example.org", 443)
+    asked = Destinations(
+        (NetworkGrant("pypi.org"),), resolver=private, public=frozenset({"npm.example.org"}), closed=True
+    )
+    name, grant = asked.admit_host("npm.example.org", 443)
+    with pytest.raises(DestinationRefused, match="private network"):
+        await asked.resolve_addresses(name, 443, grant)
+    with pytest.raises(DestinationRefused, match="not one of the names"):
+        asked.admit_host("elsewhere.example.org", 443)
     # The registry itself may be a mirror that the person's machine reaches there.
-    name, grant = asked.admit("pypi.org", 443)
-    assert await asked.addresses(name, 443, grant) == ["10.0.0.7"]
-    with pytest.raises(Refused, match="not one of the names"):
-        Destinations(closed=True).admit("pypi.org", 443)
+    name, grant = asked.admit_host("pypi.org", 443)
+    assert await asked.resolve_addresses(name, 443, grant) == ["10.0.0.7"]
+    with pytest.raises(DestinationRefused, match="not one of the names"):
+        Destinations(closed=True).admit_host("pypi.org", 443)

@@ -11,10 +11,10 @@ import pytest
 from activities.budget.ledger import Ledger
 from baton.errors import BatonError
 from tests.workspaces.conftest import Lab
-from workspaces.checkpoints.workspace import exclusive
-from workspaces.git.file_lock import LockHeld, locked
+from workspaces.checkpoints.workspace import hold_workspace
+from workspaces.git.file_lock import LockHeld, hold_lock
 from workspaces.maintenance import stale_files
-from workspaces.sandbox.command import Command
+from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox, SandboxStatus
 
 HOLD = """
@@ -34,7 +34,7 @@ def descriptors() -> int:
 async def test_whoever_looks_at_a_workspace_is_named_while_it_holds_it(lab: Lab) -> None:
     """`gc` and `doctor --store` hold a workspace, too: the one before them must not be named, and killed."""
     directory = lab.home / "workspaces" / lab.lane.run / lab.lane.task
-    async with exclusive(lab.store, lab.lane):
+    async with hold_workspace(lab.store, lab.lane):
         pass
     looker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOLD, str(directory)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -42,24 +42,24 @@ async def test_whoever_looks_at_a_workspace_is_named_while_it_holds_it(lab: Lab)
     assert looker.stdout is not None
     assert await looker.stdout.readline() == b"True\n"
     with pytest.raises(BatonError, match=f"held for 0.1 s by process {looker.pid}:"):
-        async with exclusive(lab.store, lab.lane, timedelta(seconds=0.1)):
+        async with hold_workspace(lab.store, lab.lane, timedelta(seconds=0.1)):
             pytest.fail("two held it")
     await looker.communicate(b"\n")
-    with stale_files.held(directory) as free:
+    with stale_files.hold_if_free(directory) as free:
         assert free
 
 
 async def test_the_kernel_names_the_holder_where_the_file_names_another(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    async with locked(lock):
+    async with hold_lock(lock):
         lock.write_text("1")
         with pytest.raises(LockHeld, match=f"process {os.getpid()}$"):
-            async with locked(lock, timedelta(seconds=0.01)):
+            async with hold_lock(lock, timedelta(seconds=0.01)):
                 pytest.fail("two held it")
 
 
 async def test_a_workspace_that_is_not_there_is_not_made_by_a_look(tmp_path: Path) -> None:
-    with stale_files.held(tmp_path / "gone") as free:
+    with stale_files.hold_if_free(tmp_path / "gone") as free:
         assert not free
     assert not (tmp_path / "gone").exists()
 
@@ -71,13 +71,13 @@ async def test_a_log_that_cannot_be_opened_leaves_no_descriptor_open(
     sandbox = machine_sandbox if isolated else Sandbox(SandboxStatus("none", ""))
     (tmp_path / "file").touch()
     (tmp_path / "work").mkdir()
-    command = Command(argv="true", workspace=tmp_path / "work")
-    await sandbox.run(command, log=tmp_path / "log")
+    command = SandboxCommand(argv="true", workspace=tmp_path / "work")
+    await sandbox.run_command(command, log=tmp_path / "log")
     before = descriptors()
     for log in (tmp_path / "file/log", tmp_path / "work"):
         for _ in range(3):
             with pytest.raises(OSError, match=r"\[Errno"):
-                await sandbox.run(command, log=log)
+                await sandbox.run_command(command, log=log)
     assert descriptors() <= before
 
 
@@ -86,7 +86,7 @@ async def test_a_program_that_cannot_be_started_leaves_no_descriptor_open(tmp_pa
     before = descriptors()
     for _ in range(3):
         with pytest.raises(OSError, match=r"\[Errno"):
-            await sandbox.run(Command(argv="true", workspace=tmp_path / "gone"), log=tmp_path / "log")
+            await sandbox.run_command(SandboxCommand(argv="true", workspace=tmp_path / "gone"), log=tmp_path / "log")
     assert descriptors() <= before
 
 
@@ -96,6 +96,6 @@ async def test_a_ledger_that_cannot_be_opened_leaves_no_descriptor_open(tmp_path
     for _ in range(4):
         ledger.path.write_bytes(b"no database at all" * 100)
         with pytest.raises(BatonError, match="was damaged"):
-            await ledger.knows("stores")
+            await ledger.has_read("stores")
         counted.append(descriptors())
     assert counted == counted[:1] * 4

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from baton.errors import WorkspaceError
 from tests.workspaces.conftest import AT, Lab, apart, contents, packs, records, run_git
-from workspaces.git.commits import Author
-from workspaces.git.object_database import Objects
-from workspaces.git.run import git
-from workspaces.git.tree_codec import EMPTY_TREE, FILE, Entry
-from workspaces.maintenance.gc import repack
+from workspaces.git.commits import CommitAuthor
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.run import call_git
+from workspaces.git.tree_codec import EMPTY_TREE, FILE, TreeEntry
+from workspaces.maintenance.gc import repack_store
 from workspaces.store.store import Store
 
 LONG_AGO = 0, 0
@@ -31,7 +31,7 @@ async def test_git_reads_a_checkpoint_of_known_paths(lab: Lab) -> None:
     (workspace.path / "src/lib/util.py").write_text("x = 2\n")
     (workspace.path / "src/deep").mkdir()
     (workspace.path / "src/deep/new.py").write_text("new = 1\n")
-    await lab.record(workspace, await workspace.snapshot(["src/lib/util.py", "src/deep/new.py"]))
+    await lab.record(workspace, await workspace.take_snapshot(["src/lib/util.py", "src/deep/new.py"]))
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
     assert run_git(lab.store.path, "show", f"{lab.checkpoint}:workspace/src/lib/util.py") == "x = 2"
     again = await lab.workspace()
@@ -44,9 +44,9 @@ async def test_a_project_of_which_everything_was_deleted(lab: Lab) -> None:
         workspace.mark_dirty()
         for name in ("README.md", "src/app.py", "src/lib/util.py"):
             (workspace.path / name).unlink(missing_ok=True)
-        snapshot = await workspace.snapshot(touched)
+        snapshot = await workspace.take_snapshot(touched)
         await lab.record(workspace, snapshot)
-        assert await lab.store.paths(f"{lab.checkpoint}:workspace") == []
+        assert await lab.store.list_paths(f"{lab.checkpoint}:workspace") == []
         run_git(lab.store.path, "fsck", "--full", "--no-dangling")
 
 
@@ -62,52 +62,54 @@ def test_a_commit_is_what_libgit2_would_make_of_it(
     place = tmp_path_factory.getbasetemp() / "commits.git"
     if not place.exists():
         pygit2.init_repository(str(place), bare=True)
-    objects = Objects(place)
-    tree = objects.edit(EMPTY_TREE, {"a": Entry(FILE, objects.blob(b"a"))})
-    above = [objects.commit(tree, [], f"parent {number}", AT) for number in range(parents)]
-    who = Author(name, "person@example.org")
+    objects = ObjectDatabase(place)
+    tree = objects.edit_tree(EMPTY_TREE, {"a": TreeEntry(FILE, objects.write_blob(b"a"))})
+    above = [objects.write_commit(tree, [], f"parent {number}", AT) for number in range(parents)]
+    who = CommitAuthor(name, "person@example.org")
     try:
         by = pygit2.Signature(who.name, who.email, int(when.timestamp()), 0)
     except (ValueError, pygit2.GitError):
         with pytest.raises((ValueError, pygit2.GitError)):
-            objects.commit(tree, above, message, when, who)
+            objects.write_commit(tree, above, message, when, who)
         return
     engine = pygit2.Signature("Baton", "baton@localhost", int(when.timestamp()), 0)
     text = message.encode(errors="replace").decode().replace("\0", "")
     theirs = objects.repo.create_commit(None, by, engine, text, tree, above)
-    assert objects.commit(tree, above, message, when, who) == str(theirs)
+    assert objects.write_commit(tree, above, message, when, who) == str(theirs)
 
 
 @pytest.mark.parametrize("left", [b"", b"x\x01", b"half"])
 async def test_a_file_that_a_power_cut_left_is_not_taken_for_the_object(lab: Lab, left: bytes) -> None:
     """A step stored an object, the power went before it was synced, and the next attempt stores it again."""
     data = b"stored twice\n"
-    oid = lab.store.objects.blob(data)
+    oid = lab.store.objects.write_blob(data)
     path = loose(lab.store.path, oid)
     whole = path.read_bytes()
     path.chmod(0o600)
     path.write_bytes(whole[: len(whole) // 2] if left == b"half" else left)
     files = {"file": data}
     head = await lab.store.commit_files("refs/baton/run-1/run/head", expected=None, files=files, message="m", at=AT)
-    assert await lab.store.read(head, "file") == data
+    assert await lab.store.read_file(head, "file") == data
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
 
 
 @pytest.mark.parametrize("where", ["loose", "packed"])
 async def test_garbage_that_a_step_stores_again_is_not_collected(lab: Lab, where: str) -> None:
     """Old and named by no ref; then a running step has the same contents, and will name them only later."""
-    oid = lab.store.objects.blob(b"the same contents\n")
+    oid = lab.store.objects.write_blob(b"the same contents\n")
     path = loose(lab.store.path, oid)
     if where == "packed":
-        made = await git(["pack-objects", "-q", "objects/pack/pack"], git_dir=lab.store.path, stdin=f"{oid}\n".encode())
+        made = await call_git(
+            ["pack-objects", "-q", "objects/pack/pack"], git_dir=lab.store.path, stdin=f"{oid}\n".encode()
+        )
         path.unlink()
         path = lab.store.path / f"objects/pack/pack-{made.text}.pack"
     os.utime(path, LONG_AGO)
-    assert lab.store.objects.blob(b"the same contents\n") == oid
+    assert lab.store.objects.write_blob(b"the same contents\n") == oid
     if where == "packed":  # as if garbage collection had read its time a moment before
         os.utime(path, LONG_AGO)
-    await repack(lab.store)
-    assert (await Store.open(lab.home, lab.store.repo)).objects.data(oid) == b"the same contents\n"
+    await repack_store(lab.store)
+    assert (await Store.open(lab.home, lab.store.repo)).objects.read_blob(oid) == b"the same contents\n"
 
 
 async def test_no_ref_moves_to_a_commit_that_lacks_what_was_stored_for_it(lab: Lab) -> None:
@@ -115,11 +117,11 @@ async def test_no_ref_moves_to_a_commit_that_lacks_what_was_stored_for_it(lab: L
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "src/app.py").write_text("lost\n")
-    snapshot = await workspace.snapshot(["src/app.py"])
+    snapshot = await workspace.take_snapshot(["src/app.py"])
     loose(lab.store.path, lab.store.objects.blob_id(b"lost\n")).unlink()
     with pytest.raises(WorkspaceError, match="try again"):
         await lab.record(workspace, snapshot)
-    assert await lab.checkpoints.head(lab.lane) == before
+    assert await lab.checkpoints.read_head(lab.lane) == before
 
 
 async def test_a_store_with_the_packs_of_an_earlier_version_is_read_and_packed(lab: Lab) -> None:
@@ -129,18 +131,20 @@ async def test_a_store_with_the_packs_of_an_earlier_version_is_read_and_packed(l
     for commit in [*made]:
         said = run_git(lab.store.path, "rev-list", "--objects", "--no-object-names", commit, f"^{commit}^")
         name = f"objects/pack/pack-{os.urandom(20).hex()}"
-        pack = await git(["pack-objects", "-q", "--depth=0", "--stdout"], git_dir=lab.store.path, stdin=said.encode())
+        pack = await call_git(
+            ["pack-objects", "-q", "--depth=0", "--stdout"], git_dir=lab.store.path, stdin=said.encode()
+        )
         (lab.store.path / f"{name}.pack").write_bytes(pack.stdout)
-        await git(["index-pack", f"{name}.pack"], git_dir=lab.store.path)
+        await call_git(["index-pack", f"{name}.pack"], git_dir=lab.store.path)
         for oid in said.split():
             loose(lab.store.path, oid).unlink(missing_ok=True)
     store = await Store.open(lab.home, lab.store.repo)
     for number, commit in enumerate(made):
-        assert len(await store.read(commit, f"transcript/{number}") or b"") == 500
+        assert len(await store.read_file(commit, f"transcript/{number}") or b"") == 500
     lab.store = store
     await records(lab, 1)
     assert contents((await lab.workspace()).path) == before
-    await repack(store)
+    await repack_store(store)
     assert len(packs(store.path)) == 1
     run_git(store.path, "fsck", "--full", "--strict", "--no-dangling")
 
@@ -151,11 +155,11 @@ async def test_a_scan_does_not_replace_an_object_that_is_there(lab: Lab) -> None
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "src/app.py").write_text("one\n")
-    await lab.record(workspace, await workspace.snapshot(["src/app.py"]))
+    await lab.record(workspace, await workspace.take_snapshot(["src/app.py"]))
     path = loose(lab.store.path, lab.store.objects.blob_id(b"one\n"))
     inode = path.stat().st_ino
     workspace.mark_dirty()
     (workspace.path / "copy.py").write_text("one\n")
-    await lab.record(workspace, await workspace.snapshot(None), "scan")
+    await lab.record(workspace, await workspace.take_snapshot(None), "scan")
     assert path.stat().st_ino == inode
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")

@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import HANGS, assert_eventually
 from tests.workspaces.conftest import AT, Lab, packs, records, run_git
-from workspaces.git.file_lock import locked
-from workspaces.git.object_database import MAX_OPEN_PACKS, Objects
+from workspaces.git.file_lock import hold_lock
+from workspaces.git.object_database import MAX_OPEN_PACKS, ObjectDatabase
 from workspaces.git.repack import MANY, gc_lock, is_due, repack_loose
 from workspaces.maintenance.stale_files import in_store
 from workspaces.store.store import Store
@@ -37,7 +37,7 @@ async def test_loose_objects_and_packs_stay_few_and_nothing_is_lost(lab: Lab, al
     assert len(packs(lab.store.path)) <= 8, "each has twice as many objects as the next"
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
     for number, commit in enumerate(made):
-        assert len(await lab.store.read(commit, f"transcript/{number}") or b"") == 1_000
+        assert len(await lab.store.read_file(commit, f"transcript/{number}") or b"") == 1_000
     assert not list(lab.store.path.glob("objects/pack/*tmp*"))
 
 
@@ -55,7 +55,7 @@ async def test_what_no_ref_names_yet_stays(lab: Lab) -> None:
     workspace = await lab.workspace()
     workspace.mark_dirty()
     (workspace.path / "src/app.py").write_text("not named yet\n")
-    snapshot = await workspace.snapshot(["src/app.py"])
+    snapshot = await workspace.take_snapshot(["src/app.py"])
     for _ in range(2):
         await repack_loose(lab.store.path)
         assert loose(lab.store.path) == []
@@ -70,7 +70,7 @@ async def test_objects_that_are_written_meanwhile_stay(lab: Lab) -> None:
     async def step(number: int) -> None:
         ref = f"refs/baton/run-{number}/run/head"
         for turn in range(20):
-            head = await lab.store.head(ref)
+            head = await lab.store.read_head(ref)
             files = {"state.json": b"%d of run %d" % (turn, number)}
             made.append(await lab.store.commit_files(ref, expected=head, files=files, message="m", at=AT))
 
@@ -78,8 +78,8 @@ async def test_objects_that_are_written_meanwhile_stay(lab: Lab) -> None:
         steps = [group.create_task(step(number)) for number in range(4)]
         while not all(one.done() for one in steps):
             await repack_loose(lab.store.path)
-    fresh = Objects(lab.store.path)
-    assert all(fresh.has(commit) for commit in made)
+    fresh = ObjectDatabase(lab.store.path)
+    assert all(fresh.has_object(commit) for commit in made)
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
 
 
@@ -145,7 +145,7 @@ async def test_removed_packs_are_not_kept_open(lab: Lab) -> None:
     finally:
         gc.enable()
     assert 0 < len([path for path in paths if path.startswith(directory)]) <= MAX_OPEN_PACKS
-    lab.store.objects.reopen()
+    lab.store.objects.close_packs()
     gc.collect()
     lines = Path("/proc/self/maps").read_text().splitlines()
     assert [line for line in lines if directory in line] == []
@@ -164,7 +164,7 @@ async def test_an_object_is_copied_a_few_times_in_all(lab: Lab) -> None:
 
 
 async def test_nothing_is_packed_while_garbage_is_collected(lab: Lab, always: None) -> None:
-    async with locked(gc_lock(lab.store.path)):
+    async with hold_lock(gc_lock(lab.store.path)):
         await records(lab, 3)
         assert not await repack_loose(lab.store.path)
         assert packs(lab.store.path) == []
@@ -201,8 +201,8 @@ async def test_killed_at_any_moment_nothing_is_lost(lab: Lab) -> None:
                 with suppress(ProcessLookupError):
                     os.killpg(int(pid), signal.SIGKILL)  # git has a group of its own
         run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
-    fresh = Objects(lab.store.path)
-    assert all(fresh.has(commit) for commit in made)
+    fresh = ObjectDatabase(lab.store.path)
+    assert all(fresh.has_object(commit) for commit in made)
     assert await repack_loose(lab.store.path)
     assert loose(lab.store.path) == []
     run_git(lab.store.path, "fsck", "--full", "--strict", "--no-dangling")
@@ -215,7 +215,7 @@ async def test_a_repack_that_fails_is_logged_and_does_not_fail_the_checkpoint(
     lab: Lab, always: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A damaged object: it is for `baton doctor --store --repair`."""
-    damaged = lab.store.objects.blob(os.urandom(5_000))
+    damaged = lab.store.objects.write_blob(os.urandom(5_000))
     path = lab.store.path / "objects" / damaged[:2] / damaged[2:]
     path.chmod(0o600)
     os.truncate(path, 3_000)
@@ -223,4 +223,4 @@ async def test_a_repack_that_fails_is_logged_and_does_not_fail_the_checkpoint(
     assert packs(lab.store.path) == []
     assert capsys.readouterr().out.count("git repack failed") == 1, "not again with each of the checkpoints"
     store = await Store.open(lab.home, lab.store.repo)
-    assert all(store.objects.has(commit) for commit in made)
+    assert all(store.objects.has_object(commit) for commit in made)

@@ -9,14 +9,14 @@ import pytest
 from baton import naming
 from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_files, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.checkpoints.workspace import Workspace, exclusive
+from workspaces.checkpoints.workspace import Workspace, hold_workspace
 from workspaces.delivery.merge import project_commit
 from workspaces.git.findings import StoreReport
-from workspaces.git.object_database import Objects
-from workspaces.git.run import git
-from workspaces.maintenance.repair import repair
+from workspaces.git.object_database import ObjectDatabase
+from workspaces.git.run import call_git
+from workspaces.maintenance.repair import repair_store
 from workspaces.maintenance.stale_files import LEFT_ALONE
-from workspaces.maintenance.verify import verify
+from workspaces.maintenance.verify import verify_store
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
@@ -31,9 +31,9 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
     run_git(tmp_path, "init", "--quiet", "--bare", "state.git")
     remote = StateRemote.parse(str(tmp_path / "state.git"), "first")
     store = await Store.open(tmp_path / "home", str(project.path), remote)
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     await store.commit_files(naming.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT)
-    await store.move(naming.integration_ref(RUN), base.commit, expected=None)
+    await store.move_ref(naming.integration_ref(RUN), base.commit, expected=None)
     lane = Lane(RUN, "task-1")
     lab = Lab(
         tmp_path / "home",
@@ -41,7 +41,7 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
         store,
         lane,
         machine_sandbox,
-        await Checkpoints(store).begin(lane, base.commit, at=AT),
+        await Checkpoints(store).begin_lane(lane, base.commit, at=AT),
         base.commit,
     )
     workspace = await lab.workspace()
@@ -50,9 +50,9 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
     (workspace.path / "src/deep/er").mkdir(parents=True)
     (workspace.path / "src/deep/er/file.py").write_text("deep = 1\n")
     (workspace.path / "link").symlink_to("src/new.py")
-    await lab.record(workspace, await workspace.snapshot(None), "1-backend/00001-user")
+    await lab.record(workspace, await workspace.take_snapshot(None), "1-backend/00001-user")
     candidate = await project_commit(store, lane, lab.checkpoint, parent=lab.base, message="work", at=AT)
-    await store.move(naming.candidate_ref(RUN, "task-1", candidate), candidate, expected=None)
+    await store.move_ref(naming.candidate_ref(RUN, "task-1", candidate), candidate, expected=None)
     return lab
 
 
@@ -96,7 +96,7 @@ def wreck(path: Path, how: str, other: bytes) -> None:
 
 
 async def object_at(lab: Lab, path: str) -> str:
-    entry = lab.store.objects.entry(lab.store.objects.tree_of(lab.checkpoint), path)
+    entry = lab.store.objects.find_entry(lab.store.objects.tree_of(lab.checkpoint), path)
     assert entry is not None
     return entry.oid
 
@@ -110,7 +110,7 @@ async def only_there(lab: Lab) -> None:
 
 async def pack(repository: Path) -> Path:
     """All objects of a repository in one pack."""
-    await git(["repack", "-adlq"], git_dir=repository)
+    await call_git(["repack", "-adlq"], git_dir=repository)
     (found,) = (repository / "objects/pack").glob("*.pack")
     return found
 
@@ -118,11 +118,11 @@ async def pack(repository: Path) -> Path:
 async def mended(lab: Lab, *, remote: bool = True) -> StoreReport:
     """Repair, and see that everything is as it was."""
     before = contents(lab.home / "workspaces" / RUN / "task-1" / "work")
-    report = await verify(await fresh(lab, remote=remote))
+    report = await verify_store(await fresh(lab, remote=remote))
     assert report.findings
-    after = await repair(await fresh(lab, remote=remote), report)
+    after = await repair_store(await fresh(lab, remote=remote), report)
     assert after.findings == []
-    assert after.ok
+    assert after.is_sound
     assert {(finding.kind, finding.where) for finding in after.mended} == {
         (finding.kind, finding.where) for finding in report.findings
     }
@@ -132,16 +132,16 @@ async def mended(lab: Lab, *, remote: bool = True) -> StoreReport:
     other = Lane(RUN, "other")
     head = await store.commit_files(other.ref, expected=None, files={}, message="x", at=AT)
     assert head
-    workspace = await Workspace.materialise(store, lab.lane, lab.checkpoint, sandbox=lab.sandbox)
+    workspace = await Workspace.open_at(store, lab.lane, lab.checkpoint, sandbox=lab.sandbox)
     if before:
         assert contents(workspace.path) == before
     return report
 
 
 async def test_a_whole_store_is_said_to_be_whole(lab: Lab) -> None:
-    report = await verify(await fresh(lab))
+    report = await verify_store(await fresh(lab))
     assert report.findings == []
-    assert report.ok
+    assert report.is_sound
     assert report.refs >= 5
 
 
@@ -159,16 +159,16 @@ async def test_a_whole_store_is_said_to_be_whole(lab: Lab) -> None:
 )
 async def test_an_object_comes_back_from_the_state_remote(lab: Lab, path: str, how: str) -> None:
     oid = await object_at(lab, path)
-    before = Objects(lab.store.path).read(oid)
+    before = ObjectDatabase(lab.store.path).read_object(oid)
     (other,) = await loose(lab, lab.checkpoint)
     for damaged in await loose(lab, oid):
         wreck(damaged, how, other.read_bytes())
     report = await mended(lab)
     assert kinds(report) <= {"object", "missing", "checkpoint"}
-    (touched,) = [finding for finding in report.of("checkpoint") if finding.where == lab.lane.ref]
+    (touched,) = [finding for finding in report.of_kinds("checkpoint") if finding.where == lab.lane.ref]
     assert "the task task-1 of the run run-1 cannot go on" in touched.what
     assert "BATON_STATE_REMOTE" in touched.advice
-    assert Objects(lab.store.path).read(oid) == before
+    assert ObjectDatabase(lab.store.path).read_object(oid) == before
 
 
 async def test_one_repository_helps_the_other(lab: Lab) -> None:
@@ -177,9 +177,9 @@ async def test_one_repository_helps_the_other(lab: Lab) -> None:
     cut(in_source)
     await only_there(lab)
     report = await mended(lab, remote=False)
-    assert lab.lane.ref not in [finding.where for finding in report.of("checkpoint")]
+    assert lab.lane.ref not in [finding.where for finding in report.of_kinds("checkpoint")]
     cut(in_store)
-    assert (await verify(await fresh(lab))).of("object")
+    assert (await verify_store(await fresh(lab))).of_kinds("object")
 
 
 @pytest.mark.parametrize("path", ["workspace/src/new.py", "workspace/src/deep", "workspace/link", "workspace"])
@@ -228,7 +228,7 @@ async def test_a_ref_that_holds_nonsense_comes_back(lab: Lab, content: str) -> N
     path = lab.store.path / lab.lane.ref
     path.write_text(content)
     report = await mended(lab)
-    assert [finding.where for finding in report.of("ref")] == [lab.lane.ref]
+    assert [finding.where for finding in report.of_kinds("ref")] == [lab.lane.ref]
     assert path.read_text().strip() == lab.checkpoint
 
 
@@ -240,16 +240,16 @@ async def test_without_the_remote_a_ref_comes_back_from_the_note_of_the_last_pus
 
 async def test_what_cannot_be_mended_is_said_with_what_it_means(lab: Lab) -> None:
     cut(*await loose(lab, await object_at(lab, "transcript/1-backend/00001-user.json")))
-    report = await verify(await fresh(lab, remote=False))
-    assert not report.ok
-    after = await repair(await fresh(lab, remote=False), report)
-    assert not after.ok
-    (missing,) = after.of("missing")
+    report = await verify_store(await fresh(lab, remote=False))
+    assert not report.is_sound
+    after = await repair_store(await fresh(lab, remote=False), report)
+    assert not after.is_sound
+    (missing,) = after.of_kinds("missing")
     assert missing.where == await object_at(lab, "transcript/1-backend/00001-user.json")
     assert not missing.mendable
     assert "BATON_STATE_REMOTE is not set" in missing.advice
     assert "start it anew" in missing.advice
-    (touched,) = after.of("checkpoint")
+    (touched,) = after.of_kinds("checkpoint")
     assert "run run-1" in touched.what
     # The remote comes back later: then it can be mended after all.
     await mended(lab)
@@ -280,7 +280,7 @@ async def test_leftovers_go_and_nothing_else(lab: Lab) -> None:
         os.utime(path, (OLD, OLD))
     report = await mended(lab)
     assert kinds(report) == {"leftover"}
-    assert report.ok
+    assert report.is_sound
     assert not [path for path in left if path.exists()]
     assert all(path.exists() for path in (*young, *kept))
     assert kept
@@ -289,9 +289,9 @@ async def test_leftovers_go_and_nothing_else(lab: Lab) -> None:
 async def test_a_workspace_in_use_is_left_alone(lab: Lab) -> None:
     quarantine = lab.home / "workspaces" / RUN / "task-1" / "quarantine"
     quarantine.mkdir()
-    async with exclusive(lab.store, lab.lane):
-        assert (await verify(await fresh(lab))).findings == []
-    assert kinds(await verify(await fresh(lab))) == {"leftover"}
+    async with hold_workspace(lab.store, lab.lane):
+        assert (await verify_store(await fresh(lab))).findings == []
+    assert kinds(await verify_store(await fresh(lab))) == {"leftover"}
 
 
 async def test_links_among_leftovers_are_not_followed(lab: Lab, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ async def test_an_index_is_rebuilt_and_ignored_files_stay(lab: Lab, how: str) ->
     (directory / "work/cache/large").write_text("took long to make")
     workspace = await lab.workspace()
     workspace.mark_dirty()
-    await lab.record(workspace, await workspace.snapshot(None), "1-backend/00002-user")
+    await lab.record(workspace, await workspace.take_snapshot(None), "1-backend/00002-user")
     index = directory / "index"
     match how:
         case "lost":
@@ -322,15 +322,15 @@ async def test_an_index_is_rebuilt_and_ignored_files_stay(lab: Lab, how: str) ->
             data = bytearray(index.read_bytes())
             data[len(data) // 2] ^= 0xFF
             index.write_bytes(data)
-    report = await verify(await fresh(lab))
+    report = await verify_store(await fresh(lab))
     assert kinds(report) == {"index", "transcript"}
-    after = await repair(await fresh(lab), report)
+    after = await repair_store(await fresh(lab), report)
     assert [finding.kind for finding in after.mended] == ["index"]
     workspace = await lab.workspace()
     assert (workspace.path / "cache/large").read_text() == "took long to make"
     workspace.mark_dirty()
     (workspace.path / "src/new.py").write_text("changed\n")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == ["src/new.py"]
 
 
@@ -340,10 +340,10 @@ async def test_a_workspace_whose_files_are_gone_is_made_anew(lab: Lab) -> None:
     for path in sorted((directory / "work").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     (directory / "work").rmdir()
-    report = await verify(await fresh(lab))
+    report = await verify_store(await fresh(lab))
     assert kinds(report) == {"workspace"}
-    assert report.ok
-    assert (await repair(await fresh(lab), report)).findings == []
+    assert report.is_sound
+    assert (await repair_store(await fresh(lab), report)).findings == []
     assert contents((await lab.workspace()).path) == before
 
 
@@ -351,16 +351,16 @@ async def test_a_workspace_of_no_run_is_named_and_kept(lab: Lab) -> None:
     stray = lab.home / "workspaces/forgotten-run/t1/work/file"
     stray.parent.mkdir(parents=True)
     stray.write_text("maybe the only copy")
-    report = await verify(await fresh(lab))
+    report = await verify_store(await fresh(lab))
     assert kinds(report) == {"stray"}
-    after = await repair(await fresh(lab), report)
+    after = await repair_store(await fresh(lab), report)
     assert kinds(after) == {"stray"}
     assert "the only copy" in after.findings[0].what
     assert stray.exists()
 
 
 async def test_a_transcript_that_is_no_json_is_said(lab: Lab) -> None:
-    await lab.checkpoints.record(
+    await lab.checkpoints.record_checkpoint(
         lab.lane,
         expected=lab.checkpoint,
         files={"transcript/1-backend/00001-assistant.json": b"{half"},
@@ -368,9 +368,9 @@ async def test_a_transcript_that_is_no_json_is_said(lab: Lab) -> None:
         summary="broken",
         at=AT,
     )
-    report = await verify(await fresh(lab))
+    report = await verify_store(await fresh(lab))
     assert kinds(report) == {"transcript"}
-    assert not report.ok
+    assert not report.is_sound
     assert "00001-assistant.json is no JSON object" in report.findings[0].what
 
 
@@ -382,6 +382,6 @@ async def test_odd_old_commits_of_a_project_are_no_damage(tmp_path: Path, projec
     odd = project.git("hash-object", "-t", "commit", "-w", "--literally", str(path))
     project.git("update-ref", "refs/heads/odd", odd)
     store = await Store.open(tmp_path / "home", str(project.path))
-    await store.fetch(None)
-    assert (await git(["fsck"], git_dir=store.source_path, check=False)).code != 0
-    assert (await verify(store)).findings == []
+    await store.fetch_base(None)
+    assert (await call_git(["fsck"], git_dir=store.source_path, check=False)).code != 0
+    assert (await verify_store(store)).findings == []

@@ -23,8 +23,8 @@ COMMIT = "c0ffee"
 
 @pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -48,7 +48,7 @@ async def test_green_and_red(sandbox: Sandbox, tmp_path: Path) -> None:
             tree({**files, "it.py": f"answer = {answer}\n"}), COMMIT, tmp_path / "g", gate, sandbox
         )
         assert (evidence.commit, evidence.command, evidence.exit_code) == (COMMIT, "python -m pytest -q", code)
-        assert evidence.green == (code == 0)
+        assert evidence.is_green == (code == 0)
         assert evidence.log_digest == "sha256:" + hashlib.sha256(log.read_bytes()).hexdigest()
         assert ("1 passed" if code == 0 else "assert 41 == 42") in evidence.log_tail
         assert evidence.sandboxed
@@ -61,7 +61,7 @@ async def test_words_do_not_make_a_red_gate_green(sandbox: Sandbox, tmp_path: Pa
     gate = GateConfig(test="echo '100 passed'; echo '[test] exit code 0'; false")
     evidence, _log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox)
     assert evidence.exit_code == 1
-    assert not evidence.green
+    assert not evidence.is_green
 
 
 async def test_set_up_comes_first_and_its_failure_is_the_verdict(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ async def test_set_up_comes_first_and_its_failure_is_the_verdict(sandbox: Sandbo
     assert "\nmade\n" in log.read_text()
     broken = GateConfig(setup="echo no; exit 9", test="touch ran")
     evidence, log = await run_gate(tree({}), COMMIT, tmp_path / "g", broken, sandbox)
-    assert (evidence.command, evidence.exit_code, evidence.green) == ("echo no; exit 9", 9, False)
+    assert (evidence.command, evidence.exit_code, evidence.is_green) == ("echo no; exit 9", 9, False)
     assert "[test]" not in log.read_text()
 
 
@@ -86,7 +86,7 @@ async def test_a_hanging_test_is_killed_with_its_children(sandbox: Sandbox, tmp_
     gate = GateConfig(test="trap '' TERM; echo begun; sleep 3600 & sleep 3600", timeout=timedelta(seconds=5))
     async with asyncio.timeout(HANGS.total_seconds()):
         evidence, _log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox)
-    assert (evidence.exit_code, evidence.timed_out, evidence.green) == (TIMED_OUT, True, False)
+    assert (evidence.exit_code, evidence.timed_out, evidence.is_green) == (TIMED_OUT, True, False)
     assert "begun" in evidence.log_tail
     assert "killed after 5 s" in evidence.log_tail
 
@@ -98,7 +98,7 @@ async def test_a_long_log_is_whole_and_its_tail_is_bounded_and_masked(sandbox: S
     evidence, log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox, redact=redact)
     assert log.stat().st_size > 5_000_000
     assert evidence.log_digest == "sha256:" + hashlib.sha256(log.read_bytes()).hexdigest()
-    assert len(evidence.log_tail) <= policies.LOG_TAIL_LIMIT
+    assert len(evidence.log_tail) <= policies.MAX_LOG_TAIL
     assert evidence.log_tail.endswith("password=***\n***\n")
 
 
@@ -118,7 +118,7 @@ async def test_what_a_former_attempt_left_is_not_there(sandbox: Sandbox, tmp_pat
 async def test_what_the_tests_leave_is_removed_whatever_its_modes(sandbox: Sandbox, tmp_path: Path) -> None:
     gate = GateConfig(test="mkdir -p a/b/c; touch a/b/c/d; chmod 0 a/b/c; chmod 500 a/b; chmod 0 a; ln -s / up")
     evidence, _log = await run_gate(tree({}), COMMIT, tmp_path / "g", gate, sandbox)
-    assert evidence.green
+    assert evidence.is_green
     assert not (tmp_path / "g" / "work").exists()
 
 
@@ -139,9 +139,9 @@ async def test_without_a_sandbox_there_is_no_verdict(tmp_path: Path) -> None:
 
 
 async def test_where_isolation_was_waived_the_evidence_says_so(tmp_path: Path) -> None:
-    box = await Sandbox.open(SandboxMode.NONE)
+    box = await Sandbox.open_sandbox(SandboxMode.NONE)
     evidence, _log = await run_gate(tree({"a": ""}), COMMIT, tmp_path / "g", GateConfig(test="test -e a"), box)
-    assert evidence.green
+    assert evidence.is_green
     assert not evidence.sandboxed
 
 

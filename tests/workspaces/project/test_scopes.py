@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baton.records.run import ROLES
-from system.path_patterns import invert, parse_pattern
+from system.path_patterns import invert_patterns, parse_pattern
 from workspaces.project.baton_toml import ProjectConfig, parse_config
 from workspaces.project.default_scopes import FRONTEND, PROTECTED, SHARED, TESTS
 from workspaces.project.scopes import is_clean, is_protected, scope_for
@@ -131,7 +131,7 @@ NOBODYS = [
 
 
 def writers(path: str) -> list[str]:
-    return [role for role in ROLES if scope_for(role).allows(path)]
+    return [role for role in ROLES if scope_for(role).allows_path(path)]
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_whose_a_path_is(paths: list[str], roles: list[str]) -> None:
 @pytest.mark.parametrize("role", ["orchestrator", "reviewer", "intruder", ""])
 def test_roles_that_change_nothing(role: str) -> None:
     scope = scope_for(role)
-    assert not scope.writes
-    assert scope.outside([*BACKEND_ONLY, *TESTS_ONLY]) == [*BACKEND_ONLY, *TESTS_ONLY]
-    assert "nothing" in scope.describe()
+    assert not scope.can_write
+    assert scope.paths_outside([*BACKEND_ONLY, *TESTS_ONLY]) == [*BACKEND_ONLY, *TESTS_ONLY]
+    assert "nothing" in scope.describe_scope()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_roles_that_change_nothing(role: str) -> None:
     ],
 )  # fmt: skip
 def test_spellings_that_do_not_help_the_backend(path: str) -> None:
-    assert not scope_for("backend").allows(path)
+    assert not scope_for("backend").allows_path(path)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_spellings_that_do_not_help_the_backend(path: str) -> None:
 def test_spellings_of_what_is_nobodys(path: str) -> None:
     assert is_protected(path)
     everything = parse_config(b'[scope]\nbackend = ["**"]\ntester = ["**"]')
-    assert not scope_for("backend", everything).allows(path)
-    assert not scope_for("tester", everything).allows(path)
+    assert not scope_for("backend", everything).allows_path(path)
+    assert not scope_for("tester", everything).allows_path(path)
 
 
 def test_names_that_only_look_protected_are_not() -> None:
@@ -204,46 +204,48 @@ def test_names_that_only_look_protected_are_not() -> None:
 def test_a_unicode_form_is_no_way_around() -> None:
     config = parse_config('[scope]\nbackend = ["**", "!caf\u00e9/**"]'.encode())
     scope = scope_for("backend", config)
-    assert not scope.allows("caf\u00e9/a.py")
-    assert not scope.allows(unicodedata.normalize("NFD", "caf\u00e9/a.py"))
-    assert not scope.allows("CAF\u00c9/a.py")
+    assert not scope.allows_path("caf\u00e9/a.py")
+    assert not scope.allows_path(unicodedata.normalize("NFD", "caf\u00e9/a.py"))
+    assert not scope.allows_path("CAF\u00c9/a.py")
 
 
 def test_a_project_replaces_a_roles_patterns() -> None:
     config = parse_config(b'[scope]\nbackend = ["orders/**", "!orders/static/**"]\nfrontend = ["orders/static/**"]')
     backend, frontend, tester = (scope_for(role, config) for role in ("backend", "frontend", "tester"))
-    assert backend.outside(["orders/a.py", "orders/static/a.js", "orders/Static/a.js", "Orders/a.py", "app.py"]) == [
+    assert backend.paths_outside(
+        ["orders/a.py", "orders/static/a.js", "orders/Static/a.js", "Orders/a.py", "app.py"]
+    ) == [
         "orders/static/a.js",
         "orders/Static/a.js",
         "Orders/a.py",
         "app.py",
     ]
-    assert frontend.allows("orders/static/a.js")
-    assert not frontend.allows("src/App.tsx")
-    assert tester.allows("tests/test_a.py")
-    assert "`orders/**`" in backend.describe()
-    assert "the frontend role" in backend.refusal("orders/static/a.js")
-    assert scope_for("backend", parse_config(b"[scope]\nbackend = []")).describe() == "nothing"
+    assert frontend.allows_path("orders/static/a.js")
+    assert not frontend.allows_path("src/App.tsx")
+    assert tester.allows_path("tests/test_a.py")
+    assert "`orders/**`" in backend.describe_scope()
+    assert "the frontend role" in backend.explain_refusal("orders/static/a.js")
+    assert scope_for("backend", parse_config(b"[scope]\nbackend = []")).describe_scope() == "nothing"
 
 
 def test_a_refusal_names_the_owner() -> None:
     backend = scope_for("backend")
-    assert "belongs to the frontend role" in backend.refusal("src/App.tsx")
-    assert "belongs to the tester role" in backend.refusal("tests/test_a.py")
-    assert "nobody but a person" in backend.refusal(".github/workflows/ci.yml")
-    assert "the backend or the frontend role" in scope_for("tester").refusal("README.md")
-    assert "\x1b" not in backend.refusal("\x1b[2J")
-    assert len(backend.refusal("a" * 100_000)) < 1_000
+    assert "belongs to the frontend role" in backend.explain_refusal("src/App.tsx")
+    assert "belongs to the tester role" in backend.explain_refusal("tests/test_a.py")
+    assert "nobody but a person" in backend.explain_refusal(".github/workflows/ci.yml")
+    assert "the backend or the frontend role" in scope_for("tester").explain_refusal("README.md")
+    assert "\x1b" not in backend.explain_refusal("\x1b[2J")
+    assert len(backend.explain_refusal("a" * 100_000)) < 1_000
 
 
 def test_the_data_holds_no_pattern_that_is_none() -> None:
-    for pattern in [*PROTECTED, *TESTS, *FRONTEND, *SHARED, *invert(FRONTEND)]:
+    for pattern in [*PROTECTED, *TESTS, *FRONTEND, *SHARED, *invert_patterns(FRONTEND)]:
         parse_pattern(pattern)
 
 
 @given(st.text(max_size=60), st.sampled_from(ROLES))
 def test_whatever_the_path_an_answer_comes_and_never_for_what_is_unclean(path: str, role: str) -> None:
-    allowed = scope_for(role, ProjectConfig()).allows(path)
+    allowed = scope_for(role, ProjectConfig()).allows_path(path)
     assert not allowed or (is_clean(path) and not is_protected(path))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from baton.errors import ConfigurationError
-from baton.settings.bind_paths import refuse_bind, refuse_place
+from baton.settings.bind_paths import refuse_bind, refuse_directory
 from baton.settings.core import SandboxMode, read_settings
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox import binds as binds_module
-from workspaces.sandbox.binds import Bind, BindRules, Judged
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.binds import Bind, BindDecision, BindRules
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 
 NO_TOOLCHAINS = (
     *("/", "//", "/root", "/root/", "/home", "/home/ann", "/etc", "/etc/ssl", "/proc/1/root", "/sys/fs", "/dev/shm"),
@@ -34,8 +34,8 @@ NEVER = (
 
 @pytest.fixture(scope="session")
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO, home=tmp_path_factory.mktemp("home"))
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO, home=tmp_path_factory.mktemp("home"))
+    opened.require_available()
     return opened
 
 
@@ -46,7 +46,7 @@ def allowing(sandbox: Sandbox, *allowed: Path) -> Sandbox:
 
 async def run(box: Sandbox, text: str, work: Path) -> CommandResult:
     work.mkdir(exist_ok=True)
-    return await box.run(Command(argv=text, workspace=work, timeout=timedelta(seconds=30)))
+    return await box.run_command(SandboxCommand(argv=text, workspace=work, timeout=timedelta(seconds=30)))
 
 
 def tool(place: Path) -> Path:
@@ -60,19 +60,19 @@ def tool(place: Path) -> Path:
 @pytest.mark.parametrize("text", NO_TOOLCHAINS)
 def test_names_that_are_no_toolchain(text: str) -> None:
     assert refuse_bind(text)
-    assert BindRules(allowed=(Path("/"),), asked=(text,)).judge_now().refused
+    assert BindRules(allowed=(Path("/"),), asked=(text,)).decide_binds_now().refused
 
 
 @pytest.mark.parametrize("text", NEVER)
 def test_places_that_are_never_shown(text: str) -> None:
     own, home = Path("/home/ann"), Path("/opt/baton-home")
-    assert refuse_place(text, baton_home=home, own_home=own, homes=[own, Path("/data/home/bob")])
+    assert refuse_directory(text, baton_home=home, own_home=own, homes=[own, Path("/data/home/bob")])
 
 
 @pytest.mark.parametrize("text", ["/opt/node", "/usr/lib/jvm/21", "/home/ann/.nvm/versions/node", "/data/tools"])
 def test_places_where_toolchains_lie(text: str) -> None:
     own, home = Path("/home/ann"), Path("/opt/baton-home")
-    assert refuse_place(text, baton_home=home, own_home=own, homes=[own, Path("/data/home/bob")]) is None
+    assert refuse_directory(text, baton_home=home, own_home=own, homes=[own, Path("/data/home/bob")]) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_setting_whose_link_leads_to_such_a_place_is_an_error(shelf: Path, mon
     with pytest.raises(ConfigurationError, match="BATON_SANDBOX_BINDS"):
         read_settings()
     monkeypatch.setenv("BATON_SANDBOX_BINDS", f"{shelf}::/opt/x:")
-    assert read_settings().allowed_binds() == (shelf, Path("/opt/x"))
+    assert read_settings().list_allowed_binds() == (shelf, Path("/opt/x"))
     monkeypatch.setenv("BATON_SANDBOX_BINDS", str(shelf / "home"))
     with pytest.raises(ConfigurationError, match="Baton's own data"):
         read_settings(home=shelf / "home" / "baton")
@@ -135,11 +135,11 @@ async def test_a_link_to_what_is_allowed_works_by_both_names(sandbox: Sandbox, s
 @pytest.mark.parametrize("leads_to", ["/srv", "/var/lib", "/etc", "/", "/root/.ssh", "/proc/self/root", "/workspace"])
 async def test_a_link_leads_nowhere_else(sandbox: Sandbox, shelf: Path, tmp_path: Path, leads_to: str) -> None:
     (shelf / "link").symlink_to(leads_to)
-    judged = await allowing(sandbox, shelf).with_binds([str(shelf / "link")]).binds.judge()
+    judged = await allowing(sandbox, shelf).with_binds([str(shelf / "link")]).binds.decide_binds()
     assert judged.granted == ()
     assert judged.refused
     # Nor where the person's own entry is the link.
-    judged = await allowing(sandbox, shelf / "link").with_binds([str(shelf / "link")]).binds.judge()
+    judged = await allowing(sandbox, shelf / "link").with_binds([str(shelf / "link")]).binds.decide_binds()
     assert judged.granted == ()
 
 
@@ -167,7 +167,7 @@ async def test_a_socket_inside_opens_no_door(sandbox: Sandbox, shelf: Path, tmp_
     server.close()
     (deep / "s").unlink()
     os.mkfifo(deep / "pipe")
-    judged = await box.with_binds([str(shelf / "tool")]).binds.judge()
+    judged = await box.with_binds([str(shelf / "tool")]).binds.decide_binds()
     assert "pipe" in judged.refused[0]
 
 
@@ -183,7 +183,7 @@ async def test_credentials_and_unknown_masses_are_not_shown(
     for number in range(21):
         (shelf / "many" / str(number)).touch()
     asked = [str(shelf / name) for name in ("cargo", "deep", "file", "many", "missing")]
-    judged = await allowing(sandbox, shelf).with_binds(asked).binds.judge()
+    judged = await allowing(sandbox, shelf).with_binds(asked).binds.decide_binds()
     assert judged.granted == ()
     words = ("credentials.toml", ".ssh", "directory", "too many", "directory")
     assert [word in text for word, text in zip(words, judged.refused, strict=True)] == [True] * 5
@@ -192,13 +192,13 @@ async def test_credentials_and_unknown_masses_are_not_shown(
 async def test_batons_own_packages_are_not_to_be_had_by_a_bind(sandbox: Sandbox, tmp_path: Path) -> None:
     for hidden in sandbox.binds.hidden:
         for asked in (hidden, hidden / "lib"):
-            judged = await allowing(sandbox, hidden.parent).with_binds([str(asked)]).binds.judge()
+            judged = await allowing(sandbox, hidden.parent).with_binds([str(asked)]).binds.decide_binds()
             assert judged.granted == ()
     # A directory above them is shown without them.
     checkout = Path(__file__).parents[3]
     box = Sandbox(sandbox.status, sandbox.toolchains)
     shown = box.toolchains.__class__(hidden=(checkout / "baton",), binds=(Bind(checkout, (), ""),))
-    assert shown.covered() == [checkout / "baton"]
+    assert shown.covered_places() == [checkout / "baton"]
 
 
 async def test_what_is_mounted_inside_is_not_taken_along(
@@ -209,8 +209,8 @@ async def test_what_is_mounted_inside_is_not_taken_along(
     table = tmp_path / "mountinfo"
     table.write_text(f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:1 /var/lib {escaped} rw - ext4 /dev/a rw\n")
     monkeypatch.setattr(binds_module, "_MOUNTS", table)
-    judged = await allowing(sandbox, shelf).with_binds([str(place), str(place / "bin")]).binds.judge()
-    assert judged.paths == (str(place / "bin"),)
+    judged = await allowing(sandbox, shelf).with_binds([str(place), str(place / "bin")]).binds.decide_binds()
+    assert judged.shown_paths == (str(place / "bin"),)
     assert "mounted inside" in judged.refused[0]
 
 
@@ -233,9 +233,9 @@ async def test_a_link_that_is_swapped_later_does_not_help(
     assert result.binds == ()
 
     box = allowing(sandbox, shelf).with_binds([str(place)])
-    judge = BindRules.judge
+    judge = BindRules.decide_binds
 
-    async def and_swap(rules: BindRules) -> Judged:
+    async def and_swap(rules: BindRules) -> BindDecision:
         judged = await judge(rules)
         place.rename(shelf / "gone")
         place.symlink_to(tmp_path / "other")
@@ -259,7 +259,7 @@ async def test_the_gate_says_what_was_there(sandbox: Sandbox, shelf: Path, tmp_p
 
     box = allowing(sandbox, shelf).with_binds([str(place), str(shelf / "no")])
     evidence, log = await run_gate(checkout, "c0ffee", tmp_path / "g", GateConfig(test="greet"), box)
-    assert evidence.green
+    assert evidence.is_green
     assert evidence.binds == [str(place)]
     assert len(evidence.not_shown) == 1
     assert f"{place} was there, read-only" in log.read_text()
@@ -267,7 +267,7 @@ async def test_the_gate_says_what_was_there(sandbox: Sandbox, shelf: Path, tmp_p
 
 
 async def test_without_isolation_a_repository_puts_no_program_first(tmp_path: Path, shelf: Path) -> None:
-    plain = await Sandbox.open(SandboxMode.NONE, home=tmp_path / "home")
+    plain = await Sandbox.open_sandbox(SandboxMode.NONE, home=tmp_path / "home")
     evil = shelf / "evil" / "bin"
     evil.mkdir(parents=True)
     (evil / "git").write_text("#!/bin/sh\necho EVIL\n")
@@ -284,7 +284,7 @@ async def test_a_real_mount_inside(sandbox: Sandbox, shelf: Path, tmp_path: Path
     if mounted.returncode:
         pytest.skip("this container may not mount")
     try:
-        judged = await allowing(sandbox, shelf).with_binds([str(place)]).binds.judge()
+        judged = await allowing(sandbox, shelf).with_binds([str(place)]).binds.decide_binds()
     finally:
         subprocess.run(["umount", str(place / "inner")], check=True)
     assert judged.granted == ()

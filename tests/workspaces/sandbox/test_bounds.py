@@ -21,19 +21,19 @@ from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox import bounds as bounds_module
 from workspaces.sandbox import cgroup_hierarchy
-from workspaces.sandbox.bounds import Bounds, Limits, limits_of
-from workspaces.sandbox.cgroup_hierarchy import NoGroups, places
-from workspaces.sandbox.cgroups import sweep
+from workspaces.sandbox.bounds import ProcessBounds, ResourceLimits, limits_of
+from workspaces.sandbox.cgroup_hierarchy import CgroupsUnavailable, find_parents
+from workspaces.sandbox.cgroups import remove_stale_groups
 from workspaces.sandbox.disk_watch import DiskWatch, size_of
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 from workspaces.tools import search as search_tools
 from workspaces.tools.bash import BashTool
 from workspaces.tools.inputs import ToolFault
-from workspaces.tools.paths import Inside
+from workspaces.tools.paths import WorkspacePaths
 from workspaces.tools.search import SearchTools
 
 MB = 1_000_000
-LIMITS = Limits(
+LIMITS = ResourceLimits(
     memory=200 * MB,
     memory_total=600 * MB,
     processes=60,
@@ -61,8 +61,8 @@ time.sleep(1)
 
 @pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -72,28 +72,30 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "watch":
 
         def none(*_limits: int) -> None:
-            raise NoGroups("a test has none")
+            raise CgroupsUnavailable("a test has none")
 
         monkeypatch.setattr(bounds_module, "Groups", none)
     else:
         try:
-            places()
-        except NoGroups as error:
+            find_parents()
+        except CgroupsUnavailable as error:
             pytest.skip(f"no control groups here: {error}")
     return str(request.param)
 
 
-def bounded(sandbox: Sandbox, limits: Limits = LIMITS) -> Sandbox:
-    return Sandbox(sandbox.status, sandbox.toolchains, bounds=Bounds(limits))
+def bounded(sandbox: Sandbox, limits: ResourceLimits = LIMITS) -> Sandbox:
+    return Sandbox(sandbox.status, sandbox.toolchains, bounds=ProcessBounds(limits))
 
 
 async def python(box: Sandbox, text: str, work: Path, seconds: float = 60) -> CommandResult:
     (work / "it.py").write_text(text)
-    return await box.run(Command(argv=["python", "it.py"], workspace=work, timeout=timedelta(seconds=seconds)))
+    return await box.run_command(
+        SandboxCommand(argv=["python", "it.py"], workspace=work, timeout=timedelta(seconds=seconds))
+    )
 
 
 def groups_left() -> list[Path]:
-    tops = [top for place in places() for top in place.path.glob(f"baton-{os.getpid()}-*")]
+    tops = [top for place in find_parents() for top in place.path.glob(f"baton-{os.getpid()}-*")]
     return [path for top in tops for path in top.iterdir() if path.is_dir()]
 
 
@@ -166,8 +168,8 @@ async def test_many_hogs_at_once_leave_the_worker_alive(sandbox: Sandbox, how: s
         "kept = bytearray(b'x') * 150_000_000\ntime.sleep(5)\n"
     )
     (tmp_path / "it.py").write_text(text)
-    command = Command(argv=["python", "it.py"], workspace=tmp_path, timeout=timedelta(seconds=60))
-    results = await asyncio.gather(*(box.run(command) for _ in range(8)))
+    command = SandboxCommand(argv=["python", "it.py"], workspace=tmp_path, timeout=timedelta(seconds=60))
+    results = await asyncio.gather(*(box.run_command(command) for _ in range(8)))
     stopped = [result for result in results if result.exceeded]
     assert stopped
     assert all("BATON_SANDBOX_MEMORY_TOTAL" in result.exceeded for result in stopped)
@@ -175,21 +177,21 @@ async def test_many_hogs_at_once_leave_the_worker_alive(sandbox: Sandbox, how: s
 
 
 async def test_without_isolation_the_bounds_hold_too(how: str, tmp_path: Path) -> None:
-    plain = await Sandbox.open(SandboxMode.NONE)
+    plain = await Sandbox.open_sandbox(SandboxMode.NONE)
     result = await python(bounded(plain), HOG, tmp_path)
     assert "BATON_SANDBOX_MEMORY" in result.exceeded
 
 
 async def test_commands_are_the_first_to_be_killed_by_the_kernel(sandbox: Sandbox, tmp_path: Path) -> None:
     ours = Path("/proc/self/oom_score_adj").read_text()
-    for box in (sandbox, await Sandbox.open(SandboxMode.NONE)):
-        result = await box.run(Command(argv="cat /proc/self/oom_score_adj", workspace=tmp_path))
+    for box in (sandbox, await Sandbox.open_sandbox(SandboxMode.NONE)):
+        result = await box.run_command(SandboxCommand(argv="cat /proc/self/oom_score_adj", workspace=tmp_path))
         assert result.output == "1000\n"
     assert Path("/proc/self/oom_score_adj").read_text() == ours != "1000\n"
 
 
 async def test_nothing_is_added_to_the_environment(sandbox: Sandbox, tmp_path: Path) -> None:
-    result = await sandbox.run(Command(argv="cat /proc/1/environ | wc -c", workspace=tmp_path))
+    result = await sandbox.run_command(SandboxCommand(argv="cat /proc/1/environ | wc -c", workspace=tmp_path))
     assert result.output.strip() == "0"
 
 
@@ -197,23 +199,25 @@ async def test_groups_are_removed_with_their_commands(sandbox: Sandbox, how: str
     if how == "watch":
         pytest.skip("there are none")
     box = bounded(sandbox)
-    await box.run(Command(argv="sleep 100 & true", workspace=tmp_path))
-    task = asyncio.create_task(box.run(Command(argv="touch begun; sleep 100", workspace=tmp_path)))
+    await box.run_command(SandboxCommand(argv="sleep 100 & true", workspace=tmp_path))
+    task = asyncio.create_task(box.run_command(SandboxCommand(argv="touch begun; sleep 100", workspace=tmp_path)))
     while not (tmp_path / "begun").exists():
         await asyncio.sleep(0.01)
     assert groups_left()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await box.run(Command(argv="true", workspace=tmp_path))
+    await box.run_command(SandboxCommand(argv="true", workspace=tmp_path))
     assert groups_left() == []
 
 
 async def test_a_daemon_that_escapes_without_isolation_ends_with_its_group(how: str, tmp_path: Path) -> None:
     if how == "watch":
         pytest.skip("only a group holds it")
-    plain = bounded(await Sandbox.open(SandboxMode.NONE))
-    result = await plain.run(Command(argv="setsid sleep 100 > /dev/null 2>&1 & echo $!", workspace=tmp_path))
+    plain = bounded(await Sandbox.open_sandbox(SandboxMode.NONE))
+    result = await plain.run_command(
+        SandboxCommand(argv="setsid sleep 100 > /dev/null 2>&1 & echo $!", workspace=tmp_path)
+    )
     assert is_dead(int(result.output))
 
 
@@ -244,23 +248,23 @@ async def test_groups_of_a_killed_worker_are_swept(how: str, tmp_path: Path) -> 
         worker.send_signal(signal.SIGKILL)
         worker.wait()
     escaped = int((tmp_path / "begun").read_text())
-    left = [path for place in places() for path in place.path.glob(f"baton-{worker.pid}-*")]
+    left = [path for place in find_parents() for path in place.path.glob(f"baton-{worker.pid}-*")]
     assert left
     assert not is_dead(escaped)
-    mine = Bounds(LIMITS)  # another worker starts
+    mine = ProcessBounds(LIMITS)  # another worker starts
     assert not any(path.exists() for path in left)
     assert is_dead(escaped)
     # A living one's are left alone.
-    for place in places():
-        sweep(place.path)
-    assert [path for place in places() for path in place.path.glob(f"baton-{os.getpid()}-*")]
-    assert mine.exact
+    for place in find_parents():
+        remove_stale_groups(place.path)
+    assert [path for place in find_parents() for path in place.path.glob(f"baton-{os.getpid()}-*")]
+    assert mine.are_exact
 
 
 def test_groups_of_others_are_left_alone_whatever_they_are_called() -> None:
     try:
-        parents = [place.path for place in places()]
-    except NoGroups as error:
+        parents = [place.path for place in find_parents()]
+    except CgroupsUnavailable as error:
         pytest.skip(str(error))
     others = [parent / f"baton-{os.getpid()}.service" for parent in parents]
     for group in others:
@@ -270,7 +274,7 @@ def test_groups_of_others_are_left_alone_whatever_they_are_called() -> None:
         for group in others:
             (group / "cgroup.procs").write_text(str(process.pid))
         for parent in parents:
-            sweep(parent)
+            remove_stale_groups(parent)
         assert process.poll() is None
         assert all(group.exists() for group in others)
     finally:
@@ -283,17 +287,17 @@ def test_groups_of_others_are_left_alone_whatever_they_are_called() -> None:
 
 async def test_a_search_is_bounded_too(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ripgrep keeps a whole line in memory, and a line can be as long as a file."""
-    small = Bounds(replace(LIMITS, memory=80 * MB))
+    small = ProcessBounds(replace(LIMITS, memory=80 * MB))
     monkeypatch.setattr(search_tools, "bounds_of", lambda: small)
     (tmp_path / "src").mkdir()
     with (tmp_path / "src" / "line").open("wb") as file:
         for _ in range(300):
             file.write(b"a" * MB)
-    search = SearchTools(Inside(tmp_path))
+    search = SearchTools(WorkspacePaths(tmp_path))
     with pytest.raises(ToolFault, match="The search was killed: it used more than 80 MB of memory"):
-        await search.grep(GrepInput(pattern="a*b"))
+        await search.find_lines(GrepInput(pattern="a*b"))
     (tmp_path / "src" / "line").write_text("aab\n")
-    assert "src/line" in await search.grep(GrepInput(pattern="a*b"))
+    assert "src/line" in await search.find_lines(GrepInput(pattern="a*b"))
 
 
 # --- what is said to agents, and in the evidence
@@ -302,7 +306,7 @@ async def test_a_search_is_bounded_too(how: str, tmp_path: Path, monkeypatch: py
 async def test_the_agent_is_told(sandbox: Sandbox, how: str, tmp_path: Path) -> None:
     (tmp_path / "hog.py").write_text(HOG)
     tool = BashTool(tmp_path, bounded(sandbox), patterns=None, writable=True, network=False, read_only={})
-    said, code = await tool.run(BashInput(command="python hog.py"))
+    said, code = await tool.run_command(BashInput(command="python hog.py"))
     assert code == 137
     assert said.rstrip().endswith("it used more than 200 MB of memory; BATON_SANDBOX_MEMORY raises it]")
 
@@ -314,7 +318,7 @@ async def test_the_evidence_says_it(sandbox: Sandbox, how: str, tmp_path: Path) 
     evidence, log = await run_gate(
         checkout, "c0ffee", tmp_path / "g", GateConfig(test="python hog.py; true; exit 1"), bounded(sandbox)
     )
-    assert not evidence.green
+    assert not evidence.is_green
     assert "BATON_SANDBOX_MEMORY" in evidence.exceeded
     assert evidence.exceeded in evidence.log_tail
     assert evidence.exceeded in log.read_text()
@@ -325,13 +329,15 @@ async def test_the_evidence_says_it(sandbox: Sandbox, how: str, tmp_path: Path) 
 
 async def test_what_fills_the_disk_is_stopped_and_said(sandbox: Sandbox, tmp_path: Path) -> None:
     text = "for i in $(seq 400); do head -c 2000000 /dev/urandom > f$i; done; echo ALL OF IT"
-    result = await bounded(sandbox).run(Command(argv=text, workspace=tmp_path, timeout=timedelta(seconds=100)))
+    result = await bounded(sandbox).run_command(
+        SandboxCommand(argv=text, workspace=tmp_path, timeout=timedelta(seconds=100))
+    )
     assert "ALL OF IT" not in result.output
     assert result.exit_code == 153
     assert "it wrote more than 100 MB to the disk" in result.exceeded
     assert not result.disk_full
     assert size_of(tmp_path) < 600 * MB
-    assert (await bounded(sandbox).run(Command(argv="rm f*; ls", workspace=tmp_path))).output == ""
+    assert (await bounded(sandbox).run_command(SandboxCommand(argv="rm f*; ls", workspace=tmp_path))).output == ""
 
 
 async def test_a_gate_on_a_disk_without_room_is_no_verdict(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -360,10 +366,10 @@ def test_another_ones_writing_is_not_blamed_on_a_large_directory(
     watch = DiskWatch(tmp_path, replace(LIMITS, disk=2 * MB))
     for _ in range(40):
         free[0] -= 10 * MB
-        assert watch.look() is None
+        assert watch.check_disk() is None
     (tmp_path / "own").write_bytes(os.urandom(3 * MB))
     free[0] -= 70 * MB
-    full = watch.look()
+    full = watch.check_disk()
     assert full is not None
     assert not full.disk_full
 
@@ -372,9 +378,9 @@ def test_with_too_little_room_a_command_can_still_clean_up(tmp_path: Path, monke
     free = [100 * MB]
     monkeypatch.setattr("workspaces.sandbox.disk_watch._free", lambda _directory: free[0])
     watch = DiskWatch(tmp_path, replace(LIMITS, disk_floor=500 * MB))
-    assert watch.look() is None
+    assert watch.check_disk() is None
     free[0] = 20 * MB
-    full = watch.look()
+    full = watch.check_disk()
     assert full is not None
     assert full.disk_full
 
@@ -424,10 +430,10 @@ def test_version_2_needs_delegation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     own = cgroup_hierarchy._own_groups(tmp_path / "proc")
     assert own == {"": unit}
     monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: own)
-    with pytest.raises(NoGroups, match="Delegate=yes"):
-        places()
+    with pytest.raises(CgroupsUnavailable, match="Delegate=yes"):
+        find_parents()
     monkeypatch.setattr(cgroup_hierarchy, "_is_ours", lambda _base: True)
-    assert [(place.path, place.version) for place in places()] == [(unit, 2)]
+    assert [(place.path, place.version) for place in find_parents()] == [(unit, 2)]
     assert (unit / "cgroup.subtree_control").read_text() == "+memory +pids"
     assert (unit / cgroup_hierarchy.LEAF).is_dir()
 
@@ -435,15 +441,15 @@ def test_version_2_needs_delegation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_version_2_without_its_controllers_has_no_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = fake_v2(tmp_path, controllers="cpu")
     monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: {"": unit})
-    with pytest.raises(NoGroups, match="controllers memory and pids"):
-        places()
+    with pytest.raises(CgroupsUnavailable, match="controllers memory and pids"):
+        find_parents()
 
 
 def test_a_worker_in_its_leaf_makes_groups_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaf = fake_v2(tmp_path, inside=f"unit/{cgroup_hierarchy.LEAF}")
     monkeypatch.setattr(cgroup_hierarchy, "_own_groups", lambda: {"": leaf})
     monkeypatch.setattr(cgroup_hierarchy, "_is_ours", lambda _base: True)
-    assert [place.path for place in places()] == [leaf.parent]
+    assert [place.path for place in find_parents()] == [leaf.parent]
 
 
 def test_the_groups_of_a_container_are_found(tmp_path: Path) -> None:

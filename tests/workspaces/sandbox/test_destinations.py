@@ -4,9 +4,9 @@ import pytest
 
 from baton.errors import ConfigurationError
 from baton.settings.core import read_settings
-from baton.settings.network_names import find_grant, host_name, parse_grants
+from baton.settings.network_names import canonical_host, find_grant, parse_grants
 from tests.support.network_scene import OWN, PUBLIC, Names
-from workspaces.sandbox.network.destinations import Destinations, Refused, Reserved, kind_of
+from workspaces.sandbox.network.destinations import DestinationRefused, Destinations, ReservedServices, kind_of
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_entry_that_cannot_be_meant_is_refused_at_the_start(allow: str) -> No
     "host", ["1", "127.1", "0x7f000001", "a.0x7f", "1.2.3.4.", "::1", "[::1]", "a b", "ä.test", "", "."]
 )
 def test_addresses_in_any_notation_are_no_names(host: str) -> None:
-    assert host_name(host) is None
+    assert canonical_host(host) is None
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_kinds_of_addresses(address: str, kind: str) -> None:
     ],
 )
 async def test_where_a_name_may_lead(allow: str, address: str, port: int, opened: bool) -> None:
-    destinations = Destinations(parse_grants(allow), Reserved, Names(a_test=[address]))
-    name, grant = destinations.admit("A.test.", port)
+    destinations = Destinations(parse_grants(allow), ReservedServices, Names(a_test=[address]))
+    name, grant = destinations.admit_host("A.test.", port)
     if opened:
-        assert await destinations.addresses(name, port, grant) == [address]
+        assert await destinations.resolve_addresses(name, port, grant) == [address]
         return
-    with pytest.raises(Refused):
-        await destinations.addresses(name, port, grant)
+    with pytest.raises(DestinationRefused):
+        await destinations.resolve_addresses(name, port, grant)

@@ -19,7 +19,7 @@ from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.engine_python import make_own_python
 from workspaces.sandbox.environment import Toolchains
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 
 ISOLATED = [True, False]
 
@@ -28,7 +28,7 @@ ISOLATED = [True, False]
 async def boxes(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Sandbox]:
     home = tmp_path_factory.mktemp("home")
     modes = {True: SandboxMode.AUTO, False: SandboxMode.NONE}
-    return {isolated: await Sandbox.open(mode, home=home) for isolated, mode in modes.items()}
+    return {isolated: await Sandbox.open_sandbox(mode, home=home) for isolated, mode in modes.items()}
 
 
 async def gate(box: Sandbox, place: Path, files: Mapping[str, str], command: str = "python -m pytest -q") -> Evidence:
@@ -45,7 +45,7 @@ async def gate(box: Sandbox, place: Path, files: Mapping[str, str], command: str
 
 async def run(box: Sandbox, text: str, work: Path) -> CommandResult:
     work.mkdir(exist_ok=True)
-    return await box.run(Command(argv=text, workspace=work))
+    return await box.run_command(SandboxCommand(argv=text, workspace=work))
 
 
 BROKEN = {
@@ -66,10 +66,10 @@ async def test_a_project_that_is_a_dependency_of_batons_is_never_tested_from_bat
     """With a change that raises on import, published as green before."""
     for command in ("python -m pytest -q", "pytest -q", "python3 -m pytest"):
         evidence = await gate(boxes[isolated], tmp_path, BROKEN[name], command)
-        assert not evidence.green, evidence.log_tail
+        assert not evidence.is_green, evidence.log_tail
     installed = BROKEN[name] | {"pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["src"]\n'}
     evidence = await gate(boxes[isolated], tmp_path, installed)
-    assert not evidence.green
+    assert not evidence.is_green
     assert "broken by the change" in evidence.log_tail
 
 
@@ -84,7 +84,7 @@ async def test_a_project_that_is_pytest_is_not_tested_by_the_copy_of_it(
     }
     for command in ("python -m pytest -q", "pytest -q", "cd testing && pytest -q"):
         evidence = await gate(boxes[isolated], tmp_path, files, command)
-        assert not evidence.green
+        assert not evidence.is_green
         assert "holds pytest itself" in evidence.log_tail
 
 
@@ -108,13 +108,13 @@ async def test_no_package_of_batons_is_importable(boxes: dict[bool, Sandbox], tm
     )
     for command in ("python -m pytest -q", "pytest -q"):
         evidence = await gate(boxes[isolated], tmp_path, {"test_it.py": test}, command)
-        assert evidence.green, evidence.log_tail
+        assert evidence.is_green, evidence.log_tail
 
 
 async def test_a_forgotten_dependency_is_red(boxes: dict[bool, Sandbox], tmp_path: Path) -> None:
     files = {"app.py": "import structlog\n", "test_app.py": "import app\n\ndef test_app():\n    assert app\n"}
     evidence = await gate(boxes[True], tmp_path, files)
-    assert not evidence.green
+    assert not evidence.is_green
     assert "No module named 'structlog'" in evidence.log_tail
 
 
@@ -177,9 +177,11 @@ async def test_what_a_project_brings_comes_before_the_engines_programs(
 
 def test_programs_of_hidden_packages_do_not_come_first() -> None:
     """Where Baton lies in the system's own Python, `/usr/local/bin/pytest` is there and has lost its packages."""
-    path = Toolchains(tools=Path("/x"), hidden=(Path("/usr/local/lib/python3.13/site-packages"),)).path.split(":")
+    path = Toolchains(tools=Path("/x"), hidden=(Path("/usr/local/lib/python3.13/site-packages"),)).search_path.split(
+        ":"
+    )
     assert path[:2] == ["/baton/bin", "/baton/last"]
-    assert Toolchains(tools=Path("/x"), hidden=(Path("/opt/venv"),)).path.split(":")[-1] == "/baton/last"
+    assert Toolchains(tools=Path("/x"), hidden=(Path("/opt/venv"),)).search_path.split(":")[-1] == "/baton/last"
 
 
 def test_the_engines_python_is_made_once_and_by_one(tmp_path: Path) -> None:
@@ -244,4 +246,4 @@ async def test_the_copy_of_pytest_does_what_pytest_does(
         "py.test -q -p no:logging",
     ):
         evidence = await gate(boxes[isolated], tmp_path, files, command)
-        assert evidence.green, evidence.log_tail
+        assert evidence.is_green, evidence.log_tail

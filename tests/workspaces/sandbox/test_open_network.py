@@ -17,16 +17,16 @@ from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.network import open_network as network_module
 from workspaces.sandbox.network import proxy as proxy_module
-from workspaces.sandbox.network.destinations import Destinations, Reserved
+from workspaces.sandbox.network.destinations import Destinations, ReservedServices
 from workspaces.sandbox.network.open_network import PORT, NetworkPolicy
-from workspaces.sandbox.network.upstream_proxy import Upstream
-from workspaces.sandbox.sandbox import Command, CommandResult, Sandbox
+from workspaces.sandbox.network.upstream_proxy import UpstreamProxy
+from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 
 
 @pytest.fixture(scope="session")
 async def closed() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -41,17 +41,17 @@ def box(
     closed: Sandbox,
     allow: str = "",
     names: Names | None = None,
-    reserved: Reserved | None = None,
-    upstream: Upstream | None = None,
+    reserved: ReservedServices | None = None,
+    upstream: UpstreamProxy | None = None,
 ) -> Sandbox:
     """The sandbox of this machine with an open network."""
-    destinations = Destinations(parse_grants(allow), lambda: reserved or Reserved(), names or Names())
+    destinations = Destinations(parse_grants(allow), lambda: reserved or ReservedServices(), names or Names())
     return Sandbox(closed.status, closed.toolchains, network=NetworkPolicy(destinations, upstream))
 
 
 async def run(sandbox: Sandbox, work: Path, text: str, *, network: bool = True) -> CommandResult:
-    return await sandbox.run(
-        Command(argv=text, workspace=work, network=network, timeout=timedelta(seconds=90), output_limit=100_000)
+    return await sandbox.run_command(
+        SandboxCommand(argv=text, workspace=work, network=network, timeout=timedelta(seconds=90), output_limit=100_000)
     )
 
 
@@ -136,7 +136,7 @@ async def test_a_tunnel_carries_bytes_both_ways_and_the_exit_code_is_the_command
         sandbox = box(closed, f"echo.test:{echo.port}", Names(echo_test=["127.0.0.1"]))
         assert (await run(sandbox, work, "python3 try.py")).exit_code == 42
         assert (await run(sandbox, work, "kill -9 $$")).exit_code == 137
-        missing = await sandbox.run(Command(argv=["no-such-program"], workspace=work, network=True))
+        missing = await sandbox.run_command(SandboxCommand(argv=["no-such-program"], workspace=work, network=True))
         assert (missing.exit_code, "no-such-program" in missing.output) == (127, True)
 
 
@@ -242,7 +242,7 @@ async def test_the_sandbox_has_no_other_way_out(closed: Sandbox, work: Path) -> 
 
 async def test_the_engines_ports_are_refused_whatever_a_person_names(closed: Sandbox, work: Path) -> None:
     with machine_port() as (port, listener):
-        reserved = Reserved(frozenset([port]), frozenset([("temporal.test", 443)]))
+        reserved = ReservedServices(frozenset([port]), frozenset([("temporal.test", 443)]))
         allow = f"127.0.0.1:{port},[::1]:{port},engine.test:{port},temporal.test,temporal.test:443"
         names = Names(engine_test=["127.0.0.1"], temporal_test=[PUBLIC])
         answers, result = await ask(
@@ -367,14 +367,14 @@ async def test_connections_and_bytes_are_bounded(closed: Sandbox, work: Path, mo
         result = await run(box(closed, f"127.0.0.1:{echo.port}"), work, "python3 try.py")
     assert result.output == "['200', '200', '200', '503', '503']\nended True\n"
     assert result.network is not None
-    assert "more than" in result.network.sentences()[0]
+    assert "more than" in result.network.describe_use()[0]
 
 
 async def test_what_is_told_is_bounded(closed: Sandbox, work: Path) -> None:
     answers, result = await ask(box(closed), work, *(connect(f"host{number}.test:443") for number in range(100)))
     assert {answer.split(" ")[1] for answer in answers} == {"502"}
     assert result.network is not None
-    lines = result.network.sentences()
+    lines = result.network.describe_use()
     assert len(lines) < 50
     assert lines[-1] == "the network was asked for 60 more"
 
@@ -402,7 +402,7 @@ async def test_nothing_is_left_when_the_command_ends(
 
 async def test_the_machines_own_proxy_is_asked_and_its_password_stays_outside(closed: Sandbox, work: Path) -> None:
     async with company_proxy() as (port, heads):
-        upstream = Upstream.parse(f"http://anna:hunter2@127.0.0.1:{port}", "direct.test")
+        upstream = UpstreamProxy.parse_environment(f"http://anna:hunter2@127.0.0.1:{port}", "direct.test")
         names = Names(free_test=[PUBLIC], inner_test=["10.0.0.1"], rebound_test=["127.0.0.1"])
         sandbox = box(closed, "", names, upstream=upstream)
         answers, _ = await ask(
@@ -427,17 +427,17 @@ async def test_the_machines_own_proxy_is_asked_and_its_password_stays_outside(cl
 
 async def test_a_proxy_that_refuses_is_said(closed: Sandbox, work: Path) -> None:
     async with company_proxy("407 Proxy Authentication Required") as (port, _heads):
-        upstream = Upstream.parse(f"127.0.0.1:{port}", None)
+        upstream = UpstreamProxy.parse_environment(f"127.0.0.1:{port}", None)
         answers, result = await ask(box(closed, "a.test", upstream=upstream), work, connect("a.test:443"))
     assert answers[0].startswith("HTTP/1.1 502 ")
     assert result.network is not None
-    assert "own proxy answers 407" in result.network.sentences()[0]
+    assert "own proxy answers 407" in result.network.describe_use()[0]
 
 
 @pytest.mark.parametrize("url", ["socks5://127.0.0.1:1080", "http://:pw@", "ftp://x", "http://[::1"])
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as error:
-        Upstream.parse(url, None)
+        UpstreamProxy.parse_environment(url, None)
     assert "pw" not in str(error.value)
 
 
@@ -451,7 +451,7 @@ async def test_without_a_persons_word_it_stays_closed_and_says_so(closed: Sandbo
         result = await run(closed, work, text)
         assert not reached(listener)
     assert result.network is not None
-    assert "BATON_SANDBOX_NETWORK" in result.network.sentences()[0]
+    assert "BATON_SANDBOX_NETWORK" in result.network.describe_use()[0]
     assert "refused" in result.output
     assert "PROXY=" not in result.output.upper()
     assert (await run(box(closed), work, "true", network=False)).network is None
@@ -466,7 +466,7 @@ async def test_where_no_python_is_visible_it_stays_closed_and_says_so(
     result = await run(sandbox, work, "echo ran")
     assert result.output == "ran\n"
     assert result.network is not None
-    assert "no Python" in result.network.sentences()[0]
+    assert "no Python" in result.network.describe_use()[0]
 
 
 async def test_evidence_and_log_of_a_gate_name_the_hosts(closed: Sandbox, tmp_path: Path) -> None:
@@ -484,7 +484,7 @@ async def test_evidence_and_log_of_a_gate_name_the_hosts(closed: Sandbox, tmp_pa
         evidence, log = await run_gate(
             checkout, "c0ffee", tmp_path / "g", GateConfig(test=fetch), box(closed, place), network=True
         )
-    assert evidence.green
+    assert evidence.is_green
     assert evidence.network[0].startswith("the network refused evil.test:443: it is not one of the names")
     assert evidence.network[1] == f"reached by the network: {place} (1)"
     assert "[test] the network refused evil.test:443" in log.read_text()

@@ -19,29 +19,29 @@ from baton.settings.core import SandboxMode
 from tests.conftest import HANGS
 from workspaces.sandbox import process_group
 from workspaces.sandbox import sandbox as sandbox_module
-from workspaces.sandbox.environment import Toolchains, environment, own_toolchains
+from workspaces.sandbox.environment import Toolchains, command_environment, own_toolchains
 from workspaces.sandbox.output_capture import OutputCollector
 from workspaces.sandbox.sandbox import (
     TIMED_OUT,
     TOO_MUCH_OUTPUT,
-    Command,
     CommandResult,
     Sandbox,
+    SandboxCommand,
     SandboxStatus,
-    probe,
+    probe_sandbox,
 )
 
 
 @pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
 @pytest.fixture(scope="session")
 async def plain() -> Sandbox:
-    return await Sandbox.open(SandboxMode.NONE)
+    return await Sandbox.open_sandbox(SandboxMode.NONE)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def work(tmp_path: Path) -> Path:
 
 
 async def run(sandbox: Sandbox, text: str, work: Path | None = None, *, seconds: float = 120) -> CommandResult:
-    return await sandbox.run(Command(argv=text, workspace=work, timeout=timedelta(seconds=seconds)))
+    return await sandbox.run_command(SandboxCommand(argv=text, workspace=work, timeout=timedelta(seconds=seconds)))
 
 
 def alive(marker: str) -> list[int]:
@@ -97,22 +97,22 @@ async def test_python_and_pytest_are_there_on_a_fresh_machine(sandbox: Sandbox, 
 
 
 async def test_arguments_are_not_read_by_a_shell(sandbox: Sandbox, work: Path) -> None:
-    command = Command(argv=["printf", "%s\n", "$(id)", "; touch x"], workspace=work)
-    assert (await sandbox.run(command)).output == "$(id)\n; touch x\n"
+    command = SandboxCommand(argv=["printf", "%s\n", "$(id)", "; touch x"], workspace=work)
+    assert (await sandbox.run_command(command)).output == "$(id)\n; touch x\n"
     assert not (work / "x").exists()
 
 
 async def test_exit_codes_are_those_of_a_shell(sandbox: Sandbox, plain: Sandbox, work: Path) -> None:
     for box in (sandbox, plain):
         assert (await run(box, "kill -9 $$", work)).exit_code == 137
-        missing = await box.run(Command(argv=["no-such-program"], workspace=work))
+        missing = await box.run_command(SandboxCommand(argv=["no-such-program"], workspace=work))
         assert missing.exit_code in (126, 127)
         assert "no-such-program" in missing.output
 
 
 async def test_a_bare_sandbox_shows_programs_and_its_directories_only(sandbox: Sandbox, work: Path) -> None:
     tries = "ls /; ls /dev; echo x > /etc/x; echo x > /x; echo x > made; cat /proc/1/environ; git --version"
-    result = await sandbox.run(Command(argv=tries, workspace=work, writable=False, bare=True))
+    result = await sandbox.run_command(SandboxCommand(argv=tries, workspace=work, writable=False, bare=True))
     seen = set(result.output.split())
     assert not seen & {"etc", "proc", "tmp", "home", "root", "sys", "shm", "pts", "tty"}, result.output
     assert {"null", "urandom"} <= seen
@@ -192,8 +192,8 @@ async def test_loopback_ports_of_the_machine_are_out_of_reach(sandbox: Sandbox, 
         result = await run(sandbox, "python try.py", work)
         assert result.output == "111\n111\n"
         # A command with an open network has no way of its own either; `test_network.py` has what the proxy refuses.
-        command = Command(argv="python try.py", workspace=work, network=True)
-        assert (await sandbox.run(command)).output == "111\n111\n"
+        command = SandboxCommand(argv="python try.py", workspace=work, network=True)
+        assert (await sandbox.run_command(command)).output == "111\n111\n"
         # The attack itself works where nothing stands in its way.
         reached = subprocess.run([sys.executable, "try.py"], cwd=work, capture_output=True, text=True, check=True)
         assert reached.stdout.count("REACHED") == 2
@@ -215,8 +215,8 @@ async def test_extra_environment_and_mounts(sandbox: Sandbox, work: Path, tmp_pa
     seen.mkdir()
     kept.mkdir()
     (seen / "a").write_text("A")
-    result = await sandbox.run(
-        Command(
+    result = await sandbox.run_command(
+        SandboxCommand(
             argv='echo "$GREETING"; cat /seen/a; touch /seen/b; echo new > /kept/c; touch /workspace/d',
             workspace=work,
             writable=False,
@@ -363,7 +363,7 @@ def test_no_zombies_pile_up_in_a_container() -> None:
 async def test_much_output_is_kept_on_disk_and_cut_for_reading(sandbox: Sandbox, work: Path, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "out.log"
     text = "echo BEGIN; head -c 12000000 /dev/zero | tr '\\0' 'x'; echo; echo END"
-    result = await sandbox.run(Command(argv=text, workspace=work, output_limit=2_000), log=log)
+    result = await sandbox.run_command(SandboxCommand(argv=text, workspace=work, output_limit=2_000), log=log)
     assert result.output_bytes == 12_000_011 == log.stat().st_size
     assert result.digest == "sha256:" + hashlib.sha256(log.read_bytes()).hexdigest()
     assert result.output.startswith("BEGIN\nxxx")
@@ -386,7 +386,7 @@ async def test_a_full_disk_under_the_log_is_said_as_such(sandbox: Sandbox, work:
     log.symlink_to("/dev/full")
     text = f"head -c 3000000 /dev/zero; sleep {marker}"
     with pytest.raises(DiskFull, match="free some"):
-        await sandbox.run(Command(argv=text, workspace=work), log=log)
+        await sandbox.run_command(SandboxCommand(argv=text, workspace=work), log=log)
     assert alive(f"sleep\0{marker}") == []
 
 
@@ -424,7 +424,7 @@ async def test_an_unavailable_sandbox_runs_nothing(work: Path, monkeypatch: pyte
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(sandbox_module, "_candidates", lambda: [broken, work / "nothing"])
-    status = await probe(SandboxMode.AUTO)
+    status = await probe_sandbox(SandboxMode.AUTO)
     assert status.kind == "unavailable"
     assert "No permissions to create new namespace" in status.reason
     assert "apt install bubblewrap" in status.advice
@@ -439,7 +439,7 @@ async def test_a_sandbox_that_only_pretends_is_found_out(work: Path, monkeypatch
     fake.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     fake.chmod(0o755)
     monkeypatch.setattr(sandbox_module, "_candidates", lambda: [fake])
-    assert (await probe(SandboxMode.BWRAP)).kind == "unavailable"
+    assert (await probe_sandbox(SandboxMode.BWRAP)).kind == "unavailable"
 
 
 def test_without_the_linux_package_there_is_no_sandbox_and_everything_else() -> None:
@@ -455,10 +455,10 @@ def test_without_the_linux_package_there_is_no_sandbox_and_everything_else() -> 
 
 async def test_without_isolation_it_says_so(plain: Sandbox, work: Path) -> None:
     assert plain.status.kind == "none"
-    assert not plain.status.isolated
+    assert not plain.status.is_isolated
     assert "without isolation" in plain.status.reason
     (work / "sub").mkdir()
-    result = await plain.run(Command(argv="pwd; echo $HOME", workspace=work, cwd="sub"))
+    result = await plain.run_command(SandboxCommand(argv="pwd; echo $HOME", workspace=work, cwd="sub"))
     assert result.output.splitlines()[0] == str(work / "sub")
     assert not Path(result.output.splitlines()[1]).exists()
 
@@ -466,7 +466,7 @@ async def test_without_isolation_it_says_so(plain: Sandbox, work: Path) -> None:
 @pytest.mark.parametrize("argv", ["", [], "a\0b", ["a", "b\0"]])
 def test_commands_that_are_none(argv: str | list[str]) -> None:
     with pytest.raises(UsageError):
-        Command(argv=argv)
+        SandboxCommand(argv=argv)
 
 
 # --- toolchains
@@ -483,10 +483,10 @@ def test_an_interpreter_that_holds_batons_data_is_left_out() -> None:
 
 
 def test_the_environment_is_made_of_constants() -> None:
-    offline, online = (environment(Toolchains(), network=network) for network in (False, True))
+    offline, online = (command_environment(Toolchains(), network=network) for network in (False, True))
     assert offline["PIP_RETRIES"] == "0" == offline["npm_config_fetch_retries"]
     assert "PIP_RETRIES" not in online
-    assert json.dumps(offline) == json.dumps(environment(Toolchains(), network=False))
+    assert json.dumps(offline) == json.dumps(command_environment(Toolchains(), network=False))
 
 
 # --- output
@@ -501,29 +501,29 @@ def pieces() -> list[bytes]:
 def test_the_collector_keeps_head_and_tail_and_counts_everything(pieces: list[bytes]) -> None:
     collector = OutputCollector(1_000)
     for piece in pieces:
-        collector.feed(piece)
-    text = collector.text()
+        collector.add_piece(piece)
+    text = collector.shortened_text()
     assert text.startswith("000000 ä\n000001 ä\n")
     assert text.endswith("004999 ä\n")
     assert "\ufffd" not in text
     kept = sum(len(part.encode()) for part in text.split("\n[... "))
     assert collector.size == 50_000
     assert kept < 2_100
-    assert collector.digest == "sha256:" + hashlib.sha256(b"".join(pieces)).hexdigest()
+    assert collector.content_digest == "sha256:" + hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1_000, 1_001, 3_999, 4_000, 4_001, 8_000, 8_001, 20_000])
 def test_the_collector_is_exact_at_its_edges(size: int) -> None:
     collector = OutputCollector(1_000)
     for _ in range(size):
-        collector.feed(b"x")
-    text = collector.text()
+        collector.add_piece(b"x")
+    text = collector.shortened_text()
     assert len(text) <= 1_100
     assert (text == "x" * size) == (size <= 1_000)
 
 
 def test_status_words() -> None:
-    assert not SandboxStatus("unavailable", "x").isolated
+    assert not SandboxStatus("unavailable", "x").is_isolated
 
 
 @pytest.mark.parametrize("network", [False, True])
@@ -532,6 +532,8 @@ async def test_names_that_programs_rely_on_are_there(sandbox: Sandbox, work: Pat
         "import socket, tempfile; print(socket.gethostbyname(socket.gethostname()), socket.gethostbyname('localhost'));"
         "print(tempfile.mkstemp(dir='/var/tmp')[1])"
     )
-    result = await sandbox.run(Command(argv=["/usr/bin/python3", "-c", text], workspace=work, network=network))
+    result = await sandbox.run_command(
+        SandboxCommand(argv=["/usr/bin/python3", "-c", text], workspace=work, network=network)
+    )
     assert result.exit_code == 0, result.output
     assert result.output.startswith("127.0.0.1 127.0.0.1\n/var/tmp/")

@@ -13,7 +13,7 @@ from baton.errors import SandboxUnavailable
 from baton.settings.core import SandboxMode
 from workspaces.sandbox import sandbox as sandbox_module
 from workspaces.sandbox import seccomp
-from workspaces.sandbox.sandbox import Command, Sandbox, probe
+from workspaces.sandbox.sandbox import Sandbox, SandboxCommand, probe_sandbox
 from workspaces.sandbox.seccomp import seccomp_filter
 from workspaces.sandbox.syscall_numbers import MACHINES
 
@@ -86,14 +86,14 @@ def call(number, *arguments):
 
 @pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
 async def ask(sandbox: Sandbox, work: Path, script: str) -> dict[str, object]:
     (work / "ask.py").write_text(ASK + script)
-    result = await sandbox.run(Command(argv=["python", "ask.py"], workspace=work))
+    result = await sandbox.run_command(SandboxCommand(argv=["python", "ask.py"], workspace=work))
     assert result.exit_code == 0, result.output
     answer = json.loads(result.output)
     assert isinstance(answer, dict)
@@ -133,7 +133,9 @@ print(json.dumps({{"made": made}}))
 """
     for network in (False, True):
         (tmp_path / "ask.py").write_text(ASK + script)
-        result = await sandbox.run(Command(argv=["python", "ask.py"], workspace=tmp_path, network=network))
+        result = await sandbox.run_command(
+            SandboxCommand(argv=["python", "ask.py"], workspace=tmp_path, network=network)
+        )
         assert result.exit_code == 0, result.output
         made = {tuple(pair) for pair in json.loads(result.output)["made"]}
         assert made <= {(1, 0), (2, 0), (10, 0), (16, 0)}
@@ -231,7 +233,7 @@ print(json.dumps(answers))
 
 async def test_the_filter_holds_in_a_bare_sandbox_too(sandbox: Sandbox, tmp_path: Path) -> None:
     script = "touch f; chmod 4755 f && echo MADE; chmod 2755 f && echo MADE; unshare -U true && echo MADE; true"
-    result = await sandbox.run(Command(argv=script, workspace=tmp_path, bare=True))
+    result = await sandbox.run_command(SandboxCommand(argv=script, workspace=tmp_path, bare=True))
     assert "MADE" not in result.output
     assert result.output.count("Operation not permitted") == 3
     assert (tmp_path / "f").stat().st_mode & 0o6000 == 0
@@ -262,14 +264,14 @@ async def test_an_architecture_without_a_list_has_no_sandbox(monkeypatch: pytest
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(SandboxUnavailable, match="riscv64"):
         seccomp_filter()
-    status = await probe(SandboxMode.AUTO)
+    status = await probe_sandbox(SandboxMode.AUTO)
     assert status.kind == "unavailable"
     assert "riscv64" in status.reason
 
 
 async def test_a_bubblewrap_without_filters_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It would run everything else as asked."""
-    real = (await probe(SandboxMode.AUTO)).bwrap
+    real = (await probe_sandbox(SandboxMode.AUTO)).bwrap
     assert real is not None
     fake = tmp_path / "bwrap"
     fake.write_text(
@@ -282,7 +284,7 @@ async def test_a_bubblewrap_without_filters_is_none(monkeypatch: pytest.MonkeyPa
     seccomp_of_this = [line for line in Path("/proc/self/status").read_text().splitlines() if "Seccomp:" in line]
     if "2" in seccomp_of_this[0]:
         pytest.skip("this process runs under a filter itself")
-    assert (await probe(SandboxMode.AUTO)).kind == "unavailable"
+    assert (await probe_sandbox(SandboxMode.AUTO)).kind == "unavailable"
 
 
 # --- the program, as the kernel would run it
@@ -324,7 +326,7 @@ def test_both_architectures_have_a_filter(name: str, arch: int, one: int) -> Non
         assert answer(program, arch=arch, number=number) == "errno 1"
     assert answer(program, arch=arch, number=-1) == "errno 38"
     assert len(program) // 8 < 4_096  # BPF_MAXINSNS
-    assert seccomp._program.cache_info().hits
+    assert seccomp._assemble_program.cache_info().hits
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of this machine's headers")

@@ -13,7 +13,7 @@ import pytest
 from baton.errors import BatonError
 from tests.workspaces.conftest import AT, run_git
 from workspaces.delivery.merge import commit_tree
-from workspaces.delivery.push_branch import publish
+from workspaces.delivery.push_branch import push_branch
 from workspaces.store.local_source import HOOKS, is_local
 from workspaces.store.store import Store
 
@@ -53,10 +53,10 @@ class Target:
         """Fetch and publish as a run does; the words of what failed."""
         try:
             store = await Store.open(home, repo or str(self.path), hooks=hooks)
-            base = (await store.fetch(None)).commit
-            commit = await commit_tree(store, store.tree(base), [base], "published", AT)
+            base = (await store.fetch_base(None)).commit
+            commit = await commit_tree(store, store.find_tree(base), [base], "published", AT)
             found = run_git(self.path, "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}", check=False)
-            await publish(store, commit, BRANCH, expected=found or None)
+            await push_branch(store, commit, BRANCH, expected=found or None)
         except BatonError as error:
             return str(error)
         return ""
@@ -198,13 +198,13 @@ async def test_a_checkout_that_would_be_updated_is_refused(tmp_path: Path, plant
         plant(target)
         before = target.head()
         store = await Store.open(tmp_path / folder / "home", str(target.path), hooks=hooks)
-        base = (await store.fetch(None)).commit
-        other = await commit_tree(store, store.tree(base), [base], "one", AT)
+        base = (await store.fetch_base(None)).commit
+        other = await commit_tree(store, store.find_tree(base), [base], "one", AT)
         if hooks:
-            await publish(store, other, BRANCH, expected=before)
+            await push_branch(store, other, BRANCH, expected=before)
             continue
         with pytest.raises(BatonError, match="could not be pushed"):
-            await publish(store, other, BRANCH, expected=before)
+            await push_branch(store, other, BRANCH, expected=before)
         assert not target.canary.exists()
         assert target.head() == before
 
@@ -253,11 +253,11 @@ async def test_what_is_not_run_is_said(tmp_path: Path) -> None:
     (target.git_dir / "hooks/post-receive").write_text("not executable")
     borrowed(target)
     store = await Store.open(tmp_path / "home", str(target.path))
-    (note,) = (await store.fetch(None)).notes
+    (note,) = (await store.fetch_base(None)).notes
     assert "(pre-receive, update, core.alternateRefsCommand)" in note
     assert "BATON_TARGET_HOOKS=run" in note
     allowed = await Store.open(tmp_path / "home2", str(target.path), hooks=True)
-    assert (await allowed.fetch(None)).notes == []
+    assert (await allowed.fetch_base(None)).notes == []
 
 
 @pytest.mark.parametrize(

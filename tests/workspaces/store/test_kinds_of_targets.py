@@ -14,9 +14,9 @@ from tests.support.git_over_http import serving
 from tests.workspaces.conftest import AT, Project, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.delivery.merge import commit_tree
-from workspaces.delivery.push_branch import publish
-from workspaces.git.tree_codec import Entry
-from workspaces.store.fetch import DIRTY_NOTE, Base
+from workspaces.delivery.push_branch import push_branch
+from workspaces.git.tree_codec import TreeEntry
+from workspaces.store.fetch import DIRTY_NOTE, ResolvedBase
 from workspaces.store.store import Store
 
 BRANCH = "baton/run-1"
@@ -188,16 +188,18 @@ KINDS: dict[str, Callable[[Project], Path]] = {
 }
 
 
-async def use(home: Path, place: Path) -> tuple[Store, Base]:
+async def use(home: Path, place: Path) -> tuple[Store, ResolvedBase]:
     """Fetch, begin a task, and publish a branch with a change, as a run does."""
     store = await Store.open(home, resolve_repository(str(place), None))
-    base = await store.fetch(None)
-    await Checkpoints(store).begin(Lane("run-1", "task-1"), base.commit, at=AT)
-    for path in await store.paths(base.commit):
-        assert path == "lib" or await store.read(base.commit, path) is not None
-    tree = store.objects.edit(store.tree(base.commit), {"new.txt": Entry(0o100644, store.objects.blob(b"new\n"))})
+    base = await store.fetch_base(None)
+    await Checkpoints(store).begin_lane(Lane("run-1", "task-1"), base.commit, at=AT)
+    for path in await store.list_paths(base.commit):
+        assert path == "lib" or await store.read_file(base.commit, path) is not None
+    tree = store.objects.edit_tree(
+        store.find_tree(base.commit), {"new.txt": TreeEntry(0o100644, store.objects.write_blob(b"new\n"))}
+    )
     commit = await commit_tree(store, tree, [base.commit], "published", AT)
-    await publish(store, commit, BRANCH, expected=None)
+    await push_branch(store, commit, BRANCH, expected=None)
     return store, base
 
 
@@ -219,7 +221,7 @@ async def test_a_run_starts_from_it_and_publishes_to_it(origin: Project, tmp_pat
     assert kind.startswith(("tree:0", "partial")) or (DIRTY_NOTE in base.notes) == bool(status)
     lacking = "remote.origin.promisor" in run_git(place, "config", "--list") or "older" in kind
     assert any("partial clone" in note for note in base.notes) == lacking
-    again = await store.fetch(None)
+    again = await store.fetch_base(None)
     assert not any("partial clone" in note for note in again.notes)
 
 
@@ -358,7 +360,7 @@ async def test_one_sentence_says_why_it_cannot_be_used(tmp_path: Path, kind: str
 
     async def fetch() -> None:
         repo = resolve_repository(str(place), None) if by_command else str(place)
-        await (await Store.open(tmp_path / "home", repo)).fetch(None)
+        await (await Store.open(tmp_path / "home", repo)).fetch_base(None)
 
     with pytest.raises(RepositoryError) as failure:
         await fetch()

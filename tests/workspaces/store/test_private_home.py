@@ -9,8 +9,8 @@ import pytest
 
 from tests.workspaces.conftest import Lab, Project
 from workers.embedded.server_files import ServerFiles
-from workers.host_id import host_id
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workers.host_id import read_host_id
+from workspaces.sandbox.sandbox import Sandbox, SandboxCommand
 from workspaces.store.private_home import close_home
 from workspaces.store.store import Store
 
@@ -27,8 +27,8 @@ def mode(path: Path) -> int:
 
 
 async def test_whoever_comes_first_makes_a_private_home(tmp_path: Path, project: Project) -> None:
-    ServerFiles.under(tmp_path / "a" / "home")
-    host_id(tmp_path / "b" / "home")
+    ServerFiles.open_home(tmp_path / "a" / "home")
+    read_host_id(tmp_path / "b" / "home")
     await Store.open(tmp_path / "c" / "home", str(project.path))
     for name in "abc":
         assert mode(tmp_path / name / "home") == 0o700
@@ -77,7 +77,7 @@ async def test_commands_work_in_a_private_home_and_leave_no_set_id_files(lab: La
         "cp /usr/bin/env tool; chmod u+s tool; chmod g+s tool; chmod 6755 tool; install -m 4755 tool other;"
         " python3 -c \"import os; os.open('made', os.O_CREAT, 0o4755)\"; mkdir d; chmod g+s d; ls"
     )
-    result = await machine_sandbox.run(Command(argv=text, workspace=workspace.path))
+    result = await machine_sandbox.run_command(SandboxCommand(argv=text, workspace=workspace.path))
     assert "README.md" in result.output
     assert "tool" in result.output
     assert [path for path in workspace.path.rglob("*") if path.lstat().st_mode & 0o6000] == []

@@ -41,17 +41,17 @@ class Host:
     async def begin(self) -> str:
         """What `prepare_run` does: the run's files, the base, the first checkpoint."""
         await self.store.catch_up("run-1", LANE.ref)
-        base = await self.store.fetch(None)
+        base = await self.store.fetch_base(None)
         await self.run_files({"request.json": b"{}"})
-        await self.store.move(INTEGRATION, base.commit, expected=None)
-        return await self.checkpoints.begin(LANE, base.commit, at=AT)
+        await self.store.move_ref(INTEGRATION, base.commit, expected=None)
+        return await self.checkpoints.begin_lane(LANE, base.commit, at=AT)
 
     async def run_files(self, files: dict[str, bytes]) -> str:
-        head = await self.store.head(RUN_REF)
+        head = await self.store.read_head(RUN_REF)
         return await self.store.commit_files(RUN_REF, expected=head, files=files, message="files", at=AT)
 
     async def turn(self, expected: str, name: str) -> str:
-        return await self.checkpoints.record(
+        return await self.checkpoints.record_checkpoint(
             LANE,
             expected=expected,
             files={f"transcript/{name}.json": name.encode()},
@@ -61,7 +61,7 @@ class Host:
         )
 
     async def claim(self) -> str:
-        head = await self.checkpoints.claim(LANE)
+        head = await self.checkpoints.claim_lane(LANE)
         assert head is not None
         return head
 
@@ -98,7 +98,7 @@ async def test_every_move_is_in_the_remote_before_it_is_done(first: Host, state:
     assert there(state) == {
         LANE.ref: turned,
         RUN_REF: files,
-        INTEGRATION: await first.store.head(INTEGRATION),
+        INTEGRATION: await first.store.read_head(INTEGRATION),
     }
     run_git(state, "fsck", "--full", "--strict")
 
@@ -110,33 +110,33 @@ async def test_a_second_host_has_all_of_it_byte_for_byte(
     (project.path / "src/app.py").chmod(0o755)
     project.commit({"src/app.py": b"print(2)\n"}, "mode")
     began = await first.begin()
-    workspace = await Workspace.materialise(first.store, LANE, began, sandbox=machine_sandbox)
+    workspace = await Workspace.open_at(first.store, LANE, began, sandbox=machine_sandbox)
     workspace.mark_dirty()
     (workspace.path / "empty").mkdir()
     (workspace.path / "private").write_bytes(b"x")
     (workspace.path / "private").chmod(0o600)
     (workspace.path / "link").symlink_to("src/app.py")
     (workspace.path / "README.md").unlink()
-    snapshot = await workspace.snapshot(None)
-    turned = await first.checkpoints.record(
+    snapshot = await workspace.take_snapshot(None)
+    turned = await first.checkpoints.record_checkpoint(
         LANE, expected=began, files={"transcript/t.json": b"\xff\x00"}, workspace=snapshot, summary="t", at=AT
     )
     workspace.mark_clean(turned)
     candidate = await project_commit(
         first.store, LANE, turned, parent=first.checkpoints.project_commit(turned), message="work", at=AT
     )
-    await first.store.move(naming.candidate_ref("run-1", "task-1", candidate), candidate, expected=None)
+    await first.store.move_ref(naming.candidate_ref("run-1", "task-1", candidate), candidate, expected=None)
     await first.run_files({"state.json": b"1"})
     turned = await first.turn(turned, "after the gate")
 
     head = await second.claim()
     assert second.checkpoints.stands_at(head, turned)
-    other = await Workspace.materialise(second.store, LANE, turned, sandbox=machine_sandbox)
+    other = await Workspace.open_at(second.store, LANE, turned, sandbox=machine_sandbox)
     assert contents(other.path) == contents(workspace.path)
-    assert await second.store.read(head, "transcript/t.json") == b"\xff\x00"
-    assert await second.store.read(await second.store.head(RUN_REF) or "", "state.json") == b"1"
-    assert await second.store.head(INTEGRATION) == await first.store.head(INTEGRATION)
-    second.store.require("run-1", candidate, turned)
+    assert await second.store.read_file(head, "transcript/t.json") == b"\xff\x00"
+    assert await second.store.read_file(await second.store.read_head(RUN_REF) or "", "state.json") == b"1"
+    assert await second.store.read_head(INTEGRATION) == await first.store.read_head(INTEGRATION)
+    second.store.require_commits("run-1", candidate, turned)
     assert run_git(other.path, "log", "--format=%s") == run_git(workspace.path, "log", "--format=%s")
     for repository in (second.store.path, second.store.source_path):
         run_git(repository, "fsck", "--full")
@@ -155,7 +155,7 @@ async def test_a_host_that_was_taken_over_from_can_write_no_more(first: Host, se
     # The first host comes back to work on it: it goes on from what the second one did, not from what it had.
     back = await first.claim()
     assert first.checkpoints.stands_at(back, turned)
-    assert await first.store.paths(back, "transcript") == ["transcript/00001-user.json"]
+    assert await first.store.list_paths(back, "transcript") == ["transcript/00001-user.json"]
     with pytest.raises(StaleAttempt):
         await second.turn(turned, "zombie, too")
 
@@ -200,8 +200,8 @@ async def test_shared_refs_lose_nothing_to_writers_on_two_hosts(first: Host, sec
     await asyncio.gather(*(write((first, second)[number % 2], f"f{number}") for number in range(8)))
     head = there(state)[RUN_REF]
     await second.store.catch_up("run-1")
-    assert await second.store.head(RUN_REF) == head
-    assert await second.store.paths(head) == ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "request.json"]
+    assert await second.store.read_head(RUN_REF) == head
+    assert await second.store.list_paths(head) == ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "request.json"]
 
 
 async def test_a_remote_that_is_away_loses_nothing(first: Host, state: Path) -> None:
@@ -217,7 +217,7 @@ async def test_a_remote_that_is_away_loses_nothing(first: Host, state: Path) -> 
     # What was paid for was kept here, and is copied when the step is tried again.
     head = await first.claim()
     assert there(state)[LANE.ref] == head
-    assert await first.store.read(head, "transcript/00001-user.json") == b"00001-user"
+    assert await first.store.read_file(head, "transcript/00001-user.json") == b"00001-user"
 
 
 async def test_what_a_remote_missed_is_not_pushed_over_a_successor(first: Host, second: Host, state: Path) -> None:
@@ -229,7 +229,7 @@ async def test_what_a_remote_missed_is_not_pushed_over_a_successor(first: Host, 
     turned = await second.turn(await second.claim(), "by the second")
     head = await first.claim()
     assert first.checkpoints.stands_at(head, turned)
-    assert await first.store.paths(head, "transcript") == ["transcript/by the second.json"]
+    assert await first.store.list_paths(head, "transcript") == ["transcript/by the second.json"]
 
 
 async def test_a_push_whose_answer_was_lost_counts(first: Host, state: Path) -> None:
@@ -256,14 +256,14 @@ async def test_a_remote_that_is_set_later_or_emptied_gets_everything(
     turned = await first.turn(turned, "00002-user")
     assert await first.claim() == turned
     assert second.checkpoints.stands_at(await second.claim(), turned)
-    assert await second.store.head(INTEGRATION) == await first.store.head(INTEGRATION)
+    assert await second.store.read_head(INTEGRATION) == await first.store.read_head(INTEGRATION)
 
 
 async def test_without_a_remote_the_error_says_what_to_do(tmp_path: Path, project: Project, first: Host) -> None:
     began = await first.begin()
     alone = await host(tmp_path, "alone", project, None)
     with pytest.raises(WorkElsewhere, match="set BATON_STATE_REMOTE on all hosts"):
-        alone.store.require("run-1", began)
+        alone.store.require_commits("run-1", began)
 
 
 async def test_what_the_remote_knows_is_not_sent_again(
@@ -281,7 +281,7 @@ async def test_what_the_remote_knows_is_not_sent_again(
     await first.turn(began, "00001-user")
     assert objects() - before == 4  # the commit, its tree, the directory `transcript` and the file in it
     before = objects()
-    await first.checkpoints.begin(Lane("run-1", "task-2"), first.checkpoints.project_commit(began), at=AT)
+    await first.checkpoints.begin_lane(Lane("run-1", "task-2"), first.checkpoints.project_commit(began), at=AT)
     assert objects() - before <= 4
 
 
@@ -292,7 +292,7 @@ async def test_repositories_and_runs_share_a_remote_and_do_not_meet(
     stranger = Project(tmp_path / "elsewhere" / "project")
     stranger.commit({"other": b"1"}, "other")
     other = await host(tmp_path, "second", stranger, state)
-    assert await other.checkpoints.claim(LANE) is None
+    assert await other.checkpoints.claim_lane(LANE) is None
     mine = await other.begin()
     assert mine != began
     assert await first.claim() == began
@@ -328,7 +328,7 @@ async def test_the_target_itself_is_refused(tmp_path: Path, project: Project) ->
 async def test_a_cancelled_push_comes_to_its_end(first: Host, state: Path) -> None:
     began = await first.begin()
     work = asyncio.create_task(first.turn(began, "00001-user"))
-    while not list((first.store.root / "pushing").iterdir()) or await first.store.head(LANE.ref) == began:
+    while not list((first.store.root / "pushing").iterdir()) or await first.store.read_head(LANE.ref) == began:
         await asyncio.sleep(0.001)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -34,10 +34,10 @@ def url(port: int, password: str = PASSWORD) -> str:
 
 async def begin(home: Path, project: Project, remote: str) -> tuple[Store, str]:
     store = await Store.open(home, str(project.path), StateRemote.parse(remote, home.name))
-    base = await store.fetch(None)
-    await store.move("refs/baton/run-1/integration/head", base.commit, expected=None)
+    base = await store.fetch_base(None)
+    await store.move_ref("refs/baton/run-1/integration/head", base.commit, expected=None)
     await store.commit_files("refs/baton/run-1/run/head", expected=None, files={"a": b"1"}, message="a", at=AT)
-    return store, await Checkpoints(store).begin(LANE, base.commit, at=AT)
+    return store, await Checkpoints(store).begin_lane(LANE, base.commit, at=AT)
 
 
 async def test_another_host_takes_over_over_http(tmp_path: Path, project: Project, port: int) -> None:
@@ -45,10 +45,10 @@ async def test_another_host_takes_over_over_http(tmp_path: Path, project: Projec
     project.commit({"large": secrets.token_bytes(3_000_000)}, "large")
     _first, began = await begin(tmp_path / "first", project, url(port))
     second = await Store.open(tmp_path / "second", str(project.path), StateRemote.parse(url(port), "second"))
-    head = await Checkpoints(second).claim(LANE)
+    head = await Checkpoints(second).claim_lane(LANE)
     assert head is not None
     assert Checkpoints(second).stands_at(head, began)
-    assert await second.read(head, "workspace/large") == (project.path / "large").read_bytes()
+    assert await second.read_file(head, "workspace/large") == (project.path / "large").read_bytes()
 
 
 async def test_a_password_shows_nowhere(tmp_path: Path, project: Project, port: int) -> None:
@@ -68,14 +68,14 @@ async def test_a_password_shows_nowhere(tmp_path: Path, project: Project, port: 
     watching = asyncio.create_task(watch())
     try:
         for _ in range(5):
-            assert await StateRemote.parse(url(port)).refs(store, "run-1") == {}
+            assert await StateRemote.parse(url(port)).list_refs(store, "run-1") == {}
     finally:
         watching.cancel()
     assert any("ls-remote" in line for line in seen)
     for wrong in ("wrong-" + PASSWORD, PASSWORD):
         remote = StateRemote.parse(url(port if wrong != PASSWORD else 9, wrong))
         with pytest.raises(StateRemoteAway) as caught:
-            await remote.refs(store, "run-1")
+            await remote.list_refs(store, "run-1")
         seen |= {str(caught.value), repr(caught.value.__cause__), repr(remote)}
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
@@ -94,13 +94,13 @@ async def test_reasons_are_plain_words(tmp_path: Path, project: Project, port: i
     }
     for setting, words in expected.items():
         with pytest.raises(StateRemoteAway, match="BATON_STATE_REMOTE") as caught:
-            await StateRemote.parse(setting).refs(store, "run-1")
+            await StateRemote.parse(setting).list_refs(store, "run-1")
         assert words in str(caught.value), setting
         assert "\n" not in str(caught.value)
 
 
 def test_the_password_is_a_secret_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATON_STATE_REMOTE", url(80))
-    assert PASSWORD in read_settings().secrets()
+    assert PASSWORD in read_settings().list_secrets()
     monkeypatch.setenv("BATON_STATE_REMOTE", "https://a-token-alone@git.example.org/state.git")
-    assert "a-token-alone" in read_settings().secrets()
+    assert "a-token-alone" in read_settings().list_secrets()

@@ -9,7 +9,7 @@ import pytest
 
 from baton.errors import RepositoryError, StaleAttempt, WorkspaceError
 from tests.workspaces.conftest import AT, Project, run_git, stopped_holder
-from workspaces.git.run import git
+from workspaces.git.run import call_git
 from workspaces.store.diffs import diff_text
 from workspaces.store.store import Store
 
@@ -21,7 +21,9 @@ async def test_fetch_finds_head_branch_tag_and_commit(project: Project, store: S
     project.git("tag", "-a", "v1", "-m", "one")
     second = project.commit({"b": b"2"})
     project.git("branch", "old", first)
-    found = {base: await store.fetch(base) for base in (None, "main", "v1", "old", first, first[:9], "refs/heads/old")}
+    found = {
+        base: await store.fetch_base(base) for base in (None, "main", "v1", "old", first, first[:9], "refs/heads/old")
+    }
     assert {base: result.commit for base, result in found.items()} == {
         None: second,
         "main": second,
@@ -38,20 +40,20 @@ async def test_fetch_finds_head_branch_tag_and_commit(project: Project, store: S
 
 async def test_fetch_follows_rewritten_and_replaced_branches(project: Project, store: Store) -> None:
     project.git("branch", "topic")
-    await store.fetch(None)
+    await store.fetch_base(None)
     project.git("branch", "-D", "topic")
     project.git("branch", "topic/more")
     project.git("commit", "--quiet", "--amend", "-m", "other")
-    assert (await store.fetch("main")).commit == project.git("rev-parse", "HEAD")
-    assert (await store.fetch("topic/more")).ref == "refs/heads/topic/more"
+    assert (await store.fetch_base("main")).commit == project.git("rev-parse", "HEAD")
+    assert (await store.fetch_base("topic/more")).ref == "refs/heads/topic/more"
     with pytest.raises(RepositoryError, match="no branch, tag or commit 'topic'"):
-        await store.fetch("topic")
+        await store.fetch_base("topic")
 
 
 async def test_fetch_with_nothing_new_only_looks(project: Project, store: Store) -> None:
-    await store.fetch(None)
+    await store.fetch_base(None)
     before = {path: path.stat().st_mtime_ns for path in (store.source_path / "refs").rglob("*") if path.is_file()}
-    await store.fetch(None)
+    await store.fetch_base(None)
     assert before == {
         path: path.stat().st_mtime_ns for path in (store.source_path / "refs").rglob("*") if path.is_file()
     }
@@ -59,8 +61,8 @@ async def test_fetch_with_nothing_new_only_looks(project: Project, store: Store)
 
 async def test_a_dirty_checkout_is_fetched_and_noted(project: Project, store: Store) -> None:
     (project.path / "README.md").write_text("not committed")
-    base = await store.fetch(None)
-    assert await store.read(base.commit, "README.md") == b"hello\n"
+    base = await store.fetch_base(None)
+    assert await store.read_file(base.commit, "README.md") == b"hello\n"
     assert len(base.notes) == 1
     assert "uncommitted changes" in base.notes[0]
 
@@ -74,9 +76,9 @@ async def test_a_shallow_checkout_and_a_detached_head_are_fetched(tmp_path: Path
     run_git(shallow, "add", "d")
     run_git(shallow, "commit", "--quiet", "-m", "on no branch")
     store = await Store.open(tmp_path / "home", str(shallow))
-    base = await store.fetch(None)
+    base = await store.fetch_base(None)
     assert base.ref == "HEAD"
-    assert await store.paths(base.commit) == ["README.md", "c", "d", "src/app.py", "src/lib/util.py"]
+    assert await store.list_paths(base.commit) == ["README.md", "c", "d", "src/app.py", "src/lib/util.py"]
 
 
 async def test_unusable_repositories_are_one_clear_sentence(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ async def test_unusable_repositories_are_one_clear_sentence(tmp_path: Path) -> N
     for repo, words in expected.items():
         store = await Store.open(tmp_path / "home", repo)
         with pytest.raises(RepositoryError) as caught:
-            await store.fetch(None)
+            await store.fetch_base(None)
         assert words in str(caught.value), repo
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
@@ -109,29 +111,29 @@ async def test_unusable_repositories_are_one_clear_sentence(tmp_path: Path) -> N
 async def test_an_unknown_base_names_what_there_is(store: Store) -> None:
     for base in ("nope", "--upload-pack=touch canary", "0" * 40, "HEAD~1", "../x"):
         with pytest.raises(RepositoryError, match="it has, for instance, main"):
-            await store.fetch(base)
+            await store.fetch_base(base)
 
 
 async def test_a_tree_is_no_base(project: Project, store: Store) -> None:
     project.git("tag", "tree", project.git("rev-parse", "HEAD^{tree}"))
     with pytest.raises(RepositoryError, match="no branch, tag or commit 'tree'"):
-        await store.fetch("tree")
+        await store.fetch_base("tree")
 
 
 async def test_a_crash_in_a_fetch_leaves_locks_that_do_not_matter(project: Project, store: Store) -> None:
-    await store.fetch(None)
+    await store.fetch_base(None)
     for lock in ("refs/source/heads/main.lock", "packed-refs.lock", "refs/source/HEAD.lock"):
         (store.source_path / lock).touch()
     commit = project.commit({"n": b"n"})
-    assert (await store.fetch(None)).commit == commit
+    assert (await store.fetch_base(None)).commit == commit
 
 
 async def test_opening_at_once_gives_one_sound_store(tmp_path: Path, project: Project) -> None:
     stores = await asyncio.gather(*(Store.open(tmp_path / "many", str(project.path)) for _ in range(8)))
-    bases = await asyncio.gather(*(store.fetch(None) for store in stores))
+    bases = await asyncio.gather(*(store.fetch_base(None) for store in stores))
     assert len({base.commit for base in bases}) == 1
     for path in (stores[0].path, stores[0].source_path):
-        await git(["fsck", "--strict"], git_dir=path)
+        await call_git(["fsck", "--strict"], git_dir=path)
 
 
 async def test_a_half_made_store_is_completed(tmp_path: Path, project: Project) -> None:
@@ -140,26 +142,26 @@ async def test_a_half_made_store_is_completed(tmp_path: Path, project: Project) 
     (store.path / "objects/info/alternates").unlink()
     (store.path / "config").unlink()
     again = await Store.open(tmp_path / "home", str(project.path))
-    base = await again.fetch(None)
-    assert again.objects.has(base.commit), "store.git borrows from source.git"
+    base = await again.fetch_base(None)
+    assert again.objects.has_object(base.commit), "store.git borrows from source.git"
 
 
 async def test_refs_move_by_compare_and_swap(store: Store) -> None:
     one = await store.commit_files(REF, expected=None, files={"a.json": b"1"}, message="one", at=AT)
     two = await store.commit_files(REF, expected=one, files={"b/c.json": b"2"}, message="two", at=AT)
-    assert await store.head(REF) == two
-    assert await store.paths(two) == ["a.json", "b/c.json"]
+    assert await store.read_head(REF) == two
+    assert await store.list_paths(two) == ["a.json", "b/c.json"]
     with pytest.raises(StaleAttempt):
         await store.commit_files(REF, expected=one, files={"z": b"9"}, message="zombie", at=AT)
     with pytest.raises(StaleAttempt):
         await store.commit_files(REF, expected=None, files={"z": b"9"}, message="zombie", at=AT)
     with pytest.raises(StaleAttempt):
-        await store.move(REF, one, expected=one)
-    assert await store.head(REF) == two
+        await store.move_ref(REF, one, expected=one)
+    assert await store.read_head(REF) == two
     # The same attempt once more is no other attempt.
     assert await store.commit_files(REF, expected=one, files={"b/c.json": b"2"}, message="two", at=AT) == two
     three = await store.commit_files(REF, expected=two, files={"only": b"3"}, message="3", at=AT, keep=False)
-    assert await store.paths(three) == ["only"]
+    assert await store.list_paths(three) == ["only"]
 
 
 async def test_of_many_that_swap_at_once_one_wins(tmp_path: Path, project: Project, store: Store) -> None:
@@ -175,7 +177,7 @@ async def test_of_many_that_swap_at_once_one_wins(tmp_path: Path, project: Proje
     won = [result for result in results if isinstance(result, str)]
     assert len(won) == 1
     assert all(isinstance(result, StaleAttempt) for result in results if not isinstance(result, str))
-    assert await store.head(REF) == won[0]
+    assert await store.read_head(REF) == won[0]
 
 
 async def test_a_process_that_was_stopped_in_the_middle_of_a_move_is_named(
@@ -186,7 +188,7 @@ async def test_a_process_that_was_stopped_in_the_middle_of_a_move_is_named(
     async with stopped_holder(store.root / "refs.lock") as process:
         with pytest.raises(WorkspaceError, match=f"by process {process}, which is stopped, .* kill it"):
             await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)
-        assert await store.head(REF) is None
+        assert await store.read_head(REF) is None
     assert await store.commit_files(REF, expected=None, files={"a": b"1"}, message="m", at=AT)
 
 
@@ -201,7 +203,7 @@ async def test_a_lock_left_by_a_crash_does_not_stop_a_ref(store: Store) -> None:
 )
 async def test_other_refs_are_never_touched(store: Store, ref: str) -> None:
     with pytest.raises(WorkspaceError):
-        await store.move(ref, "0" * 40, expected=None)
+        await store.move_ref(ref, "0" * 40, expected=None)
 
 
 async def test_reading(project: Project, store: Store) -> None:
@@ -209,25 +211,25 @@ async def test_reading(project: Project, store: Store) -> None:
     (project.path / "link").symlink_to("/etc/passwd")
     project.git("add", "link")
     project.git("commit", "--quiet", "-m", "link")
-    head = (await store.fetch(None)).commit
-    assert await store.read(commit, "dir/f") == b"data"
-    assert await store.read(head, "link") == b"/etc/passwd"
-    assert await store.read(commit, "dir") is None
-    assert await store.read(commit, "dir/f/g") is None
-    assert await store.read(commit, "../../etc/passwd") is None
-    assert await store.paths(commit, "dir") == ["dir/f", "dir/sub/g"]
-    assert await store.paths(commit, "nowhere") == []
+    head = (await store.fetch_base(None)).commit
+    assert await store.read_file(commit, "dir/f") == b"data"
+    assert await store.read_file(head, "link") == b"/etc/passwd"
+    assert await store.read_file(commit, "dir") is None
+    assert await store.read_file(commit, "dir/f/g") is None
+    assert await store.read_file(commit, "../../etc/passwd") is None
+    assert await store.list_paths(commit, "dir") == ["dir/f", "dir/sub/g"]
+    assert await store.list_paths(commit, "nowhere") == []
     assert await store.changed_paths(commit, head) == ["link"]
-    assert await store.parents(head) == [commit]
-    assert await store.message(head) == "link\n"
+    assert await store.list_parents(head) == [commit]
+    assert await store.commit_message(head) == "link\n"
     with pytest.raises(WorkspaceError):
-        await store.read("f" * 40, "a")
+        await store.read_file("f" * 40, "a")
 
 
 async def test_a_diff_is_bounded_and_says_so(project: Project, store: Store) -> None:
     old = project.commit({"f": b"one\n"})
     new = project.commit({"f": b"two\n", "large": b"line\n" * 100_000})
-    await store.fetch(None)
+    await store.fetch_base(None)
     diff = await diff_text(store, old, new, 10_000)
     assert "-one\n+two\n" in diff
     assert len(diff) < 10_200
@@ -239,9 +241,9 @@ async def test_a_checkout_has_the_line_ends_of_the_project(tmp_path: Path, proje
     project.write({".gitattributes": b"*.bat text eol=crlf\n* -filter\n", "run.bat": b"a\r\n"})
     project.git("add", "--all")
     project.git("commit", "--quiet", "-m", "attributes")
-    base = await store.fetch(None)
-    assert await store.read(base.commit, "run.bat") == b"a\n"
-    await store.checkout(base.commit, tmp_path / "out")
+    base = await store.fetch_base(None)
+    assert await store.read_file(base.commit, "run.bat") == b"a\n"
+    await store.check_out(base.commit, tmp_path / "out")
     assert (tmp_path / "out/run.bat").read_bytes() == b"a\r\n"
     assert (tmp_path / "out/src/app.py").read_bytes() == b"print(1)\n"
     assert not (tmp_path / "out/.git").exists()

@@ -10,16 +10,16 @@ from tests.workspaces.conftest import AT, Lab, Project, run_git
 from workspaces.checkpoints.gitlinks import gitlinks_of
 from workspaces.checkpoints.workspace import Workspace
 from workspaces.delivery.merge import project_commit
-from workspaces.git.run import git
-from workspaces.sandbox.command import Command
+from workspaces.git.run import call_git
+from workspaces.sandbox.command import SandboxCommand
 from workspaces.store.submodules import (
     MAX_DEPTH,
-    Filling,
-    describe,
+    SubmoduleContents,
+    describe_submodules,
     fetch_submodules,
-    fill,
+    fill_submodules,
     find_submodules,
-    lay_out,
+    lay_out_submodules,
 )
 
 
@@ -38,18 +38,20 @@ def _library(path: Path) -> tuple[Project, str]:
     return library, commit
 
 
-async def _begin(lab: Lab, allowed: tuple[str, ...], *entries: tuple[str, str, str, str]) -> dict[str, Filling]:
+async def _begin(
+    lab: Lab, allowed: tuple[str, ...], *entries: tuple[str, str, str, str]
+) -> dict[str, SubmoduleContents]:
     """A lane on a base with these submodules: name, path, URL, commit."""
     lab.project.commit({".gitmodules": _gitmodules(*((name, path, url) for name, path, url, _ in entries))})
     for _, path, _, commit in entries:
         _link(lab.project, path, commit)
     lab.project.git("commit", "--quiet", "-m", "submodules")
     await lab.rebase("run-2")
-    return await lay_out(lab.store, await fetch_submodules(lab.store, lab.base, allowed))
+    return await lay_out_submodules(lab.store, await fetch_submodules(lab.store, lab.base, allowed))
 
 
-async def _workspace(lab: Lab, fillings: dict[str, Filling]) -> Workspace:
-    return await Workspace.materialise(lab.store, lab.lane, lab.checkpoint, sandbox=lab.sandbox, fillings=fillings)
+async def _workspace(lab: Lab, fillings: dict[str, SubmoduleContents]) -> Workspace:
+    return await Workspace.open_at(lab.store, lab.lane, lab.checkpoint, sandbox=lab.sandbox, fillings=fillings)
 
 
 async def test_contents_are_there_and_cannot_be_changed(lab: Lab, tmp_path: Path) -> None:
@@ -59,25 +61,25 @@ async def test_contents_are_there_and_cannot_be_changed(lab: Lab, tmp_path: Path
     workspace = await _workspace(lab, fillings)
     assert (workspace.path / "deps/lib/src/lib.txt").read_text() == "the library\n"
     assert not (workspace.path / "deps/lib/.git").exists()
-    assert (await workspace.snapshot(None)).put_back == ()
-    ran = await lab.sandbox.run(
-        Command(
+    assert (await workspace.take_snapshot(None)).put_back == ()
+    ran = await lab.sandbox.run_command(
+        SandboxCommand(
             argv="cat deps/lib/src/lib.txt; echo x > deps/lib/src/lib.txt; rm -rf deps/lib/run.sh; mv deps gone",
             workspace=workspace.path,
-            read_only=workspace.mounts(),
+            read_only=workspace.command_mounts(),
         )
     )
     assert "the library" in ran.output
-    if lab.sandbox.status.isolated:
+    if lab.sandbox.status.is_isolated:
         assert "Read-only file system" in ran.output
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.changed == []
     assert not (workspace.path / "gone/lib").exists()
     assert "gone/lib" in snapshot.put_back
     assert (workspace.path / "deps/lib/src/lib.txt").read_text() == "the library\n"
     await lab.record(workspace, snapshot)
     made = await project_commit(lab.store, lab.lane, lab.checkpoint, parent=lab.base, message="m", at=AT)
-    listed = await git(["ls-tree", "-r", made, "deps"], git_dir=lab.store.source_path)
+    listed = await call_git(["ls-tree", "-r", made, "deps"], git_dir=lab.store.source_path)
     assert listed.text == f"160000 commit {commit}\tdeps/lib"
 
 
@@ -88,12 +90,12 @@ async def test_what_is_changed_there_all_the_same_is_put_back_and_said(lab: Lab,
     fillings = await _begin(lab, (str(tmp_path / "mirrors"),), ("lib", "deps/lib", url, commit))
     workspace = await _workspace(lab, fillings)
     (workspace.path / "deps/lib/src/lib.txt").write_text("changed")
-    snapshot = await workspace.snapshot(None)
+    snapshot = await workspace.take_snapshot(None)
     assert snapshot.put_back == ("deps/lib",)
     assert (workspace.path / "deps/lib/src/lib.txt").read_text() == "the library\n"
     shutil.rmtree(workspace.path / "deps")
     (workspace.path / "deps").symlink_to(tmp_path)
-    snapshot = await workspace.snapshot(["README.md"])
+    snapshot = await workspace.take_snapshot(["README.md"])
     assert snapshot.put_back == ("deps", "deps/lib")
     assert (workspace.path / "deps/lib/src/lib.txt").read_text() == "the library\n"
     assert not (tmp_path / "lib").exists()
@@ -108,10 +110,10 @@ async def test_a_gates_checkout_has_them(lab: Lab, tmp_path: Path) -> None:
     fillings = await _begin(lab, (str(tmp_path / "mirrors"),), ("lib", "deps/lib", url, commit))
     links = gitlinks_of(lab.store.source, lab.store.source.tree_of(lab.base))
     work = tmp_path / "gate/work"
-    await lab.store.checkout(lab.base, work)
-    assert await fill(work, links, fillings, tmp_path / "gate") == ["deps/lib"]
+    await lab.store.check_out(lab.base, work)
+    assert await fill_submodules(work, links, fillings, tmp_path / "gate") == ["deps/lib"]
     assert (work / "deps/lib/src/lib.txt").read_text() == "the library\n"
-    assert await fill(work, {"deps/lib": "0" * 40}, fillings, tmp_path / "gate") == []
+    assert await fill_submodules(work, {"deps/lib": "0" * 40}, fillings, tmp_path / "gate") == []
 
 
 async def test_nothing_is_fetched_that_no_person_allows(lab: Lab, tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ async def test_nothing_is_fetched_that_no_person_allows(lab: Lab, tmp_path: Path
     assert (found.path, found.commit, found.url) == ("deps/lib", commit, url)
     assert found.source == ""
     assert "not allowed by BATON_SUBMODULES" in found.reason
-    assert "its contents are not there" in describe([found])[0]
+    assert "its contents are not there" in describe_submodules([found])[0]
     assert not (lab.store.root / "submodules").exists()
 
 
@@ -215,7 +217,7 @@ async def test_an_option_like_path_is_a_path(lab: Lab, tmp_path: Path) -> None:
     fillings = await _begin(lab, (str(tmp_path / "mirrors"),), ("o", "--recursive", url, commit))
     workspace = await _workspace(lab, fillings)
     assert (workspace.path / "--recursive/src/lib.txt").exists()
-    assert (await workspace.snapshot(None)).put_back == ()
+    assert (await workspace.take_snapshot(None)).put_back == ()
 
 
 async def test_a_submodule_with_evil_trees_is_not_laid_out(lab: Lab, tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ async def test_a_submodule_with_evil_trees_is_not_laid_out(lab: Lab, tmp_path: P
     found = await fetch_submodules(lab.store, lab.base, (str(tmp_path / "mirrors"),))
     assert found[0].source == ""
     assert "cannot be laid out" in found[0].reason
-    assert await lay_out(lab.store, found) == {}
+    assert await lay_out_submodules(lab.store, found) == {}
 
 
 async def test_a_commit_that_is_not_there_is_said(lab: Lab, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_only_the_line_that_is_named_changes(
 def test_what_is_shown_can_be_named(before: list[tuple[str, str]], data: st.DataObject) -> None:
     # With a CR among other ends it is a character of a line, which the model sees.
     file = TextFile("".join(line + (end if end != "\r" else "\n") for line, end in before))
-    lines = file.lines
+    lines = file.shown_lines
     first = data.draw(st.integers(0, len(lines) - 1))
     last = data.draw(st.integers(first, len(lines) - 1))
     old = "\n".join(lines[first : last + 1])
@@ -118,5 +118,5 @@ def test_bytes_come_back_as_they_were(encoding: str, text: str) -> None:
         file = parse_text(data)
     except NotText:
         return
-    assert file.dump(file.text) == data
+    assert file.encode_text(file.text) == data
     assert lenient_text(data) == file.text

@@ -29,8 +29,8 @@ Make = Callable[..., Toolbox]
 
 @pytest.fixture(scope="session")
 async def sandbox() -> Sandbox:
-    opened = await Sandbox.open(SandboxMode.AUTO)
-    opened.require()
+    opened = await Sandbox.open_sandbox(SandboxMode.AUTO)
+    opened.require_available()
     return opened
 
 
@@ -89,10 +89,10 @@ def state(work: Path) -> dict[str, str]:
 
 
 async def test_read_numbers_lines(tools: Toolbox) -> None:
-    outcome = await tools.run("Read", {"file_path": "src/app.py"})
+    outcome = await tools.run_tool("Read", {"file_path": "src/app.py"})
     assert outcome.content == "     1\tone = 1\n     2\ttwo = 2\n     3\tthree = 3"
     assert (outcome.is_error, outcome.touched, outcome.exit_code) == (False, set(), None)
-    assert text(await tools.run("Read", {"path": "/workspace/src/app.py", "offset": 2, "limit": 1})).startswith(
+    assert text(await tools.run_tool("Read", {"path": "/workspace/src/app.py", "offset": 2, "limit": 1})).startswith(
         "     2\ttwo = 2\n(more"
     )
     assert await content(tools, "Read", file_path="./src//app.py", offset="3") == "     3\tthree = 3"
@@ -100,7 +100,7 @@ async def test_read_numbers_lines(tools: Toolbox) -> None:
 
 
 async def content(tools: Toolbox, name: str, **data: object) -> str:
-    return text(await tools.run(name, data))
+    return text(await tools.run_tool(name, data))
 
 
 async def test_read_of_awkward_files(tools: Toolbox, work: Path) -> None:
@@ -116,33 +116,33 @@ async def test_read_of_awkward_files(tools: Toolbox, work: Path) -> None:
     assert await content(tools, "Read", file_path="open") == "     1\ta\n     2\tb"
     assert await content(tools, "Read", file_path="crlf") == "     1\ta\n     2\tb"
     assert "8,000 characters more" in await content(tools, "Read", file_path="long")
-    outcome = await tools.run("Read", {"file_path": "latin1"})
+    outcome = await tools.run_tool("Read", {"file_path": "latin1"})
     assert outcome.is_error
     assert "not valid UTF-8" in text(outcome)
     many = await content(tools, "Read", file_path="many")
     assert many.endswith("(more lines follow: read on with offset=2001)")
-    assert len(many) <= policies.TOOL_OUTPUT_LIMIT + 100
+    assert len(many) <= policies.MAX_TOOL_OUTPUT + 100
     assert await content(tools, "Read", file_path="many", offset=4_999) == "  4999\tline 4999\n  5000\tline 5000"
 
 
 async def test_write_and_edit(tools: Toolbox, work: Path) -> None:
-    outcome = await tools.run("Write", {"file_path": "src/deep/new.py", "content": "ä = 1\n"})
+    outcome = await tools.run_tool("Write", {"file_path": "src/deep/new.py", "content": "ä = 1\n"})
     assert (outcome.is_error, outcome.touched) == (False, {"src/deep/new.py"})
     assert (work / "src/deep/new.py").read_bytes() == "ä = 1\n".encode()
     edit = {"file_path": "/workspace/src/app.py", "old_string": "two = 2", "new_string": "two = 22"}
-    outcome = await tools.run("Edit", edit)
+    outcome = await tools.run_tool("Edit", edit)
     assert (outcome.is_error, outcome.touched) == (False, {"src/app.py"})
     assert (work / "src/app.py").read_text() == "one = 1\ntwo = 22\nthree = 3\n"
-    outcome = await tools.run("Edit", {"path": "src/app.py", "old_str": " = ", "new_str": " == "})
+    outcome = await tools.run_tool("Edit", {"path": "src/app.py", "old_str": " = ", "new_str": " == "})
     assert outcome.is_error
     assert "3 times" in text(outcome)
-    await tools.run("Edit", {"path": "src/app.py", "old_str": " = ", "new_str": " == ", "replace_all": True})
+    await tools.run_tool("Edit", {"path": "src/app.py", "old_str": " = ", "new_str": " == ", "replace_all": True})
     assert (work / "src/app.py").read_text().count(" == ") == 3
 
 
 async def test_edit_means_the_line_ends_of_the_file(tools: Toolbox, work: Path) -> None:
     (work / "src/crlf.py").write_bytes(b"a = 1\r\nb = 2\r\nc = 3\r\n")
-    outcome = await tools.run(
+    outcome = await tools.run_tool(
         "Edit", {"file_path": "src/crlf.py", "old_string": "a = 1\nb = 2", "new_string": "a = 9\nb = 9"}
     )
     assert not outcome.is_error
@@ -195,7 +195,7 @@ async def test_an_edit_keeps_what_a_file_has(
     path.write_bytes(before)
     path.chmod(0o755)
     arguments = {"file_path": "src/file.py", "old_string": old, "new_string": new, "replace_all": everywhere}
-    outcome = await tools.run("Edit", arguments)
+    outcome = await tools.run_tool("Edit", arguments)
     assert not outcome.is_error, outcome.content
     assert path.read_bytes() == after
     assert path.stat().st_mode & 0o777 == 0o755
@@ -221,7 +221,7 @@ async def test_a_write_keeps_what_a_file_has(
     tools: Toolbox, work: Path, before: bytes, content: str, after: bytes
 ) -> None:
     (work / "src/file.py").write_bytes(before)
-    outcome = await tools.run("Write", {"file_path": "src/file.py", "content": content})
+    outcome = await tools.run_tool("Write", {"file_path": "src/file.py", "content": content})
     assert f"({len(after)} bytes" in text(outcome)
     assert (work / "src/file.py").read_bytes() == after
 
@@ -242,7 +242,7 @@ async def test_what_is_read_can_be_edited(tools: Toolbox, work: Path, data: byte
     assert shown == "     1\tone\n     2\ttwo"
     assert await content(tools, "Read", file_path="src/file.py", offset=2) == "     2\ttwo"
     lines = "\n".join(line.partition("\t")[2] for line in shown.splitlines())
-    outcome = await tools.run("Edit", {"file_path": "src/file.py", "old_string": lines, "new_string": "a\nb"})
+    outcome = await tools.run_tool("Edit", {"file_path": "src/file.py", "old_string": lines, "new_string": "a\nb"})
     assert not outcome.is_error
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-32" if b"\0" in data else "utf-8-sig"
     encoding = "utf-32" if data.startswith(b"\xff\xfe\0\0") else encoding
@@ -257,7 +257,7 @@ async def test_what_is_no_text_is_not_edited_and_its_replacement_is_said(
 ) -> None:
     (work / "src/file.py").write_bytes(data)
     for name, more in (("Read", {}), ("Edit", {"old_string": "\n", "new_string": "x"})):
-        outcome = await tools.run(name, {"file_path": "src/file.py", **more})
+        outcome = await tools.run_tool(name, {"file_path": "src/file.py", **more})
         assert outcome.is_error
         assert "not valid UTF-" in text(outcome)
         assert (work / "src/file.py").read_bytes() == data
@@ -267,7 +267,7 @@ async def test_what_is_no_text_is_not_edited_and_its_replacement_is_said(
 async def test_modes_survive_a_change(tools: Toolbox, work: Path) -> None:
     (work / "run.sh").write_text("#!/bin/sh\n")
     (work / "run.sh").chmod(0o755)
-    await tools.run("Write", {"file_path": "run.sh", "content": "#!/bin/sh\necho\n"})
+    await tools.run_tool("Write", {"file_path": "run.sh", "content": "#!/bin/sh\necho\n"})
     assert (work / "run.sh").stat().st_mode & 0o777 == 0o755
 
 
@@ -294,11 +294,11 @@ async def test_glob_and_grep_give_paths_that_can_be_read_again(tools: Toolbox, w
     assert await content(tools, "Grep", pattern="three", **{"-B": 1}) == "src/app.py-2-two = 2\nsrc/app.py:3:three = 3"
     assert await content(tools, "Grep", pattern="nowhere") == "No matches."
     assert (await content(tools, "Grep", pattern=".", head_limit=2)).count("\n") == 2
-    outcome = await tools.run("Grep", {"pattern": "("})
+    outcome = await tools.run_tool("Grep", {"pattern": "("})
     assert outcome.is_error
     assert "regex parse error" in text(outcome)
-    assert not (await tools.run("Grep", {"pattern": "--files"})).is_error
-    assert not (await tools.run("Grep", {"pattern": "x", "glob": "--pre=touch /tmp/x"})).is_error
+    assert not (await tools.run_tool("Grep", {"pattern": "--files"})).is_error
+    assert not (await tools.run_tool("Grep", {"pattern": "x", "glob": "--pre=touch /tmp/x"})).is_error
 
 
 async def test_brackets_in_a_pattern_may_be_those_of_a_name(tools: Toolbox, work: Path) -> None:
@@ -330,30 +330,30 @@ async def test_grep_keeps_the_characters_of_a_line(tools: Toolbox, work: Path) -
 
 
 async def test_bash_tells_output_and_exit_code(tools: Toolbox, work: Path) -> None:
-    outcome = await tools.run("Bash", {"command": "pwd; echo oops >&2; exit 3", "description": "look"})
+    outcome = await tools.run_tool("Bash", {"command": "pwd; echo oops >&2; exit 3", "description": "look"})
     assert outcome.content == "/workspace\noops\n[exit code 3]"
     assert (outcome.is_error, outcome.exit_code, outcome.touched) == (True, 3, None)
-    outcome = await tools.run("Bash", {"command": "cd src; X=1"})
+    outcome = await tools.run_tool("Bash", {"command": "cd src; X=1"})
     assert (outcome.content, outcome.is_error) == ("(no output)\n[exit code 0]", False)
     assert await content(tools, "Bash", command="pwd; echo [$X]") == "/workspace\n[]\n[exit code 0]"
-    outcome = await tools.run("Bash", {"command": "sleep 3600 & sleep 3600", "timeout": 300})
+    outcome = await tools.run_tool("Bash", {"command": "sleep 3600 & sleep 3600", "timeout": 300})
     assert outcome.exit_code == TIMED_OUT
     assert "time limit of 0.3 s" in text(outcome)
 
 
 async def test_ten_megabytes_of_output_are_cut_in_the_middle(tools: Toolbox) -> None:
-    outcome = await tools.run(
+    outcome = await tools.run_tool(
         "Bash", {"command": "echo BEGIN; head -c 10000000 /dev/zero | tr '\\0' y; echo END; exit 1"}
     )
     answer = text(outcome)
-    assert len(answer) <= policies.TOOL_OUTPUT_LIMIT
+    assert len(answer) <= policies.MAX_TOOL_OUTPUT
     assert answer.startswith("BEGIN\n")
     assert answer.endswith("END\n[exit code 1]")
     assert "bytes left out here" in answer
 
 
 async def test_what_needs_no_input_gets_none(tools: Toolbox) -> None:
-    outcome = await tools.run("Bash", {"command": "cat; read x; echo done"})
+    outcome = await tools.run_tool("Bash", {"command": "cat; read x; echo done"})
     assert outcome.content == "done\n[exit code 0]"
 
 
@@ -409,7 +409,7 @@ async def test_wrong_calls_are_answered_not_raised(
     tools: Toolbox, work: Path, name: str, data: object, named: str
 ) -> None:
     before = state(work)
-    outcome = await tools.run(name, data)
+    outcome = await tools.run_tool(name, data)
     assert outcome.is_error
     assert named in text(outcome)
     assert str(work) not in text(outcome)
@@ -426,7 +426,7 @@ ANYTHING = st.recursive(
 @given(st.sampled_from(ALL[:5]), ANYTHING)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_input_at_all_raises(make: Make, work: Path, name: str, data: object) -> None:
-    outcome = asyncio.run(make().run(name, data))
+    outcome = asyncio.run(make().run_tool(name, data))
     assert text(outcome)
     assert CANARY not in text(outcome)
 
@@ -434,10 +434,10 @@ def test_no_input_at_all_raises(make: Make, work: Path, name: str, data: object)
 async def test_a_tool_that_is_not_granted_does_not_run(make: Make, work: Path) -> None:
     reader = make(grants={"Read": None, "Glob": None})
     for name, data in (("Write", {"file_path": "src/x.py", "content": "x"}), ("Bash", {"command": "touch x"})):
-        outcome = await reader.run(name, data)
+        outcome = await reader.run_tool(name, data)
         assert outcome.is_error
         assert "you have Read, Glob" in text(outcome)
-    assert (await make(grants={"Read": ["src/**"]}).run("Read", {"file_path": "src/app.py"})).is_error
+    assert (await make(grants={"Read": ["src/**"]}).run_tool("Read", {"file_path": "src/app.py"})).is_error
     assert not (work / "x").exists()
 
 
@@ -455,11 +455,11 @@ async def test_paths_that_lead_outside_are_refused(tools: Toolbox, work: Path) -
     outside += ["/etc/passwd", "/proc/self/environ", "/workspace2/x", "//etc/passwd"]
     for path in outside:
         for name, more in (("Read", {}), ("Write", {"content": "x"}), ("Edit", {"old_string": "C", "new_string": "D"})):
-            outcome = await tools.run(name, {"file_path": path, **more})
+            outcome = await tools.run_tool(name, {"file_path": path, **more})
             assert outcome.is_error, path
             assert CANARY not in text(outcome)
         for name in ("Glob", "Grep"):
-            assert (await tools.run(name, {"pattern": "*" if name == "Glob" else ".", "path": path})).is_error
+            assert (await tools.run_tool(name, {"pattern": "*" if name == "Glob" else ".", "path": path})).is_error
     assert (work.parent / "secret.txt").read_text() == CANARY
     assert not (work.parent / "x").exists()
 
@@ -482,13 +482,13 @@ async def test_links_that_lead_outside_are_refused_by_each_tool(tools: Toolbox, 
         "src/loop",
     ):
         for name, more in (("Read", {}), ("Write", {"content": "x"}), ("Edit", {"old_string": "C", "new_string": "D"})):
-            outcome = await tools.run(name, {"file_path": path, **more})
+            outcome = await tools.run_tool(name, {"file_path": path, **more})
             assert outcome.is_error, (name, path)
             assert CANARY not in text(outcome)
-        assert CANARY not in text(await tools.run("Grep", {"pattern": "CANARY", "path": path}))
+        assert CANARY not in text(await tools.run_tool("Grep", {"pattern": "CANARY", "path": path}))
     assert CANARY not in await content(tools, "Grep", pattern="CANARY")
     assert "secret" not in await content(tools, "Glob", pattern="**/*secret*")
-    assert (await tools.run("Glob", {"pattern": "*", "path": "src/dir"})).is_error
+    assert (await tools.run_tool("Glob", {"pattern": "*", "path": "src/dir"})).is_error
     assert secret.read_text() == CANARY
     assert not (work.parent / "new.txt").exists()
 
@@ -498,7 +498,7 @@ async def test_a_link_is_no_way_around_the_scope(tools: Toolbox, work: Path) -> 
     (work / "src/pages").symlink_to("../frontend")
     for path in ("src/link.py", "src/pages/New.py2", "src/pages/App.tsx"):
         for name, more in (("Write", {"content": "evil"}), ("Edit", {"old_string": "one", "new_string": "evil"})):
-            outcome = await tools.run(name, {"file_path": path, **more})
+            outcome = await tools.run_tool(name, {"file_path": path, **more})
             assert outcome.is_error, (name, path)
             assert "evil" not in (work / "frontend/App.tsx").read_text()
     assert not (work / "frontend/New.py2").exists()
@@ -509,7 +509,7 @@ async def test_a_hard_link_is_no_way_around_the_scope(tools: Toolbox, work: Path
     for name, more in (("Write", {"content": "evil"}), ("Edit", {"old_string": "one", "new_string": "evil"})):
         target = work / f"src/{name}.py"
         os.link(work / "frontend/App.tsx", target)
-        outcome = await tools.run(name, {"file_path": f"src/{name}.py", **more})
+        outcome = await tools.run_tool(name, {"file_path": f"src/{name}.py", **more})
         assert not outcome.is_error
         assert "evil" in target.read_text()
         assert (work / "frontend/App.tsx").read_text() == before
@@ -543,14 +543,14 @@ async def test_the_scope_is_kept_at_once(
         ".github/workflows/ci.yml",
         ".claude/agents/a.md",
     ]:
-        outcome = await tools.run("Write", {"file_path": path, "content": "evil"})
+        outcome = await tools.run_tool("Write", {"file_path": path, "content": "evil"})
         assert outcome.is_error
         assert "outside your scope" in text(outcome)
         assert "belongs to" in text(outcome)
         assert outcome.touched == set()
     assert state(work) == before
     if allowed:
-        assert not (await tools.run("Write", {"file_path": allowed, "content": "x"})).is_error
+        assert not (await tools.run_tool("Write", {"file_path": allowed, "content": "x"})).is_error
 
 
 async def test_what_is_no_plain_file_is_left_alone(tools: Toolbox, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -560,11 +560,11 @@ async def test_what_is_no_plain_file_is_left_alone(tools: Toolbox, work: Path, m
         listener.bind("src/socket")
     for path in ("src/fifo", "src/socket"):
         for name, more in (("Read", {}), ("Write", {"content": "x"}), ("Edit", {"old_string": "a", "new_string": "b"})):
-            outcome = await tools.run(name, {"file_path": path, **more})
+            outcome = await tools.run_tool(name, {"file_path": path, **more})
             assert outcome.is_error
             assert "not a plain file" in text(outcome)
-        assert (await tools.run("Grep", {"pattern": "x", "path": path})).is_error
-    await tools.run("Grep", {"pattern": "x"})
+        assert (await tools.run_tool("Grep", {"pattern": "x", "path": path})).is_error
+    await tools.run_tool("Grep", {"pattern": "x"})
 
 
 async def test_huge_files_and_images_are_refused(tools: Toolbox, work: Path) -> None:
@@ -581,7 +581,7 @@ async def test_huge_files_and_images_are_refused(tools: Toolbox, work: Path) -> 
         ("Read", "logo.png"),
     ):
         more = {"old_string": "a", "new_string": "b"} if name == "Edit" else {}
-        outcome = await tools.run(name, {"file_path": path, **more})
+        outcome = await tools.run_tool(name, {"file_path": path, **more})
         assert outcome.is_error, path
         assert "view_range" not in text(outcome)
 
@@ -592,7 +592,7 @@ async def test_a_full_disk_is_no_fault_of_the_call(tools: Toolbox, work: Path, m
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFull, match="free some"):
-        await tools.run("Write", {"file_path": "src/new.py", "content": "x"})
+        await tools.run_tool("Write", {"file_path": "src/new.py", "content": "x"})
 
 
 # --- Bash for those who may not change anything, or only run some commands
@@ -600,7 +600,7 @@ async def test_a_full_disk_is_no_fault_of_the_call(tools: Toolbox, work: Path, m
 
 async def test_a_reviewer_cannot_write_by_bash(make: Make, work: Path) -> None:
     before = state(work)
-    outcome = await make("reviewer").run(
+    outcome = await make("reviewer").run_tool(
         "Bash", {"command": "echo evil > src/app.py; touch new; rm -rf tests; chmod 777 src"}
     )
     assert "Read-only file system" in text(outcome)
@@ -622,22 +622,22 @@ async def test_bash_sees_no_more_than_the_workspace_and_its_mounts(make: Make, w
 
 async def test_without_a_sandbox_there_is_no_bash_but_reading_goes_on(make: Make, work: Path) -> None:
     tools = make(sandbox=Sandbox(SandboxStatus("unavailable", "No sandbox can be made here.", "Install bubblewrap.")))
-    outcome = await tools.run("Bash", {"command": "touch ran"})
+    outcome = await tools.run_tool("Bash", {"command": "touch ran"})
     assert outcome.is_error
     assert "Install bubblewrap" in text(outcome)
     assert not (work / "ran").exists()
-    assert not (await tools.run("Read", {"file_path": "src/app.py"})).is_error
-    assert not (await tools.run("Grep", {"pattern": "one"})).is_error
+    assert not (await tools.run_tool("Read", {"file_path": "src/app.py"})).is_error
+    assert not (await tools.run_tool("Grep", {"pattern": "one"})).is_error
 
 
 async def test_where_isolation_was_waived_even_a_reviewers_changes_are_looked_for(make: Make) -> None:
-    tools = make("reviewer", sandbox=await Sandbox.open(SandboxMode.NONE))
-    assert (await tools.run("Bash", {"command": "true"})).touched is None
+    tools = make("reviewer", sandbox=await Sandbox.open_sandbox(SandboxMode.NONE))
+    assert (await tools.run_tool("Bash", {"command": "true"})).touched is None
 
 
 async def test_a_bind_that_may_not_be_is_not_there_and_the_agent_is_told(make: Make) -> None:
     tools = make(binds=["/root/.ssh", "/opt/tool"])
-    outcome = await tools.run("Bash", {"command": "ls /root/.ssh /opt/tool"})
+    outcome = await tools.run_tool("Bash", {"command": "ls /root/.ssh /opt/tool"})
     assert outcome.is_error
     assert "/root/.ssh is not shown to commands" in str(outcome.content)
     assert "/opt/tool is not shown to commands" in str(outcome.content)
@@ -685,19 +685,19 @@ def test_patterns_that_admit_nothing(pattern: str) -> None:
 async def test_a_narrowed_bash_runs_without_a_shell(make: Make, work: Path) -> None:
     tools = make(grants={"Bash": ["printf:*", "python:*"]})
     assert await content(tools, "Bash", command="printf %s '[a b]'") == "[a b]\n[exit code 0]"
-    outcome = await tools.run("Bash", {"command": "printf x > made"})
+    outcome = await tools.run_tool("Bash", {"command": "printf x > made"})
     assert outcome.is_error
     assert (outcome.touched, outcome.exit_code) == (set(), None)
     assert not (work / "made").exists()
-    assert (await tools.run("Bash", {"command": "touch made"})).is_error
+    assert (await tools.run_tool("Bash", {"command": "touch made"})).is_error
 
 
 async def test_a_projects_own_scope_holds_for_the_tools(make: Make, work: Path) -> None:
     config = parse_config(b'[scope]\nbackend = ["src/**", "!src/util.py"]')
     tools = make(scope=scope_for("backend", config))
-    assert not (await tools.run("Write", {"file_path": "src/new.py", "content": "x"})).is_error
+    assert not (await tools.run_tool("Write", {"file_path": "src/new.py", "content": "x"})).is_error
     for path in ("src/util.py", "src/Util.py", "README.md"):
-        assert (await tools.run("Write", {"file_path": path, "content": "x"})).is_error
+        assert (await tools.run_tool("Write", {"file_path": path, "content": "x"})).is_error
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12\n"
@@ -718,16 +718,16 @@ async def test_content_that_a_filter_put_there_is_told_from_the_files_own(
 ) -> None:
     (work / "src" / name).write_bytes(content)
     box = make()
-    read = await box.run("Read", {"file_path": f"src/{name}"})
+    read = await box.run_tool("Read", {"file_path": f"src/{name}"})
     assert words in str(read.content)
-    one = await box.run("Grep", {"pattern": "one|version", "path": f"src/{name}"})
+    one = await box.run_tool("Grep", {"pattern": "one|version", "path": f"src/{name}"})
     assert words in str(one.content)
-    none = await box.run("Grep", {"pattern": "no such word", "path": f"src/{name}"})
+    none = await box.run_tool("Grep", {"pattern": "no such word", "path": f"src/{name}"})
     assert words in str(none.content)
     if b"\0" not in content:
-        found = await box.run("Grep", {"pattern": "version|ne[=:]|U2Fs", "path": "src"})
+        found = await box.run_tool("Grep", {"pattern": "version|ne[=:]|U2Fs", "path": "src"})
         assert f"(src/{name} is " in str(found.content)
-    assert "is a Git LFS" not in str((await box.run("Read", {"file_path": "src/app.py"})).content)
+    assert "is a Git LFS" not in str((await box.run_tool("Read", {"file_path": "src/app.py"})).content)
 
 
 DEEP_CALLS: dict[str, tuple[str, dict[str, object]]] = {
@@ -752,7 +752,7 @@ async def test_a_path_of_thousands_of_levels_is_one_sentence(
         nest(work, 5_000)
     tool, arguments = DEEP_CALLS[name]
     path = "/".join(["d"] * levels)
-    outcome = await make().run(tool, {key: str(value).format(path=path) for key, value in arguments.items()})
+    outcome = await make().run_tool(tool, {key: str(value).format(path=path) for key, value in arguments.items()})
     assert isinstance(outcome.content, str)
     lines = outcome.content.splitlines()
     assert len(lines) <= 2, outcome.content
@@ -771,5 +771,5 @@ async def test_a_long_chain_of_links_is_one_sentence(make: Make, work: Path) -> 
         ("Write", {"file_path": "l0", "content": "x"}),
         ("Grep", {"pattern": "x", "path": "l0"}),
     ):
-        outcome = await make().run(*call)
+        outcome = await make().run_tool(*call)
         assert (outcome.is_error, outcome.content) == (True, "l0: cannot be followed.")

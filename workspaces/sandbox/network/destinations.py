@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from baton.settings.network_names import WEB_PORTS, Grant, find_grant, host_name, plain_address
+from baton.settings.network_names import WEB_PORTS, NetworkGrant, canonical_address, canonical_host, find_grant
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name; raises OSError if it has none."""
@@ -67,12 +67,12 @@ _ALLOW = "a person allows it by BATON_NETWORK_ALLOW"
 _NO_EXCEPTION = "which is never open to commands"
 
 
-class Refused(Exception):
+class DestinationRefused(Exception):
     """The destination is not open; the message is the reason, for agents and people."""
 
 
 @dataclass(frozen=True)
-class Reserved:
+class ReservedServices:
     """Services of the engine, which no setting opens."""
 
     ports: frozenset[int] = frozenset()
@@ -81,7 +81,7 @@ class Reserved:
     """Name and port of services on other machines."""
 
 
-async def resolve(name: str, port: int) -> Sequence[str]:
+async def resolve_name(name: str, port: int) -> Sequence[str]:
     """Return the addresses of a name by the machine's own resolver. Raises OSError if it has none."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
@@ -92,36 +92,36 @@ async def resolve(name: str, port: int) -> Sequence[str]:
 class Destinations:
     """The open hosts: all public ones, or those that a person named."""
 
-    grants: tuple[Grant, ...] = ()
-    reserved: Callable[[], Reserved] = Reserved
-    resolver: Resolver = field(default=resolve)
+    grants: tuple[NetworkGrant, ...] = ()
+    reserved: Callable[[], ReservedServices] = ReservedServices
+    resolver: Resolver = field(default=resolve_name)
     public: frozenset[str] = frozenset()
     """Names that a repository asks for: open at public addresses only, whatever else is."""
     closed: bool = False
     """Whether nothing but these names is open, where no name was granted either."""
 
-    def admit(self, host: str, port: int) -> tuple[str, Grant | None]:
+    def admit_host(self, host: str, port: int) -> tuple[str, NetworkGrant | None]:
         """Return the name to resolve for a host, and the grant that names it. Raises Refused."""
-        name = host_name(host)
+        name = canonical_host(host)
         if name is None:
-            address = plain_address(host)
+            address = canonical_address(host)
             grant = find_grant(self.grants, address, port) if address else None
-            if address is None or grant is None or not grant.exact:
-                raise Refused("it is an address and not a name")
+            if address is None or grant is None or not grant.is_exact:
+                raise DestinationRefused("it is an address and not a name")
             name = address
         else:
             grant = find_grant(self.grants, name, port)
         if (name, port) in self.reserved().places:
-            raise Refused(f"it is a service of the engine, {_NO_EXCEPTION}")
+            raise DestinationRefused(f"it is a service of the engine, {_NO_EXCEPTION}")
         if grant is None and port not in WEB_PORTS:
-            raise Refused(f"only the ports 80 and 443 are open; {_ALLOW}")
+            raise DestinationRefused(f"only the ports 80 and 443 are open; {_ALLOW}")
         if grant is None and (self.grants or self.closed) and name not in self.public:
-            raise Refused(f"it is not one of the names that are open; {_ALLOW}")
+            raise DestinationRefused(f"it is not one of the names that are open; {_ALLOW}")
         return name, grant
 
-    async def addresses(self, name: str, port: int, grant: Grant | None) -> list[str]:
+    async def resolve_addresses(self, name: str, port: int, grant: NetworkGrant | None) -> list[str]:
         """Resolve an admitted name. Raises Refused if one of its addresses is not open, OSError if it has none."""
-        if plain_address(name):
+        if canonical_address(name):
             found: Sequence[str] = [name]
         else:
             async with asyncio.timeout(_RESOLVE_SECONDS):
@@ -129,22 +129,24 @@ class Destinations:
         if not found:
             raise OSError("the name has no address")
         for address in found:
-            self._look_at(address, port, grant)
+            self._check_address(address, port, grant)
         return list(found)
 
-    def _look_at(self, address: str, port: int, grant: Grant | None) -> None:
+    def _check_address(self, address: str, port: int, grant: NetworkGrant | None) -> None:
         kind = kind_of(address)
         if kind == "never":
-            raise Refused(f"it leads to {address[:45]}, {_NO_EXCEPTION}")
+            raise DestinationRefused(f"it leads to {address[:45]}, {_NO_EXCEPTION}")
         if kind == "public":
             return
         if port in self.reserved().ports:
-            raise Refused(f"it leads to a service of the engine, {_NO_EXCEPTION}")
-        exact = grant is not None and grant.exact
+            raise DestinationRefused(f"it leads to a service of the engine, {_NO_EXCEPTION}")
+        exact = grant is not None and grant.is_exact
         if kind == "local" and not (exact and grant is not None and grant.port):
-            raise Refused("it leads to the machine itself; a person allows it by BATON_NETWORK_ALLOW, name with port")
+            raise DestinationRefused(
+                "it leads to the machine itself; a person allows it by BATON_NETWORK_ALLOW, name with port"
+            )
         if not exact:
-            raise Refused(f"it leads into a private network; {_ALLOW}, by its full name")
+            raise DestinationRefused(f"it leads into a private network; {_ALLOW}, by its full name")
 
 
 def kind_of(text: str) -> Kind:

@@ -11,27 +11,27 @@ import sys
 import threading
 
 
-def forward(listener: socket.socket, path: str) -> None:
+def forward_connections(listener: socket.socket, path: str) -> None:
     """Forward each connection to the Unix socket, until the sandbox ends."""
     while True:
         client, _address = listener.accept()
-        threading.Thread(target=carry, args=(client, path), daemon=True).start()
+        threading.Thread(target=carry_connection, args=(client, path), daemon=True).start()
 
 
-def carry(client: socket.socket, path: str) -> None:
+def carry_connection(client: socket.socket, path: str) -> None:
     """Forward one connection in both directions."""
     with client, socket.socket(socket.AF_UNIX) as proxy:
         try:
             proxy.connect(path)
         except OSError:
             return
-        back = threading.Thread(target=copy, args=(proxy, client), daemon=True)
+        back = threading.Thread(target=copy_stream, args=(proxy, client), daemon=True)
         back.start()
-        copy(client, proxy)
+        copy_stream(client, proxy)
         back.join()
 
 
-def copy(source: socket.socket, sink: socket.socket) -> None:
+def copy_stream(source: socket.socket, sink: socket.socket) -> None:
     """Copy one direction of a connection to its end."""
     try:
         while piece := source.recv(65_536):
@@ -57,7 +57,7 @@ def leave_behind(listener: socket.socket, path: str) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(empty, descriptor)
     try:
-        forward(listener, path)
+        forward_connections(listener, path)
     finally:
         os._exit(1)
 

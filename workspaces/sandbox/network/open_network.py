@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workspaces.sandbox.bwrap import shell
-from workspaces.sandbox.command import Command, NetworkUse
+from workspaces.sandbox.bwrap import shell_argv
+from workspaces.sandbox.command import NetworkUse, SandboxCommand
 from workspaces.sandbox.engine_python import base_executable
 from workspaces.sandbox.environment import Toolchains
 from workspaces.sandbox.network import forwarder
 from workspaces.sandbox.network.destinations import Destinations
 from workspaces.sandbox.network.proxy import Proxy
-from workspaces.sandbox.network.upstream_proxy import Upstream
+from workspaces.sandbox.network.upstream_proxy import UpstreamProxy
 
 PORT = 23_128
 """Port on the sandbox's loopback; below the kernel's ephemeral ports, and used by no known program."""
@@ -36,20 +36,20 @@ class NetworkPolicy:
     """The hosts that a person opens to commands of agents and tests, and the machine's own proxy to them."""
 
     destinations: Destinations
-    upstream: Upstream | None = None
+    upstream: UpstreamProxy | None = None
 
 
 def network_fault(policy: NetworkPolicy | None, toolchains: Toolchains) -> str:
     """Return the reason why a command that may use the network cannot have it here; empty if it can."""
     if policy is None:
         return _CLOSED
-    return "" if _interpreter(toolchains) else _NO_PYTHON
+    return "" if _find_interpreter(toolchains) else _NO_PYTHON
 
 
 @asynccontextmanager
 async def opened_network(
-    command: Command, policy: NetworkPolicy | None, toolchains: Toolchains
-) -> AsyncIterator[tuple[Command, NetworkUse | None]]:
+    command: SandboxCommand, policy: NetworkPolicy | None, toolchains: Toolchains
+) -> AsyncIterator[tuple[SandboxCommand, NetworkUse | None]]:
     """Yield the command to run with its network open, and the record of its use.
 
     A command that may not or cannot have the network is yielded without it, and the record says why.
@@ -57,21 +57,21 @@ async def opened_network(
     if not command.network:
         yield command, None
         return
-    python = _interpreter(toolchains)
+    python = _find_interpreter(toolchains)
     if policy is None or python is None:
         yield replace(command, network=False), NetworkUse(cut=network_fault(policy, toolchains))
         return
     proxy = Proxy(policy.destinations, policy.upstream)
     with tempfile.TemporaryDirectory(prefix="baton-network-", ignore_cleanup_errors=True) as name:
         path = Path(name, "proxy")
-        server = await asyncio.start_unix_server(proxy.handle, sock=_listen(path))
+        server = await asyncio.start_unix_server(proxy.handle_client, sock=_listen_unix(path))
         try:
             forward = [python, "-I", "-S", f"{_INSIDE}/forwarder.py", f"{_INSIDE}/proxy", str(PORT)]
             mounts = {path: f"{_INSIDE}/proxy", _FORWARDER: f"{_INSIDE}/forwarder.py"}
             yield (
                 replace(
                     command,
-                    argv=[*forward, *shell(command.argv)],
+                    argv=[*forward, *shell_argv(command.argv)],
                     read_only={**command.read_only, **mounts},
                     env={**proxy_environment(), **command.env},
                 ),
@@ -79,7 +79,7 @@ async def opened_network(
             )
         finally:
             server.close()
-            await proxy.close()
+            await proxy.close_clients()
 
 
 def proxy_environment() -> dict[str, str]:
@@ -100,7 +100,7 @@ def proxy_environment() -> dict[str, str]:
     }
 
 
-def _interpreter(toolchains: Toolchains) -> str | None:
+def _find_interpreter(toolchains: Toolchains) -> str | None:
     """Return a Python that the sandbox shows at its own path: Baton's base interpreter, else the system's."""
     for candidate in (base_executable(), Path("/usr/bin/python3"), Path("/usr/local/bin/python3")):
         shown = (Path("/usr"), *toolchains.directories)
@@ -112,7 +112,7 @@ def _interpreter(toolchains: Toolchains) -> str | None:
     return None
 
 
-def _listen(path: Path) -> socket.socket:
+def _listen_unix(path: Path) -> socket.socket:
     """Return a listening socket at a path of any length, by the descriptor of its directory."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     listener = socket.socket(socket.AF_UNIX)

@@ -15,7 +15,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
-class Upstream:
+class UpstreamProxy:
     """The address and credentials of the machine's own proxy."""
 
     host: str
@@ -26,7 +26,7 @@ class Upstream:
     """`NO_PROXY`: hosts that are reached without the proxy."""
 
     @classmethod
-    def parse(cls, url: str | None, bypass: str | None) -> "Upstream | None":
+    def parse_environment(cls, url: str | None, bypass: str | None) -> "UpstreamProxy | None":
         """Read `HTTPS_PROXY` and `NO_PROXY`. Raises ConfigurationError for an invalid URL, without naming its value."""
         if not url:
             return None
@@ -43,12 +43,12 @@ class Upstream:
         tls = parts.scheme == "https"
         return cls(host, port or (443 if tls else 80), tls, token, bypass or "")
 
-    def serves(self, name: str) -> bool:
+    def serves_host(self, name: str) -> bool:
         """Whether a host must be reached through the proxy."""
         return not urllib.request.proxy_bypass_environment(name, {"no": self.bypass})  # type: ignore[attr-defined]
 
 
-async def connect_through(upstream: Upstream, host: str, port: int) -> Stream:
+async def connect_through(upstream: UpstreamProxy, host: str, port: int) -> Stream:
     """Open a tunnel through the machine's own proxy. Raises OSError if it refuses, TimeoutError if it is slow."""
     context = ssl.create_default_context() if upstream.tls else None
     async with asyncio.timeout(CONNECT_SECONDS):

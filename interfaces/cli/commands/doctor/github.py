@@ -6,47 +6,47 @@ from dataclasses import asdict
 from baton.errors import BatonError, ExitCode
 from baton.settings.core import Settings
 from interfaces.cli.commands.doctor.check import Check
-from interfaces.cli.commands.webhook import redelivery, retention
-from interfaces.cli.terminal.output import line, one_line, print_json
-from workers.github_probe import Survey, listens, survey
-from workers.temporal_service import temporal_service
+from interfaces.cli.commands.webhook import read_retention, redelivery_time
+from interfaces.cli.terminal.output import one_line, print_json, write_line
+from workers.github_probe import GitHubSurvey, survey_github, webhook_listens
+from workers.temporal_service import connect_service
 
 _GUIDE = "docs/github.md leads through the set-up."
 
 
 async def check_github(settings: Settings, as_json: bool) -> int:
     """Print the checks with their remedies and return the exit code; GitHub is only read."""
-    checks = [check async for check in _checks(settings)]
+    checks = [check async for check in _run_checks(settings)]
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
         return ExitCode.FAILED if failed else ExitCode.DONE
     for check in checks:
-        line(f"{check.status:<5} {check.name:<11} {one_line(check.detail, 400)}")
+        write_line(f"{check.status:<5} {check.name:<11} {one_line(check.detail, 400)}")
         if check.advice:
-            line(f"{'':<18}{one_line(check.advice, 600)}")
+            write_line(f"{'':<18}{one_line(check.advice, 600)}")
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-async def _checks(settings: Settings) -> AsyncIterator[Check]:
+async def _run_checks(settings: Settings) -> AsyncIterator[Check]:
     if settings.github_webhook_secrets:
         yield Check("secret", "ok", "The webhook's secret is set.")
     else:
         yield Check("secret", "fail", "BATON_GITHUB_WEBHOOK_SECRET is not set.", _GUIDE)
-    found = await survey(settings)
+    found = await survey_github(settings)
     if found.fault:
         yield Check("credential", "fail", found.fault, _GUIDE)
     else:
         how = "a GitHub App" if found.is_app else "a token; only an App can write check runs"
         yield Check("credential", "ok", f"GitHub at {settings.github_api_url} knows us as {found.login}, by {how}.")
-        for check in _of_app(found) if found.is_app else _of_token(found):
+        for check in _check_app(found) if found.is_app else _check_token(found):
             yield check
-        yield _deliveries(found)
-    yield await _webhook(settings)
-    yield await _namespace(settings)
+        yield _check_deliveries(found)
+    yield await _check_webhook(settings)
+    yield await _check_retention(settings)
 
 
-def _of_app(found: Survey) -> list[Check]:
+def _check_app(found: GitHubSurvey) -> list[Check]:
     permissions = Check("permissions", "ok", "The App has the permissions that it needs.")
     if found.permissions:
         advice = f"Grant them in the App's settings, and accept them for each installation. {_GUIDE}"
@@ -62,7 +62,7 @@ def _of_app(found: Survey) -> list[Check]:
     return checks
 
 
-def _of_token(found: Survey) -> list[Check]:
+def _check_token(found: GitHubSurvey) -> list[Check]:
     if not found.reaches:
         advice = "Name the repositories in BATON_GITHUB_REPOSITORIES, and they are checked."
         return [Check("permissions", "warn", "Where the token may write cannot be seen.", advice)]
@@ -78,7 +78,7 @@ def _of_token(found: Survey) -> list[Check]:
     return [permissions, events]
 
 
-def _deliveries(found: Survey) -> Check:
+def _check_deliveries(found: GitHubSurvey) -> Check:
     if found.unseen:
         return Check("deliveries", "warn", f"Whether deliveries arrive cannot be seen: {found.unseen}.")
     where = f"GitHub delivers to {found.hook_url}" if found.hook_url else "GitHub knows no address to deliver to"
@@ -93,22 +93,22 @@ def _deliveries(found: Survey) -> Check:
     return Check("deliveries", "ok", detail)
 
 
-async def _webhook(settings: Settings) -> Check:
+async def _check_webhook(settings: Settings) -> Check:
     address = f"{settings.github_webhook_host}:{settings.github_webhook_port}"
-    if await listens(settings):
+    if await webhook_listens(settings):
         return Check("webhook", "ok", f"A webhook answers at {address} on this machine.")
     advice = "Start `baton webhook` or `baton up` here, unless it runs on another machine."
     return Check("webhook", "warn", f"No webhook answers at {address} on this machine.", advice)
 
 
-async def _namespace(settings: Settings) -> Check:
+async def _check_retention(settings: Settings) -> Check:
     try:
-        async with temporal_service(settings) as service:
-            kept = await retention(service.client)
+        async with connect_service(settings) as service:
+            kept = await read_retention(service.client)
     except BatonError as error:
         return Check("retention", "fail", str(error))
     detail = f"The namespace remembers ended workflows for {kept.days} days."
-    needed = redelivery(settings)
+    needed = redelivery_time(settings)
     if kept < needed:
         hours = int(needed.total_seconds() // 3_600)
         advice = f"temporal operator namespace update --retention {hours}h, or a delivery sent again is done again."
