@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from baton.errors import PlanError
-from baton.naming import RESERVED_TASK_IDS, is_task_id
+from baton.identifiers import RESERVED_TASK_IDS, is_task_id
 from baton.policies import MAX_PLAN_TASKS
 from baton.records.run import Maker
 

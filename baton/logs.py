@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from baton import naming
+from baton import identifiers
 from baton.text.redaction import Redactor
 from baton.tracing import trace_id
 
@@ -43,7 +43,7 @@ def _add_place(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     known: dict[str, Any] = dict(getattr(record, FIELDS, None) or {})
     for name in _SDK:
         info = getattr(record, name, None) or {}
-        known = {**naming.place_of(str(info.get("workflow_id") or "")), **known}
+        known = {**identifiers.place_of(str(info.get("workflow_id") or "")), **known}
         known |= {
             ours: info[theirs]
             for theirs, ours in (("activity_type", "activity"), ("attempt", "attempt"))

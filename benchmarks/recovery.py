@@ -22,7 +22,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest
 from benchmarks.scene import BenchmarkScene, describe_machine, open_scene
 from standin.script.scenario import Scenario
@@ -61,7 +61,7 @@ async def begin_run(place: BenchmarkScene, run: str) -> WorkflowHandle[Any, Any]
     """Start a run on a repository of its own."""
     repo = make_repository(place.directory / run)
     return await place.client.start_workflow(
-        Pipeline.run, RunRequest(task="Benchmark", repo=str(repo)), id=run, task_queue=naming.TASK_QUEUE
+        Pipeline.run, RunRequest(task="Benchmark", repo=str(repo)), id=run, task_queue=identifiers.TASK_QUEUE
     )
 
 
@@ -70,7 +70,7 @@ async def started_again(place: BenchmarkScene, run: str, at: float) -> float:
 
     As a further attempt, or put into the queue anew where no worker took that up at once.
     """
-    maker = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
+    maker = place.client.get_workflow_handle(identifiers.session_workflow_id(run, "t1", 1, "backend"))
     turns = set()
     async for event in maker.fetch_history_events():
         when = event.event_time.ToNanoseconds() / 1e9

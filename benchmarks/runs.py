@@ -19,7 +19,7 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest
 from benchmarks.scene import BenchmarkScene, ProcessorUse, describe_machine, open_scene
 from standin.script.scenario import Scenario, ScriptedCall, ScriptedStep
@@ -98,7 +98,7 @@ async def measure_runs(runs: int, turns: int, result_kb: int) -> RunsMeasured:
                 Pipeline.run,
                 RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10),
                 id=run,
-                task_queue=naming.TASK_QUEUE,
+                task_queue=identifiers.TASK_QUEUE,
             )
             for run, repo in repos.items()
         }

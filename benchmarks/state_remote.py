@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from benchmarks.checkpoints import SIZES, make_repository
 from tests.support.git_over_http import PASSWORD, USER, serving
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -40,8 +40,10 @@ async def open_run(home: Path, project: Path, remote: StateRemote | None) -> tup
     """A store with a run that has begun."""
     store = await Store.open(home, str(project), remote)
     base = (await store.fetch_base(None)).commit
-    await store.commit_files(naming.run_ref("run"), expected=None, files={"request.json": b"{}"}, message="r", at=_AT)
-    await store.move_ref(naming.integration_ref("run"), base, expected=None)
+    await store.commit_files(
+        identifiers.run_ref("run"), expected=None, files={"request.json": b"{}"}, message="r", at=_AT
+    )
+    await store.move_ref(identifiers.integration_ref("run"), base, expected=None)
     return store, await Checkpoints(store).begin_lane(_LANE, base, at=_AT)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest
 from benchmarks.scene import BenchmarkScene, ProcessorUse, describe_machine, open_scene, session_script
 from standin.script.scenario import ScriptedCall
@@ -83,12 +83,12 @@ async def run_session(
     repo = make_repository(place.directory / run)
     before = place.read_use()
     request = RunRequest(task="Benchmark", repo=str(repo), turns=turns + 10)
-    handle = await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=naming.TASK_QUEUE)
+    handle = await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=identifiers.TASK_QUEUE)
     await handle.result()
     used = place.read_use() - before
     asked = [record for record in await place.read_requests() if record["run"] == run and record["role"] == "backend"]
     standin = statistics.median(record["seconds"] * 1_000 for record in asked)
-    session = place.client.get_workflow_handle(naming.session_workflow_id(run, "t1", 1, "backend"))
+    session = place.client.get_workflow_handle(identifiers.session_workflow_id(run, "t1", 1, "backend"))
     whole = turns + 4  # the hand-offs of all four roles are turns, too
     each = ProcessorUse(used.worker / whole, used.commands / whole, used.server / whole, used.standin / whole)
     return await read_turns(session), standin, each, await read_history_size(place.client, run)

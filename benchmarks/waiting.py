@@ -13,7 +13,7 @@ import time
 
 from temporalio.client import WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunRequest
 from benchmarks.runs import await_run, make_script
 from benchmarks.scene import BenchmarkScene, describe_machine, open_scene
@@ -33,7 +33,7 @@ async def start_runs(place: BenchmarkScene, run: str, task: str) -> Handle:
     """A run on a repository of its own."""
     repo = make_repository(place.directory / run)
     request = RunRequest(task=task, repo=str(repo), turns=30)
-    return await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=naming.TASK_QUEUE)
+    return await place.client.start_workflow(Pipeline.run, request, id=run, task_queue=identifiers.TASK_QUEUE)
 
 
 async def until_waiting(handle: Handle) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from baton.errors import ConfigurationError, TemporalUnreachable
 from baton.settings.encryption_keys import KeyRing
-from baton.text.key_masking import KeyMasker
+from baton.text.key_masker import KeyMasker
 from baton.text.redaction import strip_url_credentials
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 
 from baton.errors import ConfigurationError
 from baton.settings.encryption_keys import KeyRing
-from baton.text.key_masking import KeyMasker
+from baton.text.key_masker import KeyMasker
 from baton.text.untrusted import repair_json
 from workers.encryption import ENCODING, EncryptionCodec, describe_missing_key, read_key_id
 

@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.runtime.host_queue import HostActivities
-from baton import naming
+from baton import identifiers
 from baton.errors import ConfigurationError
 from baton.logs import get_logger
 from baton.settings.core import Settings
@@ -34,7 +34,7 @@ MAX_ADOPTED = 200
 """Runs of commands that one search reads; those beyond are read once some of these have ended."""
 
 _OPEN_RUNS = (
-    f"WorkflowType = 'Pipeline' AND ExecutionStatus = 'Running' AND TaskQueue STARTS_WITH '{naming.run_queue('')}'"
+    f"WorkflowType = 'Pipeline' AND ExecutionStatus = 'Running' AND TaskQueue STARTS_WITH '{identifiers.run_queue('')}'"
 )
 
 _log = get_logger(__name__)

@@ -32,7 +32,7 @@ from activities.task.gate import GateActivities
 from activities.task.integrate import IntegrationActivities
 from activities.turn.resume_point import ResumeActivities
 from activities.turn.take_turn import TurnActivities
-from baton import naming
+from baton import identifiers
 from baton.budget.pricing import load_prices
 from baton.logs import get_logger
 from baton.policies import GRACEFUL_SHUTDOWN
@@ -97,7 +97,7 @@ async def run_worker(
     close_home(settings.home)
     host_name = read_host_id(settings.home)
     # Workers of one home share the queue of their host, so one that serves a single run has another.
-    queue = naming.host_queue(host_name, run or "")
+    queue = identifiers.host_queue(host_name, run or "")
     remote = StateRemote.parse(settings.state_remote, host_name) if settings.state_remote else None
     sandbox = await Sandbox.open_sandbox(
         settings.sandbox,
@@ -128,21 +128,21 @@ async def run_worker(
     identity = make_identity(host_name)
     acquire_host = HostActivities(queue).acquire_host
     if run is None:
-        delivering = DeliveryActivities(client, stores, naming.TASK_QUEUE)
+        delivering = DeliveryActivities(client, stores, identifiers.TASK_QUEUE)
         served: list[Callable[..., Any]] = [
             acquire_host,
             delivering.find_run,
             delivering.deliver,
             delivering.stop_runs_of,
         ]
-        workflows = make_workflow_worker(client, naming.TASK_QUEUE, host_name, served, build_id)
+        workflows = make_workflow_worker(client, identifiers.TASK_QUEUE, host_name, served, build_id)
     else:
-        workflows = make_workflow_worker(client, naming.run_queue(run), host_name, [acquire_host])
+        workflows = make_workflow_worker(client, identifiers.run_queue(run), host_name, [acquire_host])
     slots = ActivitySlots(settings.max_activities)
     presence = Worker(
         client,
         identity=identity,
-        task_queue=naming.presence_queue(queue),
+        task_queue=identifiers.presence_queue(queue),
         activities=[PresenceActivities(slots).attend_step],
         max_concurrent_activities=MAX_ATTENDED,
         # A frozen process takes tasks with its open polls, so there is one poll only.
@@ -219,14 +219,14 @@ def _github_workers(client: Client, settings: Settings, github: GitHubClient) ->
     reading, writing = GitHubReadActivities(github, settings.github_bot_logins), GitHubWriteActivities(github)
     reads = Worker(
         client,
-        task_queue=naming.GITHUB_READS,
+        task_queue=identifiers.GITHUB_READS,
         activities=[reading.check_permission, reading.read_comments, reading.read_pull, reading.read_failure],
         deployment_config=deployment_config(),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     writes = Worker(
         client,
-        task_queue=naming.GITHUB_QUEUE,
+        task_queue=identifiers.GITHUB_QUEUE,
         activities=[writing.react, writing.write_comment, writing.write_pull, CheckActivities(github).write_check],
         max_concurrent_activities=1,
         deployment_config=deployment_config(),

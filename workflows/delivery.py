@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.deliveries import DeliveryActivities, ends_run
     from activities.github.reads import GitHubReadActivities
     from activities.github.writes import GitHubWriteActivities
-    from baton import naming
+    from baton import identifiers
     from baton.policies import UNREACHABLE_WAITS
     from baton.records.issue import (
         DELIVERY_WORKFLOW,
@@ -234,7 +234,7 @@ def _make_request(delivery: Delivery, matter: RunRequested, found: FoundRun, ear
         title=matter.title,
         url=matter.url,
         requester=sender,
-        branch=naming.github_branch(matter.number, matter.title, found.attempt),
+        branch=identifiers.github_branch(matter.number, matter.title, found.attempt),
     )
     parts = [matter.title or f"Issue {matter.number}", matter.body, matter.text, earlier.text]
     return RunRequest(

@@ -9,19 +9,11 @@ from temporalio.exceptions import ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.run.fork import ForkActivities
     from activities.run.prepare import PrepareActivities
-    from baton import naming
+    from baton import identifiers
     from baton.decision_book import DecisionRefused
     from baton.errors import UsageError
     from baton.records.issue import GitHubSignal
-    from baton.records.run import (
-        Decide,
-        Decision,
-        Guide,
-        RunDocument,
-        RunRequest,
-        RunStatus,
-        TaskState,
-    )
+    from baton.records.run import Decide, Decision, Guide, RunDocument, RunRequest, RunStatus, TaskState
     from baton.steps.carried import CarriedRun
     from baton.steps.task import Forked, ForkInput, Plan, Prepared, PrepareInput, TaskProgressSignal
     from baton.text.redaction import has_url_credentials, strip_url_credentials
@@ -37,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.endings import FINISHED, RunEnding, ending_of
     from workflows.github.integration import GitHubIntegration, NoIntegration
     from workflows.github.issue_run import IssueIntegration
-    from workflows.stages.planning import Orchestrator
+    from workflows.stages.plan_stage import Orchestrator
     from workflows.stages.publication import Publication
     from workflows.stages.run_steps import RunSteps, Step, no_patience
     from workflows.stages.task_scheduler import TaskScheduler
@@ -56,8 +48,8 @@ class Pipeline:
         request, self._carried, self._refusal = _read_start(given)
         run, fork = workflow.info().workflow_id, request.fork
         if fork is not None:
-            fork = fork.model_copy(update={"run": naming.run_key(fork.run)})
-        self._request = request.model_copy(update={"run": naming.run_key(run), "fork": fork})
+            fork = fork.model_copy(update={"run": identifiers.run_key(fork.run)})
+        self._request = request.model_copy(update={"run": identifiers.run_key(run), "fork": fork})
         document = self._carried.document if self._carried else _new_document(run, request)
         queue = self._carried.queue if self._carried else ""
         context = RunContext(self._request, document, queue=queue, lean=workflow.patched(_LEAN))
@@ -360,7 +352,7 @@ def _read_start(given: tuple[Any, ...]) -> tuple[RunRequest, CarriedRun | None, 
                 f"The URL {repo[:300]} was given with credentials in it: leave them out, and let git's credential"
                 " helper or an SSH key open the repository. They stand in this workflow's input: withdraw them."
             )
-        if not naming.is_workflow_id(run):
+        if not identifiers.is_workflow_id(run):
             raise InvalidInput(
                 f"{run[:150]!r} cannot be the id of a run: up to 120 letters, digits, dots, dashes, `_`."
             )

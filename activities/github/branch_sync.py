@@ -11,7 +11,7 @@ from activities.runtime.step import step
 from activities.runtime.stores import Stores, hold_lane, read_run_base, read_run_config
 from activities.session.journal import dump_json
 from agents.messages.untrusted_text import fence_text
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.records.run import Maker
 from baton.steps.github import BranchSynced, FeedbackItem, OpenRoundInput, RoundOpened, SyncBranchInput, TakeBranchInput
@@ -63,7 +63,7 @@ class BranchSyncActivities:
         head = await branch_head(store, reset.branch)
         if head is None:
             return BranchSynced(relation="gone")
-        ref = naming.integration_ref(reset.run)
+        ref = identifiers.integration_ref(reset.run)
         await store.move_ref(ref, head, expected=await store.read_head(ref))
         return BranchSynced(relation="same", head=head)
 
@@ -95,7 +95,7 @@ class BranchSyncActivities:
             for word in _BETWEEN.split(item.text)
             if "." in word and len(word) < _MAX_PATH
         )
-        head = await store.read_head(naming.integration_ref(opening.run))
+        head = await store.read_head(identifiers.integration_ref(opening.run))
         tree = store.find_tree(head) if head else None
         for word in [*words][:_MAX_WORDS]:
             if tree and is_clean(word) and store.objects.find_entry(tree, word) is not None:
@@ -105,13 +105,13 @@ class BranchSyncActivities:
     async def _changed_paths(self, store: Store, run: str) -> list[str]:
         """Return the files that the run has changed so far."""
         base = await read_run_base(store, run)
-        head = await store.read_head(naming.integration_ref(run))
+        head = await store.read_head(identifiers.integration_ref(run))
         return await store.changed_paths(base, head) if head else []
 
     async def _merge_published(
         self, store: Store, checkpoints: Checkpoints, taking: SyncBranchInput, theirs: PublishedBranch, head: str
     ) -> BranchSynced:
-        ref, at = naming.integration_ref(taking.run), activity.info().scheduled_time
+        ref, at = identifiers.integration_ref(taking.run), activity.info().scheduled_time
         lane = Lane(taking.run, taking.task)
         ours = await store.read_head(ref)
         if ours is None:
@@ -143,7 +143,7 @@ class BranchSyncActivities:
     ) -> BranchSynced:
         """Write the task that resolves the conflict, and move the integrated line to the pushed commits."""
         assert theirs.head is not None
-        opened = await store.read_head(naming.task_ref(taking.run, taking.task))
+        opened = await store.read_head(identifiers.task_ref(taking.run, taking.task))
         assert opened is not None
         paths = await _recorded_conflicts(store, opened)
         role = _best_maker(paths, await read_run_config(store, taking.run), taking.role)
@@ -161,7 +161,7 @@ class BranchSyncActivities:
             at=activity.info().scheduled_time,
         )
         if ours != theirs.head:
-            await store.move_ref(naming.integration_ref(taking.run), theirs.head, expected=ours)
+            await store.move_ref(identifiers.integration_ref(taking.run), theirs.head, expected=ours)
         return BranchSynced(
             relation="ahead",
             head=theirs.head,

@@ -10,7 +10,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.runtime.step import step
 from activities.runtime.stores import Stores
-from baton import naming
+from baton import identifiers
 from baton.errors import ConfigurationError
 from baton.logs import get_logger
 from baton.records.issue import CommentCommand, EventPayload, GitHubSignal, Repository, StopRequested
@@ -40,7 +40,7 @@ class DeliveryActivities:
         """Return the open run of an issue, or the id of its next run. The id of an ended run is never used again."""
         repository, last = wanted.repository, ""
         for attempt in range(1, _MAX_RUNS):
-            run = naming.github_run_id(repository.owner, repository.name, wanted.number, attempt)
+            run = identifiers.github_run_id(repository.owner, repository.name, wanted.number, attempt)
             found = await self._describe_run(run)
             if found is None:
                 if not await self._store_has_run(repository, run, make=wanted.to_start):
@@ -160,7 +160,7 @@ class DeliveryActivities:
             return False
         store = await self._stores.open_store(repository.clone_url)
         await store.catch_up(run)
-        return await store.read_head(naming.run_ref(run)) is not None
+        return await store.read_head(identifiers.run_ref(run)) is not None
 
 
 def ends_run(matter: EventPayload) -> bool:

@@ -10,7 +10,7 @@ from activities.runtime.stores import Stores, hold_lane, read_run_file, read_run
 from activities.session.journal import UserEntry
 from agents.plan import PlanTask as TaskOfPlan
 from agents.reports import TesterReport
-from baton import naming
+from baton import identifiers
 from baton.records.run import Fork, RunDocument, TaskState
 from baton.steps.store_paths import FORKED, PLAN, STATE, gate_file, handed_off_file, task_file, user_file
 from baton.steps.task import Forked, ForkInput, GateResult, Plan, PlannedTask, Stage, TaskProgress
@@ -54,16 +54,16 @@ class ForkActivities:
             forked.done = await _integrated_tasks(store, fork.run, progress.base, adopt.base)
             async with hold_lane(store, adopt.run, fork.task):
                 if progress.candidate:
-                    kept = naming.candidate_ref(adopt.run, fork.task, progress.candidate)
+                    kept = identifiers.candidate_ref(adopt.run, fork.task, progress.candidate)
                     await store.move_ref(kept, progress.candidate, expected=None)
                 for task, commit in forked.done.items():
-                    await store.move_ref(naming.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
+                    await store.move_ref(identifiers.landing_ref(adopt.run, task, 0, commit), commit, expected=None)
                 for ref in store.list_refs(fork.run):
-                    if naming.is_contents_ref(ref):
+                    if identifiers.is_contents_ref(ref):
                         own = ref.replace(f"/{fork.run}/", f"/{adopt.run}/", 1)
                         await store.move_ref(own, str(await store.read_head(ref)), expected=None)
-                await store.move_ref(naming.integration_ref(adopt.run), progress.base, expected=adopt.base)
-                await store.move_ref(naming.task_ref(adopt.run, fork.task), checkpoint, expected=None)
+                await store.move_ref(identifiers.integration_ref(adopt.run), progress.base, expected=adopt.base)
+                await store.move_ref(identifiers.task_ref(adopt.run, fork.task), checkpoint, expected=None)
         said = f"forked from {fork.run} {fork.task}".strip()
         await write_run_files(store, adopt.run, files, said, activity.info().scheduled_time)
         return forked
@@ -87,7 +87,7 @@ async def _task_progress(store: Store, fork: Fork, checkpoint: str) -> TaskProgr
     if gate is not None:
         result = GateResult.model_validate_json(gate)
         progress.candidate, progress.evidence = result.candidate, result.evidence
-    report = await store.read_file(checkpoint, handed_off_file(naming.session_name(int(number), "tester")))
+    report = await store.read_file(checkpoint, handed_off_file(identifiers.session_name(int(number), "tester")))
     if report is not None:
         progress.tester_verdict = TesterReport.model_validate_json(report).verdict
     return progress
@@ -98,7 +98,7 @@ async def _integrated_tasks(store: Store, run: str, head: str, base: str) -> dic
 
     By refs and `state.json`, never by commit messages, which models write.
     """
-    whose = naming.tasks_by_commit(store.list_refs(run))
+    whose = identifiers.tasks_by_commit(store.list_refs(run))
     state = await read_run_file(store, run, STATE)
     if state is not None:
         # Runs of older versions have no landing refs, only this file; in newer runs it may lag behind the refs.

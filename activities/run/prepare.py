@@ -13,7 +13,7 @@ from activities.runtime.stores import Stores, hold_lane, read_run_base, read_run
 from agents.detection.detect import Technology, detect_technology, wanted_manifests
 from agents.plan import order_tasks
 from agents.reports import OrchestratorReport
-from baton import naming
+from baton import identifiers
 from baton.budget.caps import Caps
 from baton.budget.pricing import PriceList
 from baton.errors import PlanError
@@ -21,7 +21,7 @@ from baton.records.run import RunRequest
 from baton.settings.core import Settings
 from baton.steps.store_paths import CONFIG, LIMITS, MODELS, PLAN, REQUEST, SUBMODULES, TECHNOLOGY, role_file, task_file
 from baton.steps.task import Plan, PlannedTask, Prepared, PrepareInput, ReadPlanInput
-from baton.text.key_masking import masked_names, masked_notice
+from baton.text.key_masker import masked_names, masked_notice
 from baton.text.truncation import cut_text, join_names
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.project.baton_toml import ProjectConfig, parse_config
@@ -49,7 +49,7 @@ class PrepareActivities:
         """Fetch the base, and pin base, configuration, roles, models and limits for the whole run."""
         request = prepare.request
         store = await self._stores.open_store(request.repo)
-        async with hold_lane(store, request.run, naming.PLAN_TASK):
+        async with hold_lane(store, request.run, identifiers.PLAN_TASK):
             return await self._prepare_run(store, request, activity.info().scheduled_time)
 
     async def _prepare_run(self, store: Store, request: RunRequest, at: datetime) -> Prepared:
@@ -98,10 +98,10 @@ class PrepareActivities:
             at,
             begins=True,
         )
-        integration = naming.integration_ref(request.run)
+        integration = identifiers.integration_ref(request.run)
         if await store.read_head(integration) is None:
             await store.move_ref(integration, base.commit, expected=None)
-        plan_commit = await Checkpoints(store).begin_lane(Lane(request.run, naming.PLAN_TASK), base.commit, at=at)
+        plan_commit = await Checkpoints(store).begin_lane(Lane(request.run, identifiers.PLAN_TASK), base.commit, at=at)
         return Prepared(
             base_commit=base.commit,
             base_ref=base.ref,
@@ -120,7 +120,7 @@ class PrepareActivities:
     async def read_plan(self, read: ReadPlanInput) -> Plan:
         """Read the accepted plan, write a file for each task, and return the plan without instructions."""
         store = await self._stores.open_store(read.repo)
-        async with hold_lane(store, read.run, naming.PLAN_TASK, read.commit):
+        async with hold_lane(store, read.run, identifiers.PLAN_TASK, read.commit):
             data = await store.read_file(read.commit, read.path)
         if data is None:
             raise PlanError(f"The plan {read.path} is not in checkpoint {read.commit[:12]}.")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from activities.runtime.step import step
 from activities.runtime.stores import Stores, read_run_base
-from baton import naming
+from baton import identifiers
 from baton.errors import ContentsMissing, FilteredPaths
 from baton.records.left_out import show_path
 from baton.steps.publish import CleanUpInput, LeaveOutInput, Published, PublishInput, ReducedCommit
@@ -36,7 +36,7 @@ class PublishActivities:
         await store.catch_up(publishing.run)
         store.require_commits(publishing.run, publishing.commit)
         notes = await self._check_filtered_files(store, publishing)
-        branch = publishing.branch or naming.branch_name(publishing.run)
+        branch = publishing.branch or identifiers.branch_name(publishing.run)
         published = await push_branch(store, publishing.commit, branch, expected=publishing.expected)
         return Published(branch=published.branch, commit=published.commit, notes=notes)
 
@@ -51,12 +51,12 @@ class PublishActivities:
         paths = sorted(found.pointers if leaving.pointers else found.plain)
         made = await leave_out(store, leaving.commit, paths, base=base, published=leaving.expected)
         commit = made[leaving.commit]
-        whose = naming.tasks_by_commit(store.list_refs(leaving.run))
+        whose = identifiers.tasks_by_commit(store.list_refs(leaving.run))
         renamed = {old: new for old, new in made.items() if new != old and old in whose}
         for old, new in renamed.items():
             # A fork of this run finds finished tasks by the commits of the rewritten line.
-            await store.move_ref(naming.landing_ref(leaving.run, whose[old], 0, new), new, expected=None)
-        await store.move_ref(naming.integration_ref(leaving.run), commit, expected=leaving.commit)
+            await store.move_ref(identifiers.landing_ref(leaving.run, whose[old], 0, new), new, expected=None)
+        await store.move_ref(identifiers.integration_ref(leaving.run), commit, expected=leaving.commit)
         return ReducedCommit(
             commit=commit,
             paths=[_short_path(path) for path in paths[:_MAX_SHOWN]],

@@ -7,7 +7,7 @@ from activities.runtime.step import step
 from activities.runtime.stores import Stores, hold_lane, to_json, write_run_files
 from agents.messages.brief_inputs import StuckInput
 from agents.reports import GuidanceReport
-from baton import naming
+from baton import identifiers
 from baton.budget.caps import with_costs
 from baton.errors import WorkspaceError
 from baton.records.run import Evidence
@@ -78,7 +78,7 @@ class StateActivities:
     async def read_guidance(self, read: ReadGuidanceInput) -> Guidance:
         """Return the orchestrator's accepted answer."""
         store = await self._stores.open_store(read.repo)
-        async with hold_lane(store, read.run, naming.PLAN_TASK, read.commit):
+        async with hold_lane(store, read.run, identifiers.PLAN_TASK, read.commit):
             data = await store.read_file(read.commit, read.path)
         if data is None:
             raise WorkspaceError(f"The answer {read.path} is not in checkpoint {read.commit[:12]}.")

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.runtime.failures import WORKER_SHUTDOWN, count_failure
 from activities.runtime.heartbeat import send_heartbeats
-from baton import naming
+from baton import identifiers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,5 +56,5 @@ def _log_context(given: tuple[object, ...]) -> dict[str, str]:
     named = {name: getattr(key, name, None) for name in ("run", "task", "round", "role")}
     named["turn"] = getattr(argument, "turn", None)
     known = {name: str(value) for name, value in named.items() if value and isinstance(value, str | int)}
-    place = naming.place_of(info.workflow_id or "")
+    place = identifiers.place_of(info.workflow_id or "")
     return {**place, **known, "activity": info.activity_type, "attempt": str(info.attempt)}

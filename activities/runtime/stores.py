@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from activities.runtime.superseded import ensure_not_superseded
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.store_paths import CONFIG, REQUEST, SAVED
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -54,7 +54,7 @@ class Stores:
 
     def has_store(self, repo: str) -> bool:
         """Whether this home has a store of a target repository."""
-        return (self.home / "stores" / naming.repo_key(repo)).is_dir()
+        return (self.home / "stores" / identifiers.repo_key(repo)).is_dir()
 
     async def open_checkpoints(self, repo: str) -> Checkpoints:
         """Return the checkpoints in the store of a target repository."""
@@ -77,7 +77,7 @@ async def hold_lane(store: Store, run: str, task: str, *needed: str) -> AsyncIte
 
 async def read_run_file(store: Store, run: str, path: str) -> bytes | None:
     """Return the current content of one of the run's own files; None if there is no such file."""
-    head = await store.read_head(naming.run_ref(run))
+    head = await store.read_head(identifiers.run_ref(run))
     return await store.read_file(head, path) if head else None
 
 
@@ -125,7 +125,7 @@ async def write_run_files(
     writes the file `alone` at the same time, or if a state later than `state_of` is committed already: one of the two
     attempts was given up.
     """
-    ref = naming.run_ref(run)
+    ref = identifiers.run_ref(run)
     head = await store.read_head(ref)
     if head is None and not begins:
         await store.catch_up(run)

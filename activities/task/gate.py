@@ -13,7 +13,7 @@ from activities.runtime.step import step
 from activities.runtime.stores import Stores, read_run_base, read_run_config, read_run_json
 from activities.runtime.superseded import ensure_not_superseded
 from agents.failure_classifier import classify_failure
-from baton import naming
+from baton import identifiers
 from baton.logs import get_logger
 from baton.records.left_out import read_path, show_path
 from baton.records.run import Evidence, RunRequest
@@ -22,6 +22,7 @@ from baton.steps.store_paths import REQUEST, TECHNOLOGY, gate_file, gate_log_fil
 from baton.steps.task import GateInput, GateResult
 from baton.text.redaction import Redactor
 from baton.text.truncation import cut_text
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.gitlinks import gitlinks_of
@@ -31,7 +32,6 @@ from workspaces.delivery.filtered_files import examine_commits
 from workspaces.delivery.lfs_store import checkout_files as checkout_contents
 from workspaces.delivery.merge import project_commit
 from workspaces.git.commits import quote_trailers
-from workspaces.git.safe_directory import clear_away
 from workspaces.project.gate import run_gate
 from workspaces.sandbox.command import INSIDE
 from workspaces.sandbox.sandbox import Sandbox
@@ -63,7 +63,7 @@ class GateActivities:
             if gate.checkpoint:
                 return await self._gate_task(store, lane, gate)
             await store.catch_up(gate.run)
-            commit = await store.read_head(naming.integration_ref(gate.run))
+            commit = await store.read_head(identifiers.integration_ref(gate.run))
             if commit is None:
                 raise store.work_elsewhere(gate.run, "integrated commit")
             # Before the tests, which may take long: it raises if the run's files are damaged.
@@ -91,7 +91,7 @@ class GateActivities:
             store, lane, gate.checkpoint, parent=gate.base, message=await self._commit_message(store, gate), at=at
         )
         # A ref of its own, by which another host finds the commit.
-        await store.move_ref(naming.candidate_ref(gate.run, gate.task, candidate), candidate, expected=None)
+        await store.move_ref(identifiers.candidate_ref(gate.run, gate.task, candidate), candidate, expected=None)
         evidence, log = await self._run_tests(store, gate, candidate)
         result = GateResult(evidence=evidence, candidate=candidate)
         commit = await checkpoints.record_checkpoint(
@@ -161,7 +161,9 @@ class GateActivities:
     async def _commit_message(self, store: Store, gate: GateInput) -> str:
         """Return the commit message of a task: title, the maker's report, and the trailers of run, task and round."""
         lines = [quote_trailers(" ".join(self._redact(gate.title).split()))]
-        report = await store.read_file(gate.checkpoint, handed_off_file(naming.session_name(gate.round, gate.role)))
+        report = await store.read_file(
+            gate.checkpoint, handed_off_file(identifiers.session_name(gate.round, gate.role))
+        )
         if report is not None:
             implemented = self._redact(str(json.loads(report).get("implemented", ""))).strip()
             lines += ["", quote_trailers(cut_text(implemented, 4_000))]

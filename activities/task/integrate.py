@@ -10,7 +10,7 @@ from activities.runtime.engine_tasks import write_engine_task
 from activities.runtime.step import step
 from activities.runtime.stores import Stores, hold_lane
 from activities.session.journal import dump_json
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.store_paths import conflict_file
 from baton.steps.task import Integrated, IntegrateInput, OpenTaskInput, RepairInput, TaskOpened
@@ -76,7 +76,7 @@ class IntegrationActivities:
     async def _integrate_candidate(
         self, store: Store, checkpoints: Checkpoints, integrate: IntegrateInput
     ) -> Integrated:
-        ref = naming.integration_ref(integrate.run)
+        ref = identifiers.integration_ref(integrate.run)
         at = activity.info().scheduled_time
         for _ in range(_MAX_RACES):
             head = await self._integrated_head(store, integrate.run)
@@ -93,7 +93,7 @@ class IntegrationActivities:
                 message = await store.commit_message(integrate.candidate)
                 target = await commit_tree(store, merged.tree, [head], message, at)
                 # Before the line moves, so that a retry recognises the commit of an attempt that died right after.
-                landing = naming.landing_ref(integrate.run, integrate.task, integrate.round, target)
+                landing = identifiers.landing_ref(integrate.run, integrate.task, integrate.round, target)
                 await store.move_ref(landing, target, expected=None)
             try:
                 await store.move_ref(ref, target, expected=head)
@@ -103,7 +103,7 @@ class IntegrationActivities:
         raise WorkspaceError("Other tasks kept being integrated at the same moment; try again.")
 
     async def _integrated_head(self, store: Store, run: str) -> str:
-        head = await store.read_head(naming.integration_ref(run))
+        head = await store.read_head(identifiers.integration_ref(run))
         if head is None:
             raise store.work_elsewhere(run, "integrated commit")
         return head
@@ -140,5 +140,5 @@ class IntegrationActivities:
 
 def landing_commits(store: Store, run: str, task: str, round_number: int) -> list[str]:
     """Return the commits that attempts made to integrate a round of a task; not all of them were integrated."""
-    prefix = naming.landing_ref(run, task, round_number, "")
+    prefix = identifiers.landing_ref(run, task, round_number, "")
     return [ref.removeprefix(prefix) for ref in store.list_refs(run) if ref.startswith(prefix)]

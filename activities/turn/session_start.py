@@ -35,7 +35,7 @@ from agents.reports import GUIDANCE, MakerReport, ReviewerReport, TesterReport
 from agents.roles.models import model_of
 from baton.budget.pricing import PriceList
 from baton.errors import WorkspaceError
-from baton.naming import session_name
+from baton.identifiers import session_name
 from baton.records.left_out import show_path
 from baton.records.run import Evidence
 from baton.settings.core import Settings

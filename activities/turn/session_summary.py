@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from activities.runtime.stores import Stores, read_run_file
 from activities.session.journal import AssistantEntry, Journal, UserEntry
 from agents.messages.restart_message import SessionPast, message_lines
-from baton.naming import PLAN_TASK
+from baton.identifiers import PLAN_TASK
 from baton.records.left_out import show_path, with_reasons
 from baton.records.run import Decision, DecisionState
 from baton.steps.session import TurnInput

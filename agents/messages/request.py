@@ -13,7 +13,7 @@ from agents.detection.detect import Technology, describe_technology
 from agents.roles.definition import AgentDefinition
 from agents.tools.schemas import tool_schemas
 from baton.errors import ConversationLost
-from baton.naming import content_hash
+from baton.identifiers import content_hash
 
 CacheTtl = Literal["5m", "1h"]
 Json = dict[str, Any]

@@ -12,7 +12,7 @@ from agents.roles import frontmatter
 from agents.roles.definition import DOCUMENTED_FIELDS, EFFORTS, AgentDefinition, Effort
 from agents.roles.tool_grants import read_tools
 from baton.errors import AgentFileError
-from baton.naming import content_hash
+from baton.identifiers import content_hash
 from baton.records.run import ROLES
 
 _MAX_FILE = 512_000

@@ -34,7 +34,7 @@ from baton.settings.github import WEB_ADDRESS, GitHubSettings
 from baton.settings.home_directory import find_default_home, require_writable
 from baton.settings.network_names import parse_grants
 from baton.settings.variables import cap_field, variables_of
-from baton.text.key_masking import KeyMasker
+from baton.text.key_masker import KeyMasker
 from baton.text.redaction import url_secrets
 from system.durations import GRAMMAR, parse_duration
 

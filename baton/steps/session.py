@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from baton import naming
+from baton import identifiers
 from baton.budget.caps import CapReached
 from baton.records.run import Record, ShortText, Usage
 from baton.text.truncation import MAX_NAMED
@@ -48,12 +48,12 @@ class SessionKey(CompactRecord):
     @property
     def session_name(self) -> str:
         """`<round>-<role>`."""
-        return naming.session_name(self.round, self.role)
+        return identifiers.session_name(self.round, self.role)
 
     @property
     def workflow_id(self) -> str:
         """Id of the session's workflow."""
-        return naming.session_workflow_id(self.run, self.task, self.round, self.role)
+        return identifiers.session_workflow_id(self.run, self.task, self.round, self.role)
 
 
 class Escalation(CompactRecord):

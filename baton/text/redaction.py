@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from baton.text.key_masking import MIN_SECRET, encoded_forms
+from baton.text.key_masker import MIN_SECRET, encoded_forms
 
 MASK = "***"
 

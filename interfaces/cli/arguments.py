@@ -7,10 +7,10 @@ from typing import TextIO, TypeVar, cast
 from pydantic import BaseModel
 
 from baton.errors import UsageError
+from baton.identifiers import is_workflow_id, workflow_id_of
 from baton.logs import configure_logging
-from baton.naming import is_workflow_id, workflow_id_of
 from baton.settings.core import Settings, read_settings
-from baton.text.key_masking import masked_notice
+from baton.text.key_masker import masked_notice
 from baton.text.redaction import Redactor
 from interfaces.cli.terminal.output import read_verbosity, write_message
 from interfaces.cli.terminal.stdio import log_stream

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from agents.roles.models import check_models as check_known_models
 from baton.budget.pricing import load_prices
 from baton.errors import UsageError
-from baton.naming import is_run_id
+from baton.identifiers import is_run_id
 from baton.records.run import ROLES, RunRequest
 from baton.settings.core import Settings
 

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from baton.errors import TemporalUnreachable
 from baton.logs import get_logger
 from baton.records.issue import Delivery
-from baton.text.key_masking import masked_notice
+from baton.text.key_masker import masked_notice
 from interfaces.github import signature
 from interfaces.github.parse_request import judge_request
 from interfaces.github.request_body import RequestBodies

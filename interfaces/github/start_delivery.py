@@ -12,7 +12,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from baton import naming
+from baton import identifiers
 from baton.errors import TemporalUnreachable
 from baton.records.issue import DELIVERY_WORKFLOW, Delivery
 
@@ -32,7 +32,7 @@ class DeliveryStarter:
     """Starter of the workflows of deliveries."""
 
     def __init__(
-        self, client: Client, task_queue: str = naming.TASK_QUEUE, *, limit: timedelta = START_TIMEOUT
+        self, client: Client, task_queue: str = identifiers.TASK_QUEUE, *, limit: timedelta = START_TIMEOUT
     ) -> None:
         self._client, self._queue, self._limit = client, task_queue, limit
         self._under_way = asyncio.Semaphore(MAX_STARTS)

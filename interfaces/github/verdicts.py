@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from baton.errors import ConfigurationError
 from baton.records.issue import Delivery, Repository
 from baton.settings.core import Settings
-from baton.text.key_masking import KeyMasker
+from baton.text.key_masker import KeyMasker
 
 
 @dataclass(frozen=True)

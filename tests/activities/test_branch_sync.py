@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.github.branch_sync import BranchSyncActivities
 from activities.runtime.stores import Stores, to_json, write_run_files
-from baton import naming
+from baton import identifiers
 from baton.steps.github import FeedbackItem, OpenRoundInput, SyncBranchInput, TakeBranchInput
 from baton.steps.store_paths import CONFIG, REQUEST, task_file
 from tests.support.repositories import git, make_repository
@@ -52,7 +52,7 @@ class Scene:
         made = self.commit(parent, text)
         git(self.repo, "branch", "-f", "ours", made)
         await self.store.fetch_base(None)
-        await self.store.move_ref(naming.integration_ref(RUN), made, expected=parent)
+        await self.store.move_ref(identifiers.integration_ref(RUN), made, expected=parent)
         return made
 
     def push(self, commit: str) -> str:
@@ -60,7 +60,7 @@ class Scene:
         return commit
 
     async def integrated(self) -> str:
-        return str(await self.store.read_head(naming.integration_ref(RUN)))
+        return str(await self.store.read_head(identifiers.integration_ref(RUN)))
 
 
 @pytest_asyncio.fixture
@@ -75,7 +75,7 @@ async def scene(tmp_path: Path) -> Scene:
     await write_run_files(store, RUN, files, "begin", AT, begins=True)
     made.published = made.push(made.commit("main", "page size 20\n"))
     await store.fetch_base(None)
-    await store.move_ref(naming.integration_ref(RUN), made.published, expected=None)
+    await store.move_ref(identifiers.integration_ref(RUN), made.published, expected=None)
     return made
 
 
@@ -112,17 +112,17 @@ async def test_a_conflict_is_a_task_on_top_of_theirs(scene: Scene, crashed: bool
     await scene.take_in()
     if crashed:
         # The lane was open, and the line not yet moved.
-        await scene.store.move_ref(naming.integration_ref(RUN), ours, expected=theirs)
+        await scene.store.move_ref(identifiers.integration_ref(RUN), ours, expected=theirs)
     taken = await scene.take_in()
     assert (taken.head, taken.conflicts, taken.role) == (theirs, ["src/pages.txt"], "backend")
     assert await scene.integrated() == theirs
-    lane = await scene.store.read_head(naming.task_ref(RUN, "merge"))
+    lane = await scene.store.read_head(identifiers.task_ref(RUN, "merge"))
     assert lane is not None
     marked = (await scene.store.read_file(lane, "workspace/src/pages.txt") or b"").decode()
     assert "page size 30" in marked
     assert "page size 50" in marked
     assert "<<<<<<<" in marked
-    head = await scene.store.read_head(naming.run_ref(RUN))
+    head = await scene.store.read_head(identifiers.run_ref(RUN))
     assert head is not None
     task = json.loads(await scene.store.read_file(head, task_file("merge")) or b"")
     assert task["role"] == "backend"
@@ -168,7 +168,7 @@ async def test_feedback_is_data_and_bounded(scene: Scene) -> None:
     items = [FeedbackItem(source=f"review of @eve{n}", text=hostile, path="src/pages.txt", line=n) for n in range(40)]
     opening = OpenRoundInput(run=RUN, repo=str(scene.repo), task="follow-up", title="T", role="backend", items=items)
     await scene.run("open_round", opening)
-    head = await scene.store.read_head(naming.run_ref(RUN))
+    head = await scene.store.read_head(identifiers.run_ref(RUN))
     assert head is not None
     task = json.loads(await scene.store.read_file(head, task_file("follow-up")) or b"")
     assert len(task["instructions"]) <= 20_000

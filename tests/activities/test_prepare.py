@@ -12,7 +12,7 @@ from activities.run.prepare import PrepareActivities
 from activities.run.publish import PublishActivities
 from activities.runtime.stores import Stores, read_run_json, to_json, write_run_files
 from activities.task.gate import GateActivities
-from baton import naming
+from baton import identifiers
 from baton.budget.pricing import load_prices
 from baton.records.run import RunRequest
 from baton.settings.core import Settings
@@ -80,5 +80,5 @@ async def test_a_request_without_its_base_commit_is_damage(scene: Scene, step: s
     assert "base_commit" in raised.value.message
     assert "doctor --store --repair" in raised.value.message
     store = await scene.stores.open_store(scene.repo)
-    assert await store.read_head(naming.integration_ref(RUN)) == first.base_commit
+    assert await store.read_head(identifiers.integration_ref(RUN)) == first.base_commit
     assert "base_commit" not in json.dumps(await read_run_json(store, RUN, REQUEST))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agents.roles.loader import builtin_agent, builtin_agents, load_directory, parse_agent
 from baton.errors import AgentFileError
-from baton.naming import content_hash
+from baton.identifiers import content_hash
 from baton.records.run import ROLES
 from baton.tool_inputs import TOOL_NAMES
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.github.commit_text import coauthor_trailer, without_references
-from baton import naming
+from baton import identifiers
 from baton.github.app import EVENTS, PERMISSIONS, missing_events, missing_permissions
 from baton.github.comment_text import CommentContent, render_answer_command, render_comment
 from baton.github.pull_request_text import PullRequestContent, render_body, render_title
@@ -99,7 +99,7 @@ def test_the_line_that_answers_is_understood(choice: str) -> None:
 
 @given(st.integers(1, 10**9), st.text(max_size=300), st.integers(1, 50))
 def test_a_branch_is_made_of_plain_characters_and_known_again(number: int, title: str, attempt: int) -> None:
-    branch = naming.github_branch(number, title, attempt)
+    branch = identifiers.github_branch(number, title, attempt)
     assert re.fullmatch(r"baton/issue-[0-9]+-[a-z0-9-]+", branch)
     assert len(branch) < 100
     assert issue_of_branch(branch) == number
@@ -108,10 +108,10 @@ def test_a_branch_is_made_of_plain_characters_and_known_again(number: int, title
 @given(st.from_regex(r"[A-Za-z0-9-]{1,39}", fullmatch=True), st.from_regex(r"[A-Za-z0-9._-]{1,100}", fullmatch=True))
 def test_a_runs_id_is_one_whatever_the_repository_is_called(owner: str, name: str) -> None:
     for attempt in (1, 2):
-        run = naming.github_run_id(owner, name, 123_456, attempt)
-        assert naming.is_run_id(run)
+        run = identifiers.github_run_id(owner, name, 123_456, attempt)
+        assert identifiers.is_run_id(run)
         assert run.startswith("gh-")
-    assert naming.github_run_id(owner, name, 1, 2) != naming.github_run_id(owner, f"{name}-1", 2)
+    assert identifiers.github_run_id(owner, name, 1, 2) != identifiers.github_run_id(owner, f"{name}-1", 2)
 
 
 @pytest.mark.parametrize(

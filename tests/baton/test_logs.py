@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from baton.identifiers import place_of
 from baton.logs import FIELDS, configure_logging, get_logger
-from baton.naming import place_of
 from baton.text.redaction import Redactor
 
 

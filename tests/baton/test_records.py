@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from baton import errors, naming
+from baton import errors, identifiers
 from baton.budget.pricing import load_prices, parse_prices, shipped_prices
 from baton.errors import ConfigurationError
 from baton.records.run import Usage
@@ -17,9 +17,9 @@ from tests.support.growth import assert_linear
 
 
 def test_run_ids_say_what_they_are() -> None:
-    run = naming.new_run_id("/srv/git/Shop API.git", "Add pagination to GET /orders, with a total count header")
+    run = identifiers.new_run_id("/srv/git/Shop API.git", "Add pagination to GET /orders, with a total count header")
     assert re.fullmatch(r"shop-api-add-pagination-to-get-orders-with-a-[a-z0-9]{4}", run)
-    assert naming.is_run_id(run)
+    assert identifiers.is_run_id(run)
 
 
 TIMES = ["2026-11-28T06:00:00Z", "2026-11-28T06:00:00.5Z", "2026-11-28T06:00:00.123456789Z"]
@@ -30,18 +30,18 @@ TIMES = ["2026-11-28T06:00:00Z", "2026-11-28T06:00:00.5Z", "2026-11-28T06:00:00.
 @pytest.mark.parametrize("name", ["nightly", "x" * 120, "a.b_c-d"])
 def test_ids_that_a_schedule_makes_have_names_in_refs(name: str, time: str) -> None:
     run = f"{name}-{time}"
-    assert naming.is_workflow_id(run)
-    assert not naming.is_run_id(run)
-    key = naming.run_key(run)
+    assert identifiers.is_workflow_id(run)
+    assert not identifiers.is_run_id(run)
+    key = identifiers.run_key(run)
     assert key == run.replace(":", "+")
-    assert naming.is_run_key(key)
-    assert not naming.is_workflow_id(key), "no run can have the name of another one"
-    assert (naming.run_key(key), naming.workflow_id_of(key)) == (key, run)
-    assert naming.task_ref(run, "t1") == f"refs/baton/{key}/t1/head"
-    for name in (naming.branch_name(run), naming.run_ref(run)):
+    assert identifiers.is_run_key(key)
+    assert not identifiers.is_workflow_id(key), "no run can have the name of another one"
+    assert (identifiers.run_key(key), identifiers.workflow_id_of(key)) == (key, run)
+    assert identifiers.task_ref(run, "t1") == f"refs/baton/{key}/t1/head"
+    for name in (identifiers.branch_name(run), identifiers.run_ref(run)):
         subprocess.run(["git", "check-ref-format", "--allow-onelevel", name], check=True)
-    child = naming.session_workflow_id(run, "t1", 2, "tester")
-    assert naming.place_of(child) == {"run": key, "task": "t1", "round": "2", "role": "tester"}
+    child = identifiers.session_workflow_id(run, "t1", 2, "tester")
+    assert identifiers.place_of(child) == {"run": key, "task": "t1", "round": "2", "role": "tester"}
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_ids_that_a_schedule_makes_have_names_in_refs(name: str, time: str) -> N
      "x" * 121 + "-2026-11-28T06:00:00Z"],
 )  # fmt: skip
 def test_other_ids_with_colons_are_refused(bad: str) -> None:
-    assert not naming.is_workflow_id(bad)
+    assert not identifiers.is_workflow_id(bad)
 
 
 @pytest.mark.parametrize("bad", ["", "../x", "a..b", "a/b", "-x", "a.lock", "x" * 200, "a b", "ä"])
 def test_ids_that_would_be_unsafe_in_refs_and_paths_are_refused(bad: str) -> None:
-    assert not naming.is_run_id(bad)
-    assert not naming.is_task_id(bad)
+    assert not identifiers.is_run_id(bad)
+    assert not identifiers.is_task_id(bad)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_ids_that_would_be_unsafe_in_refs_and_paths_are_refused(bad: str) -> Non
     ],
 )
 def test_repo_name(repo: str, name: str) -> None:
-    assert naming.repo_name(repo) == name
+    assert identifiers.repo_name(repo) == name
 
 
 def test_cost_takes_the_tier_of_the_prompt() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from temporalio.worker import Worker
 
-from baton import naming
+from baton import identifiers
 from interfaces.cli.runs.runtime import has_worker, reading_worker
 from tests.cli.conftest import Cli
 from tests.conftest import assert_eventually
@@ -32,7 +32,7 @@ async def test_who_has_ended_or_only_reads_is_not_waited_for(service: TemporalSe
     ended = subprocess.Popen(["true"])
     ended.wait()
     for number, identity in enumerate((f"{ended.pid}@{socket.gethostname()}/host", "7@elsewhere/host"), start=2):
-        async with Worker(alone.client, identity=identity, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS):
+        async with Worker(alone.client, identity=identity, task_queue=identifiers.TASK_QUEUE, workflows=WORKFLOWS):
             await until_pollers(alone, number)
             # Of another machine nothing is known but that it has asked.
             assert await has_worker(alone) is ("elsewhere" in identity)
@@ -42,6 +42,6 @@ async def until_pollers(service: TemporalService, number: int) -> None:
     """Wait until the server knows so many."""
 
     async def known() -> bool:
-        return len((await describe_queue(service.client, naming.TASK_QUEUE, workflows=True)).pollers) == number
+        return len((await describe_queue(service.client, identifiers.TASK_QUEUE, workflows=True)).pollers) == number
 
     await assert_eventually(known)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunRequest, RunStatus, TaskDocument
 from tests.cli.conftest import Cli, Result
 from tests.faults.scene import new_namespace
@@ -37,7 +37,7 @@ class Home:
 
     async def damage_record(self, name: str, data: bytes, run: str = BAD) -> None:
         """Let a file of the bad store's run be this, in a commit on top, as a hand or a disk would have it."""
-        ref = naming.run_ref(run)
+        ref = identifiers.run_ref(run)
         head = await self.bad.read_head(ref)
         await self.bad.commit_files(ref, expected=head, files={name: data}, message="x", at=AT)
 
@@ -59,8 +59,8 @@ async def make(cli: Cli, place: Path, name: str, *runs: str) -> Store:
             "state.json": document.model_dump_json().encode(),
         }
         files["request.json"] = json.dumps({**json.loads(files["request.json"]), "base_commit": first}).encode()
-        await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-        await store.move_ref(naming.integration_ref(run), first, expected=None)
+        await store.commit_files(identifiers.run_ref(run), expected=None, files=files, message="r", at=AT)
+        await store.move_ref(identifiers.integration_ref(run), first, expected=None)
         began = await Checkpoints(store).begin_lane(Lane(run, "t1"), first, at=AT)
         turn = {"transcript/1-backend/00001-user.json": b'{"turn": 1, "message": {"role": "user", "content": "hi"}}'}
         await Checkpoints(store).record_checkpoint(
@@ -288,18 +288,18 @@ async def test_a_damaged_record_is_a_finding_and_comes_back(home: Home, name: st
         assert "Traceback" not in result.err, (words, result.err)
         if words[0] in ("log", "diff"):
             assert result.code == 0, (words, result.err)
-    lost = await home.bad.read_head(naming.run_ref(BAD))
+    lost = await home.bad.read_head(identifiers.run_ref(BAD))
 
     mended = await home.cli("doctor", "--store", "--repair", "--json")
     assert mended.code == 0, mended.out
     assert (await home.cli("show", BAD, "--state")).code == 0
     after = await Store.open(home.cli.home, home.bad.repo)
-    head = await after.read_head(naming.run_ref(BAD))
+    head = await after.read_head(identifiers.run_ref(BAD))
     assert lost in await after.list_parents(str(head))  # nothing is deleted: what was damaged is one commit before
 
 
 async def test_a_record_that_was_never_whole_is_said_plainly(home: Home) -> None:
-    ref = naming.run_ref("till-never")
+    ref = identifiers.run_ref("till-never")
     await home.bad.commit_files(ref, expected=None, files={"state.json": b"{"}, message="x", at=AT)
     mended = await home.cli("doctor", "--store", "--repair")
     assert mended.code == 1
@@ -372,7 +372,7 @@ async def test_a_run_in_a_damaged_store_says_what_to_do_and_goes_on_once_it_is_m
 
 @pytest.mark.parametrize("lost", ["state.json", "commit", "transcript"])
 async def test_a_lost_object_is_a_finding_and_ends_no_command(home: Home, lost: str) -> None:
-    ref = naming.task_ref(BAD, "t1") if lost == "transcript" else naming.run_ref(BAD)
+    ref = identifiers.task_ref(BAD, "t1") if lost == "transcript" else identifiers.run_ref(BAD)
     oid = str(await home.bad.read_head(ref))
     if lost != "commit":
         path = "transcript/1-backend/00001-user.json" if lost == "transcript" else lost

@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest
 from interfaces.cli.runs.sample_repository import make_repository
 from standin.server.app import StandIn
@@ -91,7 +91,7 @@ async def test_commands_work_on_their_own_runs_and_leave_a_strangers_alone(
     ada, bob, carl = map(people.person, ("ada", "bob", "carl"))
     theirs = f"{run_id}-theirs"
     request = RunRequest(task="Add pagination", repo=str(people.repository("carl")))
-    stranger = await people.client.start_workflow("Pipeline", request, id=theirs, task_queue=naming.TASK_QUEUE)
+    stranger = await people.client.start_workflow("Pipeline", request, id=theirs, task_queue=identifiers.TASK_QUEUE)
 
     runs = {f"{run_id}-{name}": (cli, people.repository(name)) for name, cli in (("ada", ada), ("bob", bob))}
     commands = [
@@ -186,7 +186,7 @@ async def test_another_home_takes_over_by_the_state_remote_and_gives_back(
     watching = await ada.start("watch", run_id, "--json")
 
     async def served_by() -> set[str]:
-        polled = (await describe_queue(people.client, naming.run_queue(run_id), workflows=True)).pollers
+        polled = (await describe_queue(people.client, identifiers.run_queue(run_id), workflows=True)).pollers
         return {one.identity.rpartition("/")[2] for one in polled}
 
     async def shared() -> bool:
@@ -223,13 +223,18 @@ async def test_a_command_lends_its_credential_for_github_to_no_one(
     running = await ada.start("run", "Add pagination", "--repo", ".", "--run-id", run_id, cwd=repository)
     await assert_eventually(lambda: len(standin.requests) > 0)
     polled = {}
-    for queue in (naming.GITHUB_QUEUE, naming.GITHUB_READS, naming.TASK_QUEUE, naming.run_queue(run_id)):
+    for queue in (
+        identifiers.GITHUB_QUEUE,
+        identifiers.GITHUB_READS,
+        identifiers.TASK_QUEUE,
+        identifiers.run_queue(run_id),
+    ):
         polled[queue] = len((await describe_queue(people.client, queue, workflows=False)).pollers)
     assert polled == {
-        naming.GITHUB_QUEUE: 0,
-        naming.GITHUB_READS: 0,
-        naming.TASK_QUEUE: 0,
-        naming.run_queue(run_id): 1,
+        identifiers.GITHUB_QUEUE: 0,
+        identifiers.GITHUB_READS: 0,
+        identifiers.TASK_QUEUE: 0,
+        identifiers.run_queue(run_id): 1,
     }
     running.send_signal(signal.SIGINT)
     await finish(running, within=240)
@@ -268,4 +273,4 @@ async def test_a_detached_run_without_any_worker_says_what_to_start(people: Peop
     assert "No worker is at work" in detached.err
     assert "until one is started there with `baton worker`" in detached.err
     description = await people.client.get_workflow_handle(run_id).describe()
-    assert description.task_queue == naming.TASK_QUEUE
+    assert description.task_queue == identifiers.TASK_QUEUE

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decision, RunDocument, RunStatus, TaskDocument
 from tests.cli.conftest import Cli, Result, finish
 from tests.workspaces.conftest import AT, Project, run_files
@@ -37,7 +37,7 @@ class Scene:
         if status is RunStatus.WAITING:
             document.decisions = [Decision(id="D1", question="Which?", choices=["retry", "skip"])]
         files = {**run_files(run, self.store.repo), "state.json": document.model_dump_json().encode()}
-        ref = naming.run_ref(run)
+        ref = identifiers.run_ref(run)
         await self.store.commit_files(ref, expected=await self.store.read_head(ref), files=files, message="r", at=AT)
 
     async def add_message(self, run: str, number: int, text: str) -> None:
@@ -61,7 +61,7 @@ async def scene(cli: Cli, tmp_path: Path) -> Scene:
     scene = Scene(cli, store, base, change)
     for run, status, began in ((DONE, RunStatus.DONE, BEGAN), (WAITING, RunStatus.WAITING, BEGAN + timedelta(days=1))):
         await scene.save(run, status, began)
-        await store.move_ref(naming.integration_ref(run), change, expected=None)
+        await store.move_ref(identifiers.integration_ref(run), change, expected=None)
         await scene.add_message(run, 1, f"words of {run}")
     return scene
 

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunRequest
 from standin.script.scenario import Scenario, ScriptedStep
 from standin.server.app import StandIn
@@ -88,7 +88,7 @@ class FaultScene:
             Pipeline.run,
             RunRequest(task="Add a feature", repo=str(self.repo), **request),
             id=self.run,
-            task_queue=naming.TASK_QUEUE,
+            task_queue=identifiers.TASK_QUEUE,
         )
 
     async def worker(self, moment: Moment | None = None, **environment: str) -> BatonProcess:
@@ -137,7 +137,7 @@ class FaultScene:
     async def read_state(self) -> str | None:
         """`state.json` as it lies in the store."""
         store = await Store.open(self.home, str(self.repo))
-        head = await store.read_head(naming.run_ref(self.run))
+        head = await store.read_head(identifiers.run_ref(self.run))
         data = await store.read_file(head, "state.json") if head else None
         return data.decode() if data else None
 

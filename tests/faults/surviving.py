@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from baton.naming import make_slug
+from baton.identifiers import make_slug
 from baton.records.run import RunStatus
 from standin.script.scenario import Scenario
 from tests.conftest import HANGS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHandle
 
-from baton.naming import make_slug
+from baton.identifiers import make_slug
 from baton.policies import HEARTBEAT_TIMEOUT
 from baton.records.run import RunDocument, RunStatus
 from tests.conftest import assert_eventually

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
 from activities.github.comment_marker import MARKER
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunStatus
 from baton.steps.github import DeliveryOutcome
 from standin.script.scenario import Fault, ScriptedStep
@@ -132,7 +132,7 @@ async def test_many_deliveries_of_a_label_are_one_run_and_a_token_does_without_a
             number = await w.issue("Add pages")
         # A run of the issue is in the store, and Temporal has forgotten it: the next one does not go on in its lanes.
         store = await Store.open(w.settings.home, w.clone_url)
-        forgotten, at = naming.run_ref(w.run_id(number)), datetime.now(UTC)
+        forgotten, at = identifiers.run_ref(w.run_id(number)), datetime.now(UTC)
         await store.commit_files(forgotten, expected=None, files={"request.json": b"{}"}, message="old", at=at)
         run = w.run_id(number, 2)
         issue = await w.api("GET", f"/issues/{number}")

@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 
 from activities.github.client import GitHubClient, make_http_client
 from activities.github.reads import GitHubReadActivities
-from baton.naming import GITHUB_READS
+from baton.identifiers import GITHUB_READS
 from baton.records.issue import Delivery, Repository, RunRequested, Sender
 from baton.steps.github import DeliveryOutcome
 from tests.support.github.emulator import OWNER

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunRequest
 from baton.settings.core import Settings
 from standin.script.scenario import Scenario
@@ -45,7 +45,7 @@ class Stage:
             Pipeline.run,
             RunRequest(**{"task": "Add a feature", "repo": str(self.repo), **request}),
             id=self.run,
-            task_queue=naming.TASK_QUEUE,
+            task_queue=identifiers.TASK_QUEUE,
         )
 
     async def finish(self, **request: Any) -> RunDocument:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from baton.errors import ExitCode
-from baton.naming import TASK_QUEUE
+from baton.identifiers import TASK_QUEUE
 from baton.records.run import (
     Decide,
     Decision,

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.runtime.stores import Stores
 from activities.task.integrate import IntegrationActivities
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, Fork, RunStatus, TaskState
 from baton.steps.task import IntegrateInput
 from tests.pipelines.test_fork import forked
@@ -130,7 +130,7 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
         document = await stage.finish()
         store = await stage.store()
         base, first, second = (str(document.base_commit), *(str(item.commit) for item in document.tasks))
-        head = await store.head(naming.task_ref(stage.run, "t2"))
+        head = await store.head(identifiers.task_ref(stage.run, "t2"))
         assert head is not None
         wanted = IntegrateInput(
             run=stage.run, repo=str(stage.repo), task="t2", round=1, candidate=second, base=first, checkpoint=head
@@ -142,7 +142,7 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
         beside = store.source.commit(
             store.source.tree_of(second), [base], await store.message(second), datetime(2026, 11, 1, tzinfo=UTC)
         )
-        store.put(naming.integration_ref(stage.run), first)
+        store.put(identifiers.integration_ref(stage.run), first)
         wanted = wanted.model_copy(update={"candidate": beside, "base": base, "round": 2})
         landed = await ActivityEnvironment().run(integrate, wanted)
         assert landed.commit not in ("", beside, second)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, Fork, RunRequest, RunStatus
 from standin.script.scenario import ScriptedCall
 from tests.support.repositories import CONFIG, git, make_repository
@@ -265,7 +265,7 @@ async def test_contents_of_large_files_go_with_a_fork_and_to_another_host(staged
         request = RunRequest(task="Add a feature", repo=str(repo), fork=fork, publish=False)
         forked = f"{stage.run}-f"
         await stage.outcome(
-            await stage.client.start_workflow(Pipeline.run, request, id=forked, task_queue=naming.TASK_QUEUE)
+            await stage.client.start_workflow(Pipeline.run, request, id=forked, task_queue=identifiers.TASK_QUEUE)
         )
         store = await stage.store()
         pointer = pointer_to(asset.encode())

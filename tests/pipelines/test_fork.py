@@ -3,7 +3,7 @@
 import pytest
 
 from baton.errors import UsageError
-from baton.naming import TASK_QUEUE
+from baton.identifiers import TASK_QUEUE
 from baton.records.run import Fork, Guide, RunDocument, RunRequest, RunStatus, TaskState
 from standin.script.scenario import Scenario
 from tests.pipelines.conftest import Stage

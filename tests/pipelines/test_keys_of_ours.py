@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from baton.records.run import Decide, Guide, RunStatus
-from baton.text.key_masking import KeyMasker, encoded_forms, masked_names
+from baton.text.key_masker import KeyMasker, encoded_forms, masked_names
 from standin.script.scenario import ScriptedStep
 from tests.pipelines.conftest import CANARY
 from tests.support.scripts import escalate, made, plan, reviewed, scenario, session, task, tested

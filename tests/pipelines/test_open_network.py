@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest, RunStatus
 from tests.support.repositories import git
 from tests.support.scripts import bash, made, plan, reviewed, scenario, session, task, tested, write
@@ -62,13 +62,13 @@ async def test_a_repository_asks_for_the_network_and_a_person_decides(  # type: 
             Pipeline.run,
             RunRequest(task="Wait", repo=str(repo)),
             id=f"{stage.run}-other",
-            task_queue=f"{naming.TASK_QUEUE}-nobody",
+            task_queue=f"{identifiers.TASK_QUEUE}-nobody",
         )
         document = await stage.finish()
         result = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))["messages"][-1]
         described = await other.describe()
         store = await stage.store()
-        head = await store.head(naming.task_ref(stage.run, "t1"))
+        head = await store.head(identifiers.task_ref(stage.run, "t1"))
         log = await store.read(head or "", "gates/1.log")
     assert document.status is RunStatus.DONE, document
     assert described.status is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunStatus, TaskState
 from baton.text.markdown import escape_markdown
 from tests.support.repositories import git
@@ -30,7 +30,7 @@ async def test_a_change_becomes_a_tested_reviewed_branch(staged) -> None:  # typ
     )
     async with staged(script) as stage:
         document = await stage.finish()
-        child = await stage.client.get_workflow_handle(naming.task_workflow_id(stage.run, "t1")).describe()
+        child = await stage.client.get_workflow_handle(identifiers.task_workflow_id(stage.run, "t1")).describe()
         # The Web UI renders it as Markdown.
         assert await child.static_summary() == f"t1: {escape_markdown(title)}"
         assert "](https://e" not in escape_markdown(title)

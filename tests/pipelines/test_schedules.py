@@ -11,7 +11,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest, RunStatus
 from interfaces.cli.runs.stored_run import find_run
 from tests.conftest import assert_eventually
@@ -31,7 +31,7 @@ async def test_a_schedule_of_temporals_starts_a_run(staged) -> None:  # type: ig
             Pipeline.run,
             RunRequest(task="Add a feature", repo=str(stage.repo)),
             id=stage.run,
-            task_queue=naming.TASK_QUEUE,
+            task_queue=identifiers.TASK_QUEUE,
         )
         spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(days=365))])
         schedule = await stage.client.create_schedule(f"schedule-{stage.run}", Schedule(action=action, spec=spec))
@@ -54,10 +54,10 @@ async def test_a_schedule_of_temporals_starts_a_run(staged) -> None:  # type: ig
             await schedule.delete()
         assert document.status is RunStatus.DONE, document
         assert document.run == run
-        assert document.branch == naming.branch_name(run) == f"baton/{run.replace(':', '+')}"
+        assert document.branch == identifiers.branch_name(run) == f"baton/{run.replace(':', '+')}"
         shown = ["git", "-C", str(stage.repo), "show", f"{document.branch}:src/one.txt"]
         assert subprocess.run(shown, check=True, capture_output=True, text=True).stdout == "one\n"
-        for name in (run, naming.run_key(run)):
+        for name in (run, identifiers.run_key(run)):
             archive = await find_run(stage.settings.home, name)
             assert (await archive.read_document()).run == run
             assert await archive.read_transcript("t1")

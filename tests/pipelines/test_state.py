@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, RunDocument, RunStatus
 from tests.conftest import HANGS
 from tests.pipelines.conftest import Stage
@@ -26,7 +26,7 @@ ERROR = ["timestamp", "agent", "task", "error", "context", "recovery_attempted",
 async def kept(stage: Stage, name: str) -> Any:
     """One of the run's own files, as it stands in the store."""
     store = await stage.store()
-    data = await store.read_file(str(await store.read_head(naming.run_ref(stage.run))), name)
+    data = await store.read_file(str(await store.read_head(identifiers.run_ref(stage.run))), name)
     assert data is not None
     return json.loads(data)
 

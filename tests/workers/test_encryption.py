@@ -18,7 +18,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from baton.errors import ConfigurationError
-from baton.naming import new_run_id
+from baton.identifiers import new_run_id
 from baton.records.run import Decide, Guide, RunRequest, RunStatus
 from baton.settings.core import read_settings
 from baton.settings.encryption_keys import KeyRing

@@ -15,7 +15,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from baton import naming
+from baton import identifiers
 from baton.settings.core import read_settings
 from standin.server.server import serve_scenario
 from tests.pipelines.conftest import Stage
@@ -62,7 +62,7 @@ async def record_on_github(run: RecordedOnGitHub, env: WorkflowEnvironment, plac
     names = {
         forge.address: "https://github.example.org",
         world.standin.base_url: "https://api.example.org",
-        naming.host_queue(read_host_id(settings.home)): "baton-ws-recorded",
+        identifiers.host_queue(read_host_id(settings.home)): "baton-ws-recorded",
         socket.gethostname(): "host",
     }
     found = await _histories(env, world.run_id(1), 0)

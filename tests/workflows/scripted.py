@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import DecisionPolicy, Evidence, RunLimits
 from baton.steps.github import BranchSynced, CheckWritten, CommentWritten, OpenRoundInput, PullState, RoundOpened
 from baton.steps.publish import Published, PublishInput
@@ -136,7 +136,7 @@ class Script:
 
         match name:
             case "acquire_host":
-                return HostGranted(queue=naming.TASK_QUEUE)
+                return HostGranted(queue=identifiers.TASK_QUEUE)
             case "prepare_run":
                 policy = DecisionPolicy(default="retry", deadline_seconds=0.5) if self.asks else DecisionPolicy()
                 return Prepared(

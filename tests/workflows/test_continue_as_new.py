@@ -10,7 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from baton import naming
+from baton import identifiers
 from baton.records.issue import (
     EventPayload,
     GitHubIssue,
@@ -52,7 +52,7 @@ async def script() -> AsyncIterator[Script]:
     ) as env:
         await ensure_search_attributes(env.client)
         script = Script(env.client, asks=False, limits=RunLimits(rounds=10, wall_clock_seconds=86_400))
-        queues = (naming.TASK_QUEUE, naming.GITHUB_QUEUE, naming.GITHUB_READS)
+        queues = (identifiers.TASK_QUEUE, identifiers.GITHUB_QUEUE, identifiers.GITHUB_READS)
         workers = [
             Worker(env.client, task_queue=queue, workflows=WORKFLOWS, activities=[script.step]) for queue in queues
         ]
@@ -72,7 +72,7 @@ class Run:
     async def start(self) -> None:
         issue = GitHubIssue(repository=REPOSITORY, number=7, title="Add pages", requester=ADA, branch=BRANCH)
         request = RunRequest(task="Add pages", repo=REPOSITORY.clone_url, github=issue)
-        await self.script.client.start_workflow(Pipeline.run, request, id=self.run, task_queue=naming.TASK_QUEUE)
+        await self.script.client.start_workflow(Pipeline.run, request, id=self.run, task_queue=identifiers.TASK_QUEUE)
 
     async def tell(self, matter: EventPayload, *, delivery: str = "") -> str:
         self.deliveries += 1

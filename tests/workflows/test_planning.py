@@ -8,7 +8,7 @@ from baton.steps.task import PlannedTask
 from workflows.budget.cap_decisions import CapDecisions
 from workflows.budget.wall_clock import WallClock
 from workflows.decisions.escalation import Escalations
-from workflows.stages.planning import Orchestrator
+from workflows.stages.plan_stage import Orchestrator
 from workflows.state.run_context import RunContext
 
 TASK = PlannedTask(id="t1", title="Pages", role="backend")

@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, RunDocument, RunLimits, RunRequest, RunStatus, TaskState
 from tests.conftest import HANGS, assert_eventually
 from tests.pipelines.conftest import events
@@ -30,7 +30,7 @@ async def script(client: Client) -> AsyncIterator[Script]:
     script = Script(client)
     worker = Worker(
         client,
-        task_queue=naming.TASK_QUEUE,
+        task_queue=identifiers.TASK_QUEUE,
         workflows=WORKFLOWS,
         activities=[script.step],
         max_concurrent_activities=500,
@@ -44,7 +44,7 @@ async def script(client: Client) -> AsyncIterator[Script]:
 
 async def start(script: Script, run: str, **request: Any) -> Any:
     return await script.client.start_workflow(
-        Pipeline.run, RunRequest(task="Do it", repo="/srv/shop", **request), id=run, task_queue=naming.TASK_QUEUE
+        Pipeline.run, RunRequest(task="Do it", repo="/srv/shop", **request), id=run, task_queue=identifiers.TASK_QUEUE
     )
 
 

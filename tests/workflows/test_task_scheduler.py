@@ -8,7 +8,7 @@ from workflows.budget.cap_decisions import CapDecisions
 from workflows.budget.wall_clock import WallClock
 from workflows.calls.child_workflows import ChildEnded
 from workflows.decisions.escalation import Escalations
-from workflows.stages.planning import Orchestrator
+from workflows.stages.plan_stage import Orchestrator
 from workflows.stages.task_scheduler import TaskScheduler
 from workflows.state.run_context import RunContext
 

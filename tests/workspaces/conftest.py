@@ -157,7 +157,7 @@ async def records(lab: Lab, count: int, size: int = 100) -> list[str]:
 HOLDER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from workspaces.git.file_lock import locked
+from system.file_lock import locked
 
 async def hold():
     async with locked(Path(sys.argv[1])):

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.presence import PresenceActivities
-    from baton import naming
+    from baton import identifiers
     from baton.policies import ATTEND_TIMEOUT, HEARTBEAT_TIMEOUT, PRESENCE_ANSWER
     from baton.steps.task import AttendStepInput
     from workflows.calls.cancellation import await_end
@@ -34,7 +34,7 @@ async def wait_in_queue(queue: str, begin: "Callable[[str], workflow.ActivityHan
     attended = workflow.start_activity_method(
         PresenceActivities.attend_step,
         AttendStepInput(step=step_id),
-        task_queue=naming.presence_queue(queue),
+        task_queue=identifiers.presence_queue(queue),
         schedule_to_start_timeout=PRESENCE_ANSWER,
         start_to_close_timeout=ATTEND_TIMEOUT,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,

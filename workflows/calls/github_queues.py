@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.runtime.failures import ASKED_TO_WAIT, AWAY, DENIED, WORKER_SHUTDOWN
-    from baton.naming import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
+    from baton.identifiers import GITHUB_QUEUE, GITHUB_READS, TASK_QUEUE
     from baton.policies import GITHUB_PICKUP, GITHUB_TIMEOUT, HEARTBEAT_TIMEOUT, UNREACHABLE_WAITS
     from workflows.calls.cancellation import CancellationGuard, raise_if_stopped
     from workflows.calls.workspace_host import StepFailed, failed_step, retry_policy

@@ -47,7 +47,7 @@ class ProgressSignals:
 
 
 def make_wait_reporter(run: str, task: str, round_number: Callable[[], int]) -> Callable[[str], Awaitable[None]]:
-    """Return a callback for `WorkspaceHost` that shows a child workflow's waits in its run; an empty text ends a wait."""
+    """Return a callback for `WorkspaceHost` that shows a child's waits in its run; an empty text ends a wait."""
 
     async def tell(what: str) -> None:
         if workflow.info().parent is None or not workflow.patched("tell-waits"):

@@ -11,7 +11,7 @@ from typing import Literal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton import naming
+    from baton import identifiers
     from baton.decision_book import DecisionRefused
     from baton.records.issue import (
         BatonCommand,
@@ -225,7 +225,9 @@ class GitHubInbox:
             return
         # Patched, for a run that has left such a check out before goes on. Whose it is the webhook has looked up by
         # its App: an `external_id` anybody can write. Only such a run gets the marker.
-        if check.external_id != naming.run_key(self._books.document.run) or workflow.patched("checks-by-their-app"):
+        if check.external_id != identifiers.run_key(self._books.document.run) or workflow.patched(
+            "checks-by-their-app"
+        ):
             said = "\n".join(part for part in (check.title, check.summary) if part)
             text = said or f"It ended with {check.conclusion or 'a failure'}."
             self._add_feedback(Feedback(FeedbackItem(source=f"check {check.name}", text=text), check))

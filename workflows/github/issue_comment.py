@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.github.writes import GitHubWriteActivities
-    from baton import naming
+    from baton import identifiers
     from baton.github.comment_text import CommentContent, render_comment
     from baton.policies import MAX_LAST_REPORT_WAIT
     from baton.records.run import RunDocument, RunStatus
@@ -119,7 +119,7 @@ class IssueComment:
             CommentInput(
                 repository=self._issue.repository,
                 number=self._issue.number,
-                run=naming.run_key(document.run),
+                run=identifiers.run_key(document.run),
                 comment=self._comment,
                 body=render_comment(report),
             ),

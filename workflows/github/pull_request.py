@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.github.checks import CheckActivities
     from activities.github.reads import GitHubReadActivities
     from activities.github.writes import GitHubWriteActivities
-    from baton import naming
+    from baton import identifiers
     from baton.github.pull_request_text import PullRequestContent, check_summary, check_title, render_body, render_title
     from baton.records.run import GateDocument
     from baton.steps.carried import CarriedPullRequest
@@ -139,7 +139,7 @@ class PullRequest:
         check = CheckInput(
             repository=self._issue.repository,
             commit=commit,
-            run=naming.run_key(self._books.document.run),
+            run=identifiers.run_key(self._books.document.run),
             status="completed" if conclusion else "in_progress",
             conclusion=conclusion,
             title=title[:200],

@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.run.publish import PublishActivities
     from activities.task.gate import GateActivities
     from activities.task.integrate import IntegrationActivities
-    from baton import naming
+    from baton import identifiers
     from baton.decision_book import PUBLISH
     from baton.errors import ContentsMissing, FilteredPaths
     from baton.policies import TURN_TIMEOUT
@@ -165,7 +165,7 @@ class Publication:
             run=self._request.run, repo=self._request.repo, commit=commit, branch=branch, expected=expected
         )
 
-        summary = f"publish {branch or naming.branch_name(self._request.run)}"
+        summary = f"publish {branch or identifiers.branch_name(self._request.run)}"
         while True:
             step = Step(PublishActivities.publish_run, publishing, summary)
             try:

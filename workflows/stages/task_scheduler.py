@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton import naming
+    from baton import identifiers
     from baton.records.run import GateDocument, Guide, RunLimits, RunStatus, TaskState
     from baton.steps.session import Escalation
     from baton.steps.task import PlannedTask, TaskInput, TaskProgress, TaskResult
@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls.cancellation import close_scope, raise_if_stopped
     from workflows.calls.child_workflows import ChildEnded, await_child, start_child
     from workflows.decisions.escalation import Escalations, Skip
-    from workflows.stages.planning import Orchestrator
+    from workflows.stages.plan_stage import Orchestrator
     from workflows.state.run_context import RunContext
     from workflows.task import Task
 
@@ -58,7 +58,7 @@ class TaskScheduler:
         `begun` says where tasks go on that another run has begun.
         """
         inboxes = self._context.inboxes
-        early = [*self._orchestrator.left_over, *inboxes.get(naming.PLAN_TASK, [])]
+        early = [*self._orchestrator.left_over, *inboxes.get(identifiers.PLAN_TASK, [])]
         inboxes.clear()
         inboxes.update({task.id: list(early) for task in tasks})
         drives = [asyncio.create_task(self.run_task(task, (begun or {}).get(task.id))) for task in tasks]
@@ -113,7 +113,7 @@ class TaskScheduler:
         # What came while the task was not at work is there from its first turn on.
         progress.guidance = [*progress.guidance, *inbox]
         inbox.clear()
-        name = naming.task_workflow_id(run, task.id)
+        name = identifiers.task_workflow_id(run, task.id)
         if self._books.lean:
             self._books.begin_stage(task.id, "make" if progress.stage == "open" else progress.stage, progress.round)
         child = await start_child(

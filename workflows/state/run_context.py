@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from baton.naming import PLAN_TASK
+    from baton.identifiers import PLAN_TASK
     from baton.records.run import RunDocument, RunLimits, RunRequest
     from workflows.calls.interruption import Interruption
     from workflows.calls.workspace_host import WorkspaceHost

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.run.state_files import StateActivities
-    from baton import naming
+    from baton import identifiers
     from baton.budget.caps import with_costs
     from baton.decision_book import DecisionBook
     from baton.policies import GIT_TIMEOUT
@@ -99,7 +99,7 @@ class StateWriter:
             saved = await self._host.attempt_step(
                 StateActivities.save_state,
                 SaveInput(
-                    run=naming.run_key(self._document.run),
+                    run=identifiers.run_key(self._document.run),
                     repo=self._document.repo,
                     state=self.current_document(),
                     at=workflow.now(),

@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from system.safe_directory import SafeDirectory, remove_tree
 from workspaces.checkpoints.agent_refs import BRANCH, AgentRefs, packed_refs, stash_log
-from workspaces.git.safe_directory import SafeDirectory, remove_tree
 
 _CONFIG = """\
 [core]

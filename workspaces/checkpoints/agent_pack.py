@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.safe_directory import SafeDirectory, clear_away
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.agent_refs import AgentRefs
 from workspaces.checkpoints.sandboxed_git import Quarantine, run_git_script
 from workspaces.git.errors import translate_errors
 from workspaces.git.run import quote_alternate
-from workspaces.git.safe_directory import SafeDirectory, clear_away
 from workspaces.sandbox.sandbox import Sandbox
 
 MAX_PACK = 32 << 20

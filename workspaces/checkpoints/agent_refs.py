@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from workspaces.git.safe_directory import SafeDirectory
+from system.safe_directory import SafeDirectory
 
 BRANCH = "refs/heads/work"
 STASH = "refs/stash"

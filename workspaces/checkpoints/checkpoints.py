@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from baton.errors import WorkspaceError
 from baton.steps.store_paths import BASE, GIT, GIT_PACK, GIT_STATE, META, WORKSPACE
 from system.uncancellable import run_in_thread
@@ -31,13 +31,13 @@ class Lane:
     task: str
 
     def __post_init__(self) -> None:
-        if not naming.is_run_key(self.run) or not naming.is_task_id(self.task):
+        if not identifiers.is_run_key(self.run) or not identifiers.is_task_id(self.task):
             raise WorkspaceError(f"{self.run!r}/{self.task!r} cannot name a line of checkpoints.")
 
     @property
     def ref(self) -> str:
         """The ref of the newest checkpoint."""
-        return naming.task_ref(self.run, self.task)
+        return identifiers.task_ref(self.run, self.task)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 import re
 
-from baton import naming
+from baton import identifiers
 from baton.errors import UsageError
 from baton.records.run import Fork
 from baton.steps.store_paths import PLAN, answer_file, task_file, transcript_folder
@@ -17,7 +17,7 @@ async def planned_roles(store: Store, run: str) -> dict[str, str]:
     """Return the tasks of a run's plan in its order, each with its maker's role. Raises UsageError if there is no
     plan.
     """
-    head = await store.read_head(naming.run_ref(run))
+    head = await store.read_head(identifiers.run_ref(run))
     if head is None:
         raise store.work_elsewhere(run, "file")
     order = await store.read_file(head, PLAN)
@@ -41,7 +41,7 @@ async def resolve_fork(store: Store, fork: Fork) -> tuple[Fork, str]:
     role = roles.get(fork.task)
     if role is None:
         raise UsageError(f"The run {fork.run} has no task {fork.task[:60]!r}; its plan has: {', '.join(roles)}.")
-    session = fork.session or naming.session_name(1, role)
+    session = fork.session or identifiers.session_name(1, role)
     found = _SESSION.fullmatch(session)
     if found is None or found["role"] not in (role, "tester", "reviewer"):
         raise UsageError(

@@ -9,9 +9,9 @@ import contextlib
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 
+from system.safe_directory import SafeDirectory
 from workspaces.checkpoints.walk import is_deep
 from workspaces.git.object_database import ObjectDatabase
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.git.tree_codec import GITLINK, TreeEntry
 
 _MAX_NAMED = 200

@@ -5,7 +5,7 @@ rules: https://git-scm.com/docs/gitignore.
 """
 
 from system.path_patterns import PathPattern
-from workspaces.git.safe_directory import SafeDirectory
+from system.safe_directory import SafeDirectory
 
 _LARGEST = 1 << 20
 

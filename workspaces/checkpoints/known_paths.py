@@ -4,11 +4,11 @@ import stat
 from collections.abc import Collection, Iterable
 
 from baton.records.left_out import DEEP, IGNORED, LARGE, NAME, SPECIAL
+from system.safe_directory import SafeDirectory, is_path
 from workspaces.checkpoints.file_metadata import FileMetadata, is_plain, kept_mode
 from workspaces.checkpoints.ignored_paths import IgnoreRules
 from workspaces.checkpoints.walk import MAX_FILE, is_deep, is_long, is_refused, nested_files
 from workspaces.git.object_database import ObjectDatabase
-from workspaces.git.safe_directory import SafeDirectory, is_path
 from workspaces.git.tree_codec import EXECUTABLE, FILE, LINK, TREE, TreeEntry
 
 

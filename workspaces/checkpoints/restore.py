@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from baton.errors import DiskFull, SandboxUnavailable, WorkspaceError
+from system.safe_directory import SafeDirectory, remove_path
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints import agent_git_dir
 from workspaces.checkpoints.file_metadata import PLAIN_DIRECTORY, FileMetadata, plain_mode
@@ -17,7 +18,6 @@ from workspaces.checkpoints.walk import walk_and_disarm, walk_workspace
 from workspaces.git.errors import translate_errors
 from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import SafeDirectory, remove_path
 from workspaces.git.tree_codec import TREE
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store

@@ -19,10 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import clean_text, disk_full, is_disk_full, translate_errors
 from workspaces.git.run import CONFIG, quote_alternate
-from workspaces.git.safe_directory import clear_away
 from workspaces.sandbox.command import CommandResult, SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from baton.records.left_out import DEEP, EMPTY, IGNORED, LARGE, NAME, NESTED, REFUSED, SPECIAL
+from system.safe_directory import SafeDirectory, is_path
 from workspaces.checkpoints.checkpoints import WorkspaceSnapshot
 from workspaces.checkpoints.file_metadata import FileMetadata, parse_metadata
 from workspaces.checkpoints.restore import put_back_path, remove_empty_upwards
 from workspaces.checkpoints.sandboxed_git import Quarantine
 from workspaces.checkpoints.walk import WalkResult, is_refused
 from workspaces.git.object_database import ObjectDatabase
-from workspaces.git.safe_directory import SafeDirectory, is_path
 from workspaces.git.tree_codec import GITLINK, TREE, TreeEntry
 
 _IN_THE_WAY = frozenset({NAME, LARGE, DEEP})

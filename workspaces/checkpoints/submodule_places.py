@@ -5,9 +5,9 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from system.safe_directory import SafeDirectory
 from workspaces.checkpoints.gitlinks import clear_places, is_within
 from workspaces.checkpoints.walk import Strays
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.store.submodules import SubmoduleContents, digest_of, place_copy
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pygit2
 
 from system.directory_walk import DirectoryCursor
+from system.safe_directory import SafeDirectory
 from workspaces.checkpoints.file_metadata import (
     PLAIN_DIRECTORY,
     PLAIN_EXECUTABLE,
@@ -23,7 +24,6 @@ from workspaces.checkpoints.file_metadata import (
 )
 from workspaces.checkpoints.ignored_paths import IgnoreRules
 from workspaces.git.loose_objects import require_whole
-from workspaces.git.safe_directory import SafeDirectory
 
 MAX_FILE = 100 * 1024 * 1024
 """Bytes of a file that is kept at most. Hosts refuse more (GitHub: 100 MiB), and each change would store it again."""

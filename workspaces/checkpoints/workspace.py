@@ -18,10 +18,12 @@ from functools import cache
 from pathlib import Path
 
 from baton.errors import WorkspaceError
-from baton.naming import is_run_key
+from baton.identifiers import is_run_key
 from baton.policies import WORKSPACE_WAIT
 from baton.records.left_out import IGNORED
 from baton.settings.core import SandboxMode
+from system.file_lock import LockHeld, hold_lock
+from system.safe_directory import SafeDirectory, is_path
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.agent_git import AgentGit
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane, WorkspaceSnapshot
@@ -42,8 +44,6 @@ from workspaces.checkpoints.submodule_places import SubmodulePlaces
 from workspaces.checkpoints.walk import WalkResult, walk_and_disarm
 from workspaces.checkpoints.workspace_index import WorkspaceIndex
 from workspaces.git.errors import translate_errors
-from workspaces.git.file_lock import LockHeld, hold_lock
-from workspaces.git.safe_directory import SafeDirectory, is_path
 from workspaces.sandbox.command import INSIDE
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store

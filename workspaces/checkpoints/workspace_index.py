@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from system.safe_directory import clear_away
 from workspaces.checkpoints.sandboxed_git import Quarantine
-from workspaces.git.safe_directory import clear_away
 
 
 class WorkspaceIndex:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pygit2
 
+from system.safe_directory import SafeDirectory
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import translate_errors
 from workspaces.git.object_database import ObjectDatabase, prepare_library
 from workspaces.git.repositories import scratch_repository
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.git.tree_codec import EXECUTABLE, FILE, TreeEntry
 from workspaces.store.store import Store
 

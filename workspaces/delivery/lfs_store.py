@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from baton import naming
+from baton import identifiers
+from system.safe_directory import SafeDirectory
 from system.uncancellable import run_in_thread
 from workspaces.delivery.filter_attributes import LFS, filters_of
 from workspaces.git.errors import translate_errors
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.git.tree_codec import EMPTY_TREE, EXECUTABLE, FILE, TreeEntry
 from workspaces.store.store import Store
 
@@ -95,14 +95,14 @@ async def keep_contents(store: Store, run: str, task: str, commit: str, contents
 
     with translate_errors("keeping the contents of LFS files"):
         kept = await run_in_thread(build_commit)
-    await store.move_ref(naming.contents_ref(run, task, commit), kept, expected=None)
+    await store.move_ref(identifiers.contents_ref(run, task, commit), kept, expected=None)
 
 
 async def find_contents(store: Store, run: str) -> dict[LfsPointer, str]:
     """Return the contents of LFS files that a run's store keeps, as blobs by pointer."""
     found: dict[LfsPointer, str] = {}
     for ref in store.list_refs(run):
-        commit = await store.read_head(ref) if naming.is_contents_ref(ref) else None
+        commit = await store.read_head(ref) if identifiers.is_contents_ref(ref) else None
         if commit is None:
             continue
         with translate_errors("reading the contents of LFS files"):

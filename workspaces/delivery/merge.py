@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from baton.errors import WorkspaceError
+from system.safe_directory import SafeDirectory
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.gitlinks import with_gitlinks
@@ -17,7 +18,6 @@ from workspaces.git.errors import GitFailed, translate_errors
 from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.repositories import scratch_repository
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.git.tree_codec import EXECUTABLE, FILE, GITLINK, TREE, TreeChange, TreeEntry
 from workspaces.store.store import Store
 

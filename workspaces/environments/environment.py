@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from system.file_lock import hold_lock
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
-from workspaces.git.file_lock import hold_lock
-from workspaces.git.safe_directory import clear_away
 from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 

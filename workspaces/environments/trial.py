@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
 from workspaces.environments.environment import Checkout, Environment
 from workspaces.environments.test_report import TestReport, parse_report
-from workspaces.git.safe_directory import clear_away
 from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox
 

@@ -12,7 +12,7 @@ import pygit2
 from baton.errors import DiskFull, WorkspaceError
 from baton.policies import BRIEF_WAIT
 from baton.text.redaction import Redactor
-from workspaces.git.file_lock import LockHeld, held_briefly
+from system.file_lock import LockHeld, held_briefly
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded")

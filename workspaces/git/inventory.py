@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from workspaces.git.findings import StoreFinding
 from workspaces.git.object_database import prepare_library
 
@@ -51,7 +51,7 @@ class StoreEntry:
 
     def has_run(self, run: str) -> bool:
         """Whether a run has refs in this store, as far as that can be seen without git."""
-        key = naming.run_key(run)
+        key = identifiers.run_key(run)
         return any(
             os.path.lexists(self.root / name / "refs/baton" / key)
             or f" refs/baton/{key}/".encode() in (_read_small(self.root / name / "packed-refs") or b"")
@@ -99,7 +99,7 @@ def read_repository_name(root: Path) -> str | None:
         said = (_read_small(root / "repository") or b"").decode().strip()
     except ValueError:
         return None
-    return said if said and naming.repo_key(said) == root.name else None
+    return said if said and identifiers.repo_key(said) == root.name else None
 
 
 def find_faults(home: Path, root: Path) -> Iterator[StoreFinding]:

@@ -16,10 +16,10 @@ import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, Option
 
 from system.fsync import UnsyncedFiles
+from system.safe_directory import split_path
 from workspaces.git.commits import ENGINE, CommitAuthor, commit_bytes
 from workspaces.git.errors import require_free_space
 from workspaces.git.loose_objects import KINDS, DamagedObject, object_directories, read_loose, require_whole
-from workspaces.git.safe_directory import split_path
 from workspaces.git.tree_codec import EMPTY_TREE, TREE, TreeChange, TreeEntry, dump_tree, parse_tree
 
 _MAX_REMEMBERED = 30_000

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from baton.errors import BatonError
 from baton.logs import get_logger
+from system.file_lock import held_if_free
 from workspaces.git.errors import clean_text
-from workspaces.git.file_lock import held_if_free
 from workspaces.git.run import call_git
 
 MANY = 2_048

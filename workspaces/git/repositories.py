@@ -12,10 +12,10 @@ import pygit2
 
 from baton.text.redaction import strip_url_credentials
 from system.fsync import sync_tree, write_durably
+from system.safe_directory import clear_away, remove_path
 from system.uncancellable import run_in_thread
 from workspaces.git.inventory import ALTERNATES, REPOSITORIES
 from workspaces.git.object_database import prepare_library
-from workspaces.git.safe_directory import clear_away, remove_path
 
 CONFIG = """\
 [core]

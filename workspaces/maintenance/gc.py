@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from baton import naming
+from baton import identifiers
 from system.directory_walk import directories_below, walk_files
+from system.file_lock import hold_lock
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.repack import gc_lock
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import clear_away
 from workspaces.maintenance import stale_files
 from workspaces.store.state_remote import OURS
 from workspaces.store.store import Store
@@ -51,7 +51,7 @@ async def measure_run(store: Store, run: str, *, whole: bool) -> RunUsage:
     """
     with translate_errors(f"looking at the run {run}"):
         every = await run_in_thread(_list_tips, store)
-    own = naming.run_ref(run)
+    own = identifiers.run_ref(run)
     going = [ref for ref in store.list_refs(run) if whole or ref != own]
     staying = {commit for ref, commit in every.items() if ref not in going}
     size = 0

@@ -12,12 +12,12 @@ from pygit2.enums import ObjectType
 
 from baton.errors import BatonError
 from system.directory_walk import DIRECTORY, walk_directories
+from system.safe_directory import SafeDirectory
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.walk import MAX_PATH
 from workspaces.git.object_database import ObjectDatabase, object_id
 from workspaces.git.repositories import scratch_repository
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.maintenance.verify_workspaces import index_is_whole, runs_of
 from workspaces.store.fetch import HEADS, TAGS
 from workspaces.store.local_source import guard_options

@@ -14,7 +14,7 @@ from typing import Any
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, WorkspaceError
 from baton.steps.store_paths import DECISIONS, REQUEST, STATE
 from system.uncancellable import run_in_thread
@@ -58,7 +58,7 @@ def _known_commits(store: Store, ref: str, run: str, task: str) -> set[str]:
     with suppress(OSError, ValueError):
         known.add((store.root / "pushed" / ref.removeprefix(OURS)).read_text().strip())
     with suppress(KeyError, ValueError, TypeError, AttributeError, OSError, pygit2.GitError, WorkspaceError):
-        head = store.objects.repo.references[naming.run_ref(run)].target
+        head = store.objects.repo.references[identifiers.run_ref(run)].target
         state = _read_content(store.objects, str(head), STATE)
         known |= {state["head_commit"]} if task == "integration" else set()
         known |= {entry["commit"] for entry in state["tasks"] if entry["id"] == task}
@@ -81,7 +81,7 @@ def _first_parents(objects: ObjectDatabase, tip: str) -> list[str]:
 def _run_of(objects: ObjectDatabase, commit: str, name: str) -> str | None:
     with suppress(KeyError, ValueError, OSError, pygit2.GitError, WorkspaceError, AttributeError):
         run = _read_content(objects, commit, name).get("run")
-        return naming.run_key(run) if isinstance(run, str) else None
+        return identifiers.run_key(run) if isinstance(run, str) else None
     return None
 
 
@@ -93,7 +93,7 @@ def _read_content(objects: ObjectDatabase, commit: str, name: str) -> Any:
 async def restore_records(store: Store) -> None:
     """Restore the invalid files of runs from the newest version in the run's history that is valid."""
     for name in sorted(await run_in_thread(lambda: set(store.objects.repo.references))):
-        if name.startswith(OURS) and name == naming.run_ref(run_of_ref(name)):
+        if name.startswith(OURS) and name == identifiers.run_ref(run_of_ref(name)):
             head = await store.read_head(name)
             with suppress(StaleAttempt):  # a worker has just written a newer one
                 files = await run_in_thread(_whole_versions, store.objects, str(head))

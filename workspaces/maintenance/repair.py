@@ -13,9 +13,9 @@ import pygit2
 
 from baton.errors import StateRemoteAway, WorkspaceError
 from baton.steps.store_paths import WORKSPACE
+from system.file_lock import hold_lock
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.findings import StoreFinding, StoreReport
 from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.repack import gc_lock

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from baton.policies import GIT_TIMEOUT
 from system.directory_walk import walk_files
-from workspaces.git.file_lock import held_if_free
-from workspaces.git.safe_directory import remove_path
+from system.file_lock import held_if_free
+from system.safe_directory import remove_path
 
 LEFT_ALONE = GIT_TIMEOUT + timedelta(minutes=1)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from baton.errors import WorkspaceError
 from baton.steps.store_paths import REQUEST, STATE
+from system.file_lock import hold_lock
 from system.fsync import write_durably
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.findings import StoreFinding
 from workspaces.git.inventory import ALTERNATES, PACKED_REF, StoreEntry, inspect_store
 from workspaces.git.object_database import ObjectDatabase
@@ -109,7 +109,7 @@ def _repository_by_runs(root: Path) -> str | None:
             if re.fullmatch(re.escape(OURS) + "[^/]+/run/head", ref):
                 for name in (REQUEST, STATE):
                     said = _repository_of(objects, ref, name)
-                    if said is not None and naming.repo_key(said) == root.name:
+                    if said is not None and identifiers.repo_key(said) == root.name:
                         return said
     return None
 

@@ -8,18 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from baton import naming
+from baton import identifiers
 from baton.errors import WorkspaceError
-from baton.steps.store_paths import (
-    BASE,
-    CONFLICTS,
-    GATES,
-    META,
-    REPORTS,
-    TRANSCRIPT,
-    TURN_FILE,
-    WORKSPACE,
-)
+from baton.steps.store_paths import BASE, CONFLICTS, GATES, META, REPORTS, TRANSCRIPT, TURN_FILE, WORKSPACE
 from system.directory_walk import walk_files
 from system.uncancellable import run_in_thread
 from workspaces.checkpoints.file_metadata import parse_metadata
@@ -159,7 +150,7 @@ def _explain_ref(ref: str) -> str:
         return f"the run {run} cannot go on, and its state.json and decisions.json cannot be shown"
     if rest == "integration/head":
         return f"the finished tasks of the run {run} cannot be published"
-    if naming.is_contents_ref(ref):
+    if identifiers.is_contents_ref(ref):
         return f"files that the run {run} has put behind Git LFS cannot be uploaded"
     kind = rest.split("/", 2)[1] if "/" in rest else ""
     if kind == "candidate":
@@ -178,9 +169,9 @@ def _read_all(store: Store, report: StoreReport, refs: dict[str, str]) -> None:
             continue
         try:
             with translate_errors(f"reading {ref}"):
-                if ref == naming.run_ref(run_of_ref(ref)):
+                if ref == identifiers.run_ref(run_of_ref(ref)):
                     report.findings += _read_records(objects, ref, tip)
-                elif naming.is_contents_ref(ref):
+                elif identifiers.is_contents_ref(ref):
                     for name, leaf in objects.list_leaves(objects.tree_of(tip)):
                         if not objects.has_object(leaf.oid):
                             raise WorkspaceError(f"the content {name[:12]} is missing")

@@ -14,8 +14,8 @@ from baton import policies
 from baton.errors import DiskFull
 from baton.records.run import Evidence
 from baton.text.redaction import Redactor
+from system.safe_directory import clear_away
 from system.uncancellable import run_in_thread
-from workspaces.git.safe_directory import clear_away
 from workspaces.project.baton_toml import GateConfig
 from workspaces.sandbox.sandbox import CommandResult, Sandbox, SandboxCommand
 

@@ -8,9 +8,9 @@ import pygit2
 
 from baton.errors import RepositoryError
 from system.directory_walk import walk_files
+from system.file_lock import hold_lock
 from workspaces.git.credentials import CredentialHeader
 from workspaces.git.errors import GitFailed, clean_text, translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.run import FETCH_OPTIONS, call_git
 from workspaces.store.local_source import guard_options, hooks_of
 from workspaces.store.promised_objects import open_complete

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, StateRemoteAway
+from system.file_lock import hold_lock
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.store.state_remote import OURS, StateRemote, run_of_ref
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def catch_up(
         offered = await remote.list_refs(store, run)
         shared = {ref: offered[ref] for ref in _shared_refs(run) if ref in offered}
         # Refs that are written once are for all hosts: a gate or a publication needs them.
-        shared |= {ref: oid for ref, oid in offered.items() if naming.is_contents_ref(ref)}
+        shared |= {ref: oid for ref, oid in offered.items() if identifiers.is_contents_ref(ref)}
         foreign = lane is not None and lane in offered and not _is_ours(store, lane, offered[lane])
         # A host that takes over needs the run and not only a lane: its accounts are over all of it.
         if not await _fetch_refs(store, remote, offered if foreign else shared):
@@ -124,7 +124,7 @@ async def _push_missed(store: "Store", remote: StateRemote, lane: str, there: st
 
 async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict[str, str]) -> None:
     """Push all refs of a run that the remote lacks: a push failed, or the remote was set or emptied meanwhile."""
-    for ref in sorted(store.list_refs(run), key=lambda ref: ref != naming.integration_ref(run)):
+    for ref in sorted(store.list_refs(run), key=lambda ref: ref != identifiers.integration_ref(run)):
         here = await store.read_head(ref)
         if here is not None and ref not in offered:
             async with _one_at_a_time(store, ref):
@@ -134,7 +134,7 @@ async def _copy_all(store: "Store", remote: StateRemote, run: str, offered: dict
 async def _push_ref(store: "Store", remote: StateRemote, ref: str, new: str, lease: str | None) -> bool:
     objects = store.repository_of(ref)
     # The tree of a run's first commit is pushed, too: later pushes leave out its objects.
-    tree = objects.tree_of(new) if lease is None and ref == naming.integration_ref(run_of_ref(ref)) else None
+    tree = objects.tree_of(new) if lease is None and ref == identifiers.integration_ref(run_of_ref(ref)) else None
     done = await remote.push_ref(store, ref, new, lease=lease, git_dir=Path(objects.repo.path), tree=tree)
     if done:
         await run_in_thread(_note_pushed, store, ref, new)
@@ -210,7 +210,7 @@ def _is_ancestor(store: "Store", ref: str, new: str, old: str) -> bool:
 
 def _shared_refs(run: str) -> tuple[str, str]:
     """Return the refs with several writers, that of the project's commits first."""
-    return naming.integration_ref(run), naming.run_ref(run)
+    return identifiers.integration_ref(run), identifiers.run_ref(run)
 
 
 def _one_at_a_time(store: "Store", ref: str) -> AbstractAsyncContextManager[None]:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from baton import naming
+from baton import identifiers
 from baton.errors import ConfigurationError, DiskFull, RepositoryError, StateRemoteAway, WorkspaceError
 from baton.policies import GIT_TIMEOUT
 from baton.text.redaction import strip_url_credentials
@@ -149,7 +149,7 @@ class StateRemote:
         )
 
     def _remote_name(self, store: "Store", ref: str) -> str:
-        return f"{OURS}{naming.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
+        return f"{OURS}{identifiers.repo_key(store.repo)}/{ref.removeprefix(OURS)}"
 
     async def _run_git(self, arguments: Sequence[str], git_dir: Path, doing: str, timeout: timedelta) -> GitResult:
         # Packs and not loose objects: after a crash a pack is there whole or not at all.

@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from baton import naming
+from baton import identifiers
 from baton.errors import StaleAttempt, StoreDamaged, WorkElsewhere, WorkspaceError
+from system.file_lock import hold_lock
 from system.uncancellable import run_in_thread
 from workspaces.git.credentials import CredentialHeader, Credentials, header_for
 from workspaces.git.errors import hold_brief_lock, translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.inventory import inspect_store
 from workspaces.git.object_database import ObjectDatabase
 from workspaces.git.ref_update import move_ref
@@ -55,7 +55,7 @@ class Store:
         self.remote = remote
         self.hooks = hooks
         self._credentials = credentials
-        self.root = home / "stores" / naming.repo_key(repo)
+        self.root = home / "stores" / identifiers.repo_key(repo)
         self.source_path = self.root / "source.git"
         self.path = self.root / "store.git"
         self.objects = ObjectDatabase(self.path)
@@ -79,7 +79,7 @@ class Store:
         """
         if remote is not None:
             remote.refuse_target(repo)
-        root = home / "stores" / naming.repo_key(repo)
+        root = home / "stores" / identifiers.repo_key(repo)
         with translate_errors("opening the store"):
             place = await run_in_thread(inspect_store, home, root, repo)
             if place is not None and place.faults:

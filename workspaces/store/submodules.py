@@ -23,13 +23,13 @@ from baton.records.left_out import show_path
 from baton.records.run import Record
 from baton.text.truncation import cut_text
 from system.directory_walk import walk_directories
+from system.file_lock import hold_lock
 from system.fsync import write_durably
+from system.safe_directory import SafeDirectory, clear_away, copy_directory, is_path
 from system.uncancellable import run_in_thread
 from workspaces.git.errors import GitFailed, clean_text, translate_errors
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.object_database import ObjectDatabase, prepare_library
 from workspaces.git.run import FETCH_OPTIONS, call_git
-from workspaces.git.safe_directory import SafeDirectory, clear_away, copy_directory, is_path
 from workspaces.store.store import Store
 from workspaces.store.submodule_urls import is_allowed, protocol_of, resolve_url
 from workspaces.store.target_repository import display_name, explain_stderr

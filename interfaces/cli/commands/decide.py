@@ -1,7 +1,7 @@
 """The command `decide`: answer an open decision of a run."""
 
 from baton.errors import UsageError
-from baton.naming import is_run_queue
+from baton.identifiers import is_run_queue
 from baton.records.run import Decide
 from baton.settings.core import Settings
 from baton.text.untrusted import replace_surrogates

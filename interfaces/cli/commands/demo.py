@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from baton.errors import NoHome
-from baton.naming import new_run_id
+from baton.identifiers import new_run_id
 from baton.records.run import Decide, Decision, RunDocument, RunRequest
 from baton.settings.core import SandboxMode, Settings, read_settings
 from interfaces.cli.arguments import load_settings

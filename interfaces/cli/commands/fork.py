@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from baton.errors import UsageError
-from baton.naming import new_run_id
+from baton.identifiers import new_run_id
 from baton.records.run import Fork, Guide, RunRequest
 from baton.settings.core import SandboxMode, Settings
 from baton.text.untrusted import replace_surrogates

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
 from baton.errors import ConfigurationError, UsageError, WorkspaceError
-from baton.naming import workflow_id_of
+from baton.identifiers import workflow_id_of
 from baton.records.run import DecisionState, RunDocument, RunStatus
 from baton.settings.core import Settings
 from interfaces.cli.arguments import load_settings

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from baton.errors import UnknownRun, UsageError, WorkspaceError
-from baton.naming import is_task_id
+from baton.identifiers import is_task_id
 from baton.settings.core import Settings
 from interfaces.cli.arguments import check_run_id, load_settings
 from interfaces.cli.runs.stored_run import StoredRun, TranscriptMessage, find_run

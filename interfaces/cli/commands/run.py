@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from baton.errors import UsageError
-from baton.naming import new_run_id
+from baton.identifiers import new_run_id
 from baton.records.run import Guide, RunDocument, RunRequest
 from baton.settings.core import SandboxMode, Settings
-from baton.text.key_masking import masked_names, masked_notice
+from baton.text.key_masker import masked_names, masked_notice
 from baton.tracing import start_span
 from interfaces.cli.arguments import load_settings, read_duration, require_model_access
 from interfaces.cli.choices import DefaultAnswer

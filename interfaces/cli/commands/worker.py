@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import typer
 from temporalio.api.taskqueue.v1 import PollerInfo
 
-from baton import naming
+from baton import identifiers
 from baton.errors import ExitCode, TemporalUnreachable, UsageError
 from baton.settings.core import SandboxMode, Settings
 from interfaces.cli.arguments import load_settings, require_model_access
@@ -84,12 +84,12 @@ async def _run_worker(settings: Settings, build_id: str | None, *, promote: bool
 async def _print_status(settings: Settings, as_json: bool) -> int:
 
     async with use_service(settings, worker=False) as service:
-        described = await describe_queue(service.client, naming.TASK_QUEUE, workflows=True)
+        described = await describe_queue(service.client, identifiers.TASK_QUEUE, workflows=True)
         working = [poller for poller in described.pollers if not poller.identity.endswith(f"/{READING}")]
         workers = sorted(map(_describe_poller, working), key=lambda seen: seen.seconds)
         hosts = sorted({seen.host for seen in workers if seen.host})
         queues = {
-            host: await describe_queue(service.client, naming.host_queue(host), workflows=False) for host in hosts
+            host: await describe_queue(service.client, identifiers.host_queue(host), workflows=False) for host in hosts
         }
         current = await current_version(service.client)
     waiting = {"runs": described.stats.approximate_backlog_count}

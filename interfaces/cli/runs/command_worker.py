@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio.client import WorkflowExecutionDescription
 from temporalio.service import RPCError
 
-from baton import naming
+from baton import identifiers
 from baton.errors import BatonError, ConfigurationError
 from baton.settings.core import Settings
 from interfaces.cli.runs.runtime import has_worker
@@ -73,7 +73,7 @@ async def _reason_to_look_only(
     settings: Settings, description: WorkflowExecutionDescription, *, stopping: bool
 ) -> str | None:
     """Return the sentence on how the run is continued, where this command may not; None where it may."""
-    if not naming.is_run_queue(description.task_queue):
+    if not identifiers.is_run_queue(description.task_queue):
         return f"start one with `{program_name()} worker`."
     try:
         origin = RunOrigin.from_memo(await description.memo())
@@ -101,7 +101,7 @@ async def _work_when_needed(service: TemporalService, settings: Settings, run: s
 
     from workers.worker import run_worker
 
-    host, queue = read_host_id(settings.home), naming.run_queue(run)
+    host, queue = read_host_id(settings.home), identifiers.run_queue(run)
 
     async def is_served() -> bool:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from agents.detection.detect import Technology, detect_technology, wanted_manifests
 from agents.detection.setup.derive import REGISTRIES, derive_setup, readable_files
 from agents.detection.setup.plan import SetupPlan, SetupStep
-from baton import naming
+from baton import identifiers
 from baton.settings.core import Settings
 from baton.settings.network_names import NetworkGrant, parse_grants
 from workers.engine_ports import read_engine_services
@@ -167,7 +167,7 @@ async def _make(
             "files": {path: repr(data) for path, data in keys.items()},
             "tools": [tool.model_dump() for tool in tools],
             # Code of the repository runs in its set-up: two repositories never share what it made.
-            "repository": naming.repo_key(store.repo),
+            "repository": identifiers.repo_key(store.repo),
         }
     )
     if again:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from baton import naming
+from baton import identifiers
 from baton.errors import SandboxUnavailable
 from baton.settings.core import Settings
 from interfaces.cli.terminal.output import write_message
@@ -75,7 +75,7 @@ def write_address(service: TemporalService) -> None:
             write_message(warning, always=True)
 
 
-async def has_worker(service: TemporalService, queue: str = naming.TASK_QUEUE, machine: str = "") -> bool:
+async def has_worker(service: TemporalService, queue: str = identifiers.TASK_QUEUE, machine: str = "") -> bool:
     """Whether a worker has polled a task queue within five minutes, and may still be there; `machine`: one of that.
 
     Left out are workers that only answered queries during a command, and processes of this machine that have ended.
@@ -116,7 +116,7 @@ async def answer_queries(service: TemporalService, queue: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def reading_worker(service: TemporalService, queue: str = naming.TASK_QUEUE) -> AsyncIterator[None]:
+async def reading_worker(service: TemporalService, queue: str = identifiers.TASK_QUEUE) -> AsyncIterator[None]:
     """Run a worker of workflow code alone: it answers queries and updates, and begins no work."""
     # Takes a second to import, and most commands need no worker.
     from workers.workflow_worker import make_workflow_worker

@@ -8,8 +8,8 @@ from pathlib import Path
 import git
 
 from baton.errors import UsageError
+from system.safe_directory import clear_away
 from workers.embedded.server_files import ServerFiles, UserLock
-from workspaces.git.safe_directory import clear_away
 
 MAX_DEMOS = 3
 """Demos that are kept under BATON_HOME, for people to read; older ones are removed."""

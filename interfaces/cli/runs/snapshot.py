@@ -13,7 +13,7 @@ from temporalio.client import (
 from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError, RPCStatusCode
 
-from baton import naming
+from baton import identifiers
 from baton.errors import UnknownRun
 from baton.policies import QUERY_TIMEOUT
 from baton.records.run import ROLES, RunDocument, RunStatus, TaskDocument, TaskState
@@ -78,7 +78,7 @@ async def take_snapshot(service: TemporalService, run: str) -> RunSnapshot:
     candidates = _sessions_at_work(document)
     found = await asyncio.gather(*(_read_session(service.client, workflow_id) for workflow_id in candidates))
     sessions = [session for session in found if session is not None]
-    tasks = [naming.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
+    tasks = [identifiers.task_workflow_id(run, task.id) for task in document.tasks if task.state is TaskState.WORKING]
     steps = await read_running_steps(service.client, [run, *tasks, *candidates])
     return RunSnapshot(_add_sessions(document, sessions), closed=False, sessions=sessions, steps=steps)
 
@@ -108,9 +108,9 @@ def settle_document(document: RunDocument, description: WorkflowExecutionDescrip
 def _sessions_at_work(document: RunDocument) -> list[str]:
     """Return the workflow ids of the sessions that should be at work."""
     if document.status is RunStatus.PLANNING:
-        return [naming.session_workflow_id(document.run, naming.PLAN_TASK, 1, ROLES[0])]
+        return [identifiers.session_workflow_id(document.run, identifiers.PLAN_TASK, 1, ROLES[0])]
     return [
-        naming.session_workflow_id(document.run, task.id, task.rounds, role)
+        identifiers.session_workflow_id(document.run, task.id, task.rounds, role)
         for task in document.tasks
         if task.state is TaskState.WORKING and task.rounds and (role := role_at_work(task)) is not None
     ]

@@ -12,7 +12,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from baton.errors import UsageError
-from baton.naming import TASK_QUEUE, is_run_queue, run_queue
+from baton.identifiers import TASK_QUEUE, is_run_queue, run_queue
 from baton.records.run import Guide, RunRequest, RunStatus
 from baton.text.request_details import request_details
 from interfaces.cli.terminal.output import one_line, program_name

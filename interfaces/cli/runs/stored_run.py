@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from baton import naming
+from baton import identifiers
 from baton.errors import StoreDamaged, UnknownRun, WorkspaceError
 from baton.records.run import Evidence, RunDocument
 from baton.steps.store_paths import GATES, REPORTS, REQUEST, STATE, TRANSCRIPT, TURN_FILE
@@ -69,15 +69,17 @@ class StoredRun:
     async def list_tasks(self) -> list[str]:
         """Return the tasks of the plan, the plan first; if state.json cannot be read, the tasks that have begun."""
         try:
-            return [naming.PLAN_TASK, *(entry.id for entry in (await self.read_document()).tasks)]
+            return [identifiers.PLAN_TASK, *(entry.id for entry in (await self.read_document()).tasks)]
         except WorkspaceError as error:
             write_message(f"{error} Until then the tasks are taken from the store.", always=True)
-        lane = re.compile(re.escape(f"{OURS}{naming.run_key(self.run)}/") + "(?P<task>[^/]+)/head")
+        lane = re.compile(re.escape(f"{OURS}{identifiers.run_key(self.run)}/") + "(?P<task>[^/]+)/head")
         found = [
-            match["task"] for ref in self.store.list_refs(naming.run_key(self.run)) if (match := lane.fullmatch(ref))
+            match["task"]
+            for ref in self.store.list_refs(identifiers.run_key(self.run))
+            if (match := lane.fullmatch(ref))
         ]
-        engine = ("run", "integration", naming.PLAN_TASK)
-        return [naming.PLAN_TASK, *(task for task in found if task not in engine)]
+        engine = ("run", "integration", identifiers.PLAN_TASK)
+        return [identifiers.PLAN_TASK, *(task for task in found if task not in engine)]
 
     async def read_base_commit(self) -> str | None:
         """Return the commit that the run began from, by `state.json`, or by `request.json` if that is damaged."""
@@ -89,11 +91,11 @@ class StoredRun:
 
     async def read_result(self) -> str | None:
         """Return the commit that the finished tasks were merged into; None before the first merge."""
-        return await self.store.read_head(naming.integration_ref(self.run))
+        return await self.store.read_head(identifiers.integration_ref(self.run))
 
     async def read_task_head(self, task: str) -> str | None:
         """Return the newest checkpoint of a task; None before it began."""
-        return await self.store.read_head(naming.task_ref(self.run, task))
+        return await self.store.read_head(identifiers.task_ref(self.run, task))
 
     async def read_gates(self, task: str) -> list[Evidence]:
         """Return the evidence of the gate in each round of a task."""
@@ -168,7 +170,7 @@ async def find_run(home: Path, run: str) -> StoredRun:
     damaged_ones: list[StoreEntry] = []
     async for store in open_stores(home, damaged_ones):
         try:
-            head = await store.read_head(naming.run_ref(run))
+            head = await store.read_head(identifiers.run_ref(run))
         except WorkspaceError as error:
             raise StoreDamaged(
                 f"The newest state of the run {run} cannot be found in {store.root} ({error}):"
@@ -214,8 +216,8 @@ class OpenStores:
 
     async def read_document(self, repository: str, run: str) -> RunDocument | None:
         """Return a run's document, None if the store has none; raises StoreDamaged if it cannot be read."""
-        key = naming.repo_key(repository) if repository else ""
-        if not naming.is_workflow_id(run) or not key or not _is_there(self._home / "stores" / key):
+        key = identifiers.repo_key(repository) if repository else ""
+        if not identifiers.is_workflow_id(run) or not key or not _is_there(self._home / "stores" / key):
             return None
         if key not in self._open:
             try:
@@ -234,7 +236,7 @@ def _is_there(path: Path) -> bool:
 
 async def find_document(store: Store, run: str) -> RunDocument | None:
     """Return a run's document; None if the store has none."""
-    head = await store.read_head(naming.run_ref(run))
+    head = await store.read_head(identifiers.run_ref(run))
     if head is None or await store.read_file(head, STATE) is None:
         return None
     return await StoredRun(run, store, head).read_document()

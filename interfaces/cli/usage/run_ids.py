@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from baton.naming import workflow_id_of
+from baton.identifiers import workflow_id_of
 
 _PACKED = re.compile(r"^[0-9a-f]{40} refs/baton/([^/\s]+)/run/head$", re.MULTILINE)
 

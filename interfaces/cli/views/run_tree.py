@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 from rich.tree import Tree
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decision, DecisionState, TaskDocument, TaskState
 from baton.steps.session import SessionStatus
 from interfaces.cli.runs.snapshot import RunSnapshot
@@ -58,7 +58,7 @@ def _add_task(tree: Tree, now: RunSnapshot, task: TaskDocument, session: Session
     branch = tree.add(
         _make_text(f"{one_line(task.id, 40)}  {one_line(task.title, 60)}  {', '.join(facts)}", _STYLES[task.state])
     )
-    step = now.steps.get(naming.task_workflow_id(now.document.run, task.id))
+    step = now.steps.get(identifiers.task_workflow_id(now.document.run, task.id))
     if session is not None:
         _add_session(branch, now, session)
     elif task.state is TaskState.WORKING:
@@ -75,7 +75,7 @@ def _add_task(tree: Tree, now: RunSnapshot, task: TaskDocument, session: Session
 
 def _add_session(branch: Tree, now: RunSnapshot, session: SessionStatus) -> None:
     """Add the role at work: its turn, its running step, its last words."""
-    step = now.steps.get(naming.session_workflow_id(now.document.run, session.task, session.round, session.role))
+    step = now.steps.get(identifiers.session_workflow_id(now.document.run, session.task, session.round, session.role))
     tools = one_line(", ".join(session.tools), 60)
     moment = step.description if step is not None and step.description else tools or "thinks"
     if session.waiting_for:

@@ -7,7 +7,7 @@ import pty
 import sys
 from pathlib import Path
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunStatus
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_git
@@ -71,8 +71,8 @@ def commit(project: Project, files: dict[bytes, bytes], *, later: bool) -> str:
 async def keep(store: Store, run: str, base: str, head: str) -> None:
     document = RunDocument(run=run, status=RunStatus.DONE, repo=store.repo, base_commit=base)
     files = {"state.json": document.model_dump_json().encode()}
-    await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-    await store.move_ref(naming.integration_ref(run), head, expected=None)
+    await store.commit_files(identifiers.run_ref(run), expected=None, files=files, message="r", at=AT)
+    await store.move_ref(identifiers.integration_ref(run), head, expected=None)
 
 
 async def patch_of(cli: Cli, *arguments: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, apart, run_files, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -24,9 +24,9 @@ async def make(home: Path, place: Path) -> tuple[Path, str]:
     project.commit({"README.md": b"shop\n"}, "first")
     store = await Store.open(home, str(project.path), StateRemote.parse(str(place / "state.git"), "first"))
     base = await store.fetch_base(None)
-    run = naming.run_ref(LANE.run)
+    run = identifiers.run_ref(LANE.run)
     await store.commit_files(run, expected=None, files=run_files(LANE.run, store.repo), message="r", at=AT)
-    await store.move_ref(naming.integration_ref(LANE.run), base.commit, expected=None)
+    await store.move_ref(identifiers.integration_ref(LANE.run), base.commit, expected=None)
     began = await Checkpoints(store).begin_lane(LANE, base.commit, at=AT)
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}'}
     head = await Checkpoints(store).record_checkpoint(

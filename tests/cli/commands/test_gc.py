@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunRequest, RunStatus
 from baton.settings.core import read_settings
+from system.file_lock import hold_lock
 from tests.cli.conftest import Cli
 from tests.workspaces.conftest import AT, Project, run_files
 from workers.temporal_service import connect_service
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
-from workspaces.git.file_lock import hold_lock
 from workspaces.store.store import Store
 
 DAY = timedelta(days=1)
@@ -27,9 +27,9 @@ async def make_run(store: Store, run: str, status: RunStatus, ended: timedelta |
     when = datetime.now(UTC) - ended if ended is not None else None
     document = RunDocument(run=run, status=status, repo=store.repo, ended_at=when)
     files = {**run_files(run, store.repo), "state.json": document.model_dump_json().encode()}
-    await store.commit_files(naming.run_ref(run), expected=None, files=files, message="r", at=AT)
-    await store.move_ref(naming.integration_ref(run), base.commit, expected=None)
-    lane = Lane(naming.run_key(run), "t1")
+    await store.commit_files(identifiers.run_ref(run), expected=None, files=files, message="r", at=AT)
+    await store.move_ref(identifiers.integration_ref(run), base.commit, expected=None)
+    lane = Lane(identifiers.run_key(run), "t1")
     began = await Checkpoints(store).begin_lane(lane, base.commit, at=AT)
     # The same in all runs, and of this run alone: what is shared must stay.
     files = {"transcript/1-backend/00001-user.json": b'{"turn": 1}', "gates/1.log": os.urandom(size)}
@@ -84,7 +84,7 @@ async def test_ended_runs_go_and_nothing_else_does(cli: Cli, tmp_path: Path) -> 
         assert "1 run removed, about 0." in said.err
         after = await Store.open(cli.home, store.repo)
         assert [run for run, head in heads.items() if not after.objects.has_object(head)] == ["old"]
-        assert after.list_refs("old") == [naming.run_ref("old")]
+        assert after.list_refs("old") == [identifiers.run_ref("old")]
         assert not (cli.home / "workspaces/old").exists()
 
         # What was packed just now is dropped by the next call only, some hours later.
@@ -118,7 +118,7 @@ async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli,
     # A run of the name to which the schedule adds the time.
     heads["nightly"] = await make_run(store, "nightly", RunStatus.DONE, 2 * DAY)
     age(cli.home)
-    work = {run: cli.home / "workspaces" / naming.run_key(run) / "t1" for run in heads}
+    work = {run: cli.home / "workspaces" / identifiers.run_key(run) / "t1" for run in heads}
     for path in work.values():
         path.mkdir(parents=True)
     settings = read_settings(home=cli.home)
@@ -133,10 +133,10 @@ async def test_runs_of_a_schedule_go_by_the_id_that_temporal_gave_them(cli: Cli,
         assert gone["kept"] == {"ended": ["nightly"], "open": [running], "in_use": [held]}
         assert held in (await cli("gc")).out
     after = await Store.open(cli.home, store.repo)
-    assert after.list_refs(naming.run_key(old)) == []
+    assert after.list_refs(identifiers.run_key(old)) == []
     assert [run for run, head in heads.items() if not after.objects.has_object(head)] == [old]
     assert [run for run, path in work.items() if not path.parent.exists()] == [old]
-    assert [path.name for path in after.root.rglob(f"*{naming.run_key(old)}*")] == []
+    assert [path.name for path in after.root.rglob(f"*{identifiers.run_key(old)}*")] == []
 
 
 async def test_what_does_not_fit_is_refused(cli: Cli) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pygit2
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.settings.core import read_settings
 from standin.server.app import StandIn
 from tests.cli.conftest import Cli, Result, finish, nothing_runs
@@ -211,7 +211,9 @@ async def test_a_detached_run_is_worked_on_by_up_and_stopped(
     assert (await scripted("watch", run_id)).code == 1
     # The caps of the command line are those that the run works with.
     store = await Store.open(scripted.home, str(repository))
-    begun = json.loads(await store.read_file(str(await store.read_head(naming.run_ref(run_id))), "request.json") or b"")
+    begun = json.loads(
+        await store.read_file(str(await store.read_head(identifiers.run_ref(run_id))), "request.json") or b""
+    )
     assert {name: begun[name] for name in caps} == caps
     assert begun["wall_clock_seconds"] == 7_200
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunStatus
 from tests.support.scripts import plan, scenario, task
 from workflows.state.visibility import REPO
@@ -34,7 +34,7 @@ async def test_input_that_is_no_request(staged, given: list[Any], words: str) ->
             for one in given
         ]
         handle = await stage.client.start_workflow(
-            "Pipeline", args=arguments, id=stage.run, task_queue=naming.TASK_QUEUE
+            "Pipeline", args=arguments, id=stage.run, task_queue=identifiers.TASK_QUEUE
         )
         with pytest.raises(WorkflowFailureError) as failure:
             await handle.result()
@@ -53,7 +53,7 @@ async def test_a_url_with_credentials_is_refused_and_not_spread(staged, user: st
     where = f"https://{user}@git.example.org/shop.git"
     async with staged(scenario(plan(task("t1")))) as stage:
         handle = await stage.client.start_workflow(
-            "Pipeline", {"task": "x", "repo": where}, id=stage.run, task_queue=naming.TASK_QUEUE
+            "Pipeline", {"task": "x", "repo": where}, id=stage.run, task_queue=identifiers.TASK_QUEUE
         )
         with pytest.raises(WorkflowFailureError) as failure:
             await handle.result()
@@ -73,7 +73,7 @@ async def test_a_url_with_credentials_is_refused_and_not_spread(staged, user: st
 async def test_a_workflow_id_that_can_be_no_run(staged, run: str, run_id: str) -> None:  # type: ignore[no-untyped-def]
     async with staged(scenario(plan(task("t1")))) as stage:
         handle = await stage.client.start_workflow(
-            "Pipeline", {"task": "x", "repo": str(stage.repo)}, id=run, task_queue=naming.TASK_QUEUE
+            "Pipeline", {"task": "x", "repo": str(stage.repo)}, id=run, task_queue=identifiers.TASK_QUEUE
         )
         with pytest.raises(WorkflowFailureError) as failure:
             await handle.result()

@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from activities.runtime.host_queue import HostActivities
 from activities.runtime.presence import ActivitySlots, PresenceActivities
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunRequest, RunStatus
 from standin.script.scenario import Scenario
 from system.uncancellable import run_in_thread
@@ -188,7 +188,7 @@ async def test_two_busy_hosts_take_nothing_from_each_other(hosts: Any) -> None:
         for number in itertools.count():
             runs.append(f"{stage.run}-{number}")
             request = RunRequest(task="Add a feature", repo=str(stage.repo))
-            await stage.client.start_workflow(Pipeline.run, request, id=runs[-1], task_queue=naming.TASK_QUEUE)
+            await stage.client.start_workflow(Pipeline.run, request, id=runs[-1], task_queue=identifiers.TASK_QUEUE)
             await asyncio.sleep(3)
             working = [sum(bool(at_work(home, run)) for run in runs) for home in both.homes]
             if working == [1, 1] and number >= 3:
@@ -209,13 +209,13 @@ async def test_two_busy_hosts_take_nothing_from_each_other(hosts: Any) -> None:
 async def test_a_host_that_lives_but_is_cut_off_from_its_queue_is_left(staged: Any, client: Client) -> None:
     """Its worker says that it lives, has its hands free, and takes nothing up."""
     slots = ActivitySlots(total=1)
-    queue = naming.host_queue("cut-off")
+    queue = identifiers.host_queue("cut-off")
     presence = PresenceActivities(slots).attend_step
     async with staged(scenario(plan(task("t1")), simple_task("t1")), worker=False) as stage:
-        living = Worker(client, task_queue=naming.presence_queue(queue), activities=[presence])
+        living = Worker(client, task_queue=identifiers.presence_queue(queue), activities=[presence])
         async with living:
             granting = HostActivities(queue).acquire_host
-            async with Worker(client, task_queue=naming.TASK_QUEUE, workflows=WORKFLOWS, activities=[granting]):
+            async with Worker(client, task_queue=identifiers.TASK_QUEUE, workflows=WORKFLOWS, activities=[granting]):
                 handle = await stage.start()
 
                 async def attended() -> bool:
@@ -259,7 +259,7 @@ async def test_a_run_waits_for_a_busy_shared_queue_without_events(staged: Any, c
         other = Stage(stage.client, stage.settings, stage.standin, stage.repo, f"{stage.run}-2")
         busy = Worker(
             client,
-            task_queue=naming.TASK_QUEUE,
+            task_queue=identifiers.TASK_QUEUE,
             workflows=WORKFLOWS,
             activities=[hold],
             max_concurrent_activities=1,

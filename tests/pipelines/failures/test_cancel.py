@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import DecisionState, RunStatus, TaskState
 from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import HANGS, assert_eventually
@@ -36,7 +36,7 @@ async def closed(stage: Stage, *names: str) -> None:
 async def run_file(stage: Stage, name: str) -> Any:
     """One of the run's own files, as it stands in the store."""
     store = await stage.store()
-    data = await store.read_file(str(await store.read_head(naming.run_ref(stage.run))), name)
+    data = await store.read_file(str(await store.read_head(identifiers.run_ref(stage.run))), name)
     assert data is not None
     return json.loads(data)
 
@@ -67,7 +67,7 @@ async def test_a_command_that_will_not_end_is_ended(staged, run_id: str) -> None
 
         # What was committed is kept: the checkpoint before the command, the transcript, and the state.
         store = await stage.store()
-        head = await store.head(naming.task_ref(stage.run, "t1"))
+        head = await store.head(identifiers.task_ref(stage.run, "t1"))
         assert await store.read(str(head), "workspace/src/one.txt") == b"one\n"
         assert await store.read(str(head), "workspace/src/two.txt") is None
         assert await store.read(str(head), "transcript/1-backend/00002-assistant.json") is not None
@@ -138,7 +138,7 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
         await closed(stage, "/t2", "/t2/1-backend")
         state = await run_file(stage, "state.json")
         store = await stage.store()
-        head = await store.head(naming.task_ref(stage.run, "t2"))
+        head = await store.head(identifiers.task_ref(stage.run, "t2"))
         assert await store.read(str(head), "workspace/src/kept.txt") == b"kept\n"
     assert document.status is RunStatus.STOPPED
     assert [found.state for found in document.tasks] == [TaskState.STOPPED] * 2

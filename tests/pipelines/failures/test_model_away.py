@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 from temporalio.client import Client
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import Settings
 from standin.server.server import serve_scenario
@@ -32,7 +32,7 @@ async def test_a_model_that_cannot_be_reached(client: Client, settings: Settings
             await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
             document = await stage.outcome(handle)
     assert document.status is RunStatus.DONE, document
-    assert document.branch == naming.branch_name(run_id)
+    assert document.branch == identifiers.branch_name(run_id)
     assert len(standin.requests) == document.turns
 
 

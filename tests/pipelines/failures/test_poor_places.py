@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import Decide, RunStatus
 from baton.settings.core import SandboxMode
 from interfaces.cli.views.run_summary import document_lines
@@ -153,7 +153,7 @@ def fill(path: Path) -> None:
 
 def run_file(worker: WorkerProcess, stage: Stage, name: str) -> str:
     """One of the run's own files, read by git where the worker is."""
-    store = stage.settings.home / "stores" / naming.repo_key(str(stage.repo)) / "store.git"
+    store = stage.settings.home / "stores" / identifiers.repo_key(str(stage.repo)) / "store.git"
     look = f"git --git-dir '{store}' show refs/baton/{stage.run}/run/head:{name}"
     within = ["nsenter", "--target", str(worker.pid), "--user", "--mount", "--preserve-credentials"]
     done = subprocess.run([*within, "sh", "-c", look], capture_output=True, text=True)

@@ -12,7 +12,7 @@ import pygit2
 import pytest
 from pygit2.enums import FileMode
 
-from baton import naming
+from baton import identifiers
 from baton.records.run import RunDocument, RunStatus
 from standin.script.scenario import Fault, Scenario, ScriptedStep
 from tests.conftest import assert_eventually
@@ -102,8 +102,8 @@ class Hosts:
 
     async def until_committed(self, words: str) -> None:
         """Wait until the state remote has a checkpoint of this name, and return at once."""
-        key = naming.repo_key(str(self.stage.repo))
-        ref = naming.task_ref(self.stage.run, LANE).replace("refs/baton", f"refs/baton/{key}")
+        key = identifiers.repo_key(str(self.stage.repo))
+        ref = identifiers.task_ref(self.stage.run, LANE).replace("refs/baton", f"refs/baton/{key}")
         seen = ""
 
         def there() -> bool:

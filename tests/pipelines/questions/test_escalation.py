@@ -2,7 +2,7 @@
 
 import json
 
-from baton.naming import run_ref
+from baton.identifiers import run_ref
 from baton.records.run import Decide, RunStatus, TaskState
 from standin.script.scenario import ScriptedCall, ScriptedStep
 from tests.support.repositories import git

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from baton.naming import TASK_QUEUE
+from baton.identifiers import TASK_QUEUE
 from baton.records.run import Decide, Fork, RunDocument, RunRequest, RunStatus
 from standin.script.scenario import Fault, ScriptedCall, ScriptedStep
 from tests.pipelines.conftest import Stage

@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.github.comment_marker import MARKER
-from baton import naming
+from baton import identifiers
 from baton.github.app import EVENTS
 from baton.records.run import RunDocument
 from baton.settings.core import Settings
@@ -248,7 +248,7 @@ class World:
         return list(said.json()["check_runs"])
 
     def run_id(self, number: int, attempt: int = 1) -> str:
-        return naming.github_run_id(OWNER, self.name, number, attempt)
+        return identifiers.github_run_id(OWNER, self.name, number, attempt)
 
     def run(self, number: int, attempt: int = 1) -> WorkflowHandle[Pipeline, RunDocument]:
         """The run of an issue."""

@@ -10,12 +10,12 @@ import pytest
 
 from baton.errors import RepositoryError
 from system.directory_walk import MAX_OPEN, DirectoryCursor
+from system.safe_directory import SafeDirectory, clear_away, remove_path
 from tests.support.deep_directories import NESTED, nest
 from tests.workspaces.conftest import AT, Lab, Project, contents
 from workspaces.checkpoints.walk import MAX_DEPTH
 from workspaces.delivery.merge import merge_commits, project_commit
 from workspaces.delivery.push_branch import push_branch
-from workspaces.git.safe_directory import SafeDirectory, clear_away, remove_path
 from workspaces.maintenance.gc import forget_run, measure_run, repack_store
 from workspaces.maintenance.object_sources import open_sources
 from workspaces.maintenance.verify import verify_store

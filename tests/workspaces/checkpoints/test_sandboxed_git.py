@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from baton.errors import DiskFull, WorkspaceError
+from system.safe_directory import SafeDirectory
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Lab, Project, contents, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -21,7 +22,6 @@ from workspaces.checkpoints.ignored_paths import IgnoreRules
 from workspaces.checkpoints.sandboxed_git import Quarantine, adopt_objects
 from workspaces.checkpoints.workspace import Workspace
 from workspaces.git.run import call_git
-from workspaces.git.safe_directory import SafeDirectory
 from workspaces.store.store import Store
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from activities.budget.ledger import Ledger
 from baton.errors import BatonError
+from system.file_lock import LockHeld, hold_lock
 from tests.workspaces.conftest import Lab
 from workspaces.checkpoints.workspace import hold_workspace
-from workspaces.git.file_lock import LockHeld, hold_lock
 from workspaces.maintenance import stale_files
 from workspaces.sandbox.command import SandboxCommand
 from workspaces.sandbox.sandbox import Sandbox, SandboxStatus

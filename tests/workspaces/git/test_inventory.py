@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from tests.conftest import HANGS
 from tests.workspaces.conftest import AT, Project, run_files
 from workspaces.store.store import Store
@@ -68,7 +68,7 @@ async def test_what_may_not_be_read_is_a_finding(home: Path, tmp_path: Path, clo
     project.commit({"README.md": b"x\n"}, "first")
     store = await Store.open(home, str(project.path))
     files = run_files("shop-1", store.repo)
-    await store.commit_files(naming.run_ref("shop-1"), expected=None, files=files, message="r", at=AT)
+    await store.commit_files(identifiers.run_ref("shop-1"), expected=None, files=files, message="r", at=AT)
     for path in (home, *home.rglob("*")):
         os.chown(path, USER, USER)
     (store.root / closed).chmod(0)

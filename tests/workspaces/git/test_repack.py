@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from system.file_lock import hold_lock
 from tests.conftest import HANGS, assert_eventually
 from tests.workspaces.conftest import AT, Lab, packs, records, run_git
-from workspaces.git.file_lock import hold_lock
 from workspaces.git.object_database import MAX_OPEN_PACKS, ObjectDatabase
 from workspaces.git.repack import MANY, gc_lock, is_due, repack_loose
 from workspaces.maintenance.stale_files import in_store

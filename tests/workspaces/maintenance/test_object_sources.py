@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from tests.workspaces.conftest import AT, Project, run_files, run_git
 from workspaces.maintenance.repair import repair_store
 from workspaces.maintenance.verify import verify_store
@@ -29,8 +29,10 @@ async def damaged_store(tmp_path: Path, origin: Project, kind: str) -> Store:
     run_git(tmp_path, "clone", "--quiet", f"--filter={kind}", "--no-checkout", origin.path.as_uri(), str(target))
     store = await Store.open(tmp_path / "home", str(target))
     base = await store.fetch_base(None)
-    await store.commit_files(naming.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT)
-    await store.move_ref(naming.integration_ref(RUN), base.commit, expected=None)
+    await store.commit_files(
+        identifiers.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT
+    )
+    await store.move_ref(identifiers.integration_ref(RUN), base.commit, expected=None)
     for path in [*store.source_path.glob("objects/pack/*"), *store.source_path.glob("objects/??/*")]:
         path.unlink()
     return await Store.open(tmp_path / "home", str(target))

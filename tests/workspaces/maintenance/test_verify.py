@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from tests.workspaces.conftest import AT, Lab, Project, apart, contents, run_files, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.checkpoints.workspace import Workspace, hold_workspace
@@ -32,8 +32,10 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
     remote = StateRemote.parse(str(tmp_path / "state.git"), "first")
     store = await Store.open(tmp_path / "home", str(project.path), remote)
     base = await store.fetch_base(None)
-    await store.commit_files(naming.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT)
-    await store.move_ref(naming.integration_ref(RUN), base.commit, expected=None)
+    await store.commit_files(
+        identifiers.run_ref(RUN), expected=None, files=run_files(RUN, store.repo), message="r", at=AT
+    )
+    await store.move_ref(identifiers.integration_ref(RUN), base.commit, expected=None)
     lane = Lane(RUN, "task-1")
     lab = Lab(
         tmp_path / "home",
@@ -52,7 +54,7 @@ async def lab(tmp_path: Path, project: Project, machine_sandbox: Sandbox) -> Lab
     (workspace.path / "link").symlink_to("src/new.py")
     await lab.record(workspace, await workspace.take_snapshot(None), "1-backend/00001-user")
     candidate = await project_commit(store, lane, lab.checkpoint, parent=lab.base, message="work", at=AT)
-    await store.move_ref(naming.candidate_ref(RUN, "task-1", candidate), candidate, expected=None)
+    await store.move_ref(identifiers.candidate_ref(RUN, "task-1", candidate), candidate, expected=None)
     return lab
 
 

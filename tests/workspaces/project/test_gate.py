@@ -12,8 +12,8 @@ from baton import policies
 from baton.errors import DiskFull, SandboxUnavailable
 from baton.settings.core import SandboxMode
 from baton.text.redaction import Redactor
+from system.safe_directory import clear_away
 from tests.conftest import HANGS
-from workspaces.git.safe_directory import clear_away
 from workspaces.project.baton_toml import GateConfig
 from workspaces.project.gate import Checkout, run_gate
 from workspaces.sandbox.sandbox import TIMED_OUT, Sandbox, SandboxStatus

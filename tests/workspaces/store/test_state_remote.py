@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import naming
+from baton import identifiers
 from baton.errors import ConfigurationError, StaleAttempt, StateRemoteAway, WorkElsewhere
 from tests.workspaces.conftest import AT, Project, contents, run_git
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
@@ -17,8 +17,8 @@ from workspaces.store.state_remote import StateRemote
 from workspaces.store.store import Store
 
 LANE = Lane("run-1", "task-1")
-RUN_REF = naming.run_ref("run-1")
-INTEGRATION = naming.integration_ref("run-1")
+RUN_REF = identifiers.run_ref("run-1")
+INTEGRATION = identifiers.integration_ref("run-1")
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_a_second_host_has_all_of_it_byte_for_byte(
     candidate = await project_commit(
         first.store, LANE, turned, parent=first.checkpoints.project_commit(turned), message="work", at=AT
     )
-    await first.store.move_ref(naming.candidate_ref("run-1", "task-1", candidate), candidate, expected=None)
+    await first.store.move_ref(identifiers.candidate_ref("run-1", "task-1", candidate), candidate, expected=None)
     await first.run_files({"state.json": b"1"})
     turned = await first.turn(turned, "after the gate")
 

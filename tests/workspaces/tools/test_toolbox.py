@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from baton import policies
 from baton.errors import DiskFull
 from baton.settings.core import SandboxMode
+from system.safe_directory import clear_away
 from tests.support.deep_directories import nest
-from workspaces.git.safe_directory import clear_away
 from workspaces.project.baton_toml import parse_config
 from workspaces.project.scopes import scope_for
 from workspaces.sandbox.sandbox import TIMED_OUT, Sandbox, SandboxStatus

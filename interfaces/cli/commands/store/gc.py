@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from baton.errors import ExitCode, StoreDamaged, UnknownRun, UsageError, WorkspaceError
-from baton.naming import workflow_id_of
+from baton.identifiers import workflow_id_of
 from baton.settings.core import Settings
 from interfaces.cli.arguments import load_settings, read_duration
 from interfaces.cli.runs.runtime import use_service

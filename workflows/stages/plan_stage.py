@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.run.state_files import StateActivities
     from activities.turn.resume_point import ResumeActivities
     from agents.reports import GUIDANCE
-    from baton.naming import PLAN_TASK
+    from baton.identifiers import PLAN_TASK
     from baton.policies import GIT_TIMEOUT
     from baton.steps.carried import CarriedLane
     from baton.steps.session import Escalation, SessionInput, SessionKey, SessionResult
