@@ -57,7 +57,7 @@ class Repository(Record):
         return f"{self.owner}/{self.name}"
 
 
-class BatonCommand(Record):
+class PersonCommand(Record):
     """A command on the first line of a comment: `/baton decide D1 postgres we run it already`.
 
     `help` with a text stands for a line that begins like a command and is none; the text is that line.
@@ -97,7 +97,7 @@ class CommentCommand(Record):
     number: int = Field(ge=1)
     """Of the issue or pull request that was commented on."""
     on_pull: bool = False
-    command: BatonCommand
+    command: PersonCommand
     comment: int
 
 

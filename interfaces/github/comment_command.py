@@ -5,7 +5,7 @@ A command begins its comment; in a quote, in a code block, in backticks or furth
 
 import re
 
-from baton.records.issue import MAX_TEXT, BatonCommand
+from baton.records.issue import MAX_TEXT, PersonCommand
 from baton.text.untrusted import sanitise
 
 # Four spaces or a tab would make it a code block: https://spec.commonmark.org/0.31.2/#indented-code-blocks
@@ -16,7 +16,7 @@ _CHOICE = re.compile(r"""(?P<quote>["'`])(?P<quoted>.+?)(?P=quote)(?=\s|\Z)|(?P<
 _CHOICE_LIMIT = 200
 
 
-def parse_comment(comment: str | None) -> BatonCommand | None:
+def parse_comment(comment: str | None) -> PersonCommand | None:
     """Return the command that a comment begins with; None if it begins with none.
 
     A line that begins like a command and has an unknown name or wrong arguments is `help`, with that line as its text.
@@ -29,31 +29,31 @@ def parse_comment(comment: str | None) -> BatonCommand | None:
     first, _, below = said.partition("\n")
     name, rest = (*first.split(None, 1), "", "")[:2]
     rest = rest.strip()
-    command: BatonCommand | None
+    command: PersonCommand | None
     match name:
         case "run":
-            command = BatonCommand(name="run", text=_join_text(rest, below))
+            command = PersonCommand(name="run", text=_join_text(rest, below))
         case "guide":
             text = _join_text(rest, below)
-            command = BatonCommand(name="guide", text=text) if text else None
+            command = PersonCommand(name="guide", text=text) if text else None
         case "decide":
             command = _parse_decide(rest)
         case "retry":
             command = _parse_retry(rest)
         case "status" | "stop" | "help":
-            command = None if rest else BatonCommand(name=name)
+            command = None if rest else PersonCommand(name=name)
         case "":
-            command = BatonCommand(name="help")
+            command = PersonCommand(name="help")
         case _:
             command = None
-    return command or BatonCommand(name="help", text=first.strip())
+    return command or PersonCommand(name="help", text=first.strip())
 
 
 def _join_text(rest: str, below: str) -> str:
     return f"{rest}\n{below}".strip()
 
 
-def _parse_decide(rest: str) -> BatonCommand | None:
+def _parse_decide(rest: str) -> PersonCommand | None:
     decision, _, answer = rest.partition(" ")
     choice = _CHOICE.match(answer.strip())
     if not _DECISION.fullmatch(decision) or choice is None:
@@ -62,10 +62,10 @@ def _parse_decide(rest: str) -> BatonCommand | None:
     if not chosen or len(chosen) > _CHOICE_LIMIT:
         return None
     note = answer.strip()[choice.end() :].strip()
-    return BatonCommand(name="decide", decision_id=decision.upper(), choice=chosen, text=note)
+    return PersonCommand(name="decide", decision_id=decision.upper(), choice=chosen, text=note)
 
 
-def _parse_retry(rest: str) -> BatonCommand | None:
+def _parse_retry(rest: str) -> PersonCommand | None:
     if not rest:
-        return BatonCommand(name="retry")
-    return BatonCommand(name="retry", decision_id=rest.upper()) if _DECISION.fullmatch(rest) else None
+        return PersonCommand(name="retry")
+    return PersonCommand(name="retry", decision_id=rest.upper()) if _DECISION.fullmatch(rest) else None

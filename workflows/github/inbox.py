@@ -14,11 +14,11 @@ with workflow.unsafe.imports_passed_through():
     from baton import identifiers
     from baton.decision_book import DecisionRefused
     from baton.records.issue import (
-        BatonCommand,
         CheckEvent,
         CommentCommand,
         GitHubIssue,
         GitHubSignal,
+        PersonCommand,
         PullRequestEvent,
         ReviewEvent,
         RunRequested,
@@ -160,7 +160,7 @@ class GitHubInbox:
                 taken = [entry for entry in taken if entry.check is None or entry.check.source != worse]
         return taken
 
-    def _take_command(self, who: str, command: BatonCommand) -> None:
+    def _take_command(self, who: str, command: PersonCommand) -> None:
         match command.name:
             case "run":
                 if command.text:

@@ -69,13 +69,13 @@ class NoIntegration:
         return False
 
     def begin_run(self, prepared: Prepared) -> None:
-        """Nobody asks."""
+        """Do nothing: no issue asks for it."""
 
     def set_plan(self, plan: Plan) -> None:
-        """Nobody asks."""
+        """Do nothing: no issue asks for it."""
 
     async def run(self) -> None:
-        """Nobody listens."""
+        """Do nothing: no issue listens."""
 
     async def until_over(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work."""
@@ -94,4 +94,4 @@ class NoIntegration:
         raise AssertionError("A run without an issue does not continue as new.")
 
     async def report_end(self, *, done: bool) -> None:
-        """Nobody listens."""
+        """Do nothing: no issue listens."""

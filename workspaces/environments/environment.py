@@ -71,7 +71,7 @@ class StepResult(EnvironmentStep):
 
 
 class EnvironmentRecord(BaseModel):
-    """What is known of an environment; kept beside its layers."""
+    """The record of how an environment was made; kept beside its layers."""
 
     key: str
     steps: list[StepResult] = Field(default_factory=list)
@@ -231,7 +231,7 @@ def remove_unused(parent: Path) -> None:
 
 
 async def discard(environment: Environment) -> None:
-    """Remove an environment whose set-up failed; one that is kept stays."""
+    """Remove an environment whose set-up failed; a kept one stays."""
     if environment.tree.parent.name.startswith(".making-"):
         await run_in_thread(clear_away, environment.tree.parent)
 

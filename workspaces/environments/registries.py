@@ -1,4 +1,4 @@
-"""Package registries as this host's own clients are configured: what a set-up may reach besides the public ones.
+"""Package registries that this host's own clients are configured with: a set-up may reach them besides the public ones.
 
 The person configured them for this machine, so a set-up may use them, in a private network too. A URL with credentials
 is not passed on: nothing in the sandbox may read them.

@@ -16,7 +16,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class TestReport(BaseModel):
-    """What a test command said of its tests; no counts where its runner is not known."""
+    """The counts and failing tests that a test command printed; no counts where its runner is not known."""
 
     __test__ = False
 
@@ -94,7 +94,7 @@ _FAILING: dict[str, tuple[str, ...]] = {
 
 
 def parse_report(output: str) -> TestReport:
-    """Read the results out of what a test command printed; of several runners the one that says most.
+    """Read the results out of the output of a test command; of several runners the one with the most tests counts.
 
     A command that calls its runner several times is added up.
     """

@@ -1,4 +1,4 @@
-"""A trial of a project's tests on a commit, in its environment and without a network: what passes, and what fails.
+"""A trial of a project's tests on a commit, in its environment and without a network: counts, and names of failures.
 
 The trial on the base commit is what a later verdict compares with.
 """

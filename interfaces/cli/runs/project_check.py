@@ -38,7 +38,7 @@ _MAX_MANIFEST = 256_000
 
 @dataclass
 class ProjectCheck:
-    """What a check found."""
+    """The findings of a check: detection, set-up, tests, and programs that are missing."""
 
     technology: Technology
     plan: SetupPlan
@@ -51,7 +51,7 @@ class ProjectCheck:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of what was found."""
+        """The worst verdict of set-up and tests."""
         if self.environment is None or self.environment.failed:
             return "broken_environment"
         return judge_all([run.verdict for run in self.tests])
@@ -188,7 +188,7 @@ async def _make(
 
 
 def _set_up_network(settings: Settings, plan: SetupPlan, registries: Registries) -> NetworkPolicy | None:
-    """The registries, this host's own ones, and what lock files name: the last at public addresses only."""
+    """Return the network of a set-up: registries, those of this host, and public hosts that lock files name."""
     if settings.setup_network == "never":
         return None
     proxy = settings.https_proxy.get_secret_value() if settings.https_proxy else None

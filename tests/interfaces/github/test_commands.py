@@ -2,39 +2,39 @@
 
 import pytest
 
-from baton.records.issue import BatonCommand
+from baton.records.issue import PersonCommand
 from interfaces.github.comment_command import parse_comment
 
 
 @pytest.mark.parametrize(
     ("comment", "command"),
     [
-        ("/baton run", BatonCommand(name="run")),
-        ("/baton run only the API", BatonCommand(name="run", text="only the API")),
-        ("/baton run only\r\nthe API", BatonCommand(name="run", text="only\nthe API")),
-        ("/baton status", BatonCommand(name="status")),
-        ("/baton stop\n\nIt is too dear.", BatonCommand(name="stop")),
-        ("/baton retry", BatonCommand(name="retry")),
-        ("/baton retry d2", BatonCommand(name="retry", decision_id="D2")),
-        ("/baton help", BatonCommand(name="help")),
-        ("/baton", BatonCommand(name="help")),
-        ("  /baton\tstop  ", BatonCommand(name="stop")),
-        ("\n \n/baton stop", BatonCommand(name="stop")),
-        ("/baton guide keep\nthe old one", BatonCommand(name="guide", text="keep\nthe old one")),
-        ("/baton decide D1 postgres", BatonCommand(name="decide", decision_id="D1", choice="postgres")),
+        ("/baton run", PersonCommand(name="run")),
+        ("/baton run only the API", PersonCommand(name="run", text="only the API")),
+        ("/baton run only\r\nthe API", PersonCommand(name="run", text="only\nthe API")),
+        ("/baton status", PersonCommand(name="status")),
+        ("/baton stop\n\nIt is too dear.", PersonCommand(name="stop")),
+        ("/baton retry", PersonCommand(name="retry")),
+        ("/baton retry d2", PersonCommand(name="retry", decision_id="D2")),
+        ("/baton help", PersonCommand(name="help")),
+        ("/baton", PersonCommand(name="help")),
+        ("  /baton\tstop  ", PersonCommand(name="stop")),
+        ("\n \n/baton stop", PersonCommand(name="stop")),
+        ("/baton guide keep\nthe old one", PersonCommand(name="guide", text="keep\nthe old one")),
+        ("/baton decide D1 postgres", PersonCommand(name="decide", decision_id="D1", choice="postgres")),
         (
             "/baton decide d1 postgres we run it",
-            BatonCommand(name="decide", decision_id="D1", choice="postgres", text="we run it"),
+            PersonCommand(name="decide", decision_id="D1", choice="postgres", text="we run it"),
         ),
-        ("/baton decide D1 `use sqlite`", BatonCommand(name="decide", decision_id="D1", choice="use sqlite")),
+        ("/baton decide D1 `use sqlite`", PersonCommand(name="decide", decision_id="D1", choice="use sqlite")),
         (
             '/baton decide D12 "use sqlite" it is small',
-            BatonCommand(name="decide", decision_id="D12", choice="use sqlite", text="it is small"),
+            PersonCommand(name="decide", decision_id="D12", choice="use sqlite", text="it is small"),
         ),
-        ("/baton decide D1 it's", BatonCommand(name="decide", decision_id="D1", choice="it's")),
+        ("/baton decide D1 it's", PersonCommand(name="decide", decision_id="D1", choice="it's")),
     ],
 )
-def test_commands(comment: str, command: BatonCommand) -> None:
+def test_commands(comment: str, command: PersonCommand) -> None:
     assert parse_comment(comment) == command
 
 
@@ -78,12 +78,12 @@ LINES += ["retry everything", "run-away", "RUN", "stop, please", "decide D1 " + 
 
 @pytest.mark.parametrize("line", LINES)
 def test_what_begins_like_a_command_and_is_none(line: str) -> None:
-    assert parse_comment(f"/baton {line}\nmore") == BatonCommand(name="help", text=line)
+    assert parse_comment(f"/baton {line}\nmore") == PersonCommand(name="help", text=line)
 
 
 def test_arguments_hold_what_a_reader_sees() -> None:
-    assert parse_comment("/baton guide a<!--\nrm -rf /\n-->b\u202e\x1b[0m") == BatonCommand(name="guide", text="ab[0m")
+    assert parse_comment("/baton guide a<!--\nrm -rf /\n-->b\u202e\x1b[0m") == PersonCommand(name="guide", text="ab[0m")
     said = parse_comment("/baton guide " + "x" * 70_000)
     assert said is not None
-    assert parse_comment("/baton guide") == BatonCommand(name="help", text="guide")
+    assert parse_comment("/baton guide") == PersonCommand(name="help", text="guide")
     assert len(said.text) <= 10_000
