@@ -88,8 +88,8 @@ MODEL = [
     Case(
         "the request is out; the answer is here; the answer is stored; the answer is committed",
         [
-            Moment("activities.turn.take_turn:ask", "during", match="'X-Baton-Turn': '2'"),
-            Moment("activities.turn.take_turn:ask", "after", match="'X-Baton-Turn': '2'"),
+            Moment("activities.turn.take_turn:ask_model", "during", match="'X-Baton-Turn': '2'"),
+            Moment("activities.turn.take_turn:ask_model", "after", match="'X-Baton-Turn': '2'"),
             Moment("workspaces.git.object_database:ObjectDatabase.write_commit", "after", match=ANSWER),
             Moment("workspaces.store.store:Store.commit_tree", "after", match=ANSWER),
         ],
@@ -117,7 +117,7 @@ LOSSES = [
     ),
     Case(
         "mid-tool; killed again while restoring",
-        [IN_TOOL, Moment("workspaces.checkpoints.restore:reset", "during", seconds=0.0)],
+        [IN_TOOL, Moment("workspaces.checkpoints.restore:reset_workspace", "during", seconds=0.0)],
         played=_paused,
     ),
 ]
@@ -174,7 +174,7 @@ INSIDE = [
             Moment("activities.task.gate:run_gate", "during", until="gates/*/*/gate.log"),
             Moment("activities.task.gate:run_gate", "after"),
             Moment("workspaces.store.store:Store.commit_tree", "after", match="gate, round 1"),
-            Moment("workspaces.delivery.push_branch:git", "after"),
+            Moment("workspaces.delivery.push_branch:call_git", "after"),
         ],
     ),
     Case(
@@ -182,7 +182,7 @@ INSIDE = [
         [
             Moment("activities.run.state_files:write_run_files", "after", match="'planning: "),
             Moment("workspaces.store.store:Store.move_ref", "after", match="/integration/head"),
-            Moment("workspaces.delivery.push_branch:git", "during", seconds=0.01),
+            Moment("workspaces.delivery.push_branch:call_git", "during", seconds=0.01),
         ],
     ),
 ]

@@ -26,7 +26,7 @@ HOLDING = {
         until="workspaces/*/*/work/src/started",
         stops=True,
     ),
-    "answer here": Moment("activities.turn.take_turn:ask", "after", match="'X-Baton-Turn': '2'", stops=True),
+    "answer here": Moment("activities.turn.take_turn:ask_model", "after", match="'X-Baton-Turn': '2'", stops=True),
     "before the ref": Moment("workspaces.checkpoints.sandboxed_git:adopt_objects", "after", stops=True),
     "in the gate": Moment("activities.task.gate:run_gate", "after", stops=True),
     "moving a ref": Moment("workspaces.store.store:move_ref", match="/t1/head", nth=3, stops=True, busy=True),
@@ -35,8 +35,8 @@ HOLDING = {
 """Where the stopped attempt holds its workspace: its successor waits until it goes on, or is killed."""
 
 FREE = {
-    "before the push": Moment("activities.run.publish:publish", stops=True),
-    "after the push": Moment("activities.run.publish:publish", "after", stops=True),
+    "before the push": Moment("activities.run.publish:push_branch", stops=True),
+    "after the push": Moment("activities.run.publish:push_branch", "after", stops=True),
     "saving the state": Moment("activities.run.state_files:write_run_files", match="'done: ", stops=True),
     "state saved": Moment("activities.run.state_files:write_run_files", "after", match="'done: ", stops=True),
     "cleaning up": Moment("activities.run.publish:discard_run", stops=True),

@@ -12,9 +12,9 @@ from workflows.pipeline import Pipeline
 
 async def test_a_run_waits_for_github(world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     waits = (timedelta(seconds=1), timedelta(seconds=1))
-    monkeypatch.setattr("workflows.calls.github_queues.AWAY_WAITS", waits)
+    monkeypatch.setattr("workflows.calls.github_queues.UNREACHABLE_WAITS", waits)
     # The sandbox of a workflow reads its own module anew, and with it this.
-    monkeypatch.setattr("baton.policies.AWAY_WAITS", waits)
+    monkeypatch.setattr("baton.policies.UNREACHABLE_WAITS", waits)
     script = scenario(
         plan(task("t1")),
         simple_task("t1", write("src/pages.txt", "page size 20\n")),

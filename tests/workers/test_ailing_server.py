@@ -155,7 +155,7 @@ async def test_a_server_that_lives_for_a_while_has_its_deaths_forgiven(
     looks = iter([False, False, True])
     monkeypatch.setattr(made.server, "is_running", lambda: True)
     monkeypatch.setattr(made.server, "door_has_ended", lambda: False)
-    monkeypatch.setattr(made, "_abandoned", lambda: next(looks))
+    monkeypatch.setattr(made, "_is_abandoned", lambda: next(looks))
     made._watch_server()
     assert made.deaths == 0
     for lock in (made.lock, made.users, made.server.lock):

@@ -120,7 +120,7 @@ async def test_a_workflow_that_does_something_else_is_noticed() -> None:
         await replayer().replay_workflow(changed)
 
 
-@pytest.mark.parametrize(("name", "figure"), [("issue", "workflows.github.issue_comment.REPORT_EVERY")])
+@pytest.mark.parametrize(("name", "figure"), [("issue", "workflows.github.issue_comment.REPORT_INTERVAL")])
 async def test_a_recorded_figure_breaks_open_runs_when_it_is_edited(
     name: str, figure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +137,10 @@ async def test_a_recorded_figure_breaks_open_runs_when_it_is_edited(
 @pytest.mark.parametrize(
     "figure",
     [
-        *(f"workflows.calls.workspace_host.{name}" for name in ("HEARTBEAT", "SCHEDULE_TO_START", "HOST_ANSWER")),
+        *(
+            f"workflows.calls.workspace_host.{name}"
+            for name in ("HEARTBEAT_TIMEOUT", "SCHEDULE_TO_START", "HOST_ANSWER")
+        ),
         "workflows.task.TURN_TIMEOUT",
         "workflows.state.state_file.GIT_TIMEOUT",
     ],

@@ -101,7 +101,7 @@ async def test_a_step_that_is_made_again_endangers_nothing(
 
         head = await step()
         os.sync()
-        monkeypatch.setattr(fsync.UnsyncedFiles, "sync", lambda _: [])
+        monkeypatch.setattr(fsync.UnsyncedFiles, "sync_added", lambda _: [])
         assert await step() == head
         descriptor = os.open(place / "another", os.O_WRONLY | os.O_CREAT)
         os.fsync(descriptor)  # somebody else's file, and with it the names of ours

@@ -319,6 +319,6 @@ async def test_a_scan_that_could_not_write_an_object_is_no_scan(lab: Lab, monkey
         prepare(quarantine, index)
         quarantine.objects.chmod(0o500)
 
-    monkeypatch.setattr(Quarantine, "prepare", without_room)
+    monkeypatch.setattr(Quarantine, "empty_with_index", without_room)
     with pytest.raises(WorkspaceError, match="git failed"):
         await workspace.take_snapshot(None)

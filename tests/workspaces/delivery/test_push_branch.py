@@ -80,7 +80,7 @@ async def test_moved_between_the_look_and_the_push(lab: Lab, monkeypatch: pytest
             lab.project.git("branch", BRANCH)
         return found
 
-    monkeypatch.setattr(publish_module, "_look", look)
+    monkeypatch.setattr(publish_module, "_read_remote_ref", look)
     with pytest.raises(RepositoryError, match="somebody else has moved it"):
         await push_branch(lab.store, commit, BRANCH, expected=None)
     assert refs(lab.project.path)[f"refs/heads/{BRANCH}"] == theirs
@@ -99,7 +99,7 @@ async def test_a_push_that_landed_without_an_answer(lab: Lab, monkeypatch: pytes
         await call_git(arguments, **options)  # type: ignore[arg-type]
         return GitResult(128, b"", "fatal: the remote end hung up unexpectedly")
 
-    monkeypatch.setattr(publish_module, "git", cut)
+    monkeypatch.setattr(publish_module, "call_git", cut)
     assert (await push_branch(lab.store, commit, BRANCH, expected=None)).commit == commit
     assert refs(lab.project.path)[f"refs/heads/{BRANCH}"] == commit
 

@@ -241,7 +241,7 @@ async def test_a_link_that_is_swapped_later_does_not_help(
         place.symlink_to(tmp_path / "other")
         return judged
 
-    monkeypatch.setattr(BindRules, "judge", and_swap)
+    monkeypatch.setattr(BindRules, "decide_binds", and_swap)
     result = await run(box, f"cat {place}/canary; touch /workspace/ran", tmp_path / "work")
     assert "CANARY" not in result.output
     assert result.exit_code != 0

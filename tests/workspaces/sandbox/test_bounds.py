@@ -74,7 +74,7 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         def none(*_limits: int) -> None:
             raise CgroupsUnavailable("a test has none")
 
-        monkeypatch.setattr(bounds_module, "Groups", none)
+        monkeypatch.setattr(bounds_module, "WorkerCgroups", none)
     else:
         try:
             find_parents()
@@ -362,7 +362,7 @@ def test_another_ones_writing_is_not_blamed_on_a_large_directory(
     (tmp_path / "large").write_bytes(os.urandom(3 * MB))
     time.sleep(0.1)  # it is older than the command
     free = [10_000 * MB]
-    monkeypatch.setattr("workspaces.sandbox.disk_watch._free", lambda _directory: free[0])
+    monkeypatch.setattr("workspaces.sandbox.disk_watch._free_bytes", lambda _directory: free[0])
     watch = DiskWatch(tmp_path, replace(LIMITS, disk=2 * MB))
     for _ in range(40):
         free[0] -= 10 * MB
@@ -376,7 +376,7 @@ def test_another_ones_writing_is_not_blamed_on_a_large_directory(
 
 def test_with_too_little_room_a_command_can_still_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [100 * MB]
-    monkeypatch.setattr("workspaces.sandbox.disk_watch._free", lambda _directory: free[0])
+    monkeypatch.setattr("workspaces.sandbox.disk_watch._free_bytes", lambda _directory: free[0])
     watch = DiskWatch(tmp_path, replace(LIMITS, disk_floor=500 * MB))
     assert watch.check_disk() is None
     free[0] = 20 * MB

@@ -460,7 +460,7 @@ async def test_without_a_persons_word_it_stays_closed_and_says_so(closed: Sandbo
 async def test_where_no_python_is_visible_it_stays_closed_and_says_so(
     closed: Sandbox, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_module, "_interpreter", lambda _toolchains: None)
+    monkeypatch.setattr(network_module, "_find_interpreter", lambda _toolchains: None)
     sandbox = box(closed)
     assert "no Python" in sandbox.network_fault()
     result = await run(sandbox, work, "echo ran")

@@ -423,7 +423,7 @@ async def test_an_unavailable_sandbox_runs_nothing(work: Path, monkeypatch: pyte
     broken = work / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(sandbox_module, "_candidates", lambda: [broken, work / "nothing"])
+    monkeypatch.setattr(sandbox_module, "_bwrap_candidates", lambda: [broken, work / "nothing"])
     status = await probe_sandbox(SandboxMode.AUTO)
     assert status.kind == "unavailable"
     assert "No permissions to create new namespace" in status.reason
@@ -438,7 +438,7 @@ async def test_a_sandbox_that_only_pretends_is_found_out(work: Path, monkeypatch
     fake = work / "bwrap"
     fake.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     fake.chmod(0o755)
-    monkeypatch.setattr(sandbox_module, "_candidates", lambda: [fake])
+    monkeypatch.setattr(sandbox_module, "_bwrap_candidates", lambda: [fake])
     assert (await probe_sandbox(SandboxMode.BWRAP)).kind == "unavailable"
 
 

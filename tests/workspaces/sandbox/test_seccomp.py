@@ -280,7 +280,7 @@ async def test_a_bubblewrap_without_filters_is_none(monkeypatch: pytest.MonkeyPa
         f'exec {real.path} "${{line[@]}}"\n'
     )
     fake.chmod(0o755)
-    monkeypatch.setattr(sandbox_module, "_candidates", lambda: [fake])
+    monkeypatch.setattr(sandbox_module, "_bwrap_candidates", lambda: [fake])
     seccomp_of_this = [line for line in Path("/proc/self/status").read_text().splitlines() if "Seccomp:" in line]
     if "2" in seccomp_of_this[0]:
         pytest.skip("this process runs under a filter itself")
