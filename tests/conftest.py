@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,12 @@ from workers.temporal_service import TemporalService, connect_service
 
 FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
+
+
+# A shell starts what runs in the background with SIGINT ignored, and processes inherit that: a Ctrl-C of the tests to the
+# commands that they start would go unheard. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

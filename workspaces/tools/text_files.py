@@ -196,10 +196,12 @@ def _with_ends(region: str, new: str, usual: str) -> str:
 
 def _keep_apart(before: str, text: str, behind: str) -> str:
     """Return a text for the place between two characters, so that no CR and LF of two lines become one line end."""
-    if before == "\r" and text.startswith("\n"):
-        text = "\r" + text[1:]
-    if text.endswith("\r") and behind == "\n":
-        text = text[:-1] + "\n"
+    if before == "\r":
+        rest = text.lstrip("\n")
+        text = "\r" * (len(text) - len(rest)) + rest
+    if behind == "\n":
+        rest = text.rstrip("\r")
+        text = rest + "\n" * (len(text) - len(rest))
     return text
 
 

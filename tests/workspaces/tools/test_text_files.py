@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.growth import assert_linear
@@ -60,6 +60,7 @@ def test_a_rewrite_has_the_content_and_no_end_that_was_not_there(
     assert rewrite_text(file, file.text.replace("\r\n", "\n").replace("\r", "\n")) == file.text
 
 
+@example([("", "\r")], [("", "\n")], [], [("", "\n"), ("", "\n")])
 @given(LINES, LINES, LINES, LINES)
 def test_an_edit_of_whole_lines_keeps_their_number(
     before: list[tuple[str, str]],
