@@ -30,8 +30,8 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
-# A shell starts what runs in the background with SIGINT ignored, and processes inherit that: a Ctrl-C of the tests to the
-# commands that they start would go unheard. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
+# A shell starts processes in the background with SIGINT ignored, and that is inherited: commands that the tests start
+# would not hear their Ctrl-C. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
