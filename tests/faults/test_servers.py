@@ -25,6 +25,8 @@ from workers.embedded.server_files import ServerFiles, read_record
 from workers.temporal_service import TemporalService, connect_service
 from workflows.pipeline import Pipeline
 
+pytestmark = [pytest.mark.server, pytest.mark.crash]
+
 Handle = WorkflowHandle[Pipeline, RunDocument]
 
 
