@@ -88,10 +88,10 @@ async def test_what_was_refused_costs_nothing_and_a_retry_is_no_new_turn(ledger:
 async def test_the_call_of_a_killed_process_counts_on_but_nobody_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\nfrom pathlib import Path\n"
-        "from activities.budget.ledger import Ledger\nfrom activities.budget.ledger_sql import Call\n"
+        "from activities.budget.ledger import Ledger\nfrom activities.budget.ledger_sql import ModelCall\n"
         "async def main():\n"
         "    ledger = Ledger(Path(sys.argv[1]))\n"
-        f"    print(await ledger.reserve(Call('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm'), [], 0.4), flush=True)\n"
+        f"    print(await ledger.reserve_call(ModelCall('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm'), [], 0.4), flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )

@@ -210,7 +210,7 @@ async def test_nobody_answers_and_answers_that_are_none(writer: Writer) -> None:
     away = writer.world.settings.model_copy(update={"github_api_url": "http://127.0.0.1:9"})
     async with make_http_client() as http:
         github = GitHubClient(away, http)
-        with pytest.raises(ApplicationError, match="does not answer") as error:
+        with pytest.raises(ApplicationError, match="is unreachable") as error:
             await writer.run(
                 GitHubWriteActivities(github).react,
                 ReactionInput(repository=writer.repository, number=1, content="eyes"),

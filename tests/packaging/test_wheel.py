@@ -123,9 +123,9 @@ async def green(mode, files):
         for name, text in files.items():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_text(text)
-    box = await Sandbox.open(mode, home=Path("home").absolute())
+    box = await Sandbox.open_sandbox(mode, home=Path("home").absolute())
     evidence, _log = await run_gate(checkout, "c", Path("gate").absolute(), GateConfig(test="python -m pytest"), box)
-    return evidence.green
+    return evidence.is_green
 
 async def main():
     modes = (SandboxMode.AUTO, SandboxMode.NONE)

@@ -115,9 +115,9 @@ async def test_a_fork_of_a_run_from_before_goes_by_its_state(staged, run_id) -> 
     async with staged(two_tasks(run_id)) as stage:
         first = await stage.finish()
         store = await stage.store()
-        for ref in store.refs(stage.run):
+        for ref in store.list_refs(stage.run):
             if "/candidate/" in ref or "/landing/" in ref:
-                store.put(ref, None)
+                store.set_ref(ref, None)
         second = await forked(stage, f"{stage.run}-f", Fork(run=stage.run, task="t2", session="1-reviewer"))
         assert second.status is RunStatus.DONE, second
         assert second.tasks[0].state is TaskState.DONE
@@ -130,7 +130,7 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
         document = await stage.finish()
         store = await stage.store()
         base, first, second = (str(document.base_commit), *(str(item.commit) for item in document.tasks))
-        head = await store.head(identifiers.task_ref(stage.run, "t2"))
+        head = await store.read_head(identifiers.task_ref(stage.run, "t2"))
         assert head is not None
         wanted = IntegrateInput(
             run=stage.run, repo=str(stage.repo), task="t2", round=1, candidate=second, base=first, checkpoint=head
@@ -140,16 +140,16 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
 
         # The same beside the first task instead of on top of it: it lands as a merge, and is found as that.
         beside = store.source.commit(
-            store.source.tree_of(second), [base], await store.message(second), datetime(2026, 11, 1, tzinfo=UTC)
+            store.source.tree_of(second), [base], await store.commit_message(second), datetime(2026, 11, 1, tzinfo=UTC)
         )
-        store.put(identifiers.integration_ref(stage.run), first)
+        store.set_ref(identifiers.integration_ref(stage.run), first)
         wanted = wanted.model_copy(update={"candidate": beside, "base": base, "round": 2})
         landed = await ActivityEnvironment().run(integrate, wanted)
         assert landed.commit not in ("", beside, second)
         later = ActivityEnvironment()
         later.info = dataclasses.replace(later.info, scheduled_time=datetime(2026, 11, 2, tzinfo=UTC), attempt=2)
         assert await later.run(integrate, wanted) == landed
-        assert await store.line(landed.commit, base) == [landed.commit, first]
+        assert await store.first_parents(landed.commit, base) == [landed.commit, first]
         # Another round of the task is another matter.
         assert await ActivityEnvironment().run(integrate, wanted.model_copy(update={"round": 3})) != landed
 

@@ -68,8 +68,8 @@ async def test_a_repository_asks_for_the_network_and_a_person_decides(  # type: 
         result = next(r.body for r in stage.standin.requests if (r.role, r.turn) == ("backend", 2))["messages"][-1]
         described = await other.describe()
         store = await stage.store()
-        head = await store.head(identifiers.task_ref(stage.run, "t1"))
-        log = await store.read(head or "", "gates/1.log")
+        head = await store.read_head(identifiers.task_ref(stage.run, "t1"))
+        log = await store.read_file(head or "", "gates/1.log")
     assert document.status is RunStatus.DONE, document
     assert described.status is not None
     assert described.status.name == "RUNNING"

@@ -29,10 +29,10 @@ pytestmark = pytest.mark.server
 USER = """
 import asyncio, sys
 from baton.settings.core import read_settings
-from workers.temporal_service import temporal_service
+from workers.temporal_service import connect_service
 
 async def main():
-    async with temporal_service(read_settings()) as service:
+    async with connect_service(read_settings()) as service:
         print(service.address, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 

@@ -233,12 +233,12 @@ async def test_where_no_namespace_can_be_made_the_door_stays_and_it_is_said(
     script = (
         "import asyncio, json\n"
         "from baton.settings.core import read_settings\n"
-        "from workers.embedded.server import embedded_server\n"
+        "from workers.embedded.server import use_embedded_server\n"
         "from workers.embedded.server_files import ServerFiles, read_record\n"
         "async def main():\n"
         "    settings = read_settings()\n"
-        "    async with embedded_server(settings) as server:\n"
-        "        print(json.dumps([server.warnings, read_record(ServerFiles.under(settings.home)).inner_port]))\n"
+        "    async with use_embedded_server(settings) as server:\n"
+        "        print(json.dumps([server.warnings, read_record(ServerFiles.open_home(settings.home)).inner_port]))\n"
         "asyncio.run(main())\n"
     )
     limited = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"', "sh"]

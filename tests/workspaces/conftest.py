@@ -157,10 +157,10 @@ async def records(lab: Lab, count: int, size: int = 100) -> list[str]:
 HOLDER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from system.file_lock import locked
+from system.file_lock import hold_lock
 
 async def hold():
-    async with locked(Path(sys.argv[1])):
+    async with hold_lock(Path(sys.argv[1])):
         print("held", flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
 

@@ -214,7 +214,12 @@ def _toolchain_flags(bwrap: Bwrap, toolchains: Toolchains) -> list[str]:
         line += ["--ro-bind", str(directory.resolve()), str(directory)]
     for place in map(str, toolchains.covered_places()):
         line += [*_tmpfs_flags(bwrap, place, 4096), "--remount-ro", place]
-    return [*line, *(["--ro-bind", str(toolchains.tools), engine_python.INSIDE] if toolchains.tools else [])]
+    if toolchains.tools:
+        line += ["--ro-bind", str(toolchains.tools), engine_python.INSIDE]
+        uv = engine_python.uv_program()
+        if uv is not None:
+            line += ["--ro-bind", str(uv), f"{engine_python.INSIDE}/{engine_python.LAST}/uv"]
+    return line
 
 
 def _tmpfs_flags(bwrap: Bwrap, path: str, size: int) -> list[str]:

@@ -67,6 +67,12 @@ def base_prefixes() -> list[Path]:
     return [path for path in dict.fromkeys(found) if path.is_dir() and not path.resolve().is_relative_to("/usr")]
 
 
+def uv_program() -> Path | None:
+    """Return the uv that came with Baton; None if there is none."""
+    program = Path(sys.executable).with_name("uv")
+    return program.resolve() if program.is_file() else None
+
+
 def own_packages() -> list[Path]:
     """Return the directories of packages of Baton and its interpreter, which commands must not see."""
     python, standard = base_executable(), Path(sysconfig.get_path("stdlib")).resolve()
@@ -150,10 +156,12 @@ def _lay_out(place: Path) -> None:
         (packages / "pip" / "__main__.py").write_text(run)
         for name in ("pip", "pip3"):
             _write_program(place / LAST / name, run)
-    for name in ("rg", "uv"):
-        program = Path(sys.executable).with_name(name)
-        if program.is_file():
-            shutil.copy(program, place / LAST / name)
+    ripgrep = Path(sys.executable).with_name("rg")
+    if ripgrep.is_file():
+        shutil.copy(ripgrep, place / LAST / "rg")
+    if uv_program() is not None:
+        # Too large for a copy in each home: the sandbox mounts the program itself here.
+        (place / LAST / "uv").touch()
 
 
 def _link_file(source: str, target: str) -> None:

@@ -67,10 +67,10 @@ async def test_a_command_that_will_not_end_is_ended(staged, run_id: str) -> None
 
         # What was committed is kept: the checkpoint before the command, the transcript, and the state.
         store = await stage.store()
-        head = await store.head(identifiers.task_ref(stage.run, "t1"))
-        assert await store.read(str(head), "workspace/src/one.txt") == b"one\n"
-        assert await store.read(str(head), "workspace/src/two.txt") is None
-        assert await store.read(str(head), "transcript/1-backend/00002-assistant.json") is not None
+        head = await store.read_head(identifiers.task_ref(stage.run, "t1"))
+        assert await store.read_file(str(head), "workspace/src/one.txt") == b"one\n"
+        assert await store.read_file(str(head), "workspace/src/two.txt") is None
+        assert await store.read_file(str(head), "transcript/1-backend/00002-assistant.json") is not None
         state = await run_file(stage, "state.json")
         assert state["status"] == "stopped"
         assert state["ended_at"]
@@ -138,8 +138,8 @@ async def test_an_abort_ends_the_tasks_that_are_at_work(staged) -> None:  # type
         await closed(stage, "/t2", "/t2/1-backend")
         state = await run_file(stage, "state.json")
         store = await stage.store()
-        head = await store.head(identifiers.task_ref(stage.run, "t2"))
-        assert await store.read(str(head), "workspace/src/kept.txt") == b"kept\n"
+        head = await store.read_head(identifiers.task_ref(stage.run, "t2"))
+        assert await store.read_file(str(head), "workspace/src/kept.txt") == b"kept\n"
     assert document.status is RunStatus.STOPPED
     assert [found.state for found in document.tasks] == [TaskState.STOPPED] * 2
     assert state["status"] == "stopped"

@@ -38,7 +38,7 @@ async def test_it_goes_on_from_its_last_checkpoint(staged, child: str) -> None: 
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="retry"))
         document = await stage.outcome(handle)
         store = await stage.store()
-        assert await store.read(str(document.head_commit), "src/log.txt") == b"one\ntwo\n"
+        assert await store.read_file(str(document.head_commit), "src/log.txt") == b"one\ntwo\n"
         turns = [turn for _, role, _, turn in stage.asked() if role == "backend"]
     assert document.status is RunStatus.DONE, document
     # What was answered before is not asked again.

@@ -32,7 +32,7 @@ async def test_a_branch_that_cannot_be_published_is_a_decision(staged, repo: Pat
         document = await stage.outcome(handle)
         assert len(stage.standin.requests) == asked
         store = await stage.store()
-        assert await store.read(str(document.head_commit), "src/x.txt") == b"x\n"
+        assert await store.read_file(str(document.head_commit), "src/x.txt") == b"x\n"
 
     published = git(repo, "branch", "--list", f"baton/{stage.run}").strip()
     assert bool(published) is (choice == "retry")

@@ -126,7 +126,7 @@ async def test_a_full_disk_loses_nothing(staged, service: TemporalService, worke
             waiting = await stage.until_waiting(handle)
             (decision,) = waiting.decisions
             assert decision.error_type == "DiskFull"
-            assert "ake room, and the run goes on" in decision.question
+            assert "ree some space, and the run goes on" in decision.question
             # The answer that found no room is paid for a second time; no further call is made before there is room.
             asked = collections.Counter(stage.asked())
             assert asked == {("plan", "orchestrator", 1, 1): 1, ("t1", "backend", 1, 1): 1, ("t1", "backend", 1, 2): 1}

@@ -95,7 +95,7 @@ async def test_architecture_goes_to_a_person_at_once_and_the_rest_goes_on(staged
         await handle.signal(Pipeline.decide, Decide(decision_id="D1", choice="skip"))
         document = await stage.outcome(handle)
         store = await stage.store()
-        head = await store.head(run_ref(stage.run))
+        head = await store.read_head(run_ref(stage.run))
         assert head is not None
         kept = json.loads(await store.read(head, "state.json") or b"")
         decisions = json.loads(await store.read(head, "decisions.json") or b"")

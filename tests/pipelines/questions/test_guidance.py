@@ -35,7 +35,7 @@ async def test_a_message_reaches_running_agents_at_their_next_turn(staged) -> No
     )
     async with staged(script) as stage:
         handle = await stage.start()
-        await assert_eventually(lambda: len(list(stage.settings.home.glob("workspaces/**/src/started"))) == 2)
+        await assert_eventually(lambda: len(list(stage.settings.home.glob("workspaces/*/*/work/src/started"))) == 2)
         before = await handle.query(Pipeline.decisions)
         await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-T1", task_id="t1"))
         await handle.signal(Pipeline.guide, Guide(text="MEANT-FOR-ALL"))
@@ -132,7 +132,7 @@ SLOW = bash("touch src/started; sleep 2; rm src/started")
 
 
 async def until_it_runs(stage: Stage) -> None:
-    await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/**/src/started")))
+    await assert_eventually(lambda: any(stage.settings.home.glob("workspaces/*/*/work/src/started")))
 
 
 async def check_transcripts(stage: Stage) -> None:
@@ -186,7 +186,7 @@ async def test_messages_while_one_hand_off_after_the_other_is_taken_in(staged) -
             await assert_eventually(lambda asked=asked: asked in stage.asked())  # type: ignore[misc]
             await until_it_runs(stage)
             await handle.signal(Pipeline.guide, Guide(text=word, task_id="t1"))
-            await assert_eventually(lambda: not any(stage.settings.home.glob("workspaces/**/src/started")))
+            await assert_eventually(lambda: not any(stage.settings.home.glob("workspaces/*/*/work/src/started")))
         document = await stage.outcome(handle)
         await check_transcripts(stage)
     assert document.status is RunStatus.DONE, document
@@ -249,7 +249,7 @@ async def test_a_message_beside_a_hand_off_where_the_turn_that_hears_it_is_broke
         refused = {record.status for record in stage.standin.requests} - {200}
         store = await stage.store()
         assert (await verify_store(store)).findings == []
-        assert await store.read(str(document.head_commit), "src/x.txt") == b"x\n"
+        assert await store.read_file(str(document.head_commit), "src/x.txt") == b"x\n"
     assert document.status is RunStatus.DONE, document
     assert refused == ({400, 529} if how == "failing" else set())
     assert {turn for _, _, _, turn in stage.asked("backend")} == {1, 3}

@@ -25,23 +25,23 @@ from baton.settings.core import SandboxMode
 from workspaces.checkpoints.checkpoints import Checkpoints, Lane
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
-from workspaces.checkpoints.workspace import Workspace, exclusive
+from workspaces.checkpoints.workspace import Workspace, hold_workspace
 
 async def main(home, repo):
-    sandbox = await Sandbox.open(SandboxMode.AUTO)
+    sandbox = await Sandbox.open_sandbox(SandboxMode.AUTO)
     store, lane = await Store.open(Path(home), repo), Lane("run-1", "task-1")
     checkpoints = Checkpoints(store)
     print("ready", flush=True)
     while True:
-        async with exclusive(store, lane):
-            head = await checkpoints.head(lane)
-            number = len(await checkpoints.history(lane))
-            workspace = await Workspace.materialise(store, lane, head, sandbox=sandbox)
+        async with hold_workspace(store, lane):
+            head = await checkpoints.read_head(lane)
+            number = len(await checkpoints.list_history(lane))
+            workspace = await Workspace.open_at(store, lane, head, sandbox=sandbox)
             workspace.mark_dirty()
             for name in range(30):
                 (workspace.path / f"file{name}").write_text(f"{number}\\n" * 50)
-            snapshot = await workspace.snapshot(None if number % 2 else [f"file{name}" for name in range(30)])
-            head = await checkpoints.record(
+            snapshot = await workspace.take_snapshot(None if number % 2 else [f"file{name}" for name in range(30)])
+            head = await checkpoints.record_checkpoint(
                 lane, expected=head, files={f"transcript/{number:05}.json": b"{}"}, workspace=snapshot,
                 summary=str(number), at=datetime.fromtimestamp(number, UTC),
             )

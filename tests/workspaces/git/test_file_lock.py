@@ -21,7 +21,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from workspaces.maintenance import stale_files as leftovers
-with leftovers.held(Path(sys.argv[1])) as free:
+with leftovers.hold_if_free(Path(sys.argv[1])) as free:
     print(free, flush=True)
     sys.stdin.readline()
 """

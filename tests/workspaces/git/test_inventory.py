@@ -22,12 +22,12 @@ import asyncio, concurrent.futures.thread, encodings.idna, json, os, sys, tempfi
 from dataclasses import asdict
 from pathlib import Path
 from baton.errors import BatonError
-from workspaces.git.inventory import stock
+from workspaces.git.inventory import list_stores
 from workspaces.store.store import Store
 from workspaces.maintenance.verify import broken_refs
 home, user = Path(sys.argv[1]), int(sys.argv[2])
 os.setuid(user)
-(place,) = stock(home)
+(place,) = list_stores(home)
 found = [asdict(finding) for finding in place.faults]
 opened = True
 try:

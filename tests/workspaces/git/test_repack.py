@@ -86,18 +86,18 @@ async def test_objects_that_are_written_meanwhile_stay(lab: Lab) -> None:
 READER = """
 import random, sys, time
 from pathlib import Path
-from workspaces.git.object_database import Objects
+from workspaces.git.object_database import ObjectDatabase
 
 repository, ref = Path(sys.argv[1]), sys.argv[2]
-objects = Objects(repository)  # once: it has the indexes open of packs that are gone
+objects = ObjectDatabase(repository)  # once: it has the indexes open of packs that are gone
 commits = []
 while not (repository / "enough").exists():
     head = (repository / ref).read_text().strip()
     if head not in commits:
         commits.append(head)
     commit = random.choice(commits)
-    assert objects.has(commit)
-    objects.repo.read(objects.entries(objects.tree_of(commit))[b"meta.json"].oid)
+    assert objects.has_object(commit)
+    objects.repo.read(objects.list_entries(objects.tree_of(commit))[b"meta.json"].oid)
     objects.repo.read(commit)
     print(commit, flush=True)
     time.sleep(0.001)

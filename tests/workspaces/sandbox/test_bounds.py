@@ -225,11 +225,11 @@ WORKER = """
 import asyncio, sys
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import SandboxCommand, Sandbox
 async def main():
-    sandbox = await Sandbox.open(SandboxMode.NONE)
+    sandbox = await Sandbox.open_sandbox(SandboxMode.NONE)
     text = "setsid sleep 300 & echo $! > pid; mv pid begun; sleep 300"
-    await sandbox.run(Command(argv=text, workspace=Path(sys.argv[1])))
+    await sandbox.run_command(SandboxCommand(argv=text, workspace=Path(sys.argv[1])))
 asyncio.run(main())
 """
 

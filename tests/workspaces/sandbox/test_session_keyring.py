@@ -14,7 +14,7 @@ SCRIPT = """
 import asyncio, ctypes, json, os, sys
 from pathlib import Path
 from baton.settings.core import SandboxMode
-from workspaces.sandbox.sandbox import Command, Sandbox
+from workspaces.sandbox.sandbox import SandboxCommand, Sandbox
 
 KEYCTL, ADD_KEY = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
 SESSION = -3
@@ -45,11 +45,11 @@ print(open("/proc/keys").read() if {{isolated}} else "")
 async def main():
     said = {}
     for mode in (SandboxMode.AUTO, SandboxMode.NONE):
-        sandbox = await Sandbox.open(mode)
+        sandbox = await Sandbox.open_sandbox(mode)
         work = Path(sys.argv[1]) / mode.value
         work.mkdir()
         (work / "read.py").write_text(READ.replace("{isolated}", str(mode == SandboxMode.AUTO)))
-        results = [await sandbox.run(Command(argv=["python3", "read.py"], workspace=work)) for _ in range(2)]
+        results = [await sandbox.run_command(SandboxCommand(argv=["python3", "read.py"], workspace=work)) for _ in range(2)]
         said[mode.value] = [result.output for result in results]
     print(json.dumps({"before": before, "after": own(), "key": key, **said}))
 
