@@ -30,8 +30,8 @@ FOREIGN = ("BATON_", "TEMPORAL_", "ANTHROPIC_", "OTEL_")
 """Settings of the person who runs the tests; no test may depend on them."""
 
 
-# A shell starts processes in the background with SIGINT ignored, nohup with SIGHUP, and that is inherited: commands that
-# the tests start would not hear theirs. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
+# A shell starts processes in the background with SIGINT ignored, nohup with SIGHUP, and that is inherited: commands
+# that the tests start would not hear theirs. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)

@@ -91,7 +91,8 @@ async def test_the_call_of_a_killed_process_counts_on_but_nobody_waits_for_it(le
         "from activities.budget.ledger import Ledger\nfrom activities.budget.ledger_sql import ModelCall\n"
         "async def main():\n"
         "    ledger = Ledger(Path(sys.argv[1]))\n"
-        f"    print(await ledger.reserve_call(ModelCall('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm'), [], 0.4), flush=True)\n"
+        f"    call = ModelCall('r', 't1', '1-backend', 1, 'dead', {DAY!r}, 'm')\n"
+        "    print(await ledger.reserve_call(call, [], 0.4), flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )

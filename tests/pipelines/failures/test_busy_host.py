@@ -19,6 +19,7 @@ from activities.runtime.host_queue import HostActivities
 from activities.runtime.presence import ActivitySlots, PresenceActivities
 from baton import identifiers
 from baton.records.run import RunRequest, RunStatus
+from baton.replayed_figures import SAVE_EVERY
 from standin.script.scenario import Scenario
 from system.uncancellable import run_in_thread
 from tests.conftest import HANGS, assert_eventually
@@ -194,7 +195,8 @@ async def test_two_busy_hosts_take_nothing_from_each_other(hosts: Any) -> None:
             if working == [1, 1] and number >= 3:
                 break
             assert number < 30, working
-        await asyncio.sleep(SETTLED.total_seconds())
+        # The last changes of the runs' states are saved by then.
+        await asyncio.sleep((SAVE_EVERY + SETTLED).total_seconds())
         before = [await lengths(Stage(stage.client, stage.settings, stage.standin, stage.repo, run)) for run in runs]
         await asyncio.sleep(SETTLED.total_seconds())
         after = [await lengths(Stage(stage.client, stage.settings, stage.standin, stage.repo, run)) for run in runs]

@@ -49,7 +49,8 @@ async def main():
         work = Path(sys.argv[1]) / mode.value
         work.mkdir()
         (work / "read.py").write_text(READ.replace("{isolated}", str(mode == SandboxMode.AUTO)))
-        results = [await sandbox.run_command(SandboxCommand(argv=["python3", "read.py"], workspace=work)) for _ in range(2)]
+        command = SandboxCommand(argv=["python3", "read.py"], workspace=work)
+        results = [await sandbox.run_command(command) for _ in range(2)]
         said[mode.value] = [result.output for result in results]
     print(json.dumps({"before": before, "after": own(), "key": key, **said}))
 
