@@ -167,7 +167,7 @@ class GateResult(CompactRecord):
     filtered: list[str] = Field(default_factory=list)
     """On the integrated commit: a few of the changed files that are behind a git filter, for people."""
     kept: list[str] = Field(default_factory=list)
-    """Those of `read_left_out` that the commit has after all."""
+    """Those of `left_out` that the commit has after all."""
 
 
 class IntegrateInput(CompactRecord):

@@ -217,7 +217,7 @@ async def test_nobody_answers_and_answers_that_are_none(writer: Writer) -> None:
             )
         assert error.value.type == "GitHubAway"
         bad = writer.world.settings.model_copy(update={"github_private_key": SecretStr("-----BEGIN nothing")})
-        with pytest.raises(ApplicationError, match="BATON_GITHUB_PRIVATE_KEY is no private key"):
+        with pytest.raises(ApplicationError, match="BATON_GITHUB_PRIVATE_KEY is not an App's private key"):
             await writer.run(
                 GitHubWriteActivities(GitHubClient(bad, http)).react,
                 ReactionInput(repository=writer.repository, number=1, content="eyes"),

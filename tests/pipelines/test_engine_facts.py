@@ -139,7 +139,7 @@ async def test_an_attempt_after_the_line_has_moved_finds_what_was_done(staged, r
         assert (await ActivityEnvironment().run(integrate, wanted)).commit == second
 
         # The same beside the first task instead of on top of it: it lands as a merge, and is found as that.
-        beside = store.source.commit(
+        beside = store.source.write_commit(
             store.source.tree_of(second), [base], await store.commit_message(second), datetime(2026, 11, 1, tzinfo=UTC)
         )
         store.set_ref(identifiers.integration_ref(stage.run), first)

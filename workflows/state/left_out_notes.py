@@ -1,4 +1,4 @@
-"""Paths of the agents' work that are not in the branch: the document's `read_left_out`, and the notes about them.
+"""Paths of the agents' work that are not in the branch: the document's `left_out`, and the notes about them.
 
 A note is replaced when there is something newer to say of the same task, so that the notes hold what is true now.
 """

@@ -97,8 +97,8 @@ async def test_architecture_goes_to_a_person_at_once_and_the_rest_goes_on(staged
         store = await stage.store()
         head = await store.read_head(run_ref(stage.run))
         assert head is not None
-        kept = json.loads(await store.read(head, "state.json") or b"")
-        decisions = json.loads(await store.read(head, "decisions.json") or b"")
+        kept = json.loads(await store.read_file(head, "state.json") or b"")
+        decisions = json.loads(await store.read_file(head, "decisions.json") or b"")
         asked = await handle.query(Pipeline.decisions)
 
     # Skipping a task skips what depends on it; what was done is published.

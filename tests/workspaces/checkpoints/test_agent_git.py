@@ -27,7 +27,7 @@ class Counted:
     sandbox: Sandbox
     ran: list[str]
 
-    async def run(self, command: SandboxCommand) -> CommandResult:
+    async def run_command(self, command: SandboxCommand) -> CommandResult:
         self.ran.append(" ".join(command.argv))
         return await self.sandbox.run_command(command)
 
