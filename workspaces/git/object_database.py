@@ -28,6 +28,8 @@ _BLOCK = 1 << 16
 """Bytes that a small file and its directories may need."""
 MAX_OPEN_PACKS = 32
 """Packs whose files libgit2 has open at the same time, in one process."""
+_MAX_REWRITES = 3
+"""Further tries to write a loose file whose directory a repack removes meanwhile."""
 _FASTEST = 1
 """Level of compression: a checkpoint waits for it, and `git repack` compresses deltas anew."""
 
@@ -279,8 +281,21 @@ class ObjectDatabase:
         oid = object_id(kind, data)
         with self._explain_failure(len(data)):
             if not self._is_loose(oid):
-                self._loose.write(kind, data)
+                self._write_loose(kind, data)
         return self.note_unsynced(oid)
+
+    def _write_loose(self, kind: int, data: bytes) -> None:
+        """Write a loose file; again if a repack has just removed its directory, which was empty.
+
+        libgit2 makes the directory, and then renames a file into it.
+        """
+        for last in (False,) * _MAX_REWRITES + (True,):
+            try:
+                self._loose.write(kind, data)
+                return
+            except OSError:
+                if last:
+                    raise
 
     def _is_loose(self, oid: str) -> bool:
         """Whether an object is a whole loose file already, which is made as young as a new one; a damaged file is
