@@ -101,7 +101,7 @@ async def test_a_test_command_that_hangs_is_killed_and_counts_as_red(staged, rep
         assert decision.error_type == "gate_red"
         assert "tests of task t1 still fail" in decision.question
         assert forever in waiting.errors[0].error
-        evidence = json.loads(await (await stage.store()).read(str(decision.commit), "gates/1.json") or b"{}")[
+        evidence = json.loads(await (await stage.store()).read_file(str(decision.commit), "gates/1.json") or b"{}")[
             "evidence"
         ]
         assert evidence["timed_out"] is True
