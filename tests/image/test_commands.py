@@ -51,7 +51,7 @@ def test_without_the_options_the_sandbox_is_refused_with_the_reason(containers: 
 def test_a_user_who_may_not_write_to_the_volume_is_told_so(containers: Containers) -> None:
     volume = [containers.volume("home:/var/lib/baton")]
     assert containers.run([*WORKER, *volume], "doctor").returncode == 0
-    done = containers.run([*WORKER, *volume, "--user=12345"], "list")
+    done = containers.run([*WORKER, *volume, "--user=12345"], "gc")
     assert done.returncode == 2
     assert "cannot be written by this user (uid 12345): set BATON_HOME" in done.stderr
 
