@@ -49,16 +49,18 @@ class RunOrigin:
     """Id of the host whose command works on the run; empty for a run that was started detached."""
     machine: str = ""
     """Name of the machine that `repo` is a path of; empty for a URL."""
+    home: str = ""
+    """Host id of the home that started a detached run of a path: a container of another name may have it next."""
 
     @classmethod
-    def from_here(cls, repo: str, host: str = "") -> "RunOrigin":
+    def from_here(cls, repo: str, host: str = "", home: str = "") -> "RunOrigin":
         """Return the origin of a run that a command of this machine starts."""
-        return cls(repo, host, socket.gethostname() if _local_path(repo) else "")
+        return cls(repo, host, socket.gethostname() if _local_path(repo) else "", home)
 
     @classmethod
     def from_memo(cls, memo: Mapping[str, Any]) -> "RunOrigin":
         """Read the memo of a run; fields that an older version did not write are empty."""
-        return cls(*(str(memo.get(field, "")) for field in ("repo", "host", "machine")))
+        return cls(*(str(memo.get(field, "")) for field in ("repo", "host", "machine", "home")))
 
     def to_memo(self) -> dict[str, str]:
         """Return the fields of the memo."""
@@ -67,10 +69,10 @@ class RunOrigin:
     def may_be_continued(self, host: str, *, has_state_remote: bool) -> bool:
         """Whether a worker of `host` on this machine can continue the run.
 
-        Its own host always can. Another one needs the repository, and the work that was done: that is in the state
-        remote, and there is none yet where no host has begun.
+        Its own host always can, and so can the home that started it detached. Another one needs the repository, and the
+        work that was done: that is in the state remote, and there is none yet where no host has begun.
         """
-        if self.host == host:
+        if host in (self.host, self.home):
             return True
         path = _local_path(self.repo)
         if path is not None and (self.machine != socket.gethostname() or not path.is_dir()):

@@ -95,7 +95,6 @@ def test_a_service_is_healthy_and_ends_by_sigterm(temporal: Containers, secrets:
     assert temporal.stop(name, service["stop_grace_period"]) == 0
 
 
-@pytest.mark.xfail(reason="a detached run of a path is bound to the name of its machine, which a new container changes")
 def test_a_worker_goes_on_with_its_volume_after_sigterm(temporal: Containers, secrets: Path) -> None:
     service = services()["worker"]
     temporal.start("standin", [], "standin", "--scenario", "demo", "--port", "8099")

@@ -44,5 +44,13 @@ def test_a_path_is_served_by_the_machine_that_has_it(tmp_path: Path) -> None:
     assert RunOrigin(str(tmp_path / "missing"), HERE, "elsewhere").may_be_continued(HERE, has_state_remote=False)
 
 
+def test_the_home_that_started_a_detached_run_may_move_to_a_machine_of_another_name(tmp_path: Path) -> None:
+    """A container that is made anew has another name and the same volume."""
+    origin = RunOrigin(str(tmp_path), "", "a-former-container", HERE)
+    assert RunOrigin.from_memo(origin.to_memo()) == origin
+    assert origin.may_be_continued(HERE, has_state_remote=False)
+    assert not origin.may_be_continued("another-home", has_state_remote=True)
+
+
 def test_a_memo_without_origin_is_read() -> None:
     assert RunOrigin.from_memo({"repo": URL, "task": "x"}) == RunOrigin(URL)

@@ -22,6 +22,7 @@ from interfaces.cli.terminal.runner import Farewell, run_body
 from interfaces.cli.views.follow import exit_code_of, follow_run
 from interfaces.cli.views.live_view import choose_view
 from interfaces.cli.views.run_summary import ending_lines
+from workers.host_id import read_host_id
 from workers.run_queues import RunOrigin
 from workers.temporal_service import TemporalService
 from workspaces.store.disk_space import require_disk_space
@@ -157,7 +158,8 @@ async def detach_run(
     async with use_service(settings, worker=False) as service:
         with start_span("baton run", run=request.run):
             queue = choose_queue(service, request, detached=True)
-            await complete_start(start_run(service, request, words, queue=queue), request.run, farewell)
+            home = read_host_id(settings.home) if settings.home.is_dir() else ""
+            await complete_start(start_run(service, request, words, queue=queue, home=home), request.run, farewell)
         machine = "" if service.embedded else RunOrigin.from_here(request.repo).machine
         at_work = await has_worker(service, machine=machine)
         link = service.run_link(request.run)

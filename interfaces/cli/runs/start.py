@@ -57,13 +57,14 @@ async def start_run(
     *,
     queue: str = TASK_QUEUE,
     host: str = "",
+    home: str = "",
 ) -> None:
     """Start the workflow of a run on a task queue, with a message to its agents.
 
-    `host` is the id of the host whose command works on the run; empty for a detached run. Raises UsageError where the
-    run's id is taken.
+    `host` is the id of the host whose command works on the run; empty for a detached run, whose
+    starter's host id is `home`. Raises UsageError where the run's id is taken.
     """
-    origin = RunOrigin.from_here(request.repo, host).to_memo() if is_run_queue(queue) else {"repo": request.repo}
+    origin = RunOrigin.from_here(request.repo, host, home).to_memo() if is_run_queue(queue) else {"repo": request.repo}
     try:
         await service.client.start_workflow(
             "Pipeline",
