@@ -79,6 +79,13 @@ class RunOrigin:
             return False
         return not self.host or has_state_remote
 
+    def is_shared_at(self, host: str) -> bool:
+        """Whether all workers of this host's home serve the run together: that home started it detached.
+
+        So none waits for another one that is gone: the server lists the polls of a removed container for 90 s more.
+        """
+        return not self.host and self.home == host
+
 
 def _local_path(repo: str) -> Path | None:
     url = urlsplit(repo)
@@ -138,6 +145,7 @@ class RunAdoption:
             worker
             for worker in await live_workers(self._client, queue, POLLER_LIFETIME)
             if worker != PollerIdentity.parse_identity(make_identity(self._host))
+            and not (worker.host == self._host and origin.is_shared_at(self._host))
         ]
         if queue in self._adopted:
             # The workspace is on the run's own host: steps go there again as soon as it serves the run.

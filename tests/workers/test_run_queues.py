@@ -50,6 +50,9 @@ def test_the_home_that_started_a_detached_run_may_move_to_a_machine_of_another_n
     assert RunOrigin.from_memo(origin.to_memo()) == origin
     assert origin.may_be_continued(HERE, has_state_remote=False)
     assert not origin.may_be_continued("another-home", has_state_remote=True)
+    # The server lists the polls of the former container for a while, which are no reason to wait.
+    assert [origin.is_shared_at(host) for host in (HERE, OTHER)] == [True, False]
+    assert not RunOrigin(str(tmp_path), HERE, "a-former-container", HERE).is_shared_at(HERE), "its command serves it"
 
 
 def test_a_memo_without_origin_is_read() -> None:
