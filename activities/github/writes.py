@@ -1,6 +1,6 @@
 """Writes to GitHub, each a reconciler: it reads the current state first, so that a retry writes no second time.
 
-They run one at a time (`naming.GITHUB_QUEUE`). All text is redacted and cut to GitHub's limits.
+They run one at a time (`identifiers.GITHUB_QUEUE`). All text is redacted and cut to GitHub's limits.
 """
 
 from collections.abc import Mapping

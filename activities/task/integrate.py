@@ -1,7 +1,7 @@
 """The line of integrated commits: a task's lane starts from it, and an approved candidate is merged into it.
 
-The engine's own refs map commits to tasks (`naming.candidate_ref`, `naming.landing_ref`). Commit messages are written
-by models and for people, so the engine reads no facts from them.
+The engine's own refs map commits to tasks (`identifiers.candidate_ref`, `identifiers.landing_ref`). Commit messages
+are written by models and for people, so the engine reads no facts from them.
 """
 
 from temporalio import activity

@@ -2,7 +2,7 @@
 
 import re
 
-# Of a run, at `naming.run_ref`.
+# Of a run, at `identifiers.run_ref`.
 
 REQUEST = "request.json"
 """The run's request, with the commit that the run began from."""

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 from agents.detection.detect import Technology, detect_technology, wanted_manifests
-from agents.detection.setup.derive import REGISTRIES, derive_setup, readable_files
+from agents.detection.setup.derive import MAX_TEXT, REGISTRIES, derive_setup, readable_files
 from agents.detection.setup.plan import SetupPlan, SetupStep
 from baton import identifiers
+from baton.errors import UsageError
 from baton.settings.core import Settings
 from baton.settings.network_names import NetworkGrant, parse_grants
 from workers.engine_ports import read_engine_services
@@ -32,8 +33,6 @@ from workspaces.sandbox.network.upstream_proxy import UpstreamProxy
 from workspaces.sandbox.sandbox import Sandbox
 from workspaces.store.store import Store
 from workspaces.tools.text_files import lenient_text
-
-_MAX_MANIFEST = 256_000
 
 
 @dataclass
@@ -109,25 +108,33 @@ async def check_project(
     """Set the repository up and run its tests at the base commit.
 
     Raises TargetError or ConfigurationError where there is no such repository or base, SandboxUnavailable where
-    commands cannot be run, DiskFull, WorkspaceError.
+    commands cannot be run, UsageError where they would not be isolated, DiskFull, WorkspaceError.
     """
     sandbox = await Sandbox.open_sandbox(settings.sandbox, home=settings.home, settings=settings)
     sandbox.require_available()
+    if not sandbox.status.is_isolated:
+        raise UsageError(
+            "`baton check` needs the sandbox, where an environment lies beneath the checkout: leave out"
+            " `--sandbox none` and BATON_SANDBOX=none."
+        )
     progress("fetching the base commit")
     store = await Store.open(settings.home, repo)
     commit = (await store.fetch_base(base)).commit
     paths = await store.list_paths(commit)
-    texts = {
-        path: await _text(store, commit, path)
-        for path in dict.fromkeys([*wanted_manifests(paths), *readable_files(paths)])
-    }
+    texts = {}
+    notes = []
+    for path in dict.fromkeys([*wanted_manifests(paths), *readable_files(paths)]):
+        data = await store.read_file(commit, path) or b""
+        texts[path] = lenient_text(data[:MAX_TEXT])
+        if len(data) > MAX_TEXT:
+            notes.append(f"{path} is longer than {MAX_TEXT:,} bytes: only its beginning was read.")
     technology = detect_technology(paths, {path: texts[path] for path in wanted_manifests(paths)})
     config = parse_config(await store.read_file(commit, "baton.toml"))
     plan = derive_setup(paths, texts, technology)
     if config.gate.setup:
         asked = SetupStep(command=config.gate.setup, reason="baton.toml, [gate] setup")
         plan = plan.model_copy(update={"steps": [asked]})
-    found = ProjectCheck(technology, plan, config, notes=[*technology.notes, *plan.notes], commit=commit)
+    found = ProjectCheck(technology, plan, config, notes=[*notes, *technology.notes, *plan.notes], commit=commit)
     needed = [Needed(tool=one.tool, version=one.version) for one in plan.requirements]
     tools = await find_tools(needed, sandbox)
     for tool, requirement in zip(tools, plan.requirements, strict=True):
@@ -250,8 +257,3 @@ def _explain_failure(record: EnvironmentRecord) -> dict[str, str]:
         "what": f"the set-up step `{step.command}` failed with exit code {step.exit_code}: {last}",
         "remedy": remedy,
     }
-
-
-async def _text(store: Store, commit: str, path: str) -> str:
-    data = await store.read_file(commit, path)
-    return lenient_text(data[:_MAX_MANIFEST]) if data else ""

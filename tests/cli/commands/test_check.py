@@ -106,9 +106,13 @@ async def test_what_cannot_be_green_says_so(
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("--repo", "nowhere"), "nowhere"), (("--repo", ".", "--base", "no-such-branch"), "no-such-branch")],
+    [
+        (("--repo", "nowhere"), "nowhere"),
+        (("--repo", ".", "--base", "no-such-branch"), "no-such-branch"),
+        (("--repo", ".", "--sandbox", "none"), "needs the sandbox"),
+    ],
 )
-async def test_a_wrong_repository_or_base_is_one_sentence(
+async def test_what_cannot_be_checked_is_one_sentence(
     cli: Cli, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     project = Project(tmp_path / "shop")

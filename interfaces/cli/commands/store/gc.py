@@ -31,7 +31,7 @@ class EndedRun:
     """A run that has ended, and the data that it holds."""
 
     run: str
-    """Its name in refs and directories (`naming.run_key`)."""
+    """Its name in refs and directories (`identifiers.run_key`)."""
     repo: str
     ended_at: datetime
     store: Store
