@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from baton.text.truncation import cut_text
     from workflows.calls.cancellation import raise_if_stopped
+    from workflows.calls.child_workflows import await_child, start_child
     from workflows.calls.handler_input import InvalidInput, parse_text
     from workflows.calls.interruption import Interrupted, Interruption, describe_interruption
     from workflows.calls.progress_signals import make_wait_reporter
@@ -276,3 +277,28 @@ class AgentSession:
         ending.guidance = state.guidance
         ending.left_out, ending.put_back = state.left_out, state.put_back
         return ending
+
+
+async def run_session(session: SessionInput, inbox: list[str], halt: Interruption, *, summary: str) -> SessionResult:
+    """Run a session as a child of this workflow; messages that arrive in `inbox` meanwhile are forwarded to it.
+
+    Raises ChildEnded where the session gave no result, StepFailed where an earlier one of its id is still at work.
+    """
+    child = await start_child(
+        session.key.workflow_id,
+        lambda: workflow.start_child_workflow(
+            AgentSession.run,
+            session,
+            id=session.key.workflow_id,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            static_summary=summary,
+        ),
+    )
+    return await await_child(
+        child,
+        inbox,
+        lambda text: child.signal(AgentSession.guide, text),
+        halt,
+        lambda: child.signal(AgentSession.halt),
+    )

@@ -39,12 +39,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from baton.text.truncation import cut_text, join_names
     from workflows.calls.cancellation import raise_if_stopped
-    from workflows.calls.child_workflows import ChildEnded, await_child, start_child
+    from workflows.calls.child_workflows import ChildEnded
     from workflows.calls.handler_input import InvalidInput, parse_text
     from workflows.calls.interruption import Interrupted, Interruption, describe_interruption
     from workflows.calls.progress_signals import ProgressSignals, make_wait_reporter, signal_pipeline
     from workflows.calls.workspace_host import StepFailed, WorkspaceHost
-    from workflows.session import AgentSession
+    from workflows.session import run_session
     from workflows.state.visibility import task_details
 
 Result = TypeVar("Result")
@@ -186,35 +186,19 @@ class Task:
             level = found.level
         last_turn = max(progress.last_turn, task.limits.turns_of(role))
         guidance, progress.guidance = progress.guidance, []
-        child = await start_child(
-            key.workflow_id,
-            lambda: workflow.start_child_workflow(
-                AgentSession.run,
-                SessionInput(
-                    key=key,
-                    commit=progress.commit,
-                    turn=progress.turn,
-                    last_turn=last_turn,
-                    queue=self._host.queue,
-                    guidance=guidance,
-                    answer=progress.answer,
-                    start=progress.starts,
-                    level=level,
-                ),
-                id=key.workflow_id,
-                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                static_summary=f"round {progress.round}: {role}",
-            ),
+        session = SessionInput(
+            key=key,
+            commit=progress.commit,
+            turn=progress.turn,
+            last_turn=last_turn,
+            queue=self._host.queue,
+            guidance=guidance,
+            answer=progress.answer,
+            start=progress.starts,
+            level=level,
         )
         try:
-            result = await await_child(
-                child,
-                self._inbox,
-                lambda text: child.signal(AgentSession.guide, text),
-                self._halt,
-                lambda: child.signal(AgentSession.halt),
-            )
+            result = await run_session(session, self._inbox, self._halt, summary=f"round {progress.round}: {role}")
         except ChildEnded:
             progress.adrift, progress.last_turn = True, last_turn
             raise

@@ -28,10 +28,10 @@ with workflow.unsafe.imports_passed_through():
     )
     from baton.text.truncation import cut_text
     from workflows.budget.cap_decisions import CapDecisions
-    from workflows.calls.child_workflows import ChildEnded, await_child, start_child
+    from workflows.calls.child_workflows import ChildEnded
     from workflows.calls.workspace_host import StepFailed
     from workflows.decisions.escalation import Abort, Escalations, Skip, with_class
-    from workflows.session import AgentSession
+    from workflows.session import run_session
     from workflows.state.run_context import RunContext
 
 _ROLE = "orchestrator"
@@ -207,35 +207,19 @@ class Orchestrator:
             level = found.level
         guidance, progress.guidance = [*progress.guidance, *inbox], []
         inbox.clear()
-        child = await start_child(
-            key.workflow_id,
-            lambda: workflow.start_child_workflow(
-                AgentSession.run,
-                SessionInput(
-                    key=key,
-                    commit=progress.commit,
-                    turn=progress.turn,
-                    last_turn=progress.last_turn,
-                    queue=self._host.queue,
-                    guidance=guidance,
-                    answer=progress.answer,
-                    start=progress.starts,
-                    level=level,
-                ),
-                id=key.workflow_id,
-                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                static_summary=f"orchestrator: {purpose or 'plan'}",
-            ),
+        session = SessionInput(
+            key=key,
+            commit=progress.commit,
+            turn=progress.turn,
+            last_turn=progress.last_turn,
+            queue=self._host.queue,
+            guidance=guidance,
+            answer=progress.answer,
+            start=progress.starts,
+            level=level,
         )
         try:
-            result = await await_child(
-                child,
-                inbox,
-                lambda text: child.signal(AgentSession.guide, text),
-                self._halt,
-                lambda: child.signal(AgentSession.halt),
-            )
+            result = await run_session(session, inbox, self._halt, summary=f"orchestrator: {purpose or 'plan'}")
         except ChildEnded:
             self._adrift = True
             raise
