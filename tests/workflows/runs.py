@@ -315,27 +315,25 @@ async def to_the_merge(w: World) -> None:
     assert (await w.document(number)).status is RunStatus.DONE
 
 
+REVIEWED_ONCE = scenario(
+    plan(task("t1")),
+    session("backend", "t1", [[escalate("Which?", "this", "that")], [made()]]),
+    simple_task("t1")[1:],
+    simple_task("follow-up", write("src/pages.txt", "page size 50\n")),
+)
+"""A run with one question and one review that asks for a change."""
+
 ON_GITHUB = [
     RecordedOnGitHub(
         "issue",
-        scenario(
-            plan(task("t1")),
-            session("backend", "t1", [[escalate("Which?", "this", "that")], [made()]]),
-            simple_task("t1")[1:],
-            simple_task("follow-up", write("src/pages.txt", "page size 50\n")),
-        ),
+        REVIEWED_ONCE,
         to_the_merge,
         # The run, two tasks and seven sessions, one of each begun anew after the answer; and seven deliveries.
         workflows=19,
     ),
     RecordedOnGitHub(
         "issue-renewed",
-        scenario(
-            plan(task("t1")),
-            session("backend", "t1", [[escalate("Which?", "this", "that")], [made()]]),
-            simple_task("t1")[1:],
-            simple_task("follow-up", write("src/pages.txt", "page size 50\n")),
-        ),
+        REVIEWED_ONCE,
         to_the_merge,
         # As above; the run continues as new wherever it waits for a review.
         workflows=22,

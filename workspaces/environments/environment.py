@@ -145,7 +145,7 @@ async def make_environment(
                     break
             await run_in_thread(clear_away, making / "base")
             size = await run_in_thread(_measure, making)
-        except BaseException:
+        except BaseException:  # also a cancellation: nothing half is ever kept
             await run_in_thread(clear_away, making)
             raise
         record = EnvironmentRecord(
